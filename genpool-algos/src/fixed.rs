@@ -1,0 +1,62 @@
+//! Exactly there, or not at all.
+
+use genpool_core::{Algorithm, ChunkView, Granule, Request, Unsuitable};
+
+fn whole_granule(place: usize, request: &Request) -> Result<(), Unsuitable> {
+    let granule = request.granule();
+    if place.is_multiple_of(granule) {
+        Ok(())
+    } else {
+        Err(Unsuitable::MisalignedPlace { place, granule })
+    }
+}
+
+/// Exactly at an offset in a chunk: of the newest chunk in which it is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedOffset {
+    offset: usize,
+}
+
+impl FixedOffset {
+    /// `offset` bytes into the chunk. That it is a multiple of the granule is checked at the request.
+    #[must_use]
+    pub const fn new(offset: usize) -> Self {
+        Self { offset }
+    }
+}
+
+impl Algorithm for FixedOffset {
+    fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+        whole_granule(self.offset, request)
+    }
+
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        let start = Granule(self.offset >> chunk.order());
+        chunk.is_free(start, request.granules()).then_some(start)
+    }
+}
+
+/// Exactly at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedAddress {
+    addr: usize,
+}
+
+impl FixedAddress {
+    /// At `addr`. That it is a multiple of the granule is checked at the request.
+    #[must_use]
+    pub const fn new(addr: usize) -> Self {
+        Self { addr }
+    }
+}
+
+impl Algorithm for FixedAddress {
+    fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+        whole_granule(self.addr, request)
+    }
+
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        let start = chunk.granule_at(self.addr)?;
+        chunk.is_free(start, request.granules()).then_some(start)
+    }
+}

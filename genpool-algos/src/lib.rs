@@ -1,0 +1,46 @@
+//! Algorithms for [`genpool_core::Pool`]: those of genalloc, and what genalloc lacks.
+//!
+//! | | where an allocation goes |
+//! |---|---|
+//! | [`FirstFit`](genpool_core::FirstFit) (core) | the lowest address |
+//! | [`FirstFitAlign`] | the lowest aligned address |
+//! | [`OrderAlign`] | the lowest address aligned to the size, rounded up to a power of two |
+//! | [`BestFit`] | the smallest free run that fits, the lowest of equals |
+//! | [`FixedOffset`], [`FixedAddress`] | exactly there |
+//! | [`NextFit`] | behind the last allocation, and round again |
+//! | [`ThreadStart`] | from a start position of the thread's own on, and round again |
+//! | [`Constrained`] | as another [`Fit`], where [`Constraints`] allow it |
+//!
+//! All of them are signal-safe.
+//!
+//! ```
+//! use genpool_algos::{BestFit, Constrained, Constraints, FirstFitAlign};
+//! use genpool_core::Pool;
+//!
+//! let pool = Pool::new(12)?;
+//! pool.add(0x1000, 0x100_0000)?;
+//!
+//! // 64 KiB aligned.
+//! let a = pool.alloc_with(4096, &FirstFitAlign::new(0x1_0000)?)?;
+//! assert_eq!(a.addr(), 0x1_0000);
+//!
+//! // Below 1 MiB and not across a border of 64 KiB, in the smallest hole.
+//! let low = Constraints::new().highest(0xf_ffff).boundary(0x1_0000)?;
+//! let b = pool.alloc_with(0xc000, &Constrained::new(BestFit, low))?;
+//! assert_eq!(b.addr(), 0x1000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod align;
+mod constraints;
+mod fit;
+mod fixed;
+mod rotate;
+
+pub use crate::align::{FirstFitAlign, OrderAlign};
+pub use crate::constraints::{Constrained, ConstraintError, Constraints};
+pub use crate::fit::{BestFit, Fit};
+pub use crate::fixed::{FixedAddress, FixedOffset};
+pub use crate::rotate::{NextFit, ThreadStart};

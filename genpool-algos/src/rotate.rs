@@ -1,0 +1,131 @@
+//! Fits that do not start at the chunk's beginning, and come round to it.
+
+use genpool_core::sync::{AtomicUsize, Ordering, thread_index};
+use genpool_core::{Algorithm, ChunkView, Granule, Request, Run};
+
+use crate::fit::Fit;
+
+/// First fit from `start` to the end of the chunk, then from its beginning to `start`.
+fn around(chunk: &ChunkView<'_>, start: Granule, n: usize) -> Option<Granule> {
+    chunk
+        .find_run(start, Granule(usize::MAX), n)
+        .or_else(|| chunk.find_run(Granule(0), start, n))
+}
+
+/// As [`around`], from no lower than `from`, at an acceptable place.
+fn around_where(
+    chunk: &ChunkView<'_>,
+    from: Granule,
+    start: Granule,
+    n: usize,
+    place: &dyn Fn(Run) -> Option<Granule>,
+) -> Option<Granule> {
+    let start = start.max(from);
+    let before = |run: &Run| run.start < start;
+    chunk
+        .runs(start, n)
+        .find_map(place)
+        .or_else(|| chunk.runs(from, n).take_while(before).find_map(place))
+}
+
+/// Next fit: the first free run behind the last allocation of this value, and round again.
+///
+/// The position is a hint that all threads share; between threads that race for it the later one
+/// stands.
+#[derive(Debug, Default)]
+pub struct NextFit {
+    /// An address.
+    next: AtomicUsize,
+}
+
+impl NextFit {
+    /// From the beginning on.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn position(&self, chunk: &ChunkView<'_>) -> Granule {
+        // Relaxed: a hint; the claim decides.
+        chunk
+            .granule_at(self.next.load(Ordering::Relaxed))
+            .unwrap_or(Granule(0))
+    }
+
+    fn advance(&self, chunk: &ChunkView<'_>, start: Granule, n: usize) {
+        let next = chunk.addr_of(Granule(start.0 + n));
+        self.next.store(next, Ordering::Relaxed);
+    }
+}
+
+impl Fit for NextFit {
+    fn choose(
+        &self,
+        chunk: &ChunkView<'_>,
+        from: Granule,
+        n: usize,
+        place: &dyn Fn(Run) -> Option<Granule>,
+    ) -> Option<Granule> {
+        let found = around_where(chunk, from, self.position(chunk), n, place)?;
+        self.advance(chunk, found, n);
+        Some(found)
+    }
+}
+
+impl Algorithm for NextFit {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        let n = request.granules();
+        let found = around(chunk, self.position(chunk), n)?;
+        self.advance(chunk, found, n);
+        Some(found)
+    }
+}
+
+/// First fit from a start position of the calling thread's own, and round again: threads that
+/// allocate at once work on different cache lines of the bitmap, and still find the last free
+/// granule.
+///
+/// Threads are numbered in order of their first use; the number with its bits reversed is the
+/// fraction of the chunk where the thread starts (0, 1/2, 1/4, 3/4, …). So any few threads that run
+/// at a time are spread well however many came and went before, and there is no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadStart;
+
+/// Granules in a cache line of bitmap: starts are multiples of this, so that two threads do not
+/// share a line from the outset (2026-11).
+const LINE: usize = 512;
+
+impl ThreadStart {
+    fn position(chunk: &ChunkView<'_>) -> Granule {
+        let lines = (chunk.granules() / LINE) as u64;
+        // The low 32 bits of the number, as a fraction of 2^32.
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the low bits are what is meant"
+        )]
+        let fraction = u64::from((thread_index() as u32).reverse_bits());
+        // Lines beyond 2^32 (bitmaps of 256 GiB) start in the first 2^32.
+        let line = (lines.min(1 << 32) * fraction) >> 32;
+        #[allow(clippy::cast_possible_truncation, reason = "below the number of lines")]
+        Granule(line as usize * LINE)
+    }
+}
+
+impl Fit for ThreadStart {
+    fn choose(
+        &self,
+        chunk: &ChunkView<'_>,
+        from: Granule,
+        n: usize,
+        place: &dyn Fn(Run) -> Option<Granule>,
+    ) -> Option<Granule> {
+        around_where(chunk, from, Self::position(chunk), n, place)
+    }
+}
+
+impl Algorithm for ThreadStart {
+    #[inline]
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        around(chunk, Self::position(chunk), request.granules())
+    }
+}

@@ -1,0 +1,105 @@
+//! Where in a chunk an allocation goes: the trait, and first fit.
+
+use crate::chunk::granules_for;
+use crate::error::Unsuitable;
+use crate::view::{ChunkView, Granule};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    size: usize,
+    order: u32,
+}
+
+impl Request {
+    /// None where the size is zero.
+    pub(crate) fn new(size: usize, order: u32) -> Option<Self> {
+        (size > 0).then_some(Self { size, order })
+    }
+
+    /// The bytes that the caller asked for, at least one.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The granules that hold them.
+    #[must_use]
+    #[inline]
+    pub fn granules(&self) -> usize {
+        granules_for(self.size, self.order)
+    }
+
+    /// A granule in bytes.
+    #[must_use]
+    pub fn granule(&self) -> usize {
+        1 << self.order
+    }
+}
+
+/// Chooses where in one chunk an allocation goes.
+///
+/// The pool asks chunk by chunk, newest first, and claims what the algorithm proposes. If somebody
+/// else was faster it asks again. An algorithm may propose nonsense: a place that is taken or
+/// outside the chunk is refused, never handed out. It may also panic: nothing is held while it
+/// runs.
+///
+/// An algorithm and its data are one value. It must be `Sync`, because any number of threads run
+/// it at once; if it is to serve in signal handlers it must be signal-safe itself.
+///
+/// # Failing honestly
+///
+/// Before the pool answers [`Exhausted`](crate::AllocError::Exhausted) it asks every chunk again
+/// while it watches that nothing moves. For that to be a proof, `propose` must find a place in a
+/// chunk that does not change whenever there is one under its own rules.
+///
+/// # Example
+///
+/// Last fit, the highest place that is free:
+///
+/// ```
+/// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+///
+/// struct LastFit;
+///
+/// impl Algorithm for LastFit {
+///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+///         let n = request.granules();
+///         let last = chunk.runs(Granule(0), n).last()?;
+///         Some(Granule(last.start.0 + last.len - n))
+///     }
+/// }
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x10_0000, 0x10_0000)?;
+/// assert_eq!(pool.alloc_with(8192, &LastFit)?.addr(), 0x1f_e000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Algorithm: Send + Sync {
+    /// Says, once a request and before any chunk is looked at, that it cannot be served at all.
+    ///
+    /// # Errors
+    ///
+    /// The reason, which the caller of `alloc` gets as
+    /// [`AllocError::Unsuitable`](crate::AllocError::Unsuitable).
+    #[inline]
+    fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+        let _ = request;
+        Ok(())
+    }
+
+    /// The first granule of a free run of [`request.granules()`](Request::granules) in this chunk,
+    /// or none if there is no fit in it.
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule>;
+}
+
+/// First fit, the default: the lowest address in the first chunk that has room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstFit;
+
+impl Algorithm for FirstFit {
+    #[inline]
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
+    }
+}

@@ -1,0 +1,244 @@
+//! What an allocation is to its holder: a value that gives the range back when it is dropped.
+
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ops::Deref;
+
+use alloc::sync::Arc;
+
+use crate::chunk::{Chunk, Owner, granules_for};
+use crate::error::{AllocError, ResizeError};
+use crate::pool::Inner;
+use crate::records::Deed;
+
+/// An address range that was taken out of its pool, as plain numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a range that is forgotten stays taken: give it back with `Pool::free`"]
+pub struct RawRange {
+    /// The address of the first byte.
+    pub addr: usize,
+    /// Bytes, whole granules.
+    pub size: usize,
+}
+
+/// A range of a pool, given back when this value is dropped, by whichever thread.
+///
+/// What a thread wrote to the memory before the drop happens before the next owner's use of it.
+/// Dropping is signal-safe and costs one atomic instruction where the range lies in one word of the
+/// bitmap.
+///
+/// While it lives, the range must not be freed by address as well; boundary tracking notices that,
+/// and the drop then does nothing.
+#[must_use = "the range is given back when this is dropped"]
+pub struct Allocation<'p> {
+    inner: &'p Inner,
+    /// The chunk where that is permanent; else it is looked up, under a pin.
+    chunk: Option<&'p Chunk>,
+    addr: usize,
+    granules: usize,
+    deed: Deed,
+}
+
+impl<'p> Allocation<'p> {
+    /// The caller claimed the granules and hands them over.
+    #[inline]
+    pub(crate) fn new(
+        inner: &'p Inner,
+        chunk: Option<&'p Chunk>,
+        addr: usize,
+        granules: usize,
+        deed: Deed,
+    ) -> Self {
+        Self {
+            inner,
+            chunk,
+            addr,
+            granules,
+            deed,
+        }
+    }
+
+    /// The address of the first byte.
+    #[must_use]
+    pub fn addr(&self) -> usize {
+        self.addr
+    }
+
+    /// Bytes, whole granules: at least what was asked for.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.granules << self.inner.order()
+    }
+
+    /// The physical address of the first byte, if the chunk was given one. Signal-safe.
+    #[must_use]
+    pub fn phys(&self) -> Option<u64> {
+        self.in_chunk(|chunk| chunk.phys_of(self.addr)).flatten()
+    }
+
+    /// The owner's value of the chunk, if it was given one. Signal-safe but for its drop.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        self.in_chunk(|chunk| chunk.owner().cloned()).flatten()
+    }
+
+    /// A copy of the owner's value of the chunk, if it has one of this type.
+    #[must_use]
+    pub fn owner_as<T: Clone + 'static>(&self) -> Option<T> {
+        self.in_chunk(|chunk| chunk.owner()?.downcast_ref::<T>().cloned())
+            .flatten()
+    }
+
+    /// Notes `tag` beside the allocation, for reports. Without boundary tracking there is no place
+    /// for it, and this does nothing. Signal-safe.
+    pub fn set_tag(&self, tag: usize) {
+        self.in_chunk(|chunk| {
+            if let Some(records) = chunk.records() {
+                records.set_tag((self.addr - chunk.start()) >> self.inner.order(), tag);
+            }
+        });
+    }
+
+    /// Grows or shrinks in place to hold `size` bytes. Signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0, 0x4000)?;
+    /// let mut a = pool.alloc(4096)?;
+    /// a.resize(3 * 4096)?;
+    /// assert_eq!(a.size(), 3 * 4096);
+    /// a.resize(1)?;
+    /// assert_eq!(pool.avail(), 3 * 4096);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ResizeError`]; the size is as before. [`ResizeError::Neighbour`] is the news of one look:
+    /// a claim that another thread is about to roll back counts as taken.
+    pub fn resize(&mut self, size: usize) -> Result<(), ResizeError> {
+        if size == 0 {
+            return Err(ResizeError::ZeroSize);
+        }
+        let wanted = granules_for(size, self.inner.order());
+        if wanted != self.granules {
+            let (n, deed) = (self.granules, self.deed);
+            self.deed = self
+                .in_chunk(|chunk| self.inner.resize(chunk, self.addr, n, wanted, deed))
+                .unwrap_or(Err(ResizeError::Lost))?;
+            self.granules = wanted;
+        }
+        Ok(())
+    }
+
+    /// Lets the range go as plain numbers; [`Pool::free`](crate::Pool::free) gives it back.
+    pub fn into_raw(self) -> RawRange {
+        ManuallyDrop::new(self).raw()
+    }
+
+    fn raw(&self) -> RawRange {
+        RawRange {
+            addr: self.addr,
+            size: self.size(),
+        }
+    }
+
+    /// None where the chunk is gone, which takes a free by address of what is held here.
+    fn in_chunk<R>(&self, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
+        match self.chunk {
+            Some(chunk) => Some(with(chunk)),
+            None => self.inner.in_chunk(self.addr, with),
+        }
+    }
+}
+
+impl Drop for Allocation<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.inner
+            .give_back(self.chunk, self.addr, self.granules, self.deed);
+    }
+}
+
+impl fmt::Debug for Allocation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Allocation")
+            .field("addr", &format_args!("{:#x}", self.addr))
+            .field("size", &format_args!("{:#x}", self.size()))
+            .finish()
+    }
+}
+
+/// An [`Allocation`] that does not borrow its pool: the range stays valid and can be given back even
+/// after the pool was destroyed.
+///
+/// # Invariants
+///
+/// `allocation` refers to what `inner` keeps alive, and is dropped before it. It is lent out by
+/// shared reference only, so it cannot be moved out.
+#[must_use = "the range is given back when this is dropped"]
+pub struct OwnedAllocation {
+    allocation: ManuallyDrop<Allocation<'static>>,
+    inner: ManuallyDrop<Arc<Inner>>,
+}
+
+impl OwnedAllocation {
+    pub(crate) fn new(
+        inner: &Arc<Inner>,
+        alloc: impl FnOnce(&'static Inner) -> Result<Allocation<'static>, AllocError>,
+    ) -> Result<Self, AllocError> {
+        let inner = Arc::clone(inner);
+        // SAFETY: the count lives in the value that is returned, behind every use of the reference;
+        // a call that fails leaves no reference behind.
+        let lasting = unsafe { &*Arc::as_ptr(&inner) };
+        let allocation = ManuallyDrop::new(alloc(lasting)?);
+        Ok(Self {
+            allocation,
+            inner: ManuallyDrop::new(inner),
+        })
+    }
+
+    /// As [`Allocation::resize`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Allocation::resize`].
+    pub fn resize(&mut self, size: usize) -> Result<(), ResizeError> {
+        self.allocation.resize(size)
+    }
+
+    /// As [`Allocation::into_raw`]. Once the pool is destroyed nobody takes the range back.
+    pub fn into_raw(self) -> RawRange {
+        let mut this = ManuallyDrop::new(self);
+        let range = this.allocation.raw();
+        // SAFETY: `this` is never dropped nor used again, so the count ends once. The allocation,
+        // which must not give the range back, is forgotten.
+        unsafe { ManuallyDrop::drop(&mut this.inner) };
+        range
+    }
+}
+
+impl Drop for OwnedAllocation {
+    fn drop(&mut self) {
+        // SAFETY: dropped once, here, while `inner` still keeps alive what it refers to.
+        unsafe { ManuallyDrop::drop(&mut self.allocation) };
+        // SAFETY: dropped once, here, and not used again.
+        unsafe { ManuallyDrop::drop(&mut self.inner) };
+    }
+}
+
+impl Deref for OwnedAllocation {
+    type Target = Allocation<'static>;
+
+    fn deref(&self) -> &Allocation<'static> {
+        &self.allocation
+    }
+}
+
+impl fmt::Debug for OwnedAllocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.allocation.fmt(f)
+    }
+}

@@ -1,0 +1,106 @@
+//! One word of the bitmap: as wide as the kernel's `long`, a set bit is a taken granule.
+
+use crate::sync::AtomicUsize;
+
+/// Granules in a word. Two in the model, so that a handful of granules crosses words.
+pub(crate) const WORD_BITS: usize = if cfg!(genpool_loom) {
+    2
+} else {
+    usize::BITS as usize
+};
+
+/// The value of a word whose granules are all taken.
+pub(crate) const FULL: usize = usize::MAX >> (usize::BITS as usize - WORD_BITS);
+
+/// The word's place in memory.
+pub(crate) type AtomicWord = AtomicUsize;
+
+/// `len` bits from bit `from` on; `from + len` is at most [`WORD_BITS`].
+#[inline]
+pub(crate) const fn mask(from: usize, len: usize) -> usize {
+    if len == 0 {
+        0
+    } else {
+        (FULL >> (WORD_BITS - len)) << from
+    }
+}
+
+/// The free granules of a word, as set bits.
+#[inline]
+pub(crate) const fn free_bits(word: usize) -> usize {
+    !word & FULL
+}
+
+/// How many granules are free from the word's first on.
+#[inline]
+pub(crate) const fn free_prefix(word: usize) -> usize {
+    if word == 0 {
+        WORD_BITS
+    } else {
+        word.trailing_zeros() as usize
+    }
+}
+
+/// How many granules are free up to the word's last.
+#[inline]
+pub(crate) const fn free_suffix(word: usize) -> usize {
+    let shifted = word << (usize::BITS as usize - WORD_BITS);
+    if shifted == 0 {
+        WORD_BITS
+    } else {
+        shifted.leading_zeros() as usize
+    }
+}
+
+/// The first bit at which `n` free granules begin inside the word; `n` is 1 to [`WORD_BITS`].
+#[inline]
+pub(crate) const fn find(word: usize, n: usize) -> Option<usize> {
+    // Bit i stays set while the granules i to i + run - 1 are free; the run doubles up to n.
+    let mut starts = free_bits(word);
+    let mut run = 1;
+    while run < n && starts != 0 {
+        let step = if run < n - run { run } else { n - run };
+        starts &= starts >> step;
+        run += step;
+    }
+    if starts == 0 {
+        None
+    } else {
+        Some(starts.trailing_zeros() as usize)
+    }
+}
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use super::*;
+
+    /// The same answers, bit by bit.
+    fn find_slowly(word: usize, n: usize) -> Option<usize> {
+        (0..=WORD_BITS - n).find(|&at| word & mask(at, n) == 0)
+    }
+
+    #[test]
+    fn edges_of_a_word() {
+        assert_eq!(mask(0, 0), 0);
+        assert_eq!(mask(0, WORD_BITS), FULL);
+        assert_eq!(mask(WORD_BITS - 1, 1), 1 << (WORD_BITS - 1));
+        assert_eq!(free_prefix(0), WORD_BITS);
+        assert_eq!(free_suffix(0), WORD_BITS);
+        assert_eq!(free_prefix(FULL), 0);
+        assert_eq!(free_suffix(FULL), 0);
+        assert_eq!(free_prefix(0b1000), 3);
+        assert_eq!(free_suffix(0b1000), WORD_BITS - 4);
+        assert_eq!(find(FULL, 1), None);
+        assert_eq!(find(0, WORD_BITS), Some(0));
+        assert_eq!(find(1, WORD_BITS), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn find_agrees_with_the_slow_way(word: usize, other: usize, n in 1..=WORD_BITS) {
+            for word in [word, word & other, word & other & other.rotate_left(17)] {
+                proptest::prop_assert_eq!(find(word, n), find_slowly(word, n));
+            }
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! A chunk: one address range, its bitmap, its owner, and its way out of the pool.
+
+use core::any::Any;
+use core::fmt;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use crossbeam_utils::atomic::AtomicCell;
+
+use crate::bitmap::{Bitmap, NotTaken};
+use crate::error::{AddRefused, FreeError};
+use crate::memory::Node;
+use crate::records::{MAX_TRACKED, Records};
+use crate::sync::{Atomic, Ordering, fence};
+use crate::traffic::Traffic;
+
+/// A value that the owner of a chunk's memory attaches to it: handed back on alloc and free.
+pub type Owner = Arc<dyn Any + Send + Sync>;
+
+/// A chunk to be added: a range of addresses, and what is known of it.
+///
+/// ```
+/// use genpool_core::{ChunkSpec, Pool};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add_chunk(ChunkSpec::new(0x4000_0000, 0x10_0000).phys(0x1_0000_0000).owner("bank 0"))?;
+/// let block = pool.alloc(4096)?;
+/// assert_eq!(block.owner_as::<&str>(), Some("bank 0"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ChunkSpec {
+    start: usize,
+    size: usize,
+    phys: Option<u64>,
+    owner: Option<Owner>,
+}
+
+impl ChunkSpec {
+    /// `size` bytes at the address `start`. Whether that is a chunk is checked when it is added.
+    #[must_use]
+    pub fn new(start: usize, size: usize) -> Self {
+        Self {
+            start,
+            size,
+            phys: None,
+            owner: None,
+        }
+    }
+
+    /// The physical address of the chunk's first byte.
+    #[must_use]
+    pub fn phys(mut self, phys: u64) -> Self {
+        self.phys = Some(phys);
+        self
+    }
+
+    /// A value that comes back with every allocation in the chunk.
+    #[must_use]
+    pub fn owner(self, owner: impl Any + Send + Sync) -> Self {
+        self.shared_owner(Arc::new(owner))
+    }
+
+    /// As [`owner`](Self::owner), for a value that is shared with others.
+    #[must_use]
+    pub fn shared_owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// The address of the first byte.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The owner's value, as it was given.
+    #[must_use]
+    pub fn into_owner(self) -> Option<Owner> {
+        self.owner
+    }
+}
+
+impl fmt::Debug for ChunkSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkSpec")
+            .field("start", &format_args!("{:#x}", self.start))
+            .field("size", &format_args!("{:#x}", self.size))
+            .field("phys", &self.phys)
+            .field("owner", &self.owner.is_some())
+            .finish()
+    }
+}
+
+/// Where a chunk is on its way out. It only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// Serves allocations.
+    Alive,
+    /// Hands out nothing more; what is held stays valid.
+    Draining,
+    /// The last allocation is back.
+    Drained,
+}
+
+/// The claim was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Somebody holds a granule of the run.
+    Taken,
+    /// The chunk is being removed.
+    Draining,
+}
+
+type Callback = Box<dyn FnOnce() + Send>;
+
+/// # Orderings
+///
+/// `state` takes part in two store-to-load protocols, `SeqCst` on both sides:
+/// - a claim sets its bits, then loads the state; a removal sets the state, then loads the bits.
+///   So the claim sees the removal and takes itself back, or the removal sees the claim and waits
+///   for its release (model: `removal_beside_alloc`).
+/// - a release clears its bits, then loads the state and, if draining, looks whether it was the
+///   last; a removal sets the state, then looks the same. One of them sees the chunk empty.
+pub(crate) struct Chunk {
+    start: usize,
+    order: u32,
+    /// Kept until the pool goes, because callers may reach it without a pin (see `shelf.rs`).
+    permanent: bool,
+    state: Atomic<State>,
+    bitmap: Bitmap,
+    records: Option<Records>,
+    phys: Option<u64>,
+    owner: Option<Owner>,
+    /// Boxed twice so that the cell is one word and lock-free.
+    on_drained: AtomicCell<Option<Box<Callback>>>,
+}
+
+#[cfg(not(genpool_loom))]
+const _: () = assert!(Atomic::<State>::is_lock_free());
+const _: () = assert!(AtomicCell::<Option<Box<Callback>>>::is_lock_free());
+
+impl Chunk {
+    /// Checks all that can be said of a chunk by itself.
+    pub(crate) fn new(
+        spec: &ChunkSpec,
+        order: u32,
+        permanent: bool,
+        tracked: bool,
+        node: Option<Node>,
+    ) -> Result<Self, AddRefused> {
+        let granule = 1 << order;
+        if spec.size == 0 {
+            return Err(AddRefused::ZeroSize);
+        }
+        if !spec.start.is_multiple_of(granule) {
+            return Err(AddRefused::MisalignedStart { granule });
+        }
+        if !spec.size.is_multiple_of(granule) {
+            return Err(AddRefused::MisalignedSize { granule });
+        }
+        if spec.start.checked_add(spec.size - 1).is_none() {
+            return Err(AddRefused::Wraps);
+        }
+        if let Some(phys) = spec.phys
+            && phys.checked_add(spec.size as u64 - 1).is_none()
+        {
+            return Err(AddRefused::PhysWraps { phys });
+        }
+        let granules = spec.size >> order;
+        if tracked && granules > MAX_TRACKED {
+            return Err(AddRefused::TooManyToTrack { most: MAX_TRACKED });
+        }
+        let no_memory = |refused: crate::memory::NoMemory| AddRefused::NoMemory {
+            bytes: refused.bytes,
+        };
+        Ok(Self {
+            start: spec.start,
+            order,
+            permanent,
+            state: Atomic::new(State::Alive),
+            bitmap: Bitmap::new(granules, node).map_err(no_memory)?,
+            records: tracked
+                .then(|| Records::new(granules, node))
+                .transpose()
+                .map_err(no_memory)?,
+            phys: spec.phys,
+            owner: spec.owner.clone(),
+            on_drained: AtomicCell::new(None),
+        })
+    }
+
+    /// The chunk as it was given.
+    pub(crate) fn spec(&self) -> ChunkSpec {
+        ChunkSpec {
+            start: self.start,
+            size: self.size(),
+            phys: self.phys,
+            owner: self.owner.clone(),
+        }
+    }
+
+    /// The address of the first byte.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Bytes; at most what an address can hold (see `AddRefused::TotalSize`).
+    pub(crate) fn size(&self) -> usize {
+        self.bitmap.len() << self.order
+    }
+
+    /// The address of the last byte.
+    pub(crate) fn last(&self) -> usize {
+        self.start + (self.size() - 1)
+    }
+
+    pub(crate) fn order(&self) -> u32 {
+        self.order
+    }
+
+    pub(crate) fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
+    pub(crate) fn bitmap(&self) -> &Bitmap {
+        &self.bitmap
+    }
+
+    pub(crate) fn records(&self) -> Option<&Records> {
+        self.records.as_ref()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        // SeqCst: see the type's text.
+        self.state.load(Ordering::SeqCst)
+    }
+
+    /// The physical address that `addr`, inside the chunk, stands for.
+    pub(crate) fn phys_of(&self, addr: usize) -> Option<u64> {
+        self.phys.map(|phys| phys + (addr - self.start) as u64)
+    }
+
+    /// The address of a granule of the chunk.
+    #[inline]
+    pub(crate) fn addr_of(&self, granule: usize) -> usize {
+        self.start + (granule << self.order)
+    }
+
+    pub(crate) fn contains(&self, addr: usize) -> bool {
+        (self.start..=self.last()).contains(&addr)
+    }
+
+    /// Bytes of bookkeeping.
+    pub(crate) fn footprint(&self) -> usize {
+        size_of::<Self>()
+            + self.bitmap.footprint()
+            + self.records.as_ref().map_or(0, Records::footprint)
+    }
+
+    /// Takes the run of `n` granules at `start` that lie in the chunk, all or nothing.
+    #[inline]
+    pub(crate) fn claim(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Refused> {
+        self.bitmap
+            .claim(start, n, traffic)
+            .map_err(|_| Refused::Taken)?;
+        if self.state() == State::Alive {
+            return Ok(());
+        }
+        self.give_back(start, n, traffic).ok();
+        Err(Refused::Draining)
+    }
+
+    /// Gives back the run of `n` granules at `start` that the caller owns. The chunk may be freed
+    /// at any time after the bits are cleared unless it is permanent or the caller pinned it.
+    #[inline]
+    pub(crate) fn give_back(
+        &self,
+        start: usize,
+        n: usize,
+        traffic: &Traffic,
+    ) -> Result<(), NotTaken> {
+        let outcome = self.bitmap.release(start, n, traffic);
+        if self.state() != State::Alive {
+            self.check_drained();
+        }
+        outcome
+    }
+
+    /// As [`give_back`](Self::give_back), for a range that the caller only says is its own.
+    pub(crate) fn give_back_checked(
+        &self,
+        start: usize,
+        n: usize,
+        traffic: &Traffic,
+    ) -> Result<(), NotTaken> {
+        self.bitmap.release_checked(start, n, traffic)?;
+        if self.state() != State::Alive {
+            self.check_drained();
+        }
+        Ok(())
+    }
+
+    /// The granules of a range given by its address and size in bytes.
+    pub(crate) fn locate(&self, addr: usize, size: usize) -> Result<(usize, usize), FreeError> {
+        let granule = 1 << self.order;
+        if !addr.is_multiple_of(granule) {
+            return Err(FreeError::Misaligned { addr, granule });
+        }
+        if size == 0 {
+            return Err(FreeError::ZeroSize { addr });
+        }
+        let last = self.last();
+        let start = (addr - self.start) >> self.order;
+        let n = granules_for(size, self.order);
+        if n > self.bitmap.len() - start {
+            return Err(FreeError::PastChunk { addr, size, last });
+        }
+        Ok((start, n))
+    }
+
+    // ---- removal ----
+
+    /// Seals the chunk; false if somebody did before.
+    #[must_use]
+    pub(crate) fn seal(&self) -> bool {
+        let sealed = self.state.compare_exchange(
+            State::Alive,
+            State::Draining,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        );
+        if sealed.is_ok() {
+            crate::sync::model_fence();
+            self.check_drained();
+        }
+        sealed.is_ok()
+    }
+
+    /// Declares the chunk drained if it is, once.
+    #[cold]
+    fn check_drained(&self) {
+        if self.state() != State::Draining || !self.bitmap.is_empty() {
+            return;
+        }
+        let last = self.state.compare_exchange(
+            State::Draining,
+            State::Drained,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        );
+        if last.is_ok() {
+            // Against a callback being left in `on_drained`: one of the two sees the other.
+            fence(Ordering::SeqCst);
+            self.call_back();
+        }
+    }
+
+    /// Leaves a callback to be called once when the chunk is drained, now if it is already. An
+    /// earlier one that was not called yet is replaced and comes back.
+    pub(crate) fn on_drained(&self, callback: Callback) -> Option<Callback> {
+        let earlier = self.on_drained.swap(Some(Box::new(callback)));
+        fence(Ordering::SeqCst);
+        if self.state() == State::Drained {
+            self.call_back();
+        }
+        earlier.map(|callback| *callback)
+    }
+
+    fn call_back(&self) {
+        if let Some(callback) = self.on_drained.take() {
+            callback();
+        }
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("start", &format_args!("{:#x}", self.start))
+            .field("size", &format_args!("{:#x}", self.size()))
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How many granules hold `size` bytes, at least one byte.
+#[inline]
+pub(crate) fn granules_for(size: usize, order: u32) -> usize {
+    ((size - 1) >> order) + 1
+}

@@ -1,0 +1,105 @@
+//! A chunk on its way out of the pool.
+
+use core::fmt;
+use core::time::Duration;
+use std::time::Instant;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use crossbeam_utils::Backoff;
+
+use crate::chunk::{Chunk, ChunkSpec, State};
+use crate::pool::Inner;
+
+/// The longest nap while waiting for a chunk to drain: short beside the work of taking a device
+/// down, long enough to cost nothing (2026-11).
+const NAP: Duration = Duration::from_millis(1);
+
+/// A chunk that is being removed: [`Pool::remove`](crate::Pool::remove) answers it.
+///
+/// Dropping it does not stop the removal: the chunk leaves the pool with a later change of the
+/// chunk list, once the last allocation is back.
+#[must_use = "tells when the chunk's memory is no longer used"]
+pub struct Drain {
+    inner: Arc<Inner>,
+    chunk: Arc<Chunk>,
+}
+
+impl Drain {
+    pub(crate) fn new(inner: Arc<Inner>, chunk: Arc<Chunk>) -> Self {
+        Self { inner, chunk }
+    }
+
+    /// The address of the chunk's first byte.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.chunk.start()
+    }
+
+    /// Whether the last allocation is back: from then on nobody uses the chunk's memory. Signal-safe.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        // What the last owner did happens before this answer: its release, and the state after it.
+        self.chunk.state() == State::Drained
+    }
+
+    /// Bytes that are still held. Linear in the chunk's granules. Signal-safe.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.chunk.bitmap().taken() << self.chunk.order()
+    }
+
+    /// Waits until the last allocation is back, or until `timeout` is over if one is given; says
+    /// whether it is back. This is the only call of the crate that waits.
+    #[must_use]
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
+        let begin = Instant::now();
+        let backoff = Backoff::new();
+        while !self.is_drained() {
+            if timeout.is_some_and(|timeout| begin.elapsed() >= timeout) {
+                return false;
+            }
+            if backoff.is_completed() {
+                std::thread::sleep(NAP);
+            } else {
+                backoff.snooze();
+            }
+        }
+        true
+    }
+
+    /// Has `callback` called once when the last allocation is back, by the thread that gives it
+    /// back: now, if it is back already. If allocations may be given back in signal handlers, the
+    /// callback must be signal-safe. An earlier callback that was not called yet is dropped.
+    pub fn on_drained(&self, callback: impl FnOnce() + Send + 'static) {
+        drop(self.chunk.on_drained(Box::new(callback)));
+    }
+
+    /// Takes the chunk off the pool's list, and answers it as it was given, if the last allocation
+    /// is back.
+    ///
+    /// # Errors
+    ///
+    /// This value again, if something is still held.
+    pub fn finish(self) -> Result<ChunkSpec, Self> {
+        if self.is_drained() {
+            Ok(self.chunk.spec())
+        } else {
+            Err(self)
+        }
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        if self.is_drained() {
+            self.inner.sweep();
+        }
+    }
+}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Drain").field(&self.chunk).finish()
+    }
+}

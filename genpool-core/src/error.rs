@@ -1,0 +1,330 @@
+//! What can be refused, one small type an operation. Each says what was wrong with which value.
+
+use core::error::Error;
+use core::fmt;
+
+use alloc::boxed::Box;
+
+use crate::chunk::ChunkSpec;
+
+macro_rules! display {
+    ($type:ty { $($pattern:pat => $format:literal $(, $value:expr)*;)+ }) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $($pattern => write!(f, $format $(, $value)*),)+
+                }
+            }
+        }
+
+        impl Error for $type {}
+    };
+}
+
+/// Why a pool was not built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The order is above 63, or above what an address of this machine can hold.
+    Order {
+        /// The order asked for.
+        order: u32,
+    },
+    /// The machine has no such NUMA node, or it has no memory.
+    UnknownNode {
+        /// The node asked for.
+        node: u32,
+    },
+    /// This system offers no way to place memory on a node.
+    NodeUnsupported {
+        /// The node asked for.
+        node: u32,
+    },
+    /// The system refused to place memory on a node (a sandbox may).
+    NodeRefused {
+        /// The node asked for.
+        node: u32,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// No address space was left for memory on the node.
+    NodeMemory {
+        /// The node asked for.
+        node: u32,
+        /// How much was asked for.
+        bytes: usize,
+    },
+}
+
+display!(BuildError {
+    Self::Order { order } => "order {order}: a granule is 1 << order bytes, with order at most {}", usize::BITS - 1;
+    Self::UnknownNode { node } => "NUMA node {node} does not exist or has no memory";
+    Self::NodeUnsupported { node } => "NUMA node {node}: this system cannot place memory on a node";
+    Self::NodeRefused { node, errno } => "NUMA node {node}: the system refused mbind (error {errno})";
+    Self::NodeMemory { node, bytes } => "NUMA node {node}: {bytes} bytes of address space could not be had";
+});
+
+/// A chunk was not added; the pool is as before, and the chunk comes back with its owner.
+#[derive(Debug)]
+pub struct AddError {
+    /// The rule that the chunk breaks.
+    pub reason: AddRefused,
+    /// The chunk as it was given.
+    pub chunk: Box<ChunkSpec>,
+}
+
+impl fmt::Display for AddError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, size) = (self.chunk.start(), self.chunk.size());
+        write!(f, "chunk of {size:#x} bytes at {start:#x}: {}", self.reason)
+    }
+}
+
+impl Error for AddError {}
+
+/// The rule that a chunk breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddRefused {
+    /// Its size is zero.
+    ZeroSize,
+    /// Its start is not a multiple of the granule.
+    MisalignedStart {
+        /// The granule in bytes.
+        granule: usize,
+    },
+    /// Its size is not a multiple of the granule.
+    MisalignedSize {
+        /// The granule in bytes.
+        granule: usize,
+    },
+    /// It does not end inside the address space.
+    Wraps,
+    /// Its physical range does not end inside 64 bits.
+    PhysWraps {
+        /// The physical address of its first byte.
+        phys: u64,
+    },
+    /// It shares addresses with a chunk of the pool.
+    Overlaps {
+        /// Where that chunk starts.
+        start: usize,
+        /// How many bytes it has.
+        size: usize,
+    },
+    /// The pool would be larger than an address can count.
+    TotalSize,
+    /// It has more granules than boundary tracking can record.
+    TooManyToTrack {
+        /// The most that it can record.
+        most: usize,
+    },
+    /// Memory for the bookkeeping could not be had.
+    NoMemory {
+        /// How much was needed.
+        bytes: usize,
+    },
+}
+
+display!(AddRefused {
+    Self::ZeroSize => "a chunk has at least one granule";
+    Self::MisalignedStart { granule } => "the start is not a multiple of the granule of {granule:#x} bytes";
+    Self::MisalignedSize { granule } => "the size is not a multiple of the granule of {granule:#x} bytes";
+    Self::Wraps => "it wraps around the end of the address space";
+    Self::PhysWraps { phys } => "its physical range from {phys:#x} on wraps around the end of 64 bits";
+    Self::Overlaps { start, size } => "it overlaps the chunk of {size:#x} bytes at {start:#x}";
+    Self::TotalSize => "the pool's total size would not fit in an address";
+    Self::TooManyToTrack { most } => "boundary tracking records at most {most} granules a chunk";
+    Self::NoMemory { bytes } => "{bytes} bytes of bookkeeping could not be had";
+});
+
+/// Why nothing was allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AllocError {
+    /// At some instant between call and return there was no fit for this request under its
+    /// algorithm and constraints. This is a proof, not a guess.
+    Exhausted {
+        /// The bytes asked for.
+        size: usize,
+    },
+    /// No fit was found, and it could not be proved within a bounded number of tries that there
+    /// was none, because others kept allocating and freeing. Trying again may succeed.
+    Contended {
+        /// The bytes asked for.
+        size: usize,
+    },
+    /// The size is zero.
+    ZeroSize,
+    /// The algorithm cannot serve such a request in this pool, whatever is free.
+    Unsuitable(Unsuitable),
+    /// The algorithm proposed a place that leaves the chunk or is taken. Nothing was claimed.
+    BadProposal {
+        /// The granule of the chunk that it proposed.
+        granule: usize,
+        /// The granules of the chunk.
+        granules: usize,
+    },
+    /// Memory for the list of results could not be had (`alloc_many` only).
+    NoMemory {
+        /// How many results it was to hold.
+        count: usize,
+    },
+}
+
+display!(AllocError {
+    Self::Exhausted { size } => "no room for {size} bytes";
+    Self::Contended { size } => "no room found for {size} bytes while others kept moving; try again";
+    Self::ZeroSize => "an allocation has at least one byte";
+    Self::Unsuitable(reason) => "{reason}";
+    Self::BadProposal { granule, granules } => "the algorithm proposed granule {granule} of a chunk of {granules}, which is taken or outside";
+    Self::NoMemory { count } => "a list of {count} allocations could not be had";
+});
+
+/// Why an algorithm cannot serve a request, whatever is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unsuitable {
+    /// A place was asked for that is not a multiple of the granule.
+    MisalignedPlace {
+        /// The place: an address, or an offset in a chunk.
+        place: usize,
+        /// The granule in bytes.
+        granule: usize,
+    },
+    /// The run is longer than the distance of the boundaries that it may not cross.
+    LongerThanBoundary {
+        /// The bytes of the run.
+        size: usize,
+        /// The distance of the boundaries in bytes.
+        boundary: usize,
+    },
+    /// No granule of the pool can ever start at the phase asked for.
+    Phase {
+        /// The phase in bytes.
+        phase: usize,
+        /// The granule in bytes.
+        granule: usize,
+    },
+    /// A reason of a user's algorithm.
+    Other(&'static str),
+}
+
+display!(Unsuitable {
+    Self::MisalignedPlace { place, granule } => "{place:#x} is not a multiple of the granule of {granule:#x} bytes";
+    Self::LongerThanBoundary { size, boundary } => "{size:#x} bytes always cross a boundary of {boundary:#x}";
+    Self::Phase { phase, granule } => "no granule of {granule:#x} bytes starts at phase {phase:#x}";
+    Self::Other(reason) => "{reason}";
+});
+
+/// Why a free was refused. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FreeError {
+    /// The size is zero.
+    ZeroSize {
+        /// The address given.
+        addr: usize,
+    },
+    /// The address lies in no chunk of the pool.
+    Foreign {
+        /// The address given.
+        addr: usize,
+    },
+    /// The address is not a multiple of the granule.
+    Misaligned {
+        /// The address given.
+        addr: usize,
+        /// The granule in bytes.
+        granule: usize,
+    },
+    /// The range starts in a chunk and goes on behind its end.
+    PastChunk {
+        /// The address given.
+        addr: usize,
+        /// The size given.
+        size: usize,
+        /// The last address of the chunk.
+        last: usize,
+    },
+    /// Something in the range is free already: a double free, or a wrong range.
+    NotAllocated {
+        /// The first free granule's address.
+        addr: usize,
+    },
+    /// The allocation at the address has another size (found by boundary tracking).
+    WrongSize {
+        /// The address given.
+        addr: usize,
+        /// The size given.
+        size: usize,
+        /// The bytes allocated there.
+        allocated: usize,
+    },
+    /// The address is inside an allocation, not its start (found by boundary tracking).
+    Interior {
+        /// The address given.
+        addr: usize,
+        /// The start of the allocation.
+        start: usize,
+    },
+    /// A free by address alone, or a list of live allocations, needs boundary tracking.
+    NotTracked,
+}
+
+display!(FreeError {
+    Self::ZeroSize { addr } => "free of no bytes at {addr:#x}";
+    Self::Foreign { addr } => "{addr:#x} lies in no chunk of the pool";
+    Self::Misaligned { addr, granule } => "{addr:#x} is not a multiple of the granule of {granule:#x} bytes";
+    Self::PastChunk { addr, size, last } => "{size:#x} bytes at {addr:#x} go past the chunk's last address {last:#x}";
+    Self::NotAllocated { addr } => "{addr:#x} is not allocated";
+    Self::WrongSize { addr, size, allocated } => "{allocated:#x} bytes are allocated at {addr:#x}, not {size:#x}";
+    Self::Interior { addr, start } => "{addr:#x} is inside the allocation at {start:#x}";
+    Self::NotTracked => "the pool was built without boundary tracking";
+});
+
+/// Why a chunk was not removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// No chunk starts at the address.
+    NoChunk {
+        /// The address given.
+        start: usize,
+    },
+    /// The chunk is being removed already.
+    Draining {
+        /// The address given.
+        start: usize,
+    },
+}
+
+display!(RemoveError {
+    Self::NoChunk { start } => "no chunk starts at {start:#x}";
+    Self::Draining { start } => "the chunk at {start:#x} is being removed already";
+});
+
+/// Why an allocation kept its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResizeError {
+    /// The size is zero: drop the allocation instead.
+    ZeroSize,
+    /// The granules behind it are not all free.
+    Neighbour,
+    /// The chunk ends before.
+    PastChunk,
+    /// The chunk is being removed and hands out nothing more.
+    Draining,
+    /// Somebody freed the range by address although this allocation held it (found by boundary
+    /// tracking).
+    Lost,
+}
+
+display!(ResizeError {
+    Self::ZeroSize => "an allocation has at least one byte";
+    Self::Neighbour => "the granules behind the allocation are not all free";
+    Self::PastChunk => "the chunk ends before";
+    Self::Draining => "the chunk is being removed";
+    Self::Lost => "the range was freed by address while it was held";
+});

@@ -1,0 +1,56 @@
+//! The lock-free core of genpool: a pool hands out runs of granules from chunks of memory that
+//! malloc does not know.
+//!
+//! A [`Pool`] manages *chunks* (address ranges). A chunk is divided into *granules* of `1 << order`
+//! bytes, one bit each. An [`Algorithm`] chooses where in a chunk an allocation goes. The pool never
+//! touches the memory that it manages, so an address may be device memory, an IOVA, a page number:
+//! anything countable.
+//!
+//! ```
+//! use genpool_core::Pool;
+//!
+//! let pool = Pool::new(12)?; // granules of 4 KiB
+//! pool.add(0x4000_0000, 0x10_0000)?;
+//!
+//! let a = pool.alloc(10_000)?; // rounded up to three granules
+//! assert_eq!((a.addr(), a.size()), (0x4000_0000, 12_288));
+//! drop(a);
+//! assert_eq!(pool.avail(), pool.size());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Signal safety
+//!
+//! *Signal-safe* in these pages means: takes no lock, allocates no heap memory, builds no
+//! thread-local, and may be called in a signal handler that interrupted any call on the same pool
+//! in any thread. The bitmap's, the shelf's and the traffic's module texts in the source say why
+//! each protocol works; ARCHITECTURE.md is the map.
+
+extern crate alloc;
+
+mod bitmap;
+mod chunk;
+mod memory;
+mod records;
+mod shelf;
+pub mod sync;
+mod traffic;
+
+mod algorithm;
+mod allocation;
+mod drain;
+mod error;
+mod pool;
+mod stats;
+mod view;
+
+pub use crate::algorithm::{Algorithm, FirstFit, Request};
+pub use crate::allocation::{Allocation, OwnedAllocation, RawRange};
+pub use crate::chunk::{ChunkSpec, Owner};
+pub use crate::drain::Drain;
+pub use crate::error::{
+    AddError, AddRefused, AllocError, BuildError, FreeError, RemoveError, ResizeError, Unsuitable,
+};
+pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool};
+pub use crate::stats::{Destroyed, Fragmentation, Held, Stats};
+pub use crate::view::{ChunkView, Granule, Run};

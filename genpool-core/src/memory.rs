@@ -1,0 +1,233 @@
+//! Memory for bookkeeping: fixed-size tables that start out zeroed, on the heap or on one NUMA
+//! node.
+//!
+//! The pool never touches the memory that it manages; these tables are its own.
+
+use core::fmt;
+use core::ops::Deref;
+use core::ptr::NonNull;
+
+use alloc::boxed::Box;
+use bytemuck::Zeroable;
+
+use crate::error::BuildError;
+
+/// A NUMA node that was seen to take memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Node(u32);
+
+impl Node {
+    /// Proves that `node` exists by placing one page on it.
+    pub(crate) fn probe(node: u32) -> Result<Self, BuildError> {
+        node_memory::Mapping::new(1, node)?;
+        Ok(Self(node))
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// The table could not be had: this many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoMemory {
+    pub(crate) bytes: usize,
+}
+
+/// `len` zeroed items that stay in place until the table is dropped.
+///
+/// # Invariants
+///
+/// `items` points to initialised items, owned by this table alone and freed by its `keeper`.
+pub(crate) struct Table<T> {
+    items: NonNull<[T]>,
+    keeper: Keeper,
+}
+
+enum Keeper {
+    Heap,
+    // Dropping it unmaps the memory.
+    Node(#[allow(dead_code, reason = "held for its drop")] node_memory::Mapping),
+}
+
+// SAFETY: the table owns its items, as a `Box<[T]>` does.
+unsafe impl<T: Send> Send for Table<T> {}
+// SAFETY: a shared table hands out shared references only.
+unsafe impl<T: Sync> Sync for Table<T> {}
+
+impl<T> Table<T> {
+    fn from_box(items: Box<[T]>) -> Self {
+        Self {
+            items: NonNull::from(Box::leak(items)),
+            keeper: Keeper::Heap,
+        }
+    }
+}
+
+#[cfg(not(genpool_loom))]
+impl<T: Zeroable> Table<T> {
+    /// A table of `len` zeroed items, on `node` if one is given.
+    pub(crate) fn zeroed(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+        let bytes = len
+            .checked_mul(size_of::<T>())
+            .filter(|&bytes| bytes <= isize::MAX as usize)
+            .ok_or(NoMemory { bytes: usize::MAX })?;
+        let Some(node) = node.filter(|_| bytes > 0) else {
+            return bytemuck::allocation::try_zeroed_slice_box(len)
+                .map(Self::from_box)
+                .map_err(|()| NoMemory { bytes });
+        };
+        let mapping =
+            node_memory::Mapping::new(bytes, node.number()).map_err(|_| NoMemory { bytes })?;
+        Ok(Self {
+            items: NonNull::slice_from_raw_parts(mapping.start().cast(), len),
+            keeper: Keeper::Node(mapping),
+        })
+    }
+}
+
+#[cfg(genpool_loom)]
+impl<T: Default> Table<T> {
+    /// A table of `len` fresh items: loom's atomics have no all-zero form.
+    pub(crate) fn zeroed(len: usize, _node: Option<Node>) -> Result<Self, NoMemory> {
+        Ok(Self::from_box((0..len).map(|_| T::default()).collect()))
+    }
+}
+
+impl<T> Deref for Table<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: by the invariant the items are initialised and live as long as the table, and
+        // nobody holds a mutable reference to them.
+        unsafe { self.items.as_ref() }
+    }
+}
+
+impl<T> Drop for Table<T> {
+    fn drop(&mut self) {
+        if matches!(self.keeper, Keeper::Heap) {
+            // SAFETY: the items came from `Box::leak` in `from_box` and nobody uses them any more.
+            drop(unsafe { Box::from_raw(self.items.as_ptr()) });
+        }
+        // Items on a node are atomics without a destructor; the mapping goes with the keeper.
+    }
+}
+
+impl<T> fmt::Debug for Table<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod node_memory {
+    use core::ffi::c_void;
+    use core::ptr::{self, NonNull};
+
+    use rustix::mm::{MapFlags, ProtFlags};
+
+    use crate::error::BuildError;
+
+    /// `MPOL_BIND` of `set_mempolicy(2)`: memory from the given nodes or none.
+    const MPOL_BIND: usize = 2;
+    /// The kernel's largest `MAX_NUMNODES` is `1 << CONFIG_NODES_SHIFT`, at most 1024.
+    const MAX_NODES: usize = 1024;
+    const MASK_WORDS: usize = MAX_NODES / usize::BITS as usize;
+
+    /// Zeroed anonymous memory bound to one node.
+    ///
+    /// # Invariants
+    ///
+    /// `start` and `len` are one mapping that belongs to this value alone.
+    #[derive(Debug)]
+    pub(crate) struct Mapping {
+        start: NonNull<c_void>,
+        len: usize,
+    }
+
+    // SAFETY: a mapping belongs to the process, not to a thread.
+    unsafe impl Send for Mapping {}
+    // SAFETY: a shared mapping only tells its address.
+    unsafe impl Sync for Mapping {}
+
+    impl Mapping {
+        /// `len` bytes (not zero) on `node`.
+        pub(crate) fn new(len: usize, node: u32) -> Result<Self, BuildError> {
+            let mut mask = [0usize; MASK_WORDS];
+            let at = node as usize;
+            let Some(word) = mask.get_mut(at / usize::BITS as usize) else {
+                return Err(BuildError::UnknownNode { node });
+            };
+            *word = 1 << (at % usize::BITS as usize);
+
+            let flags = MapFlags::PRIVATE;
+            let prot = ProtFlags::READ | ProtFlags::WRITE;
+            // SAFETY: a fresh mapping at an address of the kernel's choice touches nobody's memory.
+            let start = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, prot, flags) };
+            let start = start.ok().and_then(NonNull::new);
+            let start = start.ok_or(BuildError::NodeMemory { node, bytes: len })?;
+            let mapping = Self { start, len };
+
+            // SAFETY: `mbind` reads the mask, which is as long as it is told, and sets a policy on
+            // our own mapping.
+            let refused = unsafe {
+                libc::syscall(
+                    libc::SYS_mbind,
+                    start.as_ptr(),
+                    len,
+                    MPOL_BIND,
+                    mask.as_ptr(),
+                    // The kernel counts one less than it is told.
+                    MAX_NODES + 1,
+                    0usize,
+                )
+            } != 0;
+            if refused {
+                let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+                return Err(match errno {
+                    libc::EINVAL => BuildError::UnknownNode { node },
+                    errno => BuildError::NodeRefused { node, errno },
+                });
+            }
+            Ok(mapping)
+        }
+
+        pub(crate) fn start(&self) -> NonNull<c_void> {
+            self.start
+        }
+    }
+
+    impl Drop for Mapping {
+        fn drop(&mut self) {
+            // SAFETY: by the invariant the range is one mapping of ours, and its user is gone.
+            let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr(), self.len) };
+            debug_assert!(unmapped.is_ok(), "munmap of our own mapping cannot fail");
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod node_memory {
+    use core::ffi::c_void;
+    use core::ptr::NonNull;
+
+    use crate::error::BuildError;
+
+    /// No memory on a node can be asked for on this system.
+    #[derive(Debug)]
+    pub(crate) enum Mapping {}
+
+    impl Mapping {
+        pub(crate) fn new(_len: usize, node: u32) -> Result<Self, BuildError> {
+            Err(BuildError::NodeUnsupported { node })
+        }
+
+        pub(crate) fn start(&self) -> NonNull<c_void> {
+            match *self {}
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! How an allocation finds its place: the newest chunk first, then all of them, then a proof that
+//! there is no place.
+
+use crossbeam_utils::Backoff;
+
+use super::Inner;
+use crate::algorithm::{Algorithm, FirstFit, Request};
+use crate::allocation::Allocation;
+use crate::bitmap::Look;
+use crate::chunk::{Chunk, Refused, State};
+use crate::error::AllocError;
+use crate::records::Deed;
+use crate::shelf::{Default, Pin};
+use crate::view::{ChunkView, Granule};
+
+/// How often a chunk's algorithm is asked again after a lost claim. Each loss means that another
+/// thread got something; so many in a row mean that the algorithm proposes what is taken (2026-11).
+const ASKS: usize = if cfg!(genpool_loom) { 4 } else { 1 << 12 };
+
+/// How often a caller that found nothing tries to prove it before it answers `Contended`. Each try
+/// is two scans (2026-11).
+const PROOFS: usize = if cfg!(genpool_loom) { 2 } else { 16 };
+
+impl Inner {
+    /// `own` is the number of announced operations that this call is part of.
+    #[inline]
+    pub(super) fn alloc_default(
+        &self,
+        size: usize,
+        own: usize,
+    ) -> Result<Allocation<'_>, AllocError> {
+        match self.shelf.default() {
+            Default::FirstFit => self.alloc_with(size, &FirstFit, own),
+            Default::BuiltWith => self.alloc_with(size, &*self.built_with, own),
+            Default::Other => {
+                let pin = self.shelf.pin();
+                self.alloc_with(size, pin.algorithm(), own)
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn alloc_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+        own: usize,
+    ) -> Result<Allocation<'_>, AllocError> {
+        let request = Request::new(size, self.order).ok_or(AllocError::ZeroSize)?;
+        algorithm.check(&request).map_err(AllocError::Unsuitable)?;
+        if let Some(chunk) = self.shelf.newest()
+            && let Some((granule, deed)) =
+                self.try_chunk(chunk, algorithm, &request, Look::Bounded)?
+        {
+            let n = request.granules();
+            return Ok(Allocation::new(
+                self,
+                Some(chunk),
+                chunk.addr_of(granule),
+                n,
+                deed,
+            ));
+        }
+        self.search(algorithm, &request, own)
+    }
+
+    /// All chunks, and at the end a proof that there is no place in any of them (see
+    /// `traffic.rs`).
+    #[cold]
+    fn search<A: Algorithm + ?Sized>(
+        &self,
+        algorithm: &A,
+        request: &Request,
+        own: usize,
+    ) -> Result<Allocation<'_>, AllocError> {
+        let size = request.size();
+        for _ in 0..PROOFS {
+            let pin = self.shelf.pin();
+            if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Bounded)? {
+                return Ok(found);
+            }
+            let watch = self.traffic.watch();
+            let before = watch.read();
+            if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Exact)? {
+                return Ok(found);
+            }
+            let after = watch.read();
+            // The list must be the same too: a hole may have come with a chunk.
+            if before == after && before.is_quiet(own) && self.shelf.is_current(&pin) {
+                self.counters.exhausted();
+                return Err(AllocError::Exhausted { size });
+            }
+        }
+        self.counters.contended();
+        Err(AllocError::Contended { size })
+    }
+
+    fn try_chunks<'p, A: Algorithm + ?Sized>(
+        &'p self,
+        pin: &Pin<'p>,
+        algorithm: &A,
+        request: &Request,
+        look: Look,
+    ) -> Result<Option<Allocation<'p>>, AllocError> {
+        for chunk in pin.chunks() {
+            if let Some((granule, deed)) = self.try_chunk(chunk, algorithm, request, look)? {
+                let (addr, n) = (chunk.addr_of(granule), request.granules());
+                let permanent = pin.permanent(chunk);
+                return Ok(Some(Allocation::new(self, permanent, addr, n, deed)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One chunk: asks the algorithm until what it proposes could be claimed.
+    #[inline]
+    fn try_chunk<A: Algorithm + ?Sized>(
+        &self,
+        chunk: &Chunk,
+        algorithm: &A,
+        request: &Request,
+        look: Look,
+    ) -> Result<Option<(usize, Deed)>, AllocError> {
+        let n = request.granules();
+        let granules = chunk.bitmap().len();
+        if n > granules || chunk.state() != State::Alive {
+            return Ok(None);
+        }
+        let view = ChunkView::new(chunk, look);
+        let backoff = Backoff::new();
+        let mut last = None;
+        for _ in 0..ASKS {
+            let Some(Granule(granule)) = algorithm.propose(&view, request) else {
+                return Ok(None);
+            };
+            if granule > granules - n {
+                return Err(AllocError::BadProposal { granule, granules });
+            }
+            match chunk.claim(granule, n, &self.traffic) {
+                Ok(()) => {
+                    let records = chunk.records();
+                    let deed = records.map_or(Deed::NONE, |records| records.open(granule, n));
+                    return Ok(Some((granule, deed)));
+                }
+                Err(Refused::Draining) => return Ok(None),
+                Err(Refused::Taken) => {
+                    self.counters.lost_claim();
+                    last = Some(granule);
+                    backoff.spin();
+                }
+            }
+        }
+        match last {
+            Some(granule) if !view.is_free(Granule(granule), n) => {
+                Err(AllocError::BadProposal { granule, granules })
+            }
+            _ => {
+                self.counters.contended();
+                Err(AllocError::Contended {
+                    size: request.size(),
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Everything that can be chosen for a pool, checked once.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use super::{Inner, Pool, Report, as_default};
+use crate::algorithm::{Algorithm, FirstFit};
+use crate::error::BuildError;
+use crate::memory::Node;
+use crate::shelf::{Default, Shelf};
+use crate::stats::{Counters, Destroyed};
+use crate::sync::AtomicBool;
+use crate::traffic::Traffic;
+
+/// Builds a [`Pool`].
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::builder().order(5).name("sram").boundary_tracking().build()?;
+/// pool.add(0, 4096)?;
+/// let range = pool.alloc(100)?.into_raw();
+/// assert_eq!(pool.free_addr(range.addr), Ok(128));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub struct Builder {
+    order: u32,
+    name: Option<String>,
+    node: Option<u32>,
+    algorithm: (Arc<dyn Algorithm>, Default),
+    tracked: bool,
+    on_leak: Option<Report>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            order: 0,
+            name: None,
+            node: None,
+            algorithm: as_default(FirstFit),
+            tracked: false,
+            on_leak: None,
+        }
+    }
+
+    /// A granule is `1 << order` bytes; 0 (single bytes, or whatever is counted) unless said.
+    pub fn order(mut self, order: u32) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// A name, for reports.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The NUMA node whose memory holds the bookkeeping of each chunk (bitmap, bounds, records).
+    /// Linux only. Each table then takes whole pages. Without a node the heap holds it.
+    pub fn node(mut self, node: u32) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// The default algorithm, with its data; [`FirstFit`] unless said.
+    pub fn algorithm<A: Algorithm + 'static>(mut self, algorithm: A) -> Self {
+        self.algorithm = as_default(algorithm);
+        self
+    }
+
+    /// Records where each allocation starts and ends, at two words a granule: a free with a wrong
+    /// size or an address inside an allocation is refused, a free by address alone works, and the
+    /// live allocations can be listed.
+    pub fn boundary_tracking(mut self) -> Self {
+        self.tracked = true;
+        self
+    }
+
+    /// Called when the pool is dropped (not destroyed) while something is still held.
+    pub fn on_leak(mut self, report: impl FnOnce(Destroyed) + Send + Sync + 'static) -> Self {
+        self.on_leak = Some(Box::new(report));
+        self
+    }
+
+    /// The pool, without chunks.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names the value that cannot be.
+    pub fn build(self) -> Result<Pool, BuildError> {
+        let order = self.order;
+        if order >= usize::BITS {
+            return Err(BuildError::Order { order });
+        }
+        let (algorithm, default) = self.algorithm;
+        let default = match default {
+            Default::FirstFit => Default::FirstFit,
+            _ => Default::BuiltWith,
+        };
+        Ok(Pool {
+            inner: Arc::new(Inner {
+                order,
+                shelf: Shelf::new(Arc::clone(&algorithm), default),
+                traffic: Traffic::new(),
+                counters: Counters::new(),
+                built_with: algorithm,
+                removals: AtomicBool::new(false),
+                tracked: self.tracked,
+                node: self.node.map(Node::probe).transpose()?,
+                name: self.name,
+            }),
+            on_leak: self.on_leak,
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! The chunks of a pool at one instant, for who looks at them.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use crate::chunk::{Chunk, Owner, State};
+use crate::shelf::Snapshot;
+use crate::view::{Granule, Run};
+
+/// The chunks of a pool at one instant, newest first.
+pub struct Chunks {
+    list: alloc::vec::IntoIter<Arc<Chunk>>,
+}
+
+impl Chunks {
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
+        let list: alloc::vec::Vec<_> = snapshot.chunks().cloned().collect();
+        Self {
+            list: list.into_iter(),
+        }
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = ChunkInfo;
+
+    fn next(&mut self) -> Option<ChunkInfo> {
+        self.list.next().map(|chunk| ChunkInfo { chunk })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.list.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Chunks {}
+
+impl fmt::Debug for Chunks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.list.as_slice()).finish()
+    }
+}
+
+/// One chunk of a pool. It stays readable after the chunk was removed.
+#[derive(Clone)]
+pub struct ChunkInfo {
+    chunk: Arc<Chunk>,
+}
+
+impl ChunkInfo {
+    /// The address of the first byte.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.chunk.start()
+    }
+
+    /// The address of the last byte.
+    #[must_use]
+    pub fn last(&self) -> usize {
+        self.chunk.last()
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.chunk.size()
+    }
+
+    /// Bytes that are free now.
+    #[must_use]
+    pub fn avail(&self) -> usize {
+        let bitmap = self.chunk.bitmap();
+        (bitmap.len() - bitmap.taken()) << self.chunk.order()
+    }
+
+    /// The physical address of the first byte, if it was given.
+    #[must_use]
+    pub fn phys(&self) -> Option<u64> {
+        self.chunk.phys_of(self.chunk.start())
+    }
+
+    /// The owner's value, if one was given.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Owner> {
+        self.chunk.owner()
+    }
+
+    /// Whether the chunk is being removed, or was.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.chunk.state() != State::Alive
+    }
+
+    /// The free runs as they are now, upwards.
+    pub fn free_runs(&self) -> impl Iterator<Item = Run> {
+        self.chunk.bitmap().runs(true).map(|(start, len)| Run {
+            start: Granule(start),
+            len,
+        })
+    }
+}
+
+impl fmt::Debug for ChunkInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.chunk.fmt(f)
+    }
+}

@@ -1,0 +1,144 @@
+//! How a range comes back: from an [`Allocation`](crate::Allocation), or by address.
+
+use super::Inner;
+use crate::chunk::{Chunk, Refused};
+use crate::error::{FreeError, ResizeError};
+use crate::records::{Deed, Records};
+
+impl Inner {
+    /// Takes back what an allocation held. `chunk` is its chunk where that is permanent.
+    #[inline]
+    pub(crate) fn give_back(&self, chunk: Option<&Chunk>, addr: usize, n: usize, deed: Deed) {
+        let taken_back = match chunk {
+            Some(chunk) => self.give_back_to(chunk, addr, n, deed),
+            None => {
+                let pin = self.shelf.pin();
+                pin.find(addr)
+                    .is_some_and(|chunk| self.give_back_to(chunk, addr, n, deed))
+            }
+        };
+        if !taken_back {
+            // Somebody freed by address what an allocation held.
+            self.counters.refused_free();
+        }
+    }
+
+    #[inline]
+    fn give_back_to(&self, chunk: &Chunk, addr: usize, n: usize, deed: Deed) -> bool {
+        let start = (addr - chunk.start()) >> self.order;
+        if let Some(records) = chunk.records()
+            && records.exchange(start, deed, 0).is_err()
+        {
+            return false;
+        }
+        chunk.give_back(start, n, &self.traffic).is_ok()
+    }
+
+    /// Takes back a range by its address, and by its size where one is given. Answers what `with`
+    /// makes of its chunk and its size in granules; the chunk may not outlive the call.
+    pub(super) fn free<R>(
+        &self,
+        addr: usize,
+        size: Option<usize>,
+        with: impl FnOnce(&Chunk, usize) -> R,
+    ) -> Result<R, FreeError> {
+        let outcome = self
+            .in_chunk(addr, |chunk| {
+                let n = self.free_in(chunk, addr, size)?;
+                Ok(with(chunk, n))
+            })
+            .unwrap_or(match size {
+                Some(0) => Err(FreeError::ZeroSize { addr }),
+                _ => Err(FreeError::Foreign { addr }),
+            });
+        if outcome.is_err() {
+            self.counters.refused_free();
+        }
+        outcome
+    }
+
+    /// Answers how many granules came back.
+    fn free_in(&self, chunk: &Chunk, addr: usize, size: Option<usize>) -> Result<usize, FreeError> {
+        let (start, asked) = chunk.locate(addr, size.unwrap_or(1))?;
+        let Some(records) = chunk.records() else {
+            size.ok_or(FreeError::NotTracked)?;
+            return chunk
+                .give_back_checked(start, asked, &self.traffic)
+                .map(|()| asked)
+                .map_err(|free| FreeError::NotAllocated {
+                    addr: chunk.addr_of(free.granule),
+                });
+        };
+        loop {
+            let deed = records.get(start);
+            let n = deed.len();
+            if n == 0 {
+                return Err(self.no_allocation_at(chunk, records, start));
+            }
+            if let Some(size) = size
+                && asked != n
+            {
+                let allocated = n << self.order;
+                return Err(FreeError::WrongSize {
+                    addr,
+                    size,
+                    allocated,
+                });
+            }
+            // Whoever exchanges the deed owns the range; a loser looks again at what is there now.
+            if records.exchange(start, deed, 0).is_ok() {
+                chunk.give_back(start, n, &self.traffic).ok();
+                return Ok(n);
+            }
+        }
+    }
+
+    /// Gives an allocation of `n` granules at `addr` another size, in place.
+    pub(crate) fn resize(
+        &self,
+        chunk: &Chunk,
+        addr: usize,
+        n: usize,
+        wanted: usize,
+        deed: Deed,
+    ) -> Result<Deed, ResizeError> {
+        let start = (addr - chunk.start()) >> self.order;
+        let redeem = || match chunk.records() {
+            Some(records) => records
+                .exchange(start, deed, wanted)
+                .map_err(|_| ResizeError::Lost),
+            None => Ok(deed),
+        };
+        let (end, tail) = (start + n.min(wanted), n.abs_diff(wanted));
+        if wanted > n {
+            if wanted > chunk.bitmap().len() - start {
+                return Err(ResizeError::PastChunk);
+            }
+            chunk
+                .claim(end, tail, &self.traffic)
+                .map_err(|refused| match refused {
+                    Refused::Taken => ResizeError::Neighbour,
+                    Refused::Draining => ResizeError::Draining,
+                })?;
+            return redeem().inspect_err(|_| {
+                chunk.give_back(end, tail, &self.traffic).ok();
+            });
+        }
+        let deed = redeem()?;
+        if chunk.give_back(end, tail, &self.traffic).is_err() {
+            self.counters.refused_free();
+        }
+        Ok(deed)
+    }
+
+    fn no_allocation_at(&self, chunk: &Chunk, records: &Records, granule: usize) -> FreeError {
+        let addr = chunk.addr_of(granule);
+        match records.covering(granule) {
+            Some((start, _)) => FreeError::Interior {
+                addr,
+                start: chunk.addr_of(start),
+            },
+            None => FreeError::NotAllocated { addr },
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! The pool: chunks, a default algorithm, and the calls of genalloc.
+
+mod alloc_paths;
+mod builder;
+mod chunks;
+mod free_paths;
+
+use core::fmt;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::TypeId;
+
+pub use self::builder::Builder;
+pub use self::chunks::{ChunkInfo, Chunks};
+use crate::algorithm::{Algorithm, FirstFit};
+use crate::allocation::{Allocation, OwnedAllocation};
+use crate::chunk::{Chunk, ChunkSpec, Owner, State};
+use crate::drain::Drain;
+use crate::error::{AddError, AllocError, BuildError, FreeError, RemoveError};
+use crate::memory::Node;
+use crate::shelf::{Default, Shelf};
+use crate::stats::{Counters, Destroyed, Fragmentation, Held, Stats, held_in};
+use crate::sync::{AtomicBool, Ordering};
+use crate::traffic::Traffic;
+
+/// What all handles on one pool share.
+pub(crate) struct Inner {
+    order: u32,
+    pub(crate) shelf: Shelf,
+    pub(crate) traffic: Traffic,
+    pub(crate) counters: Counters,
+    /// The algorithm that the pool was built with: it lives as long as the pool, so `alloc`
+    /// reaches it without a pin.
+    built_with: Arc<dyn Algorithm>,
+    /// A chunk was removed: those that are added from now on are not permanent (see `shelf.rs`).
+    removals: AtomicBool,
+    tracked: bool,
+    node: Option<Node>,
+    name: Option<String>,
+}
+
+type Report = Box<dyn FnOnce(Destroyed) + Send + Sync>;
+
+/// A pool of special-purpose memory, shared by reference (or in an `Arc`) between any number of
+/// threads.
+///
+/// Chunks are tried newest first. No call on a pool ever waits for another thread.
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(5)?; // granules of 32 bytes
+/// pool.add_virt(0x1000, 0x8000_0000, 4096)?;
+/// let block = pool.alloc(100)?;
+/// assert_eq!(block.size(), 128);
+/// assert_eq!(block.phys(), Some(0x8000_0000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pool {
+    inner: Arc<Inner>,
+    on_leak: Option<Report>,
+}
+
+impl Pool {
+    /// A pool of granules of `1 << order` bytes, first fit, without a name and without chunks.
+    /// [`builder`](Self::builder) has more to choose from.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Order`] above 63 (31 on 32-bit machines).
+    pub fn new(order: u32) -> Result<Self, BuildError> {
+        Self::builder().order(order).build()
+    }
+
+    /// Everything that can be chosen for a pool.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    // ---- what it is ----
+
+    /// A granule is `1 << order` bytes.
+    #[must_use]
+    pub fn order(&self) -> u32 {
+        self.inner.order
+    }
+
+    /// A granule in bytes.
+    #[must_use]
+    pub fn granule(&self) -> usize {
+        1 << self.inner.order
+    }
+
+    /// The name that it was built with.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.inner.name.as_deref()
+    }
+
+    /// The NUMA node that its bookkeeping is placed on.
+    #[must_use]
+    pub fn node(&self) -> Option<u32> {
+        self.inner.node.map(Node::number)
+    }
+
+    /// Whether it was built with boundary tracking.
+    #[must_use]
+    pub fn is_tracked(&self) -> bool {
+        self.inner.tracked
+    }
+
+    // ---- chunks ----
+
+    /// Adds `size` bytes at the address `start`, without a physical address. Others allocate and
+    /// free meanwhile. Linear in the number of chunks. Not signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`] names the rule that the chunk breaks; nothing was changed.
+    pub fn add(&self, start: usize, size: usize) -> Result<(), AddError> {
+        self.add_chunk(ChunkSpec::new(start, size))
+    }
+
+    /// As [`add`](Self::add), with the physical address of the first byte.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn add_virt(&self, virt: usize, phys: u64, size: usize) -> Result<(), AddError> {
+        self.add_chunk(ChunkSpec::new(virt, size).phys(phys))
+    }
+
+    /// As [`add`](Self::add), with all that can be said of a chunk.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add); the chunk comes back in the error.
+    pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
+        let inner = &*self.inner;
+        let permanent = !inner.removals.load(Ordering::SeqCst);
+        Chunk::new(&chunk, inner.order, permanent, inner.tracked, inner.node)
+            .and_then(|new| {
+                let new = Arc::new(new);
+                inner.shelf.update(|list| list.with_chunk(&new).map(Some))
+            })
+            .map_err(|reason| AddError {
+                reason,
+                chunk: Box::new(chunk),
+            })
+    }
+
+    /// Begins to remove the chunk that starts at `start`: it hands out nothing more, and what is
+    /// held in it stays valid until it is given back. The answer tells when that is. Others allocate
+    /// and free meanwhile. Linear in the size of the chunk. Not signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let held = pool.alloc(1)?;
+    /// let drain = pool.remove(0x1000)?;
+    /// assert!(pool.alloc(1).is_err());
+    /// assert!(!drain.is_drained());
+    /// drop(held);
+    /// let chunk = drain.finish().expect("nothing is held any more");
+    /// assert_eq!((chunk.start(), pool.contains(0x1000, 1)), (0x1000, false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RemoveError::NoChunk`] or [`RemoveError::Draining`].
+    pub fn remove(&self, start: usize) -> Result<Drain, RemoveError> {
+        let snapshot = self.inner.shelf.snapshot();
+        let chunk = snapshot
+            .find(start)
+            .filter(|chunk| chunk.start() == start)
+            .ok_or(RemoveError::NoChunk { start })?;
+        self.inner.removals.store(true, Ordering::SeqCst);
+        if !chunk.seal() {
+            return Err(RemoveError::Draining { start });
+        }
+        self.inner.shelf.refresh_newest();
+        Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk)))
+    }
+
+    /// The chunks at this instant, newest first. Later changes of the pool do not change the answer,
+    /// and it holds up nobody. Not signal-safe.
+    #[must_use]
+    pub fn chunks(&self) -> Chunks {
+        Chunks::new(self.inner.shelf.snapshot())
+    }
+
+    // ---- allocation ----
+
+    /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm. The
+    /// allocation comes back when it is dropped.
+    ///
+    /// One compare-and-swap where the run lies in one word of the bitmap; the search skips what
+    /// cannot serve. Signal-safe, if the default algorithm is.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    #[inline]
+    pub fn alloc(&self, size: usize) -> Result<Allocation<'_>, AllocError> {
+        let inner = &*self.inner;
+        inner.alloc_default(size, 0)
+    }
+
+    /// Allocates as [`alloc`](Self::alloc) does, by the given algorithm.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    #[inline]
+    pub fn alloc_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Result<Allocation<'_>, AllocError> {
+        self.inner.alloc_with(size, algorithm, 0)
+    }
+
+    /// Allocates as [`alloc`](Self::alloc) does, as a value that does not borrow the pool: what the
+    /// pool needs to take it back lives as long as it does. Signal-safe to allocate; the drop of the
+    /// last one after the pool's end frees the pool's bookkeeping, which is not.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    pub fn alloc_owned(&self, size: usize) -> Result<OwnedAllocation, AllocError> {
+        OwnedAllocation::new(&self.inner, |inner| inner.alloc_default(size, 0))
+    }
+
+    /// Allocates as [`alloc_with`](Self::alloc_with) does, as a value that does not borrow the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    pub fn alloc_owned_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Result<OwnedAllocation, AllocError> {
+        OwnedAllocation::new(&self.inner, |inner| inner.alloc_with(size, algorithm, 0))
+    }
+
+    /// Several allocations, all or nothing, each by the default algorithm in the order given. For
+    /// everybody else a refused call never held anything: no caller is told
+    /// [`Exhausted`](AllocError::Exhausted) because of it. Not signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`], with the size of the first that found no room.
+    pub fn alloc_many(&self, sizes: &[usize]) -> Result<Vec<Allocation<'_>>, AllocError> {
+        let inner = &*self.inner;
+        let count = sizes.len();
+        // Dropped after the list, so that a rollback is over before it is told.
+        let _crossing = inner.traffic.cross();
+        let mut list = Vec::new();
+        list.try_reserve_exact(count)
+            .map_err(|_| AllocError::NoMemory { count })?;
+        for &size in sizes {
+            list.push(inner.alloc_default(size, 1)?);
+        }
+        Ok(list)
+    }
+
+    /// Makes `algorithm`, with its data, the default from now on; others allocate meanwhile, each by
+    /// the old one or the new one, whole. Not signal-safe.
+    pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
+        let (algorithm, default) = as_default(algorithm);
+        let changed = self.inner.shelf.update(|list| {
+            Ok::<_, core::convert::Infallible>(Some(list.with_algorithm(&algorithm, default)))
+        });
+        match changed {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+    }
+
+    // ---- free by address ----
+
+    /// Gives back `size` bytes at `addr`, for who kept no [`Allocation`]: checked as a whole before
+    /// anything changes. Of two frees of one allocation that race exactly one succeeds. Signal-safe.
+    ///
+    /// Without boundary tracking the pool knows which granules are taken, not by whom: a free with a
+    /// wrong size inside other allocations cannot be told from a right one, nor can one of a range
+    /// that an [`Allocation`] still holds.
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`]; nothing was changed.
+    pub fn free(&self, addr: usize, size: usize) -> Result<(), FreeError> {
+        self.inner.free(addr, Some(size), |_, _| ())
+    }
+
+    /// As [`free`](Self::free), and hands back the owner's value of the chunk. Signal-safe but for
+    /// the drop of what it returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`free`](Self::free).
+    pub fn free_owner(&self, addr: usize, size: usize) -> Result<Option<Owner>, FreeError> {
+        self.inner
+            .free(addr, Some(size), |chunk, _| chunk.owner().cloned())
+    }
+
+    /// Gives back the allocation that starts at `addr` and answers its size in bytes. Needs boundary
+    /// tracking. Signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`]; nothing was changed.
+    pub fn free_addr(&self, addr: usize) -> Result<usize, FreeError> {
+        let order = self.inner.order;
+        self.inner.free(addr, None, |_, granules| granules << order)
+    }
+
+    // ---- queries ----
+
+    /// Bytes in all chunks but those that are being removed. Linear in the number of chunks.
+    /// Signal-safe.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.inner.sum_alive(Chunk::size)
+    }
+
+    /// Bytes that are free, in all chunks but those that are being removed: counted in the bitmap,
+    /// so never more than [`size`](Self::size), and exact when nobody moves. Linear in the granules,
+    /// 64 at a time. Signal-safe.
+    #[must_use]
+    pub fn avail(&self) -> usize {
+        let order = self.inner.order;
+        self.inner
+            .sum_alive(|chunk| (chunk.bitmap().len() - chunk.bitmap().taken()) << order)
+    }
+
+    /// Whether the whole range of `size` bytes at `addr` lies inside one chunk. An empty range and
+    /// one that wraps never do. Logarithmic in the number of chunks. Signal-safe.
+    #[must_use]
+    pub fn contains(&self, addr: usize, size: usize) -> bool {
+        let Some(last) = size.checked_sub(1).and_then(|more| addr.checked_add(more)) else {
+            return false;
+        };
+        self.inner
+            .in_chunk(addr, |chunk| chunk.contains(last))
+            .unwrap_or(false)
+    }
+
+    /// The physical address that `addr` stands for, if its chunk was given one. Logarithmic in the
+    /// number of chunks. Signal-safe.
+    #[must_use]
+    pub fn phys_of(&self, addr: usize) -> Option<u64> {
+        self.inner
+            .in_chunk(addr, |chunk| chunk.phys_of(addr))
+            .flatten()
+    }
+
+    /// Totals and counts. Linear in the granules, 64 at a time. Signal-safe.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let pin = self.inner.shelf.pin();
+        Stats::gather(&pin, &self.inner.counters, self.inner.order)
+    }
+
+    /// How the free space is cut up, by a scan of every chunk that serves. Linear in the granules.
+    /// Signal-safe.
+    #[must_use]
+    pub fn fragmentation(&self) -> Fragmentation {
+        let pin = self.inner.shelf.pin();
+        Fragmentation::gather(&pin, self.inner.order)
+    }
+
+    /// The live allocations, by address. Needs boundary tracking. Linear in the granules. Not
+    /// signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError::NotTracked`].
+    pub fn live(&self) -> Result<Vec<Held>, FreeError> {
+        if !self.inner.tracked {
+            return Err(FreeError::NotTracked);
+        }
+        Ok(held_in(&self.inner.shelf.snapshot()))
+    }
+
+    // ---- the end ----
+
+    /// Ends the pool and reports what is still held. Allocations that do not borrow the pool stay
+    /// valid until they are given back, and the bookkeeping they need lives on with them; ranges
+    /// that are only known by address are given up. Linear in the granules.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let kept = pool.alloc_owned(5000)?;
+    /// let report = pool.destroy();
+    /// assert_eq!(report.held[0].size, 8192);
+    /// drop(kept);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn destroy(mut self) -> Destroyed {
+        self.on_leak = None;
+        self.report()
+    }
+
+    fn report(&self) -> Destroyed {
+        Destroyed {
+            name: self.inner.name.clone(),
+            held: held_in(&self.inner.shelf.snapshot()),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(on_leak) = self.on_leak.take() {
+            let report = self.report();
+            if !report.held.is_empty() {
+                on_leak(report);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("name", &self.name())
+            .field("order", &self.order())
+            .field("size", &self.size())
+            .field("avail", &self.avail())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn order(&self) -> u32 {
+        self.order
+    }
+
+    /// Calls `with` on the chunk that `addr` lies in, if there is one. Only what `with` returns may
+    /// leave: the chunk may not outlive the call.
+    #[inline]
+    pub(crate) fn in_chunk<R>(&self, addr: usize, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
+        if let Some(chunk) = self.shelf.newest()
+            && chunk.contains(addr)
+            && chunk.state() != State::Drained
+        {
+            return Some(with(chunk));
+        }
+        let pin = self.shelf.pin();
+        pin.find(addr).map(|chunk| with(chunk))
+    }
+
+    fn sum_alive(&self, figure: impl Fn(&Chunk) -> usize) -> usize {
+        let pin = self.shelf.pin();
+        pin.chunks()
+            .filter(|chunk| chunk.state() == State::Alive)
+            .map(|chunk| figure(chunk))
+            .sum()
+    }
+
+    /// Takes the chunks that are drained off the list. Best effort: without memory for a new list
+    /// they stay on it, refusing, until the next change.
+    pub(crate) fn sweep(&self) {
+        self.shelf
+            .update(crate::shelf::Snapshot::without_drained)
+            .ok();
+        self.shelf.reclaim();
+    }
+}
+
+/// An algorithm as the shelf keeps it. First fit is recognised so that `alloc` finds it without a
+/// look at the snapshot.
+fn as_default<A: Algorithm + 'static>(algorithm: A) -> (Arc<dyn Algorithm>, Default) {
+    let default = if TypeId::of::<A>() == TypeId::of::<FirstFit>() {
+        Default::FirstFit
+    } else {
+        Default::Other
+    };
+    (Arc::new(algorithm), default)
+}

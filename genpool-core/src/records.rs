@@ -1,0 +1,116 @@
+//! Boundary tracking: where each live allocation starts and ends.
+//!
+//! A record per granule; only the one at an allocation's first granule is used. It is the deed of
+//! the allocation: whoever exchanges it for an empty one owns the range and may release its bits,
+//! so of two racing frees exactly one succeeds, and a free with another start or size finds no
+//! such deed. The version in it makes a stale deed differ from a later one of the same extent
+//! (until 2^24 allocations at that very start have passed; 2^8 on 32-bit machines).
+//!
+//! Costs two words a granule, which is why it is asked for in the builder.
+
+use crate::memory::{NoMemory, Node, Table};
+use crate::sync::{AtomicUsize, Ordering};
+
+const LEN_BITS: u32 = if usize::BITS == 64 { 40 } else { 24 };
+/// The longest run that a record can hold, hence the largest chunk that can be tracked.
+pub(crate) const MAX_TRACKED: usize = (1 << LEN_BITS) - 1;
+
+/// {version, length in granules}; length 0 is "no allocation starts here".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deed(usize);
+
+impl Deed {
+    /// What an allocation of a pool without tracking carries.
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) fn len(self) -> usize {
+        self.0 & MAX_TRACKED
+    }
+
+    fn next(self, len: usize) -> Self {
+        let version = (self.0 & !MAX_TRACKED).wrapping_add(MAX_TRACKED + 1);
+        Self(version | len)
+    }
+}
+
+#[derive(Debug, Default)]
+#[cfg_attr(not(genpool_loom), derive(bytemuck::Zeroable))]
+#[repr(C)]
+struct Record {
+    deed: AtomicUsize,
+    tag: AtomicUsize,
+}
+
+/// The deed was not the one that was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OtherDeed(pub(crate) Deed);
+
+#[derive(Debug)]
+pub(crate) struct Records(Table<Record>);
+
+impl Records {
+    pub(crate) fn new(granules: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+        Table::zeroed(granules, node).map(Self)
+    }
+
+    pub(crate) fn footprint(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+
+    /// Writes the deed of a fresh allocation. The caller has claimed the granules.
+    pub(crate) fn open(&self, start: usize, len: usize) -> Deed {
+        let record = &self.0[start];
+        // Relaxed: only the owner of the granule writes here, and who owned it before released
+        // its bit after closing the record.
+        let deed = Deed(record.deed.load(Ordering::Relaxed)).next(len);
+        record.tag.store(0, Ordering::Relaxed);
+        // Release: who sees the deed sees the tag (pairs with `get`).
+        record.deed.store(deed.0, Ordering::Release);
+        deed
+    }
+
+    pub(crate) fn get(&self, start: usize) -> Deed {
+        Deed(self.0[start].deed.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn tag(&self, start: usize) -> usize {
+        self.0[start].tag.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_tag(&self, start: usize, tag: usize) {
+        self.0[start].tag.store(tag, Ordering::Relaxed);
+    }
+
+    /// Exchanges the deed that was shown for one of length `len` (0: the allocation is over).
+    pub(crate) fn exchange(
+        &self,
+        start: usize,
+        shown: Deed,
+        len: usize,
+    ) -> Result<Deed, OtherDeed> {
+        let next = shown.next(len);
+        // AcqRel: of two that show the same deed one wins, and what the allocation's owner did
+        // before is visible to it.
+        self.0[start]
+            .deed
+            .compare_exchange(shown.0, next.0, Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| next)
+            .map_err(|now| OtherDeed(Deed(now)))
+    }
+
+    /// The first granule of the allocation that covers `granule`, if there is one.
+    pub(crate) fn covering(&self, granule: usize) -> Option<(usize, Deed)> {
+        let (start, deed) = (0..=granule)
+            .rev()
+            .map(|start| (start, self.get(start)))
+            .find(|(_, deed)| deed.len() > 0)?;
+        (granule - start < deed.len()).then_some((start, deed))
+    }
+
+    /// Every live allocation as (start, deed), upwards.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (usize, Deed)> {
+        (0..self.0.len())
+            .map(|start| (start, self.get(start)))
+            .filter(|(_, deed)| deed.len() > 0)
+    }
+}

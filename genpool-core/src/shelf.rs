@@ -1,0 +1,571 @@
+//! The chunk list: immutable snapshots, replaced as a whole, read without waiting.
+//!
+//! `arc_swap` owns the current snapshot. Adding or removing a chunk and changing the default
+//! algorithm each build the next snapshot and swap it in if no other came first (read, copy,
+//! update), so all of them are lock-free, and whoever iterates holds a count on a snapshot for as
+//! long as it likes.
+//!
+//! # How alloc and free reach it
+//!
+//! `ArcSwap::load` costs as much as an allocation, and it may build a thread-local and allocate,
+//! which a signal handler must not. So there are two more ways, both wait-free for the reader in
+//! all but name and free of allocation:
+//!
+//! - **A pin.** `current` is the snapshot as a plain pointer. A reader writes the pointer into one of
+//!   a few slots, looks whether it is still current, and may use the snapshot until it clears the
+//!   slot. A replaced snapshot is *retired* and dropped by a later change once no slot names it. A
+//!   reader that finds all slots taken counts itself in the *crowd*, and while there is a crowd
+//!   nothing is dropped. One read-modify-write and one store. A thread that is stopped with a pin
+//!   keeps that one snapshot (in the crowd: all of them) from being dropped, and holds up nobody.
+//! - **The newest chunk.** `newest` points at the chunk that is tried first. It needs no pin because
+//!   it only ever points at a *permanent* chunk, one that was added before the first removal:
+//!   these are kept until the pool goes, in [`ChunkList::kept`] after they were removed. Pools that never
+//!   remove a chunk thus pay nothing for the possibility; in others the bookkeeping of the chunks
+//!   they began with stays (its size is known then and does not grow), and calls that concern
+//!   later chunks pay for a pin.
+//!
+//! # Orderings
+//!
+//! "Slot written, now is it current?" against "no longer current, now the slots" is store-to-load
+//! order: `SeqCst` on both sides (model: `pin_beside_replace`). Clearing a slot is `Release`, so what
+//! the reader did with the snapshot happens before it is dropped.
+
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use crossbeam_utils::CachePadded;
+
+use crate::algorithm::Algorithm;
+use crate::chunk::{Chunk, State};
+use crate::error::AddRefused;
+use crate::sync::{Atomic, AtomicPtr, AtomicUsize, Ordering, Snapshots, model_fence, thread_index};
+
+/// Slots for pins. More threads than this in the middle of a pinned call at once form a crowd;
+/// that many need as many cores, or as many stopped threads (2026-11).
+const SLOTS: usize = if cfg!(genpool_loom) { 2 } else { 8 };
+
+/// The pool's chunks and default algorithm at one instant.
+pub(crate) struct Snapshot {
+    version: usize,
+    list: Arc<ChunkList>,
+    algorithm: Arc<dyn Algorithm>,
+    default: Default,
+    next_retired: AtomicPtr<Snapshot>,
+    #[cfg(genpool_loom)]
+    dropped: std::sync::atomic::AtomicBool,
+}
+
+/// Which way `alloc` goes: the first two need no snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
+#[repr(u32)]
+pub(crate) enum Default {
+    /// First fit, known by name.
+    FirstFit,
+    /// The algorithm that the pool was built with.
+    BuiltWith,
+    /// The snapshot's.
+    Other,
+}
+
+/// What `alloc` goes by, and the snapshot that said so: the later one stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
+#[repr(C, align(8))]
+struct Tag {
+    version: u32,
+    default: Default,
+}
+
+#[cfg(not(genpool_loom))]
+const _: () = assert!(Atomic::<Tag>::is_lock_free());
+
+/// The chunks of a snapshot.
+#[derive(Debug)]
+struct ChunkList {
+    /// Newest first: the order in which they are tried.
+    chunks: Vec<Arc<Chunk>>,
+    /// (start, place in `chunks`), by start.
+    by_start: Vec<(usize, u32)>,
+    /// Permanent chunks that were removed.
+    kept: Vec<Arc<Chunk>>,
+}
+
+/// An empty list with room for `len`.
+fn list_of<T>(len: usize) -> Result<Vec<T>, AddRefused> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(len)
+        .map_err(|_| AddRefused::NoMemory {
+            bytes: len.saturating_mul(size_of::<T>()),
+        })?;
+    Ok(list)
+}
+
+impl ChunkList {
+    const EMPTY: Self = Self {
+        chunks: Vec::new(),
+        by_start: Vec::new(),
+        kept: Vec::new(),
+    };
+
+    /// This list with `newest` before the others, if given, and without those that are drained.
+    fn next(&self, newest: Option<&Arc<Chunk>>) -> Result<Self, AddRefused> {
+        let drained = |chunk: &&Arc<Chunk>| chunk.state() == State::Drained;
+        let mut chunks = list_of(self.chunks.len() + 1)?;
+        let mut kept = list_of(self.kept.len() + self.chunks.iter().filter(drained).count())?;
+        kept.extend(self.kept.iter().cloned());
+        chunks.extend(newest.cloned());
+        for chunk in &self.chunks {
+            // A chunk may be drained since it was counted; the next change will see to it.
+            if !drained(&chunk) || kept.len() == kept.capacity() {
+                chunks.push(Arc::clone(chunk));
+            } else if chunk.is_permanent() {
+                kept.push(Arc::clone(chunk));
+            }
+        }
+        let mut by_start = list_of(chunks.len())?;
+        by_start.extend(chunks.iter().map(|chunk| chunk.start()).zip(0..));
+        by_start.sort_unstable();
+        Ok(Self {
+            chunks,
+            by_start,
+            kept,
+        })
+    }
+}
+
+impl Snapshot {
+    fn new(
+        version: usize,
+        list: Arc<ChunkList>,
+        algorithm: Arc<dyn Algorithm>,
+        default: Default,
+    ) -> Self {
+        Self {
+            version,
+            list,
+            algorithm,
+            default,
+            next_retired: AtomicPtr::new(ptr::null_mut()),
+            #[cfg(genpool_loom)]
+            dropped: std::sync::atomic::AtomicBool::new(false),
+        }
+    }
+
+    fn with_list(&self, list: ChunkList) -> Self {
+        let algorithm = Arc::clone(&self.algorithm);
+        Self::new(
+            self.version.wrapping_add(1),
+            Arc::new(list),
+            algorithm,
+            self.default,
+        )
+    }
+
+    /// This snapshot with `chunk` as the newest and without the chunks that are drained.
+    pub(crate) fn with_chunk(&self, chunk: &Arc<Chunk>) -> Result<Self, AddRefused> {
+        let mut total = chunk.size();
+        for other in self.chunks() {
+            if other.start() <= chunk.last() && chunk.start() <= other.last() {
+                return Err(AddRefused::Overlaps {
+                    start: other.start(),
+                    size: other.size(),
+                });
+            }
+            total = total
+                .checked_add(other.size())
+                .ok_or(AddRefused::TotalSize)?;
+        }
+        Ok(self.with_list(self.list.next(Some(chunk))?))
+    }
+
+    /// This snapshot without the chunks that are drained; none if there are none.
+    pub(crate) fn without_drained(&self) -> Result<Option<Self>, AddRefused> {
+        let chunks = &self.list.chunks;
+        if chunks.iter().all(|chunk| chunk.state() != State::Drained) {
+            return Ok(None);
+        }
+        Ok(Some(self.with_list(self.list.next(None)?)))
+    }
+
+    /// This snapshot with another default algorithm.
+    pub(crate) fn with_algorithm(&self, algorithm: &Arc<dyn Algorithm>, default: Default) -> Self {
+        let list = Arc::clone(&self.list);
+        Self::new(
+            self.version.wrapping_add(1),
+            list,
+            Arc::clone(algorithm),
+            default,
+        )
+    }
+
+    /// Newest first, those that are drained left out.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
+        let chunks = self.list.chunks.iter();
+        chunks.filter(|chunk| chunk.state() != State::Drained)
+    }
+
+    /// The chunk that `addr` lies in. Logarithmic in the number of chunks.
+    pub(crate) fn find(&self, addr: usize) -> Option<&Arc<Chunk>> {
+        let by_start = &self.list.by_start;
+        let after = by_start.partition_point(|&(start, _)| start <= addr);
+        let (_, at) = by_start[..after].last()?;
+        let chunk = &self.list.chunks[*at as usize];
+        (chunk.contains(addr) && chunk.state() != State::Drained).then_some(chunk)
+    }
+
+    pub(crate) fn algorithm(&self) -> &dyn Algorithm {
+        &*self.algorithm
+    }
+
+    /// Bytes of bookkeeping, the chunks' own included.
+    pub(crate) fn footprint(&self) -> usize {
+        let list = &*self.list;
+        let all = list.chunks.iter().chain(&list.kept);
+        size_of::<Self>()
+            + size_of::<ChunkList>()
+            + list.by_start.capacity() * size_of::<(usize, u32)>()
+            + (list.chunks.capacity() + list.kept.capacity()) * size_of::<Arc<Chunk>>()
+            + all.map(|chunk| chunk.footprint()).sum::<usize>()
+    }
+}
+
+/// Where the current snapshot stands.
+///
+/// # Invariants
+///
+/// - `current` and every retired snapshot came from `Arc::into_raw` and own one count each.
+/// - A snapshot that was `current` is dropped only by `reclaim` or with the shelf.
+/// - A permanent chunk of a snapshot that was published here is in every later snapshot too, in its
+///   list's `chunks` or `kept`; `newest` is null or points at such a chunk.
+pub(crate) struct Shelf {
+    newest: AtomicPtr<Chunk>,
+    tag: Atomic<Tag>,
+    current: AtomicPtr<Snapshot>,
+    snapshots: Snapshots<Snapshot>,
+    retired: AtomicPtr<Snapshot>,
+    slots: [CachePadded<AtomicPtr<Snapshot>>; SLOTS],
+    crowd: AtomicUsize,
+}
+
+impl Shelf {
+    pub(crate) fn new(algorithm: Arc<dyn Algorithm>, default: Default) -> Self {
+        let list = Arc::new(ChunkList::EMPTY);
+        let first = Arc::new(Snapshot::new(0, list, algorithm, default));
+        Self {
+            newest: AtomicPtr::new(ptr::null_mut()),
+            tag: Atomic::new(Tag {
+                version: 0,
+                default,
+            }),
+            current: AtomicPtr::new(Arc::into_raw(Arc::clone(&first)).cast_mut()),
+            snapshots: Snapshots::new(first),
+            retired: AtomicPtr::new(ptr::null_mut()),
+            slots: core::array::from_fn(|_| CachePadded::new(AtomicPtr::new(ptr::null_mut()))),
+            crowd: AtomicUsize::new(0),
+        }
+    }
+
+    // ---- readers ----
+
+    /// A count on the current snapshot. Not for signal handlers.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshots.load_full()
+    }
+
+    /// Which way `alloc` goes.
+    #[inline]
+    pub(crate) fn default(&self) -> Default {
+        // Acquire: pairs with `advance_tag`, so that a changed default is seen once it was changed.
+        self.tag.load(Ordering::Acquire).default
+    }
+
+    /// The chunk that is tried first, where it can be reached without a pin.
+    #[inline]
+    pub(crate) fn newest(&self) -> Option<&Chunk> {
+        // Acquire: pairs with the store in `refresh_newest`, so that the chunk is seen whole.
+        let chunk = NonNull::new(self.newest.load(Ordering::Acquire))?;
+        // SAFETY: by the invariant the chunk lives as long as the shelf.
+        Some(unsafe { chunk.as_ref() })
+    }
+
+    /// The current snapshot, held in place until the pin is dropped. Signal-safe.
+    pub(crate) fn pin(&self) -> Pin<'_> {
+        let mut snapshot = self.current.load(Ordering::SeqCst);
+        let first = thread_index();
+        for slot in (0..SLOTS).map(|at| &self.slots[(first + at) % SLOTS]) {
+            // Relaxed: only a hint whether the exchange is worth a try.
+            if !slot.load(Ordering::Relaxed).is_null() {
+                continue;
+            }
+            let free = ptr::null_mut();
+            // SeqCst: written before `current` is looked at again (pairs with `is_pinned`).
+            let exchanged =
+                slot.compare_exchange(free, snapshot, Ordering::SeqCst, Ordering::Relaxed);
+            if exchanged.is_err() {
+                continue;
+            }
+            loop {
+                model_fence();
+                let now = self.current.load(Ordering::SeqCst);
+                if now == snapshot {
+                    return Pin::new(self, snapshot, Some(slot));
+                }
+                snapshot = now;
+                slot.store(snapshot, Ordering::SeqCst);
+            }
+        }
+        // SeqCst: counted before `current` is read (pairs with `is_pinned`).
+        self.crowd.fetch_add(1, Ordering::SeqCst);
+        model_fence();
+        Pin::new(self, self.current.load(Ordering::SeqCst), None)
+    }
+
+    // ---- writers ----
+
+    /// Publishes what `edit` makes of the current snapshot, unless it makes nothing of it.
+    /// Lock-free: `edit` is called again only because another change was published.
+    pub(crate) fn update<E>(
+        &self,
+        mut edit: impl FnMut(&Snapshot) -> Result<Option<Snapshot>, E>,
+    ) -> Result<(), E> {
+        loop {
+            let seen = self.snapshots.load_full();
+            let Some(next) = edit(&seen)? else {
+                return Ok(());
+            };
+            let next = Arc::new(next);
+            if self.snapshots.replace(&seen, Arc::clone(&next)) {
+                self.advance(&next);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Brings everything that readers look at up to `next` or a later one.
+    fn advance(&self, next: &Arc<Snapshot>) {
+        loop {
+            let pin = self.pin();
+            // Versions wrap; they are never half the range apart.
+            if pin.version.wrapping_sub(next.version).cast_signed() >= 0 {
+                break;
+            }
+            let raw = Arc::into_raw(Arc::clone(next)).cast_mut();
+            // AcqRel and SeqCst: the snapshot is published whole, and replaced before the slots are
+            // looked at (pairs with `pin`). The pin keeps the old pointer from coming back.
+            let old = pin.snapshot.as_ptr();
+            if self
+                .current
+                .compare_exchange(old, raw, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
+            {
+                drop(pin);
+                self.retire(old);
+                break;
+            }
+            // SAFETY: the count that `into_raw` gave out above was not published.
+            drop(unsafe { Arc::from_raw(raw) });
+        }
+        self.advance_tag();
+        self.refresh_newest();
+    }
+
+    fn advance_tag(&self) {
+        let pin = self.pin();
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "compared by wrapping distance"
+        )]
+        let next = Tag {
+            version: pin.version as u32,
+            default: pin.default,
+        };
+        let mut seen = self.tag.load(Ordering::Acquire);
+        while seen.version.wrapping_sub(next.version).cast_signed() < 0 {
+            // AcqRel: who sees the tag sees the snapshot that said so.
+            match self
+                .tag
+                .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Points `newest` at the first chunk in order that is alive, if it is permanent. A thread
+    /// that was overtaken may leave an older choice for a moment and mends it before it returns;
+    /// any permanent chunk is sound to try.
+    pub(crate) fn refresh_newest(&self) {
+        loop {
+            let pin = self.pin();
+            let first = pin
+                .list
+                .chunks
+                .iter()
+                .find(|chunk| chunk.state() == State::Alive);
+            let chunk = first
+                .filter(|chunk| chunk.is_permanent())
+                .map_or(ptr::null_mut(), |chunk| Arc::as_ptr(chunk).cast_mut());
+            // SeqCst: stored before `current` is looked at again, below.
+            self.newest.store(chunk, Ordering::SeqCst);
+            model_fence();
+            if self.is_current(&pin) {
+                return;
+            }
+        }
+    }
+
+    /// Whether the pinned snapshot has not been replaced.
+    pub(crate) fn is_current(&self, pin: &Pin<'_>) -> bool {
+        ptr::eq(self.current.load(Ordering::SeqCst), pin.snapshot.as_ptr())
+    }
+
+    /// Takes over the count of a snapshot that is no longer `current`.
+    fn retire(&self, snapshot: *mut Snapshot) {
+        self.push_retired(snapshot);
+        self.reclaim();
+    }
+
+    fn push_retired(&self, snapshot: *mut Snapshot) {
+        // SAFETY: the caller holds the snapshot's count, so it is alive.
+        let node = unsafe { &*snapshot };
+        let mut head = self.retired.load(Ordering::Relaxed);
+        loop {
+            node.next_retired.store(head, Ordering::Relaxed);
+            // Release: the link and the snapshot go over to whoever takes the list.
+            match self.retired.compare_exchange_weak(
+                head,
+                snapshot,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Drops the retired snapshots that nobody has pinned.
+    pub(crate) fn reclaim(&self) {
+        // Acquire: pairs with `push_retired`. Taking the whole list leaves no room for ABA.
+        let mut next = self.retired.swap(ptr::null_mut(), Ordering::Acquire);
+        while let Some(retired) = NonNull::new(next) {
+            // SAFETY: the list owns a count of each of its snapshots, and the list is ours.
+            next = unsafe { retired.as_ref() }
+                .next_retired
+                .load(Ordering::Relaxed);
+            model_fence();
+            if self.is_pinned(retired.as_ptr()) {
+                self.push_retired(retired.as_ptr());
+            } else {
+                drop_snapshot(retired);
+            }
+        }
+    }
+
+    /// Whether a reader may be using the snapshot, which is no longer `current`.
+    fn is_pinned(&self, snapshot: *mut Snapshot) -> bool {
+        // SeqCst: after the replacement (pairs with `pin`); Acquire pairs with `Pin::drop`.
+        self.crowd.load(Ordering::SeqCst) != 0
+            || self
+                .slots
+                .iter()
+                .any(|slot| ptr::eq(slot.load(Ordering::SeqCst), snapshot))
+    }
+}
+
+#[cfg(not(genpool_loom))]
+fn drop_snapshot(snapshot: NonNull<Snapshot>) {
+    // SAFETY: by the shelf's invariant the pointer owns one count, which ends here.
+    drop(unsafe { Arc::from_raw(snapshot.as_ptr()) });
+}
+
+/// In the model the snapshot stays, marked, so that a reader that comes too late is caught.
+#[cfg(genpool_loom)]
+fn drop_snapshot(snapshot: NonNull<Snapshot>) {
+    // SAFETY: the caller hands over a count, so the snapshot is alive.
+    let snapshot = unsafe { snapshot.as_ref() };
+    snapshot
+        .dropped
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        // Nobody has a pin: pins borrow the shelf.
+        self.reclaim();
+        if let Some(current) = NonNull::new(self.current.load(Ordering::Acquire)) {
+            drop_snapshot(current);
+        }
+    }
+}
+
+/// A snapshot in use.
+///
+/// # Invariants
+///
+/// The snapshot is alive until the pin is dropped: `slot` names it or the pin counts in the crowd,
+/// since before `current` was last seen to be it.
+pub(crate) struct Pin<'s> {
+    shelf: &'s Shelf,
+    snapshot: NonNull<Snapshot>,
+    slot: Option<&'s AtomicPtr<Snapshot>>,
+}
+
+impl<'s> Pin<'s> {
+    fn new(
+        shelf: &'s Shelf,
+        snapshot: *mut Snapshot,
+        slot: Option<&'s AtomicPtr<Snapshot>>,
+    ) -> Self {
+        // SAFETY: `current` is never null.
+        let snapshot = unsafe { NonNull::new_unchecked(snapshot) };
+        Self {
+            shelf,
+            snapshot,
+            slot,
+        }
+    }
+
+    /// A chunk of the pinned snapshot for as long as the shelf lives, if it is permanent.
+    pub(crate) fn permanent(&self, chunk: &Chunk) -> Option<&'s Chunk> {
+        debug_assert!(
+            self.list
+                .chunks
+                .iter()
+                .any(|known| ptr::eq(&**known, chunk))
+        );
+        // SAFETY: by the shelf's invariant on published permanent chunks.
+        chunk
+            .is_permanent()
+            .then(|| unsafe { NonNull::from(chunk).as_ref() })
+    }
+}
+
+impl Deref for Pin<'_> {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        // SAFETY: by the pin's invariant the snapshot is alive.
+        let snapshot = unsafe { self.snapshot.as_ref() };
+        #[cfg(genpool_loom)]
+        assert!(
+            !snapshot.dropped.load(std::sync::atomic::Ordering::Relaxed),
+            "a pinned snapshot was dropped"
+        );
+        snapshot
+    }
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        // Release: our reads of the snapshot come before its drop (pairs with `is_pinned`).
+        match self.slot {
+            Some(slot) => slot.store(ptr::null_mut(), Ordering::Release),
+            None => {
+                self.shelf.crowd.fetch_sub(1, Ordering::Release);
+            }
+        }
+    }
+}

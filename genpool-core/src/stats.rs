@@ -1,0 +1,212 @@
+//! What a pool tells about itself.
+
+use core::fmt;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use crossbeam_utils::CachePadded;
+
+use crate::chunk::{Chunk, Owner, State};
+use crate::shelf::Snapshot;
+use crate::sync::{AtomicUsize, Ordering};
+
+/// Counts of what went wrong. Written on failure only, so a shared line does no harm; `Relaxed`,
+/// because nothing is concluded from them.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    counts: CachePadded<[AtomicUsize; 4]>,
+}
+
+macro_rules! counters {
+    ($($at:literal $name:ident),+) => {
+        impl Counters {
+            $(#[cold]
+            pub(crate) fn $name(&self) {
+                self.counts[$at].fetch_add(1, Ordering::Relaxed);
+            })+
+        }
+    };
+}
+
+counters!(0 exhausted, 1 contended, 2 lost_claim, 3 refused_free);
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self {
+            counts: CachePadded::new(core::array::from_fn(|_| AtomicUsize::new(0))),
+        }
+    }
+
+    fn read(&self, at: usize) -> usize {
+        self.counts[at].load(Ordering::Relaxed)
+    }
+}
+
+/// Totals of a pool and counts since it was built. The totals are read a word at a time while others
+/// move: each lies between 0 and `size`, and all are exact when nobody moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Chunks that serve.
+    pub chunks: usize,
+    /// Bytes in them.
+    pub size: usize,
+    /// Bytes of them that are taken.
+    pub used: usize,
+    /// Bytes of them that are free.
+    pub free: usize,
+    /// Chunks that are being removed.
+    pub draining: usize,
+    /// Bytes that are still held in those.
+    pub draining_used: usize,
+    /// Bytes of bookkeeping on the heap or on the pool's node.
+    pub bookkeeping: usize,
+    /// Calls that were answered [`Exhausted`](crate::AllocError::Exhausted).
+    pub exhausted: usize,
+    /// Calls that were answered [`Contended`](crate::AllocError::Contended).
+    pub contended: usize,
+    /// Claims that were lost to a faster thread and tried again.
+    pub lost_claims: usize,
+    /// Frees that were refused.
+    pub refused_frees: usize,
+}
+
+impl Stats {
+    pub(crate) fn gather(snapshot: &Snapshot, counters: &Counters, order: u32) -> Self {
+        let mut stats = Self {
+            bookkeeping: size_of::<crate::pool::Inner>() + snapshot.footprint(),
+            exhausted: counters.read(0),
+            contended: counters.read(1),
+            lost_claims: counters.read(2),
+            refused_frees: counters.read(3),
+            ..Self::default()
+        };
+        for chunk in snapshot.chunks() {
+            let used = chunk.bitmap().taken() << order;
+            if chunk.state() == State::Alive {
+                stats.chunks += 1;
+                stats.size += chunk.size();
+                stats.used += used;
+                stats.free += chunk.size() - used;
+            } else {
+                stats.draining += 1;
+                stats.draining_used += used;
+            }
+        }
+        stats
+    }
+}
+
+/// How the free space of a pool is cut up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fragmentation {
+    /// Free bytes.
+    pub free: usize,
+    /// Free runs that cannot be made longer.
+    pub free_runs: usize,
+    /// Bytes of the largest of them.
+    pub largest_run: usize,
+}
+
+impl Fragmentation {
+    pub(crate) fn gather(snapshot: &Snapshot, order: u32) -> Self {
+        let mut all = Self::default();
+        let alive = |chunk: &&alloc::sync::Arc<Chunk>| chunk.state() == State::Alive;
+        for chunk in snapshot.chunks().filter(alive) {
+            for (_, granules) in chunk.bitmap().runs(true) {
+                let bytes = granules << order;
+                all.free += bytes;
+                all.free_runs += 1;
+                all.largest_run = all.largest_run.max(bytes);
+            }
+        }
+        all
+    }
+}
+
+/// A range that is held.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Held {
+    /// The address of the first byte.
+    pub addr: usize,
+    /// Bytes, whole granules.
+    pub size: usize,
+    /// The holder's tag. None without boundary tracking: neighbouring allocations then show as one
+    /// range.
+    pub tag: Option<usize>,
+    /// The owner's value of the chunk.
+    pub owner: Option<Owner>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held")
+            .field("addr", &format_args!("{:#x}", self.addr))
+            .field("size", &format_args!("{:#x}", self.size))
+            .field("tag", &self.tag)
+            .field("owner", &self.owner.is_some())
+            .finish()
+    }
+}
+
+/// What was still held when a pool ended.
+#[derive(Clone, Debug)]
+#[must_use = "says what was still held"]
+#[non_exhaustive]
+pub struct Destroyed {
+    /// The pool's name.
+    pub name: Option<String>,
+    /// By address.
+    pub held: Vec<Held>,
+}
+
+impl fmt::Display for Destroyed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.as_deref().unwrap_or("unnamed");
+        let bytes: usize = self.held.iter().map(|held| held.size).sum();
+        write!(
+            f,
+            "pool {name}: {bytes} bytes still held in {} ranges",
+            self.held.len()
+        )?;
+        for held in &self.held {
+            write!(f, "\n  {:#x} bytes at {:#x}", held.size, held.addr)?;
+            if let Some(tag) = held.tag {
+                write!(f, ", tag {tag:#x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is held in the chunks of a snapshot, by address: allocation by allocation where
+/// they are tracked, else run by run.
+pub(crate) fn held_in(snapshot: &Snapshot) -> Vec<Held> {
+    let mut all = Vec::new();
+    for chunk in snapshot.chunks() {
+        let mut push = |granule, granules: usize, tag| {
+            all.push(Held {
+                addr: chunk.addr_of(granule),
+                size: granules << chunk.order(),
+                tag,
+                owner: chunk.owner().cloned(),
+            });
+        };
+        match chunk.records() {
+            Some(records) => {
+                for (start, deed) in records.live() {
+                    push(start, deed.len(), Some(records.tag(start)));
+                }
+            }
+            None => {
+                for (start, len) in chunk.bitmap().runs(false) {
+                    push(start, len, None);
+                }
+            }
+        }
+    }
+    all.sort_unstable_by_key(|held| held.addr);
+    all
+}

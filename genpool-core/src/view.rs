@@ -1,0 +1,112 @@
+//! What an algorithm sees of a chunk: a read-only view of its bitmap.
+
+use crate::bitmap::Look;
+use crate::chunk::Chunk;
+
+/// The place of a granule in its chunk: 0 is the chunk's first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Granule(pub usize);
+
+/// A free run: `len` granules from `start` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its first granule.
+    pub start: Granule,
+    /// Granules.
+    pub len: usize,
+}
+
+/// One chunk, as an algorithm sees it while others allocate and free.
+///
+/// What it tells was true when it was read. The pool claims what the algorithm proposes by
+/// compare-and-swap, so acting on stale news costs a retry, nothing else. All of it is
+/// signal-safe.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkView<'c> {
+    chunk: &'c Chunk,
+    look: Look,
+}
+
+impl<'c> ChunkView<'c> {
+    pub(crate) fn new(chunk: &'c Chunk, look: Look) -> Self {
+        Self { chunk, look }
+    }
+
+    /// The address of the chunk's first byte.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.chunk.start()
+    }
+
+    /// The address of the chunk's last byte.
+    #[must_use]
+    pub fn last(&self) -> usize {
+        self.chunk.last()
+    }
+
+    /// The physical address of the chunk's first byte, if it was given one.
+    #[must_use]
+    pub fn phys(&self) -> Option<u64> {
+        self.chunk.phys_of(self.chunk.start())
+    }
+
+    /// A granule is `1 << order` bytes.
+    #[must_use]
+    pub fn order(&self) -> u32 {
+        self.chunk.order()
+    }
+
+    /// The chunk's size in granules.
+    #[must_use]
+    pub fn granules(&self) -> usize {
+        self.chunk.bitmap().len()
+    }
+
+    /// The address of a granule of this chunk. A granule outside has an address of no meaning.
+    #[must_use]
+    pub fn addr_of(&self, granule: Granule) -> usize {
+        let offset = granule.0.wrapping_shl(self.order());
+        self.start().wrapping_add(offset)
+    }
+
+    /// The granule that `addr` lies in; none if that is outside the chunk.
+    #[must_use]
+    pub fn granule_at(&self, addr: usize) -> Option<Granule> {
+        self.chunk
+            .contains(addr)
+            .then(|| Granule((addr - self.start()) >> self.order()))
+    }
+
+    /// Whether all `n` granules from `start` on are in the chunk and free. O(n / 64).
+    #[must_use]
+    pub fn is_free(&self, start: Granule, n: usize) -> bool {
+        self.chunk.bitmap().is_free(start.0, n)
+    }
+
+    /// The lowest start in `from..limit` at which `n` granules are free. Skips blocks that cannot
+    /// serve; at worst linear in the size of the chunk. None where `n` is zero.
+    #[must_use]
+    #[inline]
+    pub fn find_run(&self, from: Granule, limit: Granule, n: usize) -> Option<Granule> {
+        if n == 0 {
+            return None;
+        }
+        let bitmap = self.chunk.bitmap();
+        bitmap.find_run(from.0, limit.0, n, self.look).map(Granule)
+    }
+
+    /// The free runs of at least `min` granules, upwards from `from` (a run that begins before is
+    /// cut there).
+    pub fn runs(&self, from: Granule, min: usize) -> impl Iterator<Item = Run> + use<'c> {
+        let view = *self;
+        let end = Granule(self.granules());
+        let mut from = from;
+        core::iter::from_fn(move || {
+            let start = view.find_run(from, end, min.max(1))?;
+            // The scan saw `min` granules; one that was taken since is for the claim to notice.
+            let len = view.chunk.bitmap().free_after(start.0, end.0).max(min);
+            from = Granule(start.0 + len);
+            Some(Run { start, len })
+        })
+    }
+}
