@@ -8,6 +8,7 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 
 use alloc::boxed::Box;
+#[cfg(not(genpool_loom))]
 use bytemuck::Zeroable;
 
 use crate::error::BuildError;
@@ -47,6 +48,7 @@ pub(crate) struct Table<T> {
 enum Keeper {
     Heap,
     // Dropping it unmaps the memory.
+    #[cfg(not(genpool_loom))]
     Node(#[allow(dead_code, reason = "held for its drop")] node_memory::Mapping),
 }
 
@@ -196,6 +198,7 @@ mod node_memory {
             Ok(mapping)
         }
 
+        #[cfg(not(genpool_loom))]
         pub(crate) fn start(&self) -> NonNull<c_void> {
             self.start
         }

@@ -40,7 +40,9 @@ use crossbeam_utils::CachePadded;
 use crate::algorithm::Algorithm;
 use crate::chunk::{Chunk, State};
 use crate::error::AddRefused;
-use crate::sync::{Atomic, AtomicPtr, AtomicUsize, Ordering, Snapshots, model_fence, thread_index};
+use crate::sync::{
+    Atomic, AtomicPtr, AtomicUsize, Fault, Ordering, Snapshots, model_fence, seeded, thread_index,
+};
 
 /// Slots for pins. More threads than this in the middle of a pinned call at once form a crowd;
 /// that many need as many cores, or as many stopped threads (2026-11).
@@ -308,7 +310,7 @@ impl Shelf {
             loop {
                 model_fence();
                 let now = self.current.load(Ordering::SeqCst);
-                if now == snapshot {
+                if now == snapshot || seeded(Fault::UncheckedPin) {
                     return Pin::new(self, snapshot, Some(slot));
                 }
                 snapshot = now;

@@ -11,12 +11,57 @@
 //! accesses for it, which costs nothing beyond the read-modify-write that is there anyway. loom
 //! treats `SeqCst` accesses as `AcqRel`, so there [`model_fence`] supplies what the hardware
 //! accesses already give.
+//!
+//! # Seeded faults
+//!
+//! A model is believed only if it can fail. At the steps that a protocol stands on, the code asks
+//! [`seeded`] whether to leave the step out. Normally that is the constant `false` and nothing
+//! remains of it; in the model, `loom-tests` seeds one [`Fault`] at a time and expects the model of
+//! that protocol to fail.
 
 #[cfg(not(genpool_loom))]
 pub use self::real::*;
 
 #[cfg(genpool_loom)]
 pub use self::model::*;
+
+#[cfg(genpool_loom)]
+mod model;
+
+/// A step of a protocol, left out on purpose in a control of `loom-tests`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A claim writes its bits without a compare-and-swap.
+    TornClaim,
+    /// A claim that crosses words keeps what it had when a word refuses.
+    KeptClaim,
+    /// A free does not raise the bound.
+    UnraisedBound,
+    /// A scan lowers the bound without a ticket.
+    NoTicket,
+    /// The bound's version stands still.
+    NoVersion,
+    /// Store-to-load order is not asked for after a release.
+    NoFence,
+    /// A release does not hand the memory over.
+    RelaxedRelease,
+    /// A free by address does not check what it clears in the same step.
+    UncheckedFree,
+    /// A claim does not look whether its chunk is being removed.
+    UncheckedState,
+    /// A pin does not look whether its snapshot is still current.
+    UncheckedPin,
+    /// An operation that crosses words is not announced.
+    Unannounced,
+    /// A claim does not tell the watchers.
+    UntoldClaim,
+    /// A free does not tell the watchers.
+    UntoldFree,
+    /// A caller that found nothing does not prove it.
+    Unproved,
+    /// The bitmap is given back before the deed.
+    BitsBeforeDeed,
+}
 
 #[cfg(not(genpool_loom))]
 mod real {
@@ -29,6 +74,13 @@ mod real {
     /// Nothing here; a `SeqCst` fence in the model (see the module's text).
     #[inline(always)]
     pub fn model_fence() {}
+
+    /// No: faults are seeded in the model only.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seeded(_: super::Fault) -> bool {
+        false
+    }
 
     /// A small number of this thread's own, given out in order of first use and never reused.
     ///
@@ -71,110 +123,6 @@ mod real {
         pub fn replace(&self, current: &Arc<T>, next: Arc<T>) -> bool {
             let seen = self.0.compare_and_swap(current, next);
             Arc::ptr_eq(&seen, current)
-        }
-    }
-}
-
-#[cfg(genpool_loom)]
-mod model {
-    pub use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
-
-    use alloc::sync::Arc;
-    use alloc::vec::Vec;
-    use core::marker::PhantomData;
-
-    /// loom's `SeqCst` accesses order as `AcqRel`; the fence gives what they lack.
-    pub fn model_fence() {
-        fence(Ordering::SeqCst);
-    }
-
-    /// All threads of a model share number 0, so that they meet in the same slots.
-    pub fn thread_index() -> usize {
-        0
-    }
-
-    /// `atomic::Atomic` over loom's word, for values of at most eight bytes.
-    #[derive(Debug)]
-    pub struct Atomic<T> {
-        bits: loom::sync::atomic::AtomicU64,
-        value: PhantomData<T>,
-    }
-
-    impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
-        fn pack(value: T) -> u64 {
-            let mut bytes = [0; 8];
-            bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
-            u64::from_ne_bytes(bytes)
-        }
-
-        fn unpack(bits: u64) -> T {
-            *bytemuck::checked::from_bytes(&bits.to_ne_bytes()[..size_of::<T>()])
-        }
-
-        /// An atomic of `value`.
-        pub fn new(value: T) -> Self {
-            Self {
-                bits: loom::sync::atomic::AtomicU64::new(Self::pack(value)),
-                value: PhantomData,
-            }
-        }
-
-        /// As the method of `atomic::Atomic`.
-        pub fn load(&self, order: Ordering) -> T {
-            Self::unpack(self.bits.load(order))
-        }
-
-        /// As the method of `atomic::Atomic`.
-        pub fn compare_exchange(
-            &self,
-            current: T,
-            new: T,
-            success: Ordering,
-            failure: Ordering,
-        ) -> Result<T, T> {
-            self.bits
-                .compare_exchange(Self::pack(current), Self::pack(new), success, failure)
-                .map(Self::unpack)
-                .map_err(Self::unpack)
-        }
-    }
-
-    /// Stands in for `arc_swap::ArcSwap` with what it guarantees and no more: a version index
-    /// (load `Acquire`, replace `AcqRel`) into a table that only grows and lives as long as the
-    /// execution.
-    #[derive(Debug)]
-    pub struct Snapshots<T> {
-        index: AtomicUsize,
-        table: std::sync::Mutex<Vec<Arc<T>>>,
-    }
-
-    impl<T> Snapshots<T> {
-        /// A holder of `value`.
-        pub fn new(value: Arc<T>) -> Self {
-            Self {
-                index: AtomicUsize::new(0),
-                table: std::sync::Mutex::new(alloc::vec![value]),
-            }
-        }
-
-        /// The current value.
-        pub fn load_full(&self) -> Arc<T> {
-            let index = self.index.load(Ordering::Acquire);
-            Arc::clone(&self.table.lock().expect("one thread runs at a time")[index])
-        }
-
-        /// As the method of the real one.
-        #[must_use]
-        pub fn replace(&self, current: &Arc<T>, next: Arc<T>) -> bool {
-            let (old, new) = {
-                let mut table = self.table.lock().expect("one thread runs at a time");
-                let old = table.iter().position(|known| Arc::ptr_eq(known, current));
-                table.push(next);
-                (old.expect("the value came from here"), table.len() - 1)
-            };
-            self.index
-                .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
         }
     }
 }

@@ -32,7 +32,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicUsize, Ordering, model_fence, thread_index};
+use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded, thread_index};
 
 /// Operations that cross words write to a stripe, so that threads seldom share one. Eight: beyond
 /// that the bitmap's own lines are what threads meet on (2026-11).
@@ -75,8 +75,10 @@ impl Traffic {
     /// Announces an operation of several steps until the guard is dropped.
     pub(crate) fn cross(&self) -> Crossing<'_> {
         let stripe = &self.stripes[thread_index() % STRIPES];
-        stripe.fetch_add(1, Ordering::SeqCst);
-        model_fence();
+        if !seeded(Fault::Unannounced) {
+            stripe.fetch_add(1, Ordering::SeqCst);
+            model_fence();
+        }
         Crossing(stripe)
     }
 
@@ -107,6 +109,9 @@ pub(crate) struct Crossing<'t>(&'t AtomicUsize);
 
 impl Drop for Crossing<'_> {
     fn drop(&mut self) {
+        if seeded(Fault::Unannounced) {
+            return;
+        }
         model_fence();
         // One off the count and one onto the epoch, in one step.
         self.0.fetch_add(EPOCH - 1, Ordering::SeqCst);

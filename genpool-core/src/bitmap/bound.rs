@@ -20,7 +20,7 @@
 //! store-to-load order, so the accesses on both sides are `SeqCst`.
 
 use super::BLOCK;
-use crate::sync::{AtomicUsize, Ordering, model_fence};
+use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 
 const TICKET: usize = 1 << 15;
 const VERSION: usize = 1 << 16;
@@ -45,7 +45,8 @@ impl BoundWord {
     }
 
     fn next_version(self, bound: usize, ticket: usize) -> Self {
-        let version = (self.0 & !(VERSION - 1)).wrapping_add(VERSION);
+        let step = if seeded(Fault::NoVersion) { 0 } else { VERSION };
+        let version = (self.0 & !(VERSION - 1)).wrapping_add(step);
         Self(version | ticket | (BLOCK - bound))
     }
 
@@ -115,6 +116,10 @@ impl Bound {
     pub(super) fn lower(&self, run: usize, still_none: impl FnOnce() -> bool) {
         let seen = self.load();
         if seen.bound() < run {
+            return;
+        }
+        if seeded(Fault::NoTicket) {
+            let _ = self.exchange(seen, seen.scanned(run - 1));
             return;
         }
         let ticket = seen.with_ticket();

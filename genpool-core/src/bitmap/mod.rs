@@ -39,7 +39,7 @@ mod word;
 use self::bound::Bound;
 use self::word::{AtomicWord, FULL, WORD_BITS, find, free_bits, free_prefix, free_suffix, mask};
 use crate::memory::{NoMemory, Node, Table};
-use crate::sync::{Ordering, model_fence};
+use crate::sync::{Fault, Ordering, model_fence, seeded};
 use crate::traffic::Traffic;
 
 /// Words in a block: one cache line of bitmap. Two in the model.
@@ -151,7 +151,9 @@ impl Bitmap {
     pub(crate) fn claim(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Taken> {
         if let Some(piece) = Self::single(start, n) {
             self.claim_piece(piece)?;
-            traffic.changed();
+            if !seeded(Fault::UntoldClaim) {
+                traffic.changed();
+            }
             return Ok(());
         }
         self.claim_across(start, n, traffic)
@@ -162,6 +164,7 @@ impl Bitmap {
         let _crossing = traffic.cross();
         for (done, piece) in Self::pieces(start, n).enumerate() {
             if self.claim_piece(piece).is_err() {
+                let done = if seeded(Fault::KeptClaim) { 0 } else { done };
                 let claimed = Self::pieces(start, n).take(done);
                 for piece in claimed.clone() {
                     self.release_piece(piece);
@@ -181,6 +184,10 @@ impl Bitmap {
         let word = self.word(piece.word);
         let mut seen = word.load(Ordering::Relaxed);
         while seen & piece.mask == 0 {
+            if seeded(Fault::TornClaim) {
+                word.store(seen | piece.mask, Ordering::SeqCst);
+                return Ok(());
+            }
             // SeqCst: Acquire pairs with `release_piece` (hand-over); the rest is for the loads
             // that follow a claim, of the chunk's state and of the watchers.
             match word.compare_exchange_weak(
@@ -235,10 +242,15 @@ impl Bitmap {
     fn release_piece(&self, piece: Piece) -> usize {
         // SeqCst: Release pairs with `claim_piece` (hand-over); the rest is for the loads that
         // follow, of the bound, of the watchers and of the chunk's state.
-        let seen = self
-            .word(piece.word)
-            .fetch_and(!piece.mask, Ordering::SeqCst);
-        model_fence();
+        let order = if seeded(Fault::RelaxedRelease) {
+            Ordering::Relaxed
+        } else {
+            Ordering::SeqCst
+        };
+        let seen = self.word(piece.word).fetch_and(!piece.mask, order);
+        if !seeded(Fault::NoFence) {
+            model_fence();
+        }
         piece.mask & !seen
     }
 
@@ -279,6 +291,10 @@ impl Bitmap {
         let word = self.word(piece.word);
         let mut seen = word.load(Ordering::Relaxed);
         loop {
+            if seeded(Fault::UncheckedFree) {
+                self.release_piece(piece);
+                return Ok(());
+            }
             NotTaken::check(piece, piece.mask & !seen)?;
             // As in `release_piece`.
             match word.compare_exchange_weak(
@@ -288,7 +304,9 @@ impl Bitmap {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
-                    model_fence();
+                    if !seeded(Fault::NoFence) {
+                        model_fence();
+                    }
                     return Ok(());
                 }
                 Err(now) => seen = now,
@@ -302,12 +320,17 @@ impl Bitmap {
         if !self.bounds[piece.word / BLOCK_WORDS].is_open() {
             self.raise_bounds(start, n);
         }
-        traffic.changed();
+        if !seeded(Fault::UntoldFree) {
+            traffic.changed();
+        }
     }
 
     /// Raises the bounds of the blocks in which a run of `n` granules at `start` became free.
     #[cold]
     fn raise_bounds(&self, start: usize, n: usize) {
+        if seeded(Fault::UnraisedBound) {
+            return;
+        }
         let end = start + n;
         for block in start / BLOCK..end.div_ceil(BLOCK) {
             let (first, last) = (block * BLOCK, (block + 1) * BLOCK);
@@ -460,6 +483,20 @@ impl Bitmap {
     pub(crate) fn is_empty(&self) -> bool {
         (0..self.len.div_ceil(WORD_BITS))
             .all(|at| self.word(at).load(Ordering::SeqCst) == self.padding(at))
+    }
+
+    /// At rest: whether no bound is below a free run of its block, and the padding is in place.
+    pub(crate) fn is_sound(&self) -> bool {
+        let blocks = self.bounds.iter().enumerate();
+        let bounded = blocks.into_iter().all(|(block, bound)| {
+            let run = (bound.get() + 1).min(BLOCK);
+            bound.get() == BLOCK || self.scan_block(block, block * BLOCK, &mut 0, run).is_none()
+        });
+        let padded = (self.len / WORD_BITS..self.blocks.len() * BLOCK_WORDS).all(|at| {
+            let padding = self.padding(at);
+            self.word(at).load(Ordering::SeqCst) & padding == padding
+        });
+        bounded && padded
     }
 
     /// The maximal runs that are free, or taken, as (start, length), upwards.

@@ -11,6 +11,7 @@ use crate::chunk::{Chunk, Refused, State};
 use crate::error::AllocError;
 use crate::records::Deed;
 use crate::shelf::{Default, Pin};
+use crate::sync::{Fault, seeded};
 use crate::view::{ChunkView, Granule};
 
 /// How often a chunk's algorithm is asked again after a lost claim. Each loss means that another
@@ -78,6 +79,9 @@ impl Inner {
             let pin = self.shelf.pin();
             if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Bounded)? {
                 return Ok(found);
+            }
+            if seeded(Fault::Unproved) {
+                return Err(AllocError::Exhausted { size });
             }
             let watch = self.traffic.watch();
             let before = watch.read();

@@ -4,6 +4,7 @@ use super::Inner;
 use crate::chunk::{Chunk, Refused};
 use crate::error::{FreeError, ResizeError};
 use crate::records::{Deed, Records};
+use crate::sync::{Fault, seeded};
 
 impl Inner {
     /// Takes back what an allocation held. `chunk` is its chunk where that is permanent.
@@ -86,6 +87,9 @@ impl Inner {
                 });
             }
             // Whoever exchanges the deed owns the range; a loser looks again at what is there now.
+            if seeded(Fault::BitsBeforeDeed) {
+                chunk.give_back(start, n, &self.traffic).ok();
+            }
             if records.exchange(start, deed, 0).is_ok() {
                 chunk.give_back(start, n, &self.traffic).ok();
                 return Ok(n);

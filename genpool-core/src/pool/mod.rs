@@ -390,6 +390,21 @@ impl Pool {
         Ok(held_in(&self.inner.shelf.snapshot()))
     }
 
+    /// For tests, while nobody moves: whether the bookkeeping agrees with itself.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let snapshot = self.inner.shelf.snapshot();
+        snapshot.chunks().all(|chunk| {
+            let recorded = chunk.records().map(|records| {
+                let live = records.live();
+                live.map(|(_, deed)| deed.len()).sum::<usize>()
+            });
+            let taken = chunk.bitmap().taken();
+            chunk.bitmap().is_sound() && recorded.is_none_or(|granules| granules == taken)
+        })
+    }
+
     // ---- the end ----
 
     /// Ends the pool and reports what is still held. Allocations that do not borrow the pool stay

@@ -1,0 +1,57 @@
+//! The rows of every section, a criterion group each.
+//!
+//! One binary for all of them: `cargo bench -p benches -- churn/` measures one group.
+
+use std::time::Duration;
+
+use benches::crew::Crew;
+use benches::suite::{Row, Scale, Section};
+use criterion::{BenchmarkId, Criterion};
+
+/// How long a pool may take to settle before it is measured.
+const SETTLING: Duration = Duration::from_millis(500);
+
+fn main() {
+    let scale = Scale::default();
+    let mut crew = Crew::new(scale.threads);
+    let mut criterion = Criterion::default().configure_from_args();
+    for section in Section::ALL {
+        group(section, &scale, &mut crew, &mut criterion);
+    }
+    criterion.final_summary();
+}
+
+/// The rows of a section, after the floor.
+fn group(section: Section, scale: &Scale, crew: &mut Crew, criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group(section.name());
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    for row in [scale.floor(1)].into_iter().chain(scale.rows(section)) {
+        let name = format!("{}/threads={}", row.what, row.threads);
+        let mut cell = None;
+        group.bench_function(BenchmarkId::new(row.who.to_string(), name), |bencher| {
+            let cell = cell.get_or_insert_with(|| prepared(&row, crew));
+            bencher.iter_custom(|iterations| {
+                cell.operations(crew, usize::try_from(iterations).unwrap_or(usize::MAX))
+            });
+        });
+        if let Some(mut cell) = cell {
+            match cell.finish(crew) {
+                Ok(0) => {}
+                Ok(misses) => eprintln!("{}: {} operations went wrong", row.what, misses),
+                Err(error) => panic!("{}: {error}", row.what),
+            }
+        }
+    }
+    group.finish();
+}
+
+fn prepared(row: &Row, crew: &mut Crew) -> Box<dyn benches::cell::Measured> {
+    let mut cell = row
+        .cell()
+        .unwrap_or_else(|error| panic!("{}, {}: {error}", row.what, row.who));
+    cell.prepare(crew, SETTLING);
+    cell
+}

@@ -1,0 +1,144 @@
+//! Threads that stay, each pinned to a processor of its own.
+//!
+//! A pool may give each thread a start position of its own, so a load has to meet the same thread in every round.
+
+use std::panic::resume_unwind;
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads that carry the loads.
+#[derive(Debug)]
+pub struct Crew {
+    workers: Vec<Worker>,
+    pinned: bool,
+}
+
+#[derive(Debug)]
+struct Worker {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Crew {
+    /// So many threads, each pinned to one of the processors that the process may use, as far as there are enough and
+    /// the system allows it.
+    pub fn new(threads: usize) -> Self {
+        let cpus = allowed_cpus();
+        let mut pinned = cpus.len() >= threads;
+        let mut workers = Vec::new();
+        for index in 0..threads {
+            let (jobs, inbox) = mpsc::channel::<Job>();
+            let (ready, is_ready) = mpsc::channel();
+            let cpu = cpus.get(index).copied();
+            let thread = thread::spawn(move || {
+                // The crew may be gone already; then there are no jobs either.
+                let _ = ready.send(cpu.is_some_and(pin));
+                inbox.into_iter().for_each(|job| job());
+            });
+            pinned &= is_ready.recv().unwrap_or(false);
+            workers.push(Worker {
+                jobs: Some(jobs),
+                thread: Some(thread),
+            });
+        }
+        Self { workers, pinned }
+    }
+
+    /// How many threads there are.
+    pub fn threads(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Whether each thread has a processor of its own.
+    pub fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
+    /// Runs `job` on each of `states`, the i-th on the i-th thread, and answers the states and what the jobs answered,
+    /// in the same order.
+    ///
+    /// # Panics
+    ///
+    /// When there are more states than threads, and when a job panics, with its panic.
+    pub fn run<S, R>(
+        &mut self,
+        states: Vec<S>,
+        job: impl Fn(&mut S) -> R + Clone + Send + 'static,
+    ) -> (Vec<S>, Vec<R>)
+    where
+        S: Send + 'static,
+        R: Send + 'static,
+    {
+        assert!(
+            states.len() <= self.workers.len(),
+            "{} states for {} threads",
+            states.len(),
+            self.workers.len()
+        );
+        let mut answers = Vec::new();
+        for (worker, mut state) in self.workers.iter().zip(states) {
+            let (reply, answer) = mpsc::channel();
+            let job = job.clone();
+            let job: Job = Box::new(move || {
+                let answer = job(&mut state);
+                // Nobody listens any more when another thread's job has panicked.
+                let _ = reply.send((state, answer));
+            });
+            // A worker that is gone drops the job, and with it the only sender of the answer.
+            let _ = worker.jobs.as_ref().map(|jobs| jobs.send(job));
+            answers.push(answer);
+        }
+        let mut states = Vec::new();
+        let mut results = Vec::new();
+        for (index, answer) in answers.into_iter().enumerate() {
+            match answer.recv() {
+                Ok((state, result)) => {
+                    states.push(state);
+                    results.push(result);
+                }
+                Err(_) => self.explain(index),
+            }
+        }
+        (states, results)
+    }
+
+    fn explain(&mut self, index: usize) -> ! {
+        match self.workers[index].thread.take().map(JoinHandle::join) {
+            Some(Err(panic)) => resume_unwind(panic),
+            _ => unreachable!("a worker ends only when its job panics"),
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            worker.jobs = None;
+            if let Some(thread) = worker.thread.take() {
+                // A panic in a job has been passed on by `run`.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// The processors that this process may use.
+fn allowed_cpus() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(None) else {
+        return Vec::new();
+    };
+    (0..CpuSet::MAX_CPU)
+        .filter(|&cpu| set.is_set(cpu))
+        .collect()
+}
+
+/// Keeps the calling thread on one processor; says whether that worked.
+fn pin(cpu: usize) -> bool {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set).is_ok()
+}

@@ -1,0 +1,178 @@
+//! An algorithm by its name, in the syntax of traces and of `--algorithm`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use genpool::{
+    Algorithm, BestFit, FirstFit, FirstFitAlign, FixedOffset, NextFit, OrderAlign, ThreadStart,
+};
+
+use crate::size::parse_number;
+
+/// Which algorithm, with its data.
+///
+/// Parsing and [`Display`](fmt::Display) are each other's inverse:
+///
+/// ```
+/// use genpool_cli::algorithm::AlgorithmSpec;
+///
+/// let spec: AlgorithmSpec = "first-fit-align:0x100".parse()?;
+/// assert_eq!(spec, AlgorithmSpec::FirstFitAlign(256));
+/// assert_eq!(spec.to_string(), "first-fit-align:0x100");
+/// # Ok::<(), genpool_cli::algorithm::SpecError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AlgorithmSpec {
+    /// `first-fit`
+    #[default]
+    FirstFit,
+    /// `first-fit-align:BYTES`, a power of two.
+    FirstFitAlign(usize),
+    /// `order-align`
+    OrderAlign,
+    /// `best-fit`
+    BestFit,
+    /// `fixed:OFFSET`, bytes from the start of a chunk.
+    Fixed(usize),
+    /// `next-fit`
+    NextFit,
+    /// `thread-start`
+    ThreadStart,
+}
+
+impl AlgorithmSpec {
+    /// Makes the algorithm.
+    ///
+    /// # Errors
+    ///
+    /// [`SpecError`] for an alignment that is not a power of two.
+    pub fn build(self) -> Result<Box<dyn Algorithm>, SpecError> {
+        Ok(match self {
+            Self::FirstFit => Box::new(FirstFit),
+            Self::FirstFitAlign(bytes) => {
+                Box::new(FirstFitAlign::new(bytes).map_err(|error| SpecError(error.to_string()))?)
+            }
+            Self::OrderAlign => Box::new(OrderAlign),
+            Self::BestFit => Box::new(BestFit),
+            Self::Fixed(offset) => Box::new(FixedOffset::new(offset)),
+            Self::NextFit => Box::new(NextFit::new()),
+            Self::ThreadStart => Box::new(ThreadStart),
+        })
+    }
+}
+
+impl FromStr for AlgorithmSpec {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let (name, data) = match text.split_once(':') {
+            Some((name, data)) => (name, Some(data)),
+            None => (text, None),
+        };
+        let number = |of: &str| {
+            let text = data.ok_or_else(|| {
+                SpecError(format!(
+                    "`{name}` needs {of}: `{name}:{}`",
+                    of.to_uppercase()
+                ))
+            })?;
+            parse_number(text)
+                .ok()
+                .and_then(|number| usize::try_from(number).ok())
+                .ok_or_else(|| SpecError(format!("the {of} of `{name}` is not a number of bytes")))
+        };
+        let spec = match name {
+            "first-fit" => Self::FirstFit,
+            "first-fit-align" => {
+                let bytes = number("bytes")?;
+                if !bytes.is_power_of_two() {
+                    return Err(SpecError(format!(
+                        "the alignment {bytes} is not a power of two"
+                    )));
+                }
+                return Ok(Self::FirstFitAlign(bytes));
+            }
+            "order-align" => Self::OrderAlign,
+            "best-fit" => Self::BestFit,
+            "fixed" => return Ok(Self::Fixed(number("offset")?)),
+            "next-fit" => Self::NextFit,
+            "thread-start" => Self::ThreadStart,
+            _ => {
+                return Err(SpecError(
+                    "unknown algorithm; known are first-fit, first-fit-align:BYTES, order-align, best-fit, \
+                     fixed:OFFSET, next-fit and thread-start"
+                        .to_owned(),
+                ));
+            }
+        };
+        match data {
+            None => Ok(spec),
+            Some(_) => Err(SpecError(format!("`{name}` takes no number"))),
+        }
+    }
+}
+
+impl fmt::Display for AlgorithmSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FirstFit => f.write_str("first-fit"),
+            Self::FirstFitAlign(bytes) => write!(f, "first-fit-align:{bytes:#x}"),
+            Self::OrderAlign => f.write_str("order-align"),
+            Self::BestFit => f.write_str("best-fit"),
+            Self::Fixed(offset) => write!(f, "fixed:{offset:#x}"),
+            Self::NextFit => f.write_str("next-fit"),
+            Self::ThreadStart => f.write_str("thread-start"),
+        }
+    }
+}
+
+/// A text names no algorithm, or one that cannot be made; the text says why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecError(String);
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_back_and_builds() {
+        for spec in [
+            AlgorithmSpec::FirstFit,
+            AlgorithmSpec::FirstFitAlign(0x40),
+            AlgorithmSpec::OrderAlign,
+            AlgorithmSpec::BestFit,
+            AlgorithmSpec::Fixed(0x1000),
+            AlgorithmSpec::NextFit,
+            AlgorithmSpec::ThreadStart,
+        ] {
+            assert_eq!(spec.to_string().parse(), Ok(spec));
+            assert!(spec.build().is_ok());
+        }
+    }
+
+    #[test]
+    fn refused_names() {
+        for (text, says) in [
+            ("", "unknown algorithm"),
+            ("worst-fit", "unknown algorithm"),
+            ("first-fit-align", "needs bytes"),
+            ("first-fit-align:", "not a number of bytes"),
+            ("first-fit-align:0", "not a power of two"),
+            ("first-fit-align:48", "not a power of two"),
+            ("fixed", "needs offset"),
+            ("fixed:-1", "not a number of bytes"),
+            ("best-fit:3", "takes no number"),
+        ] {
+            let error = text.parse::<AlgorithmSpec>().unwrap_err().to_string();
+            assert!(error.contains(says), "{text:?}: {error}");
+        }
+    }
+}

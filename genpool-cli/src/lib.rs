@@ -1,0 +1,39 @@
+//! The `genpool` command as a library.
+//!
+//! Three jobs, a module each:
+//!
+//! - [`run`]: every algorithm in turn on real memory, by all cores, each allocation written over
+//!   its whole length and checked before it is given back, beside the same work on one mutex.
+//! - [`replay`]: a recorded [`trace`] driven through a pool, timed.
+//! - [`verify`]: the same, comparing every recorded answer.
+//!
+//! [`cli`] turns arguments into these calls and their outcome into an exit code:
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | all is well |
+//! | 1 | the pool gave a wrong answer: an overlap, a leak, or a difference from a trace |
+//! | 2 | the input or the machine does not allow the job: bad arguments, a bad trace, no memory |
+//!
+//! ```
+//! use genpool_cli::algorithm::AlgorithmSpec;
+//! use genpool_cli::trace::Trace;
+//! use genpool_cli::verify::verify;
+//!
+//! let text = "# genpool trace v1\npool order=12\nchunk virt=0 size=0x4000\nalloc 1 size=5000 -> 0x0\n";
+//! let trace = Trace::parse(text)?;
+//! let found = verify(&trace, AlgorithmSpec::FirstFit)?;
+//! assert_eq!((found.checked, found.differences), (1, 0));
+//! # Ok::<(), genpool_cli::trace::TraceError>(())
+//! ```
+
+pub mod algorithm;
+pub mod cli;
+mod driver;
+pub mod memory;
+pub mod replay;
+pub mod run;
+pub mod size;
+pub mod table;
+pub mod trace;
+pub mod verify;

@@ -1,0 +1,117 @@
+//! Patterns: what an owner writes into its memory, and what is said when it is not there.
+
+use std::fmt;
+
+use super::WORD;
+
+/// Who wrote a slot: a thread, and which of its allocations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner(u64);
+
+impl Owner {
+    const SERIAL_BITS: u32 = 40;
+    const PHASE_BITS: u32 = 8;
+
+    /// The `serial`th allocation of thread `thread` in phase `phase` of a run. Serials repeat after
+    /// 2^40.
+    pub fn new(thread: u16, phase: u8, serial: u64) -> Self {
+        let serial = serial & ((1 << Self::SERIAL_BITS) - 1);
+        Self(
+            (u64::from(thread) << (Self::SERIAL_BITS + Self::PHASE_BITS))
+                | (u64::from(phase) << Self::SERIAL_BITS)
+                | serial,
+        )
+    }
+
+    fn thread(self) -> u64 {
+        self.0 >> (Self::SERIAL_BITS + Self::PHASE_BITS)
+    }
+
+    fn phase(self) -> u64 {
+        (self.0 >> Self::SERIAL_BITS) & ((1 << Self::PHASE_BITS) - 1)
+    }
+
+    fn serial(self) -> u64 {
+        self.0 & ((1 << Self::SERIAL_BITS) - 1)
+    }
+
+    /// The word at `addr`, a multiple of the word size: different for every owner at one address,
+    /// and for one owner at every address.
+    pub(super) fn pattern(self, addr: usize) -> u64 {
+        self.0 ^ Self::mask(addr)
+    }
+
+    /// Who left `pattern` at `addr`, if anyone did.
+    fn of(pattern: u64, addr: usize) -> Self {
+        Self(pattern ^ Self::mask(addr))
+    }
+
+    fn mask(addr: usize) -> u64 {
+        (addr as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "thread {}, allocation {}", self.thread(), self.serial())
+    }
+}
+
+/// Memory does not hold what its owner wrote there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Where.
+    pub addr: usize,
+    /// The owner's pattern.
+    pub expected: u64,
+    /// What is there instead.
+    pub found: u64,
+    /// Bytes compared at once.
+    pub(super) width: usize,
+    pub(super) owner: Owner,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            addr,
+            expected,
+            found,
+            width,
+            owner,
+        } = *self;
+        let digits = 2 + 2 * width;
+        write!(
+            f,
+            "overlap at {addr:#x}: expected {expected:#0digits$x} ({owner}), found {found:#0digits$x}"
+        )?;
+        // A foreign pattern that decodes to this very phase was, with near certainty, written by
+        // that owner.
+        let other = Owner::of(found, addr);
+        if width == WORD && other.phase() == owner.phase() && other.thread() != 0 {
+            write!(f, " ({other})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_differ_by_owner_and_by_address() {
+        let one = Owner::new(1, 0, 0);
+        for other in [
+            Owner::new(2, 0, 0),
+            Owner::new(1, 1, 0),
+            Owner::new(1, 0, 1),
+        ] {
+            assert_ne!(one.pattern(64), other.pattern(64));
+        }
+        assert_ne!(one.pattern(64), one.pattern(72));
+        assert_eq!(Owner::of(one.pattern(64), 64), one);
+    }
+}

@@ -1,0 +1,339 @@
+//! The load on real memory: every algorithm in turn, by all cores, checked.
+//!
+//! Each algorithm gets a fresh pool over the same [`Arena`], split in chunks without a physical
+//! address. All threads keep it about 70 % full with allocations of mixed sizes ([`load`] says
+//! how). Every allocation is written over its whole length with a pattern of its owner and its
+//! address, and checked in full before it is given back. Algorithms that the plain pool knows too
+//! are followed by the same work on one mutex.
+
+mod backend;
+pub mod load;
+pub mod machine;
+pub mod plan;
+pub mod report;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use genpool::{
+    Algorithm, BestFit, Constrained, Constraints, FirstFit, FirstFitAlign, NextFit, OrderAlign,
+    Pool, ThreadStart,
+};
+use genpool_plain::{Fit, LockedPool};
+
+use crate::memory::Arena;
+use crate::size::Bytes;
+use backend::{Backend, LockFree, Locked};
+use load::{Fault, Load, Setting};
+use plan::Plan;
+
+/// Alignment of the aligned first fit, in granules.
+const ALIGN_GRANULES: usize = 4;
+
+/// The constrained algorithm never crosses a multiple of this many granules, four times the largest
+/// allocation.
+const BOUNDARY_GRANULES: usize = 64;
+
+/// The parts of a run, one for each algorithm.
+#[derive(Debug)]
+pub struct Outcome {
+    /// In the order they were run.
+    pub rows: Vec<Row>,
+}
+
+/// What one algorithm came to.
+#[derive(Debug)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// On the lock-free pool.
+    pub lock_free: Load,
+    /// How the free part of that pool looked at the end.
+    pub free: FreeSpace,
+    /// The same work on the plain pool under a mutex, for algorithms that it knows.
+    pub locked: Option<Load>,
+}
+
+/// The free part of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeSpace {
+    /// Bytes.
+    pub bytes: usize,
+    /// Maximal runs of free granules.
+    pub runs: usize,
+    /// Bytes of the largest.
+    pub largest: usize,
+}
+
+/// Where a run is, for a progress bar.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// What is being run.
+    pub name: &'a str,
+    /// Since the start of the run.
+    pub elapsed: Duration,
+}
+
+/// Runs the plan on `arena`, which must be as large as the plan says, with threads pinned to
+/// `processors` (a thread each; empty to leave that to the system).
+///
+/// # Errors
+///
+/// [`RunError`] when a pool cannot be made, or is found at fault.
+pub fn run(
+    plan: &Plan,
+    arena: &Arena,
+    processors: &[usize],
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Outcome, RunError> {
+    let entries = entries(plan)?;
+    let count = entries.len() + entries.iter().filter(|entry| entry.fit.is_some()).count();
+    let mut phases = Phases {
+        setting: Setting {
+            plan,
+            arena,
+            processors,
+            phase: 0,
+            time: plan.time() / count as u32,
+            alignment: 1,
+        },
+        start: Instant::now(),
+        progress,
+    };
+    let mut rows = Vec::new();
+    for Entry {
+        name,
+        algorithm,
+        alignment,
+        fit,
+    } in entries
+    {
+        phases.setting.alignment = alignment;
+        let pool = lock_free_pool(plan, arena)?;
+        let (lock_free, free) = phases.next(&name, |setting, tick| {
+            lock_free(&pool, &*algorithm, setting, tick)
+        })?;
+        let locked = match fit {
+            Some(fit) => {
+                let pool = locked_pool(plan, arena)?;
+                let name = format!("{name}, mutex");
+                Some(phases.next(&name, |setting, tick| with_mutex(&pool, fit, setting, tick))?)
+            }
+            None => None,
+        };
+        rows.push(Row {
+            name,
+            lock_free,
+            free,
+            locked,
+        });
+    }
+    Ok(Outcome { rows })
+}
+
+/// The phases of a run, one after the other.
+struct Phases<'a> {
+    setting: Setting<'a>,
+    start: Instant,
+    progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+impl Phases<'_> {
+    fn next<T>(
+        &mut self,
+        name: &str,
+        job: impl FnOnce(&Setting<'_>, &mut dyn FnMut()) -> Result<T, Fault>,
+    ) -> Result<T, RunError> {
+        let (start, progress) = (self.start, &mut *self.progress);
+        let mut tick = || {
+            progress(Progress {
+                name,
+                elapsed: start.elapsed(),
+            });
+        };
+        tick();
+        let result = job(&self.setting, &mut tick);
+        self.setting.phase += 1;
+        result.map_err(|fault| RunError::Fault {
+            name: name.to_owned(),
+            fault,
+        })
+    }
+}
+
+/// An algorithm to run, and what the plain pool calls it.
+struct Entry {
+    name: String,
+    algorithm: Box<dyn Algorithm>,
+    /// In granules.
+    alignment: usize,
+    fit: Option<Fit>,
+}
+
+fn entries(plan: &Plan) -> Result<Vec<Entry>, RunError> {
+    let align = alignment(plan);
+    let setup = |error: &dyn fmt::Display| RunError::Setup(error.to_string());
+    let constraints = Constraints::new()
+        .boundary(boundary(plan))
+        .map_err(|error| setup(&error))?;
+    let entry = |name: &str, algorithm: Box<dyn Algorithm>, fit| Entry {
+        name: name.to_owned(),
+        algorithm,
+        alignment: 1,
+        fit,
+    };
+    Ok(vec![
+        entry("first fit", Box::new(FirstFit), Some(Fit::FirstFit)),
+        Entry {
+            name: format!("aligned {}", Bytes(align)),
+            algorithm: Box::new(FirstFitAlign::new(align).map_err(|error| setup(&error))?),
+            alignment: ALIGN_GRANULES,
+            fit: Some(Fit::FirstFitAlign(align)),
+        },
+        entry("order-aligned", Box::new(OrderAlign), Some(Fit::OrderAlign)),
+        entry("best fit", Box::new(BestFit), Some(Fit::BestFit)),
+        entry("next fit", Box::new(NextFit::new()), None),
+        entry("thread start", Box::new(ThreadStart), None),
+        entry(
+            "constrained",
+            Box::new(Constrained::new(FirstFit, constraints)),
+            None,
+        ),
+    ])
+}
+
+/// What the aligned first fit aligns to, in bytes.
+fn alignment(plan: &Plan) -> usize {
+    ALIGN_GRANULES << plan.order()
+}
+
+/// What the constrained algorithm does not cross, in bytes.
+fn boundary(plan: &Plan) -> usize {
+    BOUNDARY_GRANULES << plan.order()
+}
+
+fn lock_free_pool(plan: &Plan, arena: &Arena) -> Result<Pool, RunError> {
+    let setup = |error: &dyn fmt::Display| RunError::Setup(error.to_string());
+    let pool = Pool::new(plan.order()).map_err(|error| setup(&error))?;
+    for (offset, size) in plan.chunks() {
+        pool.add(arena.start() + offset, size)
+            .map_err(|error| setup(&error))?;
+    }
+    Ok(pool)
+}
+
+fn locked_pool(plan: &Plan, arena: &Arena) -> Result<LockedPool, RunError> {
+    let pool = LockedPool::new(plan.order());
+    for (offset, size) in plan.chunks() {
+        pool.add(arena.start() + offset, size)
+            .map_err(|error| RunError::Setup(error.to_string()))?;
+    }
+    Ok(pool)
+}
+
+fn lock_free(
+    pool: &Pool,
+    algorithm: &dyn Algorithm,
+    setting: &Setting<'_>,
+    tick: &mut dyn FnMut(),
+) -> Result<(Load, FreeSpace), Fault> {
+    let observe = || {
+        let fragmentation = pool.fragmentation();
+        FreeSpace {
+            bytes: fragmentation.free,
+            runs: fragmentation.free_runs,
+            largest: fragmentation.largest_run,
+        }
+    };
+    let (load, free) = audited(
+        &LockFree { pool, algorithm },
+        &|| pool.avail(),
+        setting,
+        tick,
+        observe,
+    )?;
+    if free.bytes != setting.plan.size() - load.held * setting.plan.granule() {
+        return Err(Fault::Miscount {
+            avail: free.bytes,
+            held: load.held * setting.plan.granule(),
+            size: setting.plan.size(),
+        });
+    }
+    match pool.stats().refused_frees {
+        0 => Ok((load, free)),
+        n => Err(Fault::Refused(format!("{n} frees"))),
+    }
+}
+
+fn with_mutex(
+    pool: &LockedPool,
+    fit: Fit,
+    setting: &Setting<'_>,
+    tick: &mut dyn FnMut(),
+) -> Result<Load, Fault> {
+    let (load, ()) = audited(
+        &Locked { pool, fit },
+        &|| pool.avail(),
+        setting,
+        tick,
+        || (),
+    )?;
+    Ok(load)
+}
+
+/// Runs a phase and checks the pool's own account of what is free, with everything held and with
+/// nothing.
+fn audited<B: Backend, T>(
+    backend: &B,
+    avail: &dyn Fn() -> usize,
+    setting: &Setting<'_>,
+    tick: &mut dyn FnMut(),
+    observe: impl FnOnce() -> T,
+) -> Result<(Load, T), Fault> {
+    let size = setting.plan.size();
+    let (load, (full, observed)) = load::run(backend, setting, tick, || (avail(), observe()))?;
+    let held = load.held * setting.plan.granule();
+    if full.checked_add(held) != Some(size) {
+        return Err(Fault::Miscount {
+            avail: full,
+            held,
+            size,
+        });
+    }
+    match avail() {
+        avail if avail == size => Ok((load, observed)),
+        avail => Err(Fault::Leak { avail, size }),
+    }
+}
+
+/// A run has failed.
+#[derive(Debug)]
+pub enum RunError {
+    /// A pool could not be made.
+    Setup(String),
+    /// A pool is at fault.
+    Fault {
+        /// What was being run.
+        name: String,
+        /// What it did.
+        fault: Fault,
+    },
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setup(error) => write!(f, "cannot make the pool: {error}"),
+            Self::Fault { name, fault } => write!(f, "{name}: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Setup(_) => None,
+            Self::Fault { fault, .. } => Some(fault),
+        }
+    }
+}

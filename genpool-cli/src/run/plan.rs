@@ -1,0 +1,324 @@
+//! The arguments of a run, checked once.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::size::Bytes;
+
+/// Most threads.
+pub const MAX_THREADS: usize = 1024;
+
+/// Highest order: granules of 1 GiB.
+pub const MAX_ORDER: u32 = 30;
+
+/// Most chunks.
+pub const MAX_CHUNKS: usize = 4096;
+
+/// Most granules. Two pools track them at a bit each, and some algorithms walk them all.
+pub const MAX_GRANULES: usize = 1 << 30;
+
+/// Longest run: a day.
+pub const MAX_SECONDS: f64 = 86_400.0;
+
+/// Largest allocation in granules.
+pub const LARGEST: usize = 16;
+
+/// The share of the pool that is kept allocated, in percent.
+pub const FULL_PERCENT: usize = 70;
+
+/// What to run, as asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Wish {
+    /// Length of the run.
+    pub seconds: f64,
+    /// Threads.
+    pub threads: usize,
+    /// Bytes of memory.
+    pub size: usize,
+    /// Granules are `1 << order` bytes.
+    pub order: u32,
+    /// Chunks that the memory is split into.
+    pub chunks: usize,
+}
+
+impl Default for Wish {
+    /// 20 seconds, a thread for each processor, 16 MiB in granules of 64 bytes and 4 chunks.
+    fn default() -> Self {
+        Self {
+            seconds: 20.0,
+            threads: super::machine::parallelism().min(MAX_THREADS),
+            size: 16 << 20,
+            order: 6,
+            chunks: 4,
+        }
+    }
+}
+
+/// What to run, as it can be done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Plan {
+    time: Duration,
+    threads: usize,
+    order: u32,
+    chunks: usize,
+    /// Granules in each chunk, but for the last, which has `rest` more.
+    chunk_granules: usize,
+    rest: usize,
+}
+
+impl Plan {
+    /// Checks a wish. A size that is not made of whole granules loses its last part.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError`] with the first value that is out of range.
+    pub fn new(wish: &Wish) -> Result<Self, PlanError> {
+        let Wish {
+            seconds,
+            threads,
+            size,
+            order,
+            chunks,
+        } = *wish;
+        if !(seconds > 0.0 && seconds <= MAX_SECONDS) {
+            return Err(PlanError(format!(
+                "--seconds {seconds}: must be more than 0 and at most {MAX_SECONDS}"
+            )));
+        }
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(PlanError(format!(
+                "--threads {threads}: must be 1 to {MAX_THREADS}"
+            )));
+        }
+        if order > MAX_ORDER {
+            return Err(PlanError(format!(
+                "--order {order}: must be 0 to {MAX_ORDER}"
+            )));
+        }
+        if !(1..=MAX_CHUNKS).contains(&chunks) {
+            return Err(PlanError(format!(
+                "--chunks {chunks}: must be 1 to {MAX_CHUNKS}"
+            )));
+        }
+        let granule = 1usize << order;
+        let granules = size >> order;
+        if granules < chunks {
+            return Err(PlanError(format!(
+                "--size {size}: {} in {chunks} chunks leaves less than a granule ({}) a chunk",
+                Bytes(size),
+                Bytes(granule)
+            )));
+        }
+        if granules > MAX_GRANULES {
+            return Err(PlanError(format!(
+                "--size {size}: {} are {granules} granules of {}, and at most {MAX_GRANULES} can be run; a higher \
+                 --order makes fewer",
+                Bytes(size),
+                Bytes(granule)
+            )));
+        }
+        Ok(Self {
+            time: Duration::from_secs_f64(seconds),
+            threads,
+            order,
+            chunks,
+            chunk_granules: granules / chunks,
+            rest: granules % chunks,
+        })
+    }
+
+    /// Length of the run.
+    pub fn time(&self) -> Duration {
+        self.time
+    }
+
+    /// Threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Order of the pool.
+    pub fn order(&self) -> u32 {
+        self.order
+    }
+
+    /// Bytes of a granule.
+    pub fn granule(&self) -> usize {
+        1 << self.order
+    }
+
+    /// Granules in all chunks.
+    pub fn granules(&self) -> usize {
+        self.chunks * self.chunk_granules + self.rest
+    }
+
+    /// Bytes in all chunks.
+    pub fn size(&self) -> usize {
+        self.granules() << self.order
+    }
+
+    /// How many chunks.
+    pub fn chunk_count(&self) -> usize {
+        self.chunks
+    }
+
+    /// Each chunk's offset and size in bytes, one behind the other.
+    pub fn chunks(&self) -> impl Iterator<Item = (usize, usize)> {
+        let (each, rest, order, chunks) = (self.chunk_granules, self.rest, self.order, self.chunks);
+        (0..chunks).map(move |i| {
+            let more = if i + 1 == chunks { rest } else { 0 };
+            ((i * each) << order, (each + more) << order)
+        })
+    }
+
+    /// Largest allocation in granules: [`LARGEST`], or a chunk where that is smaller.
+    pub fn largest(&self) -> usize {
+        LARGEST.min(self.chunk_granules)
+    }
+}
+
+/// A run cannot be as asked for; the text names the argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanError(String);
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish() -> Wish {
+        Wish {
+            seconds: 1.0,
+            threads: 2,
+            size: 1 << 20,
+            order: 6,
+            chunks: 4,
+        }
+    }
+
+    #[test]
+    fn chunks_cover_the_size() {
+        let plan = Plan::new(&Wish {
+            size: 1000,
+            order: 3,
+            chunks: 3,
+            ..wish()
+        })
+        .unwrap();
+        assert_eq!(plan.granules(), 125);
+        assert_eq!(plan.size(), 1000);
+        assert_eq!(
+            plan.chunks().collect::<Vec<_>>(),
+            [(0, 328), (328, 328), (656, 344)]
+        );
+        let plan = Plan::new(&Wish {
+            size: 1023,
+            order: 9,
+            chunks: 1,
+            ..wish()
+        })
+        .unwrap();
+        assert_eq!((plan.size(), plan.largest()), (512, 1));
+    }
+
+    #[test]
+    fn values_out_of_range() {
+        for (wish, argument) in [
+            (
+                Wish {
+                    seconds: 0.0,
+                    ..wish()
+                },
+                "--seconds",
+            ),
+            (
+                Wish {
+                    seconds: -1.0,
+                    ..wish()
+                },
+                "--seconds",
+            ),
+            (
+                Wish {
+                    seconds: f64::NAN,
+                    ..wish()
+                },
+                "--seconds",
+            ),
+            (
+                Wish {
+                    seconds: f64::INFINITY,
+                    ..wish()
+                },
+                "--seconds",
+            ),
+            (
+                Wish {
+                    threads: 0,
+                    ..wish()
+                },
+                "--threads",
+            ),
+            (
+                Wish {
+                    threads: usize::MAX,
+                    ..wish()
+                },
+                "--threads",
+            ),
+            (
+                Wish {
+                    order: 31,
+                    ..wish()
+                },
+                "--order",
+            ),
+            (
+                Wish {
+                    order: u32::MAX,
+                    ..wish()
+                },
+                "--order",
+            ),
+            (
+                Wish {
+                    chunks: 0,
+                    ..wish()
+                },
+                "--chunks",
+            ),
+            (
+                Wish {
+                    chunks: usize::MAX,
+                    ..wish()
+                },
+                "--chunks",
+            ),
+            (Wish { size: 0, ..wish() }, "--size"),
+            (
+                Wish {
+                    size: 255,
+                    ..wish()
+                },
+                "--size",
+            ),
+            (
+                Wish {
+                    size: usize::MAX,
+                    ..wish()
+                },
+                "--size",
+            ),
+        ] {
+            let error = Plan::new(&wish).unwrap_err().to_string();
+            assert!(error.starts_with(argument), "{wish:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Tables for a terminal of 100 columns.
+
+use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
+
+/// Widest table that may be printed.
+pub const WIDTH: usize = 100;
+
+/// Between columns, and between groups of them.
+const GAP: u16 = 2;
+const GROUP_GAP: u16 = 3;
+
+/// A thin line under the header, and a space between columns, to which their padding adds.
+const STYLE: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none())
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .content_lines(ContentLineStyle::none());
+
+/// Columns under a common title.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// Index of the first column.
+    pub first: usize,
+    /// Stands above the columns; at most as wide as they are.
+    pub title: &'a str,
+}
+
+/// Lays out `rows` under `header`, with `groups` above it: the first column to the left, all others
+/// to the right.
+pub fn layout(header: &[&str], groups: &[Group<'_>], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table.load_style(STYLE).force_no_tty().set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    let widths = table.column_max_content_widths();
+    let mut titles = String::new();
+    let mut line_width = 0;
+    for (i, column) in table.column_iter_mut().enumerate() {
+        let group = groups.iter().find(|group| group.first == i);
+        let gap = match group {
+            _ if i == 0 => 0,
+            Some(_) => GROUP_GAP,
+            None => GAP,
+        };
+        // One space of the gap is the border between columns.
+        column.set_padding((gap.saturating_sub(1), 0));
+        column.set_cell_alignment(if i == 0 {
+            CellAlignment::Left
+        } else {
+            CellAlignment::Right
+        });
+        line_width += usize::from(gap);
+        if let Some(group) = group {
+            let before = line_width.saturating_sub(titles.chars().count());
+            titles.extend(std::iter::repeat_n(' ', before));
+            titles.push_str(group.title);
+        }
+        line_width += usize::from(widths[i]);
+    }
+    let rule = "─".repeat(line_width);
+    let table = table.trim_fmt();
+    match groups {
+        [] => format!("{rule}\n{table}\n{rule}\n"),
+        _ => format!("{rule}\n{titles}\n{table}\n{rule}\n"),
+    }
+}
+
+/// A time as a number of microseconds, in three digits or so.
+pub fn microseconds(ns: u64) -> String {
+    match ns as f64 / 1e3 {
+        us if us < 9.995 => format!("{us:.2}"),
+        us if us < 99.95 => format!("{us:.1}"),
+        us => format!("{us:.0}"),
+    }
+}
+
+/// A time in nanoseconds, in three digits or so.
+pub fn nanoseconds(ns: f64) -> String {
+    match ns {
+        ns if ns < 999.5 => format!("{ns:.0} ns"),
+        ns if ns < 99_950.0 => format!("{:.1} µs", ns / 1e3),
+        ns if ns < 999_500.0 => format!("{:.0} µs", ns / 1e3),
+        ns if ns < 99_950_000.0 => format!("{:.1} ms", ns / 1e6),
+        ns => format!("{:.2} s", ns / 1e9),
+    }
+}
+
+/// A count in at most five characters.
+pub fn count(count: u64) -> String {
+    match count {
+        0..100_000 => count.to_string(),
+        100_000..10_000_000 => format!("{}k", count / 1_000),
+        10_000_000..10_000_000_000 => format!("{}M", count / 1_000_000),
+        _ => format!("{}G", count / 1_000_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let text = layout(
+            &["name", "a", "b"],
+            &[Group {
+                first: 2,
+                title: "b's",
+            }],
+            &[
+                vec!["x".to_owned(), "1".to_owned(), "200".to_owned()],
+                vec!["longer".to_owned(), "1000".to_owned(), "2".to_owned()],
+            ],
+        );
+        let lines: Vec<&str> = text.lines().collect();
+        let rule = "─".repeat(18);
+        assert_eq!(
+            lines,
+            [
+                rule.as_str(),
+                "               b's",
+                "name       a     b",
+                &rule,
+                "x          1   200",
+                "longer  1000     2",
+                &rule,
+            ]
+        );
+    }
+
+    #[test]
+    fn times_and_counts() {
+        assert_eq!(nanoseconds(83.4), "83 ns");
+        assert_eq!(nanoseconds(1_204.0), "1.2 µs");
+        assert_eq!(nanoseconds(123_456.0), "123 µs");
+        assert_eq!(nanoseconds(12_345_678.0), "12.3 ms");
+        assert_eq!(nanoseconds(1.5e9), "1.50 s");
+        assert_eq!(microseconds(261), "0.26");
+        assert_eq!(microseconds(20_700), "20.7");
+        assert_eq!(microseconds(1_234_567), "1235");
+        assert_eq!(count(99_999), "99999");
+        assert_eq!(count(1_234_567), "1234k");
+        assert_eq!(count(12_345_678), "12M");
+    }
+}

@@ -1,0 +1,94 @@
+//! Which ID is which allocation.
+
+use std::collections::HashMap;
+
+use super::fields::quoted;
+use super::{Outcome, Slot};
+use crate::size::parse_number;
+
+/// The IDs met so far.
+#[derive(Default)]
+pub(super) struct Ids<'t> {
+    known: HashMap<Id<'t>, Known>,
+    allocs: u32,
+}
+
+/// Numbers are compared as numbers: `0x10` and `16` are one ID.
+#[derive(PartialEq, Eq, Hash)]
+enum Id<'t> {
+    Number(u64),
+    Word(&'t str),
+}
+
+struct Known {
+    slot: Slot,
+    state: State,
+    /// Where it got into that state.
+    line: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Held,
+    /// The recorded allocation failed, so there is nothing to hold.
+    Empty,
+    Freed,
+}
+
+impl<'t> Ids<'t> {
+    pub(super) fn allocs(&self) -> usize {
+        self.allocs as usize
+    }
+
+    pub(super) fn alloc(
+        &mut self,
+        id: &'t str,
+        line: u32,
+        result: Option<Outcome>,
+    ) -> Result<Slot, String> {
+        let slot = Slot(self.allocs);
+        let state = match result {
+            Some(Outcome::None) => State::Empty,
+            Some(Outcome::Addr(_)) | None => State::Held,
+        };
+        let known = Known { slot, state, line };
+        if let Some(Known {
+            state: State::Held,
+            line,
+            ..
+        }) = self.known.insert(id.into(), known)
+        {
+            return Err(format!(
+                "ID {} is still held, since line {line}",
+                quoted(id)
+            ));
+        }
+        self.allocs += 1;
+        Ok(slot)
+    }
+
+    pub(super) fn free(&mut self, id: &'t str, line: u32) -> Result<Slot, String> {
+        let Some(known) = self.known.get_mut(&id.into()) else {
+            return Err(format!("unknown ID {}: no `alloc` has it", quoted(id)));
+        };
+        if known.state == State::Freed {
+            return Err(format!(
+                "ID {} was freed already, at line {}",
+                quoted(id),
+                known.line
+            ));
+        }
+        known.state = State::Freed;
+        known.line = line;
+        Ok(known.slot)
+    }
+}
+
+impl<'t> From<&'t str> for Id<'t> {
+    fn from(text: &'t str) -> Self {
+        match parse_number(text) {
+            Ok(number) => Self::Number(number),
+            Err(_) => Self::Word(text),
+        }
+    }
+}

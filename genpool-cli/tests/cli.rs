@@ -1,0 +1,416 @@
+//! The built command, on good and on bad input.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const GOOD: &str = "# genpool trace v1\npool order=4\nchunk virt=0 phys=0x100 size=0x40\n";
+
+fn genpool(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_genpool"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// A file in the folder that Cargo gives to integration tests.
+fn file(name: &str, content: &[u8]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The command must have refused with one line of its own, not with a panic.
+fn refused(output: &Output, says: &str) {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        !text.contains("panicked") && !text.contains("RUST_BACKTRACE"),
+        "{text}"
+    );
+    assert!(text.contains(says), "{says:?} is not in {text:?}");
+}
+
+/// Verifying and replaying must both refuse `content`.
+fn bad_trace(name: &str, content: &[u8], line: u32, says: &str) {
+    let path = file(&format!("bad-{name}.trace"), content);
+    let path = path.to_str().unwrap();
+    for command in ["verify", "replay"] {
+        let output = genpool(&[command, path]);
+        refused(&output, &format!("{path}:{line}: "));
+        refused(&output, says);
+    }
+}
+
+#[test]
+fn verify_tells_right_from_wrong() {
+    let good = file(
+        "good.trace",
+        format!("{GOOD}alloc 1 size=20 -> 0\nfree 1\n").as_bytes(),
+    );
+    let good = good.to_str().unwrap();
+    let output = genpool(&["verify", good]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        out(&output),
+        format!(
+            "{good}: 2 operations checked, 0 differences\n1 of 1 files: 2 operations checked, 0 differences\n"
+        )
+    );
+
+    let wrong = file(
+        "wrong.trace",
+        format!("{GOOD}alloc 1 size=20 -> 0\nalloc 2 size=1 -> 0x10\nalloc 3 size=1 -> none\n")
+            .as_bytes(),
+    );
+    let wrong = wrong.to_str().unwrap();
+    let output = genpool(&["verify", good, wrong]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        out(&output),
+        format!(
+            "{good}: 2 operations checked, 0 differences\n\
+             {wrong}: 3 operations checked, 2 differences\n\
+             {wrong}:5: expected 0x10, got 0x20\n\
+             2 of 2 files: 5 operations checked, 2 differences\n"
+        )
+    );
+}
+
+#[test]
+fn the_algorithm_is_for_those_that_name_none() {
+    let text = format!("{GOOD}alloc 1 size=1 -> 0x10\nalloc 2 size=1 algo=first-fit -> 0\n");
+    let path = file("unnamed.trace", text.as_bytes());
+    let path = path.to_str().unwrap();
+    assert_eq!(
+        genpool(&["verify", "--algorithm", "fixed:0x10", path])
+            .status
+            .code(),
+        Some(0)
+    );
+    assert_eq!(genpool(&["verify", path]).status.code(), Some(1));
+    for algorithm in [
+        "first-fit",
+        "first-fit-align:64",
+        "order-align",
+        "best-fit",
+        "fixed:0",
+        "next-fit",
+        "thread-start",
+    ] {
+        let output = genpool(&["replay", "--repeats", "1", "--algorithm", algorithm, path]);
+        assert_eq!(output.status.code(), Some(0), "{algorithm}");
+    }
+}
+
+#[test]
+fn replay_counts_and_times() {
+    let path = file(
+        "replayed.trace",
+        format!("{GOOD}alloc 1 size=20\nalloc 2 size=64 -> 0\nfree 2\nfree 1\n").as_bytes(),
+    );
+    let output = genpool(&["replay", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = out(&output);
+    let row: Vec<&str> = text
+        .lines()
+        .find(|line| line.contains("replayed.trace"))
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(row[1..4], ["3", "2", "1"], "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
+}
+
+#[test]
+fn bad_lines() {
+    let after = |lines: &str| format!("{GOOD}{lines}").into_bytes();
+    bad_trace("empty", b"", 1, "the first line must be");
+    bad_trace(
+        "version",
+        b"# genpool trace v2\npool order=4\n",
+        1,
+        "unknown version",
+    );
+    bad_trace(
+        "no-pool",
+        b"# genpool trace v1\n\nfree 1\n",
+        3,
+        "the first operation must be `pool",
+    );
+    bad_trace(
+        "nothing",
+        b"# genpool trace v1\n# end\n",
+        2,
+        "without a `pool` line",
+    );
+    bad_trace(
+        "order",
+        b"# genpool trace v1\npool order=64\n",
+        2,
+        "order 64 is too large",
+    );
+    bad_trace("number", &after("alloc 1 size=1x\n"), 4, "is not a number");
+    bad_trace(
+        "huge-number",
+        &after("alloc 1 size=99999999999999999999\n"),
+        4,
+        "is too large",
+    );
+    bad_trace("unknown-id", &after("free 7\n"), 4, "unknown ID `7`");
+    bad_trace(
+        "held-id",
+        &after("alloc 7 size=1\nalloc 7 size=1\n"),
+        5,
+        "still held, since line 4",
+    );
+    bad_trace(
+        "freed-id",
+        &after("alloc 7 size=1\nfree 7\nfree 7\n"),
+        6,
+        "freed already, at line 5",
+    );
+    bad_trace(
+        "algorithm",
+        &after("alloc 7 size=1 algo=worst-fit\n"),
+        4,
+        "unknown algorithm",
+    );
+    bad_trace(
+        "alignment",
+        &after("alloc 7 size=1 algo=first-fit-align:3\n"),
+        4,
+        "not a power of two",
+    );
+    bad_trace("operation", &after("resize 7\n"), 4, "unknown operation");
+    bad_trace(
+        "field",
+        &after("alloc 7 size=1 color=red\n"),
+        4,
+        "unknown field `color`",
+    );
+    bad_trace(
+        "binary",
+        b"# genpool trace v1\npool order=4\n\xff\xfe\n",
+        3,
+        "not UTF-8",
+    );
+}
+
+/// What only the pool knows, and what would cost memory if it were believed.
+#[test]
+fn bad_chunks() {
+    let chunk = |line: &str| format!("{GOOD}{line}\n").into_bytes();
+    bad_trace(
+        "overlap",
+        &chunk("chunk virt=0x30 size=0x20"),
+        4,
+        "chunk of ",
+    );
+    bad_trace(
+        "misaligned",
+        &chunk("chunk virt=0x1001 size=0x20"),
+        4,
+        "chunk of ",
+    );
+    bad_trace(
+        "ragged",
+        &chunk("chunk virt=0x1000 size=0x21"),
+        4,
+        "chunk of ",
+    );
+    bad_trace("zero", &chunk("chunk virt=0x1000 size=0"), 4, "chunk of ");
+    bad_trace(
+        "wrapping",
+        &chunk("chunk virt=0xfffffffffffffff0 size=0x20"),
+        4,
+        "chunk of ",
+    );
+    bad_trace(
+        "absurd",
+        &chunk("chunk virt=0x1000 size=0xfffffffffffff000"),
+        4,
+        "chunks too large",
+    );
+    bad_trace(
+        "phys-wraps",
+        &chunk("chunk virt=0x1000 phys=0xfffffffffffffff0 size=0x20"),
+        4,
+        "chunk of ",
+    );
+}
+
+#[test]
+fn absurd_allocations_are_answers_not_errors() {
+    let text = format!(
+        "{GOOD}alloc 1 size=0xffffffffffffffff -> none\nalloc 2 size=0 -> none\nfree 1\n\
+         alloc 3 size=1 algo=fixed:0xffffffffffffffff -> none\n\
+         alloc 4 size=1 algo=first-fit-align:0x8000000000000000 -> 0\n\
+         expect has-addr=0xffffffffffffffff,0xffffffffffffffff is=no\nexpect phys-of=0xffffffffffffffff is=none\n"
+    );
+    let path = file("absurd.trace", text.as_bytes());
+    let output = genpool(&["verify", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+}
+
+/// The highest addresses there are: the chunk ends where the address space does, or just before it.
+#[test]
+fn the_top_of_the_address_space() {
+    let text = "# genpool trace v1\npool order=63\nchunk virt=0 size=0x8000000000000000\nalloc 1 size=1 -> 0\n\
+                alloc 2 size=1 -> none\nexpect avail=0 size=0x8000000000000000\nfree 1\n";
+    let path = file("top.trace", text.as_bytes());
+    let output = genpool(&["verify", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+}
+
+#[test]
+fn bad_files() {
+    for command in ["verify", "replay"] {
+        let output = genpool(&[command, "/nonexistent/x.trace"]);
+        refused(&output, "/nonexistent/x.trace: ");
+        refused(
+            &genpool(&[command, env!("CARGO_TARGET_TMPDIR")]),
+            "directory",
+        );
+        refused(&genpool(&[command]), "required");
+    }
+    // A file that does not end is read up to the limit only.
+    if Path::new("/dev/zero").exists() {
+        refused(
+            &genpool(&["verify", "/dev/zero"]),
+            "/dev/zero: longer than 256 MiB",
+        );
+    }
+}
+
+#[test]
+fn one_bad_file_does_not_hide_the_others() {
+    let good = file(
+        "beside.trace",
+        format!("{GOOD}alloc 1 size=20 -> 0\n").as_bytes(),
+    );
+    let output = genpool(&["verify", "/nonexistent/x.trace", good.to_str().unwrap()]);
+    refused(&output, "/nonexistent/x.trace: ");
+    assert!(out(&output).contains("1 of 2 files: 1 operations checked, 0 differences"));
+}
+
+#[test]
+fn bad_arguments() {
+    for (arguments, says) in [
+        (["run", "--threads", "0"], "--threads 0: must be 1 to"),
+        (["run", "--threads", "-1"], "--threads"),
+        (["run", "--threads", "99999999999999999999"], "too large"),
+        (["run", "--order", "31"], "--order 31: must be 0 to 30"),
+        (
+            ["run", "--order", "18446744073709551615"],
+            "must be 0 to 30",
+        ),
+        (["run", "--size", "0"], "less than a granule"),
+        (["run", "--size", "255"], "less than a granule"),
+        (["run", "--size", "many"], "not a number"),
+        (["run", "--size", "17179869184G"], "too large"),
+        (["run", "--size", "16777215T"], "granules"),
+        (["run", "--chunks", "0"], "--chunks 0: must be 1 to"),
+        (["run", "--chunks", "5000"], "--chunks 5000: must be 1 to"),
+        (
+            ["run", "--seconds", "0"],
+            "--seconds 0: must be more than 0",
+        ),
+        (
+            ["run", "--seconds", "-3"],
+            "--seconds -3: must be more than 0",
+        ),
+        (
+            ["run", "--seconds", "NaN"],
+            "--seconds NaN: must be more than 0",
+        ),
+        (["run", "--seconds", "soon"], "--seconds"),
+        (["run", "--algorithm", "best-fit"], "--algorithm"),
+        (["replay", "--algorithm", "worst-fit"], "unknown algorithm"),
+        (["replay", "--repeats", "0"], "--repeats"),
+        (["verify", "--algorithm", "fixed"], "needs offset"),
+        (["walk", "the", "dog"], "walk"),
+    ] {
+        refused(&genpool(&arguments), says);
+    }
+}
+
+#[test]
+fn memory_that_is_not_there() {
+    let output = genpool(&["run", "--size", "1024T", "--order", "30", "--seconds", "1"]);
+    refused(&output, "cannot map 1 PiB of memory");
+}
+
+#[test]
+fn help_and_version() {
+    for arguments in [["--help"], ["--version"]] {
+        let output = genpool(&arguments);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(out(&output).contains("genpool"));
+    }
+    assert_eq!(genpool(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_short_run() {
+    for extra in [
+        &["--size", "4M"][..],
+        &["--size", "64K", "--order", "1", "--chunks", "3"],
+    ] {
+        let mut arguments = vec!["run", "--seconds", "1", "--threads", "2"];
+        arguments.extend(extra);
+        let output = genpool(&arguments);
+        let text = out(&output);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}{error}");
+        assert!(error.is_empty(), "{error}");
+        for algorithm in [
+            "first fit",
+            "aligned",
+            "order-aligned",
+            "best fit",
+            "next fit",
+            "thread start",
+            "constrained",
+        ] {
+            assert!(
+                text.lines().any(|line| line.starts_with(algorithm)),
+                "{algorithm}: {text}"
+            );
+        }
+        assert!(
+            text.trim_end()
+                .ends_with("allocations written and checked, 0 overlaps, all memory given back"),
+            "{text}"
+        );
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 100),
+            "{text}"
+        );
+    }
+}
+
+/// The smallest pool there is: one granule for more threads than that.
+#[test]
+fn a_run_without_room() {
+    let output = genpool(&[
+        "run",
+        "--seconds",
+        "0.5",
+        "--threads",
+        "3",
+        "--size",
+        "64",
+        "--chunks",
+        "1",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+}

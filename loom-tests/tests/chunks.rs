@@ -1,0 +1,306 @@
+//! Adding and removing chunks, and changing the default algorithm, beside allocations.
+
+#![cfg(genpool_loom)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
+
+use genpool_core::sync::Fault;
+use genpool_core::{AllocError, Pool};
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom_tests::{At, BASE, Race, THREE, TWO, explore, hold, must_fail, pool};
+
+/// A completed free is seen by a later alloc.
+fn free_then_alloc() -> Option<bool> {
+    let prepared = pool(2);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 1);
+    let race = Race::on(prepared);
+    let done = Arc::new(AtomicBool::new(false));
+    let free = {
+        let done = Arc::clone(&done);
+        race.start(move |pool| {
+            pool.free(BASE, 1).unwrap();
+            done.store(true, Ordering::Release);
+        })
+    };
+    let noise = race.start(|pool| drop(pool.alloc_with(1, &At(1))));
+    let alloc = race.start(move |pool| done.load(Ordering::Acquire).then(|| pool.alloc(1).is_ok()));
+    free.join().unwrap();
+    noise.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Some(false), "a completed free was not seen");
+    alloc
+}
+
+#[test]
+fn a_completed_free_is_seen() {
+    explore(
+        "free then alloc",
+        THREE,
+        &[None, Some(true)],
+        free_then_alloc,
+    );
+}
+
+#[test]
+fn control_neither_raised_nor_proved() {
+    let faults = [Fault::UnraisedBound, Fault::Unproved];
+    must_fail(
+        "scan, then free then alloc",
+        &faults,
+        THREE,
+        scan_free_alloc,
+    );
+}
+
+/// A scan lowers the bound, then a free must raise it for who looks at bounds only.
+fn scan_free_alloc() -> bool {
+    let prepared = pool(2);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 1);
+    let race = Race::on(prepared);
+    let scan = race.start(|pool| drop(pool.alloc(1)));
+    let free_alloc = race.start(|pool| {
+        pool.free(BASE, 1).unwrap();
+        pool.alloc(1).map(|found| found.into_raw())
+    });
+    scan.join().unwrap();
+    let found = match free_alloc.join().unwrap() {
+        Ok(_) => true,
+        // The scanner may hold it for a moment.
+        Err(AllocError::Contended { .. }) => false,
+        Err(AllocError::Exhausted { .. }) => false,
+        Err(other) => panic!("{other}"),
+    };
+    assert!(race.pool().is_sound(), "a bound is too low");
+    found
+}
+
+/// A chunk comes while another thread allocates; once `add` returned, the new chunk serves.
+fn add_beside_alloc() -> Option<bool> {
+    let prepared = pool(1);
+    hold(&prepared, 0, 1);
+    let race = Race::on(prepared);
+    let added = Arc::new(AtomicBool::new(false));
+    let add = {
+        let added = Arc::clone(&added);
+        race.start(move |pool| {
+            pool.add(BASE + 8, 1).unwrap();
+            added.store(true, Ordering::Release);
+        })
+    };
+    let alloc = race.start(move |pool| {
+        let late = added.load(Ordering::Acquire);
+        match pool.alloc(1) {
+            Ok(found) => {
+                assert_eq!(found.into_raw().addr, BASE + 8);
+                Some(late)
+            }
+            Err(AllocError::Exhausted { .. }) => {
+                assert!(!late, "the chunk had been added");
+                None
+            }
+            Err(other) => panic!("{other}"),
+        }
+    });
+    add.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_eq!(race.pool().size(), 2);
+    alloc
+}
+
+#[test]
+fn add_is_seen_whole_or_not() {
+    explore(
+        "add beside alloc",
+        TWO,
+        &[None, Some(false), Some(true)],
+        add_beside_alloc,
+    );
+}
+
+/// Two chunks come at once: both are there, and overlapping ones never are.
+fn add_beside_add() -> (bool, bool) {
+    let race = Race::on(pool(1));
+    let add = |start| race.start(move |pool| pool.add(start, 2).is_ok());
+    let (one, two) = (add(BASE + 8), add(BASE + 9));
+    let outcome = (one.join().unwrap(), two.join().unwrap());
+    assert_eq!(race.pool().size(), 3);
+    assert_eq!(race.pool().chunks().count(), 2);
+    let found = race.pool().alloc(2).unwrap();
+    assert_eq!(found.addr(), if outcome.0 { BASE + 8 } else { BASE + 9 });
+    outcome
+}
+
+#[test]
+fn overlapping_adds_exclude_each_other() {
+    explore(
+        "add beside add",
+        TWO,
+        &[(true, false), (false, true)],
+        add_beside_add,
+    );
+}
+
+/// A chunk is removed while another thread allocates from it: the chunk counts as drained only when
+/// nothing is held, and its owner is told once.
+fn removal_beside_alloc(prepared: Pool) -> bool {
+    let race = Race::on(prepared);
+    let told = Arc::new(Plain::new(0));
+    let remove = {
+        let told = Arc::clone(&told);
+        race.start(move |pool| {
+            let drain = pool.remove(BASE).unwrap();
+            drain.on_drained(move || {
+                told.fetch_add(1, PlainOrdering::Relaxed);
+            });
+            assert!(pool.alloc(1).is_err(), "handed out after the removal");
+            drain
+        })
+    };
+    let alloc = race.start(|pool| pool.alloc(1).map(|found| found.into_raw()).ok());
+    let drain = remove.join().unwrap();
+    let held = alloc.join().unwrap();
+    if let Some(range) = held {
+        assert!(!drain.is_drained(), "drained while something is held");
+        assert_eq!(told.load(PlainOrdering::Relaxed), 0);
+        race.pool().free(range.addr, range.size).unwrap();
+    }
+    assert!(drain.is_drained(), "empty and not drained");
+    assert_eq!(told.load(PlainOrdering::Relaxed), 1);
+    drain.finish().unwrap();
+    assert!(!race.pool().contains(BASE, 1));
+    held.is_some()
+}
+
+#[test]
+fn removal_waits_for_what_is_held() {
+    explore("removal beside alloc", TWO, &[false, true], || {
+        removal_beside_alloc(pool(2))
+    });
+}
+
+#[test]
+fn control_unchecked_state() {
+    must_fail(
+        "removal beside alloc",
+        &[Fault::UncheckedState],
+        TWO,
+        || removal_beside_alloc(pool(2)),
+    );
+}
+
+/// A pool whose chunks are not permanent: one was removed before.
+fn pinned_pool() -> Pool {
+    let pool = pool(2);
+    pool.remove(BASE).unwrap().finish().unwrap();
+    pool.add(BASE, 2).unwrap();
+    pool
+}
+
+#[test]
+fn removal_waits_for_what_is_held_in_pinned_chunks() {
+    explore("removal beside pinned alloc", THREE, &[false, true], || {
+        removal_beside_alloc(pinned_pool())
+    });
+}
+
+/// The last allocation comes back while its chunk is being removed.
+fn removal_beside_drop() -> bool {
+    let prepared = pool(2);
+    hold(&prepared, 0, 1);
+    let race = Race::on(prepared);
+    let told = Arc::new(Plain::new(0));
+    let remove = {
+        let told = Arc::clone(&told);
+        race.start(move |pool| {
+            let drain = pool.remove(BASE).unwrap();
+            let at_once = drain.is_drained();
+            drain.on_drained(move || {
+                told.fetch_add(1, PlainOrdering::Relaxed);
+            });
+            (drain, at_once)
+        })
+    };
+    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
+    let (drain, at_once) = remove.join().unwrap();
+    free.join().unwrap();
+    assert!(drain.is_drained(), "empty and not drained");
+    assert_eq!(told.load(PlainOrdering::Relaxed), 1);
+    at_once
+}
+
+#[test]
+fn the_last_free_tells() {
+    explore(
+        "removal beside free",
+        TWO,
+        &[false, true],
+        removal_beside_drop,
+    );
+}
+
+#[test]
+fn control_no_fence_before_the_state() {
+    must_fail(
+        "removal beside free",
+        &[Fault::NoFence],
+        TWO,
+        removal_beside_drop,
+    );
+}
+
+/// A reader has the chunk list in use while it is replaced and the old one reclaimed.
+fn pin_beside_replace() -> bool {
+    let race = Race::on(pinned_pool());
+    let reader = race.start(|pool| pool.alloc(1).is_ok());
+    let writer = race.start(|pool| {
+        pool.add(BASE + 8, 1).unwrap();
+        pool.add(BASE + 9, 1).unwrap();
+    });
+    writer.join().unwrap();
+    reader.join().unwrap()
+}
+
+#[test]
+fn a_pinned_list_stays() {
+    explore("pin beside replace", TWO, &[true], pin_beside_replace);
+}
+
+#[test]
+fn control_unchecked_pin() {
+    must_fail(
+        "pin beside replace",
+        &[Fault::UncheckedPin],
+        TWO,
+        pin_beside_replace,
+    );
+}
+
+/// The default algorithm changes while another thread allocates: the old or the new one is used,
+/// whole, and the new one once the change returned.
+fn swap_beside_alloc() -> usize {
+    let race = Race::on(pool(4));
+    let changed = Arc::new(AtomicBool::new(false));
+    let swap = {
+        let changed = Arc::clone(&changed);
+        race.start(move |pool| {
+            pool.set_algorithm(At(3));
+            changed.store(true, Ordering::Release);
+        })
+    };
+    let alloc = race.start(move |pool| {
+        let late = changed.load(Ordering::Acquire);
+        let granule = pool.alloc(1).unwrap().into_raw().addr - BASE;
+        assert!(!late || granule == 3, "the old default after the change");
+        granule
+    });
+    swap.join().unwrap();
+    alloc.join().unwrap()
+}
+
+#[test]
+fn the_default_changes_as_one_value() {
+    explore("swap beside alloc", TWO, &[0, 3], swap_beside_alloc);
+}

@@ -1,0 +1,237 @@
+//! Claims and frees: exclusive, all or nothing, handed over.
+
+#![cfg(genpool_loom)]
+
+use std::sync::Arc;
+
+use genpool_core::Pool;
+use genpool_core::sync::Fault;
+use loom::cell::UnsafeCell;
+use loom_tests::{At, BASE, Insist, Race, TWO, explore, hold, must_fail, pool};
+
+/// Two runs that share a granule and cross the word border: granules 1-2 and 2-3 of four, each
+/// owner writing to what it got.
+fn overlapping_claims() -> (bool, bool) {
+    let race = Race::on(pool(4));
+    let memory: Arc<[UnsafeCell<u8>; 4]> = Arc::new(std::array::from_fn(|_| UnsafeCell::new(0)));
+    let claim = |at: usize| {
+        let memory = Arc::clone(&memory);
+        race.start(move |pool| {
+            let claimed = pool.alloc_with(2, &At(at)).ok()?;
+            for granule in at..at + 2 {
+                // SAFETY: exclusive if the pool keeps its word; loom reports it if not.
+                memory[granule].with_mut(|byte| unsafe { *byte += 1 });
+            }
+            Some(claimed.into_raw())
+        })
+    };
+    let (low, high) = (claim(1), claim(2));
+    let (low, high) = (low.join().unwrap(), high.join().unwrap());
+    assert!(low.is_none() || high.is_none(), "two own granule 2");
+    let outcome = (low.is_some(), high.is_some());
+    for range in [low, high].into_iter().flatten() {
+        race.pool().free(range.addr, range.size).unwrap();
+    }
+    assert_eq!(race.pool().avail(), 4, "a granule was lost");
+    assert!(race.pool().is_sound());
+    outcome
+}
+
+#[test]
+fn claims_are_exclusive_and_lose_nothing() {
+    explore(
+        "overlapping claims",
+        TWO,
+        &[(true, false), (false, true)],
+        overlapping_claims,
+    );
+}
+
+#[test]
+fn control_torn_claim() {
+    must_fail(
+        "overlapping claims",
+        &[Fault::TornClaim],
+        TWO,
+        overlapping_claims,
+    );
+}
+
+/// A claim that crosses the border is refused in its second word and rolled back.
+fn rollback() -> bool {
+    let prepared = pool(4);
+    hold(&prepared, 2, 1);
+    let race = Race::on(prepared);
+    let refused = race.start(|pool| pool.alloc_with(2, &Insist(1)).is_err());
+    let freed = race.start(|pool| pool.free(BASE + 2, 1).is_ok());
+    assert!(freed.join().unwrap());
+    let refused = refused.join().unwrap();
+    assert_eq!(race.pool().avail(), 4, "a granule was lost");
+    assert!(race.pool().is_sound());
+    assert!(race.pool().alloc(4).is_ok());
+    refused
+}
+
+#[test]
+fn rollback_loses_nothing() {
+    explore("rollback", TWO, &[false, true], rollback);
+}
+
+#[test]
+fn control_kept_claim() {
+    must_fail("rollback", &[Fault::KeptClaim], TWO, rollback);
+}
+
+/// What an owner wrote before it gave a granule back is there for the next owner.
+fn handover() -> bool {
+    let race = Race::on(pool(2));
+    let memory = Arc::new(UnsafeCell::new(0));
+    let first = {
+        let memory = Arc::clone(&memory);
+        let range = race.pool().alloc_with(1, &At(0)).unwrap().into_raw();
+        race.start(move |pool| {
+            // SAFETY: the granule is ours; loom reports it if not.
+            memory.with_mut(|byte| unsafe { *byte = 1 });
+            pool.free(range.addr, range.size).unwrap();
+        })
+    };
+    let second = {
+        let memory = Arc::clone(&memory);
+        race.start(move |pool| {
+            let Ok(claimed) = pool.alloc_with(1, &At(0)) else {
+                return false;
+            };
+            // SAFETY: as above.
+            memory.with_mut(|byte| unsafe {
+                assert_eq!(*byte, 1);
+                *byte = 2;
+            });
+            drop(claimed);
+            true
+        })
+    };
+    first.join().unwrap();
+    second.join().unwrap()
+}
+
+#[test]
+fn handover_happens_before() {
+    explore("handover", TWO, &[false, true], handover);
+}
+
+/// As `handover`, for a range that comes back by being dropped.
+fn handover_by_drop() -> bool {
+    let race = Race::on(pool(2));
+    let memory = Arc::new(UnsafeCell::new(0));
+    let user = || {
+        let memory = Arc::clone(&memory);
+        race.start(move |pool| {
+            let Ok(claimed) = pool.alloc_with(1, &At(0)) else {
+                return false;
+            };
+            // SAFETY: as above.
+            memory.with_mut(|byte| unsafe { *byte += 1 });
+            drop(claimed);
+            true
+        })
+    };
+    let (one, two) = (user(), user());
+    one.join().unwrap() & two.join().unwrap()
+}
+
+#[test]
+fn handover_by_drop_happens_before() {
+    explore("handover by drop", TWO, &[false, true], handover_by_drop);
+}
+
+/// loom's sequentially consistent fences hand over what they order, which the machine's do not, so
+/// the one after the release goes too.
+#[test]
+fn control_relaxed_release() {
+    must_fail(
+        "handover by drop",
+        &[Fault::RelaxedRelease, Fault::NoFence],
+        TWO,
+        handover_by_drop,
+    );
+}
+
+/// Two frees of one run that crosses the border; the winner allocates there again.
+fn racing_frees(prepared: Pool) -> usize {
+    hold(&prepared, 1, 2);
+    let race = Race::on(prepared);
+    let free = || {
+        race.start(|pool| {
+            let freed = pool.free(BASE + 1, 2).is_ok();
+            if freed {
+                // Free again, so this must find it.
+                hold(pool, 1, 2);
+            }
+            freed
+        })
+    };
+    let (one, two) = (free(), free());
+    let (one, two) = (one.join().unwrap(), two.join().unwrap());
+    // The second may come after the first one's new allocation, and then frees that one.
+    assert!(one || two, "nobody freed it");
+    assert_eq!(race.pool().avail(), 2);
+    assert!(race.pool().is_sound());
+    usize::from(one) + usize::from(two)
+}
+
+/// Two frees of one run, and nothing else: exactly one succeeds.
+fn racing_frees_only(prepared: Pool) -> usize {
+    hold(&prepared, 1, 2);
+    let race = Race::on(prepared);
+    let free = || race.start(|pool| pool.free(BASE + 1, 2).is_ok());
+    let (one, two) = (free(), free());
+    let freed = usize::from(one.join().unwrap()) + usize::from(two.join().unwrap());
+    assert_eq!(freed, 1);
+    assert_eq!(race.pool().avail(), 4);
+    assert!(race.pool().is_sound());
+    freed
+}
+
+fn tracked() -> Pool {
+    let pool = Pool::builder().boundary_tracking().build().unwrap();
+    pool.add(BASE, 4).unwrap();
+    pool
+}
+
+#[test]
+fn one_of_two_racing_frees_succeeds() {
+    explore("racing frees", TWO, &[1], || racing_frees_only(pool(4)));
+}
+
+#[test]
+fn control_unchecked_free() {
+    must_fail("racing frees", &[Fault::UncheckedFree], TWO, || {
+        racing_frees_only(pool(4))
+    });
+}
+
+#[test]
+fn one_of_two_racing_tracked_frees_succeeds() {
+    explore("racing tracked frees", TWO, &[1], || {
+        racing_frees_only(tracked())
+    });
+}
+
+/// A free that loses must not have cleared bits of who allocated there since. Without tracking
+/// that cannot be told: a late second free is a free of the new allocation.
+#[test]
+fn a_losing_tracked_free_changes_nothing() {
+    explore("tracked frees and a new allocation", TWO, &[1, 2], || {
+        racing_frees(tracked())
+    });
+}
+
+#[test]
+fn control_bits_before_deed() {
+    must_fail(
+        "tracked frees and a new allocation",
+        &[Fault::BitsBeforeDeed],
+        TWO,
+        || racing_frees(tracked()),
+    );
+}

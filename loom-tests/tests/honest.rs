@@ -1,0 +1,187 @@
+//! Honest failure: `Exhausted` only where there was no fit at some instant.
+
+#![cfg(genpool_loom)]
+
+use genpool_core::AllocError;
+use genpool_core::sync::Fault;
+use loom_tests::{At, BASE, Insist, Late, Race, THREE, TWO, explore, hold, must_fail, pool};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Answer {
+    Found,
+    Exhausted,
+    Contended,
+}
+
+use Answer::{Contended, Exhausted, Found};
+
+fn answer<T>(outcome: Result<T, AllocError>) -> Answer {
+    match outcome {
+        Ok(_) => Found,
+        Err(AllocError::Exhausted { .. }) => Exhausted,
+        Err(AllocError::Contended { .. }) => Contended,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Granule 1 is free all the time; another thread claims it on its way to a run that it cannot get.
+fn refused_claim_beside_alloc() -> Answer {
+    let prepared = pool(4);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 2, 2);
+    let race = Race::on(prepared);
+    let refused = race.start(|pool| pool.alloc_with(2, &Insist(1)).is_err());
+    let alloc = race.start(|pool| answer(pool.alloc(1).map(|found| found.into_raw())));
+    assert!(refused.join().unwrap());
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Exhausted, "granule 1 was nobody's all the time");
+    alloc
+}
+
+#[test]
+fn a_rolled_back_claim_is_nobodys() {
+    explore(
+        "refused claim beside alloc",
+        TWO,
+        &[Found, Contended],
+        refused_claim_beside_alloc,
+    );
+}
+
+#[test]
+fn control_unannounced_claim() {
+    must_fail(
+        "refused claim beside alloc",
+        &[Fault::Unannounced],
+        TWO,
+        refused_claim_beside_alloc,
+    );
+}
+
+/// A free of granules 1 and 2 comes in two steps. Who got one of them will find the other.
+fn free_across_beside_two_allocs() -> (Answer, Option<Answer>) {
+    let prepared = pool(4);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 2);
+    hold(&prepared, 3, 1);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE + 1, 2).unwrap());
+    let allocs = race.start(|pool| {
+        let take = || answer(pool.alloc(1).map(|found| found.into_raw()));
+        let first = take();
+        (first, (first == Found).then(take))
+    });
+    free.join().unwrap();
+    let allocs = allocs.join().unwrap();
+    assert_ne!(allocs.1, Some(Exhausted), "the other half was refused");
+    allocs
+}
+
+#[test]
+fn half_a_free_is_no_free() {
+    explore(
+        "free across beside two allocs",
+        TWO,
+        &[
+            (Exhausted, None),
+            (Contended, None),
+            (Found, Some(Found)),
+            (Found, Some(Contended)),
+        ],
+        free_across_beside_two_allocs,
+    );
+}
+
+#[test]
+fn control_unannounced_free() {
+    must_fail(
+        "free across beside two allocs",
+        &[Fault::Unannounced],
+        TWO,
+        free_across_beside_two_allocs,
+    );
+}
+
+/// A hole moves from ahead of the scan to behind it: granule 0 is freed, then granule 3 is taken.
+fn moving_hole(late: fn() -> Late) -> Answer {
+    let prepared = pool(4);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 2);
+    let race = Race::on(prepared);
+    let mover = race.start(|pool| {
+        pool.free(BASE, 1).unwrap();
+        let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
+    });
+    let alloc =
+        race.start(move |pool| answer(pool.alloc_with(1, &late()).map(|found| found.into_raw())));
+    mover.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Exhausted, "there was a hole all the time");
+    alloc
+}
+
+#[test]
+fn a_moving_hole_is_not_missed() {
+    for late in [Late::on_the_list, Late::in_the_proof] {
+        explore("moving hole", TWO, &[Found], move || moving_hole(late));
+    }
+}
+
+#[test]
+fn control_unproved() {
+    must_fail("moving hole", &[Fault::Unproved], TWO, || {
+        moving_hole(Late::on_the_list)
+    });
+}
+
+#[test]
+fn control_untold_free() {
+    must_fail("moving hole", &[Fault::UntoldFree], TWO, || {
+        moving_hole(Late::in_the_proof)
+    });
+}
+
+/// Granules 0 and 1 are freed in one step. Another thread takes granule 0, and only if it got that,
+/// granule 3, which was free from the start: there is a hole at every instant. The free may be
+/// stopped before it tells, so the claims must.
+fn half_taken_free() -> Answer {
+    let prepared = pool(4);
+    hold(&prepared, 0, 2);
+    hold(&prepared, 2, 1);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE, 2).unwrap());
+    let taker = race.start(|pool| {
+        if let Ok(low) = pool.alloc_with(1, &At(0)) {
+            let _ = low.into_raw();
+            if let Ok(high) = pool.alloc_with(1, &At(3)) {
+                let _ = high.into_raw();
+            }
+        }
+    });
+    let alloc = race.start(|pool| {
+        answer(
+            pool.alloc_with(1, &Late::in_the_proof())
+                .map(|found| found.into_raw()),
+        )
+    });
+    free.join().unwrap();
+    taker.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Exhausted, "there was a hole all the time");
+    alloc
+}
+
+#[test]
+fn claims_tell_the_watchers() {
+    explore("half-taken free", THREE, &[Found], half_taken_free);
+}
+
+#[test]
+fn control_untold_claim() {
+    must_fail(
+        "half-taken free",
+        &[Fault::UntoldClaim],
+        THREE,
+        half_taken_free,
+    );
+}

@@ -1,0 +1,837 @@
+//! One test a decision where this pool differs from genalloc, named after it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+
+use genpool::{
+    AddRefused, AllocError, BestFit, ChunkSpec, ChunkView, ConstraintError, FirstFit,
+    FirstFitAlign, FixedOffset, FreeError, Granule, OrderAlign, Pool, RemoveError, Request,
+    ResizeError, Unsuitable,
+};
+
+const PAGE: usize = 4096;
+
+/// Ends the threads that look at it, also when the test fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn tracked(chunks: &[(usize, usize)]) -> Pool {
+    let pool = Pool::builder()
+        .order(12)
+        .boundary_tracking()
+        .build()
+        .unwrap();
+    for &(start, size) in chunks {
+        pool.add(start, size).unwrap();
+    }
+    pool
+}
+
+fn refusal(pool: &Pool, chunk: ChunkSpec) -> AddRefused {
+    let before = (pool.size(), pool.chunks().len());
+    let refused = pool.add_chunk(chunk.clone()).unwrap_err();
+    assert_eq!(refused.chunk.start(), chunk.start());
+    assert_eq!((pool.size(), pool.chunks().len()), before, "changed");
+    refused.reason
+}
+
+#[test]
+fn address_0_is_an_ordinary_address() {
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 2 * PAGE).unwrap();
+    let a = pool.alloc(PAGE).unwrap();
+    assert_eq!(a.addr(), 0);
+    pool.free(a.into_raw().addr, PAGE).unwrap();
+    assert!(pool.contains(0, 1));
+}
+
+#[test]
+fn the_top_of_the_address_space_is_ordinary_too() {
+    let pool = Pool::new(12).unwrap();
+    let start = usize::MAX - (2 * PAGE - 1);
+    pool.add(start, 2 * PAGE).unwrap();
+    assert!(pool.contains(usize::MAX, 1));
+    let a = pool.alloc(PAGE).unwrap();
+    let b = pool.alloc_with(PAGE, &OrderAlign).unwrap();
+    assert_eq!((a.addr(), b.addr()), (start, start + PAGE));
+    drop(a);
+    drop(b);
+    let all = pool.alloc_with(2 * PAGE, &BestFit).unwrap().into_raw();
+    assert_eq!(
+        pool.free(all.addr, 3 * PAGE),
+        Err(FreeError::PastChunk {
+            addr: start,
+            size: 3 * PAGE,
+            last: usize::MAX
+        })
+    );
+    pool.free(all.addr, all.size).unwrap();
+    // Half of all addresses, twice: the total would not fit.
+    let halves = Pool::new(63).unwrap();
+    halves.add(0, 1 << 63).unwrap();
+    let refused = refusal(&halves, ChunkSpec::new(1 << 63, 1 << 63));
+    assert_eq!(refused, AddRefused::TotalSize);
+    assert_eq!(
+        halves
+            .alloc_with(usize::MAX / 2, &OrderAlign)
+            .unwrap()
+            .addr(),
+        0
+    );
+}
+
+#[test]
+fn size_0_is_an_error() {
+    let pool = tracked(&[(0, PAGE)]);
+    assert_eq!(pool.alloc(0).unwrap_err(), AllocError::ZeroSize);
+    assert_eq!(
+        pool.alloc_with(0, &BestFit).unwrap_err(),
+        AllocError::ZeroSize
+    );
+    assert_eq!(pool.free(0, 0), Err(FreeError::ZeroSize { addr: 0 }));
+    assert_eq!(pool.alloc(1).unwrap().resize(0), Err(ResizeError::ZeroSize));
+}
+
+#[test]
+fn a_chunk_start_that_is_not_a_multiple_of_the_granule_is_an_error() {
+    let pool = Pool::new(12).unwrap();
+    let reason = refusal(&pool, ChunkSpec::new(0x1001, PAGE));
+    assert_eq!(reason, AddRefused::MisalignedStart { granule: PAGE });
+}
+
+#[test]
+fn a_chunk_size_that_is_not_a_multiple_of_the_granule_is_an_error() {
+    let pool = Pool::new(12).unwrap();
+    let reason = refusal(&pool, ChunkSpec::new(0x1000, PAGE + 1));
+    assert_eq!(reason, AddRefused::MisalignedSize { granule: PAGE });
+}
+
+#[test]
+fn overlapping_wrapping_and_empty_chunks_are_errors() {
+    let pool = Pool::new(12).unwrap();
+    pool.add(0x10_0000, 4 * PAGE).unwrap();
+    let refuse = |start, size| refusal(&pool, ChunkSpec::new(start, size));
+    assert_eq!(refuse(0x20_0000, 0), AddRefused::ZeroSize);
+    assert_eq!(refuse(usize::MAX - 4095, 2 * PAGE), AddRefused::Wraps);
+    let overlap = AddRefused::Overlaps {
+        start: 0x10_0000,
+        size: 4 * PAGE,
+    };
+    for (start, pages) in [
+        (0x10_0000, 4),
+        (0xf_f000, 2),
+        (0x10_3000, 1),
+        (0xf_0000, 64),
+        (0x10_1000, 1),
+    ] {
+        assert_eq!(refuse(start, pages * PAGE), overlap);
+    }
+    let wraps = ChunkSpec::new(0x20_0000, 2 * PAGE).phys(u64::MAX - 4096);
+    let reason = refusal(&pool, wraps);
+    assert_eq!(
+        reason,
+        AddRefused::PhysWraps {
+            phys: u64::MAX - 4096
+        }
+    );
+    // Touching is not overlapping.
+    pool.add(0x10_4000, PAGE).unwrap();
+    pool.add(0xf_f000, PAGE).unwrap();
+}
+
+#[test]
+fn a_refused_chunk_comes_back_with_its_owner() {
+    let pool = Pool::new(12).unwrap();
+    let refused = pool
+        .add_chunk(ChunkSpec::new(1, PAGE).owner(String::from("mine")))
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "chunk of 0x1000 bytes at 0x1: the start is not a multiple of the granule of 0x1000 bytes"
+    );
+    let owner = refused.chunk.into_owner().unwrap();
+    assert_eq!(owner.downcast_ref::<String>().unwrap(), "mine");
+}
+
+#[test]
+fn order_alignment_aligns_the_absolute_address() {
+    let pool = Pool::new(12).unwrap();
+    // The chunk's start is aligned to one page only.
+    pool.add(0x10_1000, 64 * PAGE).unwrap();
+    for (pages, expected) in [(3, 0x10_4000), (5, 0x10_8000), (16, 0x11_0000)] {
+        let a = pool.alloc_with(pages * PAGE, &OrderAlign).unwrap();
+        assert_eq!(a.addr(), expected);
+    }
+}
+
+#[test]
+fn an_alignment_that_is_not_a_power_of_two_is_an_error() {
+    for bytes in [0, 3, 4095, usize::MAX] {
+        let refused = FirstFitAlign::new(bytes).unwrap_err();
+        assert_eq!(refused, ConstraintError::Align { bytes });
+    }
+    // Above the chunk it is no error, and there may be no such address.
+    let pool = Pool::new(12).unwrap();
+    pool.add(PAGE, 4 * PAGE).unwrap();
+    let align = FirstFitAlign::new(1 << 63).unwrap();
+    assert!(matches!(
+        pool.alloc_with(1, &align),
+        Err(AllocError::Exhausted { .. })
+    ));
+}
+
+#[test]
+fn runs_are_counted_in_words_of_the_machine() {
+    // 2^33 granules in one chunk; the bitmap of 1 GiB is untouched zero pages.
+    if cfg!(miri) || usize::BITS < 64 {
+        return;
+    }
+    let pool = Pool::new(0).unwrap();
+    let size = 1 << 33;
+    pool.add(0, size).unwrap();
+    assert_eq!(pool.size(), size);
+    let at = FixedOffset::new((1 << 32) + 5);
+    assert_eq!(pool.alloc_with(3, &at).unwrap().addr(), (1 << 32) + 5);
+    for absurd in [size + 1, usize::MAX, usize::MAX - 1] {
+        assert_eq!(
+            pool.alloc(absurd).unwrap_err(),
+            AllocError::Exhausted { size: absurd }
+        );
+    }
+}
+
+#[test]
+fn a_bad_free_is_an_error_and_changes_nothing() {
+    let pool = Pool::new(12).unwrap();
+    pool.add(0x10_0000, 130 * PAGE).unwrap();
+    // Granules 60 to 69, across a word.
+    let at = FixedOffset::new(60 * PAGE);
+    let held = pool.alloc_with(10 * PAGE, &at).unwrap().into_raw();
+    let used = 10 * PAGE;
+    let refuse = |addr, size, expected| {
+        assert_eq!(pool.free(addr, size), Err(expected));
+        assert_eq!(pool.stats().used, used, "something was freed");
+    };
+    refuse(0x5000, PAGE, FreeError::Foreign { addr: 0x5000 });
+    refuse(
+        held.addr + 1,
+        PAGE,
+        FreeError::Misaligned {
+            addr: held.addr + 1,
+            granule: PAGE,
+        },
+    );
+    let last = 0x10_0000 + 130 * PAGE - 1;
+    for size in [usize::MAX, 71 * PAGE] {
+        let addr = held.addr;
+        refuse(addr, size, FreeError::PastChunk { addr, size, last });
+    }
+    // One granule more than is held: the first free one is named, and none of the ten is cleared.
+    let addr = held.addr + 10 * PAGE;
+    refuse(held.addr, 11 * PAGE, FreeError::NotAllocated { addr });
+    let addr = held.addr - PAGE;
+    refuse(addr, 11 * PAGE, FreeError::NotAllocated { addr });
+    pool.free(held.addr, held.size).unwrap();
+    let again = pool.free(held.addr, held.size);
+    assert_eq!(again, Err(FreeError::NotAllocated { addr: held.addr }));
+    assert_eq!(pool.avail(), pool.size());
+    assert_eq!(pool.stats().refused_frees, 7);
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn one_of_two_racing_frees_succeeds() {
+    for pool in [tracked(&[(0, 256 * PAGE)]), {
+        let pool = Pool::new(12).unwrap();
+        pool.add(0, 256 * PAGE).unwrap();
+        pool
+    }] {
+        let rounds = if cfg!(miri) { 8 } else { 3000 };
+        let range = Mutex::new((0, 0));
+        let gate = Barrier::new(3);
+        let freed = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..rounds {
+                        gate.wait();
+                        let (addr, size) = *range.lock().unwrap();
+                        if pool.free(addr, size).is_ok() {
+                            freed.fetch_add(1, Ordering::Relaxed);
+                        }
+                        gate.wait();
+                    }
+                });
+            }
+            for round in 0..rounds {
+                let at = FixedOffset::new((round % 200) * PAGE);
+                let held = pool
+                    .alloc_with((round % 50 + 1) * PAGE, &at)
+                    .unwrap()
+                    .into_raw();
+                *range.lock().unwrap() = (held.addr, held.size);
+                gate.wait();
+                gate.wait();
+                assert_eq!(freed.load(Ordering::Relaxed), round + 1);
+                assert_eq!(pool.avail(), pool.size());
+            }
+        });
+        assert!(pool.is_sound());
+    }
+}
+
+#[test]
+fn boundary_tracking_detects_wrong_frees() {
+    let pool = tracked(&[(0x10_0000, 64 * PAGE)]);
+    let a = pool.alloc(4 * PAGE).unwrap().into_raw();
+    let b = pool.alloc(4 * PAGE).unwrap().into_raw();
+    let wrong = |size| {
+        Err(FreeError::WrongSize {
+            addr: a.addr,
+            size,
+            allocated: 4 * PAGE,
+        })
+    };
+    // Too small (a partial free), and into the neighbour.
+    assert_eq!(pool.free(a.addr, PAGE), wrong(PAGE));
+    assert_eq!(pool.free(a.addr, 8 * PAGE), wrong(8 * PAGE));
+    let inside = b.addr + PAGE;
+    let interior = FreeError::Interior {
+        addr: inside,
+        start: b.addr,
+    };
+    assert_eq!(pool.free(inside, PAGE), Err(interior));
+    assert_eq!(pool.free_addr(inside), Err(interior));
+    assert_eq!(pool.stats().used, 8 * PAGE);
+    // Any size in the last granule names the same run.
+    pool.free(a.addr, 3 * PAGE + 1).unwrap();
+    assert_eq!(pool.free_addr(b.addr), Ok(4 * PAGE));
+    let twice = FreeError::NotAllocated { addr: b.addr };
+    assert_eq!(pool.free_addr(b.addr), Err(twice));
+    assert_eq!(pool.avail(), pool.size());
+    assert!(pool.is_sound());
+
+    let untracked = Pool::new(12).unwrap();
+    untracked.add(0, PAGE).unwrap();
+    let _held = untracked.alloc(1).unwrap();
+    assert_eq!(untracked.free_addr(0), Err(FreeError::NotTracked));
+    assert_eq!(untracked.live().unwrap_err(), FreeError::NotTracked);
+}
+
+#[test]
+fn boundary_tracking_lists_live_allocations() {
+    let pool = tracked(&[(0, 8 * PAGE)]);
+    let a = pool.alloc(PAGE).unwrap();
+    let b = pool.alloc(2 * PAGE).unwrap();
+    b.set_tag(0x77);
+    let live: Vec<_> = pool.live().unwrap();
+    let seen: Vec<_> = live
+        .iter()
+        .map(|held| (held.addr, held.size, held.tag))
+        .collect();
+    assert_eq!(seen, [(0, PAGE, Some(0)), (PAGE, 2 * PAGE, Some(0x77))]);
+    // An allocation whose range was freed by address does nothing when it is dropped.
+    pool.free_addr(PAGE).unwrap();
+    let c = pool.alloc(2 * PAGE).unwrap();
+    assert_eq!(c.addr(), PAGE);
+    drop(b);
+    assert_eq!(
+        pool.stats().used,
+        3 * PAGE,
+        "the stale drop freed the new owner's range"
+    );
+    assert_eq!(pool.stats().refused_frees, 1);
+    drop((a, c));
+    assert!(pool.live().unwrap().is_empty());
+}
+
+/// Proposes granule 0 always; another thread takes it away between the proposal and the claim.
+#[test]
+fn fixed_is_retried_after_a_lost_race() {
+    struct Once<'a> {
+        inner: FixedOffset,
+        pool: &'a Pool,
+        asked: AtomicUsize,
+    }
+    impl genpool::Algorithm for Once<'_> {
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            let start = self.inner.propose(chunk, request)?;
+            match self.asked.fetch_add(1, Ordering::Relaxed) {
+                // Lost: taken after the proposal was made, and free again when asked once more.
+                0 => {
+                    let _ = self.pool.alloc_with(1, &self.inner).unwrap().into_raw();
+                }
+                _ => return Some(start),
+            }
+            Some(start)
+        }
+    }
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 2 * PAGE).unwrap();
+    let racer = Once {
+        inner: FixedOffset::new(0),
+        pool: &pool,
+        asked: AtomicUsize::new(0),
+    };
+    // The place stays taken here, so the second look finds nothing.
+    assert!(matches!(
+        pool.alloc_with(1, &racer),
+        Err(AllocError::Exhausted { .. })
+    ));
+    assert_eq!(pool.stats().lost_claims, 1);
+    pool.free(0, 1).unwrap();
+    // Given back before it is asked again, it is found.
+    let racer = Releasing {
+        pool: &pool,
+        asked: AtomicUsize::new(0),
+    };
+    assert_eq!(pool.alloc_with(1, &racer).unwrap().addr(), 0);
+    assert_eq!(pool.stats().lost_claims, 2);
+}
+
+/// Fixed at granule 0; loses its first claim to itself and gives the granule back when asked again.
+struct Releasing<'a> {
+    pool: &'a Pool,
+    asked: AtomicUsize,
+}
+
+impl genpool::Algorithm for Releasing<'_> {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        let at = FixedOffset::new(0);
+        match self.asked.fetch_add(1, Ordering::Relaxed) {
+            0 => {
+                let proposal = at.propose(chunk, request);
+                let _ = self.pool.alloc_with(1, &at).unwrap().into_raw();
+                proposal
+            }
+            1 => {
+                self.pool.free(0, 1).unwrap();
+                at.propose(chunk, request)
+            }
+            _ => at.propose(chunk, request),
+        }
+    }
+}
+
+#[test]
+fn best_fit_searches_again_after_a_lost_race() {
+    /// Best fit, but the first place that it proposes is taken before the claim.
+    struct Late<'a>(&'a Pool, AtomicBool);
+    impl genpool::Algorithm for Late<'_> {
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            let best = BestFit.propose(chunk, request)?;
+            if !self.1.swap(true, Ordering::Relaxed) {
+                let at = FixedOffset::new(best.0 * PAGE);
+                let _ = self.0.alloc_with(1, &at).unwrap().into_raw();
+            }
+            Some(best)
+        }
+    }
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 16 * PAGE).unwrap();
+    // Free runs: 0-2 (three), 4-5 (two), 7-15.
+    for granule in [3, 6] {
+        let at = FixedOffset::new(granule * PAGE);
+        let _ = pool.alloc_with(1, &at).unwrap().into_raw();
+    }
+    let late = Late(&pool, AtomicBool::new(false));
+    // Granule 4 was the best; it is lost, and the best that is left lies before it.
+    assert_eq!(pool.alloc_with(2 * PAGE, &late).unwrap().addr(), 0);
+}
+
+#[test]
+fn failure_is_honest_under_rollback() {
+    // One granule is free all the time; a thread keeps claiming a run across it that it never gets.
+    struct Insist;
+    impl genpool::Algorithm for Insist {
+        fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+            Some(Granule(63))
+        }
+    }
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 128 * PAGE).unwrap();
+    for (start, n) in [(0, 63), (64, 64)] {
+        let at = FixedOffset::new(start * PAGE);
+        let _ = pool.alloc_with(n * PAGE, &at).unwrap().into_raw();
+    }
+    let rounds = if cfg!(miri) { 3 } else { 20_000 };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let refused = pool.alloc_with(2 * PAGE, &Insist).unwrap_err();
+                assert!(matches!(
+                    refused,
+                    AllocError::BadProposal { granule: 63, .. }
+                ));
+            }
+        });
+        let _done = Done(&done);
+        for _ in 0..rounds {
+            match pool.alloc(PAGE) {
+                Ok(found) => assert_eq!(found.addr(), 63 * PAGE),
+                Err(AllocError::Contended { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+    });
+    assert_eq!(pool.stats().free, PAGE);
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn algorithm_and_data_are_swapped_as_one_value() {
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 64 * PAGE).unwrap();
+    let rounds = if cfg!(miri) { 20 } else { 20_000 };
+    thread::scope(|scope| {
+        let swapper = scope.spawn(|| {
+            for round in 0..rounds {
+                match round % 3 {
+                    0 => pool.set_algorithm(FixedOffset::new(17 * PAGE)),
+                    1 => pool.set_algorithm(FirstFitAlign::new(32 * PAGE).unwrap()),
+                    _ => pool.set_algorithm(FirstFit),
+                }
+            }
+        });
+        let _low = pool.alloc_with(PAGE, &FirstFit).unwrap();
+        while !swapper.is_finished() {
+            let page = pool.alloc(PAGE).unwrap().addr() / PAGE;
+            assert!(
+                [1, 17, 32].contains(&page),
+                "page {page} is of no algorithm"
+            );
+        }
+    });
+}
+
+#[test]
+fn avail_is_between_0_and_size() {
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 200 * PAGE).unwrap();
+    let rounds = if cfg!(miri) { 20 } else { 20_000 };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _done = Done(&done);
+            for round in 0..rounds {
+                drop(pool.alloc((round % 100 + 1) * PAGE));
+            }
+        });
+        while !done.load(Ordering::Relaxed) {
+            assert!(pool.avail() <= pool.size());
+        }
+    });
+    assert_eq!(pool.avail(), pool.size());
+}
+
+#[test]
+fn a_chunk_can_be_removed_while_others_allocate() {
+    let pool = Pool::new(12).unwrap();
+    pool.add(0x100_0000, 512 * PAGE).unwrap();
+    let rounds = if cfg!(miri) { 3 } else { 300 };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut held = Vec::new();
+                let mut step = 0;
+                while !done.load(Ordering::Relaxed) {
+                    held.extend(pool.alloc((step % 70 + 1) * PAGE));
+                    if held.len() > 3 {
+                        drop(held.swap_remove(step % 3));
+                    }
+                    step += 1;
+                }
+            });
+        }
+        let _done = Done(&done);
+        for round in 0..rounds {
+            let start = 0x200_0000 + (round % 2) * 0x100_0000;
+            let told = Arc::new(AtomicUsize::new(0));
+            pool.add(start, 128 * PAGE).unwrap();
+            thread::yield_now();
+            let drain = pool.remove(start).unwrap();
+            let count = Arc::clone(&told);
+            drain.on_drained(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            // Still on its way, or gone already.
+            let again = pool.remove(start).unwrap_err();
+            assert!(matches!(
+                again,
+                RemoveError::Draining { .. } | RemoveError::NoChunk { .. }
+            ));
+            assert!(drain.wait(None));
+            assert_eq!(drain.held(), 0);
+            let chunk = drain.finish().unwrap();
+            assert_eq!((chunk.start(), chunk.size()), (start, 128 * PAGE));
+            // The callback runs in the thread that gave the last one back, right after that.
+            while told.load(Ordering::Relaxed) == 0 {
+                thread::yield_now();
+            }
+        }
+    });
+    assert_eq!(
+        pool.remove(7).unwrap_err(),
+        RemoveError::NoChunk { start: 7 }
+    );
+    assert_eq!((pool.chunks().len(), pool.avail()), (1, pool.size()));
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn a_draining_chunk_hands_out_nothing_and_can_be_added_again() {
+    let pool = tracked(&[(0, 4 * PAGE)]);
+    let mut held = pool.alloc(PAGE).unwrap();
+    let drain = pool.remove(0).unwrap();
+    assert!(matches!(pool.alloc(1), Err(AllocError::Exhausted { .. })));
+    assert_eq!(held.resize(2 * PAGE), Err(ResizeError::Draining));
+    assert_eq!((pool.size(), pool.avail()), (0, 0));
+    let stats = pool.stats();
+    assert_eq!((stats.draining, stats.draining_used), (1, PAGE));
+    assert!(pool.contains(0, 1), "what is held stays valid");
+    assert!(!drain.wait(Some(std::time::Duration::from_millis(2))));
+    // It cannot come back before it is gone.
+    let reason = refusal(&pool, ChunkSpec::new(0, PAGE));
+    assert!(matches!(reason, AddRefused::Overlaps { .. }));
+    let drain = drain.finish().unwrap_err();
+    drop(held);
+    assert!(drain.is_drained());
+    drop(drain);
+    assert!(!pool.contains(0, 1));
+    pool.add(0, 8 * PAGE).unwrap();
+    assert_eq!(pool.alloc(8 * PAGE).unwrap().size(), 8 * PAGE);
+}
+
+#[test]
+fn bookkeeping_stays_bounded_under_endless_add_and_remove() {
+    let pool = Pool::new(12).unwrap();
+    let cycle = || {
+        pool.add(0, 512 * PAGE).unwrap();
+        drop(pool.alloc(PAGE).unwrap());
+        let _ = pool.remove(0).unwrap().finish().unwrap();
+    };
+    cycle();
+    cycle();
+    let before = pool.stats().bookkeeping;
+    for _ in 0..if cfg!(miri) { 5 } else { 2000 } {
+        cycle();
+    }
+    assert_eq!(pool.stats().bookkeeping, before);
+}
+
+#[test]
+fn destroying_reports_and_what_is_held_stays_valid() {
+    let pool = tracked(&[(0, 8 * PAGE)]);
+    let mut kept = pool.alloc_owned(2 * PAGE).unwrap();
+    kept.set_tag(9);
+    let _ = pool.alloc(PAGE).unwrap().into_raw();
+    let report = pool.destroy();
+    let held: Vec<_> = report
+        .held
+        .iter()
+        .map(|held| (held.addr, held.size, held.tag))
+        .collect();
+    assert_eq!(held, [(0, 2 * PAGE, Some(9)), (2 * PAGE, PAGE, Some(0))]);
+    // Still usable, and given back without the pool.
+    assert_eq!(kept.addr(), 0);
+    kept.resize(PAGE).unwrap();
+    drop(kept);
+
+    let told = Arc::new(Mutex::new(None));
+    let hear = Arc::clone(&told);
+    let pool = Pool::builder()
+        .on_leak(move |report| *hear.lock().unwrap() = Some(report.held.len()))
+        .build()
+        .unwrap();
+    pool.add(5, 10).unwrap();
+    let kept = pool.alloc_owned(3).unwrap();
+    drop(pool);
+    assert_eq!(*told.lock().unwrap(), Some(1));
+    let _ = kept.into_raw();
+}
+
+#[test]
+fn add_and_remove_never_block_alloc_or_free() {
+    // An owner's value whose drop never returns until told to keeps a removal in the middle.
+    struct Stuck(Arc<Barrier>);
+    impl Drop for Stuck {
+        fn drop(&mut self) {
+            self.0.wait();
+            self.0.wait();
+        }
+    }
+    let pool = Pool::new(12).unwrap();
+    // The first removal makes later chunks' bookkeeping go with them.
+    pool.add(0, PAGE).unwrap();
+    let _ = pool.remove(0).unwrap().finish().unwrap();
+    let gate = Arc::new(Barrier::new(2));
+    let chunk = ChunkSpec::new(0x10_0000, PAGE).owner(Stuck(Arc::clone(&gate)));
+    pool.add_chunk(chunk).unwrap();
+    pool.add(0x20_0000, 4 * PAGE).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| drop(pool.remove(0x10_0000).unwrap()));
+        gate.wait();
+        // The removal stands still in the middle of its reclamation.
+        for _ in 0..100 {
+            let a = pool.alloc(PAGE).unwrap();
+            let b = pool.alloc(2 * PAGE).unwrap().into_raw();
+            drop(a);
+            pool.free(b.addr, b.size).unwrap();
+        }
+        pool.add(0x30_0000, PAGE).unwrap();
+        assert_eq!(pool.size(), 5 * PAGE);
+        gate.wait();
+    });
+}
+
+#[test]
+fn a_lying_algorithm_gets_a_clear_error() {
+    struct Liar(usize);
+    impl genpool::Algorithm for Liar {
+        fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+            Some(Granule(self.0))
+        }
+    }
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 4 * PAGE).unwrap();
+    let _held = pool.alloc(PAGE).unwrap();
+    for granule in [0, 4, 5, usize::MAX] {
+        let refused = pool.alloc_with(PAGE, &Liar(granule)).unwrap_err();
+        assert_eq!(
+            refused,
+            AllocError::BadProposal {
+                granule,
+                granules: 4
+            }
+        );
+    }
+    // A run that would leave the chunk.
+    let refused = pool.alloc_with(2 * PAGE, &Liar(3)).unwrap_err();
+    assert!(matches!(refused, AllocError::BadProposal { .. }));
+    assert_eq!(pool.stats().used, PAGE);
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn a_panicking_algorithm_loses_nothing() {
+    struct Panics;
+    impl genpool::Algorithm for Panics {
+        fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+            panic!("on purpose")
+        }
+    }
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 4 * PAGE).unwrap();
+    pool.add(0x10_0000, 4 * PAGE).unwrap();
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        drop(pool.alloc_with(PAGE, &Panics));
+    }));
+    assert!(caught.is_err());
+    pool.set_algorithm(Panics);
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        drop(pool.alloc_many(&[PAGE, PAGE]));
+    }));
+    assert!(caught.is_err());
+    pool.set_algorithm(FirstFit);
+    let all = pool.alloc_many(&[4 * PAGE, 4 * PAGE]).unwrap();
+    assert!(
+        matches!(pool.alloc(1), Err(AllocError::Exhausted { .. })),
+        "nothing in flight is left over"
+    );
+    drop(all);
+    assert_eq!(pool.avail(), pool.size());
+}
+
+#[test]
+fn unsuitable_requests_say_why() {
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, PAGE).unwrap();
+    let refused = pool.alloc_with(1, &FixedOffset::new(100)).unwrap_err();
+    let reason = Unsuitable::MisalignedPlace {
+        place: 100,
+        granule: PAGE,
+    };
+    assert_eq!(refused, AllocError::Unsuitable(reason));
+    assert_eq!(
+        refused.to_string(),
+        "0x64 is not a multiple of the granule of 0x1000 bytes"
+    );
+}
+
+#[test]
+fn alloc_many_is_all_or_nothing() {
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 8 * PAGE).unwrap();
+    let refused = pool.alloc_many(&[4 * PAGE, PAGE, 4 * PAGE]).unwrap_err();
+    assert_eq!(refused, AllocError::Exhausted { size: 4 * PAGE });
+    assert_eq!(pool.avail(), pool.size());
+    let all = pool.alloc_many(&[4 * PAGE, PAGE, 3 * PAGE]).unwrap();
+    assert_eq!(
+        all.iter().map(|a| a.addr() / PAGE).collect::<Vec<_>>(),
+        [0, 4, 5]
+    );
+    assert!(pool.alloc_many(&[]).unwrap().is_empty());
+    assert_eq!(pool.alloc_many(&[0]).unwrap_err(), AllocError::ZeroSize);
+}
+
+#[test]
+fn allocations_grow_and_shrink_in_place() {
+    for pool in [tracked(&[(0, 130 * PAGE)]), {
+        let pool = Pool::new(12).unwrap();
+        pool.add(0, 130 * PAGE).unwrap();
+        pool
+    }] {
+        let mut a = pool.alloc(60 * PAGE).unwrap();
+        a.resize(129 * PAGE).unwrap();
+        assert_eq!((a.addr(), a.size(), pool.avail()), (0, 129 * PAGE, PAGE));
+        assert_eq!(a.resize(131 * PAGE), Err(ResizeError::PastChunk));
+        assert_eq!(a.resize(usize::MAX), Err(ResizeError::PastChunk));
+        let last = pool.alloc(PAGE).unwrap();
+        assert_eq!(a.resize(130 * PAGE), Err(ResizeError::Neighbour));
+        a.resize(129 * PAGE - 5).unwrap();
+        assert_eq!(a.size(), 129 * PAGE);
+        a.resize(1).unwrap();
+        assert_eq!(pool.avail(), 128 * PAGE);
+        let b = pool.alloc(128 * PAGE).unwrap();
+        drop((a, b, last));
+        assert_eq!(pool.avail(), pool.size());
+        assert!(pool.is_sound());
+    }
+}
+
+#[test]
+fn bookkeeping_is_placed_on_the_node() {
+    // The memory policy of a page of the bitmap is not visible through the pool; that the node is
+    // asked for, and an unknown one refused, is.
+    if !cfg!(target_os = "linux") || cfg!(miri) {
+        return;
+    }
+    for unknown in [1000, 1023, 1024, u32::MAX] {
+        let refused = Pool::builder().node(unknown).build().unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains(&format!("NUMA node {unknown}")),
+            "{refused}"
+        );
+    }
+    match Pool::builder().order(12).node(0).build() {
+        Ok(pool) => {
+            assert_eq!(pool.node(), Some(0));
+            pool.add(0, 100_000 * PAGE).unwrap();
+            let a = pool.alloc(70_000 * PAGE).unwrap();
+            drop(a);
+            assert_eq!(pool.avail(), pool.size());
+        }
+        // A sandbox may forbid mbind; then it says so.
+        Err(refused) => assert!(matches!(refused, genpool::BuildError::NodeRefused { .. })),
+    }
+}
