@@ -3,6 +3,7 @@
 
 use core::error::Error;
 use core::fmt;
+use core::ops::Range;
 
 use genpool_core::{Algorithm, ChunkView, Granule, Request, Run, Unsuitable};
 
@@ -157,41 +158,73 @@ impl Constraints {
         Ok(())
     }
 
-    /// The lowest acceptable start of `n` granules in a free run of at least as many.
-    fn place(&self, chunk: &ChunkView<'_>, run: Run, n: usize) -> Option<Granule> {
-        let granule = 1 << chunk.order();
-        let bytes = n << chunk.order();
-        // No overflow: the run lies in the chunk.
-        let first = chunk.addr_of(run.start);
-        let run_last = first + ((run.len << chunk.order()) - 1);
-        let last_allowed = run_last.min(self.highest);
-        let align = self.align.max(granule);
-
-        let mut addr = first.max(self.lowest);
-        // Twice: a run that is moved up to a boundary and aligned there crosses the next one only
-        // if all aligned places do, for both are powers of two.
-        for _ in 0..2 {
-            let misaligned = addr.wrapping_sub(self.phase) & (align - 1);
-            if misaligned != 0 {
-                addr = addr.checked_add(align - misaligned)?;
-            }
-            let last = addr.checked_add(bytes - 1)?;
-            if last > last_allowed {
-                return None;
-            }
-            match self.boundary {
-                Some(boundary) if addr / boundary != last / boundary => {
-                    addr = last / boundary * boundary;
-                }
-                _ => return chunk.granule_at(addr),
+    /// The lowest free and allowed start of `n` granules in a part of the chunk.
+    #[must_use]
+    pub fn first_free(
+        &self,
+        chunk: &ChunkView<'_>,
+        part: Range<Granule>,
+        n: usize,
+    ) -> Option<Granule> {
+        let window = self.window(chunk, n)?;
+        let limit = part.end.min(window.end);
+        let mut from = part.start.max(window.start);
+        loop {
+            let found = chunk.find_aligned(from, limit, n, self.align, self.phase)?;
+            match self.behind_boundary(chunk, found, n) {
+                Some(next) => from = next?,
+                None => return Some(found),
             }
         }
-        None
     }
 
-    /// The first granule of the chunk worth looking at.
-    fn from(&self, chunk: &ChunkView<'_>) -> Granule {
-        chunk.granule_at(self.lowest).unwrap_or(Granule(0))
+    /// The lowest allowed start of `n` granules in a free run.
+    #[must_use]
+    pub fn first_in(&self, chunk: &ChunkView<'_>, run: Run, n: usize) -> Option<Granule> {
+        let window = self.window(chunk, n)?;
+        let end = Granule((run.start.0 + run.len).checked_sub(n)? + 1).min(window.end);
+        let mut start = run.start.max(window.start);
+        loop {
+            let past = chunk.addr_of(start).wrapping_sub(self.phase) & (self.align - 1);
+            let step = (past.wrapping_neg() & (self.align - 1)) >> chunk.order();
+            start = Granule(start.0.checked_add(step)?);
+            if start >= end {
+                return None;
+            }
+            match self.behind_boundary(chunk, start, n) {
+                Some(next) => start = next?,
+                None => return Some(start),
+            }
+        }
+    }
+
+    /// The starts of `n` granules between the lowest and the highest address.
+    fn window(&self, chunk: &ChunkView<'_>, n: usize) -> Option<Range<Granule>> {
+        let (order, granule) = (chunk.order(), 1_usize << chunk.order());
+        let from = self.lowest.saturating_sub(chunk.start()).div_ceil(granule);
+        let last = self.highest.min(chunk.last()).checked_sub(chunk.start())?;
+        // The granules that lie below the last address as a whole.
+        let whole = (last >> order) + usize::from(last & (granule - 1) == granule - 1);
+        Some(Granule(from)..Granule(whole.checked_sub(n)? + 1))
+    }
+
+    /// If `n` granules at `start` cross a boundary: the first granule behind it, unless the address
+    /// space ends before.
+    #[allow(
+        clippy::option_option,
+        reason = "crossing, and where to go on, are two questions"
+    )]
+    fn behind_boundary(
+        &self,
+        chunk: &ChunkView<'_>,
+        start: Granule,
+        n: usize,
+    ) -> Option<Option<Granule>> {
+        let boundary = self.boundary?;
+        let first = chunk.addr_of(start);
+        // No overflow: the run lies in the chunk.
+        let last = first + ((n << chunk.order()) - 1);
+        (first / boundary != last / boundary).then(|| chunk.granule_at(last / boundary * boundary))
     }
 }
 
@@ -216,12 +249,7 @@ impl<F: Fit> Algorithm for Constrained<F> {
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        if chunk.last() < self.constraints.lowest || self.constraints.highest < chunk.start() {
-            return None;
-        }
-        let n = request.granules();
-        let place = |run: Run| self.constraints.place(chunk, run, n);
-        let from = self.constraints.from(chunk);
-        self.fit.choose(chunk, from, n, &place)
+        self.fit
+            .choose(chunk, request.granules(), &self.constraints)
     }
 }

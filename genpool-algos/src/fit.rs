@@ -1,32 +1,27 @@
-//! Which of several free runs: first fit and best fit, open to constraints.
+//! Which of several free places: first fit and best fit, open to constraints.
 
-use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Request, Run};
+use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Request};
 
-/// Chooses among free runs, given what in a run would be acceptable.
+use crate::constraints::Constraints;
+
+/// Chooses among the free places of a chunk that [`Constraints`] allow.
 ///
-/// Every fit is an algorithm by itself; under [`Constrained`](crate::Constrained) it chooses among
-/// the places that the constraints allow.
+/// Every fit is an algorithm by itself; [`Constrained`](crate::Constrained) is one under
+/// constraints.
 pub trait Fit: Send + Sync {
-    /// The start of `n` granules. `place` answers the lowest acceptable start of `n` granules in a
-    /// free run, if there is one; runs that begin below `from` need not be looked at.
-    fn choose(
-        &self,
-        chunk: &ChunkView<'_>,
-        from: Granule,
-        n: usize,
-        place: &dyn Fn(Run) -> Option<Granule>,
-    ) -> Option<Granule>;
+    /// The start of `n` free granules, at least one, where `constraints` allow it.
+    fn choose(&self, chunk: &ChunkView<'_>, n: usize, constraints: &Constraints)
+    -> Option<Granule>;
 }
 
 impl Fit for FirstFit {
     fn choose(
         &self,
         chunk: &ChunkView<'_>,
-        from: Granule,
         n: usize,
-        place: &dyn Fn(Run) -> Option<Granule>,
+        constraints: &Constraints,
     ) -> Option<Granule> {
-        chunk.runs(from, n).find_map(place)
+        constraints.first_free(chunk, Granule(0)..Granule(usize::MAX), n)
     }
 }
 
@@ -39,16 +34,15 @@ impl Fit for BestFit {
     fn choose(
         &self,
         chunk: &ChunkView<'_>,
-        from: Granule,
         n: usize,
-        place: &dyn Fn(Run) -> Option<Granule>,
+        constraints: &Constraints,
     ) -> Option<Granule> {
         let mut best: Option<(usize, Granule)> = None;
-        for run in chunk.runs(from, n) {
+        for run in chunk.runs(Granule(0), n) {
             if best.is_some_and(|(len, _)| len <= run.len) {
                 continue;
             }
-            if let Some(start) = place(run) {
+            if let Some(start) = constraints.first_in(chunk, run, n) {
                 if run.len == n {
                     return Some(start);
                 }
@@ -61,7 +55,6 @@ impl Fit for BestFit {
 
 impl Algorithm for BestFit {
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        let anywhere = |run: Run| Some(run.start);
-        self.choose(chunk, Granule(0), request.granules(), &anywhere)
+        self.choose(chunk, request.granules(), &Constraints::new())
     }
 }

@@ -1,31 +1,21 @@
 //! Fits that do not start at the chunk's beginning, and come round to it.
 
 use genpool_core::sync::{AtomicUsize, Ordering, thread_index};
-use genpool_core::{Algorithm, ChunkView, Granule, Request, Run};
+use genpool_core::{Algorithm, ChunkView, Granule, Request};
 
+use crate::constraints::Constraints;
 use crate::fit::Fit;
 
 /// First fit from `start` to the end of the chunk, then from its beginning to `start`.
-fn around(chunk: &ChunkView<'_>, start: Granule, n: usize) -> Option<Granule> {
-    chunk
-        .find_run(start, Granule(usize::MAX), n)
-        .or_else(|| chunk.find_run(Granule(0), start, n))
-}
-
-/// As [`around`], from no lower than `from`, at an acceptable place.
-fn around_where(
+fn around(
     chunk: &ChunkView<'_>,
-    from: Granule,
     start: Granule,
     n: usize,
-    place: &dyn Fn(Run) -> Option<Granule>,
+    constraints: &Constraints,
 ) -> Option<Granule> {
-    let start = start.max(from);
-    let before = |run: &Run| run.start < start;
-    chunk
-        .runs(start, n)
-        .find_map(place)
-        .or_else(|| chunk.runs(from, n).take_while(before).find_map(place))
+    constraints
+        .first_free(chunk, start..Granule(usize::MAX), n)
+        .or_else(|| constraints.first_free(chunk, Granule(0)..start, n))
 }
 
 /// Next fit: the first free run behind the last allocation of this value, and round again.
@@ -51,33 +41,26 @@ impl NextFit {
             .granule_at(self.next.load(Ordering::Relaxed))
             .unwrap_or(Granule(0))
     }
-
-    fn advance(&self, chunk: &ChunkView<'_>, start: Granule, n: usize) {
-        let next = chunk.addr_of(Granule(start.0 + n));
-        self.next.store(next, Ordering::Relaxed);
-    }
 }
 
 impl Fit for NextFit {
     fn choose(
         &self,
         chunk: &ChunkView<'_>,
-        from: Granule,
         n: usize,
-        place: &dyn Fn(Run) -> Option<Granule>,
+        constraints: &Constraints,
     ) -> Option<Granule> {
-        let found = around_where(chunk, from, self.position(chunk), n, place)?;
-        self.advance(chunk, found, n);
+        let found = around(chunk, self.position(chunk), n, constraints)?;
+        // Relaxed: a hint; the claim decides.
+        let next = chunk.addr_of(Granule(found.0 + n));
+        self.next.store(next, Ordering::Relaxed);
         Some(found)
     }
 }
 
 impl Algorithm for NextFit {
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        let n = request.granules();
-        let found = around(chunk, self.position(chunk), n)?;
-        self.advance(chunk, found, n);
-        Some(found)
+        self.choose(chunk, request.granules(), &Constraints::new())
     }
 }
 
@@ -115,17 +98,20 @@ impl Fit for ThreadStart {
     fn choose(
         &self,
         chunk: &ChunkView<'_>,
-        from: Granule,
         n: usize,
-        place: &dyn Fn(Run) -> Option<Granule>,
+        constraints: &Constraints,
     ) -> Option<Granule> {
-        around_where(chunk, from, Self::position(chunk), n, place)
+        around(chunk, Self::position(chunk), n, constraints)
     }
 }
 
 impl Algorithm for ThreadStart {
     #[inline]
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        around(chunk, Self::position(chunk), request.granules())
+        // Without constraints, so spelt out: this is a hot path.
+        let (start, n) = (Self::position(chunk), request.granules());
+        chunk
+            .find_run(start, Granule(usize::MAX), n)
+            .or_else(|| chunk.find_run(Granule(0), start, n))
     }
 }

@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use crossbeam_utils::CachePadded;
 
+use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State};
 use crate::shelf::Snapshot;
 use crate::sync::{AtomicUsize, Ordering};
@@ -114,7 +115,7 @@ impl Fragmentation {
         let mut all = Self::default();
         let alive = |chunk: &&alloc::sync::Arc<Chunk>| chunk.state() == State::Alive;
         for chunk in snapshot.chunks().filter(alive) {
-            for (_, granules) in chunk.bitmap().runs(true) {
+            for (_, granules) in chunk.bitmap().free_runs(0, 1, Look::Exact) {
                 let bytes = granules << order;
                 all.free += bytes;
                 all.free_runs += 1;
@@ -201,7 +202,7 @@ pub(crate) fn held_in(snapshot: &Snapshot) -> Vec<Held> {
                 }
             }
             None => {
-                for (start, len) in chunk.bitmap().runs(false) {
+                for (start, len) in chunk.bitmap().taken_runs() {
                     push(start, len, None);
                 }
             }

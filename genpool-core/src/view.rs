@@ -1,6 +1,6 @@
 //! What an algorithm sees of a chunk: a read-only view of its bitmap.
 
-use crate::bitmap::Look;
+use crate::bitmap::{Anywhere, Every, Look};
 use crate::chunk::Chunk;
 
 /// The place of a granule in its chunk: 0 is the chunk's first.
@@ -92,21 +92,46 @@ impl<'c> ChunkView<'c> {
             return None;
         }
         let bitmap = self.chunk.bitmap();
-        bitmap.find_run(from.0, limit.0, n, self.look).map(Granule)
+        bitmap
+            .find_run(from.0, limit.0, n, Anywhere, self.look)
+            .map(Granule)
     }
 
-    /// The free runs of at least `min` granules, upwards from `from` (a run that begins before is
-    /// cut there).
+    /// As [`find_run`](Self::find_run), among the granules whose address leaves the remainder
+    /// `phase` when divided by `align` (bytes). None where `align` is not a power of two. An
+    /// alignment below the granule asks for nothing; a phase counts as rounded down to a granule.
+    #[must_use]
+    pub fn find_aligned(
+        &self,
+        from: Granule,
+        limit: Granule,
+        n: usize,
+        align: usize,
+        phase: usize,
+    ) -> Option<Granule> {
+        if n == 0 || !align.is_power_of_two() {
+            return None;
+        }
+        let places = Every {
+            mask: (align - 1) >> self.order(),
+            shift: (self.start() >> self.order()).wrapping_sub(phase >> self.order()),
+        };
+        if places.mask == 0 {
+            return self.find_run(from, limit, n);
+        }
+        let bitmap = self.chunk.bitmap();
+        bitmap
+            .find_run(from.0, limit.0, n, places, self.look)
+            .map(Granule)
+    }
+
+    /// The free runs of at least `min` granules (at least one), upwards from `from`; a run that
+    /// begins before is cut there. Linear in the chunk, blocks that cannot serve left out.
     pub fn runs(&self, from: Granule, min: usize) -> impl Iterator<Item = Run> + use<'c> {
-        let view = *self;
-        let end = Granule(self.granules());
-        let mut from = from;
-        core::iter::from_fn(move || {
-            let start = view.find_run(from, end, min.max(1))?;
-            // The scan saw `min` granules; one that was taken since is for the claim to notice.
-            let len = view.chunk.bitmap().free_after(start.0, end.0).max(min);
-            from = Granule(start.0 + len);
-            Some(Run { start, len })
+        let runs = self.chunk.bitmap().free_runs(from.0, min.max(1), self.look);
+        runs.map(|(start, len)| Run {
+            start: Granule(start),
+            len,
         })
     }
 }

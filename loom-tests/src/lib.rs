@@ -202,13 +202,14 @@ impl Algorithm for Late {
     }
 }
 
-/// Looks for this many granules and takes nothing, so that what its scan did to the bounds stays.
+/// Looks once for this many granules, so that what its scan did to the bounds stays, and then ends
+/// the call with a proposal outside the chunk.
 pub struct Peek(pub usize);
 
 impl Algorithm for Peek {
     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
         let _ = chunk.find_run(Granule(0), Granule(usize::MAX), self.0);
-        None
+        Some(Granule(usize::MAX))
     }
 }
 

@@ -3,7 +3,7 @@
 #![cfg(genpool_loom)]
 
 use genpool_core::sync::Fault;
-use loom_tests::{BASE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{BASE, Peek, Race, TWO, explore, hold, must_fail, pool};
 
 /// One free beside one scan that may find nothing and lower the bound.
 fn free_beside_scan() {
@@ -65,7 +65,7 @@ fn free_beside_two_scans() {
 
 #[test]
 fn bounds_hold_beside_two_scans() {
-    explore("free beside two scans", THREE, &[()], free_beside_two_scans);
+    explore("free beside two scans", TWO, &[()], free_beside_two_scans);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn control_no_version() {
     must_fail(
         "free beside two scans",
         &[Fault::NoVersion],
-        THREE,
+        TWO,
         free_beside_two_scans,
     );
 }

@@ -66,6 +66,65 @@ pub(crate) enum Look {
     Exact,
 }
 
+/// Which granules a run may start at.
+pub(crate) trait Places: Copy {
+    /// Whether it may start at all of them.
+    const ALL: bool;
+
+    /// The first of them that is not below `granule`.
+    fn up(self, granule: usize) -> usize;
+
+    /// Those of the word whose first granule is `start`, as set bits.
+    fn pattern(self, start: usize) -> usize;
+}
+
+/// At every granule.
+#[derive(Clone, Copy)]
+pub(crate) struct Anywhere;
+
+impl Places for Anywhere {
+    const ALL: bool = true;
+
+    #[inline]
+    fn up(self, granule: usize) -> usize {
+        granule
+    }
+
+    #[inline]
+    fn pattern(self, _: usize) -> usize {
+        FULL
+    }
+}
+
+/// At every granule whose number, with `shift` added, is a multiple of `mask + 1`, a power of two.
+#[derive(Clone, Copy)]
+pub(crate) struct Every {
+    pub(crate) mask: usize,
+    pub(crate) shift: usize,
+}
+
+impl Places for Every {
+    const ALL: bool = false;
+
+    #[inline]
+    fn up(self, granule: usize) -> usize {
+        let past = granule.wrapping_add(self.shift) & self.mask;
+        granule.saturating_add(past.wrapping_neg() & self.mask)
+    }
+
+    #[inline]
+    fn pattern(self, start: usize) -> usize {
+        let first = self.up(start) - start;
+        if first >= WORD_BITS {
+            0
+        } else if self.mask >= WORD_BITS - 1 {
+            1 << first
+        } else {
+            (FULL / mask(0, self.mask + 1)) << first & FULL
+        }
+    }
+}
+
 /// The claim was refused: a granule of the run is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken;
@@ -350,12 +409,15 @@ impl Bitmap {
                 .all(|piece| self.word(piece.word).load(Ordering::SeqCst) & piece.mask == 0)
     }
 
-    /// The lowest `start` in `from..limit` at which `n` granules are free. `n` is not zero.
-    pub(crate) fn find_run(
+    /// The lowest `start` in `from..limit`, among `places`, at which `n` granules are free. `n` is
+    /// not zero.
+    #[inline]
+    pub(crate) fn find_run<P: Places>(
         &self,
         from: usize,
         limit: usize,
         n: usize,
+        places: P,
         look: Look,
     ) -> Option<usize> {
         let limit = limit.min(self.len.checked_sub(n)?.saturating_add(1));
@@ -384,12 +446,13 @@ impl Bitmap {
                 tail_is_exact = false;
                 continue;
             }
-            if let Some(found) = self.scan_block(block, from, &mut tail, n) {
+            if let Some(found) = self.scan_block(block, from, &mut tail, n, places) {
                 return (found < limit).then_some(found);
             }
             let shortest = n.min(BLOCK);
-            // A longer run than a block leaves wholly free blocks behind; they are no reason.
-            let in_vain = start >= from && bound >= shortest && tail < BLOCK;
+            // A longer run than a block leaves wholly free blocks behind, and one in the wrong
+            // place leaves runs that are long enough: they are no reason.
+            let in_vain = P::ALL && start >= from && bound >= shortest && tail < BLOCK;
             if look == Look::Bounded && in_vain {
                 self.lower_bound(block, shortest);
             }
@@ -400,7 +463,14 @@ impl Bitmap {
     /// Looks through one block for `n` free granules; `carry` is the free run that reaches its
     /// start, and on return the one that reaches its end. Granules below `from` count as taken.
     #[inline]
-    fn scan_block(&self, block: usize, from: usize, carry: &mut usize, n: usize) -> Option<usize> {
+    fn scan_block<P: Places>(
+        &self,
+        block: usize,
+        from: usize,
+        carry: &mut usize,
+        n: usize,
+        places: P,
+    ) -> Option<usize> {
         let first = block * BLOCK_WORDS;
         for (at, word) in self.blocks[block].0.iter().enumerate() {
             let start = (first + at) * WORD_BITS;
@@ -412,15 +482,19 @@ impl Bitmap {
                 *carry = 0;
                 continue;
             }
-            if *carry + free_prefix(seen) >= n {
-                return Some(start - *carry);
+            let reach = *carry + free_prefix(seen);
+            if reach >= n {
+                let place = places.up(start - *carry);
+                if place - (start - *carry) <= reach - n {
+                    return Some(place);
+                }
             }
             if seen == 0 {
                 *carry += WORD_BITS;
                 continue;
             }
             if n <= WORD_BITS
-                && let Some(at) = find(seen, n)
+                && let Some(at) = find(seen, n, places.pattern(start))
             {
                 return Some(start + at);
             }
@@ -433,7 +507,8 @@ impl Bitmap {
     fn lower_bound(&self, block: usize, run: usize) {
         self.bounds[block].lower(run, || {
             let start = block * BLOCK;
-            self.scan_block(block, start, &mut 0, run).is_none()
+            self.scan_block(block, start, &mut 0, run, Anywhere)
+                .is_none()
         });
     }
 
@@ -490,7 +565,10 @@ impl Bitmap {
         let blocks = self.bounds.iter().enumerate();
         let bounded = blocks.into_iter().all(|(block, bound)| {
             let run = (bound.get() + 1).min(BLOCK);
-            bound.get() == BLOCK || self.scan_block(block, block * BLOCK, &mut 0, run).is_none()
+            bound.get() == BLOCK
+                || self
+                    .scan_block(block, block * BLOCK, &mut 0, run, Anywhere)
+                    .is_none()
         });
         let padded = (self.len / WORD_BITS..self.blocks.len() * BLOCK_WORDS).all(|at| {
             let padding = self.padding(at);
@@ -499,36 +577,101 @@ impl Bitmap {
         bounded && padded
     }
 
-    /// The maximal runs that are free, or taken, as (start, length), upwards.
-    pub(crate) fn runs(&self, free: bool) -> impl Iterator<Item = (usize, usize)> {
+    /// The free runs of at least `min` granules (not zero) from `from` on, upwards; a run that
+    /// begins before is cut there. Read a word at a time while others move.
+    pub(crate) fn free_runs(&self, from: usize, min: usize, look: Look) -> FreeRuns<'_> {
+        FreeRuns {
+            bitmap: self,
+            look,
+            min,
+            at: from.min(self.len),
+            skip_below: 0,
+        }
+    }
+
+    /// The maximal runs that are taken, as (start, length), upwards.
+    pub(crate) fn taken_runs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let mut free = self.free_runs(0, 1, Look::Exact);
         let mut at = 0;
         core::iter::from_fn(move || {
-            let flip = if free { 0 } else { FULL };
-            let mut start = None;
             while at < self.len {
-                let in_word = at % WORD_BITS;
-                let left = (WORD_BITS - in_word).min(self.len - at);
-                let seen = (self.word(at / WORD_BITS).load(Ordering::SeqCst) ^ flip) >> in_word;
-                match start {
-                    // Clear bits are what is looked for.
-                    None => {
-                        let other = (free_bits(seen)).trailing_zeros() as usize;
-                        at += other.min(left);
-                        if other < left {
-                            start = Some(at);
-                        }
-                    }
-                    Some(from) => {
-                        let same = free_prefix(seen).min(left);
-                        at += same;
-                        if same < left {
-                            return Some((from, at - from));
-                        }
-                    }
+                let (start, len) = free.next().unwrap_or((self.len, 0));
+                let taken = (at, start - at);
+                at = start + len;
+                if taken.1 > 0 {
+                    return Some(taken);
                 }
             }
-            start.map(|from| (from, self.len - from))
+            None
         })
+    }
+}
+
+/// See [`Bitmap::free_runs`].
+#[derive(Debug)]
+pub(crate) struct FreeRuns<'b> {
+    bitmap: &'b Bitmap,
+    look: Look,
+    min: usize,
+    at: usize,
+    /// Blocks below this one were looked at: they cannot be skipped.
+    skip_below: usize,
+}
+
+impl FreeRuns<'_> {
+    /// Moves over blocks in which no run of `min` begins, if a block begins here.
+    fn skip(&mut self) {
+        let bounds = &self.bitmap.bounds;
+        while self.look == Look::Bounded && self.at.is_multiple_of(BLOCK) {
+            let block = self.at / BLOCK;
+            let Some(bound) = bounds.get(block).map(Bound::get) else {
+                return;
+            };
+            // A run that begins in this block and goes on is no longer than both bounds together,
+            // or fills the next block, whose bound is then the highest.
+            let next = bounds.get(block + 1).map_or(0, Bound::get);
+            if block < self.skip_below || bound + next >= self.min || bound >= self.min {
+                return;
+            }
+            self.at += BLOCK;
+        }
+    }
+}
+
+impl Iterator for FreeRuns<'_> {
+    /// (start, length)
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        let len = self.bitmap.len;
+        while self.at < len {
+            self.skip();
+            if self.at >= len {
+                return None;
+            }
+            let in_word = self.at % WORD_BITS;
+            let seen = self.bitmap.word(self.at / WORD_BITS).load(Ordering::SeqCst) >> in_word;
+            let taken = free_bits(seen).trailing_zeros() as usize;
+            if taken >= WORD_BITS - in_word {
+                self.at += WORD_BITS - in_word;
+                continue;
+            }
+            let start = self.at + taken;
+            let left = WORD_BITS - in_word - taken;
+            let free = free_prefix(seen >> taken).min(left);
+            let end = if free < left {
+                start + free
+            } else {
+                let more = self.bitmap.free_after(start + left, len);
+                start + left + more
+            };
+            self.at = end;
+            self.skip_below = end.div_ceil(BLOCK);
+            if end - start >= self.min {
+                return Some((start, end - start));
+            }
+        }
+        None
     }
 }
 

@@ -52,9 +52,10 @@ pub(crate) const fn free_suffix(word: usize) -> usize {
     }
 }
 
-/// The first bit at which `n` free granules begin inside the word; `n` is 1 to [`WORD_BITS`].
+/// The first bit of `places` at which `n` free granules begin inside the word; `n` is 1 to
+/// [`WORD_BITS`].
 #[inline]
-pub(crate) const fn find(word: usize, n: usize) -> Option<usize> {
+pub(crate) const fn find(word: usize, n: usize, places: usize) -> Option<usize> {
     // Bit i stays set while the granules i to i + run - 1 are free; the run doubles up to n.
     let mut starts = free_bits(word);
     let mut run = 1;
@@ -63,6 +64,7 @@ pub(crate) const fn find(word: usize, n: usize) -> Option<usize> {
         starts &= starts >> step;
         run += step;
     }
+    starts &= places;
     if starts == 0 {
         None
     } else {
@@ -75,8 +77,8 @@ mod tests {
     use super::*;
 
     /// The same answers, bit by bit.
-    fn find_slowly(word: usize, n: usize) -> Option<usize> {
-        (0..=WORD_BITS - n).find(|&at| word & mask(at, n) == 0)
+    fn find_slowly(word: usize, n: usize, places: usize) -> Option<usize> {
+        (0..=WORD_BITS - n).find(|&at| places & mask(at, 1) != 0 && word & mask(at, n) == 0)
     }
 
     #[test]
@@ -90,16 +92,25 @@ mod tests {
         assert_eq!(free_suffix(FULL), 0);
         assert_eq!(free_prefix(0b1000), 3);
         assert_eq!(free_suffix(0b1000), WORD_BITS - 4);
-        assert_eq!(find(FULL, 1), None);
-        assert_eq!(find(0, WORD_BITS), Some(0));
-        assert_eq!(find(1, WORD_BITS), None);
+        assert_eq!(find(FULL, 1, FULL), None);
+        assert_eq!(find(0, WORD_BITS, FULL), Some(0));
+        assert_eq!(find(1, WORD_BITS, FULL), None);
+        assert_eq!(find(0, 1, 1 << 5), Some(5));
     }
 
     proptest::proptest! {
         #[test]
-        fn find_agrees_with_the_slow_way(word: usize, other: usize, n in 1..=WORD_BITS) {
+        fn find_agrees_with_the_slow_way(
+            word: usize,
+            other: usize,
+            n in 1..=WORD_BITS,
+            places: usize,
+        ) {
             for word in [word, word & other, word & other & other.rotate_left(17)] {
-                proptest::prop_assert_eq!(find(word, n), find_slowly(word, n));
+                for places in [places, FULL] {
+                    let slowly = find_slowly(word, n, places);
+                    proptest::prop_assert_eq!(find(word, n, places), slowly);
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State};
 use crate::shelf::Snapshot;
 use crate::view::{Granule, Run};
@@ -93,7 +94,8 @@ impl ChunkInfo {
 
     /// The free runs as they are now, upwards.
     pub fn free_runs(&self) -> impl Iterator<Item = Run> {
-        self.chunk.bitmap().runs(true).map(|(start, len)| Run {
+        let runs = self.chunk.bitmap().free_runs(0, 1, Look::Exact);
+        runs.map(|(start, len)| Run {
             start: Granule(start),
             len,
         })

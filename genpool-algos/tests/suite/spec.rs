@@ -1,0 +1,290 @@
+//! Every algorithm twice: the real one, and its rule by brute force over one `bool` a granule.
+
+use genpool_algos::{
+    BestFit, Constrained, Constraints, FirstFitAlign, FixedAddress, FixedOffset, NextFit,
+    OrderAlign, ThreadStart,
+};
+use genpool_core::sync::thread_index;
+use genpool_core::{Algorithm, AllocError, FirstFit, Unsuitable};
+use genpool_plain::{Fit, Oracle};
+
+/// An algorithm and its data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spec {
+    FirstFit,
+    Align(usize),
+    OrderAlign,
+    BestFit,
+    FixedOffset(usize),
+    FixedAddress(usize),
+    NextFit,
+    ThreadStart,
+    Constrained(Among, Limits),
+}
+
+/// The fit among the places that the limits allow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Among {
+    First,
+    Best,
+    Next,
+    Thread,
+}
+
+/// What `Constraints` holds; `align` and `boundary` are powers of two, `phase` is below `align`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) align: usize,
+    pub(crate) phase: usize,
+    pub(crate) lowest: usize,
+    pub(crate) highest: usize,
+    pub(crate) boundary: Option<usize>,
+}
+
+/// The real algorithm, and the state that its rule needs.
+pub(crate) struct Chooser {
+    pub(crate) spec: Spec,
+    pub(crate) real: Box<dyn Algorithm>,
+    pub(crate) rule: Rule,
+}
+
+/// The rule of a [`Spec`], with what it remembers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule {
+    spec: Spec,
+    /// The address behind the last allocation of a next fit.
+    next: usize,
+}
+
+/// A real algorithm that a pool can own.
+pub(crate) struct Shared(pub(crate) Box<dyn Algorithm>);
+
+impl Algorithm for Shared {
+    fn check(&self, request: &genpool_core::Request) -> Result<(), Unsuitable> {
+        self.0.check(request)
+    }
+
+    fn propose(
+        &self,
+        chunk: &genpool_core::ChunkView<'_>,
+        request: &genpool_core::Request,
+    ) -> Option<genpool_core::Granule> {
+        self.0.propose(chunk, request)
+    }
+}
+
+impl Chooser {
+    pub(crate) fn new(spec: Spec) -> Self {
+        Self {
+            spec,
+            real: spec.real(),
+            rule: Rule::new(spec),
+        }
+    }
+}
+
+impl Spec {
+    /// A fresh one, which remembers nothing.
+    pub(crate) fn real(self) -> Box<dyn Algorithm> {
+        match self {
+            Self::FirstFit => Box::new(FirstFit),
+            Self::Align(bytes) => Box::new(FirstFitAlign::new(bytes).expect("a power of two")),
+            Self::OrderAlign => Box::new(OrderAlign),
+            Self::BestFit => Box::new(BestFit),
+            Self::FixedOffset(offset) => Box::new(FixedOffset::new(offset)),
+            Self::FixedAddress(addr) => Box::new(FixedAddress::new(addr)),
+            Self::NextFit => Box::new(NextFit::new()),
+            Self::ThreadStart => Box::new(ThreadStart),
+            Self::Constrained(among, limits) => {
+                let limits = limits.real();
+                match among {
+                    Among::First => Box::new(Constrained::new(FirstFit, limits)),
+                    Among::Best => Box::new(Constrained::new(BestFit, limits)),
+                    Among::Next => Box::new(Constrained::new(NextFit::new(), limits)),
+                    Among::Thread => Box::new(Constrained::new(ThreadStart, limits)),
+                }
+            }
+        }
+    }
+
+    /// Why a request of `size` bytes cannot be served at all; any of the reasons may be told.
+    fn unsuitable(self, size: usize, order: u32) -> Vec<Unsuitable> {
+        let granule = 1_usize << order;
+        match self {
+            Self::FixedOffset(place) | Self::FixedAddress(place) => (place % granule != 0)
+                .then_some(Unsuitable::MisalignedPlace { place, granule })
+                .into_iter()
+                .collect(),
+            Self::Constrained(_, limits) => {
+                let mut reasons = Vec::new();
+                let phase = limits.phase;
+                if phase % granule != 0 {
+                    reasons.push(Unsuitable::Phase { phase, granule });
+                }
+                if let Some(boundary) = limits.boundary
+                    && granules(size, order) << order > boundary as u128
+                {
+                    reasons.push(Unsuitable::LongerThanBoundary { size, boundary });
+                }
+                reasons
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Limits {
+    fn real(self) -> Constraints {
+        let aligned = Constraints::new()
+            .align_phase(self.align, self.phase)
+            .expect("a power of two and a phase below it")
+            .lowest(self.lowest)
+            .highest(self.highest);
+        match self.boundary {
+            Some(bytes) => aligned.boundary(bytes).expect("a power of two"),
+            None => aligned,
+        }
+    }
+
+    /// Whether a run from `addr` to `last` keeps to the limits, by their definition.
+    fn allow(&self, addr: u128, last: u128) -> bool {
+        addr % self.align as u128 == self.phase as u128
+            && self.lowest as u128 <= addr
+            && last <= self.highest as u128
+            && self
+                .boundary
+                .is_none_or(|bytes| addr / bytes as u128 == last / bytes as u128)
+    }
+}
+
+impl Rule {
+    pub(crate) fn new(spec: Spec) -> Self {
+        Self { spec, next: 0 }
+    }
+
+    /// Takes `size` bytes out of the oracle where the rule says, or tells what the pool must answer;
+    /// of several errors it may answer any.
+    pub(crate) fn alloc(
+        &mut self,
+        oracle: &mut Oracle,
+        order: u32,
+        size: usize,
+    ) -> Result<usize, Vec<AllocError>> {
+        if size == 0 {
+            return Err(vec![AllocError::ZeroSize]);
+        }
+        let unsuitable = self.spec.unsuitable(size, order);
+        if !unsuitable.is_empty() {
+            return Err(unsuitable.into_iter().map(AllocError::Unsuitable).collect());
+        }
+        let found = match self.spec {
+            Spec::FirstFit => oracle.alloc(size, Fit::FirstFit),
+            Spec::Align(bytes) => oracle.alloc(size, Fit::FirstFitAlign(bytes)),
+            Spec::OrderAlign => oracle.alloc(size, Fit::OrderAlign),
+            Spec::BestFit => oracle.alloc(size, Fit::BestFit),
+            Spec::FixedOffset(offset) => oracle.alloc(size, Fit::FixedOffset(offset)),
+            Spec::FixedAddress(_)
+            | Spec::NextFit
+            | Spec::ThreadStart
+            | Spec::Constrained(..) => oracle.alloc_where(size, |start, bits| {
+                let n = usize::try_from(granules(size, order)).expect("a size in granules");
+                self.choose(&Map { start, bits, order }, n)
+            }),
+        };
+        let addr = found.ok_or_else(|| vec![AllocError::Exhausted { size }])?;
+        // The address behind the very top of the address space is that of granule 0 of nothing.
+        let bytes = granules(size, order) << order;
+        self.next = (addr as u128 + bytes) as usize;
+        Ok(addr)
+    }
+
+    fn choose(&self, map: &Map<'_>, n: usize) -> Option<usize> {
+        let anywhere = Limits {
+            align: 1,
+            phase: 0,
+            lowest: 0,
+            highest: usize::MAX,
+            boundary: None,
+        };
+        match self.spec {
+            Spec::FixedAddress(addr) => map.granule_at(addr),
+            Spec::NextFit => map.around(map.granule_at(self.next).unwrap_or(0), n, &anywhere),
+            Spec::ThreadStart => map.around(map.own_start(), n, &anywhere),
+            Spec::Constrained(among, limits) => match among {
+                Among::First => map.around(0, n, &limits),
+                Among::Best => map.best(n, &limits),
+                Among::Next => map.around(map.granule_at(self.next).unwrap_or(0), n, &limits),
+                Among::Thread => map.around(map.own_start(), n, &limits),
+            },
+            _ => unreachable!("the oracle knows it"),
+        }
+    }
+}
+
+/// A chunk as the oracle shows it.
+struct Map<'m> {
+    start: usize,
+    bits: &'m [bool],
+    order: u32,
+}
+
+impl Map<'_> {
+    fn addr(&self, at: usize) -> u128 {
+        self.start as u128 + ((at as u128) << self.order)
+    }
+
+    fn granule_at(&self, addr: usize) -> Option<usize> {
+        let inside = self.start <= addr && (addr as u128) < self.addr(self.bits.len());
+        inside.then(|| (addr - self.start) >> self.order)
+    }
+
+    /// Whether `n` granules from `at` exist, are free, and keep to the limits.
+    fn fits(&self, at: usize, n: usize, limits: &Limits) -> bool {
+        let run = at.checked_add(n).and_then(|end| self.bits.get(at..end));
+        run.is_some_and(|run| run.iter().all(|&taken| !taken))
+            && limits.allow(self.addr(at), self.addr(at + n) - 1)
+    }
+
+    /// The first fit from `from` on, else the first from the beginning on.
+    fn around(&self, from: usize, n: usize, limits: &Limits) -> Option<usize> {
+        let len = self.bits.len();
+        (from..len)
+            .chain(0..from)
+            .find(|&at| self.fits(at, n, limits))
+    }
+
+    /// The lowest fit in the smallest free run that has one, the lowest of equals. What lies below
+    /// the granule of the lowest address belongs to no run.
+    fn best(&self, n: usize, limits: &Limits) -> Option<usize> {
+        let from = self.granule_at(limits.lowest).unwrap_or(0);
+        let mut best: Option<(usize, usize)> = None;
+        let mut at = from;
+        while at < self.bits.len() {
+            let len = self.bits[at..].iter().take_while(|&&taken| !taken).count();
+            let fit = (at..at + len).find(|&at| self.fits(at, n, limits));
+            if let Some(fit) = fit
+                && best.is_none_or(|(least, _)| len < least)
+            {
+                best = Some((len, fit));
+            }
+            at += len.max(1);
+        }
+        best.map(|(_, at)| at)
+    }
+
+    /// Where this thread starts: its number with the bits reversed is the fraction of the chunk's
+    /// 512-granule lines.
+    fn own_start(&self) -> usize {
+        let number = thread_index();
+        let lines = (self.bits.len() / 512) as u128;
+        let reversed = (0..32).fold(0_u128, |sum, bit| {
+            sum + (((number >> bit & 1) as u128) << (31 - bit))
+        });
+        (lines * reversed / (1 << 32)) as usize * 512
+    }
+}
+
+/// How many granules hold `size` bytes.
+pub(crate) fn granules(size: usize, order: u32) -> u128 {
+    (size as u128).div_ceil(1 << order)
+}
