@@ -580,13 +580,19 @@ impl Bitmap {
     /// The free runs of at least `min` granules (not zero) from `from` on, upwards; a run that
     /// begins before is cut there. Read a word at a time while others move.
     pub(crate) fn free_runs(&self, from: usize, min: usize, look: Look) -> FreeRuns<'_> {
-        FreeRuns {
+        let from = from.min(self.len);
+        let mut runs = FreeRuns {
             bitmap: self,
             look,
             min,
-            at: from.min(self.len),
-            skip_below: 0,
+            word: from / WORD_BITS,
+            free: 0,
+            open: None,
+        };
+        if from < self.len {
+            runs.enter(mask(0, from % WORD_BITS));
         }
+        runs
     }
 
     /// The maximal runs that are taken, as (start, length), upwards.
@@ -613,28 +619,54 @@ pub(crate) struct FreeRuns<'b> {
     bitmap: &'b Bitmap,
     look: Look,
     min: usize,
-    at: usize,
-    /// Blocks below this one were looked at: they cannot be skipped.
-    skip_below: usize,
+    word: usize,
+    /// The free bits of the word that are still to be told.
+    free: usize,
+    /// The start of the run that reaches the word's start or end.
+    open: Option<usize>,
 }
 
 impl FreeRuns<'_> {
-    /// Moves over blocks in which no run of `min` begins, if a block begins here.
-    fn skip(&mut self) {
+    /// Reads the word; the bits in `skip` count as taken.
+    #[inline]
+    fn enter(&mut self, skip: usize) {
+        let seen = self.bitmap.word(self.word).load(Ordering::SeqCst) | skip;
+        self.free = free_bits(seen);
+        let short = self.open.is_none() && self.min > 1;
+        if short && (self.min > WORD_BITS || find(seen, self.min, FULL).is_none()) {
+            // Only the run at the word's end may become long enough.
+            let suffix = free_suffix(seen);
+            self.free = mask(WORD_BITS - suffix, suffix);
+        }
+    }
+
+    /// Goes to the next word, over blocks in which no run that is long enough begins; false at the
+    /// end.
+    #[inline]
+    fn advance(&mut self) -> bool {
+        self.word += 1;
         let bounds = &self.bitmap.bounds;
-        while self.look == Look::Bounded && self.at.is_multiple_of(BLOCK) {
-            let block = self.at / BLOCK;
+        while self.open.is_none()
+            && self.look == Look::Bounded
+            && self.word.is_multiple_of(BLOCK_WORDS)
+        {
+            let block = self.word / BLOCK_WORDS;
             let Some(bound) = bounds.get(block).map(Bound::get) else {
-                return;
+                return false;
             };
             // A run that begins in this block and goes on is no longer than both bounds together,
             // or fills the next block, whose bound is then the highest.
             let next = bounds.get(block + 1).map_or(0, Bound::get);
-            if block < self.skip_below || bound + next >= self.min || bound >= self.min {
-                return;
+            if bound > 0 && bound + next >= self.min {
+                break;
             }
-            self.at += BLOCK;
+            self.word += BLOCK_WORDS;
         }
+        if self.word * WORD_BITS >= self.bitmap.len {
+            return false;
+        }
+        self.enter(0);
+        true
     }
 }
 
@@ -643,35 +675,40 @@ impl Iterator for FreeRuns<'_> {
     type Item = (usize, usize);
 
     fn next(&mut self) -> Option<(usize, usize)> {
-        let len = self.bitmap.len;
-        while self.at < len {
-            self.skip();
-            if self.at >= len {
-                return None;
-            }
-            let in_word = self.at % WORD_BITS;
-            let seen = self.bitmap.word(self.at / WORD_BITS).load(Ordering::SeqCst) >> in_word;
-            let taken = free_bits(seen).trailing_zeros() as usize;
-            if taken >= WORD_BITS - in_word {
-                self.at += WORD_BITS - in_word;
+        loop {
+            if self.free == 0 {
+                let reached = self.word * WORD_BITS + WORD_BITS;
+                if !self.advance() {
+                    // Padding ends every run, unless the last word has none.
+                    let start = self.open.take()?;
+                    let len = reached.min(self.bitmap.len) - start;
+                    return (len >= self.min).then_some((start, len));
+                }
+                let Some(start) = self.open else { continue };
+                // What was free goes on in this word, or ended with the last.
+                let more = free_prefix(!self.free & FULL);
+                if more == WORD_BITS {
+                    self.free = 0;
+                    continue;
+                }
+                self.free &= !mask(0, more);
+                self.open = None;
+                let len = self.word * WORD_BITS + more - start;
+                if len >= self.min {
+                    return Some((start, len));
+                }
                 continue;
             }
-            let start = self.at + taken;
-            let left = WORD_BITS - in_word - taken;
-            let free = free_prefix(seen >> taken).min(left);
-            let end = if free < left {
-                start + free
-            } else {
-                let more = self.bitmap.free_after(start + left, len);
-                start + left + more
-            };
-            self.at = end;
-            self.skip_below = end.div_ceil(BLOCK);
-            if end - start >= self.min {
-                return Some((start, end - start));
+            let at = self.free.trailing_zeros() as usize;
+            let start = self.word * WORD_BITS + at;
+            let len = free_prefix(!(self.free >> at) & FULL).min(WORD_BITS - at);
+            self.free &= !mask(at, len);
+            if at + len == WORD_BITS {
+                self.open = Some(start);
+            } else if len >= self.min {
+                return Some((start, len));
             }
         }
-        None
     }
 }
 

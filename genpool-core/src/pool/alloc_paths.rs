@@ -24,7 +24,7 @@ const PROOFS: usize = if cfg!(genpool_loom) { 2 } else { 16 };
 
 impl Inner {
     /// `own` is the number of announced operations that this call is part of.
-    #[inline]
+    #[inline(always)]
     pub(super) fn alloc_default(
         &self,
         size: usize,
@@ -40,7 +40,8 @@ impl Inner {
         }
     }
 
-    #[inline]
+    /// One look at the newest chunk and one claim, in line; everything else is out of it.
+    #[inline(always)]
     pub(super) fn alloc_with<A: Algorithm + ?Sized>(
         &self,
         size: usize,
@@ -49,18 +50,19 @@ impl Inner {
     ) -> Result<Allocation<'_>, AllocError> {
         let request = Request::new(size, self.order).ok_or(AllocError::ZeroSize)?;
         algorithm.check(&request).map_err(AllocError::Unsuitable)?;
-        if let Some(chunk) = self.shelf.newest()
-            && let Some((granule, deed)) =
-                self.try_chunk(chunk, algorithm, &request, Look::Bounded)?
-        {
+        if let Some(chunk) = self.shelf.newest() {
             let n = request.granules();
-            return Ok(Allocation::new(
-                self,
-                Some(chunk),
-                chunk.addr_of(granule),
-                n,
-                deed,
-            ));
+            let view = ChunkView::new(chunk, Look::Bounded);
+            if let Some(Granule(granule)) = algorithm.propose(&view, &request)
+                && granule < chunk.bitmap().len()
+                && n <= chunk.bitmap().len() - granule
+                && chunk.claim(granule, n, &self.traffic).is_ok()
+            {
+                let records = chunk.records();
+                let deed = records.map_or(Deed::NONE, |records| records.open(granule, n));
+                let addr = chunk.addr_of(granule);
+                return Ok(Allocation::new(self, Some(chunk), addr, n, deed));
+            }
         }
         self.search(algorithm, &request, own)
     }
@@ -117,7 +119,6 @@ impl Inner {
     }
 
     /// One chunk: asks the algorithm until what it proposes could be claimed.
-    #[inline]
     fn try_chunk<A: Algorithm + ?Sized>(
         &self,
         chunk: &Chunk,
