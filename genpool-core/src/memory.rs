@@ -234,3 +234,55 @@ mod node_memory {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux", not(miri), not(genpool_loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::AtomicUsize;
+
+    /// `MPOL_F_ADDR` of `get_mempolicy(2)`: the policy of the memory at an address.
+    const OF_ADDR: usize = 2;
+    /// `MPOL_F_ADDR | MPOL_F_NODE`: the node of the page at an address.
+    const NODE_OF_ADDR: usize = 2 | 1;
+
+    fn ask(table: &Table<AtomicUsize>, what: usize) -> core::ffi::c_int {
+        let mut told = -1;
+        // SAFETY: the kernel writes one int and reads nothing of ours but the page's address.
+        let answer = unsafe {
+            libc::syscall(
+                libc::SYS_get_mempolicy,
+                &raw mut told,
+                core::ptr::null_mut::<usize>(),
+                0_usize,
+                table.as_ptr(),
+                what,
+            )
+        };
+        assert_eq!(answer, 0, "get_mempolicy");
+        told
+    }
+
+    #[test]
+    fn tables_lie_on_their_node() {
+        let node = match Node::probe(0) {
+            Ok(node) => node,
+            // A sandbox may forbid the call; the builder reports that to its caller.
+            Err(BuildError::NodeRefused { .. }) => return,
+            Err(other) => panic!("{other}"),
+        };
+        let table = Table::<AtomicUsize>::zeroed(100_000, Some(node)).unwrap();
+        let zeroed = |word: &AtomicUsize| word.load(crate::sync::Ordering::Relaxed) == 0;
+        assert!(table.iter().all(zeroed));
+        assert_eq!(ask(&table, OF_ADDR), 2, "bound to its node");
+        assert_eq!(ask(&table, NODE_OF_ADDR), 0);
+    }
+
+    #[test]
+    fn absurd_tables_are_refused() {
+        for len in [usize::MAX, usize::MAX / 8, isize::MAX as usize / 8 + 1] {
+            let refused = Table::<AtomicUsize>::zeroed(len, None);
+            assert!(matches!(refused, Err(NoMemory { .. })));
+        }
+        assert!(Table::<AtomicUsize>::zeroed(0, None).unwrap().is_empty());
+    }
+}

@@ -206,7 +206,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`AllocError`].
-    #[inline]
+    #[inline(always)]
     pub fn alloc(&self, size: usize) -> Result<Allocation<'_>, AllocError> {
         let inner = &*self.inner;
         inner.alloc_default(size, 0)
@@ -217,7 +217,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`AllocError`].
-    #[inline]
+    #[inline(always)]
     pub fn alloc_with<A: Algorithm + ?Sized>(
         &self,
         size: usize,
