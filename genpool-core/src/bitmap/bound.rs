@@ -111,9 +111,10 @@ impl Bound {
         }
     }
 
-    /// Called by a scan that saw no free run of `run` granules in the block; `still_none` looks
-    /// again. One try: a bound that stays too high costs a look, nothing more.
-    pub(super) fn lower(&self, run: usize, still_none: impl FnOnce() -> bool) {
+    /// Called by a scan that saw no free run of `run` granules in the block; `longest` looks again
+    /// and answers how long the longest is. One try: a bound that stays too high costs a look,
+    /// nothing more.
+    pub(super) fn lower(&self, run: usize, longest: impl FnOnce() -> usize) {
         let seen = self.load();
         if seen.bound() < run {
             return;
@@ -127,11 +128,7 @@ impl Bound {
             return;
         }
         model_fence();
-        let bound = if still_none() {
-            run - 1
-        } else {
-            ticket.bound()
-        };
+        let bound = longest().min(ticket.bound());
         // Refused where a free came in between: its bound stands.
         let _ = self.exchange(ticket, ticket.scanned(bound));
     }

@@ -37,7 +37,9 @@ mod bound;
 mod word;
 
 use self::bound::Bound;
-use self::word::{AtomicWord, FULL, WORD_BITS, find, free_bits, free_prefix, free_suffix, mask};
+use self::word::{
+    AtomicWord, FULL, WORD_BITS, find, free_bits, free_prefix, free_suffix, longest_free, mask,
+};
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{Fault, Ordering, model_fence, seeded};
 use crate::traffic::Traffic;
@@ -503,13 +505,27 @@ impl Bitmap {
         None
     }
 
+    /// Lowers the bound of a block in which a scan saw no free run of `run` granules.
     #[cold]
     fn lower_bound(&self, block: usize, run: usize) {
-        self.bounds[block].lower(run, || {
-            let start = block * BLOCK;
-            self.scan_block(block, start, &mut 0, run, Anywhere)
-                .is_none()
-        });
+        self.bounds[block].lower(run, || self.longest_run(block));
+    }
+
+    /// The longest free run inside a block.
+    fn longest_run(&self, block: usize) -> usize {
+        let (mut longest, mut carry) = (0, 0);
+        for word in &self.blocks[block].0 {
+            let seen = word.load(Ordering::SeqCst);
+            longest = longest
+                .max(carry + free_prefix(seen))
+                .max(longest_free(seen));
+            carry = if seen == 0 {
+                carry + WORD_BITS
+            } else {
+                free_suffix(seen)
+            };
+        }
+        longest
     }
 
     /// How many granules are free right below `at`, down to `floor`.
@@ -563,13 +579,9 @@ impl Bitmap {
     /// At rest: whether no bound is below a free run of its block, and the padding is in place.
     pub(crate) fn is_sound(&self) -> bool {
         let blocks = self.bounds.iter().enumerate();
-        let bounded = blocks.into_iter().all(|(block, bound)| {
-            let run = (bound.get() + 1).min(BLOCK);
-            bound.get() == BLOCK
-                || self
-                    .scan_block(block, block * BLOCK, &mut 0, run, Anywhere)
-                    .is_none()
-        });
+        let bounded = blocks
+            .into_iter()
+            .all(|(block, bound)| self.longest_run(block) <= bound.get());
         let padded = (self.len / WORD_BITS..self.blocks.len() * BLOCK_WORDS).all(|at| {
             let padding = self.padding(at);
             self.word(at).load(Ordering::SeqCst) & padding == padding
@@ -588,6 +600,7 @@ impl Bitmap {
             word: from / WORD_BITS,
             free: 0,
             open: None,
+            in_vain: from.is_multiple_of(BLOCK),
         };
         if from < self.len {
             runs.enter(mask(0, from % WORD_BITS));
@@ -624,6 +637,8 @@ pub(crate) struct FreeRuns<'b> {
     free: usize,
     /// The start of the run that reaches the word's start or end.
     open: Option<usize>,
+    /// The block was looked at from its beginning, and no run in it was long enough.
+    in_vain: bool,
 }
 
 impl FreeRuns<'_> {
@@ -646,6 +661,14 @@ impl FreeRuns<'_> {
     fn advance(&mut self) -> bool {
         self.word += 1;
         let bounds = &self.bitmap.bounds;
+        if self.word.is_multiple_of(BLOCK_WORDS) && self.look == Look::Bounded {
+            let block = self.word / BLOCK_WORDS - 1;
+            let shortest = self.min.min(BLOCK);
+            if self.in_vain && bounds[block].get() >= shortest {
+                self.bitmap.lower_bound(block, shortest);
+            }
+            self.in_vain = true;
+        }
         while self.open.is_none()
             && self.look == Look::Bounded
             && self.word.is_multiple_of(BLOCK_WORDS)
@@ -688,6 +711,7 @@ impl Iterator for FreeRuns<'_> {
                 // What was free goes on in this word, or ended with the last.
                 let more = free_prefix(!self.free & FULL);
                 if more == WORD_BITS {
+                    self.in_vain = false;
                     self.free = 0;
                     continue;
                 }
@@ -695,6 +719,7 @@ impl Iterator for FreeRuns<'_> {
                 self.open = None;
                 let len = self.word * WORD_BITS + more - start;
                 if len >= self.min {
+                    self.in_vain = false;
                     return Some((start, len));
                 }
                 continue;
@@ -706,6 +731,7 @@ impl Iterator for FreeRuns<'_> {
             if at + len == WORD_BITS {
                 self.open = Some(start);
             } else if len >= self.min {
+                self.in_vain = false;
                 return Some((start, len));
             }
         }

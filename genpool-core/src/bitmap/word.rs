@@ -72,6 +72,17 @@ pub(crate) const fn find(word: usize, n: usize, places: usize) -> Option<usize> 
     }
 }
 
+/// The longest run of free granules inside the word.
+pub(crate) const fn longest_free(word: usize) -> usize {
+    let mut starts = free_bits(word);
+    let mut run = 0;
+    while starts != 0 {
+        starts &= starts >> 1;
+        run += 1;
+    }
+    run
+}
+
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
     use super::*;
@@ -83,6 +94,8 @@ mod tests {
 
     #[test]
     fn edges_of_a_word() {
+        assert_eq!((longest_free(FULL), longest_free(0)), (0, WORD_BITS));
+        assert_eq!(longest_free(!0b1011_1100), 4);
         assert_eq!(mask(0, 0), 0);
         assert_eq!(mask(0, WORD_BITS), FULL);
         assert_eq!(mask(WORD_BITS - 1, 1), 1 << (WORD_BITS - 1));

@@ -78,8 +78,15 @@ impl Inner {
             // `search` says what is wrong with it.
             return None;
         }
-        chunk.claim(granule, n, &self.traffic).ok()?;
-        Some(granule)
+        match chunk.claim(granule, n, &self.traffic) {
+            Ok(()) => Some(granule),
+            Err(refused) => {
+                if refused == Refused::Taken {
+                    self.counters.lost_claim();
+                }
+                None
+            }
+        }
     }
 
     /// All chunks, and at the end a proof that there is no place in any of them (see
