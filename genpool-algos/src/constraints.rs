@@ -167,22 +167,24 @@ impl Constraints {
         n: usize,
     ) -> Option<Granule> {
         let window = self.window(chunk, n)?;
-        let limit = part.end.min(window.end);
-        let mut from = part.start.max(window.start);
-        loop {
-            let found = chunk.find_aligned(from, limit, n, self.align, self.phase)?;
-            match self.behind_boundary(chunk, found, n) {
-                Some(next) => from = next?,
-                None => return Some(found),
-            }
+        let (from, limit) = (part.start.max(window.start), part.end.min(window.end));
+        if self.boundary.is_none() {
+            return chunk.find_aligned(from, limit, n, self.align, self.phase);
         }
+        // Run by run rather than from boundary to boundary: each granule is looked at once.
+        chunk
+            .runs(from, n)
+            .take_while(|run| run.start < limit)
+            .find_map(|run| self.first_in(chunk, run, n))
+            .filter(|&found| found < limit)
     }
 
     /// The lowest allowed start of `n` granules in a free run.
     #[must_use]
     pub fn first_in(&self, chunk: &ChunkView<'_>, run: Run, n: usize) -> Option<Granule> {
         let window = self.window(chunk, n)?;
-        let end = Granule((run.start.0 + run.len).checked_sub(n)? + 1).min(window.end);
+        let behind = run.start.0.checked_add(run.len)?.min(chunk.granules());
+        let end = Granule(behind.checked_sub(n)? + 1).min(window.end);
         let mut start = run.start.max(window.start);
         loop {
             let past = chunk.addr_of(start).wrapping_sub(self.phase) & (self.align - 1);
@@ -198,9 +200,13 @@ impl Constraints {
         }
     }
 
-    /// The starts of `n` granules between the lowest and the highest address.
+    /// The starts of `n` granules between the lowest and the highest address; none where no start
+    /// can do.
     fn window(&self, chunk: &ChunkView<'_>, n: usize) -> Option<Range<Granule>> {
         let (order, granule) = (chunk.order(), 1_usize << chunk.order());
+        if n == 0 || self.boundary.is_some_and(|boundary| n > boundary >> order) {
+            return None;
+        }
         let from = self.lowest.saturating_sub(chunk.start()).div_ceil(granule);
         let last = self.highest.min(chunk.last()).checked_sub(chunk.start())?;
         // The granules that lie below the last address as a whole.

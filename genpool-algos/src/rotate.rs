@@ -6,7 +6,8 @@ use genpool_core::{Algorithm, ChunkView, Granule, Request};
 use crate::constraints::Constraints;
 use crate::fit::Fit;
 
-/// First fit from `start` to the end of the chunk, then from its beginning to `start`.
+/// First fit from `start` to the end of the chunk, then from its beginning: the second pass looks at
+/// all of it, so that finding nothing is a proof by itself.
 fn around(
     chunk: &ChunkView<'_>,
     start: Granule,
@@ -15,7 +16,7 @@ fn around(
 ) -> Option<Granule> {
     constraints
         .first_free(chunk, start..Granule(usize::MAX), n)
-        .or_else(|| constraints.first_free(chunk, Granule(0)..start, n))
+        .or_else(|| constraints.first_free(chunk, Granule(0)..Granule(usize::MAX), n))
 }
 
 /// Next fit: the first free run behind the last allocation of this value, and round again.
@@ -108,10 +109,9 @@ impl Fit for ThreadStart {
 impl Algorithm for ThreadStart {
     #[inline]
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        // Without constraints, so spelt out: this is a hot path.
-        let (start, n) = (Self::position(chunk), request.granules());
-        chunk
-            .find_run(start, Granule(usize::MAX), n)
-            .or_else(|| chunk.find_run(Granule(0), start, n))
+        // As `around` without constraints, spelt out because this is a hot path.
+        let n = request.granules();
+        let find = |from| chunk.find_run(from, Granule(usize::MAX), n);
+        find(Self::position(chunk)).or_else(|| find(Granule(0)))
     }
 }

@@ -51,7 +51,9 @@ impl Request {
 ///
 /// Before the pool answers [`Exhausted`](crate::AllocError::Exhausted) it asks every chunk again
 /// while it watches that nothing moves. For that to be a proof, `propose` must find a place in a
-/// chunk that does not change whenever there is one under its own rules.
+/// chunk that does not change whenever there is one under its own rules, and an answer of none
+/// must follow from one pass over the chunk that looks at each granule once: of an earlier,
+/// partial pass nothing may be remembered.
 ///
 /// # Example
 ///

@@ -3,11 +3,12 @@
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
+use core::ptr::NonNull;
 
 use alloc::sync::Arc;
 
 use crate::chunk::{Chunk, Owner, granules_for};
-use crate::error::{AllocError, ResizeError};
+use crate::error::ResizeError;
 use crate::pool::Inner;
 use crate::records::Deed;
 
@@ -21,6 +22,16 @@ pub struct RawRange {
     pub size: usize,
 }
 
+/// The chunk of an allocation.
+#[derive(Clone, Copy)]
+pub(crate) enum Home<'p> {
+    /// It lives as long as the pool.
+    Permanent(&'p Chunk),
+    /// It is looked up under a pin, and is the right one if it is of this generation. If not, the
+    /// range was freed by address while the allocation held it, and the chunk removed since.
+    Listed { generation: usize },
+}
+
 /// A range of a pool, given back when this value is dropped, by whichever thread.
 ///
 /// What a thread wrote to the memory before the drop happens before the next owner's use of it.
@@ -32,8 +43,7 @@ pub struct RawRange {
 #[must_use = "the range is given back when this is dropped"]
 pub struct Allocation<'p> {
     inner: &'p Inner,
-    /// The chunk where that is permanent; else it is looked up, under a pin.
-    chunk: Option<&'p Chunk>,
+    home: Home<'p>,
     addr: usize,
     granules: usize,
     deed: Deed,
@@ -44,14 +54,14 @@ impl<'p> Allocation<'p> {
     #[inline]
     pub(crate) fn new(
         inner: &'p Inner,
-        chunk: Option<&'p Chunk>,
+        home: Home<'p>,
         addr: usize,
         granules: usize,
         deed: Deed,
     ) -> Self {
         Self {
             inner,
-            chunk,
+            home,
             addr,
             granules,
             deed,
@@ -138,6 +148,29 @@ impl<'p> Allocation<'p> {
         ManuallyDrop::new(self).raw()
     }
 
+    /// The same, kept alive by a count instead of a borrow. `inner` is what it borrows.
+    pub(crate) fn outliving(self, inner: &Arc<Inner>) -> OwnedAllocation {
+        assert!(core::ptr::eq(self.inner, &**inner), "another pool's count");
+        let this = ManuallyDrop::new(self);
+        let inner = Arc::clone(inner);
+        // SAFETY: the reference is to what the count keeps in place, and it is used only by the
+        // allocation, which is dropped before the count.
+        let lasting: &'static Inner = unsafe { &*Arc::as_ptr(&inner) };
+        let home = match this.home {
+            Home::Permanent(chunk) => {
+                // SAFETY: a permanent chunk lives as long as the shelf, which `inner` owns; used as
+                // above.
+                Home::Permanent(unsafe { NonNull::from(chunk).as_ref() })
+            }
+            Home::Listed { generation } => Home::Listed { generation },
+        };
+        let allocation = Allocation::new(lasting, home, this.addr, this.granules, this.deed);
+        OwnedAllocation {
+            allocation: ManuallyDrop::new(allocation),
+            inner: ManuallyDrop::new(inner),
+        }
+    }
+
     fn raw(&self) -> RawRange {
         RawRange {
             addr: self.addr,
@@ -147,9 +180,9 @@ impl<'p> Allocation<'p> {
 
     /// None where the chunk is gone, which takes a free by address of what is held here.
     fn in_chunk<R>(&self, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
-        match self.chunk {
-            Some(chunk) => Some(with(chunk)),
-            None => self.inner.in_chunk(self.addr, with),
+        match self.home {
+            Home::Permanent(chunk) => Some(with(chunk)),
+            Home::Listed { generation } => self.inner.in_generation(self.addr, generation, with),
         }
     }
 }
@@ -158,7 +191,7 @@ impl Drop for Allocation<'_> {
     #[inline]
     fn drop(&mut self) {
         self.inner
-            .give_back(self.chunk, self.addr, self.granules, self.deed);
+            .give_back(self.home, self.addr, self.granules, self.deed);
     }
 }
 
@@ -185,21 +218,6 @@ pub struct OwnedAllocation {
 }
 
 impl OwnedAllocation {
-    pub(crate) fn new(
-        inner: &Arc<Inner>,
-        alloc: impl FnOnce(&'static Inner) -> Result<Allocation<'static>, AllocError>,
-    ) -> Result<Self, AllocError> {
-        let inner = Arc::clone(inner);
-        // SAFETY: the count lives in the value that is returned, behind every use of the reference;
-        // a call that fails leaves no reference behind.
-        let lasting = unsafe { &*Arc::as_ptr(&inner) };
-        let allocation = ManuallyDrop::new(alloc(lasting)?);
-        Ok(Self {
-            allocation,
-            inner: ManuallyDrop::new(inner),
-        })
-    }
-
     /// As [`Allocation::resize`].
     ///
     /// # Errors

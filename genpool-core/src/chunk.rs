@@ -5,10 +5,10 @@ use core::fmt;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use crossbeam_utils::atomic::AtomicCell;
 
 use crate::bitmap::{Bitmap, NotTaken};
 use crate::error::{AddRefused, FreeError};
+use crate::mailbox::Mailbox;
 use crate::memory::Node;
 use crate::records::{MAX_TRACKED, Records};
 use crate::sync::{Atomic, Fault, Ordering, fence, seeded};
@@ -119,7 +119,7 @@ pub(crate) enum Refused {
     Draining,
 }
 
-type Callback = Box<dyn FnOnce() + Send>;
+type Callback = Box<dyn FnMut() + Send>;
 
 /// # Orderings
 ///
@@ -132,6 +132,8 @@ type Callback = Box<dyn FnOnce() + Send>;
 pub(crate) struct Chunk {
     start: usize,
     order: u32,
+    /// Unlike that of any other chunk of the pool, also of one at the same address.
+    generation: usize,
     /// Kept until the pool goes, because callers may reach it without a pin (see `shelf.rs`).
     permanent: bool,
     state: Atomic<State>,
@@ -139,19 +141,21 @@ pub(crate) struct Chunk {
     records: Option<Records>,
     phys: Option<u64>,
     owner: Option<Owner>,
-    /// Boxed twice so that the cell is one word and lock-free.
-    on_drained: AtomicCell<Option<Box<Callback>>>,
+    on_drained: Mailbox<Callback>,
+    /// A callback that was called: freed with the chunk, not where it was called, which may be a
+    /// signal handler.
+    called: Mailbox<Callback>,
 }
 
 #[cfg(not(genpool_loom))]
 const _: () = assert!(Atomic::<State>::is_lock_free());
-const _: () = assert!(AtomicCell::<Option<Box<Callback>>>::is_lock_free());
 
 impl Chunk {
     /// Checks all that can be said of a chunk by itself.
     pub(crate) fn new(
         spec: &ChunkSpec,
         order: u32,
+        generation: usize,
         permanent: bool,
         tracked: bool,
         node: Option<Node>,
@@ -184,6 +188,7 @@ impl Chunk {
         Ok(Self {
             start: spec.start,
             order,
+            generation,
             permanent,
             state: Atomic::new(State::Alive),
             bitmap: Bitmap::new(granules, node).map_err(no_memory)?,
@@ -193,7 +198,8 @@ impl Chunk {
                 .map_err(no_memory)?,
             phys: spec.phys,
             owner: spec.owner.clone(),
-            on_drained: AtomicCell::new(None),
+            on_drained: Mailbox::new(),
+            called: Mailbox::new(),
         })
     }
 
@@ -224,6 +230,10 @@ impl Chunk {
 
     pub(crate) fn order(&self) -> u32 {
         self.order
+    }
+
+    pub(crate) fn generation(&self) -> usize {
+        self.generation
     }
 
     pub(crate) fn is_permanent(&self) -> bool {
@@ -348,6 +358,13 @@ impl Chunk {
         sealed.is_ok()
     }
 
+    /// Whether the last allocation is back. Looks itself, because whoever gave the last one back may
+    /// have been stopped before it could say so.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.check_drained();
+        self.state() == State::Drained
+    }
+
     /// Declares the chunk drained if it is, once.
     #[cold]
     fn check_drained(&self) {
@@ -370,7 +387,7 @@ impl Chunk {
     /// Leaves a callback to be called once when the chunk is drained, now if it is already. An
     /// earlier one that was not called yet is replaced and comes back.
     pub(crate) fn on_drained(&self, callback: Callback) -> Option<Callback> {
-        let earlier = self.on_drained.swap(Some(Box::new(callback)));
+        let earlier = self.on_drained.put(Box::new(callback));
         fence(Ordering::SeqCst);
         if self.state() == State::Drained {
             self.call_back();
@@ -379,8 +396,11 @@ impl Chunk {
     }
 
     fn call_back(&self) {
-        if let Some(callback) = self.on_drained.take() {
+        if let Some(mut callback) = self.on_drained.take() {
             callback();
+            // Empty unless a callback was left after the chunk was drained, and then the caller is
+            // no signal handler.
+            drop(self.called.put(callback));
         }
     }
 }

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use crossbeam_utils::Backoff;
 
-use crate::chunk::{Chunk, ChunkSpec, State};
+use crate::chunk::{Chunk, ChunkSpec};
 use crate::pool::Inner;
 
 /// The longest nap while waiting for a chunk to drain: short beside the work of taking a device
@@ -36,11 +36,12 @@ impl Drain {
         self.chunk.start()
     }
 
-    /// Whether the last allocation is back: from then on nobody uses the chunk's memory. Signal-safe.
+    /// Whether the last allocation is back: from then on nobody uses the chunk's memory. At worst
+    /// linear in the chunk's granules. Signal-safe.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        // What the last owner did happens before this answer: its release, and the state after it.
-        self.chunk.state() == State::Drained
+        // What each owner did happens before this answer: its release was seen, then the state set.
+        self.chunk.is_drained()
     }
 
     /// Bytes that are still held. Linear in the chunk's granules. Signal-safe.
@@ -68,11 +69,18 @@ impl Drain {
         true
     }
 
-    /// Has `callback` called once when the last allocation is back, by the thread that gives it
-    /// back: now, if it is back already. If allocations may be given back in signal handlers, the
-    /// callback must be signal-safe. An earlier callback that was not called yet is dropped.
+    /// Has `callback` called once when the last allocation is back: now, if it is back already, else
+    /// by the thread that gives it back, or by one whose `alloc` took a granule of the chunk and had
+    /// to return it. If the pool is used in signal handlers, the callback must be signal-safe, the
+    /// drop of what it captures included. An earlier callback that was not called yet is dropped.
     pub fn on_drained(&self, callback: impl FnOnce() + Send + 'static) {
-        drop(self.chunk.on_drained(Box::new(callback)));
+        let mut callback = Some(callback);
+        let once = move || {
+            if let Some(callback) = callback.take() {
+                callback();
+            }
+        };
+        drop(self.chunk.on_drained(Box::new(once)));
     }
 
     /// Takes the chunk off the pool's list, and answers it as it was given, if the last allocation

@@ -30,6 +30,7 @@ extern crate alloc;
 
 mod bitmap;
 mod chunk;
+mod mailbox;
 mod memory;
 mod records;
 mod shelf;

@@ -18,7 +18,7 @@ use crate::error::BuildError;
 pub(crate) struct Node(u32);
 
 impl Node {
-    /// Proves that `node` exists by placing one page on it.
+    /// Proves that `node` exists: the system binds a mapping to it.
     pub(crate) fn probe(node: u32) -> Result<Self, BuildError> {
         node_memory::Mapping::new(1, node)?;
         Ok(Self(node))

@@ -3,8 +3,8 @@
 //! A record per granule; only the one at an allocation's first granule is used. It is the deed of
 //! the allocation: whoever exchanges it for an empty one owns the range and may release its bits,
 //! so of two racing frees exactly one succeeds, and a free with another start or size finds no
-//! such deed. The version in it makes a stale deed differ from a later one of the same extent
-//! (until 2^24 allocations at that very start have passed; 2^8 on 32-bit machines).
+//! such deed. The version in it makes a stale deed differ from a later one of the same extent in
+//! the same chunk (until 2^24 changes at that very start have passed; 2^8 on 32-bit machines).
 //!
 //! Costs two words a granule, which is why it is asked for in the builder.
 
@@ -60,8 +60,8 @@ impl Records {
     /// Writes the deed of a fresh allocation. The caller has claimed the granules.
     pub(crate) fn open(&self, start: usize, len: usize) -> Deed {
         let record = &self.0[start];
-        // Relaxed: only the owner of the granule writes here, and who owned it before released
-        // its bit after closing the record.
+        // Relaxed: only the owner of the granule writes here, for nobody shows a closed deed, and who
+        // owned it before released its bit after closing it.
         let deed = Deed(record.deed.load(Ordering::Relaxed)).next(len);
         record.tag.store(0, Ordering::Relaxed);
         // Release: who sees the deed sees the tag (pairs with `get`).

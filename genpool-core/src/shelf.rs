@@ -112,14 +112,20 @@ impl ChunkList {
 
     /// This list with `newest` before the others, if given, and without those that are drained.
     fn next(&self, newest: Option<&Arc<Chunk>>) -> Result<Self, AddRefused> {
-        let drained = |chunk: &&Arc<Chunk>| chunk.state() == State::Drained;
-        let mut chunks = list_of(self.chunks.len() + 1)?;
-        let mut kept = list_of(self.kept.len() + self.chunks.iter().filter(drained).count())?;
+        // Each chunk is judged once: one that is drained a moment later stays until the next change.
+        let mut gone = list_of(self.chunks.len())?;
+        gone.extend(
+            self.chunks
+                .iter()
+                .map(|chunk| chunk.state() == State::Drained),
+        );
+        let count = gone.iter().filter(|&&gone| gone).count();
+        let mut chunks = list_of(self.chunks.len() - count + 1)?;
+        let mut kept = list_of(self.kept.len() + count)?;
         kept.extend(self.kept.iter().cloned());
         chunks.extend(newest.cloned());
-        for chunk in &self.chunks {
-            // A chunk may be drained since it was counted; the next change will see to it.
-            if !drained(&chunk) || kept.len() == kept.capacity() {
+        for (chunk, gone) in self.chunks.iter().zip(gone) {
+            if !gone {
                 chunks.push(Arc::clone(chunk));
             } else if chunk.is_permanent() {
                 kept.push(Arc::clone(chunk));
@@ -307,13 +313,19 @@ impl Shelf {
             if exchanged.is_err() {
                 continue;
             }
+            if seeded(Fault::UncheckedPin) {
+                return Pin::new(self, snapshot, Some(slot));
+            }
             loop {
                 model_fence();
                 let now = self.current.load(Ordering::SeqCst);
-                if now == snapshot || seeded(Fault::UncheckedPin) {
-                    return Pin::new(self, snapshot, Some(slot));
+                if now == snapshot {
+                    // `now`, not `snapshot`: the address may be that of an earlier snapshot, dropped
+                    // since, and only the later pointer may be followed.
+                    return Pin::new(self, now, Some(slot));
                 }
                 snapshot = now;
+                // A plain store: what the slot's last user did happens before our exchange above.
                 slot.store(snapshot, Ordering::SeqCst);
             }
         }
@@ -406,13 +418,15 @@ impl Shelf {
                 .chunks
                 .iter()
                 .find(|chunk| chunk.state() == State::Alive);
-            let chunk = first
+            let pointer = first
                 .filter(|chunk| chunk.is_permanent())
                 .map_or(ptr::null_mut(), |chunk| Arc::as_ptr(chunk).cast_mut());
             // SeqCst: stored before `current` is looked at again, below.
-            self.newest.store(chunk, Ordering::SeqCst);
+            self.newest.store(pointer, Ordering::SeqCst);
             model_fence();
-            if self.is_current(&pin) {
+            // A removal seals its chunk and then comes here: whoever stores last sees it sealed.
+            let serves = first.is_none_or(|chunk| chunk.state() == State::Alive);
+            if serves && self.is_current(&pin) {
                 return;
             }
         }
@@ -450,7 +464,8 @@ impl Shelf {
 
     /// Drops the retired snapshots that nobody has pinned.
     pub(crate) fn reclaim(&self) {
-        // Acquire: pairs with `push_retired`. Taking the whole list leaves no room for ABA.
+        // Acquire: pairs with every `push_retired`, for all writes of `retired` are
+        // read-modify-writes. Taking the whole list leaves no room for ABA.
         let mut next = self.retired.swap(ptr::null_mut(), Ordering::Acquire);
         while let Some(retired) = NonNull::new(next) {
             // SAFETY: the list owns a count of each of its snapshots, and the list is ours.
@@ -531,14 +546,19 @@ impl<'s> Pin<'s> {
     }
 
     /// A chunk of the pinned snapshot for as long as the shelf lives, if it is permanent.
-    pub(crate) fn permanent(&self, chunk: &Chunk) -> Option<&'s Chunk> {
+    ///
+    /// # Safety
+    ///
+    /// `chunk` is one of the pinned snapshot's.
+    pub(crate) unsafe fn permanent(&self, chunk: &Chunk) -> Option<&'s Chunk> {
         debug_assert!(
             self.list
                 .chunks
                 .iter()
                 .any(|known| ptr::eq(&**known, chunk))
         );
-        // SAFETY: by the shelf's invariant on published permanent chunks.
+        // SAFETY: by the shelf's invariant a permanent chunk of a published snapshot lives as long
+        // as the shelf.
         chunk
             .is_permanent()
             .then(|| unsafe { NonNull::from(chunk).as_ref() })

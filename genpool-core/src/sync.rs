@@ -57,6 +57,8 @@ pub enum Fault {
     UntoldClaim,
     /// A free does not tell the watchers.
     UntoldFree,
+    /// Who tells what it read does not tell the watchers.
+    UntoldAnswer,
     /// A caller that found nothing does not prove it.
     Unproved,
     /// The bitmap is given back before the deed.

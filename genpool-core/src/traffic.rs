@@ -18,7 +18,12 @@
 //! them comes before another in time, each changed one word, and any choice of which of them came
 //! first is a legal order. Choose: those that the scan saw came before this caller, the others
 //! after. In that order the words as they were read are the state of the pool at one instant, and
-//! there was no fit in it.
+//! there was no fit in it. This needs a scan that reads each word once: of two readings of a word
+//! that changed in between, both cannot be the state. It is part of
+//! [`Algorithm`](crate::Algorithm)'s contract.
+//!
+//! Whoever else reads bits and tells what it saw (`avail`, a refused free) may thereby publish a
+//! change whose author is still on its way, so it tells the watchers too.
 //!
 //! Claims must tell the epoch as frees do. Were it frees alone, this would be wrongly refused: a
 //! free of two granules behind the scan is stopped before it tells; another thread takes one of

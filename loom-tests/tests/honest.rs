@@ -2,8 +2,8 @@
 
 #![cfg(genpool_loom)]
 
-use genpool_core::AllocError;
 use genpool_core::sync::Fault;
+use genpool_core::{AllocError, Pool};
 use loom_tests::{At, BASE, Insist, Late, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,4 +184,83 @@ fn control_untold_claim() {
         THREE,
         half_taken_free,
     );
+}
+
+/// A query shows a free that has not told yet; who saw it then takes the other hole.
+fn answer_before_free() -> Answer {
+    let prepared = pool(4);
+    for granule in 0..3 {
+        hold(&prepared, granule, 1);
+    }
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
+    let taker = race.start(|pool| {
+        if pool.avail() == 2 {
+            let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
+        }
+    });
+    let alloc = race.start(|pool| {
+        answer(
+            pool.alloc_with(1, &Late::in_the_proof())
+                .map(|found| found.into_raw()),
+        )
+    });
+    free.join().unwrap();
+    taker.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Exhausted, "there was a hole all the time");
+    alloc
+}
+
+#[test]
+fn answers_tell_the_watchers() {
+    explore("answer before free", THREE, &[Found], answer_before_free);
+}
+
+#[test]
+fn control_untold_answer() {
+    must_fail(
+        "answer before free",
+        &[Fault::UntoldAnswer],
+        TWO,
+        answer_before_free,
+    );
+}
+
+/// An allocation grows although its range was freed by address: it gets nothing, and held nothing.
+fn lost_resize() -> (bool, Answer) {
+    let prepared = Pool::builder().boundary_tracking().build().unwrap();
+    prepared.add(BASE, 2).unwrap();
+    let mut stale = prepared.alloc_owned(1).unwrap();
+    prepared.free_addr(stale.addr()).unwrap();
+    hold(&prepared, 0, 1);
+    let race = Race::on(prepared);
+    let resize = race.start(move |_| {
+        let grown = stale.resize(2).is_ok();
+        std::mem::forget(stale);
+        grown
+    });
+    let alloc = race.start(|pool| answer(pool.alloc(1).map(|found| found.into_raw())));
+    let outcome = (resize.join().unwrap(), alloc.join().unwrap());
+    assert_ne!(
+        outcome,
+        (false, Exhausted),
+        "granule 1 was nobody's all the time"
+    );
+    outcome
+}
+
+#[test]
+fn a_lost_resize_held_nothing() {
+    explore(
+        "lost resize",
+        TWO,
+        &[(false, Found), (false, Contended)],
+        lost_resize,
+    );
+}
+
+#[test]
+fn control_unannounced_resize() {
+    must_fail("lost resize", &[Fault::Unannounced], TWO, lost_resize);
 }

@@ -148,7 +148,8 @@ pub(crate) struct Bitmap {
 impl Bitmap {
     /// `len` free granules, at least one.
     pub(crate) fn new(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        let blocks = len.div_ceil(BLOCK);
+        let padded = len.checked_next_multiple_of(BLOCK);
+        let blocks = padded.ok_or(NoMemory { bytes: usize::MAX })? / BLOCK;
         let bitmap = Self {
             blocks: Table::zeroed(blocks, node)?,
             bounds: Table::zeroed(blocks, node)?,
@@ -339,8 +340,9 @@ impl Bitmap {
                 self.release_piece_checked(first)?;
             }
             for piece in pieces {
-                // Missing bits here mean that somebody freed a part of the run by address while
-                // this free went on: all of the run is free now, as both of them asked.
+                // Missing bits here mean that another free by address of these granules went on
+                // beside this one. Without a deed nobody can tell whose they were; PROMISES.md says
+                // what that means.
                 self.release_piece(piece);
             }
         }
@@ -437,7 +439,8 @@ impl Bitmap {
             }
             let bound = match look {
                 Look::Bounded => self.bounds[block].get(),
-                Look::Exact => BLOCK,
+                // Nothing is skipped, so that every word is read once.
+                Look::Exact => n,
             };
             if tail + bound >= n && !tail_is_exact {
                 tail = self.free_before(start, from);
@@ -659,6 +662,9 @@ impl FreeRuns<'_> {
     /// end.
     #[inline]
     fn advance(&mut self) -> bool {
+        if self.word * WORD_BITS >= self.bitmap.len {
+            return false;
+        }
         self.word += 1;
         let bounds = &self.bitmap.bounds;
         if self.word.is_multiple_of(BLOCK_WORDS) && self.look == Look::Bounded {
@@ -678,9 +684,9 @@ impl FreeRuns<'_> {
                 return false;
             };
             // A run that begins in this block and goes on is no longer than both bounds together,
-            // or fills the next block, whose bound is then the highest.
+            // unless it fills the next block, whose bound is then the highest.
             let next = bounds.get(block + 1).map_or(0, Bound::get);
-            if bound > 0 && bound + next >= self.min {
+            if bound > 0 && (next == BLOCK || bound + next >= self.min) {
                 break;
             }
             self.word += BLOCK_WORDS;

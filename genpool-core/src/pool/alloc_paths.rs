@@ -5,7 +5,7 @@ use crossbeam_utils::Backoff;
 
 use super::Inner;
 use crate::algorithm::{Algorithm, FirstFit, Request};
-use crate::allocation::Allocation;
+use crate::allocation::{Allocation, Home};
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Refused, State};
 use crate::error::AllocError;
@@ -58,7 +58,7 @@ impl Inner {
             let records = chunk.records();
             let deed = records.map_or(Deed::NONE, |records| records.open(granule, n));
             let addr = chunk.addr_of(granule);
-            return Ok(Allocation::new(self, Some(chunk), addr, n, deed));
+            return Ok(Allocation::new(self, Home::Permanent(chunk), addr, n, deed));
         }
         self.search(algorithm, &request, own)
     }
@@ -70,11 +70,13 @@ impl Inner {
         algorithm: &A,
         request: &Request,
     ) -> Option<usize> {
+        let (n, granules) = (request.granules(), chunk.bitmap().len());
+        if n > granules || chunk.state() != State::Alive {
+            return None;
+        }
         let view = ChunkView::new(chunk, Look::Bounded);
         let Granule(granule) = algorithm.propose(&view, request)?;
-        let n = request.granules();
-        let granules = chunk.bitmap().len();
-        if n > granules || granule > granules - n {
+        if granule > granules - n {
             // `search` says what is wrong with it.
             return None;
         }
@@ -133,8 +135,11 @@ impl Inner {
         for chunk in pin.chunks() {
             if let Some((granule, deed)) = self.try_chunk(chunk, algorithm, request, look)? {
                 let (addr, n) = (chunk.addr_of(granule), request.granules());
-                let permanent = pin.permanent(chunk);
-                return Ok(Some(Allocation::new(self, permanent, addr, n, deed)));
+                // SAFETY: the chunk is one of the pinned snapshot's.
+                let permanent = unsafe { pin.permanent(chunk) };
+                let generation = chunk.generation();
+                let home = permanent.map_or(Home::Listed { generation }, Home::Permanent);
+                return Ok(Some(Allocation::new(self, home, addr, n, deed)));
             }
         }
         Ok(None)
@@ -155,7 +160,6 @@ impl Inner {
         }
         let view = ChunkView::new(chunk, look);
         let backoff = Backoff::new();
-        let mut last = None;
         for _ in 0..ASKS {
             let Some(Granule(granule)) = algorithm.propose(&view, request) else {
                 return Ok(None);
@@ -172,21 +176,36 @@ impl Inner {
                 Err(Refused::Draining) => return Ok(None),
                 Err(Refused::Taken) => {
                     self.counters.lost_claim();
-                    last = Some(granule);
                     backoff.spin();
                 }
             }
         }
-        match last {
-            Some(granule) if !view.is_free(Granule(granule), n) => {
-                Err(AllocError::BadProposal { granule, granules })
-            }
-            _ => {
-                self.counters.contended();
-                Err(AllocError::Contended {
-                    size: request.size(),
-                })
+        Err(self.never_claimed(&view, algorithm, request))
+    }
+
+    /// Every claim was lost: to others, or because the algorithm proposes what is taken. It does if
+    /// it does so while nothing moves.
+    #[cold]
+    fn never_claimed<A: Algorithm + ?Sized>(
+        &self,
+        view: &ChunkView<'_>,
+        algorithm: &A,
+        request: &Request,
+    ) -> AllocError {
+        let (size, granules) = (request.size(), view.granules());
+        for _ in 0..PROOFS {
+            let watch = self.traffic.watch();
+            let before = watch.read();
+            let Some(start) = algorithm.propose(view, request) else {
+                break;
+            };
+            let taken = !view.is_free(start, request.granules());
+            if taken && before == watch.read() {
+                let granule = start.0;
+                return AllocError::BadProposal { granule, granules };
             }
         }
+        self.counters.contended();
+        AllocError::Contended { size }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::memory::Node;
 use crate::shelf::{Default, Shelf};
 use crate::stats::{Counters, Destroyed};
-use crate::sync::AtomicBool;
+use crate::sync::{AtomicBool, AtomicUsize};
 use crate::traffic::Traffic;
 
 /// Builds a [`Pool`].
@@ -108,6 +108,7 @@ impl Builder {
                 counters: Counters::new(),
                 built_with: algorithm,
                 removals: AtomicBool::new(false),
+                generations: AtomicUsize::new(0),
                 tracked: self.tracked,
                 node: self.node.map(Node::probe).transpose()?,
                 name: self.name,

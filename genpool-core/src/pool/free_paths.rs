@@ -1,22 +1,23 @@
 //! How a range comes back: from an [`Allocation`](crate::Allocation), or by address.
 
 use super::Inner;
+use crate::allocation::Home;
 use crate::chunk::{Chunk, Refused};
 use crate::error::{FreeError, ResizeError};
 use crate::records::{Deed, Records};
 use crate::sync::{Fault, seeded};
 
 impl Inner {
-    /// Takes back what an allocation held. `chunk` is its chunk where that is permanent.
+    /// Takes back what an allocation held.
     #[inline]
-    pub(crate) fn give_back(&self, chunk: Option<&Chunk>, addr: usize, n: usize, deed: Deed) {
-        let taken_back = match chunk {
-            Some(chunk) => self.give_back_to(chunk, addr, n, deed),
-            None => {
-                let pin = self.shelf.pin();
-                pin.find(addr)
-                    .is_some_and(|chunk| self.give_back_to(chunk, addr, n, deed))
-            }
+    pub(crate) fn give_back(&self, home: Home<'_>, addr: usize, n: usize, deed: Deed) {
+        let taken_back = match home {
+            Home::Permanent(chunk) => self.give_back_to(chunk, addr, n, deed),
+            Home::Listed { generation } => self
+                .in_generation(addr, generation, |chunk| {
+                    self.give_back_to(chunk, addr, n, deed)
+                })
+                .unwrap_or(false),
         };
         if !taken_back {
             // Somebody freed by address what an allocation held.
@@ -54,6 +55,8 @@ impl Inner {
             });
         if outcome.is_err() {
             self.counters.refused_free();
+            // The refusal tells what is free.
+            self.reveal(());
         }
         outcome
     }
@@ -118,6 +121,8 @@ impl Inner {
             if wanted > chunk.bitmap().len() - start {
                 return Err(ResizeError::PastChunk);
             }
+            // Claiming granules and amending the deed is one step to everybody else.
+            let _crossing = chunk.records().map(|_| self.traffic.cross());
             chunk
                 .claim(end, tail, &self.traffic)
                 .map_err(|refused| match refused {

@@ -23,7 +23,7 @@ use crate::error::{AddError, AllocError, BuildError, FreeError, RemoveError};
 use crate::memory::Node;
 use crate::shelf::{Default, Shelf};
 use crate::stats::{Counters, Destroyed, Fragmentation, Held, Stats, held_in};
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Fault, Ordering, model_fence, seeded};
 use crate::traffic::Traffic;
 
 /// What all handles on one pool share.
@@ -37,6 +37,8 @@ pub(crate) struct Inner {
     built_with: Arc<dyn Algorithm>,
     /// A chunk was removed: those that are added from now on are not permanent (see `shelf.rs`).
     removals: AtomicBool,
+    /// Chunks that were built; their generations.
+    generations: AtomicUsize,
     tracked: bool,
     node: Option<Node>,
     name: Option<String>,
@@ -63,6 +65,14 @@ pub struct Pool {
     inner: Arc<Inner>,
     on_leak: Option<Report>,
 }
+
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Pool>();
+    shared::<Allocation<'_>>();
+    shared::<OwnedAllocation>();
+    shared::<Drain>();
+};
 
 impl Pool {
     /// A pool of granules of `1 << order` bytes, first fit, without a name and without chunks.
@@ -141,7 +151,10 @@ impl Pool {
     pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
         let inner = &*self.inner;
         let permanent = !inner.removals.load(Ordering::SeqCst);
-        Chunk::new(&chunk, inner.order, permanent, inner.tracked, inner.node)
+        // Relaxed: only told apart. Wraps after 2^64 chunks (2^32 on 32-bit machines).
+        let generation = inner.generations.fetch_add(1, Ordering::Relaxed);
+        let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
+        Chunk::new(&chunk, order, generation, permanent, tracked, node)
             .and_then(|new| {
                 let new = Arc::new(new);
                 inner.shelf.update(|list| list.with_chunk(&new).map(Some))
@@ -155,6 +168,10 @@ impl Pool {
     /// Begins to remove the chunk that starts at `start`: it hands out nothing more, and what is
     /// held in it stays valid until it is given back. The answer tells when that is. Others allocate
     /// and free meanwhile. Linear in the size of the chunk. Not signal-safe.
+    ///
+    /// The bookkeeping of a chunk that was added before the pool's first removal, and its owner's
+    /// value, are kept until the pool goes; those of a later one until a later change of the chunk
+    /// list.
     ///
     /// ```
     /// use genpool_core::Pool;
@@ -234,7 +251,7 @@ impl Pool {
     ///
     /// [`AllocError`].
     pub fn alloc_owned(&self, size: usize) -> Result<OwnedAllocation, AllocError> {
-        OwnedAllocation::new(&self.inner, |inner| inner.alloc_default(size, 0))
+        Ok(self.alloc(size)?.outliving(&self.inner))
     }
 
     /// Allocates as [`alloc_with`](Self::alloc_with) does, as a value that does not borrow the pool.
@@ -247,7 +264,7 @@ impl Pool {
         size: usize,
         algorithm: &A,
     ) -> Result<OwnedAllocation, AllocError> {
-        OwnedAllocation::new(&self.inner, |inner| inner.alloc_with(size, algorithm, 0))
+        Ok(self.alloc_with(size, algorithm)?.outliving(&self.inner))
     }
 
     /// Several allocations, all or nothing, each by the default algorithm in the order given. For
@@ -256,7 +273,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`AllocError`], with the size of the first that found no room.
+    /// [`AllocError`], with the size of the first that found no room. `Exhausted` says that at some
+    /// instant there was no fit for that one beside those that had been placed before it.
     pub fn alloc_many(&self, sizes: &[usize]) -> Result<Vec<Allocation<'_>>, AllocError> {
         let inner = &*self.inner;
         let count = sizes.len();
@@ -337,8 +355,8 @@ impl Pool {
     #[must_use]
     pub fn avail(&self) -> usize {
         let order = self.inner.order;
-        self.inner
-            .sum_alive(|chunk| (chunk.bitmap().len() - chunk.bitmap().taken()) << order)
+        let free = |chunk: &Chunk| (chunk.bitmap().len() - chunk.bitmap().taken()) << order;
+        self.inner.reveal(self.inner.sum_alive(free))
     }
 
     /// Whether the whole range of `size` bytes at `addr` lies inside one chunk. An empty range and
@@ -366,7 +384,8 @@ impl Pool {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let pin = self.inner.shelf.pin();
-        Stats::gather(&pin, &self.inner.counters, self.inner.order)
+        let stats = Stats::gather(&pin, &self.inner.counters, self.inner.order);
+        self.inner.reveal(stats)
     }
 
     /// How the free space is cut up, by a scan of every chunk that serves. Linear in the granules.
@@ -374,7 +393,8 @@ impl Pool {
     #[must_use]
     pub fn fragmentation(&self) -> Fragmentation {
         let pin = self.inner.shelf.pin();
-        Fragmentation::gather(&pin, self.inner.order)
+        let fragmentation = Fragmentation::gather(&pin, self.inner.order);
+        self.inner.reveal(fragmentation)
     }
 
     /// The live allocations, by address. Needs boundary tracking. Linear in the granules. Not
@@ -387,7 +407,7 @@ impl Pool {
         if !self.inner.tracked {
             return Err(FreeError::NotTracked);
         }
-        Ok(held_in(&self.inner.shelf.snapshot()))
+        Ok(self.inner.reveal(held_in(&self.inner.shelf.snapshot())))
     }
 
     /// For tests, while nobody moves: whether the bookkeeping agrees with itself.
@@ -474,6 +494,30 @@ impl Inner {
         }
         let pin = self.shelf.pin();
         pin.find(addr).map(|chunk| with(chunk))
+    }
+
+    /// As [`in_chunk`](Self::in_chunk), if the chunk there is of that generation.
+    pub(crate) fn in_generation<R>(
+        &self,
+        addr: usize,
+        generation: usize,
+        with: impl FnOnce(&Chunk) -> R,
+    ) -> Option<R> {
+        let pin = self.shelf.pin();
+        pin.find(addr)
+            .filter(|chunk| chunk.generation() == generation)
+            .map(|chunk| with(chunk))
+    }
+
+    /// `answer`, which was read from bitmaps. It may show a change that its author has not told the
+    /// watchers yet; from now on it is known, so it is told.
+    pub(crate) fn reveal<T>(&self, answer: T) -> T {
+        if !seeded(Fault::UntoldAnswer) {
+            // "Bits read, now the watchers": `SeqCst` loads, as everywhere in the protocol.
+            model_fence();
+            self.traffic.changed();
+        }
+        answer
     }
 
     fn sum_alive(&self, figure: impl Fn(&Chunk) -> usize) -> usize {

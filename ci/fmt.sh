@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Every file is formatted as rustfmt does it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cargo fmt --all -- --check
+echo "fmt: ok"

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Every model holds in every interleaving that loom tries, every control fails as it must, and each
+# of them says how many executions that took. Arguments go to the test runner: a model's name runs
+# that one alone.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+target="${CARGO_TARGET_DIR:-target}"
+
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+
+# Controls panic by the dozen; their backtraces tell nothing.
+RUST_BACKTRACE=0 RUSTFLAGS="--cfg genpool_loom" CARGO_TARGET_DIR="$target/loom" \
+    cargo test --release -p loom-tests --no-fail-fast -- --nocapture "$@" | tee "$log"
+
+if (($# > 0)); then
+    exit 0
+fi
+
+# The sources say which models there are, the log which were explored.
+missing=0
+check() { # function, pattern of its line after the model's name
+    local calls names name
+    calls="$(cat loom-tests/tests/*.rs | grep -cE "\b$1\(")"
+    names="$(cat loom-tests/tests/*.rs | tr -s '\n ' ' ' | grep -oE "\b$1\( ?\"[^\"]+\"" | cut -d'"' -f2)"
+    if [[ "$(wc -l <<<"$names")" -ne "$calls" ]]; then
+        echo "loom: a call of $1 does not begin with the model's name" >&2
+        missing=1
+    fi
+    while read -r name; do
+        if ! grep -qE "$name: $2" "$log"; then
+            echo "loom: '$name' of $1 reported no executions" >&2
+            missing=1
+        fi
+    done <<<"$names"
+    local reported
+    reported="$(grep -cE ": $2" "$log" || true)"
+    if ((reported < calls)); then
+        echo "loom: $reported reports for $calls calls of $1" >&2
+        missing=1
+    fi
+    echo "loom: $1: $calls in the sources, $reported reports"
+}
+check explore 'complete, [0-9]+ executions'
+check must_fail 'control .* caught in execution [0-9]+'
+exit "$missing"

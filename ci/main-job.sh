@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The README's main command, shortened, then the other things that the README shows: the recorded
+# runs of the reference verified and replayed, and the examples.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+command="cargo run --release -- run"
+if ! grep -qxF "$command" README.md; then
+    echo "main-job: README.md gives another main command than '$command'" >&2
+    exit 1
+fi
+$command --seconds 2
+
+cargo run --release -- verify genpool-cli/tests/traces/linux-6.12/*.trace
+cargo run --release -- replay --repeats 1 genpool-cli/tests/traces/linux-6.12/mixed-*.trace
+
+cargo run --example quickstart
+cargo run --example custom_algorithm
+echo "main-job: ok"

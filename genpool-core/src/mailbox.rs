@@ -1,0 +1,55 @@
+//! A place for one boxed value that threads put in and take out without waiting.
+
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+
+use alloc::boxed::Box;
+
+use crate::sync::{AtomicPtr, Ordering};
+
+/// # Invariants
+///
+/// The pointer is null or came from `Box::into_raw` and belongs to the mailbox: whoever swaps it
+/// out owns the box.
+#[derive(Debug)]
+pub(crate) struct Mailbox<T> {
+    boxed: AtomicPtr<T>,
+    owns: PhantomData<Box<T>>,
+}
+
+// SAFETY: a mailbox owns its value as a box does.
+unsafe impl<T: Send> Send for Mailbox<T> {}
+// SAFETY: a shared mailbox moves values between threads and never lends one out.
+unsafe impl<T: Send> Sync for Mailbox<T> {}
+
+impl<T> Mailbox<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            boxed: AtomicPtr::new(ptr::null_mut()),
+            owns: PhantomData,
+        }
+    }
+
+    /// Puts a value in; what was there comes out.
+    pub(crate) fn put(&self, value: Box<T>) -> Option<Box<T>> {
+        self.swap(Box::into_raw(value))
+    }
+
+    /// Takes out what is there.
+    pub(crate) fn take(&self) -> Option<Box<T>> {
+        self.swap(ptr::null_mut())
+    }
+
+    fn swap(&self, new: *mut T) -> Option<Box<T>> {
+        // AcqRel: the value is handed over whole, in both directions.
+        let old = NonNull::new(self.boxed.swap(new, Ordering::AcqRel))?;
+        // SAFETY: by the invariant the box is ours once it is swapped out.
+        Some(unsafe { Box::from_raw(old.as_ptr()) })
+    }
+}
+
+impl<T> Drop for Mailbox<T> {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}

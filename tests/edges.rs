@@ -1,0 +1,220 @@
+//! Corners that are easy to get wrong: runs over several blocks, allocations whose range was freed
+//! behind their back, chunks that come again at the same place, algorithms that others outrun.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use genpool::{
+    Algorithm, AllocError, BestFit, ChunkView, Constraints, FirstFit, FixedOffset, Granule,
+    NextFit, Pool, RawRange, Request, Run, ThreadStart,
+};
+
+/// Granules of one byte, those in `held` taken.
+fn pool(size: usize, held: &[(usize, usize)]) -> Pool {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, size).unwrap();
+    for &(start, n) in held {
+        let at = FixedOffset::new(start);
+        let _ = pool.alloc_with(n, &at).unwrap().into_raw();
+    }
+    pool
+}
+
+/// A pool whose chunks are not permanent: one was removed before.
+fn after_a_removal(tracked: bool) -> Pool {
+    let builder = Pool::builder();
+    let builder = if tracked {
+        builder.boundary_tracking()
+    } else {
+        builder
+    };
+    let pool = builder.build().unwrap();
+    pool.add(0x10_0000, 64).unwrap();
+    drop(pool.remove(0x10_0000).unwrap());
+    pool
+}
+
+#[test]
+fn best_fit_sees_runs_over_several_blocks_whole() {
+    // Free: 924 to 2023 (1100 granules, over two block borders) and 2500 to 3549 (1050).
+    let pool = pool(4096, &[(0, 924), (2024, 476), (3550, 546)]);
+    // Looks through the first block in vain and lowers its bound.
+    drop(pool.alloc(200).unwrap());
+    assert_eq!(pool.alloc_with(1000, &BestFit).unwrap().addr(), 2500);
+    assert_eq!(pool.alloc_with(1100, &BestFit).unwrap().addr(), 924);
+    assert_eq!(pool.alloc(1060).unwrap().addr(), 924);
+}
+
+#[test]
+fn runs_longer_than_two_blocks_are_seen_at_the_first_look() {
+    struct Asked(AtomicUsize);
+    impl Algorithm for Asked {
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let mut runs = chunk.runs(Granule(0), request.granules());
+            let first = runs.next()?;
+            // An iterator that ended stays at its end.
+            assert!((0..100).all(|_| runs.next().is_none()));
+            Some(first.start)
+        }
+    }
+    let pool = pool(4096, &[(0, 924)]);
+    let asked = Asked(AtomicUsize::new(0));
+    assert_eq!(pool.alloc_with(1100, &asked).unwrap().addr(), 924);
+    assert_eq!(asked.0.into_inner(), 1);
+}
+
+#[test]
+fn the_last_granule_is_found_from_any_start() {
+    for last in [0, 63, 511, 512, 1999, 2047] {
+        let pool = pool(2048, &[]);
+        let all = pool.alloc(2048).unwrap().into_raw();
+        pool.free(all.addr + last, 1).unwrap();
+        let next = NextFit::new();
+        assert_eq!(pool.alloc_with(1, &next).unwrap().addr(), last);
+        assert_eq!(pool.alloc_with(1, &next).unwrap().addr(), last);
+        assert_eq!(pool.alloc_with(1, &ThreadStart).unwrap().addr(), last);
+        let held = pool.alloc_with(1, &BestFit).unwrap();
+        assert_eq!(held.addr(), last);
+        for algorithm in [&next as &dyn Algorithm, &ThreadStart, &BestFit, &FirstFit] {
+            let full = pool.alloc_with(1, algorithm).unwrap_err();
+            assert_eq!(full, AllocError::Exhausted { size: 1 });
+        }
+    }
+}
+
+#[test]
+fn a_stale_allocation_leaves_a_later_chunk_alone() {
+    let pool = after_a_removal(true);
+    pool.add(0, 4096).unwrap();
+    let mut stale = pool.alloc(10).unwrap();
+    pool.free_addr(stale.addr()).unwrap();
+    let _ = pool.remove(0).unwrap().finish().unwrap();
+    // The same range again, and in it an allocation of the same extent.
+    pool.add_virt(0, 77, 4096).unwrap();
+    let fresh = pool.alloc(10).unwrap();
+    assert_eq!((fresh.addr(), fresh.phys()), (stale.addr(), Some(77)));
+    assert_eq!(stale.phys(), None);
+    stale.set_tag(5);
+    assert!(stale.resize(20).is_err());
+    drop(stale);
+    assert_eq!(pool.stats().used, 10);
+    assert_eq!(pool.live().unwrap()[0].tag, Some(0));
+}
+
+#[test]
+fn a_stale_allocation_leaves_a_smaller_chunk_alone() {
+    let pool = after_a_removal(false);
+    for (before, after) in [(2000, 64), (128, 70)] {
+        pool.add(0, 4096).unwrap();
+        let stale = pool.alloc(before).unwrap();
+        pool.free(stale.addr(), stale.size()).unwrap();
+        let _ = pool.remove(0).unwrap().finish().unwrap();
+        pool.add(0, after).unwrap();
+        drop(stale);
+        assert_eq!(pool.avail(), after);
+        assert!(pool.is_sound());
+        let _ = pool.remove(0).unwrap().finish().unwrap();
+    }
+}
+
+#[test]
+fn a_drained_chunk_gives_way_to_a_new_one_at_its_place() {
+    let pool = pool(64, &[]);
+    pool.add(0x1000, 64).unwrap();
+    let held = pool.alloc(1).unwrap().into_raw();
+    // Both are still on the list while their drains are kept.
+    let old = pool.remove(0).unwrap();
+    let new = pool.remove(0x1000).unwrap();
+    assert!(old.is_drained() && !new.is_drained());
+    pool.add(0, 32).unwrap();
+    pool.free(held.addr, 1).unwrap();
+    assert!(pool.contains(0, 32) && !pool.contains(32, 1));
+    drop(pool.alloc(32).unwrap());
+    drop((old, new));
+    assert_eq!((pool.chunks().len(), pool.avail()), (1, 32));
+}
+
+#[test]
+fn constraints_end_at_the_edges() {
+    /// Calls what a user's fit may call, with arguments that no request makes.
+    struct Odd(Constraints, Run, usize);
+    impl Algorithm for Odd {
+        fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+            let everywhere = Granule(0)..Granule(usize::MAX);
+            let free = self.0.first_free(chunk, everywhere, self.2);
+            let inside = self.0.first_in(chunk, self.1, self.2);
+            assert!(free.is_none() || self.2 == 1);
+            inside.or(free)
+        }
+    }
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 0x1_0000).unwrap();
+    let whole = Run {
+        start: Granule(0),
+        len: 16,
+    };
+    let beyond = Run {
+        start: Granule(usize::MAX),
+        len: 5,
+    };
+    // Every granule crosses a boundary of 64 bytes.
+    let crossing = Constraints::new().boundary(64).unwrap();
+    for (constraints, run, n) in [
+        (crossing, whole, 1),
+        (crossing, whole, 0),
+        (Constraints::new(), beyond, 0),
+        (Constraints::new(), beyond, usize::MAX),
+        (Constraints::new().lowest(usize::MAX), whole, 1),
+    ] {
+        let refused = pool.alloc_with(1, &Odd(constraints, run, n)).unwrap_err();
+        assert_eq!(refused, AllocError::Exhausted { size: 1 });
+    }
+}
+
+#[test]
+fn an_algorithm_that_others_outrun_is_not_blamed() {
+    /// First fit, but another thread is always faster, and gives back what it had before.
+    struct Outrun {
+        pool: Arc<Pool>,
+        theirs: Mutex<Option<RawRange>>,
+    }
+    impl Algorithm for Outrun {
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            let place = FirstFit.propose(chunk, request)?;
+            let at = FixedOffset::new(place.0);
+            let new = self.pool.alloc_with(1, &at).unwrap().into_raw();
+            if let Some(old) = self.theirs.lock().unwrap().replace(new) {
+                self.pool.free(old.addr, old.size).unwrap();
+            }
+            Some(place)
+        }
+    }
+    let pool = Arc::new(pool(16, &[]));
+    let outrun = Outrun {
+        pool: Arc::clone(&pool),
+        theirs: Mutex::new(None),
+    };
+    let refused = pool.alloc_with(1, &outrun).unwrap_err();
+    assert_eq!(refused, AllocError::Contended { size: 1 });
+}
+
+#[test]
+fn a_user_algorithm_is_never_asked_for_more_than_the_chunk_has() {
+    struct Top;
+    impl Algorithm for Top {
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            // Panics if there is less.
+            let start = Granule(chunk.granules().checked_sub(request.granules()).unwrap());
+            chunk.is_free(start, request.granules()).then_some(start)
+        }
+    }
+    let pool = pool(16, &[]);
+    pool.add(0x1000, 4).unwrap();
+    let refused = catch_unwind(AssertUnwindSafe(|| {
+        let placed = pool.alloc_with(10, &Top).map(|found| found.addr());
+        (placed, pool.alloc_with(17, &Top).is_err())
+    }));
+    assert_eq!(refused.unwrap(), (Ok(6), true));
+}

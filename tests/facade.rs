@@ -1,0 +1,375 @@
+//! A smoke test for each name that the facade re-exports, and a check that none is left out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use genpool::*;
+
+const PAGE: usize = 4096;
+const BASE: usize = 0x10_0000;
+
+/// Sixteen pages from `BASE` on.
+fn sixteen_pages() -> Pool {
+    let pool = Pool::new(12).unwrap();
+    pool.add(BASE, 16 * PAGE).unwrap();
+    pool
+}
+
+/// The address that `algorithm` gives to a page where pages 0, 2 and 3 are free, and 8 to 15.
+fn placed(algorithm: &dyn Algorithm) -> usize {
+    let pool = sixteen_pages();
+    for page in [1, 4, 5, 6, 7] {
+        let at = FixedOffset::new(page * PAGE);
+        let _ = pool.alloc_with(PAGE, &at).unwrap().into_raw();
+    }
+    (pool.alloc_with(PAGE, algorithm).unwrap().addr() - BASE) / PAGE
+}
+
+// ---- algorithms ----
+
+#[test]
+fn algorithm() {
+    struct Second;
+    impl Algorithm for Second {
+        fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+            Some(Granule(2))
+        }
+    }
+    assert_eq!(placed(&Second), 2);
+}
+
+#[test]
+fn first_fit() {
+    assert_eq!(placed(&FirstFit), 0);
+}
+
+#[test]
+fn first_fit_align() {
+    let pool = sixteen_pages();
+    let _first = pool.alloc(1).unwrap();
+    let aligned = FirstFitAlign::new(4 * PAGE).unwrap();
+    let second = pool.alloc_with(1, &aligned).unwrap();
+    assert_eq!(second.addr(), BASE + 4 * PAGE);
+}
+
+#[test]
+fn order_align() {
+    let pool = sixteen_pages();
+    let _first = pool.alloc(1).unwrap();
+    let second = pool.alloc_with(3 * PAGE, &OrderAlign).unwrap();
+    assert_eq!(second.addr(), BASE + 4 * PAGE);
+}
+
+#[test]
+fn best_fit() {
+    assert_eq!(placed(&BestFit), 0);
+}
+
+#[test]
+fn fixed_offset() {
+    assert_eq!(placed(&FixedOffset::new(3 * PAGE)), 3);
+}
+
+#[test]
+fn fixed_address() {
+    assert_eq!(placed(&FixedAddress::new(BASE + 9 * PAGE)), 9);
+}
+
+#[test]
+fn next_fit() {
+    let (pool, next) = (sixteen_pages(), NextFit::new());
+    let addresses = [(); 2].map(|()| pool.alloc_with(1, &next).unwrap().addr());
+    assert_eq!(addresses, [BASE, BASE + PAGE]);
+}
+
+#[test]
+fn thread_start() {
+    let pool = sixteen_pages();
+    let all: Vec<Allocation<'_>> = (0..16)
+        .map(|_| pool.alloc_with(1, &ThreadStart).unwrap())
+        .collect();
+    assert_eq!((all.len(), pool.avail()), (16, 0));
+}
+
+#[test]
+fn constraints() {
+    let above = Constraints::new().lowest(BASE + 8 * PAGE);
+    assert_eq!(placed(&Constrained::new(FirstFit, above)), 8);
+}
+
+#[test]
+fn constrained() {
+    let aligned = Constraints::new().align_phase(4 * PAGE, 2 * PAGE).unwrap();
+    assert_eq!(placed(&Constrained::new(BestFit, aligned)), 2);
+}
+
+#[test]
+fn constraint_error() {
+    let refused = Constraints::new().align(3).unwrap_err();
+    assert_eq!(refused, ConstraintError::Align { bytes: 3 });
+}
+
+#[test]
+fn fit() {
+    struct Last;
+    impl Fit for Last {
+        fn choose(
+            &self,
+            chunk: &ChunkView<'_>,
+            n: usize,
+            constraints: &Constraints,
+        ) -> Option<Granule> {
+            let place = |run| constraints.first_in(chunk, run, n);
+            chunk.runs(Granule(0), n).filter_map(place).last()
+        }
+    }
+    let anywhere = Constrained::new(Last, Constraints::new());
+    assert_eq!(placed(&anywhere), 8);
+}
+
+// ---- what an algorithm sees ----
+
+/// Runs `look` on the chunk of `sixteen_pages` in the place of an algorithm.
+fn look(look: impl Fn(&ChunkView<'_>, &Request) + Send + Sync) {
+    struct Look<F>(F);
+    impl<F: Fn(&ChunkView<'_>, &Request) + Send + Sync> Algorithm for Look<F> {
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            self.0(chunk, request);
+            Some(Granule(0))
+        }
+    }
+    let pool = sixteen_pages();
+    let _found = pool.alloc_with(PAGE + 1, &Look(look)).unwrap();
+}
+
+#[test]
+fn chunk_view() {
+    look(|chunk, _| assert_eq!((chunk.start(), chunk.granules()), (BASE, 16)));
+}
+
+#[test]
+fn request() {
+    look(|_, request| assert_eq!((request.size(), request.granules()), (PAGE + 1, 2)));
+}
+
+#[test]
+fn granule() {
+    look(|chunk, _| assert_eq!(chunk.addr_of(Granule(3)), BASE + 3 * PAGE));
+}
+
+#[test]
+fn run() {
+    look(|chunk, _| {
+        let all = Run {
+            start: Granule(0),
+            len: 16,
+        };
+        assert_eq!(chunk.runs(Granule(0), 1).collect::<Vec<_>>(), [all]);
+    });
+}
+
+// ---- the pool ----
+
+#[test]
+fn pool() {
+    let pool = sixteen_pages();
+    assert_eq!((pool.size(), pool.avail()), (16 * PAGE, 16 * PAGE));
+}
+
+#[test]
+fn builder() {
+    let builder: Builder = Pool::builder().order(5).name("sram");
+    assert_eq!(builder.build().unwrap().name(), Some("sram"));
+}
+
+#[test]
+fn build_error() {
+    let refused = Pool::new(usize::BITS).unwrap_err();
+    assert_eq!(refused, BuildError::Order { order: usize::BITS });
+}
+
+#[test]
+fn chunk_spec() {
+    let pool = Pool::new(12).unwrap();
+    pool.add_chunk(ChunkSpec::new(BASE, PAGE).phys(PAGE as u64))
+        .unwrap();
+    assert_eq!(pool.phys_of(BASE + 1), Some(PAGE as u64 + 1));
+}
+
+#[test]
+fn owner() {
+    let owner: Owner = Arc::new("bank 0");
+    let pool = Pool::new(12).unwrap();
+    pool.add_chunk(ChunkSpec::new(BASE, PAGE).shared_owner(owner))
+        .unwrap();
+    assert_eq!(pool.alloc(1).unwrap().owner_as::<&str>(), Some("bank 0"));
+}
+
+#[test]
+fn add_error() {
+    let refused: AddError = Pool::new(12).unwrap().add(BASE, 0).unwrap_err();
+    assert_eq!(refused.chunk.start(), BASE);
+}
+
+#[test]
+fn add_refused() {
+    let refused = Pool::new(12).unwrap().add(BASE, 0).unwrap_err();
+    assert_eq!(refused.reason, AddRefused::ZeroSize);
+}
+
+#[test]
+fn chunks() {
+    let pool = sixteen_pages();
+    pool.add(0, PAGE).unwrap();
+    let chunks: Chunks = pool.chunks();
+    let starts: Vec<usize> = chunks.map(|chunk| chunk.start()).collect();
+    assert_eq!(starts, [0, BASE]);
+}
+
+#[test]
+fn chunk_info() {
+    let chunk: ChunkInfo = sixteen_pages().chunks().next().unwrap();
+    assert_eq!(chunk.avail(), 16 * PAGE);
+}
+
+#[test]
+fn drain() {
+    let pool = sixteen_pages();
+    let drain: Drain = pool.remove(BASE).unwrap();
+    assert!(drain.is_drained());
+}
+
+#[test]
+fn remove_error() {
+    let refused = sixteen_pages().remove(0).unwrap_err();
+    assert_eq!(refused, RemoveError::NoChunk { start: 0 });
+}
+
+// ---- allocations ----
+
+#[test]
+fn allocation() {
+    let pool = sixteen_pages();
+    let allocation: Allocation<'_> = pool.alloc(1).unwrap();
+    assert_eq!((allocation.addr(), allocation.size()), (BASE, PAGE));
+}
+
+#[test]
+fn owned_allocation() {
+    let pool = sixteen_pages();
+    let owned: OwnedAllocation = pool.alloc_owned(1).unwrap();
+    drop(pool);
+    assert_eq!(owned.addr(), BASE);
+}
+
+#[test]
+fn raw_range() {
+    let pool = sixteen_pages();
+    let range: RawRange = pool.alloc(1).unwrap().into_raw();
+    assert_eq!(pool.free(range.addr, range.size), Ok(()));
+}
+
+#[test]
+fn alloc_error() {
+    let refused = sixteen_pages().alloc(17 * PAGE).unwrap_err();
+    assert_eq!(refused, AllocError::Exhausted { size: 17 * PAGE });
+}
+
+#[test]
+fn unsuitable() {
+    let refused = sixteen_pages()
+        .alloc_with(1, &FixedOffset::new(1))
+        .unwrap_err();
+    let reason = Unsuitable::MisalignedPlace {
+        place: 1,
+        granule: PAGE,
+    };
+    assert_eq!(refused, AllocError::Unsuitable(reason));
+}
+
+#[test]
+fn free_error() {
+    let refused = sixteen_pages().free(BASE, PAGE).unwrap_err();
+    assert_eq!(refused, FreeError::NotAllocated { addr: BASE });
+}
+
+#[test]
+fn resize_error() {
+    let pool = sixteen_pages();
+    let mut all = pool.alloc(16 * PAGE).unwrap();
+    assert_eq!(all.resize(17 * PAGE), Err(ResizeError::PastChunk));
+}
+
+// ---- reports ----
+
+#[test]
+fn stats() {
+    let pool = sixteen_pages();
+    let _held = pool.alloc(1).unwrap();
+    let stats: Stats = pool.stats();
+    assert_eq!((stats.used, stats.free), (PAGE, 15 * PAGE));
+}
+
+#[test]
+fn fragmentation() {
+    let all: Fragmentation = sixteen_pages().fragmentation();
+    assert_eq!((all.free_runs, all.largest_run), (1, 16 * PAGE));
+}
+
+#[test]
+fn held() {
+    let pool = Pool::builder().boundary_tracking().build().unwrap();
+    pool.add(0, 16).unwrap();
+    let held = pool.alloc(3).unwrap();
+    held.set_tag(7);
+    let live: Vec<Held> = pool.live().unwrap();
+    assert_eq!((live[0].size, live[0].tag), (3, Some(7)));
+}
+
+#[test]
+fn destroyed() {
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    let tell = |report: Destroyed| TOLD.store(report.held.len(), Ordering::Relaxed);
+    let pool = Pool::builder().on_leak(tell).build().unwrap();
+    pool.add(0, 16).unwrap();
+    let _ = pool.alloc(3).unwrap().into_raw();
+    drop(pool);
+    assert_eq!(TOLD.load(Ordering::Relaxed), 1);
+}
+
+// ---- nothing is left out ----
+
+/// The types and traits that a crate root re-exports.
+fn exported(root: &str) -> impl Iterator<Item = &str> {
+    root.split("pub use ")
+        .skip(1)
+        .filter_map(|rest| rest.split(';').next())
+        .flat_map(|list| list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}
+
+#[test]
+fn every_name_is_re_exported_and_has_a_test() {
+    let facade: BTreeSet<&str> = exported(include_str!("../src/lib.rs")).collect();
+    let below: BTreeSet<&str> = exported(include_str!("../genpool-core/src/lib.rs"))
+        .chain(exported(include_str!("../genpool-algos/src/lib.rs")))
+        .collect();
+    assert_eq!(facade, below);
+    let tests = include_str!("facade.rs");
+    for name in facade {
+        let test = format!("#[test]\nfn {}() {{", snake_case(name));
+        assert!(tests.contains(&test), "{name} has no test");
+    }
+}
