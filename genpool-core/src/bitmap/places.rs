@@ -1,0 +1,62 @@
+//! Which granules a run may start at.
+
+use super::word::{FULL, WORD_BITS, mask};
+
+/// Which granules a run may start at.
+pub(crate) trait Places: Copy {
+    /// Whether it may start at all of them.
+    const ALL: bool;
+
+    /// The first of them that is not below `granule`.
+    fn up(self, granule: usize) -> usize;
+
+    /// Those of the word whose first granule is `start`, as set bits.
+    fn pattern(self, start: usize) -> usize;
+}
+
+/// At every granule.
+#[derive(Clone, Copy)]
+pub(crate) struct Anywhere;
+
+impl Places for Anywhere {
+    const ALL: bool = true;
+
+    #[inline]
+    fn up(self, granule: usize) -> usize {
+        granule
+    }
+
+    #[inline]
+    fn pattern(self, _: usize) -> usize {
+        FULL
+    }
+}
+
+/// At every granule whose number, with `shift` added, is a multiple of `mask + 1`, a power of two.
+#[derive(Clone, Copy)]
+pub(crate) struct Every {
+    pub(crate) mask: usize,
+    pub(crate) shift: usize,
+}
+
+impl Places for Every {
+    const ALL: bool = false;
+
+    #[inline]
+    fn up(self, granule: usize) -> usize {
+        let past = granule.wrapping_add(self.shift) & self.mask;
+        granule.saturating_add(past.wrapping_neg() & self.mask)
+    }
+
+    #[inline]
+    fn pattern(self, start: usize) -> usize {
+        let first = self.up(start) - start;
+        if first >= WORD_BITS {
+            0
+        } else if self.mask >= WORD_BITS - 1 {
+            1 << first
+        } else {
+            (FULL / mask(0, self.mask + 1)) << first & FULL
+        }
+    }
+}

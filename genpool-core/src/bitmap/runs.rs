@@ -1,0 +1,159 @@
+//! The runs of a bitmap, free or taken, one after the other.
+
+use super::bound::Bound;
+use super::word::{FULL, WORD_BITS, find, free_bits, free_prefix, free_suffix, mask};
+use super::{BLOCK, BLOCK_WORDS, Bitmap, Look};
+use crate::sync::Ordering;
+
+impl Bitmap {
+    /// The free runs of at least `min` granules (not zero) from `from` on, upwards; a run that
+    /// begins before is cut there. Read a word at a time while others move.
+    pub(crate) fn free_runs(&self, from: usize, min: usize, look: Look) -> FreeRuns<'_> {
+        let from = from.min(self.len);
+        let mut runs = FreeRuns {
+            bitmap: self,
+            look,
+            min,
+            word: from / WORD_BITS,
+            free: 0,
+            open: None,
+            in_vain: from.is_multiple_of(BLOCK),
+        };
+        if from < self.len {
+            runs.enter(mask(0, from % WORD_BITS));
+        }
+        runs
+    }
+
+    /// The maximal runs that are taken, as (start, length), upwards.
+    pub(crate) fn taken_runs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let mut free = self.free_runs(0, 1, Look::Exact);
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            while at < self.len {
+                let (start, len) = free.next().unwrap_or((self.len, 0));
+                let taken = (at, start - at);
+                at = start + len;
+                if taken.1 > 0 {
+                    return Some(taken);
+                }
+            }
+            None
+        })
+    }
+}
+
+/// See [`Bitmap::free_runs`].
+#[derive(Debug)]
+pub(crate) struct FreeRuns<'b> {
+    bitmap: &'b Bitmap,
+    look: Look,
+    min: usize,
+    word: usize,
+    /// The free bits of the word that are still to be told.
+    free: usize,
+    /// The start of the run that reaches the word's start or end.
+    open: Option<usize>,
+    /// The block was looked at from its beginning, and no run in it was long enough.
+    in_vain: bool,
+}
+
+impl FreeRuns<'_> {
+    /// Reads the word; the bits in `skip` count as taken.
+    #[inline]
+    fn enter(&mut self, skip: usize) {
+        let seen = self.bitmap.word(self.word).load(Ordering::SeqCst) | skip;
+        self.free = free_bits(seen);
+        let short = self.open.is_none() && self.min > 1;
+        if short && (self.min > WORD_BITS || find(seen, self.min, FULL).is_none()) {
+            // Only the run at the word's end may become long enough.
+            let suffix = free_suffix(seen);
+            self.free = mask(WORD_BITS - suffix, suffix);
+        }
+    }
+
+    /// Goes to the next word, over blocks in which no run that is long enough begins; false at the
+    /// end.
+    #[inline]
+    fn advance(&mut self) -> bool {
+        if self.word * WORD_BITS >= self.bitmap.len {
+            return false;
+        }
+        self.word += 1;
+        let bounds = &self.bitmap.bounds;
+        if self.word.is_multiple_of(BLOCK_WORDS) && self.look == Look::Bounded {
+            let block = self.word / BLOCK_WORDS - 1;
+            let shortest = self.min.min(BLOCK);
+            if self.in_vain && bounds[block].get() >= shortest {
+                self.bitmap.lower_bound(block, shortest);
+            }
+            self.in_vain = true;
+        }
+        while self.open.is_none()
+            && self.look == Look::Bounded
+            && self.word.is_multiple_of(BLOCK_WORDS)
+        {
+            let block = self.word / BLOCK_WORDS;
+            let Some(bound) = bounds.get(block).map(Bound::get) else {
+                return false;
+            };
+            // A run that begins in this block and goes on is no longer than both bounds together,
+            // unless it fills the next block, whose bound is then the highest.
+            let next = bounds.get(block + 1).map_or(0, Bound::get);
+            if bound > 0 && (next == BLOCK || bound + next >= self.min) {
+                break;
+            }
+            self.word += BLOCK_WORDS;
+        }
+        if self.word * WORD_BITS >= self.bitmap.len {
+            return false;
+        }
+        self.enter(0);
+        true
+    }
+}
+
+impl Iterator for FreeRuns<'_> {
+    /// (start, length)
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        loop {
+            if self.free == 0 {
+                let reached = self.word * WORD_BITS + WORD_BITS;
+                if !self.advance() {
+                    // Padding ends every run, unless the last word has none.
+                    let start = self.open.take()?;
+                    let len = reached.min(self.bitmap.len) - start;
+                    return (len >= self.min).then_some((start, len));
+                }
+                let Some(start) = self.open else { continue };
+                // What was free goes on in this word, or ended with the last.
+                let more = free_prefix(!self.free & FULL);
+                if more == WORD_BITS {
+                    self.in_vain = false;
+                    self.free = 0;
+                    continue;
+                }
+                self.free &= !mask(0, more);
+                self.open = None;
+                let len = self.word * WORD_BITS + more - start;
+                if len >= self.min {
+                    self.in_vain = false;
+                    return Some((start, len));
+                }
+                continue;
+            }
+            let at = self.free.trailing_zeros() as usize;
+            let start = self.word * WORD_BITS + at;
+            let len = free_prefix(!(self.free >> at) & FULL).min(WORD_BITS - at);
+            self.free &= !mask(at, len);
+            if at + len == WORD_BITS {
+                self.open = Some(start);
+            } else if len >= self.min {
+                self.in_vain = false;
+                return Some((start, len));
+            }
+        }
+    }
+}
