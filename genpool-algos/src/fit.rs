@@ -26,7 +26,8 @@ impl Fit for FirstFit {
 }
 
 /// Best fit: the smallest free run of the chunk that fits, the lowest of equals; an exact fit ends
-/// the search. Otherwise linear in the chunk.
+/// the search. Otherwise linear in the chunk. Under constraints a run counts with its whole length,
+/// also where only a part of it is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BestFit;
 

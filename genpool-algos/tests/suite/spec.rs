@@ -183,13 +183,12 @@ impl Rule {
             Spec::OrderAlign => oracle.alloc(size, Fit::OrderAlign),
             Spec::BestFit => oracle.alloc(size, Fit::BestFit),
             Spec::FixedOffset(offset) => oracle.alloc(size, Fit::FixedOffset(offset)),
-            Spec::FixedAddress(_)
-            | Spec::NextFit
-            | Spec::ThreadStart
-            | Spec::Constrained(..) => oracle.alloc_where(size, |start, bits| {
-                let n = usize::try_from(granules(size, order)).expect("a size in granules");
-                self.choose(&Map { start, bits, order }, n)
-            }),
+            Spec::FixedAddress(_) | Spec::NextFit | Spec::ThreadStart | Spec::Constrained(..) => {
+                oracle.alloc_where(size, |start, bits| {
+                    let n = usize::try_from(granules(size, order)).expect("a size in granules");
+                    self.choose(&Map { start, bits, order }, n)
+                })
+            }
         };
         let addr = found.ok_or_else(|| vec![AllocError::Exhausted { size }])?;
         // The address behind the very top of the address space is that of granule 0 of nothing.
@@ -253,12 +252,11 @@ impl Map<'_> {
             .find(|&at| self.fits(at, n, limits))
     }
 
-    /// The lowest fit in the smallest free run that has one, the lowest of equals. What lies below
-    /// the granule of the lowest address belongs to no run.
+    /// The lowest fit in the smallest free run that has one, the lowest of equals. A run is as long
+    /// as it is, whatever part of it the limits allow.
     fn best(&self, n: usize, limits: &Limits) -> Option<usize> {
-        let from = self.granule_at(limits.lowest).unwrap_or(0);
         let mut best: Option<(usize, usize)> = None;
-        let mut at = from;
+        let mut at = 0;
         while at < self.bits.len() {
             let len = self.bits[at..].iter().take_while(|&&taken| !taken).count();
             let fit = (at..at + len).find(|&at| self.fits(at, n, limits));

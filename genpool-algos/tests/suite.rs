@@ -1,0 +1,113 @@
+//! One suite for every algorithm: a state machine that plays random scripts on a pool and on the
+//! oracle side by side, and compares every answer and all of the bookkeeping after each step.
+
+#![forbid(unsafe_code)]
+
+#[path = "suite/checks.rs"]
+mod checks;
+#[path = "suite/chunks.rs"]
+mod chunks;
+#[path = "suite/frees.rs"]
+mod frees;
+#[path = "suite/ops.rs"]
+mod ops;
+#[path = "suite/ragged.rs"]
+mod ragged;
+#[path = "suite/spec.rs"]
+mod spec;
+#[path = "suite/world.rs"]
+mod world;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use spec::{Among, Spec};
+
+/// Scripts an algorithm, unless the environment says `PROPTEST_CASES`.
+const CASES: u32 = if cfg!(miri) { 1 } else { 160 };
+
+fn run<S>(specs: fn(u32) -> S)
+where
+    S: Strategy<Value = Spec> + 'static,
+{
+    run_cases(CASES, &ops::scripts(specs), world::play);
+}
+
+fn run_cases<C: Strategy>(cases: u32, strategy: &C, play: fn(&C::Value)) {
+    let mut config = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = cases;
+    }
+    let outcome = TestRunner::new(config).run(strategy, |case| {
+        play(&case);
+        Ok(())
+    });
+    if let Err(failed) = outcome {
+        let thread = genpool_core::sync::thread_index();
+        panic!("thread {thread}: {failed}");
+    }
+}
+
+/// One test an algorithm.
+macro_rules! suite {
+    ($($name:ident: $specs:expr;)+) => {
+        $(#[test]
+        fn $name() {
+            run($specs);
+        })+
+    };
+}
+
+suite! {
+    first_fit: |_| Just(Spec::FirstFit);
+    first_fit_align: ops::align;
+    order_align: |_| Just(Spec::OrderAlign);
+    best_fit: |_| Just(Spec::BestFit);
+    fixed_offset: ops::fixed_offset;
+    fixed_address: ops::fixed_address;
+    next_fit: |_| Just(Spec::NextFit);
+    thread_start: |_| Just(Spec::ThreadStart);
+    constrained_first_fit: |order| ops::constrained(Among::First, order);
+    constrained_best_fit: |order| ops::constrained(Among::Best, order);
+    constrained_next_fit: |order| ops::constrained(Among::Next, order);
+    constrained_thread_start: |order| ops::constrained(Among::Thread, order);
+    all_mixed: |order| prop_oneof![
+        Just(Spec::FirstFit),
+        ops::align(order),
+        Just(Spec::OrderAlign),
+        Just(Spec::BestFit),
+        ops::fixed_offset(order),
+        ops::fixed_address(order),
+        Just(Spec::NextFit),
+        Just(Spec::ThreadStart),
+        ops::constrained(Among::First, order),
+        ops::constrained(Among::Best, order),
+        ops::constrained(Among::Next, order),
+        ops::constrained(Among::Thread, order),
+    ];
+}
+
+/// Threads with other numbers start elsewhere: the same suite on several of them.
+#[test]
+fn thread_start_on_other_threads() {
+    std::thread::scope(|scope| {
+        for _ in 0..if cfg!(miri) { 1 } else { 4 } {
+            scope.spawn(|| {
+                run(|order| {
+                    prop_oneof![
+                        Just(Spec::ThreadStart),
+                        ops::constrained(Among::Thread, order)
+                    ]
+                });
+            });
+        }
+    });
+}
+
+#[test]
+fn constrained_among_holes() {
+    run_cases(8 * CASES, &ragged::cases(), ragged::play);
+}

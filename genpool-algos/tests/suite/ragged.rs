@@ -1,0 +1,97 @@
+//! Constrained searches in one chunk full of holes, with limits that fall among the holes.
+
+use genpool_core::Pool;
+use genpool_plain::{Fit, Oracle};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::spec::{Among, Chooser, Limits, Spec};
+
+/// One chunk, and requests of which each is dropped before the next.
+#[derive(Clone, Debug)]
+pub(crate) struct Ragged {
+    order: u32,
+    start: usize,
+    /// Free granules, then taken ones, and so on.
+    runs: Vec<(usize, usize)>,
+    asks: Vec<(Spec, usize)>,
+}
+
+pub(crate) fn cases() -> impl Strategy<Value = Ragged> {
+    prop_oneof![Just(0_u32), Just(5)].prop_flat_map(|order| {
+        let granules = |end: usize| (0..end).prop_map(move |n| n << order);
+        let runs = vec(
+            (1..24_usize, 1..6_usize),
+            1..if cfg!(miri) { 6 } else { 60 },
+        );
+        let ask = (limits(order), among(), 1..12_usize)
+            .prop_map(|(limits, among, n)| (Spec::Constrained(among, limits), n));
+        (granules(200), runs, vec(ask, 1..6)).prop_map(move |(start, runs, asks)| Ragged {
+            order,
+            start,
+            runs,
+            asks,
+        })
+    })
+}
+
+fn among() -> impl Strategy<Value = Among> {
+    prop::sample::select(vec![Among::First, Among::Best, Among::Next, Among::Thread])
+}
+
+fn limits(order: u32) -> impl Strategy<Value = Limits> {
+    let addr =
+        || (0..600_usize, 0..1_usize << order).prop_map(move |(at, odd)| (at << order) + odd);
+    let lowest = prop_oneof![Just(0_usize), addr()];
+    let length = prop_oneof![Just(usize::MAX), addr()];
+    let boundary = proptest::option::of((2..7_u32).prop_map(move |more| 1_usize << (order + more)));
+    (0..5_u32, 0..32_usize, lowest, length, boundary).prop_map(
+        move |(align, phase, lowest, length, boundary)| {
+            let align = 1_usize << (order + align);
+            Limits {
+                align,
+                phase: (phase << order) & (align - 1),
+                lowest,
+                highest: lowest.saturating_add(length),
+                boundary,
+            }
+        },
+    )
+}
+
+pub(crate) fn play(case: &Ragged) {
+    let order = case.order;
+    let pool = Pool::new(order).unwrap();
+    let mut oracle = Oracle::new(order);
+    let granules: usize = case.runs.iter().map(|(free, taken)| free + taken).sum();
+    pool.add(case.start, granules << order).unwrap();
+    oracle.add(case.start, granules << order).unwrap();
+    let mut at = 0;
+    for &(free, taken) in &case.runs {
+        let offset = (at + free) << order;
+        let there = Spec::FixedOffset(offset).real();
+        let range = pool.alloc_with(taken << order, &*there).unwrap().into_raw();
+        assert_eq!(range.addr, case.start + offset);
+        oracle
+            .alloc(taken << order, Fit::FixedOffset(offset))
+            .unwrap();
+        at += free + taken;
+    }
+    for &(spec, n) in &case.asks {
+        let mut chooser = Chooser::new(spec);
+        // Twice: a next fit goes on behind the first.
+        for _ in 0..2 {
+            let size = n << order;
+            let expected = chooser.rule.alloc(&mut oracle, order, size);
+            let found = pool.alloc_with(size, &*chooser.real);
+            match (expected, found) {
+                (Ok(addr), Ok(found)) => {
+                    assert_eq!(found.addr(), addr, "{spec:?} for {n} granules");
+                    oracle.free(addr, size).unwrap();
+                }
+                (Err(reasons), Err(refused)) => assert!(reasons.contains(&refused)),
+                (expected, found) => panic!("{spec:?} for {n}: {found:?}, not {expected:x?}"),
+            }
+        }
+    }
+}
