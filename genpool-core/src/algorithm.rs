@@ -1,5 +1,8 @@
 //! Where in a chunk an allocation goes: the trait, and first fit.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
 use crate::chunk::granules_for;
 use crate::error::Unsuitable;
 use crate::view::{ChunkView, Granule};
@@ -41,8 +44,8 @@ impl Request {
 ///
 /// The pool asks chunk by chunk, newest first, and claims what the algorithm proposes. If somebody
 /// else was faster it asks again. An algorithm may propose nonsense: a place that is taken or
-/// outside the chunk is refused, never handed out. It may also panic: nothing is held while it
-/// runs.
+/// outside the chunk is refused, never handed out. It may also panic: whatever is held while it
+/// runs (the earlier ones of an `alloc_many`) is given back as the panic passes.
 ///
 /// An algorithm and its data are one value. It must be `Sync`, because any number of threads run
 /// it at once; if it is to serve in signal handlers it must be signal-safe itself.
@@ -53,7 +56,8 @@ impl Request {
 /// while it watches that nothing moves. For that to be a proof, `propose` must find a place in a
 /// chunk that does not change whenever there is one under its own rules, and an answer of none
 /// must follow from one pass over the chunk that looks at each granule once: of an earlier,
-/// partial pass nothing may be remembered.
+/// partial pass nothing may be remembered. What it saw it keeps to itself: another thread that acted
+/// on it would know of changes before the pool does.
 ///
 /// # Example
 ///
@@ -94,6 +98,24 @@ pub trait Algorithm: Send + Sync {
     /// or none if there is no fit in it.
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule>;
 }
+
+macro_rules! forward {
+    ($($pointer:ty),+) => {
+        $(impl<A: Algorithm + ?Sized> Algorithm for $pointer {
+            #[inline]
+            fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+                (**self).check(request)
+            }
+
+            #[inline]
+            fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+                (**self).propose(chunk, request)
+            }
+        })+
+    };
+}
+
+forward!(&A, Box<A>, Arc<A>);
 
 /// First fit, the default: the lowest address in the first chunk that has room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,7 +36,8 @@ pub(crate) enum Home<'p> {
 ///
 /// What a thread wrote to the memory before the drop happens before the next owner's use of it.
 /// Dropping is signal-safe and costs one atomic instruction where the range lies in one word of the
-/// bitmap.
+/// bitmap. In a chunk that is being removed it also looks whether it was the last, at worst linear in
+/// the chunk's granules.
 ///
 /// While it lives, the range must not be freed by address as well; boundary tracking notices that,
 /// and the drop then does nothing.
@@ -92,7 +93,8 @@ impl<'p> Allocation<'p> {
         self.in_chunk(|chunk| chunk.owner().cloned()).flatten()
     }
 
-    /// A copy of the owner's value of the chunk, if it has one of this type.
+    /// A copy of the owner's value of the chunk, if it has one of this type. Signal-safe, if its
+    /// `clone` and drop are.
     #[must_use]
     pub fn owner_as<T: Clone + 'static>(&self) -> Option<T> {
         self.in_chunk(|chunk| chunk.owner()?.downcast_ref::<T>().cloned())
@@ -103,8 +105,11 @@ impl<'p> Allocation<'p> {
     /// for it, and this does nothing. Signal-safe.
     pub fn set_tag(&self, tag: usize) {
         self.in_chunk(|chunk| {
-            if let Some(records) = chunk.records() {
-                records.set_tag((self.addr - chunk.start()) >> self.inner.order(), tag);
+            let start = (self.addr - chunk.start()) >> self.inner.order();
+            if let Some(records) = chunk.records()
+                && records.get(start) == self.deed
+            {
+                records.set_tag(start, tag);
             }
         });
     }
@@ -144,6 +149,7 @@ impl<'p> Allocation<'p> {
     }
 
     /// Lets the range go as plain numbers; [`Pool::free`](crate::Pool::free) gives it back.
+    /// Signal-safe.
     pub fn into_raw(self) -> RawRange {
         ManuallyDrop::new(self).raw()
     }

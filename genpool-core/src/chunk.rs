@@ -11,7 +11,7 @@ use crate::error::{AddRefused, FreeError};
 use crate::mailbox::Mailbox;
 use crate::memory::Node;
 use crate::records::{MAX_TRACKED, Records};
-use crate::sync::{Atomic, Fault, Ordering, fence, seeded};
+use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, fence, seeded};
 use crate::traffic::Traffic;
 
 /// A value that the owner of a chunk's memory attaches to it: handed back on alloc and free.
@@ -80,6 +80,37 @@ impl ChunkSpec {
         self.size
     }
 
+    /// The address of the last byte of a spec that was checked.
+    pub(crate) fn last(&self) -> usize {
+        self.start + (self.size - 1)
+    }
+
+    /// Checks all that can be said of a chunk by itself.
+    pub(crate) fn check(&self, order: u32, tracked: bool) -> Result<(), AddRefused> {
+        let granule = 1 << order;
+        if self.size == 0 {
+            return Err(AddRefused::ZeroSize);
+        }
+        if !self.start.is_multiple_of(granule) {
+            return Err(AddRefused::MisalignedStart { granule });
+        }
+        if !self.size.is_multiple_of(granule) {
+            return Err(AddRefused::MisalignedSize { granule });
+        }
+        if self.start.checked_add(self.size - 1).is_none() {
+            return Err(AddRefused::Wraps);
+        }
+        if let Some(phys) = self.phys
+            && phys.checked_add(self.size as u64 - 1).is_none()
+        {
+            return Err(AddRefused::PhysWraps { phys });
+        }
+        if tracked && self.size >> order > MAX_TRACKED {
+            return Err(AddRefused::TooManyToTrack { most: MAX_TRACKED });
+        }
+        Ok(())
+    }
+
     /// The owner's value, as it was given.
     #[must_use]
     pub fn into_owner(self) -> Option<Owner> {
@@ -126,7 +157,7 @@ type Callback = Box<dyn FnMut() + Send>;
 /// `state` takes part in two store-to-load protocols, `SeqCst` on both sides:
 /// - a claim sets its bits, then loads the state; a removal sets the state, then loads the bits.
 ///   So the claim sees the removal and takes itself back, or the removal sees the claim and waits
-///   for its release (model: `removal_beside_alloc`).
+///   for its release (model: `removal beside alloc`).
 /// - a release clears its bits, then loads the state and, if draining, looks whether it was the
 ///   last; a removal sets the state, then looks the same. One of them sees the chunk empty.
 pub(crate) struct Chunk {
@@ -141,6 +172,8 @@ pub(crate) struct Chunk {
     records: Option<Records>,
     phys: Option<u64>,
     owner: Option<Owner>,
+    /// Where a look for what is still held found something last.
+    busy: AtomicUsize,
     on_drained: Mailbox<Callback>,
     /// A callback that was called: freed with the chunk, not where it was called, which may be a
     /// signal handler.
@@ -151,7 +184,7 @@ pub(crate) struct Chunk {
 const _: () = assert!(Atomic::<State>::is_lock_free());
 
 impl Chunk {
-    /// Checks all that can be said of a chunk by itself.
+    /// A chunk of what [`ChunkSpec::check`] found good.
     pub(crate) fn new(
         spec: &ChunkSpec,
         order: u32,
@@ -160,28 +193,7 @@ impl Chunk {
         tracked: bool,
         node: Option<Node>,
     ) -> Result<Self, AddRefused> {
-        let granule = 1 << order;
-        if spec.size == 0 {
-            return Err(AddRefused::ZeroSize);
-        }
-        if !spec.start.is_multiple_of(granule) {
-            return Err(AddRefused::MisalignedStart { granule });
-        }
-        if !spec.size.is_multiple_of(granule) {
-            return Err(AddRefused::MisalignedSize { granule });
-        }
-        if spec.start.checked_add(spec.size - 1).is_none() {
-            return Err(AddRefused::Wraps);
-        }
-        if let Some(phys) = spec.phys
-            && phys.checked_add(spec.size as u64 - 1).is_none()
-        {
-            return Err(AddRefused::PhysWraps { phys });
-        }
         let granules = spec.size >> order;
-        if tracked && granules > MAX_TRACKED {
-            return Err(AddRefused::TooManyToTrack { most: MAX_TRACKED });
-        }
         let no_memory = |refused: crate::memory::NoMemory| AddRefused::NoMemory {
             bytes: refused.bytes,
         };
@@ -198,6 +210,7 @@ impl Chunk {
                 .map_err(no_memory)?,
             phys: spec.phys,
             owner: spec.owner.clone(),
+            busy: AtomicUsize::new(0),
             on_drained: Mailbox::new(),
             called: Mailbox::new(),
         })
@@ -368,7 +381,7 @@ impl Chunk {
     /// Declares the chunk drained if it is, once.
     #[cold]
     fn check_drained(&self) {
-        if self.state() != State::Draining || !self.bitmap.is_empty() {
+        if self.state() != State::Draining || !self.bitmap.is_empty(&self.busy) {
             return;
         }
         let last = self.state.compare_exchange(

@@ -37,7 +37,7 @@ impl Drain {
     }
 
     /// Whether the last allocation is back: from then on nobody uses the chunk's memory. At worst
-    /// linear in the chunk's granules. Signal-safe.
+    /// linear in the chunk's granules. May be the one who calls the callback. Signal-safe, if that is.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         // What each owner did happens before this answer: its release was seen, then the state set.
@@ -51,7 +51,8 @@ impl Drain {
     }
 
     /// Waits until the last allocation is back, or until `timeout` is over if one is given; says
-    /// whether it is back. This is the only call of the crate that waits.
+    /// whether it is back. This is the only call of the crate that waits. Not
+    /// signal-safe.
     #[must_use]
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let begin = Instant::now();
@@ -72,7 +73,8 @@ impl Drain {
     /// Has `callback` called once when the last allocation is back: now, if it is back already, else
     /// by the thread that gives it back, or by one whose `alloc` took a granule of the chunk and had
     /// to return it. If the pool is used in signal handlers, the callback must be signal-safe, the
-    /// drop of what it captures included. An earlier callback that was not called yet is dropped.
+    /// drop of what it captures included. It should not panic: the panic would come out of somebody's
+    /// drop of an allocation. An earlier callback that was not called yet is dropped.
     pub fn on_drained(&self, callback: impl FnOnce() + Send + 'static) {
         let mut callback = Some(callback);
         let once = move || {
@@ -84,7 +86,7 @@ impl Drain {
     }
 
     /// Takes the chunk off the pool's list, and answers it as it was given, if the last allocation
-    /// is back.
+    /// is back. Linear in the number of chunks. Not signal-safe.
     ///
     /// # Errors
     ///

@@ -149,7 +149,8 @@ pub enum AllocError {
         size: usize,
     },
     /// No fit was found, and it could not be proved within a bounded number of tries that there
-    /// was none, because others kept allocating and freeing. Trying again may succeed.
+    /// was none, because others kept allocating and freeing, or one was in the middle of a step
+    /// over several words or of an `alloc_many` all the time. Trying again may succeed.
     Contended {
         /// The bytes asked for.
         size: usize,

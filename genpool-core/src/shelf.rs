@@ -8,8 +8,8 @@
 //! # How alloc and free reach it
 //!
 //! `ArcSwap::load` costs as much as an allocation, and it may build a thread-local and allocate,
-//! which a signal handler must not. So there are two more ways, both wait-free for the reader in
-//! all but name and free of allocation:
+//! which a signal handler must not. So there are two more ways, both lock-free (a pin looks again
+//! only if the list was replaced meanwhile) and without an allocation:
 //!
 //! - **A pin.** `current` is the snapshot as a plain pointer. A reader writes the pointer into one of
 //!   a few slots, looks whether it is still current, and may use the snapshot until it clears the
@@ -27,7 +27,7 @@
 //! # Orderings
 //!
 //! "Slot written, now is it current?" against "no longer current, now the slots" is store-to-load
-//! order: `SeqCst` on both sides (model: `pin_beside_replace`). Clearing a slot is `Release`, so what
+//! order: `SeqCst` on both sides (model: `pin beside replace`). Clearing a slot is `Release`, so what
 //! the reader did with the snapshot happens before it is dropped.
 
 use core::ops::Deref;
@@ -38,7 +38,7 @@ use alloc::vec::Vec;
 use crossbeam_utils::CachePadded;
 
 use crate::algorithm::Algorithm;
-use crate::chunk::{Chunk, State};
+use crate::chunk::{Chunk, ChunkSpec, State};
 use crate::error::AddRefused;
 use crate::sync::{
     Atomic, AtomicPtr, AtomicUsize, Fault, Ordering, Snapshots, model_fence, seeded, thread_index,
@@ -53,7 +53,7 @@ pub(crate) struct Snapshot {
     version: usize,
     list: Arc<ChunkList>,
     algorithm: Arc<dyn Algorithm>,
-    default: Default,
+    default: Route,
     next_retired: AtomicPtr<Snapshot>,
     #[cfg(genpool_loom)]
     dropped: std::sync::atomic::AtomicBool,
@@ -62,7 +62,7 @@ pub(crate) struct Snapshot {
 /// Which way `alloc` goes: the first two need no snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
 #[repr(u32)]
-pub(crate) enum Default {
+pub(crate) enum Route {
     /// First fit, known by name.
     FirstFit,
     /// The algorithm that the pool was built with.
@@ -76,7 +76,7 @@ pub(crate) enum Default {
 #[repr(C, align(8))]
 struct Tag {
     version: u32,
-    default: Default,
+    default: Route,
 }
 
 #[cfg(not(genpool_loom))]
@@ -147,7 +147,7 @@ impl Snapshot {
         version: usize,
         list: Arc<ChunkList>,
         algorithm: Arc<dyn Algorithm>,
-        default: Default,
+        default: Route,
     ) -> Self {
         Self {
             version,
@@ -170,8 +170,8 @@ impl Snapshot {
         )
     }
 
-    /// This snapshot with `chunk` as the newest and without the chunks that are drained.
-    pub(crate) fn with_chunk(&self, chunk: &Arc<Chunk>) -> Result<Self, AddRefused> {
+    /// Whether a chunk, good by itself, can be added to these.
+    pub(crate) fn admits(&self, chunk: &ChunkSpec) -> Result<(), AddRefused> {
         let mut total = chunk.size();
         for other in self.chunks() {
             if other.start() <= chunk.last() && chunk.start() <= other.last() {
@@ -184,6 +184,12 @@ impl Snapshot {
                 .checked_add(other.size())
                 .ok_or(AddRefused::TotalSize)?;
         }
+        Ok(())
+    }
+
+    /// This snapshot with `chunk`, which it admits, as the newest and without the chunks that are
+    /// drained.
+    pub(crate) fn with_chunk(&self, chunk: &Arc<Chunk>) -> Result<Self, AddRefused> {
         Ok(self.with_list(self.list.next(Some(chunk))?))
     }
 
@@ -197,7 +203,7 @@ impl Snapshot {
     }
 
     /// This snapshot with another default algorithm.
-    pub(crate) fn with_algorithm(&self, algorithm: &Arc<dyn Algorithm>, default: Default) -> Self {
+    pub(crate) fn with_algorithm(&self, algorithm: &Arc<dyn Algorithm>, default: Route) -> Self {
         let list = Arc::clone(&self.list);
         Self::new(
             self.version.wrapping_add(1),
@@ -257,7 +263,7 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    pub(crate) fn new(algorithm: Arc<dyn Algorithm>, default: Default) -> Self {
+    pub(crate) fn new(algorithm: Arc<dyn Algorithm>, default: Route) -> Self {
         let list = Arc::new(ChunkList::EMPTY);
         let first = Arc::new(Snapshot::new(0, list, algorithm, default));
         Self {
@@ -283,7 +289,7 @@ impl Shelf {
 
     /// Which way `alloc` goes.
     #[inline]
-    pub(crate) fn default(&self) -> Default {
+    pub(crate) fn default(&self) -> Route {
         // Acquire: pairs with `advance_tag`, so that a changed default is seen once it was changed.
         self.tag.load(Ordering::Acquire).default
     }
@@ -358,6 +364,9 @@ impl Shelf {
 
     /// Brings everything that readers look at up to `next` or a later one.
     fn advance(&self, next: &Arc<Snapshot>) {
+        if seeded(Fault::Unpublished) {
+            return;
+        }
         loop {
             let pin = self.pin();
             // Versions wrap; they are never half the range apart.

@@ -15,7 +15,7 @@ use crate::sync::{AtomicUsize, Ordering};
 /// because nothing is concluded from them.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    counts: CachePadded<[AtomicUsize; 4]>,
+    counts: CachePadded<[AtomicUsize; 6]>,
 }
 
 macro_rules! counters {
@@ -29,7 +29,7 @@ macro_rules! counters {
     };
 }
 
-counters!(0 exhausted, 1 contended, 2 lost_claim, 3 refused_free);
+counters!(0 exhausted, 1 contended, 2 lost_claim, 3 refused_free, 4 unsuitable, 5 bad_proposal);
 
 impl Counters {
     pub(crate) fn new() -> Self {
@@ -66,6 +66,10 @@ pub struct Stats {
     pub exhausted: usize,
     /// Calls that were answered [`Contended`](crate::AllocError::Contended).
     pub contended: usize,
+    /// Calls that could not be served whatever was free: no bytes, or unsuitable for the algorithm.
+    pub unsuitable: usize,
+    /// Calls that an algorithm spoilt by proposing what is taken or outside.
+    pub bad_proposals: usize,
     /// Claims that were lost to a faster thread and tried again.
     pub lost_claims: usize,
     /// Frees that were refused.
@@ -80,6 +84,8 @@ impl Stats {
             contended: counters.read(1),
             lost_claims: counters.read(2),
             refused_frees: counters.read(3),
+            unsuitable: counters.read(4),
+            bad_proposals: counters.read(5),
             ..Self::default()
         };
         for chunk in snapshot.chunks() {

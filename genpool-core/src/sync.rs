@@ -1,8 +1,8 @@
 //! The one place where genpool's crates get their atomics from.
 //!
 //! Normally these are the machine's. Under `--cfg genpool_loom` they are loom's, so that
-//! `loom-tests` explores the real code of the crates. Nothing else in the workspace imports
-//! atomics for the pool's own state.
+//! `loom-tests` explores the real code of the crates. All atomics of the pool's state come from
+//! here. The module is public for the workspace's own crates; it is no part of the stable API.
 //!
 //! # Orderings
 //!
@@ -61,6 +61,12 @@ pub enum Fault {
     UntoldAnswer,
     /// A caller that found nothing does not prove it.
     Unproved,
+    /// A change of the chunk list does not look whether another came first.
+    LostUpdate,
+    /// A change of the chunk list is not brought to the readers.
+    Unpublished,
+    /// A deed changes hands whatever deed is shown.
+    SharedDeed,
     /// The bitmap is given back before the deed.
     BitsBeforeDeed,
 }

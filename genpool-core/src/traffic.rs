@@ -28,7 +28,7 @@
 //! Claims must tell the epoch as frees do. Were it frees alone, this would be wrongly refused: a
 //! free of two granules behind the scan is stopped before it tells; another thread takes one of
 //! the two, and then the only hole ahead of the scan; the second of the two was free all the time.
-//! (Model and control: `honest_*` in `loom-tests`.)
+//! (Model `half-taken free` in `loom-tests`, with its control.)
 //!
 //! # Orderings
 //!

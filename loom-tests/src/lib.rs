@@ -3,7 +3,7 @@
 //! Built with `--cfg genpool_loom` (see `ci/loom.sh`), where words have two bits, blocks two words,
 //! and every atomic is loom's. Without that flag this crate is empty.
 //!
-//! Each model is run twice. [`explore`] goes through every interleaving up to the stated number of
+//! Each model is run in two ways. [`explore`] goes through every interleaving up to the stated number of
 //! preemptions, and asserts what was reached. A control, [`must_fail`], leaves one step of the
 //! protocol out of the real code and requires the same model to fail.
 //!

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 use genpool_core::sync::Fault;
 use genpool_core::{AllocError, Pool};
 use loom::sync::atomic::{AtomicBool, Ordering};
-use loom_tests::{At, BASE, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{At, BASE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 /// A completed free is seen by a later alloc.
 fn free_then_alloc() -> Option<bool> {
@@ -24,10 +24,10 @@ fn free_then_alloc() -> Option<bool> {
             done.store(true, Ordering::Release);
         })
     };
-    let noise = race.start(|pool| drop(pool.alloc_with(1, &At(1))));
+    let scan = race.start(|pool| drop(pool.alloc_with(1, &Peek(1))));
     let alloc = race.start(move |pool| done.load(Ordering::Acquire).then(|| pool.alloc(1).is_ok()));
     free.join().unwrap();
-    noise.join().unwrap();
+    scan.join().unwrap();
     let alloc = alloc.join().unwrap();
     assert_ne!(alloc, Some(false), "a completed free was not seen");
     alloc
@@ -46,35 +46,7 @@ fn a_completed_free_is_seen() {
 #[test]
 fn control_neither_raised_nor_proved() {
     let faults = [Fault::UnraisedBound, Fault::Unproved];
-    must_fail(
-        "scan, then free then alloc",
-        &faults,
-        THREE,
-        scan_free_alloc,
-    );
-}
-
-/// A scan lowers the bound, then a free must raise it for who looks at bounds only.
-fn scan_free_alloc() -> bool {
-    let prepared = pool(2);
-    hold(&prepared, 0, 1);
-    hold(&prepared, 1, 1);
-    let race = Race::on(prepared);
-    let scan = race.start(|pool| drop(pool.alloc(1)));
-    let free_alloc = race.start(|pool| {
-        pool.free(BASE, 1).unwrap();
-        pool.alloc(1).map(|found| found.into_raw())
-    });
-    scan.join().unwrap();
-    let found = match free_alloc.join().unwrap() {
-        Ok(_) => true,
-        // The scanner may hold it for a moment.
-        Err(AllocError::Contended { .. }) => false,
-        Err(AllocError::Exhausted { .. }) => false,
-        Err(other) => panic!("{other}"),
-    };
-    assert!(race.pool().is_sound(), "a bound is too low");
-    found
+    must_fail("free then alloc", &faults, THREE, free_then_alloc);
 }
 
 /// A chunk comes while another thread allocates; once `add` returned, the new chunk serves.
@@ -120,6 +92,16 @@ fn add_is_seen_whole_or_not() {
     );
 }
 
+#[test]
+fn control_unpublished_chunk() {
+    must_fail(
+        "add beside alloc",
+        &[Fault::Unpublished],
+        TWO,
+        add_beside_alloc,
+    );
+}
+
 /// Two chunks come at once: both are there, and overlapping ones never are.
 fn add_beside_add() -> (bool, bool) {
     let race = Race::on(pool(1));
@@ -141,6 +123,11 @@ fn overlapping_adds_exclude_each_other() {
         &[(true, false), (false, true)],
         add_beside_add,
     );
+}
+
+#[test]
+fn control_lost_update() {
+    must_fail("add beside add", &[Fault::LostUpdate], TWO, add_beside_add);
 }
 
 /// A chunk is removed while another thread allocates from it: the chunk counts as drained only when
@@ -204,6 +191,16 @@ fn removal_waits_for_what_is_held_in_pinned_chunks() {
     explore("removal beside pinned alloc", THREE, &[false, true], || {
         removal_beside_alloc(pinned_pool())
     });
+}
+
+#[test]
+fn control_unchecked_state_in_pinned_chunks() {
+    must_fail(
+        "removal beside pinned alloc",
+        &[Fault::UncheckedState],
+        THREE,
+        || removal_beside_alloc(pinned_pool()),
+    );
 }
 
 /// The last allocation comes back while its chunk is being removed: one of the two tells the owner.
@@ -301,4 +298,14 @@ fn swap_beside_alloc() -> usize {
 #[test]
 fn the_default_changes_as_one_value() {
     explore("swap beside alloc", TWO, &[0, 3], swap_beside_alloc);
+}
+
+#[test]
+fn control_unpublished_default() {
+    must_fail(
+        "swap beside alloc",
+        &[Fault::Unpublished],
+        TWO,
+        swap_beside_alloc,
+    );
 }

@@ -147,14 +147,16 @@ fn handover_by_drop_happens_before() {
 
 /// loom's sequentially consistent fences hand over what they order, which the machine's do not, so
 /// the one after the release goes too.
+const NO_HANDOVER: &[Fault] = &[Fault::RelaxedRelease, Fault::NoFence];
+
 #[test]
-fn control_relaxed_release() {
-    must_fail(
-        "handover by drop",
-        &[Fault::RelaxedRelease, Fault::NoFence],
-        TWO,
-        handover_by_drop,
-    );
+fn control_relaxed_free() {
+    must_fail("handover", NO_HANDOVER, TWO, handover);
+}
+
+#[test]
+fn control_relaxed_drop() {
+    must_fail("handover by drop", NO_HANDOVER, TWO, handover_by_drop);
 }
 
 /// Two frees of one run that crosses the border; the winner allocates there again.
@@ -235,4 +237,11 @@ fn control_bits_before_deed() {
         TWO,
         || racing_frees(tracked()),
     );
+}
+
+#[test]
+fn control_shared_deed() {
+    must_fail("racing tracked frees", &[Fault::SharedDeed], TWO, || {
+        racing_frees_only(tracked())
+    });
 }

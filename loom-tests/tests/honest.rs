@@ -186,16 +186,20 @@ fn control_untold_claim() {
     );
 }
 
+fn avail_of_chunk(pool: &Pool) -> usize {
+    pool.chunks().map(|chunk| chunk.avail()).sum()
+}
+
 /// A query shows a free that has not told yet; who saw it then takes the other hole.
-fn answer_before_free() -> Answer {
+fn answer_before_free(avail: fn(&Pool) -> usize) -> Answer {
     let prepared = pool(4);
     for granule in 0..3 {
         hold(&prepared, granule, 1);
     }
     let race = Race::on(prepared);
     let free = race.start(|pool| pool.free(BASE, 1).unwrap());
-    let taker = race.start(|pool| {
-        if pool.avail() == 2 {
+    let taker = race.start(move |pool| {
+        if avail(pool) == 2 {
             let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
         }
     });
@@ -214,17 +218,18 @@ fn answer_before_free() -> Answer {
 
 #[test]
 fn answers_tell_the_watchers() {
-    explore("answer before free", THREE, &[Found], answer_before_free);
+    for avail in [Pool::avail, avail_of_chunk] {
+        explore("answer before free", THREE, &[Found], move || {
+            answer_before_free(avail)
+        });
+    }
 }
 
 #[test]
 fn control_untold_answer() {
-    must_fail(
-        "answer before free",
-        &[Fault::UntoldAnswer],
-        TWO,
-        answer_before_free,
-    );
+    must_fail("answer before free", &[Fault::UntoldAnswer], TWO, || {
+        answer_before_free(Pool::avail)
+    });
 }
 
 /// An allocation grows although its range was freed by address: it gets nothing, and held nothing.

@@ -12,7 +12,8 @@
 //!
 //! Without the ticket a free between the second scan and the last step is lost; without the
 //! version a second scanner of another size takes an equal ticket and the first one's last step
-//! succeeds wrongly. Models: `bounds_*` in `loom-tests`.
+//! succeeds wrongly. Models: `free beside scan`, `free beside
+//! two scans`.
 //!
 //! # Orderings
 //!

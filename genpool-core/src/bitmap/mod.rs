@@ -28,7 +28,8 @@
 //! # Orderings
 //!
 //! A claim is at least `Acquire` and a release at least `Release`, so what an owner wrote before it
-//! gave a granule back happens before the next owner's use (models: `handover_*`). Both are `SeqCst`
+//! gave a granule back happens before the next owner's use (models: `handover`, `handover
+//! by drop`). Both are `SeqCst`
 //! because each is followed by a load that must not be ordered before it: of the chunk's state, of
 //! the number of watchers, of the bound. Scans load with `SeqCst` because in the exact look they
 //! stand between two readings of the traffic.
@@ -42,7 +43,7 @@ use self::bound::Bound;
 pub(crate) use self::places::{Anywhere, Every, Places};
 use self::word::{AtomicWord, FULL, WORD_BITS, find, free_prefix, free_suffix, longest_free, mask};
 use crate::memory::{NoMemory, Node, Table};
-use crate::sync::{Fault, Ordering, model_fence, seeded};
+use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 use crate::traffic::Traffic;
 
 /// Words in a block: one cache line of bitmap. Two in the model.
@@ -72,6 +73,16 @@ pub(crate) enum Look {
 /// The claim was refused: a granule of the run is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken;
+
+/// How bits are cleared: see the module's text.
+#[inline]
+fn release_order() -> Ordering {
+    if seeded(Fault::RelaxedRelease) {
+        Ordering::Relaxed
+    } else {
+        Ordering::SeqCst
+    }
+}
 
 /// A part of a run that lies in one word.
 #[derive(Clone, Copy)]
@@ -246,12 +257,9 @@ impl Bitmap {
     fn release_piece(&self, piece: Piece) -> usize {
         // SeqCst: Release pairs with `claim_piece` (hand-over); the rest is for the loads that
         // follow, of the bound, of the watchers and of the chunk's state.
-        let order = if seeded(Fault::RelaxedRelease) {
-            Ordering::Relaxed
-        } else {
-            Ordering::SeqCst
-        };
-        let seen = self.word(piece.word).fetch_and(!piece.mask, order);
+        let seen = self
+            .word(piece.word)
+            .fetch_and(!piece.mask, release_order());
         if !seeded(Fault::NoFence) {
             model_fence();
         }
@@ -302,12 +310,8 @@ impl Bitmap {
             }
             NotTaken::check(piece, piece.mask & !seen)?;
             // As in `release_piece`.
-            match word.compare_exchange_weak(
-                seen,
-                seen & !piece.mask,
-                Ordering::SeqCst,
-                Ordering::Relaxed,
-            ) {
+            let cleared = seen & !piece.mask;
+            match word.compare_exchange_weak(seen, cleared, release_order(), Ordering::Relaxed) {
                 Ok(_) => {
                     if !seeded(Fault::NoFence) {
                         model_fence();
@@ -515,10 +519,19 @@ impl Bitmap {
         set - (self.blocks.len() * BLOCK - self.len)
     }
 
-    /// Whether no granule is taken.
-    pub(crate) fn is_empty(&self) -> bool {
-        (0..self.len.div_ceil(WORD_BITS))
-            .all(|at| self.word(at).load(Ordering::SeqCst) == self.padding(at))
+    /// Whether no granule is taken. `busy` remembers the word that the last look found taken, which
+    /// is looked at first: while something stays there, a look is one load.
+    pub(crate) fn is_empty(&self, busy: &AtomicUsize) -> bool {
+        let is_clear = |at: usize| self.word(at).load(Ordering::SeqCst) == self.padding(at);
+        // Relaxed: any word will do.
+        if !is_clear(busy.load(Ordering::Relaxed)) {
+            return false;
+        }
+        let found = (0..self.len.div_ceil(WORD_BITS)).find(|&at| !is_clear(at));
+        if let Some(at) = found {
+            busy.store(at, Ordering::Relaxed);
+        }
+        found.is_none()
     }
 
     /// At rest: whether no bound is below a free run of its block, and the padding is in place.

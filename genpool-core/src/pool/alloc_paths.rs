@@ -10,7 +10,7 @@ use crate::bitmap::Look;
 use crate::chunk::{Chunk, Refused, State};
 use crate::error::AllocError;
 use crate::records::Deed;
-use crate::shelf::{Default, Pin};
+use crate::shelf::{Pin, Route};
 use crate::sync::{Fault, seeded};
 use crate::view::{ChunkView, Granule};
 
@@ -31,9 +31,9 @@ impl Inner {
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
         match self.shelf.default() {
-            Default::FirstFit => self.alloc_with(size, &FirstFit, own),
-            Default::BuiltWith => self.alloc_with(size, &*self.built_with, own),
-            Default::Other => {
+            Route::FirstFit => self.alloc_with(size, &FirstFit, own),
+            Route::BuiltWith => self.alloc_with(size, &*self.built_with, own),
+            Route::Other => {
                 let pin = self.shelf.pin();
                 self.alloc_with(size, pin.algorithm(), own)
             }
@@ -49,8 +49,12 @@ impl Inner {
         algorithm: &A,
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
-        let request = Request::new(size, self.order).ok_or(AllocError::ZeroSize)?;
-        algorithm.check(&request).map_err(AllocError::Unsuitable)?;
+        let Some(request) = Request::new(size, self.order) else {
+            return Err(self.unsuitable(AllocError::ZeroSize));
+        };
+        if let Err(reason) = algorithm.check(&request) {
+            return Err(self.unsuitable(AllocError::Unsuitable(reason)));
+        }
         if let Some(chunk) = self.shelf.newest()
             && let Some(granule) = self.first_look(chunk, algorithm, &request)
         {
@@ -61,6 +65,12 @@ impl Inner {
             return Ok(Allocation::new(self, Home::Permanent(chunk), addr, n, deed));
         }
         self.search(algorithm, &request, own)
+    }
+
+    #[cold]
+    fn unsuitable(&self, error: AllocError) -> AllocError {
+        self.counters.unsuitable();
+        error
     }
 
     /// One proposal and one claim.
@@ -103,7 +113,7 @@ impl Inner {
         let size = request.size();
         for _ in 0..PROOFS {
             let pin = self.shelf.pin();
-            if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Bounded)? {
+            if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Bounded, own)? {
                 return Ok(found);
             }
             if seeded(Fault::Unproved) {
@@ -111,7 +121,7 @@ impl Inner {
             }
             let watch = self.traffic.watch();
             let before = watch.read();
-            if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Exact)? {
+            if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Exact, own)? {
                 return Ok(found);
             }
             let after = watch.read();
@@ -131,9 +141,10 @@ impl Inner {
         algorithm: &A,
         request: &Request,
         look: Look,
+        own: usize,
     ) -> Result<Option<Allocation<'p>>, AllocError> {
         for chunk in pin.chunks() {
-            if let Some((granule, deed)) = self.try_chunk(chunk, algorithm, request, look)? {
+            if let Some((granule, deed)) = self.try_chunk(chunk, algorithm, request, look, own)? {
                 let (addr, n) = (chunk.addr_of(granule), request.granules());
                 // SAFETY: the chunk is one of the pinned snapshot's.
                 let permanent = unsafe { pin.permanent(chunk) };
@@ -152,6 +163,7 @@ impl Inner {
         algorithm: &A,
         request: &Request,
         look: Look,
+        own: usize,
     ) -> Result<Option<(usize, Deed)>, AllocError> {
         let n = request.granules();
         let granules = chunk.bitmap().len();
@@ -165,6 +177,7 @@ impl Inner {
                 return Ok(None);
             };
             if granule > granules - n {
+                self.counters.bad_proposal();
                 return Err(AllocError::BadProposal { granule, granules });
             }
             match chunk.claim(granule, n, &self.traffic) {
@@ -180,7 +193,7 @@ impl Inner {
                 }
             }
         }
-        Err(self.never_claimed(&view, algorithm, request))
+        Err(self.never_claimed(&view, algorithm, request, own))
     }
 
     /// Every claim was lost: to others, or because the algorithm proposes what is taken. It does if
@@ -191,21 +204,31 @@ impl Inner {
         view: &ChunkView<'_>,
         algorithm: &A,
         request: &Request,
+        own: usize,
     ) -> AllocError {
         let (size, granules) = (request.size(), view.granules());
+        let mut bad = None;
         for _ in 0..PROOFS {
             let watch = self.traffic.watch();
             let before = watch.read();
-            let Some(start) = algorithm.propose(view, request) else {
+            let proposed = algorithm.propose(view, request);
+            bad = proposed.filter(|&start| !view.is_free(start, request.granules()));
+            // One such look may be bad luck: a claim came in between and has not told yet. An honest
+            // algorithm knows of that claim at the next.
+            if bad.is_none() || before != watch.read() || !before.is_quiet(own) {
+                bad = None;
                 break;
-            };
-            let taken = !view.is_free(start, request.granules());
-            if taken && before == watch.read() {
-                let granule = start.0;
-                return AllocError::BadProposal { granule, granules };
             }
         }
-        self.counters.contended();
-        AllocError::Contended { size }
+        match bad {
+            Some(Granule(granule)) => {
+                self.counters.bad_proposal();
+                AllocError::BadProposal { granule, granules }
+            }
+            None => {
+                self.counters.contended();
+                AllocError::Contended { size }
+            }
+        }
     }
 }

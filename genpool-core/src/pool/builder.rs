@@ -8,7 +8,7 @@ use super::{Inner, Pool, Report, as_default};
 use crate::algorithm::{Algorithm, FirstFit};
 use crate::error::BuildError;
 use crate::memory::Node;
-use crate::shelf::{Default, Shelf};
+use crate::shelf::{Route, Shelf};
 use crate::stats::{Counters, Destroyed};
 use crate::sync::{AtomicBool, AtomicUsize};
 use crate::traffic::Traffic;
@@ -29,7 +29,7 @@ pub struct Builder {
     order: u32,
     name: Option<String>,
     node: Option<u32>,
-    algorithm: (Arc<dyn Algorithm>, Default),
+    algorithm: (Arc<dyn Algorithm>, Route),
     tracked: bool,
     on_leak: Option<Report>,
 }
@@ -97,8 +97,8 @@ impl Builder {
         }
         let (algorithm, default) = self.algorithm;
         let default = match default {
-            Default::FirstFit => Default::FirstFit,
-            _ => Default::BuiltWith,
+            Route::FirstFit => Route::FirstFit,
+            _ => Route::BuiltWith,
         };
         Ok(Pool {
             inner: Arc::new(Inner {

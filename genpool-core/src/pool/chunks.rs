@@ -3,20 +3,22 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+use super::Inner;
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State};
-use crate::shelf::Snapshot;
 use crate::view::{Granule, Run};
 
 /// The chunks of a pool at one instant, newest first.
 pub struct Chunks {
+    inner: Arc<Inner>,
     list: alloc::vec::IntoIter<Arc<Chunk>>,
 }
 
 impl Chunks {
-    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
-        let list: alloc::vec::Vec<_> = snapshot.chunks().cloned().collect();
+    pub(super) fn new(inner: &Arc<Inner>) -> Self {
+        let list: alloc::vec::Vec<_> = inner.shelf.snapshot().chunks().cloned().collect();
         Self {
+            inner: Arc::clone(inner),
             list: list.into_iter(),
         }
     }
@@ -26,7 +28,10 @@ impl Iterator for Chunks {
     type Item = ChunkInfo;
 
     fn next(&mut self) -> Option<ChunkInfo> {
-        self.list.next().map(|chunk| ChunkInfo { chunk })
+        self.list.next().map(|chunk| ChunkInfo {
+            inner: Arc::clone(&self.inner),
+            chunk,
+        })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -42,9 +47,11 @@ impl fmt::Debug for Chunks {
     }
 }
 
-/// One chunk of a pool. It stays readable after the chunk was removed.
+/// One chunk of a pool. It stays readable after the chunk was removed. All of it is signal-safe, but
+/// for its drop, which may be the last use of the pool's bookkeeping.
 #[derive(Clone)]
 pub struct ChunkInfo {
+    inner: Arc<Inner>,
     chunk: Arc<Chunk>,
 }
 
@@ -67,11 +74,12 @@ impl ChunkInfo {
         self.chunk.size()
     }
 
-    /// Bytes that are free now.
+    /// Bytes that are free now. Linear in the granules, 64 at a time.
     #[must_use]
     pub fn avail(&self) -> usize {
         let bitmap = self.chunk.bitmap();
-        (bitmap.len() - bitmap.taken()) << self.chunk.order()
+        let free = (bitmap.len() - bitmap.taken()) << self.chunk.order();
+        self.inner.reveal(free)
     }
 
     /// The physical address of the first byte, if it was given.
@@ -92,12 +100,14 @@ impl ChunkInfo {
         self.chunk.state() != State::Alive
     }
 
-    /// The free runs as they are now, upwards.
+    /// The free runs as they are now, upwards. Linear in the granules, 64 at a time.
     pub fn free_runs(&self) -> impl Iterator<Item = Run> {
         let runs = self.chunk.bitmap().free_runs(0, 1, Look::Exact);
-        runs.map(|(start, len)| Run {
-            start: Granule(start),
-            len,
+        runs.map(|(start, len)| {
+            self.inner.reveal(Run {
+                start: Granule(start),
+                len,
+            })
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::chunk::{Chunk, ChunkSpec, Owner, State};
 use crate::drain::Drain;
 use crate::error::{AddError, AllocError, BuildError, FreeError, RemoveError};
 use crate::memory::Node;
-use crate::shelf::{Default, Shelf};
+use crate::shelf::{Route, Shelf};
 use crate::stats::{Counters, Destroyed, Fragmentation, Held, Stats, held_in};
 use crate::sync::{AtomicBool, AtomicUsize, Fault, Ordering, model_fence, seeded};
 use crate::traffic::Traffic;
@@ -154,10 +154,17 @@ impl Pool {
         // Relaxed: only told apart. Wraps after 2^64 chunks (2^32 on 32-bit machines).
         let generation = inner.generations.fetch_add(1, Ordering::Relaxed);
         let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
-        Chunk::new(&chunk, order, generation, permanent, tracked, node)
+        chunk
+            .check(order, tracked)
+            // Looked at before the bookkeeping is made, and again when the chunk is published.
+            .and_then(|()| inner.shelf.pin().admits(&chunk))
+            .and_then(|()| Chunk::new(&chunk, order, generation, permanent, tracked, node))
             .and_then(|new| {
                 let new = Arc::new(new);
-                inner.shelf.update(|list| list.with_chunk(&new).map(Some))
+                inner.shelf.update(|list| {
+                    list.admits(&chunk)?;
+                    list.with_chunk(&new).map(Some)
+                })
             })
             .map_err(|reason| AddError {
                 reason,
@@ -197,6 +204,8 @@ impl Pool {
             .find(start)
             .filter(|chunk| chunk.start() == start)
             .ok_or(RemoveError::NoChunk { start })?;
+        // SeqCst, as the load in `add_chunk`; a chunk that is added beside this may still count as
+        // permanent, which only means that it is kept.
         self.inner.removals.store(true, Ordering::SeqCst);
         if !chunk.seal() {
             return Err(RemoveError::Draining { start });
@@ -209,7 +218,7 @@ impl Pool {
     /// and it holds up nobody. Not signal-safe.
     #[must_use]
     pub fn chunks(&self) -> Chunks {
-        Chunks::new(self.inner.shelf.snapshot())
+        Chunks::new(&self.inner)
     }
 
     // ---- allocation ----
@@ -229,7 +238,7 @@ impl Pool {
         inner.alloc_default(size, 0)
     }
 
-    /// Allocates as [`alloc`](Self::alloc) does, by the given algorithm.
+    /// Allocates as [`alloc`](Self::alloc) does, by the given algorithm. Signal-safe, if that is.
     ///
     /// # Errors
     ///
@@ -255,6 +264,7 @@ impl Pool {
     }
 
     /// Allocates as [`alloc_with`](Self::alloc_with) does, as a value that does not borrow the pool.
+    /// As signal-safe as [`alloc_owned`](Self::alloc_owned).
     ///
     /// # Errors
     ///
@@ -269,7 +279,20 @@ impl Pool {
 
     /// Several allocations, all or nothing, each by the default algorithm in the order given. For
     /// everybody else a refused call never held anything: no caller is told
-    /// [`Exhausted`](AllocError::Exhausted) because of it. Not signal-safe.
+    /// [`Exhausted`](AllocError::Exhausted) because of it. While the call lasts they are told
+    /// [`Contended`](AllocError::Contended) instead. Not signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0, 0x4000)?;
+    /// let rings = pool.alloc_many(&[4096, 8192])?;
+    /// assert!(pool.alloc_many(&[4096, 4096]).is_err());
+    /// assert_eq!(pool.avail(), 4096);
+    /// # drop(rings);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -305,7 +328,9 @@ impl Pool {
     // ---- free by address ----
 
     /// Gives back `size` bytes at `addr`, for who kept no [`Allocation`]: checked as a whole before
-    /// anything changes. Of two frees of one allocation that race exactly one succeeds. Signal-safe.
+    /// anything changes. Of two frees of one allocation that race exactly one succeeds. Linear in the
+    /// granules of the range, 64 at a time; with boundary tracking a refusal looks for the allocation
+    /// around the address, granule by granule downwards. Signal-safe.
     ///
     /// Without boundary tracking the pool knows which granules are taken, not by whom: a free with a
     /// wrong size inside other allocations cannot be told from a right one, nor can one of a range
@@ -330,7 +355,7 @@ impl Pool {
     }
 
     /// Gives back the allocation that starts at `addr` and answers its size in bytes. Needs boundary
-    /// tracking. Signal-safe.
+    /// tracking. Costs what [`free`](Self::free) does. Signal-safe.
     ///
     /// # Errors
     ///
@@ -540,11 +565,11 @@ impl Inner {
 
 /// An algorithm as the shelf keeps it. First fit is recognised so that `alloc` finds it without a
 /// look at the snapshot.
-fn as_default<A: Algorithm + 'static>(algorithm: A) -> (Arc<dyn Algorithm>, Default) {
+fn as_default<A: Algorithm + 'static>(algorithm: A) -> (Arc<dyn Algorithm>, Route) {
     let default = if TypeId::of::<A>() == TypeId::of::<FirstFit>() {
-        Default::FirstFit
+        Route::FirstFit
     } else {
-        Default::Other
+        Route::Other
     };
     (Arc::new(algorithm), default)
 }
