@@ -314,6 +314,15 @@ fn verify_command(args: &VerifyArgs, out: &mut dyn Write) -> io::Result<End> {
                 continue;
             }
         };
+        if found.recorded == 0 && found.differences == 0 {
+            complain_of(
+                path,
+                None,
+                "nothing to verify: no result and no expectation is recorded",
+            );
+            end = End::Impossible;
+            continue;
+        }
         files += 1;
         checked += found.checked;
         differences += found.differences;

@@ -7,6 +7,7 @@
 //! are followed by the same work on one mutex.
 
 mod backend;
+mod drawn;
 pub mod load;
 pub mod machine;
 pub mod plan;
@@ -24,6 +25,7 @@ use genpool_plain::{Fit, LockedPool};
 use crate::memory::Arena;
 use crate::size::Bytes;
 use backend::{Backend, LockFree, Locked};
+use drawn::Drawn;
 use load::{Fault, Load, Setting};
 use plan::Plan;
 
@@ -199,6 +201,8 @@ fn entries(plan: &Plan) -> Result<Vec<Entry>, RunError> {
             Box::new(Constrained::new(FirstFit, constraints)),
             None,
         ),
+        entry("fixed offset", Box::new(Drawn::offset()), None),
+        entry("fixed address", Box::new(Drawn::address()), None),
     ])
 }
 

@@ -12,6 +12,8 @@ pub struct Verification {
     /// Answers compared: allocations with a recorded result, frees (which the pool must take), and
     /// expectations.
     pub checked: u64,
+    /// Those of them that the trace has an answer for: results and expectations.
+    pub recorded: u64,
     /// Answers that differ.
     pub differences: u64,
     /// The first of them.
@@ -105,6 +107,7 @@ pub fn verify(trace: &Trace, unnamed: AlgorithmSpec) -> Result<Verification, Tra
 impl Verification {
     fn compare<T: PartialEq + Display>(&mut self, line: u32, expected: &T, got: &T) {
         self.checked += 1;
+        self.recorded += 1;
         if expected != got {
             self.differ(line, expected, got);
         }

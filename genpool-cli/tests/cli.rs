@@ -48,6 +48,26 @@ fn bad_trace(name: &str, content: &[u8], line: u32, says: &str) {
 }
 
 #[test]
+fn verify_wants_something_to_verify() {
+    for (name, text) in [
+        ("bare.trace", "# genpool trace v1\npool order=0\n"),
+        (
+            "unrecorded.trace",
+            "# genpool trace v1\npool order=0\nchunk virt=0 size=64\nalloc 1 size=8\nfree 1\n",
+        ),
+    ] {
+        let path = file(name, text.as_bytes());
+        let output = genpool(&["verify", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            told.contains(name) && told.contains("nothing to verify"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn verify_tells_right_from_wrong() {
     let good = file(
         "good.trace",

@@ -41,6 +41,30 @@ pub(crate) enum Home<'p> {
 ///
 /// While it lives, the range must not be freed by address as well; boundary tracking notices that,
 /// and the drop then does nothing.
+///
+/// It cannot outlive its pool:
+///
+/// ```compile_fail,E0505
+/// # use genpool_core::Pool;
+/// let pool = Pool::new(0)?;
+/// pool.add(0, 16)?;
+/// let allocation = pool.alloc(1)?;
+/// drop(pool);
+/// drop(allocation);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// An [`OwnedAllocation`] can:
+///
+/// ```
+/// # use genpool_core::Pool;
+/// let pool = Pool::new(0)?;
+/// pool.add(0, 16)?;
+/// let allocation = pool.alloc_owned(1)?;
+/// drop(pool);
+/// drop(allocation);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "the range is given back when this is dropped"]
 pub struct Allocation<'p> {
     inner: &'p Inner,
@@ -212,6 +236,15 @@ impl fmt::Debug for Allocation<'_> {
 
 /// An [`Allocation`] that does not borrow its pool: the range stays valid and can be given back even
 /// after the pool was destroyed.
+///
+/// The allocation inside is lent out, and cannot be moved out:
+///
+/// ```compile_fail,E0594
+/// # use genpool_core::{Allocation, OwnedAllocation};
+/// fn steal(mut owned: OwnedAllocation, other: Allocation<'static>) {
+///     *owned = other;
+/// }
+/// ```
 ///
 /// # Invariants
 ///

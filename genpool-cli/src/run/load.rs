@@ -280,7 +280,7 @@ impl<H> Worker<H> {
         Self {
             thread: index as u16 + 1,
             processor: setting.processors.get(index).copied(),
-            random: Random(index as u64 + 1),
+            random: Random::new(index as u64 + 1),
             serial: 0,
             held: Vec::new(),
             held_granules: 0,
@@ -438,9 +438,13 @@ fn histogram() -> Histogram<u64> {
 }
 
 /// A splitmix64 generator: a run is the same load every time.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -450,7 +454,7 @@ impl Random {
     }
 
     /// A number below `end`, which is not 0.
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         ((u128::from(self.next()) * end as u128) >> 64) as usize
     }
 

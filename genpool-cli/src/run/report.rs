@@ -94,8 +94,9 @@ pub fn table(plan: &Plan, outcome: &Outcome) -> String {
          failed   for want of room (exhausted), or finding none while others kept moving (contended)\n\
          free     runs of free granules, and the largest of them as a part of all that is free\n\
          mutex    the same work on a plain bitmap under one mutex; ratio: lock-free to mutex, in Mops/s\n\
+         \x20        where it has the algorithm\n\
          here     aligned is first fit at multiples of {}; constrained is first fit that crosses no\n         \
-         multiple of {}\n",
+         multiple of {}; fixed are places drawn at random, full if all draws are taken\n",
         Bytes(alignment(plan)),
         Bytes(boundary(plan)),
     );
