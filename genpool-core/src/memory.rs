@@ -39,17 +39,11 @@ pub(crate) struct NoMemory {
 ///
 /// # Invariants
 ///
-/// `items` points to initialised items, owned by this table alone and freed by its `keeper`.
+/// `items` points to initialised items, owned by this table alone: a leaked box, or, where `on_node`
+/// says so, a mapping that was taken apart.
 pub(crate) struct Table<T> {
     items: NonNull<[T]>,
-    keeper: Keeper,
-}
-
-enum Keeper {
-    Heap,
-    // Dropping it unmaps the memory.
-    #[cfg(not(genpool_loom))]
-    Node(#[allow(dead_code, reason = "held for its drop")] node_memory::Mapping),
+    on_node: bool,
 }
 
 // SAFETY: the table owns its items, as a `Box<[T]>` does.
@@ -61,7 +55,7 @@ impl<T> Table<T> {
     fn from_box(items: Box<[T]>) -> Self {
         Self {
             items: NonNull::from(Box::leak(items)),
-            keeper: Keeper::Heap,
+            on_node: false,
         }
     }
 }
@@ -82,8 +76,8 @@ impl<T: Zeroable> Table<T> {
         let mapping =
             node_memory::Mapping::new(bytes, node.number()).map_err(|_| NoMemory { bytes })?;
         Ok(Self {
-            items: NonNull::slice_from_raw_parts(mapping.start().cast(), len),
-            keeper: Keeper::Node(mapping),
+            items: NonNull::slice_from_raw_parts(mapping.into_start().cast(), len),
+            on_node: true,
         })
     }
 }
@@ -109,11 +103,15 @@ impl<T> Deref for Table<T> {
 
 impl<T> Drop for Table<T> {
     fn drop(&mut self) {
-        if matches!(self.keeper, Keeper::Heap) {
-            // SAFETY: the items came from `Box::leak` in `from_box` and nobody uses them any more.
+        if self.on_node {
+            // Items on a node are atomics without a destructor.
+            let bytes = size_of::<T>() * self.items.len();
+            // SAFETY: by the invariant these are a mapping's parts, and nobody uses it any more.
+            drop(unsafe { node_memory::Mapping::from_parts(self.items.cast(), bytes) });
+        } else {
+            // SAFETY: by the invariant the items are a leaked box, and nobody uses them any more.
             drop(unsafe { Box::from_raw(self.items.as_ptr()) });
         }
-        // Items on a node are atomics without a destructor; the mapping goes with the keeper.
     }
 }
 
@@ -128,6 +126,8 @@ impl<T> fmt::Debug for Table<T> {
 #[cfg(target_os = "linux")]
 mod node_memory {
     use core::ffi::c_void;
+    #[cfg(not(genpool_loom))]
+    use core::mem::ManuallyDrop;
     use core::ptr::{self, NonNull};
 
     use rustix::mm::{MapFlags, ProtFlags};
@@ -150,11 +150,6 @@ mod node_memory {
         start: NonNull<c_void>,
         len: usize,
     }
-
-    // SAFETY: a mapping belongs to the process, not to a thread.
-    unsafe impl Send for Mapping {}
-    // SAFETY: a shared mapping only tells its address.
-    unsafe impl Sync for Mapping {}
 
     impl Mapping {
         /// `len` bytes (not zero) on `node`.
@@ -198,9 +193,19 @@ mod node_memory {
             Ok(mapping)
         }
 
+        /// Takes it apart: whoever has the start and knows the length owns it.
         #[cfg(not(genpool_loom))]
-        pub(crate) fn start(&self) -> NonNull<c_void> {
-            self.start
+        pub(crate) fn into_start(self) -> NonNull<c_void> {
+            ManuallyDrop::new(self).start
+        }
+
+        /// Puts it together again.
+        ///
+        /// # Safety
+        ///
+        /// The parts are those of one mapping that was taken apart, and are used for this only.
+        pub(crate) unsafe fn from_parts(start: NonNull<c_void>, len: usize) -> Self {
+            Self { start, len }
         }
     }
 
@@ -229,8 +234,17 @@ mod node_memory {
             Err(BuildError::NodeUnsupported { node })
         }
 
-        pub(crate) fn start(&self) -> NonNull<c_void> {
-            match *self {}
+        pub(crate) fn into_start(self) -> NonNull<c_void> {
+            match self {}
+        }
+
+        /// Never called: there is nothing to put together.
+        ///
+        /// # Safety
+        ///
+        /// As on Linux.
+        pub(crate) unsafe fn from_parts(_start: NonNull<c_void>, _len: usize) -> Self {
+            unreachable!("no mapping was ever taken apart")
         }
     }
 }
