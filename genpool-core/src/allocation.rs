@@ -129,7 +129,7 @@ impl<'p> Allocation<'p> {
     /// for it, and this does nothing. Signal-safe.
     pub fn set_tag(&self, tag: usize) {
         self.in_chunk(|chunk| {
-            let start = (self.addr - chunk.start()) >> self.inner.order();
+            let start = chunk.granule_of(self.addr);
             if let Some(records) = chunk.records()
                 && records.get(start) == self.deed
             {

@@ -10,7 +10,7 @@ use crate::bitmap::{Bitmap, NotTaken};
 use crate::error::{AddRefused, FreeError};
 use crate::mailbox::Mailbox;
 use crate::memory::Node;
-use crate::records::{MAX_TRACKED, Records};
+use crate::records::{Deed, MAX_TRACKED, Records};
 use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, fence, seeded};
 use crate::traffic::Traffic;
 
@@ -281,6 +281,24 @@ impl Chunk {
         self.start + (granule << self.order)
     }
 
+    /// The granule that `addr`, inside the chunk, lies in.
+    #[inline]
+    pub(crate) fn granule_of(&self, addr: usize) -> usize {
+        (addr - self.start) >> self.order
+    }
+
+    /// Bytes that are free. Linear in the granules, 64 at a time.
+    pub(crate) fn avail(&self) -> usize {
+        (self.bitmap.len() - self.bitmap.taken()) << self.order
+    }
+
+    /// Writes the deed of `n` granules that the caller has just claimed, where deeds are kept.
+    #[inline]
+    pub(crate) fn open(&self, granule: usize, n: usize) -> Deed {
+        let records = self.records();
+        records.map_or(Deed::NONE, |records| records.open(granule, n))
+    }
+
     pub(crate) fn contains(&self, addr: usize) -> bool {
         (self.start..=self.last()).contains(&addr)
     }
@@ -345,7 +363,7 @@ impl Chunk {
             return Err(FreeError::ZeroSize { addr });
         }
         let last = self.last();
-        let start = (addr - self.start) >> self.order;
+        let start = self.granule_of(addr);
         let n = granules_for(size, self.order);
         if n > self.bitmap.len() - start {
             return Err(FreeError::PastChunk { addr, size, last });

@@ -74,7 +74,7 @@ impl<'c> ChunkView<'c> {
     pub fn granule_at(&self, addr: usize) -> Option<Granule> {
         self.chunk
             .contains(addr)
-            .then(|| Granule((addr - self.start()) >> self.order()))
+            .then(|| Granule(self.chunk.granule_of(addr)))
     }
 
     /// Whether all `n` granules from `start` on are in the chunk and free. O(n / 64).

@@ -3,7 +3,7 @@
 #![cfg(genpool_loom)]
 
 use genpool_core::sync::Fault;
-use genpool_core::{AllocError, Pool};
+use genpool_core::{Algorithm, AllocError, FirstFit, Pool};
 use loom_tests::{At, BASE, Insist, Late, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +24,11 @@ fn answer<T>(outcome: Result<T, AllocError>) -> Answer {
     }
 }
 
+/// Takes a granule where `algorithm` says, and keeps it.
+fn take(pool: &Pool, algorithm: &impl Algorithm) -> Answer {
+    answer(pool.alloc_with(1, algorithm).map(|found| found.into_raw()))
+}
+
 /// Granule 1 is free all the time; another thread claims it on its way to a run that it cannot get.
 fn refused_claim_beside_alloc() -> Answer {
     let prepared = pool(4);
@@ -31,7 +36,7 @@ fn refused_claim_beside_alloc() -> Answer {
     hold(&prepared, 2, 2);
     let race = Race::on(prepared);
     let refused = race.start(|pool| pool.alloc_with(2, &Insist(1)).is_err());
-    let alloc = race.start(|pool| answer(pool.alloc(1).map(|found| found.into_raw())));
+    let alloc = race.start(|pool| take(pool, &FirstFit));
     assert!(refused.join().unwrap());
     let alloc = alloc.join().unwrap();
     assert_ne!(alloc, Exhausted, "granule 1 was nobody's all the time");
@@ -67,7 +72,7 @@ fn free_across_beside_two_allocs() -> (Answer, Option<Answer>) {
     let race = Race::on(prepared);
     let free = race.start(|pool| pool.free(BASE + 1, 2).unwrap());
     let allocs = race.start(|pool| {
-        let take = || answer(pool.alloc(1).map(|found| found.into_raw()));
+        let take = || take(pool, &FirstFit);
         let first = take();
         (first, (first == Found).then(take))
     });
@@ -112,8 +117,7 @@ fn moving_hole(late: fn() -> Late) -> Answer {
         pool.free(BASE, 1).unwrap();
         let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
     });
-    let alloc =
-        race.start(move |pool| answer(pool.alloc_with(1, &late()).map(|found| found.into_raw())));
+    let alloc = race.start(move |pool| take(pool, &late()));
     mover.join().unwrap();
     let alloc = alloc.join().unwrap();
     assert_ne!(alloc, Exhausted, "there was a hole all the time");
@@ -158,12 +162,7 @@ fn half_taken_free() -> Answer {
             }
         }
     });
-    let alloc = race.start(|pool| {
-        answer(
-            pool.alloc_with(1, &Late::in_the_proof())
-                .map(|found| found.into_raw()),
-        )
-    });
+    let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     free.join().unwrap();
     taker.join().unwrap();
     let alloc = alloc.join().unwrap();
@@ -203,12 +202,7 @@ fn answer_before_free(avail: fn(&Pool) -> usize) -> Answer {
             let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
         }
     });
-    let alloc = race.start(|pool| {
-        answer(
-            pool.alloc_with(1, &Late::in_the_proof())
-                .map(|found| found.into_raw()),
-        )
-    });
+    let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     free.join().unwrap();
     taker.join().unwrap();
     let alloc = alloc.join().unwrap();
@@ -245,7 +239,7 @@ fn lost_resize() -> (bool, Answer) {
         std::mem::forget(stale);
         grown
     });
-    let alloc = race.start(|pool| answer(pool.alloc(1).map(|found| found.into_raw())));
+    let alloc = race.start(|pool| take(pool, &FirstFit));
     let outcome = (resize.join().unwrap(), alloc.join().unwrap());
     assert_ne!(
         outcome,

@@ -536,10 +536,8 @@ impl Bitmap {
 
     /// At rest: whether no bound is below a free run of its block, and the padding is in place.
     pub(crate) fn is_sound(&self) -> bool {
-        let blocks = self.bounds.iter().enumerate();
-        let bounded = blocks
-            .into_iter()
-            .all(|(block, bound)| self.longest_run(block) <= bound.get());
+        let mut blocks = self.bounds.iter().enumerate();
+        let bounded = blocks.all(|(block, bound)| self.longest_run(block) <= bound.get());
         let padded = (self.len / WORD_BITS..self.blocks.len() * BLOCK_WORDS).all(|at| {
             let padding = self.padding(at);
             self.word(at).load(Ordering::SeqCst) & padding == padding

@@ -59,8 +59,7 @@ impl Inner {
             && let Some(granule) = self.first_look(chunk, algorithm, &request)
         {
             let n = request.granules();
-            let records = chunk.records();
-            let deed = records.map_or(Deed::NONE, |records| records.open(granule, n));
+            let deed = chunk.open(granule, n);
             let addr = chunk.addr_of(granule);
             return Ok(Allocation::new(self, Home::Permanent(chunk), addr, n, deed));
         }
@@ -182,9 +181,7 @@ impl Inner {
             }
             match chunk.claim(granule, n, &self.traffic) {
                 Ok(()) => {
-                    let records = chunk.records();
-                    let deed = records.map_or(Deed::NONE, |records| records.open(granule, n));
-                    return Ok(Some((granule, deed)));
+                    return Ok(Some((granule, chunk.open(granule, n))));
                 }
                 Err(Refused::Draining) => return Ok(None),
                 Err(Refused::Taken) => {

@@ -77,9 +77,7 @@ impl ChunkInfo {
     /// Bytes that are free now. Linear in the granules, 64 at a time.
     #[must_use]
     pub fn avail(&self) -> usize {
-        let bitmap = self.chunk.bitmap();
-        let free = (bitmap.len() - bitmap.taken()) << self.chunk.order();
-        self.inner.reveal(free)
+        self.inner.reveal(self.chunk.avail())
     }
 
     /// The physical address of the first byte, if it was given.

@@ -27,7 +27,7 @@ impl Inner {
 
     #[inline]
     fn give_back_to(&self, chunk: &Chunk, addr: usize, n: usize, deed: Deed) -> bool {
-        let start = (addr - chunk.start()) >> self.order;
+        let start = chunk.granule_of(addr);
         if let Some(records) = chunk.records()
             && records.exchange(start, deed, 0).is_err()
         {
@@ -109,7 +109,7 @@ impl Inner {
         wanted: usize,
         deed: Deed,
     ) -> Result<Deed, ResizeError> {
-        let start = (addr - chunk.start()) >> self.order;
+        let start = chunk.granule_of(addr);
         let redeem = || match chunk.records() {
             Some(records) => records
                 .exchange(start, deed, wanted)

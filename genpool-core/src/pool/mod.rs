@@ -379,9 +379,7 @@ impl Pool {
     /// 64 at a time. Signal-safe.
     #[must_use]
     pub fn avail(&self) -> usize {
-        let order = self.inner.order;
-        let free = |chunk: &Chunk| (chunk.bitmap().len() - chunk.bitmap().taken()) << order;
-        self.inner.reveal(self.inner.sum_alive(free))
+        self.inner.reveal(self.inner.sum_alive(Chunk::avail))
     }
 
     /// Whether the whole range of `size` bytes at `addr` lies inside one chunk. An empty range and
