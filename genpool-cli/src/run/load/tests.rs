@@ -26,7 +26,8 @@ fn run_on<B: Backend>(plan: &Plan, backend: impl FnOnce(&Arena) -> B) -> Result<
         arena: &arena,
         processors: &[],
         phase: 3,
-        time: Duration::from_millis(80),
+        // Long enough to fill the pool on a busy machine.
+        time: Duration::from_millis(400),
         alignment: 1,
     };
     run(&backend(&arena), &setting, &mut || {}, || ()).map(|(load, ())| load)
