@@ -56,6 +56,6 @@ impl Fit for BestFit {
 
 impl Algorithm for BestFit {
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        self.choose(chunk, request.granules(), &Constraints::new())
+        chunk.find_tightest(request.granules())
     }
 }

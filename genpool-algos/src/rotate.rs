@@ -1,6 +1,8 @@
 //! Fits that do not start at the chunk's beginning, and come round to it.
 
-use genpool_core::sync::{AtomicUsize, Ordering, thread_index};
+use genpool_core::sync::{
+    AtomicUsize, Ordering, set_thread_place, thread_index, thread_place,
+};
 use genpool_core::{Algorithm, ChunkView, Granule, Request};
 
 use crate::constraints::Constraints;
@@ -65,22 +67,29 @@ impl Algorithm for NextFit {
     }
 }
 
-/// First fit from a start position of the calling thread's own, and round again: threads that
-/// allocate at once work on different cache lines of the bitmap, and still find the last free
-/// granule.
+/// First fit from a position of the calling thread's own, and round again: threads that allocate at
+/// once work on different cache lines of the bitmap, and still find the last free granule.
 ///
-/// Threads are numbered in order of their first use; the number with its bits reversed is the
-/// fraction of the chunk where the thread starts (0, 1/2, 1/4, 3/4, …). So any few threads that run
-/// at a time are spread well however many came and went before, and there is no table.
+/// A thread goes on where it found something last, so that it meets again what it gave back, and
+/// what the caches have. It begins at a place of its own: threads are numbered in order of their
+/// first use; the number with its bits reversed is the fraction of the chunk where the thread begins
+/// (0, 1/2, 1/4, 3/4, …). So any few threads that run at a time are spread well however many came and
+/// went before. A thread remembers its place in the chunk that it used last, and there is no table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadStart;
 
-/// Granules in a cache line of bitmap: starts are multiples of this, so that two threads do not
-/// share a line from the outset (2026-11).
+/// Granules in a cache line of bitmap: threads begin at multiples of this, so that two do not share
+/// a line from the outset (2026-11).
 const LINE: usize = 512;
 
+/// Granules in a word of bitmap: a thread goes on at the beginning of the word where it found
+/// something, not behind it, so that what is given back there is found again (2026-11).
+const WORD: usize = usize::BITS as usize;
+
 impl ThreadStart {
-    fn position(chunk: &ChunkView<'_>) -> Granule {
+    /// Where this thread begins in a chunk that it has not used before.
+    #[cold]
+    fn beginning(chunk: &ChunkView<'_>) -> usize {
         let lines = (chunk.granules() / LINE) as u64;
         // The low 32 bits of the number, as a fraction of 2^32.
         #[allow(
@@ -88,10 +97,23 @@ impl ThreadStart {
             reason = "the low bits are what is meant"
         )]
         let fraction = u64::from((thread_index() as u32).reverse_bits());
-        // Lines beyond 2^32 (bitmaps of 256 GiB) start in the first 2^32.
+        // Lines beyond 2^32 (bitmaps of 256 GiB) begin in the first 2^32.
         let line = (lines.min(1 << 32) * fraction) >> 32;
         #[allow(clippy::cast_possible_truncation, reason = "below the number of lines")]
-        Granule(line as usize * LINE)
+        {
+            line as usize * LINE
+        }
+    }
+
+    #[inline]
+    fn position(chunk: &ChunkView<'_>) -> Granule {
+        let known = thread_place(chunk.start());
+        Granule(known.unwrap_or_else(|| Self::beginning(chunk)))
+    }
+
+    #[inline]
+    fn found(chunk: &ChunkView<'_>, found: Granule) {
+        set_thread_place(chunk.start(), found.0 & !(WORD - 1));
     }
 }
 
@@ -102,16 +124,21 @@ impl Fit for ThreadStart {
         n: usize,
         constraints: &Constraints,
     ) -> Option<Granule> {
-        around(chunk, Self::position(chunk), n, constraints)
+        let found = around(chunk, Self::position(chunk), n, constraints)?;
+        Self::found(chunk, found);
+        Some(found)
     }
 }
 
 impl Algorithm for ThreadStart {
     #[inline]
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        // As `around` without constraints, spelt out because this is a hot path.
         let n = request.granules();
-        let find = |from| chunk.find_run(from, Granule(usize::MAX), n);
-        find(Self::position(chunk)).or_else(|| find(Granule(0)))
+        let from = Self::position(chunk);
+        let found = chunk
+            .find_nearby(from, n)
+            .or_else(|| around(chunk, from, n, &Constraints::new()))?;
+        Self::found(chunk, found);
+        Some(found)
     }
 }

@@ -122,7 +122,7 @@ forward!(&A, Box<A>, Arc<A>);
 pub struct FirstFit;
 
 impl Algorithm for FirstFit {
-    #[inline]
+    #[inline(always)]
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
     }

@@ -93,8 +93,17 @@ impl<'p> Allocation<'p> {
         }
     }
 
+    /// The same, field by field: what a call left in memory is loaded where the call returned, not
+    /// where it is used, so that an allocation made in line need not go through memory to meet it.
+    #[inline(always)]
+    pub(crate) fn in_registers(self) -> Self {
+        let this = ManuallyDrop::new(self);
+        Self::new(this.inner, this.home, this.addr, this.granules, this.deed)
+    }
+
     /// The address of the first byte.
     #[must_use]
+    #[inline]
     pub fn addr(&self) -> usize {
         self.addr
     }

@@ -311,7 +311,7 @@ impl Chunk {
     }
 
     /// Takes the run of `n` granules at `start` that lie in the chunk, all or nothing.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn claim(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Refused> {
         self.bitmap
             .claim(start, n, traffic)

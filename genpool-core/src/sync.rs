@@ -35,12 +35,10 @@ pub enum Fault {
     TornClaim,
     /// A claim that crosses words keeps what it had when a word refuses.
     KeptClaim,
-    /// A free does not raise the bound.
-    UnraisedBound,
-    /// A scan lowers the bound without a ticket.
-    NoTicket,
-    /// The bound's version stands still.
-    NoVersion,
+    /// A free does not raise the hint.
+    UnraisedHint,
+    /// Who lowers a hint does not look again.
+    NoSecondLook,
     /// Store-to-load order is not asked for after a release.
     NoFence,
     /// A release does not hand the memory over.
@@ -59,6 +57,10 @@ pub enum Fault {
     UntoldFree,
     /// Who tells what it read does not tell the watchers.
     UntoldAnswer,
+    /// Who tells the watchers does not take the verdict back.
+    KeptVerdict,
+    /// A verdict is left without another look at the readings.
+    HastyVerdict,
     /// A caller that found nothing does not prove it.
     Unproved,
     /// A change of the chunk list does not look whether another came first.
@@ -109,6 +111,27 @@ mod real {
             }
             index.get()
         })
+    }
+
+    std::thread_local! {
+        /// (key, place)
+        static PLACE: Cell<(usize, usize)> = const { Cell::new((0, usize::MAX)) };
+    }
+
+    /// The place that this thread noted under `key`, unless it noted another since. As signal-safe as
+    /// [`thread_index`]: a handler may note a place of its own in between, even between the two
+    /// halves, so it is no more than a hint.
+    #[inline]
+    #[must_use]
+    pub fn thread_place(key: usize) -> Option<usize> {
+        let (known, place) = PLACE.get();
+        (known == key && place != usize::MAX).then_some(place)
+    }
+
+    /// Notes a place for this thread under `key`.
+    #[inline]
+    pub fn set_thread_place(key: usize, place: usize) {
+        PLACE.set((key, place));
     }
 
     /// The owner of the current value of a snapshot: `arc_swap::ArcSwap`.

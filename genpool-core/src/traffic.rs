@@ -30,6 +30,19 @@
 //! the two, and then the only hole ahead of the scan; the second of the two was free all the time.
 //! (Model `half-taken free` in `loom-tests`, with its control.)
 //!
+//! # Remembering a refusal
+//!
+//! A full pool is asked again and again, and a proof costs a look at every bit. So whoever proved
+//! that nowhere `n` granules are free in a row may leave that as a *verdict*, beside the count of
+//! watchers. Whoever would tell a watcher takes the verdict back too, before it returns; an operation
+//! of several steps does so when it announces itself. As long as the verdict stands, nothing that
+//! changed a bit since has returned or told, and the argument above holds for whoever reads it.
+//!
+//! It is left in two steps, for the time between the proof and the verdict must be covered: first as
+//! a *claim*, which everybody takes back like a verdict and nobody believes; then the readings once
+//! more; then the claim, if it still stands, becomes the verdict. A version tells one claim from the
+//! next. (Model `free beside verdict`.)
+//!
 //! # Orderings
 //!
 //! "Bits changed, now the watchers" against "watching, now the bits" is store-to-load order:
@@ -51,7 +64,57 @@ const EPOCH: usize = if usize::BITS == 64 { 1 << 16 } else { 1 << 10 };
 pub(crate) struct Traffic {
     /// {epoch, in flight} each.
     stripes: [CachePadded<AtomicUsize>; STRIPES],
-    watchers: CachePadded<AtomicUsize>,
+    audience: CachePadded<AtomicUsize>,
+}
+
+/// A quarter of a word.
+const QUARTER: u32 = usize::BITS / 4;
+
+/// Who is to be told of changes: {version, size of the verdict, its state, number of watchers}. The
+/// size has the bits of a quarter less two for the state, so a long run's refusal is not remembered.
+/// A quarter of a word counts 2^16 watchers (2^8 on 32-bit machines).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Audience(usize);
+
+impl Audience {
+    const WATCHERS: usize = (1 << QUARTER) - 1;
+    const CLAIMED: usize = 1 << QUARTER;
+    const STANDS: usize = 2 << QUARTER;
+    const STATE: usize = 3 << QUARTER;
+    const SIZE_SHIFT: u32 = QUARTER + 2;
+    const VERSION: usize = 1 << (2 * QUARTER);
+    const MAX_SIZE: usize = (1 << (QUARTER - 2)) - 1;
+
+    #[inline(always)]
+    fn is_empty(self) -> bool {
+        self.0 & (Self::WATCHERS | Self::STATE) == 0
+    }
+
+    fn has_verdict(self) -> bool {
+        self.0 & Self::STATE != 0
+    }
+
+    /// The size from which on requests are refused.
+    #[inline(always)]
+    fn verdict(self) -> Option<usize> {
+        (self.0 & Self::STATE == Self::STANDS).then_some(self.size())
+    }
+
+    #[inline(always)]
+    fn size(self) -> usize {
+        self.0 >> Self::SIZE_SHIFT & Self::MAX_SIZE
+    }
+
+    /// The same watchers, another state.
+    fn next(self, state: usize, size: usize) -> Self {
+        let version = (self.0 & !(Self::VERSION - 1)).wrapping_add(Self::VERSION);
+        Self(version | size << Self::SIZE_SHIFT | state | self.0 & Self::WATCHERS)
+    }
+
+    /// The same claim, whoever watches.
+    fn is_same(self, other: Self) -> bool {
+        (self.0 ^ other.0) & !Self::WATCHERS == 0
+    }
 }
 
 /// What a watcher read.
@@ -73,8 +136,22 @@ impl Traffic {
     pub(crate) fn new() -> Self {
         Self {
             stripes: core::array::from_fn(|_| CachePadded::new(AtomicUsize::new(0))),
-            watchers: CachePadded::new(AtomicUsize::new(0)),
+            audience: CachePadded::new(AtomicUsize::new(0)),
         }
+    }
+
+    #[inline(always)]
+    fn audience(&self) -> Audience {
+        // SeqCst: after the change that is to be told (pairs with `watch` and `Watch::remember`).
+        Audience(self.audience.load(Ordering::SeqCst))
+    }
+
+    fn exchange(&self, old: Audience, new: Audience) -> Result<(), Audience> {
+        // SeqCst: as `audience`.
+        self.audience
+            .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst)
+            .map(drop)
+            .map_err(Audience)
     }
 
     /// Announces an operation of several steps until the guard is dropped.
@@ -83,26 +160,49 @@ impl Traffic {
         if !seeded(Fault::Unannounced) {
             stripe.fetch_add(1, Ordering::SeqCst);
             model_fence();
+            self.forget();
         }
         Crossing(stripe)
     }
 
     /// Tells the watchers, if any, that one word changed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn changed(&self) {
-        if self.watchers.load(Ordering::SeqCst) != 0 {
+        if !self.audience().is_empty() {
             self.tell();
         }
     }
 
     #[cold]
+    #[inline(never)]
     fn tell(&self) {
         self.stripes[thread_index() % STRIPES].fetch_add(EPOCH, Ordering::SeqCst);
+        model_fence();
+        if !seeded(Fault::KeptVerdict) {
+            self.forget();
+        }
+    }
+
+    /// Takes the verdict back.
+    fn forget(&self) {
+        let mut seen = self.audience();
+        while seen.has_verdict() {
+            match self.exchange(seen, seen.next(0, 0)) {
+                Ok(()) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Whether it is proved that nowhere `n` granules are free in a row.
+    #[inline(always)]
+    pub(crate) fn is_refused(&self, n: usize) -> bool {
+        self.audience().verdict().is_some_and(|size| n >= size)
     }
 
     /// Becomes a watcher until the guard is dropped.
     pub(crate) fn watch(&self) -> Watch<'_> {
-        self.watchers.fetch_add(1, Ordering::SeqCst);
+        self.audience.fetch_add(1, Ordering::SeqCst);
         model_fence();
         Watch(self)
     }
@@ -144,8 +244,32 @@ impl Watch<'_> {
     }
 }
 
+impl Watch<'_> {
+    /// Leaves the verdict that nowhere `n` granules are free in a row, which was proved since the
+    /// reading `before`, if that still holds; `list_stands` says whether the chunk list is the same.
+    pub(crate) fn remember(&self, n: usize, before: Reading, list_stands: impl Fn() -> bool) {
+        let traffic = self.0;
+        let seen = traffic.audience();
+        // A stronger verdict stands, or somebody else is about to leave one.
+        let idle = !seen.has_verdict() || seen.verdict().is_some_and(|size| n < size);
+        let claim = seen.next(Audience::CLAIMED, n);
+        if n > Audience::MAX_SIZE || !idle || traffic.exchange(seen, claim).is_err() {
+            return;
+        }
+        let holds = seeded(Fault::HastyVerdict) || (self.read() == before && list_stands());
+        let mut now = traffic.audience();
+        while now.is_same(claim) {
+            let (state, size) = if holds { (Audience::STANDS, n) } else { (0, 0) };
+            match traffic.exchange(now, now.next(state, size)) {
+                Ok(()) => return,
+                Err(changed) => now = changed,
+            }
+        }
+    }
+}
+
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.0.watchers.fetch_sub(1, Ordering::SeqCst);
+        self.0.audience.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -86,7 +86,7 @@ impl<'c> ChunkView<'c> {
     /// The lowest start in `from..limit` at which `n` granules are free. Skips blocks that cannot
     /// serve; at worst linear in the size of the chunk. None where `n` is zero.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn find_run(&self, from: Granule, limit: Granule, n: usize) -> Option<Granule> {
         if n == 0 {
             return None;
@@ -95,6 +95,19 @@ impl<'c> ChunkView<'c> {
         bitmap
             .find_run(from.0, limit.0, n, Anywhere, self.look)
             .map(Granule)
+    }
+
+    /// Some free `n` granules not far behind `from`, or none although there are some: for who goes on
+    /// where it found something last, and looks with [`find_run`](Self::find_run) if this finds
+    /// nothing. Begins with the word of the bitmap that `from` lies in (64 granules on 64-bit
+    /// machines). None while a failure is being proved.
+    #[must_use]
+    #[inline(always)]
+    pub fn find_nearby(&self, from: Granule, n: usize) -> Option<Granule> {
+        if n == 0 || self.look == Look::Exact {
+            return None;
+        }
+        self.chunk.bitmap().find_nearby(from.0, n).map(Granule)
     }
 
     /// As [`find_run`](Self::find_run), among the granules whose address leaves the remainder
@@ -123,6 +136,18 @@ impl<'c> ChunkView<'c> {
         bitmap
             .find_run(from.0, limit.0, n, places, self.look)
             .map(Granule)
+    }
+
+    /// The start of the shortest free run of at least `n` granules, the lowest of equals: best fit.
+    /// Skips words that cannot serve and ends at the first run of exactly `n`; at worst linear in the
+    /// size of the chunk. None where `n` is zero.
+    #[must_use]
+    pub fn find_tightest(&self, n: usize) -> Option<Granule> {
+        if n == 0 {
+            return None;
+        }
+        let bitmap = self.chunk.bitmap();
+        bitmap.find_tightest(n, self.look).map(Granule)
     }
 
     /// The free runs of at least `min` granules (at least one), upwards from `from`; a run that

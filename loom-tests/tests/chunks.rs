@@ -45,7 +45,7 @@ fn a_completed_free_is_seen() {
 
 #[test]
 fn control_neither_raised_nor_proved() {
-    let faults = [Fault::UnraisedBound, Fault::Unproved];
+    let faults = [Fault::UnraisedHint, Fault::Unproved];
     must_fail("free then alloc", &faults, THREE, free_then_alloc);
 }
 

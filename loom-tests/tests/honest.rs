@@ -3,7 +3,7 @@
 #![cfg(genpool_loom)]
 
 use genpool_core::sync::Fault;
-use genpool_core::{Algorithm, AllocError, FirstFit, Pool};
+use genpool_core::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request};
 use loom_tests::{At, BASE, Insist, Late, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -262,4 +262,80 @@ fn a_lost_resize_held_nothing() {
 #[test]
 fn control_unannounced_resize() {
     must_fail("lost resize", &[Fault::Unannounced], TWO, lost_resize);
+}
+
+/// Finds nothing, so that its caller proves that there is nothing.
+struct Never;
+
+impl Algorithm for Never {
+    fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+        None
+    }
+}
+
+/// A refusal is remembered beside a call that makes room; whoever made room finds it.
+fn room_beside_verdict(make_room: fn(&Pool)) -> Answer {
+    let prepared = pool(4);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 2);
+    hold(&prepared, 3, 1);
+    let race = Race::on(prepared);
+    let refused = race.start(|pool| drop(pool.alloc_with(1, &Never)));
+    let room = race.start(move |pool| {
+        make_room(pool);
+        take(pool, &FirstFit)
+    });
+    refused.join().unwrap();
+    let found = room.join().unwrap();
+    assert_eq!(found, Found, "nobody else takes anything");
+    found
+}
+
+fn free_one(pool: &Pool) {
+    pool.free(BASE, 1).unwrap();
+}
+
+fn free_across(pool: &Pool) {
+    pool.free(BASE + 1, 2).unwrap();
+}
+
+fn add_chunk(pool: &Pool) {
+    pool.add(BASE + 16, 2).unwrap();
+}
+
+#[test]
+fn no_verdict_stands_where_there_is_room() {
+    for make_room in [free_one, free_across, add_chunk] {
+        explore("room beside verdict", TWO, &[Found], move || {
+            room_beside_verdict(make_room)
+        });
+    }
+}
+
+#[test]
+fn control_kept_verdict() {
+    must_fail("room beside verdict", &[Fault::KeptVerdict], TWO, || {
+        room_beside_verdict(free_one)
+    });
+}
+
+#[test]
+fn control_hasty_verdict() {
+    must_fail("room beside verdict", &[Fault::HastyVerdict], TWO, || {
+        room_beside_verdict(free_one)
+    });
+}
+
+#[test]
+fn control_verdict_beside_unannounced_free() {
+    must_fail("room beside verdict", &[Fault::Unannounced], TWO, || {
+        room_beside_verdict(free_across)
+    });
+}
+
+#[test]
+fn control_verdict_beside_untold_chunk() {
+    must_fail("room beside verdict", &[Fault::UntoldAnswer], TWO, || {
+        room_beside_verdict(add_chunk)
+    });
 }

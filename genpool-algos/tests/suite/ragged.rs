@@ -82,8 +82,9 @@ pub(crate) fn play(case: &Ragged) {
         // Twice: a next fit goes on behind the first.
         for _ in 0..2 {
             let size = n << order;
-            let expected = chooser.rule.alloc(&mut oracle, order, size);
             let found = pool.alloc_with(size, &*chooser.real);
+            let chosen = found.as_ref().ok().map(|found| found.addr());
+            let expected = chooser.rule.alloc(&mut oracle, order, size, chosen);
             match (expected, found) {
                 (Ok(addr), Ok(found)) => {
                     assert_eq!(found.addr(), addr, "{spec:?} for {n} granules");

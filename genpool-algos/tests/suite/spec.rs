@@ -4,7 +4,6 @@ use genpool_algos::{
     BestFit, Constrained, Constraints, FirstFitAlign, FixedAddress, FixedOffset, NextFit,
     OrderAlign, ThreadStart,
 };
-use genpool_core::sync::thread_index;
 use genpool_core::{Algorithm, AllocError, FirstFit, Unsuitable};
 use genpool_plain::{Fit, Oracle};
 
@@ -158,17 +157,27 @@ impl Limits {
 }
 
 impl Rule {
+    /// Whether it leaves the choice among the places that will do.
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(
+            self.spec,
+            Spec::ThreadStart | Spec::Constrained(Among::Thread, _)
+        )
+    }
+
     pub(crate) fn new(spec: Spec) -> Self {
         Self { spec, next: 0 }
     }
 
     /// Takes `size` bytes out of the oracle where the rule says, or tells what the pool must answer;
-    /// of several errors it may answer any.
+    /// of several errors it may answer any. Where the rule leaves the choice, `chosen` is what the
+    /// pool chose, and is taken if it is right.
     pub(crate) fn alloc(
         &mut self,
         oracle: &mut Oracle,
         order: u32,
         size: usize,
+        chosen: Option<usize>,
     ) -> Result<usize, Vec<AllocError>> {
         if size == 0 {
             return Err(vec![AllocError::ZeroSize]);
@@ -186,7 +195,7 @@ impl Rule {
             Spec::FixedAddress(_) | Spec::NextFit | Spec::ThreadStart | Spec::Constrained(..) => {
                 oracle.alloc_where(size, |start, bits| {
                     let n = usize::try_from(granules(size, order)).expect("a size in granules");
-                    self.choose(&Map { start, bits, order }, n)
+                    self.choose(&Map { start, bits, order }, n, chosen)
                 })
             }
         };
@@ -197,7 +206,7 @@ impl Rule {
         Ok(addr)
     }
 
-    fn choose(&self, map: &Map<'_>, n: usize) -> Option<usize> {
+    fn choose(&self, map: &Map<'_>, n: usize, chosen: Option<usize>) -> Option<usize> {
         let anywhere = Limits {
             align: 1,
             phase: 0,
@@ -208,12 +217,12 @@ impl Rule {
         match self.spec {
             Spec::FixedAddress(addr) => map.granule_at(addr),
             Spec::NextFit => map.around(map.granule_at(self.next).unwrap_or(0), n, &anywhere),
-            Spec::ThreadStart => map.around(map.own_start(), n, &anywhere),
+            Spec::ThreadStart => map.any(chosen, n, &anywhere),
             Spec::Constrained(among, limits) => match among {
                 Among::First => map.around(0, n, &limits),
                 Among::Best => map.best(n, &limits),
                 Among::Next => map.around(map.granule_at(self.next).unwrap_or(0), n, &limits),
-                Among::Thread => map.around(map.own_start(), n, &limits),
+                Among::Thread => map.any(chosen, n, &limits),
             },
             _ => unreachable!("the oracle knows it"),
         }
@@ -270,15 +279,12 @@ impl Map<'_> {
         best.map(|(_, at)| at)
     }
 
-    /// Where this thread starts: its number with the bits reversed is the fraction of the chunk's
-    /// 512-granule lines.
-    fn own_start(&self) -> usize {
-        let number = thread_index();
-        let lines = (self.bits.len() / 512) as u128;
-        let reversed = (0..32).fold(0_u128, |sum, bit| {
-            sum + (((number >> bit & 1) as u128) << (31 - bit))
-        });
-        (lines * reversed / (1 << 32)) as usize * 512
+    /// What was chosen, if it is here and fits, else some fit.
+    fn any(&self, chosen: Option<usize>, n: usize, limits: &Limits) -> Option<usize> {
+        chosen
+            .and_then(|addr| self.granule_at(addr))
+            .filter(|&at| self.addr(at) == chosen.unwrap_or(0) as u128 && self.fits(at, n, limits))
+            .or_else(|| self.around(0, n, limits))
     }
 }
 

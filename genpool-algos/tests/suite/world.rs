@@ -215,7 +215,6 @@ impl<'p> World<'p> {
         let (expected, outcome) = match by {
             Some(pick) => {
                 let chooser = &mut self.choosers[pick % count];
-                let expected = chooser.rule.alloc(&mut self.oracle, self.order, size);
                 let outcome = match keep {
                     Keep::Owned => pool.alloc_owned_with(size, &*chooser.real).map(Hold::Owned),
                     // The one algorithm that a pool knows by its type.
@@ -224,14 +223,19 @@ impl<'p> World<'p> {
                     }
                     _ => pool.alloc_with(size, &*chooser.real).map(Hold::Scoped),
                 };
+                let chosen = outcome.as_ref().ok().map(Hold::addr);
+                let rule = &mut chooser.rule;
+                let expected = rule.alloc(&mut self.oracle, self.order, size, chosen);
                 (expected, outcome)
             }
             None => {
-                let expected = self.default.alloc(&mut self.oracle, self.order, size);
                 let outcome = match keep {
                     Keep::Owned => pool.alloc_owned(size).map(Hold::Owned),
                     _ => pool.alloc(size).map(Hold::Scoped),
                 };
+                let chosen = outcome.as_ref().ok().map(Hold::addr);
+                let rule = &mut self.default;
+                let expected = rule.alloc(&mut self.oracle, self.order, size, chosen);
                 (expected, outcome)
             }
         };
@@ -241,7 +245,7 @@ impl<'p> World<'p> {
     fn punch(&mut self, addr: usize, n: usize) {
         let mut at = Chooser::new(Spec::FixedAddress(addr));
         let size = self.bytes(n);
-        let expected = at.rule.alloc(&mut self.oracle, self.order, size);
+        let expected = at.rule.alloc(&mut self.oracle, self.order, size, None);
         let outcome = self.pool.alloc_with(size, &*at.real).map(Hold::Scoped);
         self.compare(size, expected, outcome, Keep::Raw);
     }
@@ -315,9 +319,19 @@ impl<'p> World<'p> {
         let sizes: Vec<usize> = sizes.iter().map(|&size| self.size(size)).collect();
         let before = self.oracle.clone();
         let mut expected = Ok(Vec::new());
-        for &size in &sizes {
+        let outcome = self.pool.alloc_many(&sizes);
+        if let Err(refused) = &outcome
+            && self.default.is_free()
+        {
+            // Where the earlier ones were put is not known, nor what room that left.
+            self.exhausted += usize::from(matches!(refused, AllocError::Exhausted { .. }));
+            return;
+        }
+        for (at, &size) in sizes.iter().enumerate() {
+            let chosen = outcome.as_ref().ok().map(|list| list[at].addr());
             match (
-                self.default.alloc(&mut self.oracle, self.order, size),
+                self.default
+                    .alloc(&mut self.oracle, self.order, size, chosen),
                 &mut expected,
             ) {
                 (Ok(addr), Ok(list)) => list.push(addr),
@@ -328,7 +342,7 @@ impl<'p> World<'p> {
                 (Ok(_), Err(_)) => unreachable!("the first error ends it"),
             }
         }
-        match (expected, self.pool.alloc_many(&sizes)) {
+        match (expected, outcome) {
             (Ok(addrs), Ok(list)) => {
                 assert_eq!(list.len(), sizes.len());
                 for ((addr, scoped), size) in addrs.into_iter().zip(list).zip(sizes) {

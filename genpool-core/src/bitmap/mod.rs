@@ -34,14 +34,16 @@
 //! the number of watchers, of the bound. Scans load with `SeqCst` because in the exact look they
 //! stand between two readings of the traffic.
 
-mod bound;
+mod hints;
 mod places;
 mod runs;
 mod word;
 
-use self::bound::Bound;
+use self::hints::{Hints, LONG, Need};
 pub(crate) use self::places::{Anywhere, Every, Places};
 use self::word::{AtomicWord, FULL, WORD_BITS, find, free_prefix, free_suffix, longest_free, mask};
+use crossbeam_utils::Backoff;
+
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 use crate::traffic::Traffic;
@@ -64,8 +66,8 @@ struct Block([AtomicWord; BLOCK_WORDS]);
 /// How closely a scan looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Skips blocks whose bound says that they cannot serve, and lowers bounds that were too high.
-    Bounded,
+    /// Skips words whose hint says that they cannot serve, and lowers hints that were too high.
+    Hinted,
     /// Looks at every bit.
     Exact,
 }
@@ -94,7 +96,7 @@ struct Piece {
 #[derive(Debug)]
 pub(crate) struct Bitmap {
     blocks: Table<Block>,
-    bounds: Table<Bound>,
+    hints: Hints,
     len: usize,
 }
 
@@ -105,7 +107,7 @@ impl Bitmap {
         let blocks = padded.ok_or(NoMemory { bytes: usize::MAX })? / BLOCK;
         let bitmap = Self {
             blocks: Table::zeroed(blocks, node)?,
-            bounds: Table::zeroed(blocks, node)?,
+            hints: Hints::new(len.div_ceil(WORD_BITS), node)?,
             len,
         };
         for at in len / WORD_BITS..blocks * BLOCK_WORDS {
@@ -122,7 +124,7 @@ impl Bitmap {
 
     /// Bytes of bookkeeping.
     pub(crate) fn footprint(&self) -> usize {
-        size_of_val(&*self.blocks) + size_of_val(&*self.bounds)
+        size_of_val(&*self.blocks) + self.hints.footprint()
     }
 
     #[inline]
@@ -162,7 +164,7 @@ impl Bitmap {
     // ---- claims and releases ----
 
     /// Takes the run of `n` granules at `start`, all or nothing.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn claim(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Taken> {
         if let Some(piece) = Self::single(start, n) {
             self.claim_piece(piece)?;
@@ -175,6 +177,7 @@ impl Bitmap {
     }
 
     #[cold]
+    #[inline(never)]
     fn claim_across(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Taken> {
         let _crossing = traffic.cross();
         for (done, piece) in Self::pieces(start, n).enumerate() {
@@ -185,8 +188,8 @@ impl Bitmap {
                     self.release_piece(piece);
                 }
                 if let Some(last) = claimed.last() {
-                    // As after a free: a scan may have lowered a bound meanwhile.
-                    self.raise_bounds(start, last.word * WORD_BITS + WORD_BITS - start);
+                    // As after a free: somebody may have lowered a hint meanwhile.
+                    self.raise_hints(start, last.word * WORD_BITS + WORD_BITS - start);
                 }
                 return Err(Taken);
             }
@@ -194,36 +197,142 @@ impl Bitmap {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn claim_piece(&self, piece: Piece) -> Result<(), Taken> {
-        let word = self.word(piece.word);
-        let mut seen = word.load(Ordering::Relaxed);
+        // Relaxed: the exchange decides.
+        let mut seen = self.word(piece.word).load(Ordering::Relaxed);
         while seen & piece.mask == 0 {
-            if seeded(Fault::TornClaim) {
-                word.store(seen | piece.mask, Ordering::SeqCst);
-                return Ok(());
-            }
-            // SeqCst: Acquire pairs with `release_piece` (hand-over); the rest is for the loads
-            // that follow a claim, of the chunk's state and of the watchers.
-            match word.compare_exchange_weak(
-                seen,
-                seen | piece.mask,
-                Ordering::SeqCst,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => {
-                    model_fence();
-                    return Ok(());
-                }
+            match self.try_claim(piece, seen) {
+                Ok(()) => return Ok(()),
                 Err(now) => seen = now,
             }
         }
         Err(Taken)
     }
 
+    /// Sets the bits of a piece in a word that was seen without them, unless the word has changed.
+    #[inline(always)]
+    fn try_claim(&self, piece: Piece, seen: usize) -> Result<(), usize> {
+        let word = self.word(piece.word);
+        if seeded(Fault::TornClaim) {
+            word.store(seen | piece.mask, Ordering::SeqCst);
+            return Ok(());
+        }
+        // SeqCst: Acquire pairs with `release_piece` (hand-over); the rest is for the loads that
+        // follow a claim, of the chunk's state and of the watchers.
+        let set = seen | piece.mask;
+        word.compare_exchange_weak(seen, set, Ordering::SeqCst, Ordering::Relaxed)?;
+        model_fence();
+        Ok(())
+    }
+
+    /// Finds and takes the lowest `n` free granules, where they are up to a word and lie inside one.
+    /// Whoever gets none here takes the long way.
+    #[inline(always)]
+    pub(crate) fn take_lowest(&self, n: usize, traffic: &Traffic) -> Option<usize> {
+        if n > WORD_BITS {
+            return None;
+        }
+        let word = self.hints.next(0, Need::of(n))?;
+        let seen = self.word(word).load(Ordering::SeqCst);
+        let Some(at) = find(seen, n, FULL) else {
+            return self.take_further(word, n, traffic);
+        };
+        self.take_here(word, seen, at, n, traffic)
+    }
+
+    /// Takes `n` granules at bit `at` of a word, or at another if that was lost.
+    #[inline(always)]
+    fn take_here(
+        &self,
+        word: usize,
+        seen: usize,
+        at: usize,
+        n: usize,
+        traffic: &Traffic,
+    ) -> Option<usize> {
+        let piece = Piece { word, mask: mask(at, n) };
+        let at = match self.try_claim(piece, seen) {
+            Ok(()) => {
+                self.shortened(piece, seen);
+                at
+            }
+            Err(now) => self.take_again(word, n, now)?,
+        };
+        if !seeded(Fault::UntoldClaim) {
+            traffic.changed();
+        }
+        Some(word * WORD_BITS + at)
+    }
+
+    /// What follows a claim at the beginning of a run: if the run was the longest of its word, and
+    /// the word did not become full, the hint is lowered at once, for the next search would look
+    /// there in vain. (A full word is seen to be full with one look.)
+    #[inline(always)]
+    fn shortened(&self, piece: Piece, seen: usize) {
+        let hint = self.hints.get(piece.word);
+        if hint < LONG {
+            let rest = seen >> piece.mask.trailing_zeros();
+            let now = seen | piece.mask;
+            if free_prefix(rest) >= hint && now != FULL {
+                self.lower_hint(piece.word, now);
+            }
+        }
+    }
+
+    /// As [`take_lowest`](Self::take_lowest), after a look in vain at `word`.
+    #[inline(never)]
+    fn take_further(&self, mut word: usize, n: usize, traffic: &Traffic) -> Option<usize> {
+        loop {
+            let seen = self.word(word).load(Ordering::SeqCst);
+            if let Some(at) = find(seen, n, FULL) {
+                return self.take_here(word, seen, at, n, traffic);
+            }
+            let start = (word + 1) * WORD_BITS - free_suffix(seen);
+            if free_suffix(seen) > 0 && self.free_after(start, start + n) == n {
+                self.claim_across(start, n, traffic).ok()?;
+                return Some(start);
+            }
+            self.lower_hint(word, seen);
+            word = self.hints.next(word + 1, Need::of(n))?;
+        }
+    }
+
+    /// Lowers the hint of a word, which was just seen to be `seen`, to its stretch.
+    #[inline(never)]
+    fn lower_hint(&self, word: usize, seen: usize) {
+        let low = self.stretch_of(word, seen);
+        self.hints.lower(word, low, || {
+            let now = self.word(word).load(Ordering::SeqCst);
+            // The next word has no part in a stretch that ends before it.
+            if now == seen && free_suffix(now) == 0 {
+                low
+            } else {
+                self.stretch_of(word, now)
+            }
+        });
+    }
+
+    /// Tries to take `n` granules in a word that others change.
+    #[cold]
+    #[inline(never)]
+    fn take_again(&self, word: usize, n: usize, mut seen: usize) -> Option<usize> {
+        let backoff = Backoff::new();
+        while !backoff.is_completed() {
+            backoff.spin();
+            let at = find(seen, n, FULL)?;
+            let mask = mask(at, n);
+            match self.try_claim(Piece { word, mask }, seen) {
+                Ok(()) => return Some(at),
+                Err(now) => seen = now,
+            }
+        }
+        None
+    }
+
     /// Gives back the run of `n` granules at `start`. The caller owns it; a granule that was free
     /// all the same (somebody freed by address what the caller held) is told.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release(
         &self,
         start: usize,
@@ -233,9 +342,9 @@ impl Bitmap {
         let Some(piece) = Self::single(start, n) else {
             return self.release_across(start, n, traffic);
         };
-        let missing = self.release_piece(piece);
-        self.released(piece, start, n, traffic);
-        NotTaken::check(piece, missing)
+        let seen = self.release_piece(piece);
+        self.released(piece, seen, traffic);
+        NotTaken::check(piece, piece.mask & !seen)
     }
 
     #[cold]
@@ -244,16 +353,16 @@ impl Bitmap {
         {
             let _crossing = traffic.cross();
             for piece in Self::pieces(start, n) {
-                let missing = self.release_piece(piece);
+                let missing = piece.mask & !self.release_piece(piece);
                 outcome = outcome.and(NotTaken::check(piece, missing));
             }
         }
-        self.raise_bounds(start, n);
+        self.raise_hints(start, n);
         outcome
     }
 
-    /// Clears the piece; answers its bits that were clear already.
-    #[inline]
+    /// Clears the piece; answers what the word was before.
+    #[inline(always)]
     fn release_piece(&self, piece: Piece) -> usize {
         // SeqCst: Release pairs with `claim_piece` (hand-over); the rest is for the loads that
         // follow, of the bound, of the watchers and of the chunk's state.
@@ -263,7 +372,7 @@ impl Bitmap {
         if !seeded(Fault::NoFence) {
             model_fence();
         }
-        piece.mask & !seen
+        seen
     }
 
     /// Gives back a run that the caller only claims to own: refused as a whole if a granule of it
@@ -279,8 +388,8 @@ impl Bitmap {
             NotTaken::check(piece, piece.mask & !seen)?;
         }
         if let Some(piece) = Self::single(start, n) {
-            self.release_piece_checked(piece)?;
-            self.released(piece, start, n, traffic);
+            let seen = self.release_piece_checked(piece)?;
+            self.released(piece, seen, traffic);
             return Ok(());
         }
         {
@@ -296,17 +405,16 @@ impl Bitmap {
                 self.release_piece(piece);
             }
         }
-        self.raise_bounds(start, n);
+        self.raise_hints(start, n);
         Ok(())
     }
 
-    fn release_piece_checked(&self, piece: Piece) -> Result<(), NotTaken> {
+    fn release_piece_checked(&self, piece: Piece) -> Result<usize, NotTaken> {
         let word = self.word(piece.word);
         let mut seen = word.load(Ordering::Relaxed);
         loop {
             if seeded(Fault::UncheckedFree) {
-                self.release_piece(piece);
-                return Ok(());
+                return Ok(self.release_piece(piece));
             }
             NotTaken::check(piece, piece.mask & !seen)?;
             // As in `release_piece`.
@@ -316,37 +424,84 @@ impl Bitmap {
                     if !seeded(Fault::NoFence) {
                         model_fence();
                     }
-                    return Ok(());
+                    return Ok(seen);
                 }
                 Err(now) => seen = now,
             }
         }
     }
 
-    /// What follows a release inside one word.
-    #[inline]
-    fn released(&self, piece: Piece, start: usize, n: usize, traffic: &Traffic) {
-        if !self.bounds[piece.word / BLOCK_WORDS].is_open() {
-            self.raise_bounds(start, n);
+    /// What follows a release inside one word; `seen` is what the word was before.
+    #[inline(always)]
+    fn released(&self, piece: Piece, seen: usize, traffic: &Traffic) {
+        let now = seen & !piece.mask;
+        let bit = piece.mask.trailing_zeros();
+        // The run that the piece is now part of, as far as it lies in the word.
+        let below = now & !(usize::MAX << bit);
+        let start = (usize::BITS - below.leading_zeros()) as usize;
+        let end = ((now >> bit << bit).trailing_zeros() as usize).min(WORD_BITS);
+        let hint = self.hints.get(piece.word);
+        if hint < LONG && (hint < end - start || end == WORD_BITS) {
+            self.raise_hint(piece.word, start, end);
+        }
+        if start == 0 && piece.word > 0 {
+            self.raise_before(piece.word);
         }
         if !seeded(Fault::UntoldFree) {
             traffic.changed();
         }
     }
 
-    /// Raises the bounds of the blocks in which a run of `n` granules at `start` became free.
-    #[cold]
-    fn raise_bounds(&self, start: usize, n: usize) {
-        if seeded(Fault::UnraisedBound) {
-            return;
+    /// Raises the hint of the word before `word`, whose first granule became free.
+    fn raise_before(&self, word: usize) {
+        let before = word - 1;
+        let free = free_suffix(self.word(before).load(Ordering::SeqCst));
+        if free > 0 && self.hints.get(before) < LONG {
+            self.raise_hint(before, WORD_BITS - free, WORD_BITS);
         }
+    }
+
+    /// Raises the hint of a word in which the granules from bit `start` to `end` are free.
+    #[inline(never)]
+    fn raise_hint(&self, word: usize, start: usize, end: usize) {
+        let further = if end == WORD_BITS { self.free_prefix_of(word + 1) } else { 0 };
+        if !seeded(Fault::UnraisedHint) {
+            self.hints.raise(word, end - start + further);
+        }
+    }
+
+    /// Raises the hints of the words whose stretch grew when a run of `n` granules at `start` became
+    /// free. Of the words before, only the last may need it: the stretch of one further down goes
+    /// through a free word and is [`LONG`] already.
+    #[cold]
+    fn raise_hints(&self, start: usize, n: usize) {
         let end = start + n;
-        for block in start / BLOCK..end.div_ceil(BLOCK) {
-            let (first, last) = (block * BLOCK, (block + 1) * BLOCK);
-            let (from, to) = (start.max(first), end.min(last));
-            let before = from - self.free_before(from, first);
-            let after = to + self.free_after(to, last);
-            self.bounds[block].raise(after - before);
+        for word in (start / WORD_BITS).saturating_sub(1)..end.div_ceil(WORD_BITS) {
+            if !seeded(Fault::UnraisedHint) {
+                self.hints.raise(word, self.stretch(word));
+            }
+        }
+    }
+
+    /// The longest run that begins in the word, up to [`LONG`].
+    fn stretch(&self, word: usize) -> usize {
+        self.stretch_of(word, self.word(word).load(Ordering::SeqCst))
+    }
+
+    /// The same of a word that was seen to be `seen`.
+    #[inline]
+    fn stretch_of(&self, word: usize, seen: usize) -> usize {
+        let suffix = free_suffix(seen);
+        let through = if suffix > 0 { suffix + self.free_prefix_of(word + 1) } else { 0 };
+        longest_free(seen).max(through).min(LONG)
+    }
+
+    /// How many granules are free from the beginning of a word on, which may be behind the last.
+    fn free_prefix_of(&self, word: usize) -> usize {
+        if word < self.blocks.len() * BLOCK_WORDS {
+            free_prefix(self.word(word).load(Ordering::SeqCst))
+        } else {
+            0
         }
     }
 
@@ -361,7 +516,7 @@ impl Bitmap {
 
     /// The lowest `start` in `from..limit`, among `places`, at which `n` granules are free. `n` is
     /// not zero.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_run<P: Places>(
         &self,
         from: usize,
@@ -374,74 +529,125 @@ impl Bitmap {
         if from >= limit {
             return None;
         }
-        // The free run that reaches the block's start: its length or, where blocks were skipped,
-        // a limit on it.
-        let mut tail = 0;
-        let mut tail_is_exact = true;
-        for block in from / BLOCK..self.bounds.len() {
-            let start = block * BLOCK;
-            if start - tail >= limit {
+        let found = match look {
+            Look::Hinted => self.find_hinted(from, limit, n, places)?,
+            Look::Exact => self.find_exactly(from, limit, n, places)?,
+        };
+        (found < limit).then_some(found)
+    }
+
+    #[inline(always)]
+    fn find_hinted<P: Places>(
+        &self,
+        from: usize,
+        limit: usize,
+        n: usize,
+        places: P,
+    ) -> Option<usize> {
+        let mut next = from;
+        let need = Need::of(n);
+        if !from.is_multiple_of(WORD_BITS) {
+            match self.look_at(from / WORD_BITS, from % WORD_BITS, n, places) {
+                Ok(found) => return Some(found),
+                Err(end) => next = end,
+            }
+        }
+        loop {
+            let word = self.hints.next(next / WORD_BITS, need)?;
+            if word * WORD_BITS >= limit {
                 return None;
             }
-            let bound = match look {
-                Look::Bounded => self.bounds[block].get(),
-                // Nothing is skipped, so that every word is read once.
-                Look::Exact => n,
-            };
-            if tail + bound >= n && !tail_is_exact {
-                tail = self.free_before(start, from);
-                tail_is_exact = true;
+            match self.look_at(word, 0, n, places) {
+                Ok(found) => return Some(found),
+                Err(end) => next = end,
             }
-            if tail + bound < n {
-                tail = if bound == BLOCK { tail + BLOCK } else { bound };
-                tail_is_exact = false;
-                continue;
+            self.lower_hint(word, self.word(word).load(Ordering::SeqCst));
+        }
+    }
+
+    /// The first place from the word of `from` on where `n` granules are free inside one word. Leaves
+    /// hints as they are, which pays where the next search begins where this one ended.
+    #[inline(always)]
+    pub(crate) fn find_nearby(&self, from: usize, n: usize) -> Option<usize> {
+        if n > WORD_BITS {
+            return None;
+        }
+        let need = Need::of(n);
+        let mut word = from / WORD_BITS;
+        while word * WORD_BITS < self.len {
+            if let Some(at) = find(self.word(word).load(Ordering::SeqCst), n, FULL) {
+                return Some(word * WORD_BITS + at);
             }
-            if let Some(found) = self.scan_block(block, from, &mut tail, n, places) {
-                return (found < limit).then_some(found);
-            }
-            let shortest = n.min(BLOCK);
-            // A longer run than a block leaves wholly free blocks behind, and one in the wrong
-            // place leaves runs that are long enough: they are no reason.
-            let in_vain = P::ALL && start >= from && bound >= shortest && tail < BLOCK;
-            if look == Look::Bounded && in_vain {
-                self.lower_bound(block, shortest);
-            }
+            word = self.hints.next(word + 1, need)?;
         }
         None
     }
 
-    /// Looks through one block for `n` free granules; `carry` is the free run that reaches its
-    /// start, and on return the one that reaches its end. Granules below `from` count as taken.
-    #[inline]
-    fn scan_block<P: Places>(
+    /// Looks among the runs that begin in a word, at bit `from` or behind, for `n` free granules in
+    /// the right place; answers where, or from which word's end on there may be one.
+    #[inline(always)]
+    fn look_at<P: Places>(
         &self,
-        block: usize,
+        word: usize,
         from: usize,
-        carry: &mut usize,
+        n: usize,
+        places: P,
+    ) -> Result<usize, usize> {
+        let first = word * WORD_BITS;
+        let seen = self.word(word).load(Ordering::SeqCst) | mask(0, from);
+        if n <= WORD_BITS
+            && let Some(at) = find(seen, n, places.pattern(first))
+        {
+            return Ok(first + at);
+        }
+        let behind = first + WORD_BITS;
+        let start = behind - free_suffix(seen);
+        let place = places.up(start);
+        // The run ends here, or the place is so high that nothing fits behind it.
+        let Some(end) = place.checked_add(n).filter(|_| start < behind) else {
+            return Err(behind);
+        };
+        let free_to = behind + self.free_after(behind, end);
+        if free_to >= end {
+            Ok(place)
+        } else {
+            // What begins further up in the same run is no longer.
+            Err(free_to)
+        }
+    }
+
+    /// The same without asking the hints. Reads each word once.
+    fn find_exactly<P: Places>(
+        &self,
+        from: usize,
+        limit: usize,
         n: usize,
         places: P,
     ) -> Option<usize> {
-        let first = block * BLOCK_WORDS;
-        for (at, word) in self.blocks[block].0.iter().enumerate() {
-            let start = (first + at) * WORD_BITS;
-            let mut seen = word.load(Ordering::SeqCst);
+        // The free run that reaches the word's start.
+        let mut carry = 0;
+        for word in from / WORD_BITS..self.len.div_ceil(WORD_BITS) {
+            let start = word * WORD_BITS;
+            if start - carry >= limit {
+                return None;
+            }
+            let mut seen = self.word(word).load(Ordering::SeqCst);
             if start < from {
-                seen |= mask(0, (from - start).min(WORD_BITS));
+                seen |= mask(0, from - start);
             }
             if seen == FULL {
-                *carry = 0;
+                carry = 0;
                 continue;
             }
-            let reach = *carry + free_prefix(seen);
+            let reach = carry + free_prefix(seen);
             if reach >= n {
-                let place = places.up(start - *carry);
-                if place - (start - *carry) <= reach - n {
+                let place = places.up(start - carry);
+                if place - (start - carry) <= reach - n {
                     return Some(place);
                 }
             }
             if seen == 0 {
-                *carry += WORD_BITS;
+                carry += WORD_BITS;
                 continue;
             }
             if n <= WORD_BITS
@@ -449,49 +655,9 @@ impl Bitmap {
             {
                 return Some(start + at);
             }
-            *carry = free_suffix(seen);
+            carry = free_suffix(seen);
         }
         None
-    }
-
-    /// Lowers the bound of a block in which a scan saw no free run of `run` granules.
-    #[cold]
-    fn lower_bound(&self, block: usize, run: usize) {
-        self.bounds[block].lower(run, || self.longest_run(block));
-    }
-
-    /// The longest free run inside a block.
-    fn longest_run(&self, block: usize) -> usize {
-        let (mut longest, mut carry) = (0, 0);
-        for word in &self.blocks[block].0 {
-            let seen = word.load(Ordering::SeqCst);
-            longest = longest
-                .max(carry + free_prefix(seen))
-                .max(longest_free(seen));
-            carry = if seen == 0 {
-                carry + WORD_BITS
-            } else {
-                free_suffix(seen)
-            };
-        }
-        longest
-    }
-
-    /// How many granules are free right below `at`, down to `floor`.
-    fn free_before(&self, at: usize, floor: usize) -> usize {
-        let mut start = at;
-        while start > floor {
-            let word = (start - 1) / WORD_BITS;
-            let in_word = start - word * WORD_BITS;
-            let seen = self.word(word).load(Ordering::SeqCst);
-            // The bits from `in_word` on are not asked for: shift them out.
-            let free = free_suffix((seen << (WORD_BITS - in_word)) & FULL).min(in_word);
-            start -= free;
-            if free < in_word {
-                break;
-            }
-        }
-        at - start.max(floor)
     }
 
     /// How many granules are free from `at` on, up to `ceiling`.
@@ -534,15 +700,15 @@ impl Bitmap {
         found.is_none()
     }
 
-    /// At rest: whether no bound is below a free run of its block, and the padding is in place.
+    /// At rest: whether no hint is below the stretch of its word, and the padding is in place.
     pub(crate) fn is_sound(&self) -> bool {
-        let mut blocks = self.bounds.iter().enumerate();
-        let bounded = blocks.all(|(block, bound)| self.longest_run(block) <= bound.get());
+        let words = self.len.div_ceil(WORD_BITS);
+        let hinted = (0..words).all(|word| self.stretch(word) <= self.hints.get(word));
         let padded = (self.len / WORD_BITS..self.blocks.len() * BLOCK_WORDS).all(|at| {
             let padding = self.padding(at);
             self.word(at).load(Ordering::SeqCst) & padding == padding
         });
-        bounded && padded
+        hinted && self.hints.is_sound() && padded
     }
 }
 

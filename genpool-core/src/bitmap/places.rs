@@ -4,9 +4,6 @@ use super::word::{FULL, WORD_BITS, mask};
 
 /// Which granules a run may start at.
 pub(crate) trait Places: Copy {
-    /// Whether it may start at all of them.
-    const ALL: bool;
-
     /// The first of them that is not below `granule`.
     fn up(self, granule: usize) -> usize;
 
@@ -19,8 +16,6 @@ pub(crate) trait Places: Copy {
 pub(crate) struct Anywhere;
 
 impl Places for Anywhere {
-    const ALL: bool = true;
-
     #[inline]
     fn up(self, granule: usize) -> usize {
         granule
@@ -40,8 +35,6 @@ pub(crate) struct Every {
 }
 
 impl Places for Every {
-    const ALL: bool = false;
-
     #[inline]
     fn up(self, granule: usize) -> usize {
         let past = granule.wrapping_add(self.shift) & self.mask;

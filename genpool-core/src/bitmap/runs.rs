@@ -1,8 +1,8 @@
 //! The runs of a bitmap, free or taken, one after the other.
 
-use super::bound::Bound;
-use super::word::{FULL, WORD_BITS, find, free_bits, free_prefix, free_suffix, mask};
-use super::{BLOCK, BLOCK_WORDS, Bitmap, Look};
+use super::hints::Need;
+use super::word::{FULL, WORD_BITS, find, find_all, free_bits, free_prefix, free_suffix, mask};
+use super::{Bitmap, Look};
 use crate::sync::Ordering;
 
 impl Bitmap {
@@ -17,12 +17,76 @@ impl Bitmap {
             word: from / WORD_BITS,
             free: 0,
             open: None,
-            in_vain: from.is_multiple_of(BLOCK),
         };
         if from < self.len {
             runs.enter(mask(0, from % WORD_BITS));
         }
         runs
+    }
+
+    /// The start of the shortest free run of at least `n` granules (not zero), the lowest of equals.
+    /// Ends at the first of exactly `n`.
+    pub(crate) fn find_tightest(&self, n: usize, look: Look) -> Option<usize> {
+        if n > WORD_BITS {
+            let runs = self.free_runs(0, n, look);
+            return runs.min_by_key(|&(_, len)| len).map(|(start, _)| start);
+        }
+        let (mut start, mut shortest) = (None, usize::MAX);
+        let need = Need::of(n);
+        // What was read last, so that each word is read once while a failure is proved.
+        let mut before = None;
+        let mut next = 0;
+        loop {
+            let word = match look {
+                Look::Exact => next,
+                Look::Hinted => match self.hints.next(next, need) {
+                    Some(word) => word,
+                    None => return start,
+                },
+            };
+            if word * WORD_BITS >= self.len {
+                return start;
+            }
+            let first = word * WORD_BITS;
+            let seen = self.word(word).load(Ordering::SeqCst);
+            let free = free_bits(seen);
+            let below = match before {
+                Some((at, seen)) if at + 1 == word => seen,
+                _ if word == 0 => FULL,
+                _ => self.word(word - 1).load(Ordering::SeqCst),
+            };
+            before = Some((word, seen));
+            next = word + 1;
+            // Where runs begin that are known to end in this word.
+            let suffix = free_suffix(seen);
+            let begin = free & !(free << 1 | free_bits(below) >> (WORD_BITS - 1));
+            let fitting = begin & mask(0, WORD_BITS - suffix) & find_all(seen, n);
+            let mut len = n;
+            while len < shortest && fitting != 0 {
+                let ending = fitting & !(free >> len);
+                if ending != 0 {
+                    (start, shortest) = (Some(first + ending.trailing_zeros() as usize), len);
+                    break;
+                }
+                len += 1;
+            }
+            // The run at the word's end, if it begins here.
+            let through = if suffix > 0 && begin >> (WORD_BITS - suffix) & 1 != 0 && shortest > n {
+                let further = shortest.saturating_sub(suffix).min(self.len);
+                suffix + self.free_after(next * WORD_BITS, next * WORD_BITS + further)
+            } else {
+                0
+            };
+            if through >= n && through < shortest {
+                (start, shortest) = (Some(first + WORD_BITS - suffix), through);
+            }
+            if shortest == n {
+                return start;
+            }
+            if look == Look::Hinted && fitting == 0 && through < n {
+                self.lower_hint(word, seen);
+            }
+        }
     }
 
     /// The maximal runs that are taken, as (start, length), upwards.
@@ -54,8 +118,6 @@ pub(crate) struct FreeRuns<'b> {
     free: usize,
     /// The start of the run that reaches the word's start or end.
     open: Option<usize>,
-    /// The block was looked at from its beginning, and no run in it was long enough.
-    in_vain: bool,
 }
 
 impl FreeRuns<'_> {
@@ -72,38 +134,14 @@ impl FreeRuns<'_> {
         }
     }
 
-    /// Goes to the next word, over blocks in which no run that is long enough begins; false at the
+    /// Goes to the next word, over words in which no run that is long enough begins; false at the
     /// end.
     #[inline]
     fn advance(&mut self) -> bool {
-        if self.word * WORD_BITS >= self.bitmap.len {
-            return false;
-        }
         self.word += 1;
-        let bounds = &self.bitmap.bounds;
-        if self.word.is_multiple_of(BLOCK_WORDS) && self.look == Look::Bounded {
-            let block = self.word / BLOCK_WORDS - 1;
-            let shortest = self.min.min(BLOCK);
-            if self.in_vain && bounds[block].get() >= shortest {
-                self.bitmap.lower_bound(block, shortest);
-            }
-            self.in_vain = true;
-        }
-        while self.open.is_none()
-            && self.look == Look::Bounded
-            && self.word.is_multiple_of(BLOCK_WORDS)
-        {
-            let block = self.word / BLOCK_WORDS;
-            let Some(bound) = bounds.get(block).map(Bound::get) else {
-                return false;
-            };
-            // A run that begins in this block and goes on is no longer than both bounds together,
-            // unless it fills the next block, whose bound is then the highest.
-            let next = bounds.get(block + 1).map_or(0, Bound::get);
-            if bound > 0 && (next == BLOCK || bound + next >= self.min) {
-                break;
-            }
-            self.word += BLOCK_WORDS;
+        if self.open.is_none() && self.look == Look::Hinted {
+            let next = self.bitmap.hints.next(self.word, Need::of(self.min));
+            self.word = next.unwrap_or(usize::MAX / WORD_BITS);
         }
         if self.word * WORD_BITS >= self.bitmap.len {
             return false;
@@ -131,7 +169,6 @@ impl Iterator for FreeRuns<'_> {
                 // What was free goes on in this word, or ended with the last.
                 let more = free_prefix(!self.free & FULL);
                 if more == WORD_BITS {
-                    self.in_vain = false;
                     self.free = 0;
                     continue;
                 }
@@ -139,7 +176,6 @@ impl Iterator for FreeRuns<'_> {
                 self.open = None;
                 let len = self.word * WORD_BITS + more - start;
                 if len >= self.min {
-                    self.in_vain = false;
                     return Some((start, len));
                 }
                 continue;
@@ -151,7 +187,6 @@ impl Iterator for FreeRuns<'_> {
             if at + len == WORD_BITS {
                 self.open = Some(start);
             } else if len >= self.min {
-                self.in_vain = false;
                 return Some((start, len));
             }
         }

@@ -52,19 +52,14 @@ pub(crate) const fn free_suffix(word: usize) -> usize {
     }
 }
 
+/// Doublings of a run until it fills a word.
+const DOUBLINGS: u32 = usize::BITS.trailing_zeros();
+
 /// The first bit of `places` at which `n` free granules begin inside the word; `n` is 1 to
 /// [`WORD_BITS`].
-#[inline]
+#[inline(always)]
 pub(crate) const fn find(word: usize, n: usize, places: usize) -> Option<usize> {
-    // Bit i stays set while the granules i to i + run - 1 are free; the run doubles up to n.
-    let mut starts = free_bits(word);
-    let mut run = 1;
-    while run < n && starts != 0 {
-        let step = if run < n - run { run } else { n - run };
-        starts &= starts >> step;
-        run += step;
-    }
-    starts &= places;
+    let starts = find_all(word, n) & places;
     if starts == 0 {
         None
     } else {
@@ -72,13 +67,56 @@ pub(crate) const fn find(word: usize, n: usize, places: usize) -> Option<usize> 
     }
 }
 
+/// All bits at which `n` free granules begin inside the word.
+#[inline(always)]
+pub(crate) const fn find_all(word: usize, n: usize) -> usize {
+    let starts = free_bits(word);
+    // The number of steps depends on little, so that it is predicted well.
+    if n > 16 {
+        narrowed(starts, n, DOUBLINGS)
+    } else if n > 1 {
+        narrowed(starts, n, 4)
+    } else {
+        starts
+    }
+}
+
+/// The bits at which `n` set bits begin; `n` is at most two to the power of `doublings`.
+#[inline(always)]
+const fn narrowed(mut starts: usize, n: usize, doublings: u32) -> usize {
+    // Bit i stays set while the bits i to i + run - 1 are; the run doubles up to n.
+    let mut doubling = 0;
+    while doubling < doublings {
+        let run = 1 << doubling;
+        let missing = n.saturating_sub(run);
+        starts &= starts >> if missing < run { missing } else { run };
+        doubling += 1;
+    }
+    starts
+}
+
 /// The longest run of free granules inside the word.
+#[inline]
 pub(crate) const fn longest_free(word: usize) -> usize {
-    let mut starts = free_bits(word);
-    let mut run = 0;
-    while starts != 0 {
-        starts &= starts >> 1;
-        run += 1;
+    // Where 1, 2, 4, ... free granules begin.
+    let mut begin = [free_bits(word); DOUBLINGS as usize];
+    if begin[0] == usize::MAX {
+        return WORD_BITS;
+    }
+    let mut doubling = 1;
+    while doubling < begin.len() {
+        let half = begin[doubling - 1];
+        begin[doubling] = half & half >> (1 << (doubling - 1));
+        doubling += 1;
+    }
+    let (mut starts, mut run) = (usize::MAX, 0);
+    while doubling > 0 {
+        doubling -= 1;
+        let longer = starts & begin[doubling] >> run;
+        if longer != 0 {
+            starts = longer;
+            run += 1 << doubling;
+        }
     }
     run
 }

@@ -30,14 +30,46 @@ impl Inner {
         size: usize,
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
-        match self.shelf.default() {
-            Route::FirstFit => self.alloc_with(size, &FirstFit, own),
-            Route::BuiltWith => self.alloc_with(size, &*self.built_with, own),
-            Route::Other => {
-                let pin = self.shelf.pin();
-                self.alloc_with(size, pin.algorithm(), own)
-            }
+        if self.shelf.default() == Route::FirstFit
+            && let Some(chunk) = self.shelf.newest()
+            && let Some(n) = (size > 0).then(|| crate::chunk::granules_for(size, self.order))
+            && let Some(granule) = self.take_lowest(chunk, n)
+        {
+            let deed = chunk.open(granule, n);
+            let addr = chunk.addr_of(granule);
+            return Ok(Allocation::new(self, Home::Permanent(chunk), addr, n, deed));
         }
+        self.alloc_chosen(size, own).map(Allocation::in_registers)
+    }
+
+    #[inline(never)]
+    fn take_lowest(&self, chunk: &Chunk, n: usize) -> Option<usize> {
+        let start = chunk.bitmap().take_lowest(n, &self.traffic)?;
+        if chunk.state() == State::Alive {
+            return Some(start);
+        }
+        self.take_nothing(chunk, start, n)
+    }
+
+    /// The chunk is being removed.
+    #[cold]
+    #[inline(never)]
+    fn take_nothing(&self, chunk: &Chunk, start: usize, n: usize) -> Option<usize> {
+        chunk.give_back(start, n, &self.traffic).ok();
+        None
+    }
+
+    /// By a default algorithm that is known at run time only.
+    #[inline(never)]
+    fn alloc_chosen(&self, size: usize, own: usize) -> Result<Allocation<'_>, AllocError> {
+        if self.shelf.default() == Route::Other {
+            let pin = self.shelf.pin();
+            return self.alloc_with(size, pin.algorithm(), own);
+        }
+        if self.shelf.default() == Route::FirstFit {
+            return self.alloc_with(size, &FirstFit, own);
+        }
+        self.alloc_with(size, &*self.built_with, own)
     }
 
     /// The newest chunk first, then everything else. In line, so that the allocation is put together
@@ -55,15 +87,25 @@ impl Inner {
         if let Err(reason) = algorithm.check(&request) {
             return Err(self.unsuitable(AllocError::Unsuitable(reason)));
         }
+        if self.traffic.is_refused(request.granules()) {
+            return Err(self.exhausted(size));
+        }
         if let Some(chunk) = self.shelf.newest()
-            && let Some(granule) = self.first_look(chunk, algorithm, &request)
+            && let Some(granule) = self.first_look(chunk, algorithm, request)
         {
             let n = request.granules();
             let deed = chunk.open(granule, n);
             let addr = chunk.addr_of(granule);
             return Ok(Allocation::new(self, Home::Permanent(chunk), addr, n, deed));
         }
-        self.search(algorithm, &request, own)
+        self.search(algorithm, request, own)
+            .map(Allocation::in_registers)
+    }
+
+    #[cold]
+    fn exhausted(&self, size: usize) -> AllocError {
+        self.counters.exhausted();
+        AllocError::Exhausted { size }
     }
 
     #[cold]
@@ -72,20 +114,19 @@ impl Inner {
         error
     }
 
-    /// One proposal and one claim.
+    /// One proposal and one claim. Takes and answers what fits registers.
+    #[inline(never)]
     fn first_look<A: Algorithm + ?Sized>(
         &self,
         chunk: &Chunk,
         algorithm: &A,
-        request: &Request,
+        request: Request,
     ) -> Option<usize> {
-        let (n, granules) = (request.granules(), chunk.bitmap().len());
-        if n > granules || chunk.state() != State::Alive {
-            return None;
-        }
-        let view = ChunkView::new(chunk, Look::Bounded);
-        let Granule(granule) = algorithm.propose(&view, request)?;
-        if granule > granules - n {
+        let n = request.granules();
+        let last = chunk.bitmap().len().checked_sub(n)?;
+        let view = ChunkView::new(chunk, Look::Hinted);
+        let Granule(granule) = algorithm.propose(&view, &request)?;
+        if granule > last {
             // `search` says what is wrong with it.
             return None;
         }
@@ -106,13 +147,14 @@ impl Inner {
     fn search<A: Algorithm + ?Sized>(
         &self,
         algorithm: &A,
-        request: &Request,
+        request: Request,
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
+        let request = &request;
         let size = request.size();
         for _ in 0..PROOFS {
             let pin = self.shelf.pin();
-            if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Bounded, own)? {
+            if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Hinted, own)? {
                 return Ok(found);
             }
             if seeded(Fault::Unproved) {
@@ -123,11 +165,16 @@ impl Inner {
             if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Exact, own)? {
                 return Ok(found);
             }
+            // Whatever the algorithm's own rules are.
+            let nowhere = pin.chunks().all(|chunk| !has_room(chunk, request.granules()));
             let after = watch.read();
             // The list must be the same too: a hole may have come with a chunk.
-            if before == after && before.is_quiet(own) && self.shelf.is_current(&pin) {
-                self.counters.exhausted();
-                return Err(AllocError::Exhausted { size });
+            let is_current = || self.shelf.is_current(&pin);
+            if before == after && before.is_quiet(own) && is_current() {
+                if nowhere && before.is_quiet(0) {
+                    watch.remember(request.granules(), before, is_current);
+                }
+                return Err(self.exhausted(size));
             }
         }
         self.counters.contended();
@@ -228,4 +275,12 @@ impl Inner {
             }
         }
     }
+}
+
+/// Whether there is room for `n` granules, by a look at every bit.
+fn has_room(chunk: &Chunk, n: usize) -> bool {
+    chunk.state() == State::Alive
+        && ChunkView::new(chunk, Look::Exact)
+            .find_run(Granule(0), Granule(usize::MAX), n)
+            .is_some()
 }

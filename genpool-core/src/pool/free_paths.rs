@@ -9,15 +9,11 @@ use crate::sync::{Fault, seeded};
 
 impl Inner {
     /// Takes back what an allocation held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give_back(&self, home: Home<'_>, addr: usize, n: usize, deed: Deed) {
         let taken_back = match home {
             Home::Permanent(chunk) => self.give_back_to(chunk, addr, n, deed),
-            Home::Listed { generation } => self
-                .in_generation(addr, generation, |chunk| {
-                    self.give_back_to(chunk, addr, n, deed)
-                })
-                .unwrap_or(false),
+            Home::Listed { generation } => self.give_back_listed(generation, addr, n, deed),
         };
         if !taken_back {
             // Somebody freed by address what an allocation held.
@@ -25,15 +21,30 @@ impl Inner {
         }
     }
 
-    #[inline]
+    #[cold]
+    fn give_back_listed(&self, generation: usize, addr: usize, n: usize, deed: Deed) -> bool {
+        self.in_generation(addr, generation, |chunk| {
+            self.give_back_to(chunk, addr, n, deed)
+        })
+        .unwrap_or(false)
+    }
+
+    /// Takes what fits registers.
+    #[inline(never)]
     fn give_back_to(&self, chunk: &Chunk, addr: usize, n: usize, deed: Deed) -> bool {
         let start = chunk.granule_of(addr);
-        if let Some(records) = chunk.records()
-            && records.exchange(start, deed, 0).is_err()
-        {
-            return false;
+        if chunk.records().is_none() {
+            return chunk.give_back(start, n, &self.traffic).is_ok();
         }
-        chunk.give_back(start, n, &self.traffic).is_ok()
+        self.give_back_tracked(chunk, start, n, deed)
+    }
+
+    #[inline(never)]
+    fn give_back_tracked(&self, chunk: &Chunk, start: usize, n: usize, deed: Deed) -> bool {
+        let redeemed = chunk
+            .records()
+            .is_none_or(|records| records.exchange(start, deed, 0).is_ok());
+        redeemed && chunk.give_back(start, n, &self.traffic).is_ok()
     }
 
     /// Takes back a range by its address, and by its size where one is given. Answers what `with`

@@ -154,7 +154,7 @@ impl Pool {
         // Relaxed: only told apart. Wraps after 2^64 chunks (2^32 on 32-bit machines).
         let generation = inner.generations.fetch_add(1, Ordering::Relaxed);
         let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
-        chunk
+        let added = chunk
             .check(order, tracked)
             // Looked at before the bookkeeping is made, and again when the chunk is published.
             .and_then(|()| inner.shelf.pin().admits(&chunk))
@@ -165,11 +165,12 @@ impl Pool {
                     list.admits(&chunk)?;
                     list.with_chunk(&new).map(Some)
                 })
-            })
-            .map_err(|reason| AddError {
-                reason,
-                chunk: Box::new(chunk),
-            })
+            });
+        // Room came, or the refusal tells what there is.
+        inner.reveal(added).map_err(|reason| AddError {
+            reason,
+            chunk: Box::new(chunk),
+        })
     }
 
     /// Begins to remove the chunk that starts at `start`: it hands out nothing more, and what is
@@ -218,7 +219,7 @@ impl Pool {
     /// and it holds up nobody. Not signal-safe.
     #[must_use]
     pub fn chunks(&self) -> Chunks {
-        Chunks::new(&self.inner)
+        self.inner.reveal(Chunks::new(&self.inner))
     }
 
     // ---- allocation ----
@@ -371,7 +372,7 @@ impl Pool {
     /// Signal-safe.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.inner.sum_alive(Chunk::size)
+        self.inner.reveal(self.inner.sum_alive(Chunk::size))
     }
 
     /// Bytes that are free, in all chunks but those that are being removed: counted in the bitmap,
@@ -389,18 +390,16 @@ impl Pool {
         let Some(last) = size.checked_sub(1).and_then(|more| addr.checked_add(more)) else {
             return false;
         };
-        self.inner
-            .in_chunk(addr, |chunk| chunk.contains(last))
-            .unwrap_or(false)
+        let inside = self.inner.in_chunk(addr, |chunk| chunk.contains(last));
+        self.inner.reveal(inside).unwrap_or(false)
     }
 
     /// The physical address that `addr` stands for, if its chunk was given one. Logarithmic in the
     /// number of chunks. Signal-safe.
     #[must_use]
     pub fn phys_of(&self, addr: usize) -> Option<u64> {
-        self.inner
-            .in_chunk(addr, |chunk| chunk.phys_of(addr))
-            .flatten()
+        let phys = self.inner.in_chunk(addr, |chunk| chunk.phys_of(addr));
+        self.inner.reveal(phys).flatten()
     }
 
     /// Totals and counts. Linear in the granules, 64 at a time. Signal-safe.
@@ -532,8 +531,8 @@ impl Inner {
             .map(|chunk| with(chunk))
     }
 
-    /// `answer`, which was read from bitmaps. It may show a change that its author has not told the
-    /// watchers yet; from now on it is known, so it is told.
+    /// `answer`, which was read from bitmaps or from the chunk list. It may show a change that its
+    /// author has not told the watchers yet; from now on it is known, so it is told.
     pub(crate) fn reveal<T>(&self, answer: T) -> T {
         if !seeded(Fault::UntoldAnswer) {
             // "Bits read, now the watchers": `SeqCst` loads, as everywhere in the protocol.

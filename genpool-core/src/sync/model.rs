@@ -47,6 +47,14 @@ pub fn thread_index() -> usize {
     0
 }
 
+/// A model's threads note no places, so that every execution runs alike.
+pub fn thread_place(_key: usize) -> Option<usize> {
+    None
+}
+
+/// See [`thread_place`].
+pub fn set_thread_place(_key: usize, _place: usize) {}
+
 /// Threads of a model beside the main one, which only prepares and joins.
 const THREADS: usize = 3;
 

@@ -1,0 +1,339 @@
+//! Hints: how long a free stretch may begin in each word, at most.
+//!
+//! The *stretch* of a word is the longest run of free granules that begins at one of its granules
+//! and goes on as far as it goes, into the next words too. Its hint is a byte: the length, or
+//! [`LONG`] for whatever is longer than a word. A *node* packs the hints of eight words (on 64-bit
+//! machines) into one atomic, and 64 nodes are a *line*. A byte of the level above holds the
+//! highest hint of a line, and so on up to a single line. So a search goes down from the top to the
+//! first word that may serve.
+//!
+//! # What may be stale, and why that is harmless
+//!
+//! A hint that is too high costs a look. Claims leave hints alone; a look in vain lowers them.
+//!
+//! A hint that is too low hides a free stretch. At rest there is none. Beside others there may be
+//! one for a moment, while the free that should raise it, or the look that lowered it too far, is
+//! still on its way. What is hidden is not lost: before a caller is refused, it looks at every word
+//! without asking the hints (see `traffic.rs`).
+//!
+//! # Lower, look, raise
+//!
+//! A free clears bits, then raises the hint if it is too low. Who looked in vain lowers the hint,
+//! then looks at the bits again, and raises it to what it sees. So either the second look sees the
+//! bits of the free, or the free sees the lowered hint. The same between the levels: who raises a
+//! byte then raises the one above it; who found all bytes of a line below the one above it lowers
+//! that, then looks at the line again. Without the second look a freed run stays hidden (models:
+//! `free beside looks`, `free beside two levels`).
+//!
+//! # Orderings
+//!
+//! "Bits cleared, now the hint" against "hint lowered, now the bits" is store-to-load order, so the
+//! accesses on both sides are `SeqCst`.
+
+use super::word::WORD_BITS;
+use crate::memory::{NoMemory, Node, Table};
+use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
+
+/// Hints in a node. Two in the model, so that a few words have two levels.
+const FAN: usize = if cfg!(genpool_loom) {
+    2
+} else {
+    size_of::<usize>()
+};
+/// Nodes in a line. A search looks through a line in about the time of a locked instruction, and the
+/// highest hint of so many words seldom changes, so that most changes stay on the lowest level
+/// (2026-11). One in the model.
+const LINE: usize = if cfg!(genpool_loom) { 1 } else { 16 };
+
+/// Nodes that a search looks at in one step.
+const STRIDE: usize = 4;
+/// Hints in a line.
+const SPAN: usize = FAN * LINE;
+const SPAN_SHIFT: u32 = SPAN.trailing_zeros();
+
+/// The hint of a stretch that is longer than a word.
+pub(super) const LONG: usize = WORD_BITS + 1;
+
+/// The top bit of every byte.
+const TOPS: usize = usize::MAX / 0xff * 0x80;
+
+/// What a search needs the hint to be, as a pattern to compare all bytes of a node with at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need(usize);
+
+impl Need {
+    /// A stretch of `n` granules, at least one.
+    #[inline]
+    pub(super) fn of(n: usize) -> Self {
+        // 0x80 + the highest deficit that will do, in every byte.
+        Self(usize::MAX / 0xff * (0x80 + LONG - n.min(LONG)))
+    }
+
+    /// The highest hint that will not do.
+    fn missed(self) -> usize {
+        LONG - (self.0 & 0x7f) - 1
+    }
+}
+
+/// The hints of one node. A byte is the *deficit*, [`LONG`] minus the hint, so that zeroed
+/// memory says "anything may be free" and a fresh chunk of any size needs no initialisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pack(usize);
+
+impl Pack {
+    fn hint(self, slot: usize) -> usize {
+        LONG - (self.0 >> (slot * 8) & 0xff)
+    }
+
+    fn with(self, slot: usize, hint: usize) -> Self {
+        Self(self.0 & !(0xff << (slot * 8)) | (LONG - hint) << (slot * 8))
+    }
+
+    /// The first slot from `slot` on that may serve.
+    #[inline(always)]
+    fn first(self, slot: usize, need: Need) -> Option<usize> {
+        let found = (self.serving(need) & (TOPS << (slot * 8))).trailing_zeros() as usize / 8;
+        (found < FAN).then_some(found)
+    }
+
+    /// The top bit of each byte that may serve; other bits mean nothing.
+    #[inline(always)]
+    fn serving(self, need: Need) -> usize {
+        // The bit stays set where the deficit is not above what will do; no byte borrows from the
+        // next, because a deficit is below 0x80.
+        need.0.wrapping_sub(self.0)
+    }
+}
+
+/// The hints of a bitmap.
+#[derive(Debug)]
+pub(super) struct Hints {
+    /// Level by level, the lowest first.
+    nodes: Table<AtomicUsize>,
+    words: usize,
+}
+
+/// One level: its nodes are those from `start` on. A slot of the lowest level stands for a word, one
+/// above for a line of the level below.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    start: usize,
+    slots: usize,
+}
+
+impl Level {
+    fn nodes(self) -> usize {
+        self.slots.div_ceil(FAN)
+    }
+
+    /// The level above, unless this one is a single line.
+    fn above(self) -> Option<Self> {
+        (self.slots > SPAN).then(|| Self {
+            start: self.start + self.nodes(),
+            slots: self.slots.div_ceil(SPAN),
+        })
+    }
+}
+
+impl Hints {
+    /// Hints that say "anything may be free", for `words` words, at least one.
+    pub(super) fn new(words: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+        let lowest = Level {
+            start: 0,
+            slots: words,
+        };
+        let levels = || core::iter::successors(Some(lowest), |level| level.above());
+        let hints = Self {
+            nodes: Table::zeroed(levels().map(Level::nodes).sum(), node)?,
+            words,
+        };
+        for level in levels() {
+            // Slots that stand for nothing never serve.
+            for slot in level.slots..level.nodes() * FAN {
+                let node = &hints.nodes[level.start + slot / FAN];
+                // Relaxed: nobody else has seen the hints yet.
+                let none = Pack(node.load(Ordering::Relaxed)).with(slot % FAN, 0);
+                node.store(none.0, Ordering::Relaxed);
+            }
+        }
+        Ok(hints)
+    }
+
+    pub(super) fn footprint(&self) -> usize {
+        size_of_val(&*self.nodes)
+    }
+
+    #[inline]
+    fn lowest(&self) -> Level {
+        Level {
+            start: 0,
+            slots: self.words,
+        }
+    }
+
+    #[inline]
+    fn load(&self, level: Level, node: usize) -> Pack {
+        // SeqCst: in a free, after the bits were cleared (pairs with the exchange in `lower_in`).
+        Pack(self.nodes[level.start + node].load(Ordering::SeqCst))
+    }
+
+    fn exchange(&self, level: Level, node: usize, old: Pack, new: Pack) -> Result<(), Pack> {
+        // SeqCst: a lowered hint precedes the second look (pairs with `load` in a free).
+        self.nodes[level.start + node]
+            .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst)
+            .map(drop)
+            .map_err(Pack)
+    }
+
+    #[inline]
+    fn hint(&self, level: Level, slot: usize) -> usize {
+        self.load(level, slot / FAN).hint(slot % FAN)
+    }
+
+    /// The hint of a word.
+    #[inline]
+    pub(super) fn get(&self, word: usize) -> usize {
+        self.hint(self.lowest(), word)
+    }
+
+    // ---- search ----
+
+    /// The first word from `word` on that may serve.
+    #[inline(always)]
+    pub(super) fn next(&self, word: usize, need: Need) -> Option<usize> {
+        if word >= self.words {
+            return None;
+        }
+        let node = word / FAN;
+        match self.load(self.lowest(), node).first(word % FAN, need) {
+            Some(slot) => Some(node * FAN + slot),
+            None => self.search_from(self.lowest(), node + 1, need),
+        }
+    }
+
+    /// The first slot of `level` that may serve, from node `node` on.
+    #[inline(never)]
+    fn search_from(&self, level: Level, node: usize, need: Need) -> Option<usize> {
+        if !node.is_multiple_of(LINE)
+            && let Some(found) = self.search_line(level, node, need)
+        {
+            return Some(found);
+        }
+        self.search_above(level, node.div_ceil(LINE), need)
+    }
+
+    /// The first slot that may serve among the nodes from `node` to the end of its line.
+    #[inline]
+    fn search_line(&self, level: Level, node: usize, need: Need) -> Option<usize> {
+        let end = level.nodes().min((node + 1).next_multiple_of(LINE));
+        let nodes = &self.nodes[level.start + node..level.start + end];
+        let load = |node: &AtomicUsize| Pack(node.load(Ordering::SeqCst));
+        let (strides, _) = nodes.as_chunks::<STRIDE>();
+        let mut at = 0;
+        for stride in strides {
+            let serving = |node: &AtomicUsize| load(node).serving(need);
+            if stride.iter().fold(0, |all, node| all | serving(node)) & TOPS != 0 {
+                break;
+            }
+            at += STRIDE;
+        }
+        for pack in &nodes[at..] {
+            if let Some(slot) = load(pack).first(0, need) {
+                return Some((node + at) * FAN + slot);
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// The first slot of `level` that may serve, from line `line` on.
+    fn search_above(&self, level: Level, mut line: usize, need: Need) -> Option<usize> {
+        let above = level.above()?;
+        while line < above.slots {
+            let node = line / FAN;
+            line = match self.load(above, node).first(line % FAN, need) {
+                Some(slot) => node * FAN + slot,
+                None => self.search_from(above, node + 1, need)?,
+            };
+            let search = || self.search_line(level, line * LINE, need);
+            let found = search();
+            if found.is_some() {
+                return found;
+            }
+            // The byte above promised more than the line keeps.
+            let again = || search().map_or(0, |slot| self.hint(level, slot));
+            self.lower_in(above, line, need.missed(), again);
+            line += 1;
+        }
+        None
+    }
+
+    // ---- changes ----
+
+    /// Called by a free, after its bits are cleared: a stretch of that length begins in the word.
+    pub(super) fn raise(&self, word: usize, stretch: usize) {
+        self.raise_in(self.lowest(), word, stretch.min(LONG));
+    }
+
+    /// Called by who saw that no stretch longer than `low` begins in the word; `again` looks again
+    /// and answers how long the longest is.
+    pub(super) fn lower(&self, word: usize, low: usize, again: impl Fn() -> usize) {
+        self.lower_in(self.lowest(), word, low, again);
+    }
+
+    fn raise_in(&self, mut level: Level, mut slot: usize, hint: usize) {
+        loop {
+            let (node, at) = (slot / FAN, slot % FAN);
+            let mut seen = self.load(level, node);
+            loop {
+                if seen.hint(at) >= hint {
+                    // Whoever raised it goes on to the levels above.
+                    return;
+                }
+                match self.exchange(level, node, seen, seen.with(at, hint)) {
+                    Ok(()) => break,
+                    Err(now) => seen = now,
+                }
+            }
+            model_fence();
+            let Some(above) = level.above() else {
+                return;
+            };
+            (level, slot) = (above, slot / SPAN);
+        }
+    }
+
+    /// One try: a hint that stays too high costs a look, nothing more.
+    fn lower_in(&self, level: Level, slot: usize, low: usize, again: impl Fn() -> usize) {
+        let (node, at) = (slot / FAN, slot % FAN);
+        let seen = self.load(level, node);
+        if low >= seen.hint(at)
+            || self
+                .exchange(level, node, seen, seen.with(at, low))
+                .is_err()
+        {
+            return;
+        }
+        model_fence();
+        if seeded(Fault::NoSecondLook) {
+            return;
+        }
+        let now = again();
+        if now > low {
+            self.raise_in(level, slot, now);
+        }
+    }
+
+    /// At rest: whether each byte is at least the highest of the line below it.
+    pub(super) fn is_sound(&self) -> bool {
+        let mut level = self.lowest();
+        while let Some(above) = level.above() {
+            let hint = |slot| self.hint(level, slot);
+            if (0..level.slots).any(|slot| hint(slot) > self.hint(above, slot / SPAN)) {
+                return false;
+            }
+            level = above;
+        }
+        true
+    }
+}

@@ -1,0 +1,147 @@
+//! Hints: never too low at rest.
+
+#![cfg(genpool_loom)]
+
+use genpool_core::Pool;
+use genpool_core::sync::Fault;
+use loom_tests::{BASE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
+
+fn look(pool: &Pool, n: usize) {
+    drop(pool.alloc_with(1, &Peek(n)));
+}
+
+/// One free beside one look that may be in vain and lower the hint.
+fn free_beside_look() {
+    let prepared = pool(4);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 3);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
+    let scan = race.start(|pool| look(pool, 1));
+    free.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn hints_hold_beside_a_free() {
+    explore("free beside look", TWO, &[()], free_beside_look);
+}
+
+#[test]
+fn control_unraised_hint() {
+    must_fail(
+        "free beside look",
+        &[Fault::UnraisedHint],
+        TWO,
+        free_beside_look,
+    );
+}
+
+#[test]
+fn control_no_second_look() {
+    must_fail(
+        "free beside look",
+        &[Fault::NoSecondLook],
+        TWO,
+        free_beside_look,
+    );
+}
+
+#[test]
+fn control_no_fence() {
+    must_fail("free beside look", &[Fault::NoFence], TWO, free_beside_look);
+}
+
+/// Looks for two sizes beside a free.
+fn free_beside_two_looks() {
+    let prepared = pool(4);
+    hold(&prepared, 0, 2);
+    hold(&prepared, 2, 2);
+    let race = Race::on(prepared);
+    let one = race.start(|pool| look(pool, 1));
+    let two = race.start(|pool| look(pool, 2));
+    let free = race.start(|pool| pool.free(BASE, 2).unwrap());
+    one.join().unwrap();
+    two.join().unwrap();
+    free.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn hints_hold_beside_two_looks() {
+    explore("free beside two looks", THREE, &[()], free_beside_two_looks);
+}
+
+#[test]
+fn control_no_second_look_of_two() {
+    must_fail(
+        "free beside two looks",
+        &[Fault::NoSecondLook],
+        THREE,
+        free_beside_two_looks,
+    );
+}
+
+/// The last of three words, alone in its line, is freed beside looks that lower its hint and then,
+/// since nothing else is in the line, the one above.
+fn free_beside_two_levels() {
+    let prepared = pool(6);
+    hold(&prepared, 0, 5);
+    hold(&prepared, 5, 1);
+    look(&prepared, 1);
+    prepared.free(BASE + 5, 1).unwrap();
+    hold(&prepared, 5, 1);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE + 5, 1).unwrap());
+    let scan = race.start(|pool| look(pool, 1));
+    free.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn hints_hold_on_two_levels() {
+    explore(
+        "free beside two levels",
+        TWO,
+        &[()],
+        free_beside_two_levels,
+    );
+}
+
+#[test]
+fn control_no_second_look_above() {
+    must_fail(
+        "free beside two levels",
+        &[Fault::NoSecondLook],
+        TWO,
+        free_beside_two_levels,
+    );
+}
+
+/// Two frees that join across a word's border, each of which must see the other or be seen.
+fn two_frees_join() {
+    let prepared = pool(4);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 1);
+    hold(&prepared, 2, 1);
+    hold(&prepared, 3, 1);
+    look(&prepared, 1);
+    let race = Race::on(prepared);
+    let low = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
+    let high = race.start(|pool| pool.free(BASE + 2, 1).unwrap());
+    low.join().unwrap();
+    high.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn hints_hold_where_frees_join() {
+    explore("two frees join", TWO, &[()], two_frees_join);
+}
+
+#[test]
+fn control_frees_join_without_fence() {
+    must_fail("two frees join", &[Fault::NoFence], TWO, two_frees_join);
+}
