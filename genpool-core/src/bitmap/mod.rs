@@ -440,12 +440,12 @@ impl Bitmap {
         let below = now & !(usize::MAX << bit);
         let start = (usize::BITS - below.leading_zeros()) as usize;
         let end = ((now >> bit << bit).trailing_zeros() as usize).min(WORD_BITS);
+        if start == 0 && piece.word > 0 {
+            self.raise_before(piece.word);
+        }
         let hint = self.hints.get(piece.word);
         if hint < LONG && (hint < end - start || end == WORD_BITS) {
             self.raise_hint(piece.word, start, end);
-        }
-        if start == 0 && piece.word > 0 {
-            self.raise_before(piece.word);
         }
         if !seeded(Fault::UntoldFree) {
             traffic.changed();
