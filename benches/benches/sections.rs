@@ -4,16 +4,21 @@
 
 use std::time::Duration;
 
+use benches::cell::{Cell, Patience, Readiness};
 use benches::crew::Crew;
 use benches::suite::{Row, Scale, Section};
 use criterion::{BenchmarkId, Criterion};
 
-/// How long a pool may take to settle before it is measured.
-const SETTLING: Duration = Duration::from_millis(500);
+/// How long a pool may take before it is measured.
+const PATIENCE: Patience = Patience {
+    filling: Duration::from_secs(30),
+    settling: Duration::from_millis(500),
+};
 
 fn main() {
     let scale = Scale::default();
-    let mut crew = Crew::new(scale.threads);
+    let threads = Section::ALL.iter().flat_map(|&section| scale.rows(section));
+    let mut crew = Crew::new(threads.map(|row| row.threads).max().unwrap_or(1));
     let mut criterion = Criterion::default().configure_from_args();
     for section in Section::ALL {
         group(section, &scale, &mut crew, &mut criterion);
@@ -37,7 +42,7 @@ fn group(section: Section, scale: &Scale, crew: &mut Crew, criterion: &mut Crite
                 cell.operations(crew, usize::try_from(iterations).unwrap_or(usize::MAX))
             });
         });
-        if let Some(mut cell) = cell {
+        if let Some(cell) = cell {
             match cell.finish(crew) {
                 Ok(0) => {}
                 Ok(misses) => eprintln!("{}: {} operations went wrong", row.what, misses),
@@ -48,10 +53,16 @@ fn group(section: Section, scale: &Scale, crew: &mut Crew, criterion: &mut Crite
     group.finish();
 }
 
-fn prepared(row: &Row, crew: &mut Crew) -> Box<dyn benches::cell::Measured> {
+fn prepared(row: &Row, crew: &mut Crew) -> Cell {
+    let name = format!("{}, {}", row.what, row.who);
     let mut cell = row
-        .cell()
-        .unwrap_or_else(|error| panic!("{}, {}: {error}", row.what, row.who));
-    cell.prepare(crew, SETTLING);
+        .cell(PATIENCE.filling)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let ready = cell.prepare(crew, PATIENCE);
+    assert_ne!(
+        ready,
+        Readiness::Unfilled,
+        "{name}: the loads hold too little"
+    );
     cell
 }

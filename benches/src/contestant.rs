@@ -1,11 +1,14 @@
 //! The pools that are compared.
 //!
-//! A [`Contestant`] is the shared pool, a [`Handle`] is what one thread works through: a plain reference for most, and
-//! room for a cache of the thread's own. Timed loops are compiled for each handle type, so that no call is dynamic.
+//! A [`Contestant`] is the shared pool, and a [`Stage`] where scenes are set. A [`Handle`] is what one thread works
+//! through: a plain reference for most, and room for a cache of the thread's own, which gives back what it keeps when
+//! it is dropped. Timed loops are compiled for each handle type, so that no call in them is dynamic.
 
 mod floor;
 mod locked;
+mod mutexed;
 mod ours;
+mod peers;
 
 use std::fmt;
 
@@ -13,7 +16,9 @@ use crate::rng::Rng;
 
 pub use floor::Floor;
 pub use locked::Locked;
+pub use mutexed::{Mutexed, Peer};
 pub use ours::{ByAddress, Ours, bookkeeping};
+pub use peers::{Buddy, OffsetTable, RangeList, VmTree};
 
 /// One thread's access to a pool.
 pub trait Handle: Send + 'static {
@@ -33,23 +38,35 @@ pub trait Handle: Send + 'static {
     fn phys_of(&mut self, addr: usize) -> Option<u64>;
 }
 
+/// A pool as a scene meets it, outside of any timing.
+pub trait Stage: Sync {
+    /// Free bytes, if the pool can tell.
+    fn avail(&self) -> Option<usize>;
+
+    /// Takes `bytes` and answers the address.
+    fn take(&self, bytes: usize) -> Option<usize>;
+
+    /// Gives `bytes` at `addr` back, which may be a part of what [`take`](Self::take) gave if the pool
+    /// [can do that](Self::frees_parts).
+    fn give(&self, addr: usize, bytes: usize) -> Result<(), String>;
+
+    /// Whether a part of an allocation can be given back.
+    fn frees_parts(&self) -> bool {
+        true
+    }
+
+    /// Lets go of memory, since nobody will use the pool again.
+    fn retire(&self) {}
+}
+
 /// A pool that threads share. Pools live until the process ends: the threads of a [`Crew`](crate::crew::Crew)
 /// outlive every scope.
-pub trait Contestant: Sync + 'static {
+pub trait Contestant: Stage + 'static {
     /// What a thread works through.
     type Handle: Handle;
 
     /// A new handle.
     fn handle(&'static self) -> Self::Handle;
-
-    /// Free bytes.
-    fn avail(&self) -> usize;
-
-    /// Takes `bytes` and answers the address, outside of any timing.
-    fn take(&self, bytes: usize) -> Option<usize>;
-
-    /// Gives `bytes` at `addr` back, which may be a part of what [`take`](Self::take) gave; outside of any timing.
-    fn give(&self, addr: usize, bytes: usize) -> Result<(), String>;
 }
 
 /// The memory that a pool manages. It does not exist: a pool never touches what it manages.
@@ -65,11 +82,19 @@ pub struct Layout {
 
 /// Why a contestant could not be built.
 #[derive(Debug)]
-pub struct BuildFailure(String);
+pub enum BuildFailure {
+    /// It, or its pool, refused something.
+    Refused(String),
+    /// To set the scene would have taken longer than it may.
+    TooSlow,
+}
 
 impl fmt::Display for BuildFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a contestant could not be built: {}", self.0)
+        match self {
+            Self::Refused(reason) => write!(f, "a contestant could not be built: {reason}"),
+            Self::TooSlow => f.write_str("a contestant took too long to build"),
+        }
     }
 }
 
@@ -78,7 +103,7 @@ impl std::error::Error for BuildFailure {}
 impl BuildFailure {
     /// A failure with this reason.
     pub fn new(reason: impl fmt::Display) -> Self {
-        Self(reason.to_string())
+        Self::Refused(reason.to_string())
     }
 }
 

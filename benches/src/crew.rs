@@ -1,4 +1,4 @@
-//! Threads that stay, each pinned to a processor of its own.
+//! Threads that stay, each pinned to a processor: of its own, as far as there are enough.
 //!
 //! A pool may give each thread a start position of its own, so a load has to meet the same thread in every round.
 
@@ -15,6 +15,7 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct Crew {
     workers: Vec<Worker>,
     pinned: bool,
+    processors: usize,
 }
 
 #[derive(Debug)]
@@ -24,16 +25,15 @@ struct Worker {
 }
 
 impl Crew {
-    /// So many threads, each pinned to one of the processors that the process may use, as far as there are enough and
-    /// the system allows it.
+    /// So many threads, pinned in turn to the processors that the process may use, as far as the system allows it.
     pub fn new(threads: usize) -> Self {
         let cpus = allowed_cpus();
-        let mut pinned = cpus.len() >= threads;
+        let mut pinned = true;
         let mut workers = Vec::new();
         for index in 0..threads {
             let (jobs, inbox) = mpsc::channel::<Job>();
             let (ready, is_ready) = mpsc::channel();
-            let cpu = cpus.get(index).copied();
+            let cpu = cpus.iter().cycle().nth(index).copied();
             let thread = thread::spawn(move || {
                 // The crew may be gone already; then there are no jobs either.
                 let _ = ready.send(cpu.is_some_and(pin));
@@ -45,7 +45,11 @@ impl Crew {
                 thread: Some(thread),
             });
         }
-        Self { workers, pinned }
+        Self {
+            workers,
+            pinned,
+            processors: cpus.len().max(1),
+        }
     }
 
     /// How many threads there are.
@@ -53,9 +57,14 @@ impl Crew {
         self.workers.len()
     }
 
-    /// Whether each thread has a processor of its own.
-    pub fn is_pinned(&self) -> bool {
-        self.pinned
+    /// How many processors there are for the threads.
+    pub fn processors(&self) -> usize {
+        self.processors
+    }
+
+    /// Whether each of the first `threads` has a processor of its own.
+    pub fn is_pinned(&self, threads: usize) -> bool {
+        self.pinned && threads <= self.processors
     }
 
     /// Runs `job` on each of `states`, the i-th on the i-th thread, and answers the states and what the jobs answered,
@@ -124,6 +133,11 @@ impl Drop for Crew {
             }
         }
     }
+}
+
+/// How many processors this process may use; at least one.
+pub fn processors() -> usize {
+    allowed_cpus().len().max(1)
 }
 
 /// The processors that this process may use.

@@ -5,7 +5,7 @@ mod pair;
 mod phys;
 mod refusal;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use churn::Churn;
 pub use pair::Pair;
@@ -14,8 +14,10 @@ pub use refusal::Refusal;
 
 /// A thread's part of a measurement. Every method runs on the thread that the load belongs to.
 pub trait Load: Send + 'static {
-    /// Takes what the load holds from the start.
-    fn prepare(&mut self) {}
+    /// Takes what the load holds from the start, and says whether there was room for it and time before the `deadline`.
+    fn prepare(&mut self, _deadline: Instant) -> bool {
+        true
+    }
 
     /// How many operations bring the pool into the state in which it stays.
     fn settling(&self) -> usize {
@@ -25,8 +27,10 @@ pub trait Load: Send + 'static {
     /// Does so many operations and answers the time that they took.
     fn run(&mut self, operations: usize) -> Duration;
 
-    /// Gives everything back.
-    fn finish(&mut self) {}
+    /// Gives everything back, what the handle keeps for itself included, and answers the [misses](Self::misses).
+    fn finish(self: Box<Self>) -> u64 {
+        self.misses()
+    }
 
     /// How many operations did not end as they should: there was room, and an alloc failed, or the reverse.
     fn misses(&self) -> u64;

@@ -1,6 +1,8 @@
 //! What a pool holds before the loads come.
 
-use crate::contestant::{BuildFailure, Contestant, Layout};
+use std::time::Instant;
+
+use crate::contestant::{BuildFailure, Layout, Stage};
 use crate::rng::Rng;
 
 /// What is taken before a measurement starts and stays taken through it.
@@ -29,40 +31,58 @@ pub enum Scene {
 
 /// What a scene took.
 #[derive(Debug)]
-pub struct Taken(Vec<(usize, usize)>);
+pub struct Taken {
+    /// The largest range, in bytes, that the pool takes back at once.
+    piece: usize,
+    /// Address and bytes.
+    ranges: Vec<(usize, usize)>,
+}
 
 impl Scene {
-    /// Brings an empty pool into this state.
+    /// Brings an empty pool into this state before the `deadline`: everything is taken, and what is to be free is given
+    /// back. A pool that takes back no part of an allocation is taken granule by granule.
     ///
     /// # Errors
     ///
-    /// When the pool refuses an alloc or a free on the way.
-    pub fn set<C: Contestant>(self, pool: &C, layout: &Layout) -> Result<Taken, BuildFailure> {
-        if self == Self::Empty {
-            return Ok(Taken(Vec::new()));
-        }
+    /// When the pool refuses an alloc or a free on the way, and when the deadline passes.
+    pub fn set(
+        self,
+        pool: &dyn Stage,
+        layout: &Layout,
+        deadline: Instant,
+    ) -> Result<Taken, BuildFailure> {
         let (order, len) = (layout.order, layout.chunk_granules());
-        for _ in 0..layout.chunks {
-            pool.take(len << order)
-                .ok_or_else(|| BuildFailure::new("no room for an allocation of a whole chunk"))?;
+        let piece = if pool.frees_parts() { len } else { 1 };
+        let mut taken = Taken {
+            piece: piece << order,
+            ranges: Vec::new(),
+        };
+        if self == Self::Empty {
+            return Ok(taken);
+        }
+        for _ in 0..layout.granules / piece {
+            in_time(deadline)?;
+            pool.take(piece << order)
+                .ok_or_else(|| BuildFailure::new("no room for all that the scene takes"))?;
         }
         let mut random = Rng::new(2);
-        let mut taken = Vec::new();
         for (age, start) in layout.by_age().into_iter().enumerate() {
             let holes = self.holes(len, age, &mut random);
             let mut from = 0;
             for (at, run) in holes.into_iter().chain([(len, 0)]) {
                 if at > from {
-                    taken.push((start + (from << order), (at - from) << order));
+                    let range = (start + (from << order), (at - from) << order);
+                    taken.ranges.push(range);
                 }
                 if run > 0 {
-                    pool.give(start + (at << order), run << order)
-                        .map_err(BuildFailure::new)?;
+                    in_time(deadline)?;
+                    let hole = (start + (at << order), run << order);
+                    give_in_pieces(pool, hole, taken.piece).map_err(BuildFailure::new)?;
                 }
                 from = at + run;
             }
         }
-        Ok(Taken(taken))
+        Ok(taken)
     }
 
     /// The free runs of a chunk with `len` granules, in order, as first granule and number of granules.
@@ -97,9 +117,27 @@ impl Taken {
     /// # Errors
     ///
     /// When the pool refuses a free.
-    pub fn give_back<C: Contestant>(self, pool: &C) -> Result<(), String> {
-        self.0
+    pub fn give_back(self, pool: &dyn Stage) -> Result<(), String> {
+        self.ranges
             .into_iter()
-            .try_for_each(|(addr, bytes)| pool.give(addr, bytes))
+            .try_for_each(|range| give_in_pieces(pool, range, self.piece))
     }
+}
+
+fn in_time(deadline: Instant) -> Result<(), BuildFailure> {
+    if Instant::now() < deadline {
+        Ok(())
+    } else {
+        Err(BuildFailure::TooSlow)
+    }
+}
+
+fn give_in_pieces(
+    pool: &dyn Stage,
+    (addr, bytes): (usize, usize),
+    piece: usize,
+) -> Result<(), String> {
+    (0..bytes)
+        .step_by(piece)
+        .try_for_each(|at| pool.give(addr + at, piece.min(bytes - at)))
 }

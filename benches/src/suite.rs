@@ -1,18 +1,22 @@
 //! What is measured, and what the figures should be.
 
 mod rows;
+mod who;
 
-use std::fmt;
+use std::time::{Duration, Instant};
 
 use genpool::{BestFit, FirstFit, ThreadStart};
 use genpool_plain::Fit;
 
-use crate::cell::{Cell, Measured};
+use crate::cell::Cell;
 use crate::contestant::{
-    BuildFailure, ByAddress, Contestant, Floor, Layout, Locked, Ours, bookkeeping,
+    Buddy, BuildFailure, ByAddress, Contestant, Floor, Layout, Locked, Mutexed, OffsetTable, Ours,
+    RangeList, VmTree, bookkeeping,
 };
 use crate::load::{Churn, Pair, PhysOf, Refusal};
 use crate::scene::Scene;
+
+pub use who::Who;
 
 /// Chunks that take the place of one.
 const CHUNKS: usize = 1024;
@@ -22,59 +26,6 @@ const GROWTH: usize = 64;
 
 /// Alloc and free of one granule.
 const PAIR: Work = Work::Pair { granules: 1 };
-
-/// A contestant with its algorithm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    /// One `fetch_or` and one `fetch_and`.
-    Floor,
-    /// genpool, first fit.
-    FirstFit,
-    /// genpool, first fit, allocations given back by address.
-    FirstFitByAddress,
-    /// genpool, threads with start positions of their own.
-    ThreadStart,
-    /// genpool, best fit.
-    BestFit,
-    /// Mutex and plain bitmap, first fit.
-    MutexFirstFit,
-    /// Mutex and plain bitmap, best fit.
-    MutexBestFit,
-}
-
-impl Who {
-    /// All contestants, in the order of a table.
-    pub const ALL: [Self; 7] = [
-        Self::Floor,
-        Self::FirstFit,
-        Self::FirstFitByAddress,
-        Self::ThreadStart,
-        Self::BestFit,
-        Self::MutexFirstFit,
-        Self::MutexBestFit,
-    ];
-
-    fn is_ours(self) -> bool {
-        matches!(
-            self,
-            Self::FirstFit | Self::FirstFitByAddress | Self::ThreadStart | Self::BestFit
-        )
-    }
-}
-
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Floor => "floor: fetch_or + fetch_and",
-            Self::FirstFit => "genpool, first fit",
-            Self::FirstFitByAddress => "genpool, first fit, free by address",
-            Self::ThreadStart => "genpool, thread start",
-            Self::BestFit => "genpool, best fit",
-            Self::MutexFirstFit => "mutex + plain bitmap, first fit",
-            Self::MutexBestFit => "mutex + plain bitmap, best fit",
-        })
-    }
-}
 
 /// What a thread does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,10 +53,6 @@ pub enum Work {
 pub struct Column(pub usize);
 
 impl Column {
-    fn has_several(self) -> bool {
-        matches!(self.0, 1 | 3 | 6)
-    }
-
     /// The titles, with the place of each.
     pub fn titles(threads: usize) -> Vec<String> {
         vec![
@@ -159,7 +106,7 @@ pub struct Row {
 pub enum Section {
     /// Alloc and free of one granule.
     Pair,
-    /// Random sizes in a pool 70 % full.
+    /// Random sizes in a pool that is usually 70 % full.
     Churn,
     /// Single granules in a pool almost full.
     NearlyFull,
@@ -173,11 +120,13 @@ pub enum Section {
     Chunks,
     /// Allocs that fail.
     Refusal,
+    /// More threads than processors, so that threads are stopped in the middle.
+    Oversubscribed,
 }
 
 impl Section {
     /// All sections, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pair,
         Self::Churn,
         Self::NearlyFull,
@@ -186,6 +135,7 @@ impl Section {
         Self::Runs,
         Self::Chunks,
         Self::Refusal,
+        Self::Oversubscribed,
     ];
 
     /// The name that the command line and criterion know it by.
@@ -199,6 +149,7 @@ impl Section {
             Self::Runs => "runs",
             Self::Chunks => "chunks",
             Self::Refusal => "refusal",
+            Self::Oversubscribed => "oversubscribed",
         }
     }
 }
@@ -225,6 +176,8 @@ pub struct Scale {
     pub order: u32,
     /// Threads in the rows with several; 1 leaves those rows out.
     pub threads: usize,
+    /// How much of the pool churn holds, in per cent.
+    pub occupancy: usize,
 }
 
 impl Default for Scale {
@@ -233,6 +186,7 @@ impl Default for Scale {
             granules: 65_536,
             order: 12,
             threads: 2,
+            occupancy: 70,
         }
     }
 }
@@ -307,11 +261,22 @@ impl Scale {
             Section::Runs => self.runs(),
             Section::Chunks => self.chunks(),
             Section::Refusal => self.refusal(),
+            Section::Oversubscribed => self.oversubscribed(),
         };
-        rows.retain(|row| self.threads > 1 || !row.column.is_some_and(Column::has_several));
-        // The targets were set for this size, and for two threads where there are several.
+        // With one thread, the rows with several say what the others say.
+        for at in (0..rows.len()).rev() {
+            if rows[..at].iter().any(|row| row.says_the_same(&rows[at])) {
+                rows.remove(at);
+            }
+        }
+        // The targets were set for this size and occupancy, and for two threads where there are several.
+        let usual = Self {
+            order: self.order,
+            threads: self.threads,
+            ..Self::default()
+        };
         for row in &mut rows {
-            if self.granules != Self::default().granules || row.threads > 2 {
+            if *self != usual || row.threads > 2 {
                 row.target = None;
             }
         }
@@ -342,6 +307,10 @@ impl Row {
         }
     }
 
+    fn says_the_same(&self, other: &Self) -> bool {
+        (&self.what, self.who, self.threads) == (&other.what, other.who, other.threads)
+    }
+
     fn at(mut self, column: usize) -> Self {
         self.column = Some(Column(column));
         self
@@ -357,46 +326,52 @@ impl Row {
         self
     }
 
-    /// Makes the pool and sets the scene.
+    /// Makes the pool and sets the scene, for which it has so much time.
     ///
     /// # Errors
     ///
-    /// When a contestant refuses its layout or its scene.
-    pub fn cell(&self) -> Result<Box<dyn Measured>, BuildFailure> {
+    /// When a contestant refuses its layout or its scene, or the time is over.
+    pub fn cell(&self, filling: Duration) -> Result<Cell, BuildFailure> {
         let layout = &self.layout;
+        let deadline = Instant::now() + filling;
         match self.who {
-            Who::Floor => self.cell_of(Floor),
-            Who::FirstFit => self.cell_of(Ours::new(layout, FirstFit)?),
-            Who::FirstFitByAddress => self.cell_of(ByAddress::new(layout, FirstFit)?),
-            Who::ThreadStart => self.cell_of(Ours::new(layout, ThreadStart)?),
-            Who::BestFit => self.cell_of(Ours::new(layout, BestFit)?),
-            Who::MutexFirstFit => self.cell_of(Locked::new(layout, Fit::FirstFit)?),
-            Who::MutexBestFit => self.cell_of(Locked::new(layout, Fit::BestFit)?),
+            Who::Floor => self.cell_of(Floor, deadline),
+            Who::FirstFit => self.cell_of(Ours::new(layout, FirstFit)?, deadline),
+            Who::FirstFitByAddress => self.cell_of(ByAddress::new(layout, FirstFit)?, deadline),
+            Who::ThreadStart => self.cell_of(Ours::new(layout, ThreadStart)?, deadline),
+            Who::BestFit => self.cell_of(Ours::new(layout, BestFit)?, deadline),
+            Who::MutexFirstFit => self.cell_of(Locked::new(layout, Fit::FirstFit)?, deadline),
+            Who::MutexBestFit => self.cell_of(Locked::new(layout, Fit::BestFit)?, deadline),
+            Who::Buddy => self.cell_of(Mutexed::<Buddy>::new(layout)?, deadline),
+            Who::RangeAlloc => self.cell_of(Mutexed::<RangeList>::new(layout)?, deadline),
+            Who::OffsetAllocator => self.cell_of(Mutexed::<OffsetTable>::new(layout)?, deadline),
+            Who::VmAllocator => self.cell_of(Mutexed::<VmTree>::new(layout)?, deadline),
         }
     }
 
-    fn cell_of<C: Contestant>(&self, pool: C) -> Result<Box<dyn Measured>, BuildFailure> {
-        let (layout, scene, threads) = (self.layout, self.scene, self.threads);
+    fn cell_of<C: Contestant>(&self, pool: C, deadline: Instant) -> Result<Cell, BuildFailure> {
+        let (layout, threads) = (self.layout, self.threads);
+        let scene = (self.scene, deadline);
         let granule = layout.granule();
-        Ok(match self.work {
+        match self.work {
             Work::Pair { granules } => {
                 let load = |handle, _| Pair::new(handle, granules * granule);
-                Box::new(Cell::new(pool, &layout, scene, threads, load)?)
+                Cell::new(pool, &layout, scene, threads, load)
             }
             Work::Churn { per_mille, largest } => {
                 let share = layout.granules * per_mille / 1000 / threads;
                 let load =
                     |handle, thread| Churn::new(handle, layout.order, share, largest, thread);
-                Box::new(Cell::new(pool, &layout, scene, threads, load)?)
+                Cell::new(pool, &layout, scene, threads, load)
             }
             Work::PhysOf => {
                 let load = |handle, thread| PhysOf::new(handle, &layout, thread);
-                Box::new(Cell::new(pool, &layout, scene, threads, load)?)
+                Cell::new(pool, &layout, scene, threads, load)
             }
             Work::Refusal => {
                 let load = |handle, _| Refusal::new(handle, granule);
-                Box::new(Cell::new(pool, &layout, scene, threads, load)?)
+                Cell::new(pool, &layout, scene, threads, load)
             }
-        })
+        }
     }
 }

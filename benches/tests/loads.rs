@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use benches::cell::{Patience, Readiness};
 use benches::crew::Crew;
 use benches::suite::{Scale, Section};
 
@@ -9,14 +10,19 @@ const SCALE: Scale = Scale {
     granules: 16_384,
     order: 12,
     threads: 2,
+    occupancy: 70,
+};
+
+const PATIENCE: Patience = Patience {
+    filling: Duration::from_secs(20),
+    settling: Duration::from_millis(1),
 };
 
 fn smoke(section: Section) {
-    let mut crew = Crew::new(SCALE.threads);
-    for row in [SCALE.floor(1), SCALE.floor(2)]
-        .into_iter()
-        .chain(SCALE.rows(section))
-    {
+    let rows = SCALE.rows(section);
+    let threads = rows.iter().map(|row| row.threads).max();
+    let mut crew = Crew::new(threads.unwrap_or(1).max(SCALE.threads));
+    for row in [SCALE.floor(1), SCALE.floor(2)].into_iter().chain(rows) {
         let name = format!(
             "{}: {}, {}, {} threads",
             section.name(),
@@ -24,9 +30,15 @@ fn smoke(section: Section) {
             row.what,
             row.threads
         );
-        let mut cell = row.cell().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut cell = row
+            .cell(PATIENCE.filling)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(cell.threads(), row.threads);
-        cell.prepare(&mut crew, Duration::from_millis(1));
+        assert_ne!(
+            cell.prepare(&mut crew, PATIENCE),
+            Readiness::Unfilled,
+            "{name}"
+        );
         cell.operations(&mut crew, 300);
         let figure = cell
             .round(&mut crew, Duration::from_micros(200))
@@ -34,7 +46,9 @@ fn smoke(section: Section) {
         assert!(figure.is_finite() && figure > 0.0, "{name}: {figure}");
         match cell.finish(&mut crew) {
             // Threads that compete for the last granules may find none.
-            Ok(misses) if row.threads == 1 => assert_eq!(misses, 0, "{name}"),
+            Ok(misses) if row.threads == 1 => {
+                assert_eq!(misses, 0, "{name}");
+            }
             Ok(_) => {}
             Err(error) => panic!("{name}: {error}"),
         }
@@ -59,6 +73,7 @@ smoke! {
     runs: Runs,
     chunks: Chunks,
     refusal: Refusal,
+    oversubscribed: Oversubscribed,
 }
 
 #[test]

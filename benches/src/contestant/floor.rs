@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Contestant, Handle};
+use super::{Contestant, Handle, Stage};
 
 /// Nothing but one word for each handle, in a cache line of its own.
 #[derive(Debug, Default)]
@@ -16,15 +16,9 @@ pub struct FloorHandle(AtomicUsize);
 /// The bit that every alloc takes.
 const BIT: usize = 1;
 
-impl Contestant for Floor {
-    type Handle = FloorHandle;
-
-    fn handle(&'static self) -> Self::Handle {
-        FloorHandle::default()
-    }
-
-    fn avail(&self) -> usize {
-        0
+impl Stage for Floor {
+    fn avail(&self) -> Option<usize> {
+        None
     }
 
     fn take(&self, _: usize) -> Option<usize> {
@@ -33,6 +27,14 @@ impl Contestant for Floor {
 
     fn give(&self, _: usize, _: usize) -> Result<(), String> {
         Err("the floor is no pool".into())
+    }
+}
+
+impl Contestant for Floor {
+    type Handle = FloorHandle;
+
+    fn handle(&'static self) -> Self::Handle {
+        FloorHandle::default()
     }
 }
 

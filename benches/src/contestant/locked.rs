@@ -2,7 +2,7 @@
 
 use genpool_plain::{Fit, LockedPool};
 
-use super::{BuildFailure, Contestant, Handle, Layout};
+use super::{BuildFailure, Contestant, Handle, Layout, Stage};
 
 /// [`LockedPool`] with one of its algorithms.
 #[derive(Debug)]
@@ -24,15 +24,9 @@ impl Locked {
     }
 }
 
-impl Contestant for Locked {
-    type Handle = &'static Locked;
-
-    fn handle(&'static self) -> Self::Handle {
-        self
-    }
-
-    fn avail(&self) -> usize {
-        self.pool.avail()
+impl Stage for Locked {
+    fn avail(&self) -> Option<usize> {
+        Some(self.pool.avail())
     }
 
     fn take(&self, bytes: usize) -> Option<usize> {
@@ -43,6 +37,14 @@ impl Contestant for Locked {
         self.pool
             .free(addr, bytes)
             .map_err(|error| error.to_string())
+    }
+}
+
+impl Contestant for Locked {
+    type Handle = &'static Locked;
+
+    fn handle(&'static self) -> Self::Handle {
+        self
     }
 }
 

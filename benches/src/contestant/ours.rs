@@ -2,7 +2,7 @@
 
 use genpool::{Algorithm, Allocation, Pool};
 
-use super::{BuildFailure, Contestant, Handle, Layout};
+use super::{BuildFailure, Contestant, Handle, Layout, Stage};
 
 /// A [`Pool`] through a shared reference; allocations are given back by being dropped.
 #[derive(Debug)]
@@ -65,15 +65,9 @@ impl ByAddress {
     }
 }
 
-impl Contestant for Ours {
-    type Handle = &'static Ours;
-
-    fn handle(&'static self) -> Self::Handle {
-        self
-    }
-
-    fn avail(&self) -> usize {
-        self.0.avail()
+impl Stage for Ours {
+    fn avail(&self) -> Option<usize> {
+        Some(self.0.avail())
     }
 
     fn take(&self, bytes: usize) -> Option<usize> {
@@ -82,6 +76,14 @@ impl Contestant for Ours {
 
     fn give(&self, addr: usize, bytes: usize) -> Result<(), String> {
         self.0.free(addr, bytes).map_err(|error| error.to_string())
+    }
+}
+
+impl Contestant for Ours {
+    type Handle = &'static Ours;
+
+    fn handle(&'static self) -> Self::Handle {
+        self
     }
 }
 
@@ -109,15 +111,9 @@ impl Handle for &'static Ours {
     }
 }
 
-impl Contestant for ByAddress {
-    type Handle = &'static ByAddress;
-
-    fn handle(&'static self) -> Self::Handle {
-        self
-    }
-
-    fn avail(&self) -> usize {
-        self.0.avail()
+impl Stage for ByAddress {
+    fn avail(&self) -> Option<usize> {
+        Some(self.0.avail())
     }
 
     fn take(&self, bytes: usize) -> Option<usize> {
@@ -126,6 +122,14 @@ impl Contestant for ByAddress {
 
     fn give(&self, addr: usize, bytes: usize) -> Result<(), String> {
         self.0.free(addr, bytes).map_err(|error| error.to_string())
+    }
+}
+
+impl Contestant for ByAddress {
+    type Handle = &'static ByAddress;
+
+    fn handle(&'static self) -> Self::Handle {
+        self
     }
 }
 

@@ -105,17 +105,21 @@ impl<H: Handle> Churn<H> {
 }
 
 impl<H: Handle> Load for Churn<H> {
-    fn prepare(&mut self) {
+    fn prepare(&mut self, deadline: Instant) -> bool {
         let mut held = 0;
         while held < self.share {
+            if Instant::now() >= deadline {
+                return false;
+            }
             let size = (self.random.below(self.largest) + 1).min(self.share - held);
             let Some(got) = self.handle.alloc(size << self.order) else {
-                self.misses += 1;
-                return;
+                // Whoever rounds sizes up may be full before its time.
+                return false;
             };
             held += size;
             self.slots.push(Some(got));
         }
+        true
     }
 
     fn settling(&self) -> usize {
@@ -143,10 +147,11 @@ impl<H: Handle> Load for Churn<H> {
         time
     }
 
-    fn finish(&mut self) {
+    fn finish(mut self: Box<Self>) -> u64 {
         for held in self.slots.drain(..).flatten() {
             self.handle.free(held);
         }
+        self.misses
     }
 
     fn misses(&self) -> u64 {

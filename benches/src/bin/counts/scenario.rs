@@ -1,0 +1,125 @@
+//! What is counted.
+
+use std::error::Error;
+use std::hint::black_box;
+
+use benches::contestant::{ByAddress, Contestant, Handle, Layout, Ours};
+use clap::ValueEnum;
+use genpool::{Algorithm, FirstFit, ThreadStart};
+
+const LAYOUT: Layout = Layout {
+    order: 12,
+    granules: 65_536,
+    chunks: 1,
+};
+
+/// A hot path, in one thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Alloc and free of one granule in an empty pool.
+    One,
+    /// Alloc and free of eight granules in an empty pool.
+    Eight,
+    /// Alloc and free of 40 granules behind 40 that are taken: 24 in the first word of the bitmap, 16 in the second.
+    AcrossWords,
+    /// Alloc of one granule in an empty pool, free by its address.
+    OneByAddress,
+    /// Alloc and free of one granule in an empty pool, from the thread's own start position.
+    ThreadStart,
+    /// [`One`](Self::One) and a look-up of the physical address: more than its figure allows.
+    Control,
+}
+
+impl Scenario {
+    /// Those that have figures.
+    pub(crate) const JUDGED: [Self; 5] = [
+        Self::One,
+        Self::Eight,
+        Self::AcrossWords,
+        Self::OneByAddress,
+        Self::ThreadStart,
+    ];
+
+    /// What the command line and the figures call it.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+
+    /// Sets the scene and does so many operations.
+    ///
+    /// # Errors
+    ///
+    /// When the pool cannot be made, or an alloc fails.
+    pub(crate) fn operate(self, operations: u32) -> Result<(), Box<dyn Error>> {
+        let pairs = |granules| Pairs {
+            granules,
+            operations,
+        };
+        match self {
+            Self::One => pairs(1).run(ours(FirstFit)?, 0, ignore),
+            Self::Eight => pairs(8).run(ours(FirstFit)?, 0, ignore),
+            Self::AcrossWords => pairs(40).run(ours(FirstFit)?, 40, ignore),
+            Self::OneByAddress => {
+                let pool = Box::leak(Box::new(ByAddress::new(&LAYOUT, FirstFit)?));
+                pairs(1).run(pool, 0, ignore)
+            }
+            Self::ThreadStart => pairs(1).run(ours(ThreadStart)?, 0, ignore),
+            Self::Control => pairs(1).run(ours(FirstFit)?, 0, |pool, addr| {
+                black_box(pool.phys_of(addr));
+            }),
+        }
+    }
+}
+
+fn ours(algorithm: impl Algorithm + 'static) -> Result<&'static Ours, Box<dyn Error>> {
+    Ok(Box::leak(Box::new(Ours::new(&LAYOUT, algorithm)?)))
+}
+
+fn ignore<H>(_: &mut H, _: usize) {}
+
+/// Allocs, each followed by the free of what it got.
+struct Pairs {
+    granules: usize,
+    operations: u32,
+}
+
+impl Pairs {
+    /// Takes `taken` granules, then runs the pairs, with `between` on each allocation's address.
+    fn run<C: Contestant>(
+        &self,
+        pool: &'static C,
+        taken: usize,
+        between: impl Fn(&mut C::Handle, usize),
+    ) -> Result<(), Box<dyn Error>> {
+        if taken > 0 {
+            pool.take(taken * LAYOUT.granule())
+                .ok_or("no room for the scene")?;
+        }
+        let mut handle = pool.handle();
+        let bytes = self.granules * LAYOUT.granule();
+        for _ in 0..self.operations {
+            let held = handle
+                .alloc(black_box(bytes))
+                .ok_or("no room for an alloc")?;
+            between(&mut handle, black_box(C::Handle::addr(&held)));
+            handle.free(held);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_operate() {
+        for &scenario in Scenario::value_variants() {
+            assert!(scenario.operate(10).is_ok(), "{scenario:?}");
+            let judged = Scenario::JUDGED.contains(&scenario);
+            assert_eq!(judged, scenario != Scenario::Control);
+        }
+    }
+}
