@@ -90,6 +90,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # A cache for each thread
+//!
+//! A [`Cache`] keeps a few short runs at hand for the thread that has it. Its allocations are ordinary
+//! ones: freed into a cache they stay at hand, dropped anywhere they go home to the pool.
+//!
+//! ```
+//! use genpool::Pool;
+//!
+//! let pool = Pool::new(12)?;
+//! pool.add(0x1000, 0x10_0000)?;
+//! let mut cache = pool.cache();
+//! let buffer = cache.alloc(4096)?;
+//! cache.free(buffer);
+//! assert_eq!(pool.stats().cached, cache.held());
+//! drop(cache);
+//! assert_eq!(pool.avail(), pool.size());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Failure
 //!
 //! Every failure is a value that says what was wrong with what. [`AllocError::Exhausted`] is a
@@ -108,7 +127,7 @@ pub use genpool_algos::{
     FixedOffset, NextFit, OrderAlign, ThreadStart,
 };
 pub use genpool_core::{
-    AddError, AddRefused, Algorithm, AllocError, Allocation, BuildError, Builder, ChunkInfo,
+    AddError, AddRefused, Algorithm, AllocError, Allocation, BuildError, Builder, Cache, ChunkInfo,
     ChunkSpec, ChunkView, Chunks, Destroyed, Drain, FirstFit, Fragmentation, FreeError, Granule,
     Held, OwnedAllocation, Owner, Pool, RawRange, RemoveError, Request, ResizeError, Run, Stats,
     Unsuitable,

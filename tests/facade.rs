@@ -338,6 +338,16 @@ fn destroyed() {
     assert_eq!(TOLD.load(Ordering::Relaxed), 1);
 }
 
+#[test]
+fn cache() {
+    let pool = sixteen_pages();
+    let mut cache: Cache<'_> = pool.cache();
+    let page = cache.alloc(1).unwrap();
+    let addr = page.addr();
+    cache.free(page);
+    assert_eq!(cache.alloc(PAGE).unwrap().addr(), addr);
+}
+
 // ---- nothing is left out ----
 
 /// The types and traits that a crate root re-exports.

@@ -55,6 +55,10 @@ impl Fit for BestFit {
 }
 
 impl Algorithm for BestFit {
+    fn any_place(&self) -> bool {
+        true
+    }
+
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         chunk.find_tightest(request.granules())
     }

@@ -1,8 +1,6 @@
 //! Fits that do not start at the chunk's beginning, and come round to it.
 
-use genpool_core::sync::{
-    AtomicUsize, Ordering, set_thread_place, thread_index, thread_place,
-};
+use genpool_core::sync::{AtomicUsize, Ordering, set_thread_place, thread_index, thread_place};
 use genpool_core::{Algorithm, ChunkView, Granule, Request};
 
 use crate::constraints::Constraints;
@@ -62,6 +60,10 @@ impl Fit for NextFit {
 }
 
 impl Algorithm for NextFit {
+    fn any_place(&self) -> bool {
+        true
+    }
+
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         self.choose(chunk, request.granules(), &Constraints::new())
     }
@@ -131,6 +133,10 @@ impl Fit for ThreadStart {
 }
 
 impl Algorithm for ThreadStart {
+    fn any_place(&self) -> bool {
+        true
+    }
+
     #[inline]
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         let n = request.granules();

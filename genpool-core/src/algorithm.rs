@@ -94,6 +94,15 @@ pub trait Algorithm: Send + Sync {
         Ok(())
     }
 
+    /// Whether every free run of the right length is as good to it as any other, so that a
+    /// [`Cache`](crate::Cache) may take several at once, from where they are near. An algorithm that
+    /// has rules for where a run may lie says no, and so does one that says nothing: a cache then
+    /// passes every call on to the pool.
+    #[inline]
+    fn any_place(&self) -> bool {
+        false
+    }
+
     /// The first granule of a free run of [`request.granules()`](Request::granules) in this chunk,
     /// or none if there is no fit in it.
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule>;
@@ -105,6 +114,11 @@ macro_rules! forward {
             #[inline]
             fn check(&self, request: &Request) -> Result<(), Unsuitable> {
                 (**self).check(request)
+            }
+
+            #[inline]
+            fn any_place(&self) -> bool {
+                (**self).any_place()
             }
 
             #[inline]
@@ -122,6 +136,10 @@ forward!(&A, Box<A>, Arc<A>);
 pub struct FirstFit;
 
 impl Algorithm for FirstFit {
+    fn any_place(&self) -> bool {
+        true
+    }
+
     #[inline(always)]
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())

@@ -210,6 +210,37 @@ impl<'p> Allocation<'p> {
         }
     }
 
+    /// All that it is made of: pool, chunk, address, granules, deed. It is not given back.
+    #[inline(always)]
+    pub(crate) fn into_parts(self) -> (&'p Inner, Home<'p>, usize, usize, Deed) {
+        let this = ManuallyDrop::new(self);
+        (this.inner, this.home, this.addr, this.granules, this.deed)
+    }
+
+    pub(crate) fn is_of(&self, inner: &Inner) -> bool {
+        core::ptr::eq(self.inner, inner)
+    }
+
+    pub(crate) fn granules(&self) -> usize {
+        self.granules
+    }
+
+    /// Its chunk, if that lives as long as the pool.
+    pub(crate) fn permanent_chunk(&self) -> Option<&'p Chunk> {
+        match self.home {
+            Home::Permanent(chunk) => Some(chunk),
+            Home::Listed { .. } => None,
+        }
+    }
+
+    /// Ends the allocation; its granules stay taken, and are the caller's. Refused, where deeds are
+    /// kept, if it was freed by address meanwhile.
+    pub(crate) fn close(self) -> bool {
+        let this = ManuallyDrop::new(self);
+        this.in_chunk(|chunk| this.inner.close(chunk, this.addr, this.deed))
+            .unwrap_or(false)
+    }
+
     fn raw(&self) -> RawRange {
         RawRange {
             addr: self.addr,

@@ -6,7 +6,7 @@ use core::fmt;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::bitmap::{Bitmap, NotTaken};
+use crate::bitmap::{Batch, Bitmap, NotTaken};
 use crate::error::{AddRefused, FreeError};
 use crate::mailbox::Mailbox;
 use crate::memory::Node;
@@ -265,6 +265,7 @@ impl Chunk {
         self.records.as_ref()
     }
 
+    #[inline]
     pub(crate) fn state(&self) -> State {
         // SeqCst: see the type's text.
         self.state.load(Ordering::SeqCst)
@@ -351,6 +352,36 @@ impl Chunk {
             self.check_drained();
         }
         Ok(())
+    }
+
+    /// As [`claim`](Self::claim), of several runs: see [`Bitmap::claim_batch`].
+    pub(crate) fn claim_batch(
+        &self,
+        from: usize,
+        n: usize,
+        most: usize,
+        traffic: &Traffic,
+    ) -> Option<Batch> {
+        let batch = self.bitmap.claim_batch(from, n, most, traffic)?;
+        if self.state() == State::Alive || seeded(Fault::UncheckedState) {
+            return Some(batch);
+        }
+        self.give_back_batch(batch, n, traffic).ok();
+        None
+    }
+
+    /// As [`give_back`](Self::give_back), of several runs: see [`Bitmap::release_batch`].
+    pub(crate) fn give_back_batch(
+        &self,
+        starts: impl Iterator<Item = usize>,
+        n: usize,
+        traffic: &Traffic,
+    ) -> Result<(), NotTaken> {
+        let outcome = self.bitmap.release_batch(starts, n, traffic);
+        if self.state() != State::Alive {
+            self.check_drained();
+        }
+        outcome
     }
 
     /// The granules of a range given by its address and size in bytes.

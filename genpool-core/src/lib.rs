@@ -39,6 +39,7 @@ mod traffic;
 
 mod algorithm;
 mod allocation;
+mod cache;
 mod drain;
 mod error;
 mod pool;
@@ -47,6 +48,7 @@ mod view;
 
 pub use crate::algorithm::{Algorithm, FirstFit, Request};
 pub use crate::allocation::{Allocation, OwnedAllocation, RawRange};
+pub use crate::cache::Cache;
 pub use crate::chunk::{ChunkSpec, Owner};
 pub use crate::drain::Drain;
 pub use crate::error::{

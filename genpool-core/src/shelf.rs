@@ -74,9 +74,9 @@ pub(crate) enum Route {
 /// What `alloc` goes by, and the snapshot that said so: the later one stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
 #[repr(C, align(8))]
-struct Tag {
+pub(crate) struct Tag {
     version: u32,
-    default: Route,
+    pub(crate) default: Route,
 }
 
 #[cfg(not(genpool_loom))]
@@ -290,8 +290,14 @@ impl Shelf {
     /// Which way `alloc` goes.
     #[inline]
     pub(crate) fn default(&self) -> Route {
+        self.tag().default
+    }
+
+    /// Which way `alloc` goes, and since when: a tag that is the same says that nothing changed.
+    #[inline]
+    pub(crate) fn tag(&self) -> Tag {
         // Acquire: pairs with `advance_tag`, so that a changed default is seen once it was changed.
-        self.tag.load(Ordering::Acquire).default
+        self.tag.load(Ordering::Acquire)
     }
 
     /// The chunk that is tried first, where it can be reached without a pin.

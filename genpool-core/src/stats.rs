@@ -8,6 +8,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State};
+use crate::pool::Inner;
 use crate::shelf::Snapshot;
 use crate::sync::{AtomicUsize, Ordering};
 
@@ -60,9 +61,14 @@ pub struct Stats {
     pub draining: usize,
     /// Bytes that are still held in those.
     pub draining_used: usize,
+    /// Bytes of `used` and of `draining_used` that caches keep. What is left of the two is held in
+    /// allocations.
+    pub cached: usize,
     /// Bytes of bookkeeping on the heap or on the pool's node.
     pub bookkeeping: usize,
-    /// Calls that were answered [`Exhausted`](crate::AllocError::Exhausted).
+    /// Calls that were answered [`Exhausted`](crate::AllocError::Exhausted), and those that a
+    /// [`Cache`](crate::Cache) would have answered so, had it not given back what it kept and tried
+    /// again. The same goes for `contended`.
     pub exhausted: usize,
     /// Calls that were answered [`Contended`](crate::AllocError::Contended).
     pub contended: usize,
@@ -77,9 +83,11 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn gather(snapshot: &Snapshot, counters: &Counters, order: u32) -> Self {
+    pub(crate) fn gather(snapshot: &Snapshot, inner: &Inner) -> Self {
+        let (counters, order) = (&inner.counters, inner.order());
         let mut stats = Self {
-            bookkeeping: size_of::<crate::pool::Inner>() + snapshot.footprint(),
+            cached: inner.seats.granules() << order,
+            bookkeeping: size_of::<Inner>() + inner.seats.footprint() + snapshot.footprint(),
             exhausted: counters.read(0),
             contended: counters.read(1),
             lost_claims: counters.read(2),

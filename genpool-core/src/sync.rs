@@ -47,6 +47,10 @@ pub enum Fault {
     UncheckedFree,
     /// A claim does not look whether its chunk is being removed.
     UncheckedState,
+    /// A cache does not look whether the chunk of what it keeps is being removed.
+    UncheckedMagazine,
+    /// A cache does not look whether the default algorithm is still the one it goes by.
+    UncheckedAlgorithm,
     /// A pin does not look whether its snapshot is still current.
     UncheckedPin,
     /// An operation that crosses words is not announced.

@@ -102,12 +102,7 @@ fn free_beside_two_levels() {
 
 #[test]
 fn hints_hold_on_two_levels() {
-    explore(
-        "free beside two levels",
-        TWO,
-        &[()],
-        free_beside_two_levels,
-    );
+    explore("free beside two levels", TWO, &[()], free_beside_two_levels);
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn control_untold_claim() {
     must_fail(
         "half-taken free",
         &[Fault::UntoldClaim],
-        THREE,
+        TWO,
         half_taken_free,
     );
 }

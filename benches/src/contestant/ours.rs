@@ -1,6 +1,6 @@
 //! genpool itself.
 
-use genpool::{Algorithm, Allocation, Pool};
+use genpool::{Algorithm, Allocation, Cache, Pool};
 
 use super::{BuildFailure, Contestant, Handle, Layout, Stage};
 
@@ -11,6 +11,17 @@ pub struct Ours(Pool);
 /// The same, but allocations are given back by address and size, so that each free finds its chunk.
 #[derive(Debug)]
 pub struct ByAddress(Pool);
+
+/// A [`Pool`] whose callers name the algorithm, so that it is known where they are compiled.
+#[derive(Debug)]
+pub struct Named<A> {
+    pool: Pool,
+    algorithm: A,
+}
+
+/// A [`Pool`] through a [`Cache`] for each handle.
+#[derive(Debug)]
+pub struct Cached(Pool);
 
 fn build(layout: &Layout, algorithm: impl Algorithm + 'static) -> Result<Pool, BuildFailure> {
     let pool = Pool::builder()
@@ -55,6 +66,29 @@ impl Ours {
 }
 
 impl ByAddress {
+    /// A pool of that layout with that default algorithm.
+    ///
+    /// # Errors
+    ///
+    /// When the layout makes no pool.
+    pub fn new(layout: &Layout, algorithm: impl Algorithm + 'static) -> Result<Self, BuildFailure> {
+        build(layout, algorithm).map(Self)
+    }
+}
+
+impl<A: Algorithm> Named<A> {
+    /// A pool of that layout whose callers name that algorithm.
+    ///
+    /// # Errors
+    ///
+    /// When the layout makes no pool.
+    pub fn new(layout: &Layout, algorithm: A) -> Result<Self, BuildFailure> {
+        let pool = build(layout, genpool::FirstFit)?;
+        Ok(Self { pool, algorithm })
+    }
+}
+
+impl Cached {
     /// A pool of that layout with that default algorithm.
     ///
     /// # Errors
@@ -156,5 +190,99 @@ impl Handle for &'static ByAddress {
     #[inline]
     fn phys_of(&mut self, addr: usize) -> Option<u64> {
         self.0.phys_of(addr)
+    }
+}
+
+impl<A: Algorithm + 'static> Stage for Named<A> {
+    fn avail(&self) -> Option<usize> {
+        Some(self.pool.avail())
+    }
+
+    fn take(&self, bytes: usize) -> Option<usize> {
+        take(&self.pool, bytes)
+    }
+
+    fn give(&self, addr: usize, bytes: usize) -> Result<(), String> {
+        self.pool
+            .free(addr, bytes)
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl<A: Algorithm + 'static> Contestant for Named<A> {
+    type Handle = &'static Named<A>;
+
+    fn handle(&'static self) -> Self::Handle {
+        self
+    }
+}
+
+impl<A: Algorithm + 'static> Handle for &'static Named<A> {
+    type Held = Allocation<'static>;
+
+    #[inline]
+    fn alloc(&mut self, bytes: usize) -> Option<Self::Held> {
+        self.pool.alloc_with(bytes, &self.algorithm).ok()
+    }
+
+    #[inline]
+    fn free(&mut self, held: Self::Held) {
+        drop(held);
+    }
+
+    #[inline]
+    fn addr(held: &Self::Held) -> usize {
+        held.addr()
+    }
+
+    #[inline]
+    fn phys_of(&mut self, addr: usize) -> Option<u64> {
+        self.pool.phys_of(addr)
+    }
+}
+
+impl Stage for Cached {
+    fn avail(&self) -> Option<usize> {
+        Some(self.0.avail())
+    }
+
+    fn take(&self, bytes: usize) -> Option<usize> {
+        take(&self.0, bytes)
+    }
+
+    fn give(&self, addr: usize, bytes: usize) -> Result<(), String> {
+        self.0.free(addr, bytes).map_err(|error| error.to_string())
+    }
+}
+
+impl Contestant for Cached {
+    type Handle = Cache<'static>;
+
+    fn handle(&'static self) -> Self::Handle {
+        self.0.cache()
+    }
+}
+
+impl Handle for Cache<'static> {
+    type Held = Allocation<'static>;
+
+    #[inline]
+    fn alloc(&mut self, bytes: usize) -> Option<Self::Held> {
+        self.alloc(bytes).ok()
+    }
+
+    #[inline]
+    fn free(&mut self, held: Self::Held) {
+        self.free(held);
+    }
+
+    #[inline]
+    fn addr(held: &Self::Held) -> usize {
+        held.addr()
+    }
+
+    #[inline]
+    fn phys_of(&mut self, addr: usize) -> Option<u64> {
+        self.pool().phys_of(addr)
     }
 }

@@ -41,6 +41,7 @@ impl Scale {
                 .name("pair"),
             row(Who::FirstFitByAddress, 1).at(0).name("pair by address"),
             row(Who::ThreadStart, 1).at(0).name("pair, thread start"),
+            row(Who::Cached, 1).at(0).target(Target::Floor(0.35)),
             row(Who::BestFit, 1).at(0),
             row(Who::MutexFirstFit, 1).at(0),
             row(Who::MutexBestFit, 1).at(0),
@@ -48,6 +49,7 @@ impl Scale {
             row(Who::ThreadStart, n)
                 .at(1)
                 .target(Target::Row(1.2, "pair, thread start")),
+            row(Who::Cached, n).at(1).target(Target::Floor(0.35)),
             row(Who::BestFit, n).at(1),
             row(Who::MutexFirstFit, n).at(1),
             row(Who::MutexBestFit, n).at(1),

@@ -13,6 +13,8 @@ pub enum Who {
     FirstFitByAddress,
     /// genpool, threads with start positions of their own.
     ThreadStart,
+    /// genpool, through a cache of the thread's own.
+    Cached,
     /// genpool, best fit.
     BestFit,
     /// Mutex and plain bitmap, first fit.
@@ -31,11 +33,12 @@ pub enum Who {
 
 impl Who {
     /// All contestants, in the order of a table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Floor,
         Self::FirstFit,
         Self::FirstFitByAddress,
         Self::ThreadStart,
+        Self::Cached,
         Self::BestFit,
         Self::MutexFirstFit,
         Self::MutexBestFit,
@@ -57,7 +60,11 @@ impl Who {
     pub fn is_ours(self) -> bool {
         matches!(
             self,
-            Self::FirstFit | Self::FirstFitByAddress | Self::ThreadStart | Self::BestFit
+            Self::FirstFit
+                | Self::FirstFitByAddress
+                | Self::ThreadStart
+                | Self::Cached
+                | Self::BestFit
         )
     }
 }
@@ -69,6 +76,7 @@ impl fmt::Display for Who {
             Self::FirstFit => "genpool, first fit",
             Self::FirstFitByAddress => "genpool, first fit, free by address",
             Self::ThreadStart => "genpool, thread start",
+            Self::Cached => "genpool, cache",
             Self::BestFit => "genpool, best fit",
             Self::MutexFirstFit => "mutex + plain bitmap, first fit",
             Self::MutexBestFit => "mutex + plain bitmap, best fit",

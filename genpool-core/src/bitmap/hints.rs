@@ -49,7 +49,6 @@ const LINE: usize = if cfg!(genpool_loom) { 1 } else { 16 };
 const STRIDE: usize = 4;
 /// Hints in a line.
 const SPAN: usize = FAN * LINE;
-const SPAN_SHIFT: u32 = SPAN.trailing_zeros();
 
 /// The hint of a stretch that is longer than a word.
 pub(super) const LONG: usize = WORD_BITS + 1;

@@ -34,11 +34,13 @@
 //! the number of watchers, of the bound. Scans load with `SeqCst` because in the exact look they
 //! stand between two readings of the traffic.
 
+mod batch;
 mod hints;
 mod places;
 mod runs;
 mod word;
 
+pub(crate) use self::batch::Batch;
 use self::hints::{Hints, LONG, Need};
 pub(crate) use self::places::{Anywhere, Every, Places};
 use self::word::{AtomicWord, FULL, WORD_BITS, find, free_prefix, free_suffix, longest_free, mask};
@@ -251,7 +253,10 @@ impl Bitmap {
         n: usize,
         traffic: &Traffic,
     ) -> Option<usize> {
-        let piece = Piece { word, mask: mask(at, n) };
+        let piece = Piece {
+            word,
+            mask: mask(at, n),
+        };
         let at = match self.try_claim(piece, seen) {
             Ok(()) => {
                 self.shortened(piece, seen);
@@ -464,7 +469,11 @@ impl Bitmap {
     /// Raises the hint of a word in which the granules from bit `start` to `end` are free.
     #[inline(never)]
     fn raise_hint(&self, word: usize, start: usize, end: usize) {
-        let further = if end == WORD_BITS { self.free_prefix_of(word + 1) } else { 0 };
+        let further = if end == WORD_BITS {
+            self.free_prefix_of(word + 1)
+        } else {
+            0
+        };
         if !seeded(Fault::UnraisedHint) {
             self.hints.raise(word, end - start + further);
         }
@@ -492,7 +501,11 @@ impl Bitmap {
     #[inline]
     fn stretch_of(&self, word: usize, seen: usize) -> usize {
         let suffix = free_suffix(seen);
-        let through = if suffix > 0 { suffix + self.free_prefix_of(word + 1) } else { 0 };
+        let through = if suffix > 0 {
+            suffix + self.free_prefix_of(word + 1)
+        } else {
+            0
+        };
         longest_free(seen).max(through).min(LONG)
     }
 

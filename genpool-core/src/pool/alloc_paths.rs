@@ -166,7 +166,9 @@ impl Inner {
                 return Ok(found);
             }
             // Whatever the algorithm's own rules are.
-            let nowhere = pin.chunks().all(|chunk| !has_room(chunk, request.granules()));
+            let nowhere = pin
+                .chunks()
+                .all(|chunk| !has_room(chunk, request.granules()));
             let after = watch.read();
             // The list must be the same too: a hole may have come with a chunk.
             let is_current = || self.shelf.is_current(&pin);

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 
 use super::{Inner, Pool, Report, as_default};
 use crate::algorithm::{Algorithm, FirstFit};
+use crate::cache::Seats;
 use crate::error::BuildError;
 use crate::memory::Node;
 use crate::shelf::{Route, Shelf};
@@ -106,6 +107,7 @@ impl Builder {
                 shelf: Shelf::new(Arc::clone(&algorithm), default),
                 traffic: Traffic::new(),
                 counters: Counters::new(),
+                seats: Seats::new(),
                 built_with: algorithm,
                 removals: AtomicBool::new(false),
                 generations: AtomicUsize::new(0),

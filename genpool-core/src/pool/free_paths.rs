@@ -47,6 +47,19 @@ impl Inner {
         redeemed && chunk.give_back(start, n, &self.traffic).is_ok()
     }
 
+    /// Ends what an allocation held, where deeds are kept; its granules stay taken. Refused if it was
+    /// freed by address meanwhile.
+    pub(crate) fn close(&self, chunk: &Chunk, addr: usize, deed: Deed) -> bool {
+        let closed = chunk.records().is_none_or(|records| {
+            let start = chunk.granule_of(addr);
+            records.exchange(start, deed, 0).is_ok()
+        });
+        if !closed {
+            self.counters.refused_free();
+        }
+        closed
+    }
+
     /// Takes back a range by its address, and by its size where one is given. Answers what `with`
     /// makes of its chunk and its size in granules; the chunk may not outlive the call.
     pub(super) fn free<R>(

@@ -17,11 +17,12 @@ pub use self::builder::Builder;
 pub use self::chunks::{ChunkInfo, Chunks};
 use crate::algorithm::{Algorithm, FirstFit};
 use crate::allocation::{Allocation, OwnedAllocation};
+use crate::cache::{Cache, Seats};
 use crate::chunk::{Chunk, ChunkSpec, Owner, State};
 use crate::drain::Drain;
 use crate::error::{AddError, AllocError, BuildError, FreeError, RemoveError};
 use crate::memory::Node;
-use crate::shelf::{Route, Shelf};
+use crate::shelf::{Route, Shelf, Tag};
 use crate::stats::{Counters, Destroyed, Fragmentation, Held, Stats, held_in};
 use crate::sync::{AtomicBool, AtomicUsize, Fault, Ordering, model_fence, seeded};
 use crate::traffic::Traffic;
@@ -32,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) shelf: Shelf,
     pub(crate) traffic: Traffic,
     pub(crate) counters: Counters,
+    pub(crate) seats: Seats,
     /// The algorithm that the pool was built with: it lives as long as the pool, so `alloc`
     /// reaches it without a pin.
     built_with: Arc<dyn Algorithm>,
@@ -326,6 +328,26 @@ impl Pool {
         }
     }
 
+    /// A handle for one thread that keeps a few runs at hand, so that most of its calls touch nothing
+    /// that another thread uses. Linear in the number of caches. Not signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0, 0x10_0000)?;
+    /// let mut cache = pool.cache();
+    /// let buffer = cache.alloc(4096)?;
+    /// cache.free(buffer); // or dropped, here or in any other thread
+    /// assert!(pool.avail() < pool.size());
+    /// cache.flush();
+    /// assert_eq!(pool.avail(), pool.size());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cache(&self) -> Cache<'_> {
+        Cache::new(self, &self.inner)
+    }
+
     // ---- free by address ----
 
     /// Gives back `size` bytes at `addr`, for who kept no [`Allocation`]: checked as a whole before
@@ -335,7 +357,7 @@ impl Pool {
     ///
     /// Without boundary tracking the pool knows which granules are taken, not by whom: a free with a
     /// wrong size inside other allocations cannot be told from a right one, nor can one of a range
-    /// that an [`Allocation`] still holds.
+    /// that an [`Allocation`] still holds or a [`Cache`] keeps.
     ///
     /// # Errors
     ///
@@ -406,7 +428,7 @@ impl Pool {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let pin = self.inner.shelf.pin();
-        let stats = Stats::gather(&pin, &self.inner.counters, self.inner.order);
+        let stats = Stats::gather(&pin, &self.inner);
         self.inner.reveal(stats)
     }
 
@@ -432,19 +454,26 @@ impl Pool {
         Ok(self.inner.reveal(held_in(&self.inner.shelf.snapshot())))
     }
 
-    /// For tests, while nobody moves: whether the bookkeeping agrees with itself.
+    /// For tests, while nobody moves: whether the bookkeeping agrees with itself. Where boundaries are
+    /// tracked, what is taken and has no owner must be in a cache.
     #[doc(hidden)]
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let snapshot = self.inner.shelf.snapshot();
-        snapshot.chunks().all(|chunk| {
+        // Granules that are taken and not known to belong to an allocation.
+        let mut unowned = 0;
+        let sound = snapshot.chunks().all(|chunk| {
+            let taken = chunk.bitmap().taken();
             let recorded = chunk.records().map(|records| {
                 let live = records.live();
                 live.map(|(_, deed)| deed.len()).sum::<usize>()
             });
-            let taken = chunk.bitmap().taken();
-            chunk.bitmap().is_sound() && recorded.is_none_or(|granules| granules == taken)
-        })
+            let spare = taken.checked_sub(recorded.unwrap_or(0));
+            unowned += spare.unwrap_or(0);
+            chunk.bitmap().is_sound() && spare.is_some()
+        });
+        let cached = self.inner.seats.granules();
+        sound && cached <= unowned && (cached == unowned || !self.inner.tracked)
     }
 
     // ---- the end ----
@@ -502,6 +531,15 @@ impl fmt::Debug for Pool {
 impl Inner {
     pub(crate) fn order(&self) -> u32 {
         self.order
+    }
+
+    /// Whether every place is as good to the default algorithm of this tag, or of a later one.
+    pub(crate) fn any_place(&self, tag: Tag) -> bool {
+        match tag.default {
+            Route::FirstFit => FirstFit.any_place(),
+            Route::BuiltWith => self.built_with.any_place(),
+            Route::Other => self.shelf.pin().algorithm().any_place(),
+        }
     }
 
     /// Calls `with` on the chunk that `addr` lies in, if there is one. Only what `with` returns may

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::hint::black_box;
 
-use benches::contestant::{ByAddress, Contestant, Handle, Layout, Ours};
+use benches::contestant::{ByAddress, Cached, Contestant, Handle, Layout, Named, Ours};
 use clap::ValueEnum;
 use genpool::{Algorithm, FirstFit, ThreadStart};
 
@@ -26,18 +26,21 @@ pub(crate) enum Scenario {
     OneByAddress,
     /// Alloc and free of one granule in an empty pool, from the thread's own start position.
     ThreadStart,
+    /// Alloc and free of one granule in an empty pool, through a cache.
+    Cached,
     /// [`One`](Self::One) and a look-up of the physical address: more than its figure allows.
     Control,
 }
 
 impl Scenario {
     /// Those that have figures.
-    pub(crate) const JUDGED: [Self; 5] = [
+    pub(crate) const JUDGED: [Self; 6] = [
         Self::One,
         Self::Eight,
         Self::AcrossWords,
         Self::OneByAddress,
         Self::ThreadStart,
+        Self::Cached,
     ];
 
     /// What the command line and the figures call it.
@@ -65,7 +68,14 @@ impl Scenario {
                 let pool = Box::leak(Box::new(ByAddress::new(&LAYOUT, FirstFit)?));
                 pairs(1).run(pool, 0, ignore)
             }
-            Self::ThreadStart => pairs(1).run(ours(ThreadStart)?, 0, ignore),
+            Self::ThreadStart => {
+                let pool = Box::leak(Box::new(Named::new(&LAYOUT, ThreadStart)?));
+                pairs(1).run(pool, 0, ignore)
+            }
+            Self::Cached => {
+                let pool = Box::leak(Box::new(Cached::new(&LAYOUT, FirstFit)?));
+                pairs(1).run(pool, 0, ignore)
+            }
             Self::Control => pairs(1).run(ours(FirstFit)?, 0, |pool, addr| {
                 black_box(pool.phys_of(addr));
             }),

@@ -174,6 +174,7 @@ fn color(who: Who) -> RGBColor {
         Who::BestFit | Who::MutexBestFit => RGBColor(0, 158, 115),
         Who::Buddy => RGBColor(204, 121, 167),
         Who::VmAllocator => RGBColor(130, 130, 130),
+        Who::Cached => RGBColor(230, 159, 0),
     }
 }
 

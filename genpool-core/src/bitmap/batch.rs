@@ -1,0 +1,210 @@
+//! Several runs of one length at once: claimed inside one word by one compare-and-swap, released a
+//! word at a time.
+
+use super::word::{FULL, WORD_BITS, find, mask};
+use super::{Bitmap, NotTaken, Piece};
+use crate::sync::{Fault, Ordering, model_fence, seeded};
+use crate::traffic::Traffic;
+
+/// How many words a batch is looked for in: two cache lines. Where so many have no room a search
+/// that knows what to skip is faster (2026-11).
+const WINDOW: usize = 16;
+
+/// Runs of one length in one word, claimed together: an iterator over their first granules, upwards.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch {
+    word: usize,
+    /// A bit for the first granule of each.
+    starts: usize,
+}
+
+impl Iterator for Batch {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.starts == 0 {
+            return None;
+        }
+        let at = self.starts.trailing_zeros() as usize;
+        self.starts &= self.starts - 1;
+        Some(self.word * WORD_BITS + at)
+    }
+}
+
+impl Bitmap {
+    /// Takes up to `most` runs of `n` granules (1 to [`WORD_BITS`]) in one word, in one step: the
+    /// first word from granule `from` on that has so many, or the one that has the most of those that
+    /// are looked at. None of them having any says nothing about the rest.
+    pub(crate) fn claim_batch(
+        &self,
+        from: usize,
+        n: usize,
+        most: usize,
+        traffic: &Traffic,
+    ) -> Option<Batch> {
+        let words = self.len().div_ceil(WORD_BITS);
+        let first = from / WORD_BITS;
+        let mut best = (0, 0);
+        for at in (first..words).chain(0..first.min(words)).take(WINDOW) {
+            // Relaxed: a proposal; the claim decides.
+            let seen = self.word(at).load(Ordering::Relaxed);
+            let count = fits(seen, n, most).count_ones() as usize;
+            if count > best.0 {
+                best = (count, at);
+            }
+            if count == most {
+                break;
+            }
+        }
+        let (count, word) = best;
+        let starts = (count > 0).then(|| self.claim_fits(word, n, most))?;
+        if starts == 0 {
+            return None;
+        }
+        if !seeded(Fault::UntoldClaim) {
+            traffic.changed();
+        }
+        Some(Batch { word, starts })
+    }
+
+    /// Takes up to `most` runs of `n` granules in this word; answers their starts.
+    fn claim_fits(&self, at: usize, n: usize, most: usize) -> usize {
+        let word = self.word(at);
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let starts = fits(seen, n, most);
+            let taken = seen | spread(starts, n);
+            if starts == 0 {
+                return 0;
+            }
+            if seeded(Fault::TornClaim) {
+                word.store(taken, Ordering::SeqCst);
+                return starts;
+            }
+            // SeqCst: as in `claim_piece`.
+            match word.compare_exchange_weak(seen, taken, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => {
+                    model_fence();
+                    return starts;
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Gives back the runs of `n` granules at `starts`, which the caller owns: those that follow each
+    /// other and lie in one word in one step. As [`release`](Self::release) otherwise.
+    pub(crate) fn release_batch(
+        &self,
+        starts: impl Iterator<Item = usize>,
+        n: usize,
+        traffic: &Traffic,
+    ) -> Result<(), NotTaken> {
+        let mut outcome = Ok(());
+        let mut starts = starts.peekable();
+        while let Some(start) = starts.next() {
+            let Some(mut piece) = Self::single(start, n) else {
+                outcome = outcome.and(self.release(start, n, traffic));
+                continue;
+            };
+            let same_word =
+                |next: &usize| Self::single(*next, n).is_some_and(|other| other.word == piece.word);
+            while let Some(next) = starts.next_if(same_word) {
+                piece.mask |= mask(next % WORD_BITS, n);
+            }
+            outcome = outcome.and(self.release_pieces(piece, traffic));
+        }
+        outcome
+    }
+
+    /// Gives back all granules of the piece, which need not be neighbours.
+    fn release_pieces(&self, piece: Piece, traffic: &Traffic) -> Result<(), NotTaken> {
+        let seen = self.release_piece(piece);
+        let now = seen & !piece.mask;
+        let mut rest = piece.mask;
+        while rest != 0 {
+            let at = rest.trailing_zeros() as usize;
+            let len = (rest >> at).trailing_ones() as usize;
+            let run = Piece {
+                word: piece.word,
+                mask: mask(at, len),
+            };
+            rest &= !run.mask;
+            self.released(run, now, traffic);
+        }
+        NotTaken::check(piece, piece.mask & !seen)
+    }
+}
+
+/// The starts of up to `most` runs of `n` free granules in the word that share none, lowest first.
+fn fits(word: usize, n: usize, most: usize) -> usize {
+    let (mut taken, mut starts) = (word, 0);
+    for _ in 0..most {
+        let Some(at) = find(taken, n, FULL) else {
+            break;
+        };
+        starts |= 1 << at;
+        taken |= mask(at, n);
+    }
+    starts
+}
+
+/// The granules of the runs of `n` at `starts`.
+fn spread(starts: usize, n: usize) -> usize {
+    (0..n).fold(0, |granules, offset| granules | starts << offset)
+}
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_a_word_share_nothing() {
+        assert_eq!(fits(0, 1, 3), 0b111);
+        assert_eq!(fits(0b0101, 1, 2), 0b1010);
+        assert_eq!(fits(0b1001, 2, 1), 0b10);
+        assert_eq!(fits(0, WORD_BITS, 9), 1);
+        assert_eq!(fits(0, 3, WORD_BITS).count_ones() as usize, WORD_BITS / 3);
+        assert_eq!(fits(FULL, 1, 1), 0);
+        assert_eq!(spread(0b1_0001, 3), 0b111_0111);
+    }
+
+    #[test]
+    fn a_batch_lies_in_the_word_that_has_most() {
+        let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
+        for (at, free) in [(0, 1), (1, 3), (2, 2), (3, 0)] {
+            let taken = WORD_BITS - free;
+            bitmap.claim(at * WORD_BITS, taken, &traffic).unwrap();
+        }
+        let claim = |from, n, most| {
+            let batch = bitmap.claim_batch(from, n, most, &traffic)?;
+            Some(batch.collect::<Vec<_>>())
+        };
+        let end = |at: usize| at * WORD_BITS + WORD_BITS;
+        assert_eq!(
+            claim(0, 1, 4),
+            Some(vec![end(1) - 3, end(1) - 2, end(1) - 1])
+        );
+        assert_eq!(claim(end(2), 1, 1), Some(vec![end(0) - 1]), "and round");
+        assert_eq!(claim(0, 2, 1), Some(vec![end(2) - 2]));
+        assert_eq!(claim(0, 1, 1), None);
+        assert_eq!(bitmap.taken(), bitmap.len());
+        assert!(bitmap.is_sound());
+    }
+
+    #[test]
+    fn a_batch_is_released_whatever_its_runs() {
+        let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
+        bitmap.claim(0, 4 * WORD_BITS, &traffic).unwrap();
+        // In one word, across words, in a later word, in an earlier one.
+        let starts = [0, 2, 8, WORD_BITS - 1, 2 * WORD_BITS + 5, 4];
+        let released = bitmap.release_batch(starts.into_iter(), 2, &traffic);
+        assert_eq!(released, Ok(()));
+        assert_eq!(bitmap.taken(), bitmap.len() - 12);
+        assert!(starts.into_iter().all(|start| bitmap.is_free(start, 2)));
+        assert!(bitmap.is_sound());
+        let again = bitmap.release_batch([10, 0].into_iter(), 2, &traffic);
+        assert_eq!(again, Err(NotTaken { granule: 0 }));
+        assert_eq!(bitmap.taken(), bitmap.len() - 14);
+    }
+}

@@ -1,0 +1,368 @@
+//! A handle for one thread that keeps a few runs at hand.
+//!
+//! A layer over the pool: what a cache holds are granules that the pool counts as taken, and what it
+//! hands out are ordinary allocations, so nobody else needs to know of it.
+//!
+//! # What costs what
+//!
+//! A cache has a [`Magazine`] for each length from one granule to [`SIZES`]. An alloc that finds its
+//! magazine filled and a free that finds room change only memory of the cache's own. An empty
+//! magazine is refilled by one compare-and-swap on a word of the bitmap, a full one emptied by half by
+//! one fetch-and a word.
+//!
+//! # What it looks at in every call
+//!
+//! - The chunk's state: a chunk that is being removed hands out nothing more. The runs in the magazine
+//!   are then given back, so that it can drain.
+//! - Which algorithm is the pool's default. A cache takes what is near, so it keeps runs only while that
+//!   is one for which every place is as good ([`Algorithm::any_place`](crate::Algorithm::any_place)),
+//!   and gives all of them back when it no longer is.
+//!
+//! Only runs of permanent chunks are kept (see `shelf.rs`): a magazine refers to its chunk without a
+//! pin. What lies in another chunk goes home at once.
+//!
+//! # Boundary tracking
+//!
+//! The deed of an allocation says that it lives, so a run in a magazine has none: alloc opens one, a
+//! free closes it.
+
+mod magazine;
+mod seats;
+
+use core::fmt;
+use core::ptr;
+
+use self::magazine::Magazine;
+use self::seats::Seat;
+pub(crate) use self::seats::Seats;
+use crate::allocation::{Allocation, Home};
+use crate::bitmap::BLOCK;
+use crate::chunk::{Chunk, State, granules_for};
+use crate::error::AllocError;
+use crate::pool::{Inner, Pool};
+use crate::records::Deed;
+use crate::shelf::Tag;
+use crate::sync::{Fault, seeded};
+
+/// Runs of one granule to so many are kept; longer ones are rare, and few fit into a word beside each
+/// other (2026-11).
+pub(crate) const SIZES: usize = if cfg!(genpool_loom) { 2 } else { 8 };
+
+/// A handle on a [`Pool`] for one thread, which keeps a few runs at hand: most of its calls touch
+/// nothing that another thread uses. [`Pool::cache`] makes it.
+///
+/// It hands out ordinary [`Allocation`]s. They may be sent, kept and dropped as any other, and go home
+/// to the pool whichever thread drops them; given to [`free`](Self::free), they stay at hand for the
+/// next [`alloc`](Self::alloc) of that size.
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x4000_0000, 0x100_0000)?;
+/// std::thread::scope(|threads| {
+///     for _ in 0..4 {
+///         threads.spawn(|| {
+///             let mut cache = pool.cache();
+///             for _ in 0..1000 {
+///                 let buffer = cache.alloc(4096).expect("there is room");
+///                 cache.free(buffer);
+///             }
+///         });
+///     }
+/// });
+/// assert_eq!(pool.avail(), pool.size());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What it keeps, and for how long
+///
+/// Allocations of one to eight granules, at most 32 granules of each length:
+/// [`MOST_GRANULES`](Self::MOST_GRANULES) in all. Everything else goes straight to the pool. It keeps
+/// nothing while the pool's default algorithm is one that has rules for where a run may lie, nor of a
+/// chunk that was added after the first removal of one.
+///
+/// What it keeps is taken for everybody else: another thread may be told
+/// [`Exhausted`](AllocError::Exhausted), and a chunk that is being removed is not drained before it is
+/// back. It comes back
+///
+/// - with [`flush`](Self::flush) and when the cache is dropped (one that is forgotten keeps it for ever);
+/// - a batch at a time when there is too much of it;
+/// - all of a chunk that is being removed, with the next call for a length of which it keeps some there;
+/// - everything with the first alloc after the default algorithm was changed for one with rules.
+///
+/// [`Stats::cached`](crate::Stats::cached) says how much all caches keep.
+///
+/// A cache never makes its own calls fail: before it answers `Exhausted` or `Contended` it gives back
+/// all it keeps and tries again.
+///
+/// As long as a range is kept here, it must not be freed by address as well; boundary tracking
+/// refuses that.
+///
+/// # Signal safety
+///
+/// Its calls take no lock and allocate no heap memory. A handler cannot use the cache of the code it
+/// interrupted, which borrows it; the pool's own calls are there for it.
+#[must_use = "what it keeps goes back to the pool when it is dropped"]
+pub struct Cache<'p> {
+    pool: &'p Pool,
+    inner: &'p Inner,
+    /// Which default algorithm it goes by.
+    tag: Tag,
+    /// Bytes of the largest allocation that is kept; 0 while none is.
+    largest: usize,
+    order: u32,
+    seat: &'p Seat,
+    /// For runs of one granule, of two, and so on.
+    magazines: [Magazine<'p>; SIZES],
+}
+
+const _: () = {
+    const fn sent<T: Send>() {}
+    sent::<Cache<'_>>();
+};
+
+impl<'p> Cache<'p> {
+    /// The most granules that a cache keeps.
+    pub const MOST_GRANULES: usize = {
+        let (mut n, mut sum) = (1, 0);
+        while n <= SIZES {
+            sum += magazine::GRANULES / n * n;
+            n += 1;
+        }
+        sum
+    };
+
+    pub(crate) fn new(pool: &'p Pool, inner: &'p Inner) -> Self {
+        let tag = inner.shelf.tag();
+        let mut cache = Self {
+            pool,
+            inner,
+            tag,
+            largest: 0,
+            order: inner.order(),
+            seat: inner.seats.take(),
+            magazines: core::array::from_fn(|at| Magazine::new(at + 1)),
+        };
+        cache.go_by(tag);
+        cache
+    }
+
+    /// Allocates `size` bytes as [`Pool::alloc`] does, from what is kept where it can.
+    ///
+    /// No atomic read-modify-write where a run is at hand, one compare-and-swap where a batch of them
+    /// is near; else what [`Pool::alloc`] costs.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    #[inline(always)]
+    pub fn alloc(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
+        // A size of zero wraps, and is none that is kept.
+        if size.wrapping_sub(1) < self.largest
+            && (self.inner.shelf.tag() == self.tag || seeded(Fault::UncheckedAlgorithm))
+        {
+            let n = granules_for(size, self.order);
+            if let Some(found) = self.pop(n) {
+                return Ok(found);
+            }
+        }
+        // Taken apart and put together again, so that an allocation from the magazine stays in
+        // registers: handed over through memory it costs as much as a locked instruction.
+        let (inner, home, addr, n, deed) = self.alloc_slowly(size)?.into_parts();
+        Ok(Allocation::new(inner, home, addr, n, deed))
+    }
+
+    /// Keeps the allocation at hand. It goes home to the pool where it cannot be kept: another pool's,
+    /// of another length than is kept, in another chunk than what is kept of that length, or in one
+    /// that is being removed.
+    #[inline(always)]
+    pub fn free(&mut self, allocation: Allocation<'p>) {
+        let (inner, home, addr, n, deed) = allocation.into_parts();
+        if let Home::Permanent(chunk) = home
+            && deed == Deed::NONE
+            && let Some(magazine) = self.magazines.get_mut(n.wrapping_sub(1))
+            && magazine.chunk().is_some_and(|own| ptr::eq(own, chunk))
+            && chunk.state() == State::Alive
+            && magazine.push(addr)
+        {
+            self.seat.tell(n, magazine.len());
+            return;
+        }
+        self.free_slowly(Allocation::new(inner, home, addr, n, deed));
+    }
+
+    /// Bytes that are kept.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let runs = self.magazines.iter().map(Magazine::len).zip(1..);
+        runs.map(|(count, n)| count * n).sum::<usize>() << self.order
+    }
+
+    /// Gives back all that is kept. The cache goes on.
+    pub fn flush(&mut self) {
+        self.leave(|_| true);
+    }
+
+    /// The pool that it is a handle on.
+    #[must_use]
+    pub fn pool(&self) -> &'p Pool {
+        self.pool
+    }
+
+    /// A run of `n` granules, 1 to [`SIZES`], that is at hand and may be handed out.
+    #[inline(always)]
+    fn pop(&mut self, n: usize) -> Option<Allocation<'p>> {
+        let magazine = self.magazines.get_mut(n - 1)?;
+        let chunk = magazine.chunk()?;
+        if chunk.state() != State::Alive && !seeded(Fault::UncheckedMagazine) {
+            return None;
+        }
+        let addr = magazine.pop()?;
+        self.seat.tell(n, magazine.len());
+        let deed = chunk.open(chunk.granule_of(addr), n);
+        let home = Home::Permanent(chunk);
+        Some(Allocation::new(self.inner, home, addr, n, deed))
+    }
+
+    #[cold]
+    fn alloc_slowly(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
+        let tag = self.inner.shelf.tag();
+        if tag != self.tag {
+            self.go_by(tag);
+        }
+        self.leave(|chunk| chunk.state() != State::Alive);
+        let kept = size.wrapping_sub(1) < self.largest;
+        let n = if kept {
+            granules_for(size, self.order)
+        } else {
+            0
+        };
+        if kept {
+            self.refill(n);
+            if let Some(found) = self.pop(n) {
+                return Ok(found);
+            }
+        }
+        let found = match self.pool.alloc(size) {
+            Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) if self.held() > 0 => {
+                self.flush();
+                self.pool.alloc(size)
+            }
+            outcome => outcome,
+        }?;
+        if kept {
+            // More may be where this one was.
+            self.turn_to_chunk_of(&found);
+        }
+        Ok(found)
+    }
+
+    /// Fills the magazine for runs of `n` granules by half, if it is empty and there are some where it
+    /// looks.
+    fn refill(&mut self, n: usize) {
+        let magazine = &mut self.magazines[n - 1];
+        if magazine.len() > 0 {
+            return;
+        }
+        if magazine.chunk().is_none() {
+            let newest = self.inner.shelf.newest();
+            let from = newest.map_or(0, |chunk| start_in(chunk, self.seat.number()));
+            magazine.turn_to(newest, from);
+        }
+        magazine.refill(n, self.inner);
+        self.seat.tell(n, magazine.len());
+    }
+
+    /// Has the magazine for such allocations keep runs of the same chunk, if it may, which it says.
+    fn turn_to_chunk_of(&mut self, allocation: &Allocation<'p>) -> bool {
+        let Some(chunk) = allocation.permanent_chunk() else {
+            return false;
+        };
+        let magazine = &mut self.magazines[allocation.granules() - 1];
+        if magazine.len() == 0 {
+            magazine.turn_to(Some(chunk), chunk.granule_of(allocation.addr()));
+        }
+        chunk.state() == State::Alive && magazine.chunk().is_some_and(|own| ptr::eq(own, chunk))
+    }
+
+    #[cold]
+    fn free_slowly(&mut self, allocation: Allocation<'p>) {
+        self.leave(|chunk| chunk.state() != State::Alive);
+        let n = allocation.granules();
+        if self.largest == 0
+            || n > SIZES
+            || !allocation.is_of(self.inner)
+            || !self.turn_to_chunk_of(&allocation)
+        {
+            // Dropped, it goes home.
+            return;
+        }
+        let magazine = &mut self.magazines[n - 1];
+        if magazine.is_full() {
+            magazine.shrink(n, magazine.len() / 2, self.inner);
+        }
+        let addr = allocation.addr();
+        if allocation.close() {
+            magazine.push(addr);
+        }
+        self.seat.tell(n, magazine.len());
+    }
+
+    /// Gives back what is kept in the chunks for which `gone` says so, and turns away from them.
+    fn leave(&mut self, gone: impl Fn(&Chunk) -> bool) {
+        for (magazine, n) in self.magazines.iter_mut().zip(1..) {
+            if magazine.chunk().is_some_and(&gone) {
+                self.seat.tell(n, 0);
+                magazine.shrink(n, 0, self.inner);
+                magazine.turn_to(None, 0);
+            }
+        }
+    }
+
+    /// Goes by the default algorithm of this tag, or a later one.
+    fn go_by(&mut self, tag: Tag) {
+        if self.inner.any_place(tag) {
+            self.largest = SIZES.saturating_mul(1 << self.order);
+        } else {
+            self.flush();
+            self.largest = 0;
+        }
+        self.tag = tag;
+    }
+}
+
+/// Where cache number `number` begins to look: the number with its bits reversed is a fraction of the
+/// chunk (0, 1/2, 1/4, 3/4, …), so that any few caches are spread well. In whole blocks, so that two
+/// of them do not share a line from the outset.
+fn start_in(chunk: &Chunk, number: usize) -> usize {
+    let blocks = (chunk.bitmap().len() / BLOCK) as u64;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the low bits are what is meant"
+    )]
+    let fraction = u64::from((number as u32).reverse_bits());
+    // Blocks beyond 2^32 start in the first 2^32.
+    let block = (blocks.min(1 << 32) * fraction) >> 32;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "below the number of blocks"
+    )]
+    (block as usize * BLOCK)
+}
+
+impl Drop for Cache<'_> {
+    fn drop(&mut self) {
+        self.flush();
+        self.seat.leave();
+    }
+}
+
+impl fmt::Debug for Cache<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("pool", self.pool)
+            .field("held", &self.held())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,608 @@
+//! The handle for one thread that keeps runs at hand.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use genpool_core::{
+    Algorithm, AllocError, Allocation, Builder, Cache, ChunkView, FirstFit, FreeError, Granule,
+    Pool, Request,
+};
+use proptest::prelude::*;
+
+const PAGE: usize = 4096;
+const BASE: usize = 0x10_0000;
+
+fn pool_of(builder: Builder, pages: usize) -> Pool {
+    let pool = builder.order(12).build().unwrap();
+    pool.add(BASE, pages * PAGE).unwrap();
+    pool
+}
+
+fn pool(pages: usize) -> Pool {
+    pool_of(Pool::builder(), pages)
+}
+
+/// Bytes that are taken.
+fn used(pool: &Pool) -> usize {
+    let stats = pool.stats();
+    stats.used + stats.draining_used
+}
+
+/// First fit at even granules.
+struct Even;
+
+impl Algorithm for Even {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        let (end, n) = (Granule(usize::MAX), request.granules());
+        chunk.find_aligned(Granule(0), end, n, 2 * PAGE, 0)
+    }
+}
+
+// ---- what it keeps ----
+
+#[test]
+fn what_is_freed_stays_at_hand() {
+    let pool = pool(4096);
+    let mut cache = pool.cache();
+    assert_eq!((cache.held(), pool.stats().cached), (0, 0));
+    for pages in 1..=8 {
+        let first = cache.alloc(pages * PAGE - 1).unwrap();
+        assert_eq!(first.size(), pages * PAGE);
+        let addr = first.addr();
+        cache.free(first);
+        assert_eq!(cache.alloc(pages * PAGE).unwrap().addr(), addr);
+    }
+    let stats = pool.stats();
+    assert!(cache.held() > 0);
+    assert_eq!((stats.cached, stats.used), (cache.held(), cache.held()));
+    cache.flush();
+    let stats = pool.stats();
+    assert_eq!((cache.held(), stats.cached, stats.used), (0, 0, 0));
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn other_sizes_go_straight_to_the_pool() {
+    let pool = pool(4096);
+    let mut cache = pool.cache();
+    let long = cache.alloc(9 * PAGE).unwrap();
+    assert_eq!((long.addr(), used(&pool)), (BASE, 9 * PAGE));
+    cache.free(long);
+    assert_eq!(used(&pool), 0);
+    assert_eq!(cache.alloc(0).unwrap_err(), AllocError::ZeroSize);
+    let all = cache.alloc(usize::MAX).unwrap_err();
+    assert_eq!(all, AllocError::Exhausted { size: usize::MAX });
+    drop(cache);
+
+    // Granules of half of all that can be addressed.
+    let vast = Pool::new(usize::BITS - 1).unwrap();
+    vast.add(0, 1 << (usize::BITS - 1)).unwrap();
+    let mut cache = vast.cache();
+    assert_eq!(cache.alloc(0).unwrap_err(), AllocError::ZeroSize);
+    let half = cache.alloc(1).unwrap();
+    assert!(cache.alloc(usize::MAX).is_err());
+    cache.free(half);
+    assert!(cache.alloc(1).is_ok());
+}
+
+#[test]
+fn it_keeps_no_more_than_its_bound() {
+    let (rounds, count) = if cfg!(miri) { (1, 40) } else { (3, 100) };
+    let pool = pool(16 * count + Cache::MOST_GRANULES);
+    let mut cache = pool.cache();
+    for round in 0..rounds {
+        for pages in 1..=8 {
+            let live: Vec<_> = (0..count).map(|_| cache.alloc(pages * PAGE)).collect();
+            for allocation in live {
+                cache.free(allocation.unwrap());
+                assert!(cache.held() <= Cache::MOST_GRANULES * PAGE);
+            }
+            let kept = pool.stats().cached;
+            assert_eq!((kept, used(&pool)), (cache.held(), cache.held()));
+            if round > 0 {
+                assert!(kept >= Cache::MOST_GRANULES * PAGE / 2);
+            }
+        }
+    }
+    drop(cache);
+    assert_eq!(used(&pool), 0);
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn runs_across_words_are_kept_too() {
+    let pool = pool(256);
+    let mut cache = pool.cache();
+    let bits = usize::BITS as usize;
+    let place = pool.alloc((bits - 4) * PAGE).unwrap();
+    let across = pool.alloc(8 * PAGE).unwrap();
+    let within = pool.alloc(8 * PAGE).unwrap();
+    drop(place);
+    let addr = across.addr();
+    cache.free(within);
+    cache.free(across);
+    assert_eq!(cache.held(), 16 * PAGE);
+    assert_eq!(cache.alloc(8 * PAGE).unwrap().addr(), addr);
+    cache.flush();
+    assert_eq!(used(&pool), 0);
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn caches_that_follow_each_other_share_a_place() {
+    let pool = pool(64);
+    drop((pool.cache(), pool.cache()));
+    let two = pool.stats().bookkeeping;
+    for _ in 0..10 {
+        let (mut one, mut other) = (pool.cache(), pool.cache());
+        let held = [one.alloc(1).unwrap(), other.alloc(PAGE).unwrap()];
+        assert_eq!(pool.stats().cached, one.held() + other.held());
+        drop(held);
+    }
+    assert_eq!((pool.stats().bookkeeping, pool.stats().cached), (two, 0));
+}
+
+// ---- where an allocation goes ----
+
+#[test]
+fn an_allocation_goes_home_from_any_thread() {
+    let (pool, other) = (pool(64), pool(64));
+    let mut cache = pool.cache();
+    let (dropped, kept) = (cache.alloc(PAGE).unwrap(), cache.alloc(PAGE).unwrap());
+    thread::scope(|threads| {
+        threads.spawn(|| drop(dropped));
+        threads.spawn(|| {
+            let mut own = pool.cache();
+            own.free(kept);
+            assert_eq!(own.held(), PAGE);
+        });
+    });
+    assert_eq!(used(&pool), cache.held());
+
+    // Another pool's goes home to that.
+    cache.free(other.alloc(PAGE).unwrap());
+    assert_eq!(used(&other), 0);
+
+    // The cache itself goes to another thread, with all it keeps.
+    thread::scope(|threads| {
+        threads.spawn(move || {
+            assert!(cache.alloc(PAGE).is_ok());
+            drop(cache);
+        });
+    });
+    assert_eq!(used(&pool), 0);
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn no_chunk_that_is_not_permanent_is_kept() {
+    let pool = pool(8);
+    let mut cache = pool.cache();
+    let _ = pool.remove(BASE).unwrap().finish().unwrap();
+    pool.add(2 * BASE, 8 * PAGE).unwrap();
+    let held = cache.alloc(PAGE).unwrap();
+    assert_eq!(held.addr(), 2 * BASE);
+    cache.free(held);
+    assert_eq!((cache.held(), used(&pool)), (0, 0));
+}
+
+#[test]
+fn the_chunk_that_has_room_is_kept() {
+    let pool = pool(8);
+    pool.add(2 * BASE, 8 * PAGE).unwrap();
+    let full = pool.alloc(8 * PAGE).unwrap();
+    assert_eq!(full.addr(), 2 * BASE);
+    let mut cache = pool.cache();
+    let held = cache.alloc(PAGE).unwrap();
+    assert_eq!(held.addr(), BASE);
+    cache.free(held);
+    assert_eq!(cache.held(), PAGE);
+    // A run of the other chunk does not go in beside it.
+    drop(full);
+    cache.free(pool.alloc(PAGE).unwrap());
+    assert_eq!(cache.held(), PAGE);
+    drop(cache);
+    assert_eq!(used(&pool), 0);
+}
+
+// ---- the default algorithm ----
+
+#[test]
+fn an_algorithm_with_rules_is_asked_every_time() {
+    let pool = pool_of(Pool::builder().algorithm(Even), 64);
+    let mut cache = pool.cache();
+    let live: Vec<_> = (0..8).map(|_| cache.alloc(PAGE).unwrap()).collect();
+    assert!(live.iter().all(|held| held.addr().is_multiple_of(2 * PAGE)));
+    for held in live {
+        cache.free(held);
+    }
+    assert_eq!((cache.held(), used(&pool)), (0, 0));
+
+    pool.set_algorithm(FirstFit);
+    let held = cache.alloc(PAGE).unwrap();
+    assert!(cache.held() > 0);
+    pool.set_algorithm(Even);
+    // Kept for the moment, and given back with the next alloc.
+    cache.free(held);
+    let live: Vec<_> = (0..8).map(|_| cache.alloc(PAGE).unwrap()).collect();
+    assert!(live.iter().all(|held| held.addr().is_multiple_of(2 * PAGE)));
+    assert_eq!((cache.held(), used(&pool)), (0, 8 * PAGE));
+}
+
+// ---- failure ----
+
+#[test]
+fn what_it_keeps_never_makes_it_fail() {
+    let pool = pool(64);
+    let mut cache = pool.cache();
+    for pages in [1, 2, 4, 8, 1] {
+        let held = cache.alloc(pages * PAGE).unwrap();
+        cache.free(held);
+        assert!(cache.held() > 0);
+        let all = cache.alloc(64 * PAGE).unwrap();
+        assert_eq!(cache.held(), 0);
+        let refused = cache.alloc(PAGE).unwrap_err();
+        assert_eq!(refused, AllocError::Exhausted { size: PAGE });
+        cache.free(all);
+    }
+    for pages in 1..=8 {
+        let all: Vec<_> = (0..64 / pages).map(|_| cache.alloc(pages * PAGE)).collect();
+        assert!(all.iter().all(Result::is_ok));
+        assert!(cache.alloc(pages * PAGE).is_err());
+        for held in all.into_iter().flatten() {
+            cache.free(held);
+        }
+    }
+}
+
+#[test]
+fn the_last_granule_is_found() {
+    for last in [0, 63, 64, 1500, 4095] {
+        let pool = pool(4096);
+        let range = pool.alloc(4096 * PAGE).unwrap().into_raw();
+        pool.free(range.addr + last * PAGE, PAGE).unwrap();
+        let mut cache = pool.cache();
+        assert_eq!(cache.alloc(1).unwrap().addr(), BASE + last * PAGE);
+        let _other = pool.cache().alloc(1).unwrap();
+        assert!(cache.alloc(1).is_err());
+    }
+}
+
+// ---- removal ----
+
+#[test]
+fn a_chunk_that_is_being_removed_hands_out_nothing() {
+    let pool = pool(64);
+    let mut cache = pool.cache();
+    let (one, two) = (cache.alloc(PAGE).unwrap(), cache.alloc(2 * PAGE).unwrap());
+    cache.free(two);
+    let drain = pool.remove(BASE).unwrap();
+    assert_eq!(pool.stats().draining_used, PAGE + cache.held());
+    assert_eq!(
+        cache.alloc(PAGE).unwrap_err(),
+        AllocError::Exhausted { size: PAGE }
+    );
+    assert_eq!((cache.held(), drain.held()), (0, PAGE));
+    cache.free(one);
+    assert!(drain.is_drained());
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn a_call_lets_a_chunk_drain() {
+    type Call = fn(&mut Cache<'_>);
+    let calls: [Call; 3] = [
+        |cache| cache.flush(),
+        |cache| assert!(cache.alloc(PAGE).is_err()),
+        // Of another length, of which it has none.
+        |cache| assert!(cache.alloc(8 * PAGE).is_err()),
+    ];
+    for call in calls {
+        let pool = pool(64);
+        let mut cache = pool.cache();
+        drop(cache.alloc(PAGE).unwrap());
+        let drain = pool.remove(BASE).unwrap();
+        let told = Arc::new(AtomicBool::new(false));
+        let tell = Arc::clone(&told);
+        drain.on_drained(move || tell.store(true, Ordering::Relaxed));
+        assert!(!drain.is_drained(), "the cache keeps some of it");
+        call(&mut cache);
+        assert!(told.load(Ordering::Relaxed));
+        assert!(drain.finish().is_ok());
+    }
+}
+
+#[test]
+fn a_panicking_callback_loses_nothing() {
+    let pool = pool(64);
+    let mut cache = pool.cache();
+    drop(cache.alloc(PAGE).unwrap());
+    let drain = pool.remove(BASE).unwrap();
+    drain.on_drained(|| panic!("on purpose"));
+    let flush = std::panic::AssertUnwindSafe(|| cache.flush());
+    assert!(std::panic::catch_unwind(flush).is_err());
+    assert_eq!((cache.held(), drain.held()), (0, 0));
+    assert!(cache.alloc(PAGE).is_err());
+}
+
+// ---- boundary tracking ----
+
+#[test]
+fn what_is_kept_is_no_live_allocation() {
+    let pool = pool_of(Pool::builder().boundary_tracking(), 64);
+    let mut cache = pool.cache();
+    let (one, two) = (cache.alloc(PAGE).unwrap(), cache.alloc(PAGE).unwrap());
+    two.set_tag(7);
+    let addr = one.addr();
+    cache.free(one);
+    let live = pool.live().unwrap();
+    assert_eq!(live.len(), 1);
+    assert_eq!(
+        (live[0].addr, live[0].size, live[0].tag),
+        (two.addr(), PAGE, Some(7))
+    );
+    assert_eq!(
+        pool.free(addr, PAGE),
+        Err(FreeError::NotAllocated { addr }),
+        "what is kept was freed once"
+    );
+    assert!(pool.is_sound());
+
+    // Freed by address behind its back: not kept.
+    assert_eq!(pool.free_addr(two.addr()), Ok(PAGE));
+    let (held, refused) = (cache.held(), pool.stats().refused_frees);
+    cache.free(two);
+    assert_eq!(
+        (cache.held(), pool.stats().refused_frees),
+        (held, refused + 1)
+    );
+
+    let raw = cache.alloc(PAGE).unwrap().into_raw();
+    assert_eq!((raw.addr, pool.free_addr(raw.addr)), (addr, Ok(PAGE)));
+    drop(cache);
+    assert!(pool.is_sound());
+    assert!(pool.destroy().held.is_empty());
+}
+
+// ---- many threads ----
+
+/// Which thread owns each granule, 0 for none.
+struct Owners(Vec<AtomicUsize>);
+
+impl Owners {
+    fn mark(&self, allocation: &Allocation<'_>, from: usize, to: usize) {
+        let first = (allocation.addr() - BASE) / PAGE;
+        for granule in first..first + allocation.size() / PAGE {
+            let was = self.0[granule].swap(to, Ordering::Relaxed);
+            assert_eq!(was, from, "granule {granule} has two owners");
+        }
+    }
+}
+
+/// Threads with a cache each allocate, free into their cache, drop, and pass allocations on to each
+/// other.
+fn crowd(builder: Builder, pages: usize) {
+    let (count, steps) = if cfg!(miri) {
+        (2_usize, 40)
+    } else {
+        (4, 30_000)
+    };
+    let pool = pool_of(builder, pages);
+    let owners = Owners((0..pages).map(|_| AtomicUsize::new(0)).collect());
+    let passed = Mutex::new(Vec::new());
+    thread::scope(|threads| {
+        for me in 1..=count {
+            let (pool, owners, passed) = (&pool, &owners, &passed);
+            threads.spawn(move || {
+                let mut cache = pool.cache();
+                let mut own = Vec::new();
+                let mut random = me;
+                for step in 0..steps {
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    let choice = random >> 33;
+                    if choice % 2 == 0 {
+                        let wanted = choice / 2 % 10 + 1;
+                        if let Ok(allocation) = cache.alloc(wanted * PAGE) {
+                            assert_eq!(allocation.size(), wanted * PAGE);
+                            owners.mark(&allocation, 0, me);
+                            own.push(allocation);
+                        }
+                    } else if !own.is_empty() {
+                        let allocation: Allocation<'_> = own.swap_remove(choice % own.len());
+                        owners.mark(&allocation, me, 0);
+                        match choice / 2 % 8 {
+                            0 => drop(allocation),
+                            1 => passed.lock().unwrap().push(allocation),
+                            _ => cache.free(allocation),
+                        }
+                    }
+                    let got = passed.lock().unwrap().pop();
+                    if let Some(allocation) = got {
+                        cache.free(allocation);
+                    }
+                    if step % 1000 == 999 {
+                        cache.flush();
+                        let stats = pool.stats();
+                        assert!(stats.used <= stats.size);
+                    }
+                }
+                for allocation in own {
+                    owners.mark(&allocation, me, 0);
+                    cache.free(allocation);
+                }
+                assert!(cache.held() <= Cache::MOST_GRANULES * PAGE);
+            });
+        }
+    });
+    drop(passed);
+    assert_eq!((used(&pool), pool.stats().cached), (0, 0));
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn caches_share_nothing_and_lose_nothing() {
+    let ample = if cfg!(miri) { 600 } else { 4096 };
+    crowd(Pool::builder(), ample);
+    // Too small for all: refused calls and flushes are common.
+    crowd(Pool::builder(), 100);
+    crowd(Pool::builder().boundary_tracking(), ample / 4);
+}
+
+#[test]
+fn a_chunk_drains_while_caches_are_busy() {
+    const NEWEST: usize = 64 * BASE;
+    let pool = pool(2048);
+    pool.add(NEWEST, 2048 * PAGE).unwrap();
+    let (stop, removed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (sender, receiver) = sync_channel::<Allocation<'_>>(8);
+    thread::scope(|threads| {
+        for _ in 0..2 {
+            let (pool, stop, removed, sender) = (&pool, &stop, &removed, sender.clone());
+            threads.spawn(move || {
+                let mut cache = pool.cache();
+                while !stop.load(Ordering::Acquire) {
+                    for pages in 1..=8 {
+                        let gone = removed.load(Ordering::Acquire);
+                        let (Ok(one), Ok(two)) =
+                            (cache.alloc(pages * PAGE), cache.alloc(pages * PAGE))
+                        else {
+                            panic!("there is room");
+                        };
+                        assert!(!gone || one.addr() < NEWEST, "handed out after removal");
+                        cache.free(one);
+                        sender.send(two).unwrap();
+                    }
+                }
+            });
+        }
+        drop(sender);
+        threads.spawn(move || receiver.into_iter().for_each(drop));
+        let drain = pool.remove(NEWEST).unwrap();
+        removed.store(true, Ordering::Release);
+        let drained = drain.wait(Some(std::time::Duration::from_secs(60)));
+        stop.store(true, Ordering::Release);
+        assert!(drained);
+    });
+    assert_eq!(used(&pool), 0);
+    assert!(pool.is_sound());
+}
+
+// ---- against a model ----
+
+const STEPS: usize = if cfg!(miri) { 30 } else { 300 };
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Alloc(usize),
+    AllocFromPool(usize),
+    Free(usize),
+    Drop(usize),
+    Flush,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1..=10usize).prop_map(Step::Alloc),
+        2 => (1..=10usize).prop_map(Step::AllocFromPool),
+        8 => any::<usize>().prop_map(Step::Free),
+        2 => any::<usize>().prop_map(Step::Drop),
+        1 => Just(Step::Flush),
+    ]
+}
+
+/// Which granules are held by allocations.
+struct Model(Vec<bool>);
+
+impl Model {
+    fn granules(allocation: &Allocation<'_>) -> std::ops::Range<usize> {
+        let first = (allocation.addr() - BASE) / PAGE;
+        first..first + allocation.size() / PAGE
+    }
+
+    fn take(&mut self, allocation: &Allocation<'_>) {
+        for granule in Self::granules(allocation) {
+            assert!(!std::mem::replace(&mut self.0[granule], true));
+        }
+    }
+
+    fn give(&mut self, allocation: &Allocation<'_>) {
+        self.0[Self::granules(allocation)].fill(false);
+    }
+
+    fn has_room(&self, n: usize) -> bool {
+        self.0.windows(n).any(|run| !run.contains(&true))
+    }
+
+    fn used(&self) -> usize {
+        self.0.iter().filter(|&&taken| taken).count() * PAGE
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_cache_is_a_pool_to_its_owner(
+        tracked: bool,
+        pages in 1..200usize,
+        steps in prop::collection::vec(step(), 1..STEPS),
+    ) {
+        let builder = if tracked { Pool::builder().boundary_tracking() } else { Pool::builder() };
+        let pool = pool_of(builder, pages);
+        let mut cache = pool.cache();
+        let mut model = Model(vec![false; pages]);
+        let mut live: Vec<Allocation<'_>> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Alloc(n) => match cache.alloc(n * PAGE) {
+                    Ok(found) => {
+                        prop_assert_eq!(found.size(), n * PAGE);
+                        model.take(&found);
+                        live.push(found);
+                    }
+                    Err(refused) => {
+                        prop_assert_eq!(refused, AllocError::Exhausted { size: n * PAGE });
+                        prop_assert!(!model.has_room(n), "room for {} pages", n);
+                    }
+                },
+                Step::AllocFromPool(n) => {
+                    if let Ok(found) = pool.alloc(n * PAGE) {
+                        model.take(&found);
+                        live.push(found);
+                    }
+                }
+                Step::Free(which) if !live.is_empty() => {
+                    let allocation = live.swap_remove(which % live.len());
+                    model.give(&allocation);
+                    cache.free(allocation);
+                }
+                Step::Drop(which) if !live.is_empty() => {
+                    let allocation = live.swap_remove(which % live.len());
+                    model.give(&allocation);
+                }
+                Step::Free(_) | Step::Drop(_) => {}
+                Step::Flush => {
+                    cache.flush();
+                    prop_assert_eq!(cache.held(), 0);
+                }
+            }
+            let stats = pool.stats();
+            prop_assert_eq!(stats.cached, cache.held());
+            prop_assert_eq!(stats.used, model.used() + cache.held());
+            prop_assert!(cache.held() <= Cache::MOST_GRANULES * PAGE);
+            if tracked {
+                let recorded: usize = pool.live().unwrap().iter().map(|held| held.size).sum();
+                prop_assert_eq!(recorded, model.used());
+            }
+        }
+        prop_assert!(pool.is_sound());
+        drop(cache);
+        drop(live);
+        prop_assert_eq!(pool.avail(), pool.size());
+        prop_assert!(pool.is_sound());
+    }
+}

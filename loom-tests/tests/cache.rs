@@ -1,0 +1,305 @@
+//! The cache of one thread: what it claims is its own, what it gives back is told, what is removed it
+//! lets go.
+
+#![cfg(genpool_loom)]
+#![allow(
+    clippy::arc_with_non_send_sync,
+    reason = "loom's threads share its cells, which check the sharing themselves"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
+
+use genpool_core::sync::Fault;
+use genpool_core::{AllocError, Cache, Pool};
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom_tests::{At, BASE, Late, Race, TWO, explore, hold, must_fail, pool};
+
+/// The pool of a race, for caches that are made before its threads start and moved into them.
+fn lent(race: &Race) -> &'static Pool {
+    // SAFETY: every model joins its threads, in which what borrows the pool ends, before it drops the
+    // race.
+    unsafe { &*std::ptr::from_ref(race.pool()) }
+}
+
+/// Has the cache take a batch, and keep all of it.
+fn fill(cache: &mut Cache<'_>) {
+    let found = cache.alloc(1).expect("there is room");
+    cache.free(found);
+}
+
+/// Writes to granule `addr`, as its owner.
+fn write(memory: &[UnsafeCell<u8>], addr: usize) {
+    // SAFETY: exclusive if the pool keeps its word; loom reports it if not.
+    memory[addr - BASE].with_mut(|byte| unsafe { *byte += 1 });
+}
+
+/// A cache claims a batch in the word in which another thread claims granule 1.
+fn refill_beside_claim() -> (usize, bool) {
+    let race = Race::on(pool(2));
+    let memory: Arc<[UnsafeCell<u8>; 2]> = Arc::new(std::array::from_fn(|_| UnsafeCell::new(0)));
+    let mut cache = lent(&race).cache();
+    let refill = {
+        let memory = Arc::clone(&memory);
+        race.start(move |_| {
+            let mut own = 0;
+            while let Ok(found) = cache.alloc(1) {
+                write(&*memory, found.into_raw().addr);
+                own += 1;
+            }
+            own
+        })
+    };
+    let claim = race.start(move |pool| {
+        let claimed = pool.alloc_with(1, &At(1)).map(|found| found.into_raw());
+        claimed.inspect(|range| write(&*memory, range.addr)).is_ok()
+    });
+    let (refill, claim) = (refill.join().unwrap(), claim.join().unwrap());
+    assert_eq!(refill + usize::from(claim), 2, "a granule was lost");
+    assert_eq!(race.pool().avail(), 0);
+    (refill, claim)
+}
+
+#[test]
+fn a_batch_is_exclusive() {
+    explore(
+        "refill beside claim",
+        TWO,
+        &[(2, false), (1, true)],
+        refill_beside_claim,
+    );
+}
+
+#[test]
+fn control_torn_batch() {
+    must_fail(
+        "refill beside claim",
+        &[Fault::TornClaim],
+        TWO,
+        refill_beside_claim,
+    );
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Answer {
+    Found,
+    Contended,
+}
+
+/// Granule 0 lies in a cache, granule 3 is free. The cache is emptied, then granule 3 is taken.
+fn emptied_cache_beside_alloc() -> Answer {
+    let race = Race::on(pool(4));
+    hold(race.pool(), 1, 1);
+    hold(race.pool(), 2, 1);
+    let mut cache = lent(&race).cache();
+    fill(&mut cache);
+    assert_eq!((cache.held(), race.pool().avail()), (1, 1));
+    let empty = race.start(move |pool| {
+        cache.flush();
+        let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
+    });
+    let alloc = race.start(|pool| match pool.alloc_with(1, &Late::in_the_proof()) {
+        Ok(found) => {
+            let _ = found.into_raw();
+            Answer::Found
+        }
+        Err(AllocError::Contended { .. }) => Answer::Contended,
+        Err(other) => panic!("{other}, but there was a hole all the time"),
+    });
+    empty.join().unwrap();
+    alloc.join().unwrap()
+}
+
+#[test]
+fn an_emptied_cache_is_told() {
+    explore(
+        "emptied cache beside alloc",
+        TWO,
+        &[Answer::Found],
+        emptied_cache_beside_alloc,
+    );
+}
+
+#[test]
+fn control_untold_batch() {
+    must_fail(
+        "emptied cache beside alloc",
+        &[Fault::UntoldFree],
+        TWO,
+        emptied_cache_beside_alloc,
+    );
+}
+
+/// An allocation of a cache is dropped by another thread, while the cache looks for more.
+fn dropped_elsewhere() -> bool {
+    let race = Race::on(pool(2));
+    let memory: Arc<[UnsafeCell<u8>; 2]> = Arc::new(std::array::from_fn(|_| UnsafeCell::new(0)));
+    let mut cache = lent(&race).cache();
+    let first = cache.alloc(1).unwrap();
+    let _ = cache.alloc(1).unwrap().into_raw();
+    assert_eq!(cache.held(), 0);
+    let elsewhere = {
+        let memory = Arc::clone(&memory);
+        race.start(move |_| {
+            write(&*memory, first.addr());
+            drop(first);
+        })
+    };
+    let refill = race.start(move |_| {
+        let found = cache.alloc(1).map(|found| found.into_raw());
+        found.inspect(|range| write(&*memory, range.addr)).is_ok()
+    });
+    elsewhere.join().unwrap();
+    let refill = refill.join().unwrap();
+    assert_eq!(race.pool().avail(), usize::from(!refill));
+    refill
+}
+
+#[test]
+fn a_batch_is_handed_over() {
+    explore("dropped elsewhere", TWO, &[false, true], dropped_elsewhere);
+}
+
+/// loom's sequentially consistent fences hand over what they order, which the machine's do not, so
+/// the one after the release goes too.
+#[test]
+fn control_batch_without_handover() {
+    must_fail(
+        "dropped elsewhere",
+        &[Fault::RelaxedRelease, Fault::NoFence],
+        TWO,
+        dropped_elsewhere,
+    );
+}
+
+/// A chunk is removed beside an alloc from a cache. Once it is removed it hands out nothing, and it
+/// counts as drained, which is told once, when nothing of it is held.
+fn removal_beside_cache(race: &Race, mut cache: Cache<'static>) -> bool {
+    let (told, removed) = (Arc::new(Plain::new(0)), Arc::new(AtomicBool::new(false)));
+    let remove = {
+        let (told, removed) = (Arc::clone(&told), Arc::clone(&removed));
+        race.start(move |pool| {
+            let drain = pool.remove(BASE).unwrap();
+            drain.on_drained(move || {
+                told.fetch_add(1, PlainOrdering::Relaxed);
+            });
+            removed.store(true, Ordering::Release);
+            drain
+        })
+    };
+    let alloc = race.start(move |_| {
+        let late = removed.load(Ordering::Acquire);
+        let found = cache.alloc(1).map(|found| found.into_raw()).ok();
+        assert!(!late || found.is_none(), "handed out after the removal");
+        found
+    });
+    let drain = remove.join().unwrap();
+    let found = alloc.join().unwrap();
+    let count = || told.load(PlainOrdering::Relaxed);
+    if let Some(range) = found {
+        assert_eq!(count(), 0, "told while a granule was held");
+        assert!(!drain.is_drained());
+        race.pool().free(range.addr, range.size).unwrap();
+    }
+    assert!(drain.is_drained(), "it never drains");
+    assert_eq!(count(), 1);
+    found.is_some()
+}
+
+/// The granules are in the cache already.
+fn removal_beside_filled_cache() -> bool {
+    let race = Race::on(pool(2));
+    let mut cache = lent(&race).cache();
+    fill(&mut cache);
+    assert_eq!(cache.held(), 2);
+    removal_beside_cache(&race, cache)
+}
+
+/// The cache claims them beside the removal.
+fn removal_beside_refill() -> bool {
+    let race = Race::on(pool(2));
+    let cache = lent(&race).cache();
+    removal_beside_cache(&race, cache)
+}
+
+#[test]
+fn a_cache_lets_go_of_what_is_removed() {
+    explore(
+        "removal beside filled cache",
+        TWO,
+        &[false, true],
+        removal_beside_filled_cache,
+    );
+    explore(
+        "removal beside refill",
+        TWO,
+        &[false, true],
+        removal_beside_refill,
+    );
+}
+
+#[test]
+fn control_unchecked_magazine() {
+    must_fail(
+        "removal beside filled cache",
+        &[Fault::UncheckedMagazine],
+        TWO,
+        removal_beside_filled_cache,
+    );
+}
+
+#[test]
+fn control_unchecked_refill() {
+    must_fail(
+        "removal beside refill",
+        &[Fault::UncheckedState, Fault::UncheckedMagazine],
+        TWO,
+        removal_beside_refill,
+    );
+}
+
+/// The default algorithm is exchanged for one with a rule, granule 1 only, beside an alloc from a cache
+/// that keeps both granules.
+fn swap_beside_cache() -> (bool, usize) {
+    let race = Race::on(pool(2));
+    let mut cache = lent(&race).cache();
+    fill(&mut cache);
+    assert_eq!(cache.held(), 2);
+    let swapped = Arc::new(AtomicBool::new(false));
+    let swap = {
+        let swapped = Arc::clone(&swapped);
+        race.start(move |pool| {
+            pool.set_algorithm(At(1));
+            swapped.store(true, Ordering::Release);
+        })
+    };
+    let alloc = race.start(move |_| {
+        let late = swapped.load(Ordering::Acquire);
+        (late, cache.alloc(1).unwrap().into_raw().addr - BASE)
+    });
+    swap.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, (true, 0), "by the rules of before");
+    alloc
+}
+
+#[test]
+fn a_cache_goes_by_the_default_algorithm() {
+    explore(
+        "swap beside cache",
+        TWO,
+        &[(false, 0), (false, 1), (true, 1)],
+        swap_beside_cache,
+    );
+}
+
+#[test]
+fn control_unchecked_algorithm() {
+    must_fail(
+        "swap beside cache",
+        &[Fault::UncheckedAlgorithm],
+        TWO,
+        swap_beside_cache,
+    );
+}
