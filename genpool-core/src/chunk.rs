@@ -6,7 +6,7 @@ use core::fmt;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::bitmap::{Batch, Bitmap, NotTaken};
+use crate::bitmap::{Batch, Bitmap, NotTaken, Released};
 use crate::error::{AddRefused, FreeError};
 use crate::mailbox::Mailbox;
 use crate::memory::Node;
@@ -334,6 +334,15 @@ impl Chunk {
         traffic: &Traffic,
     ) -> Result<(), NotTaken> {
         let outcome = self.bitmap.release(start, n, traffic);
+        if self.state() != State::Alive {
+            self.check_drained();
+        }
+        outcome
+    }
+
+    /// Does what is left to be done after [`Bitmap::release_at_once`].
+    pub(crate) fn settle(&self, released: Released, traffic: &Traffic) -> Result<(), NotTaken> {
+        let outcome = self.bitmap.settle(released, traffic);
         if self.state() != State::Alive {
             self.check_drained();
         }

@@ -165,10 +165,16 @@ impl Traffic {
         Crossing(stripe)
     }
 
+    /// Whether a change need not be told, by who has made it.
+    #[inline(always)]
+    pub(crate) fn is_unwatched(&self) -> bool {
+        self.audience().is_empty()
+    }
+
     /// Tells the watchers, if any, that one word changed.
     #[inline(always)]
     pub(crate) fn changed(&self) {
-        if !self.audience().is_empty() {
+        if !self.is_unwatched() {
             self.tell();
         }
     }

@@ -197,6 +197,14 @@ impl Hints {
 
     // ---- search ----
 
+    /// The first word that may serve, and its hint, if it is one of the bitmap's first few.
+    #[inline(always)]
+    pub(super) fn among_first(&self, need: Need) -> Option<(usize, usize)> {
+        let pack = self.load(self.lowest(), 0);
+        let slot = pack.first(0, need)?;
+        Some((slot, pack.hint(slot)))
+    }
+
     /// The first word from `word` on that may serve.
     #[inline(always)]
     pub(super) fn next(&self, word: usize, need: Need) -> Option<usize> {

@@ -44,7 +44,7 @@ pub(crate) use self::batch::Batch;
 use self::hints::{Hints, LONG, Need};
 pub(crate) use self::places::{Anywhere, Every, Places};
 use self::word::{AtomicWord, FULL, WORD_BITS, find, free_prefix, free_suffix, longest_free, mask};
-use crossbeam_utils::Backoff;
+use core::hint::spin_loop;
 
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
@@ -74,6 +74,13 @@ pub(crate) enum Look {
     Exact,
 }
 
+/// How often a word is tried that others change at the same time, before the caller looks at the
+/// whole bitmap again (2026-11).
+const LOSSES: u32 = 4;
+
+/// Pauses after the first loss; twice as many after each further one (2026-11).
+const PAUSES: u32 = 16;
+
 /// The claim was refused: a granule of the run is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken;
@@ -93,6 +100,35 @@ fn release_order() -> Ordering {
 struct Piece {
     word: usize,
     mask: usize,
+}
+
+/// What a release inside one word saw: its piece, and the word before.
+#[derive(Clone, Copy)]
+pub(crate) struct Released {
+    piece: Piece,
+    seen: usize,
+}
+
+/// Free granules of a word, from bit `start` to `end`.
+#[derive(Clone, Copy)]
+struct Run {
+    start: usize,
+    end: usize,
+}
+
+impl Run {
+    /// The run that a piece is part of, as far as it lies in the word, once its bits are cleared in
+    /// what was seen.
+    #[inline(always)]
+    fn around(piece: Piece, seen: usize) -> Self {
+        let now = seen & !piece.mask;
+        let bit = piece.mask.trailing_zeros();
+        let below = now & !(usize::MAX << bit);
+        Self {
+            start: (usize::BITS - below.leading_zeros()) as usize,
+            end: ((now >> bit << bit).trailing_zeros() as usize).min(WORD_BITS),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -228,79 +264,79 @@ impl Bitmap {
         Ok(())
     }
 
-    /// Finds and takes the lowest `n` free granules, where they are up to a word and lie inside one.
-    /// Whoever gets none here takes the long way.
+    /// Finds and takes the lowest `n` free granules, in the commonest case only: they are in the first
+    /// few words, and nothing needs to be done about hints. Calls nothing, so that its caller keeps
+    /// all in registers. The watchers are still to be told.
     #[inline(always)]
-    pub(crate) fn take_lowest(&self, n: usize, traffic: &Traffic) -> Option<usize> {
+    pub(crate) fn take_at_once(&self, n: usize) -> Option<usize> {
         if n > WORD_BITS {
             return None;
         }
-        let word = self.hints.next(0, Need::of(n))?;
+        let (word, hint) = self.hints.among_first(Need::of(n))?;
         let seen = self.word(word).load(Ordering::SeqCst);
-        let Some(at) = find(seen, n, FULL) else {
-            return self.take_further(word, n, traffic);
-        };
-        self.take_here(word, seen, at, n, traffic)
-    }
-
-    /// Takes `n` granules at bit `at` of a word, or at another if that was lost.
-    #[inline(always)]
-    fn take_here(
-        &self,
-        word: usize,
-        seen: usize,
-        at: usize,
-        n: usize,
-        traffic: &Traffic,
-    ) -> Option<usize> {
+        let at = find(seen, n, FULL)?;
         let piece = Piece {
             word,
             mask: mask(at, n),
         };
-        let at = match self.try_claim(piece, seen) {
-            Ok(()) => {
-                self.shortened(piece, seen);
-                at
-            }
-            Err(now) => self.take_again(word, n, now)?,
-        };
-        if !seeded(Fault::UntoldClaim) {
-            traffic.changed();
+        if Self::shortens(piece, seen, hint) {
+            return None;
         }
+        self.try_claim(piece, seen).ok()?;
         Some(word * WORD_BITS + at)
     }
 
-    /// What follows a claim at the beginning of a run: if the run was the longest of its word, and
-    /// the word did not become full, the hint is lowered at once, for the next search would look
-    /// there in vain. (A full word is seen to be full with one look.)
-    #[inline(always)]
-    fn shortened(&self, piece: Piece, seen: usize) {
-        let hint = self.hints.get(piece.word);
-        if hint < LONG {
-            let rest = seen >> piece.mask.trailing_zeros();
-            let now = seen | piece.mask;
-            if free_prefix(rest) >= hint && now != FULL {
-                self.lower_hint(piece.word, now);
-            }
+    /// Finds and takes the lowest `n` free granules. Gives up where it lost them again and again.
+    pub(crate) fn take_lowest(&self, n: usize, traffic: &Traffic) -> Option<usize> {
+        if n > WORD_BITS || traffic.is_refused(n) {
+            return None;
         }
-    }
-
-    /// As [`take_lowest`](Self::take_lowest), after a look in vain at `word`.
-    #[inline(never)]
-    fn take_further(&self, mut word: usize, n: usize, traffic: &Traffic) -> Option<usize> {
+        let need = Need::of(n);
+        let mut word = self.hints.next(0, need)?;
         loop {
-            let seen = self.word(word).load(Ordering::SeqCst);
-            if let Some(at) = find(seen, n, FULL) {
-                return self.take_here(word, seen, at, n, traffic);
+            let mut seen = self.word(word).load(Ordering::SeqCst);
+            let mut lost = 0;
+            while let Some(at) = find(seen, n, FULL) {
+                let piece = Piece {
+                    word,
+                    mask: mask(at, n),
+                };
+                match self.try_claim(piece, seen) {
+                    Ok(()) => {
+                        if Self::shortens(piece, seen, self.hints.get(word)) {
+                            self.lower_hint(word, seen | piece.mask);
+                        }
+                        if !seeded(Fault::UntoldClaim) {
+                            traffic.changed();
+                        }
+                        return Some(word * WORD_BITS + at);
+                    }
+                    Err(_) if lost < LOSSES => lost += 1,
+                    Err(_) => return None,
+                }
+                // Whoever was faster has the cache line, and goes on with it meanwhile.
+                (0..PAUSES << lost).for_each(|_| spin_loop());
+                seen = self.word(word).load(Ordering::SeqCst);
             }
-            let start = (word + 1) * WORD_BITS - free_suffix(seen);
-            if free_suffix(seen) > 0 && self.free_after(start, start + n) == n {
+            let behind = (word + 1) * WORD_BITS;
+            let suffix = free_suffix(seen);
+            if suffix > 0 && suffix + self.free_after(behind, behind + n - suffix) == n {
+                let start = behind - suffix;
                 self.claim_across(start, n, traffic).ok()?;
                 return Some(start);
             }
             self.lower_hint(word, seen);
-            word = self.hints.next(word + 1, Need::of(n))?;
+            word = self.hints.next(word + 1, need)?;
         }
+    }
+
+    /// Whether to lower the hint of a word along with the claim of a piece: where that was the
+    /// beginning of the longest run and the word does not become full, for the next search would look
+    /// there in vain. (A full word is seen to be full with one look.)
+    #[inline(always)]
+    fn shortens(piece: Piece, seen: usize, hint: usize) -> bool {
+        let run = free_prefix(seen >> piece.mask.trailing_zeros());
+        hint < LONG && run >= hint && seen | piece.mask != FULL
     }
 
     /// Lowers the hint of a word, which was just seen to be `seen`, to its stretch.
@@ -318,21 +354,41 @@ impl Bitmap {
         });
     }
 
-    /// Tries to take `n` granules in a word that others change.
-    #[cold]
-    #[inline(never)]
-    fn take_again(&self, word: usize, n: usize, mut seen: usize) -> Option<usize> {
-        let backoff = Backoff::new();
-        while !backoff.is_completed() {
-            backoff.spin();
-            let at = find(seen, n, FULL)?;
-            let mask = mask(at, n);
-            match self.try_claim(Piece { word, mask }, seen) {
-                Ok(()) => return Some(at),
-                Err(now) => seen = now,
-            }
-        }
-        None
+    /// Clears the bits of a run that lies in one word; the caller settles the rest. What is answered
+    /// serves for that.
+    #[inline(always)]
+    pub(crate) fn release_at_once(&self, start: usize, n: usize) -> Option<Released> {
+        let piece = Self::single(start, n)?;
+        let seen = self.release_piece(piece);
+        Some(Released { piece, seen })
+    }
+
+    /// Whether nothing is left to be done about the hints, and the granules were taken.
+    #[inline(always)]
+    pub(crate) fn is_settled(&self, Released { piece, seen }: Released) -> bool {
+        let run = Run::around(piece, seen);
+        let hint = self.hints.get(piece.word);
+        let covered = hint == LONG || (run.end < WORD_BITS && run.end - run.start <= hint);
+        let before_covered = run.start > 0 || piece.word == 0 || self.covers_border(piece.word);
+        covered && before_covered && seen & piece.mask == piece.mask
+    }
+
+    /// Whether a run that begins in the word before `word` and goes on into this one is hinted at.
+    #[inline(always)]
+    fn covers_border(&self, word: usize) -> bool {
+        let before = word - 1;
+        let top = self.word(before).load(Ordering::SeqCst) >> (WORD_BITS - 1);
+        top != 0 || self.hints.get(before) == LONG
+    }
+
+    /// Does what is left to be done after [`release_at_once`](Self::release_at_once).
+    pub(crate) fn settle(
+        &self,
+        Released { piece, seen }: Released,
+        traffic: &Traffic,
+    ) -> Result<(), NotTaken> {
+        self.released(piece, seen, traffic);
+        NotTaken::check(piece, piece.mask & !seen)
     }
 
     /// Gives back the run of `n` granules at `start`. The caller owns it; a granule that was free
@@ -344,12 +400,10 @@ impl Bitmap {
         n: usize,
         traffic: &Traffic,
     ) -> Result<(), NotTaken> {
-        let Some(piece) = Self::single(start, n) else {
-            return self.release_across(start, n, traffic);
-        };
-        let seen = self.release_piece(piece);
-        self.released(piece, seen, traffic);
-        NotTaken::check(piece, piece.mask & !seen)
+        match self.release_at_once(start, n) {
+            Some(released) => self.settle(released, traffic),
+            None => self.release_across(start, n, traffic),
+        }
     }
 
     #[cold]
@@ -439,18 +493,13 @@ impl Bitmap {
     /// What follows a release inside one word; `seen` is what the word was before.
     #[inline(always)]
     fn released(&self, piece: Piece, seen: usize, traffic: &Traffic) {
-        let now = seen & !piece.mask;
-        let bit = piece.mask.trailing_zeros();
-        // The run that the piece is now part of, as far as it lies in the word.
-        let below = now & !(usize::MAX << bit);
-        let start = (usize::BITS - below.leading_zeros()) as usize;
-        let end = ((now >> bit << bit).trailing_zeros() as usize).min(WORD_BITS);
-        if start == 0 && piece.word > 0 {
+        let run = Run::around(piece, seen);
+        if run.start == 0 && piece.word > 0 {
             self.raise_before(piece.word);
         }
         let hint = self.hints.get(piece.word);
-        if hint < LONG && (hint < end - start || end == WORD_BITS) {
-            self.raise_hint(piece.word, start, end);
+        if hint < LONG && (hint < run.end - run.start || run.end == WORD_BITS) {
+            self.raise_hint(piece.word, run);
         }
         if !seeded(Fault::UntoldFree) {
             traffic.changed();
@@ -462,20 +511,24 @@ impl Bitmap {
         let before = word - 1;
         let free = free_suffix(self.word(before).load(Ordering::SeqCst));
         if free > 0 && self.hints.get(before) < LONG {
-            self.raise_hint(before, WORD_BITS - free, WORD_BITS);
+            let run = Run {
+                start: WORD_BITS - free,
+                end: WORD_BITS,
+            };
+            self.raise_hint(before, run);
         }
     }
 
-    /// Raises the hint of a word in which the granules from bit `start` to `end` are free.
+    /// Raises the hint of a word in which the granules of `run` are free.
     #[inline(never)]
-    fn raise_hint(&self, word: usize, start: usize, end: usize) {
-        let further = if end == WORD_BITS {
+    fn raise_hint(&self, word: usize, run: Run) {
+        let further = if run.end == WORD_BITS {
             self.free_prefix_of(word + 1)
         } else {
             0
         };
         if !seeded(Fault::UnraisedHint) {
-            self.hints.raise(word, end - start + further);
+            self.hints.raise(word, run.end - run.start + further);
         }
     }
 

@@ -27,40 +27,30 @@ impl Bitmap {
     /// The start of the shortest free run of at least `n` granules (not zero), the lowest of equals.
     /// Ends at the first of exactly `n`.
     pub(crate) fn find_tightest(&self, n: usize, look: Look) -> Option<usize> {
-        if n > WORD_BITS {
+        if look == Look::Exact {
             let runs = self.free_runs(0, n, look);
             return runs.min_by_key(|&(_, len)| len).map(|(start, _)| start);
         }
         let (mut start, mut shortest) = (None, usize::MAX);
         let need = Need::of(n);
-        // What was read last, so that each word is read once while a failure is proved.
-        let mut before = None;
         let mut next = 0;
-        loop {
-            let word = match look {
-                Look::Exact => next,
-                Look::Hinted => match self.hints.next(next, need) {
-                    Some(word) => word,
-                    None => return start,
-                },
-            };
-            if word * WORD_BITS >= self.len {
-                return start;
-            }
+        while let Some(word) = self.hints.next(next, need) {
             let first = word * WORD_BITS;
             let seen = self.word(word).load(Ordering::SeqCst);
             let free = free_bits(seen);
-            let below = match before {
-                Some((at, seen)) if at + 1 == word => seen,
-                _ if word == 0 => FULL,
-                _ => self.word(word - 1).load(Ordering::SeqCst),
+            let below = match word.checked_sub(1) {
+                Some(below) => free_bits(self.word(below).load(Ordering::SeqCst)),
+                None => 0,
             };
-            before = Some((word, seen));
             next = word + 1;
-            // Where runs begin that are known to end in this word.
+            // Where runs begin, and those that end in this word and are long enough.
             let suffix = free_suffix(seen);
-            let begin = free & !(free << 1 | free_bits(below) >> (WORD_BITS - 1));
-            let fitting = begin & mask(0, WORD_BITS - suffix) & find_all(seen, n);
+            let begin = free & !(free << 1 | below >> (WORD_BITS - 1));
+            let fitting = if n <= WORD_BITS {
+                begin & mask(0, WORD_BITS - suffix) & find_all(seen, n)
+            } else {
+                0
+            };
             let mut len = n;
             while len < shortest && fitting != 0 {
                 let ending = fitting & !(free >> len);
@@ -70,23 +60,26 @@ impl Bitmap {
                 }
                 len += 1;
             }
-            // The run at the word's end, if it begins here.
-            let through = if suffix > 0 && begin >> (WORD_BITS - suffix) & 1 != 0 && shortest > n {
-                let further = shortest.saturating_sub(suffix).min(self.len);
-                suffix + self.free_after(next * WORD_BITS, next * WORD_BITS + further)
-            } else {
-                0
-            };
-            if through >= n && through < shortest {
-                (start, shortest) = (Some(first + WORD_BITS - suffix), through);
-            }
             if shortest == n {
                 return start;
             }
-            if look == Look::Hinted && fitting == 0 && through < n {
+            // The run at the word's end, if it begins here: as long as it may be to be better.
+            let mut through = 0;
+            if suffix > 0 && begin >> (WORD_BITS - suffix) & 1 != 0 {
+                let further = shortest.saturating_sub(suffix).min(self.len);
+                let behind = next * WORD_BITS;
+                through = suffix + self.free_after(behind, behind + further);
+                if through >= n && through < shortest {
+                    (start, shortest) = (Some(behind - suffix), through);
+                }
+                // Nothing else begins inside it.
+                next = next.max((behind - suffix + through) / WORD_BITS);
+            }
+            if fitting == 0 && through < n {
                 self.lower_hint(word, seen);
             }
         }
+        start
     }
 
     /// The maximal runs that are taken, as (start, length), upwards.

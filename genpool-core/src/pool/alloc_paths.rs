@@ -42,19 +42,40 @@ impl Inner {
         self.alloc_chosen(size, own).map(Allocation::in_registers)
     }
 
+    /// First fit in one chunk. Answers in registers, and leaves all that is uncommon to the end of
+    /// other functions, so that none have to be saved.
     #[inline(never)]
     fn take_lowest(&self, chunk: &Chunk, n: usize) -> Option<usize> {
-        let start = chunk.bitmap().take_lowest(n, &self.traffic)?;
-        if chunk.state() == State::Alive {
+        let Some(start) = chunk.bitmap().take_at_once(n) else {
+            return self.take_further(chunk, n);
+        };
+        if self.traffic.is_unwatched() && chunk.state() == State::Alive {
             return Some(start);
         }
-        self.take_nothing(chunk, start, n)
+        self.taken_beside(chunk, start, n)
     }
 
-    /// The chunk is being removed.
+    /// As [`take_lowest`](Self::take_lowest), in any case.
+    #[inline(never)]
+    fn take_further(&self, chunk: &Chunk, n: usize) -> Option<usize> {
+        let start = chunk.bitmap().take_lowest(n, &self.traffic)?;
+        self.unless_draining(chunk, start, n)
+    }
+
+    /// Somebody watches, or the chunk is being removed.
     #[cold]
     #[inline(never)]
-    fn take_nothing(&self, chunk: &Chunk, start: usize, n: usize) -> Option<usize> {
+    fn taken_beside(&self, chunk: &Chunk, start: usize, n: usize) -> Option<usize> {
+        if !seeded(Fault::UntoldClaim) {
+            self.traffic.changed();
+        }
+        self.unless_draining(chunk, start, n)
+    }
+
+    fn unless_draining(&self, chunk: &Chunk, start: usize, n: usize) -> Option<usize> {
+        if chunk.state() == State::Alive || seeded(Fault::UncheckedState) {
+            return Some(start);
+        }
         chunk.give_back(start, n, &self.traffic).ok();
         None
     }

@@ -2,7 +2,8 @@
 
 use super::Inner;
 use crate::allocation::Home;
-use crate::chunk::{Chunk, Refused};
+use crate::bitmap::Released;
+use crate::chunk::{Chunk, Refused, State};
 use crate::error::{FreeError, ResizeError};
 use crate::records::{Deed, Records};
 use crate::sync::{Fault, seeded};
@@ -29,14 +30,25 @@ impl Inner {
         .unwrap_or(false)
     }
 
-    /// Takes what fits registers.
+    /// Takes what fits registers, and leaves all that is uncommon to the end of other functions, so
+    /// that none have to be saved.
     #[inline(never)]
     fn give_back_to(&self, chunk: &Chunk, addr: usize, n: usize, deed: Deed) -> bool {
         let start = chunk.granule_of(addr);
-        if chunk.records().is_none() {
-            return chunk.give_back(start, n, &self.traffic).is_ok();
+        if chunk.records().is_some() {
+            return self.give_back_tracked(chunk, start, n, deed);
         }
-        self.give_back_tracked(chunk, start, n, deed)
+        let bitmap = chunk.bitmap();
+        let Some(released) = bitmap.release_at_once(start, n) else {
+            return self.give_back_across(chunk, start, n);
+        };
+        if bitmap.is_settled(released)
+            && self.traffic.is_unwatched()
+            && chunk.state() == State::Alive
+        {
+            return true;
+        }
+        self.settle(chunk, released)
     }
 
     #[inline(never)]
@@ -44,7 +56,17 @@ impl Inner {
         let redeemed = chunk
             .records()
             .is_none_or(|records| records.exchange(start, deed, 0).is_ok());
-        redeemed && chunk.give_back(start, n, &self.traffic).is_ok()
+        redeemed && self.give_back_across(chunk, start, n)
+    }
+
+    #[inline(never)]
+    fn give_back_across(&self, chunk: &Chunk, start: usize, n: usize) -> bool {
+        chunk.give_back(start, n, &self.traffic).is_ok()
+    }
+
+    #[inline(never)]
+    fn settle(&self, chunk: &Chunk, released: Released) -> bool {
+        chunk.settle(released, &self.traffic).is_ok()
     }
 
     /// Ends what an allocation held, where deeds are kept; its granules stay taken. Refused if it was
