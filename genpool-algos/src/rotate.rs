@@ -113,6 +113,11 @@ impl ThreadStart {
         Granule(known.unwrap_or_else(|| Self::beginning(chunk)))
     }
 
+    #[cold]
+    fn further(chunk: &ChunkView<'_>, n: usize) -> Option<Granule> {
+        Self.choose(chunk, n, &Constraints::new())
+    }
+
     #[inline]
     fn found(chunk: &ChunkView<'_>, found: Granule) {
         set_thread_place(chunk.start(), found.0 & !(WORD - 1));
@@ -137,13 +142,13 @@ impl Algorithm for ThreadStart {
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         let n = request.granules();
         let from = Self::position(chunk);
-        let found = chunk
-            .find_nearby(from, n)
-            .or_else(|| around(chunk, from, n, &Constraints::new()))?;
+        let Some(found) = chunk.find_nearby(from, n) else {
+            return Self::further(chunk, n);
+        };
         Self::found(chunk, found);
         Some(found)
     }

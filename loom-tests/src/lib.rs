@@ -202,7 +202,7 @@ impl Algorithm for Late {
     }
 }
 
-/// Looks once for this many granules, so that what its scan did to the bounds stays, and then ends
+/// Looks once for this many granules, so that what its search did to the hints stays, and then ends
 /// the call with a proposal outside the chunk.
 pub struct Peek(pub usize);
 

@@ -3,10 +3,9 @@
 //! # Shape
 //!
 //! A *granule* is a bit, set while it is taken. A *word* is `usize` wide. A *block* is one cache
-//! line of words and carries a *bound*, an upper limit on the free runs inside it (`bound.rs`). A run
-//! that crosses a block border is found through the bounds of both sides: it is no longer than the
-//! free tail before the border plus the free head behind it. Bits behind the last granule of the
-//! chunk are set for ever.
+//! line of words: how the table is laid out. Every word has a *hint*, an upper limit on the free run
+//! that begins in it and may go on into the next words (`hints.rs`), so a run that crosses words is
+//! found at the word where it begins. Bits behind the last granule of the chunk are set for ever.
 //!
 //! # Changing bits
 //!
@@ -21,7 +20,8 @@
 //! - A scan reads words at different times: what it proposes is claimed by compare-and-swap, so a
 //!   stale proposal is refused, never honoured. What it failed to find is not a proof; see
 //!   [`Traffic`].
-//! - A bound that is too high wastes a look.
+//! - A hint that is too high wastes a look; one that is too low, for the moment that `hints.rs`
+//!   describes, hides a run from searches, not from the look that proves a failure.
 //! - [`Bitmap::taken`] and [`Bitmap::free_runs`] read a word at a time: each figure lies between 0
 //!   and the number of granules at every instant, and is exact when nobody moves.
 //!
@@ -31,7 +31,7 @@
 //! gave a granule back happens before the next owner's use (models: `handover`, `handover
 //! by drop`). Both are `SeqCst`
 //! because each is followed by a load that must not be ordered before it: of the chunk's state, of
-//! the number of watchers, of the bound. Scans load with `SeqCst` because in the exact look they
+//! the watchers, of a hint. Scans load with `SeqCst` because in the exact look they
 //! stand between two readings of the traffic.
 
 mod batch;
@@ -73,6 +73,10 @@ pub(crate) enum Look {
     /// Looks at every bit.
     Exact,
 }
+
+/// Words that are looked at without asking the hints, by who goes on where it found something last
+/// (2026-11).
+const NEARBY: usize = 4;
 
 /// How often a word is tried that others change at the same time, before the caller looks at the
 /// whole bitmap again (2026-11).
@@ -424,7 +428,7 @@ impl Bitmap {
     #[inline(always)]
     fn release_piece(&self, piece: Piece) -> usize {
         // SeqCst: Release pairs with `claim_piece` (hand-over); the rest is for the loads that
-        // follow, of the bound, of the watchers and of the chunk's state.
+        // follow, of the hint, of the watchers and of the chunk's state.
         let seen = self
             .word(piece.word)
             .fetch_and(!piece.mask, release_order());
@@ -638,15 +642,30 @@ impl Bitmap {
         if n > WORD_BITS {
             return None;
         }
-        let need = Need::of(n);
         let mut word = from / WORD_BITS;
-        while word * WORD_BITS < self.len {
-            if let Some(at) = find(self.word(word).load(Ordering::SeqCst), n, FULL) {
-                return Some(word * WORD_BITS + at);
+        let words = self.len.div_ceil(WORD_BITS);
+        let look = |word| {
+            let seen = self.word(word).load(Ordering::SeqCst);
+            find(seen, n, FULL).map(|at| word * WORD_BITS + at)
+        };
+        // The hints cost as much as a word or two.
+        for _ in 0..NEARBY {
+            if word >= words {
+                return None;
             }
-            word = self.hints.next(word + 1, need)?;
+            if let Some(found) = look(word) {
+                return Some(found);
+            }
+            word += 1;
         }
-        None
+        let need = Need::of(n);
+        loop {
+            word = self.hints.next(word, need)?;
+            if let Some(found) = look(word) {
+                return Some(found);
+            }
+            word += 1;
+        }
     }
 
     /// Looks among the runs that begin in a word, at bit `from` or behind, for `n` free granules in

@@ -59,7 +59,7 @@ impl Builder {
         self
     }
 
-    /// The NUMA node whose memory holds the bookkeeping of each chunk (bitmap, bounds, records).
+    /// The NUMA node whose memory holds the bookkeeping of each chunk (bitmap, hints, records).
     /// Linux only. Each table then takes whole pages. Without a node the heap holds it.
     pub fn node(mut self, node: u32) -> Self {
         self.node = Some(node);
