@@ -1,6 +1,8 @@
 //! Fits that do not start at the chunk's beginning, and come round to it.
 
-use genpool_core::sync::{AtomicUsize, Ordering, set_thread_place, thread_index, thread_place};
+use genpool_core::sync::{
+    AtomicUsize, Ordering, ThreadPlace, set_thread_place, thread_index, thread_place,
+};
 use genpool_core::{Algorithm, ChunkView, Granule, Request};
 
 use crate::constraints::Constraints;
@@ -69,18 +71,19 @@ impl Algorithm for NextFit {
     }
 }
 
-/// First fit from a position of the calling thread's own, and round again: threads that allocate at
-/// once work on different cache lines of the bitmap, and still find the last free granule.
+/// Threads keep apart: each allocates in a region of its own, so that threads that allocate and free at
+/// once work on different cache lines of the bitmap, and still finds the last free granule.
 ///
-/// A thread goes on where it found something last, so that it meets again what it gave back, and
-/// what the caches have. It begins at a place of its own: threads are numbered in order of their
-/// first use; the number with its bits reversed is the fraction of the chunk where the thread begins
-/// (0, 1/2, 1/4, 3/4, …). So any few threads that run at a time are spread well however many came and
-/// went before. A thread remembers its place in the chunk that it used last, and there is no table.
+/// In its region a thread goes on where it found something last, and at the region's end begins again, so
+/// that it meets what it gave back, and what the caches have. A region where nothing is found doubles; it
+/// begins small, at a place of the thread's own: threads are numbered in order of their first use; the
+/// number with its bits reversed is the fraction of the chunk where the thread begins (0, 1/2, 1/4, 3/4,
+/// …). So any few threads that run at a time are spread well however many came and went before. A thread
+/// remembers its regions in the few chunks that it used last, and there is no table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadStart;
 
-/// Granules in a cache line of bitmap: threads begin at multiples of this, so that two do not share
+/// Granules in a cache line of bitmap: regions are multiples of this, so that two threads do not share
 /// a line from the outset (2026-11).
 const LINE: usize = 512;
 
@@ -88,10 +91,13 @@ const LINE: usize = 512;
 /// something, not behind it, so that what is given back there is found again (2026-11).
 const WORD: usize = usize::BITS as usize;
 
+/// Regions that a chunk is cut into at first: so many threads begin apart (2026-11).
+const REGIONS: usize = 64;
+
 impl ThreadStart {
     /// Where this thread begins in a chunk that it has not used before.
     #[cold]
-    fn beginning(chunk: &ChunkView<'_>) -> usize {
+    fn beginning(chunk: &ChunkView<'_>) -> ThreadPlace {
         let lines = (chunk.granules() / LINE) as u64;
         // The low 32 bits of the number, as a fraction of 2^32.
         #[allow(
@@ -102,25 +108,55 @@ impl ThreadStart {
         // Lines beyond 2^32 (bitmaps of 256 GiB) begin in the first 2^32.
         let line = (lines.min(1 << 32) * fraction) >> 32;
         #[allow(clippy::cast_possible_truncation, reason = "below the number of lines")]
-        {
-            line as usize * LINE
+        let at = line as usize * LINE;
+        let len = (chunk.granules() / REGIONS).max(LINE);
+        let len = len.checked_next_power_of_two().unwrap_or(len);
+        ThreadPlace {
+            at,
+            from: at - at % len,
+            len,
         }
     }
 
-    #[inline]
-    fn position(chunk: &ChunkView<'_>) -> Granule {
-        let known = thread_place(chunk.start());
-        Granule(known.unwrap_or_else(|| Self::beginning(chunk)))
+    /// The region that this one is a half of; none if this one is the whole chunk.
+    fn doubled(place: ThreadPlace, chunk: &ChunkView<'_>) -> Option<ThreadPlace> {
+        let len = place.len.checked_mul(2).filter(|&len| len > 0)?;
+        (place.len < chunk.granules()).then(|| ThreadPlace {
+            at: place.at,
+            from: place.from - place.from % len,
+            len,
+        })
     }
 
+    #[inline]
+    fn place(chunk: &ChunkView<'_>) -> ThreadPlace {
+        thread_place(chunk.id()).unwrap_or_else(|| Self::beginning(chunk))
+    }
+
+    /// Looks in a region from granule `from` on; remembers where it found something.
+    #[inline(always)]
+    fn look(chunk: &ChunkView<'_>, place: ThreadPlace, from: usize, n: usize) -> Option<Granule> {
+        let found = chunk.find_nearby(Granule(from), n)?;
+        // Wraps where the region is nonsense, and is refused or not: it is a preference.
+        (found.0.wrapping_sub(place.from) < place.len).then(|| {
+            let at = found.0 & !(WORD - 1);
+            set_thread_place(chunk.id(), ThreadPlace { at, ..place });
+            found
+        })
+    }
+
+    /// The region from its beginning, then larger ones, then the whole chunk at every granule.
     #[cold]
-    fn further(chunk: &ChunkView<'_>, n: usize) -> Option<Granule> {
-        Self.choose(chunk, n, &Constraints::new())
-    }
-
-    #[inline]
-    fn found(chunk: &ChunkView<'_>, found: Granule) {
-        set_thread_place(chunk.start(), found.0 & !(WORD - 1));
+    fn further(chunk: &ChunkView<'_>, mut place: ThreadPlace, n: usize) -> Option<Granule> {
+        loop {
+            if let Some(found) = Self::look(chunk, place, place.from, n) {
+                return Some(found);
+            }
+            match Self::doubled(place, chunk) {
+                Some(doubled) => place = doubled,
+                None => return around(chunk, Granule(place.at), n, &Constraints::new()),
+            }
+        }
     }
 }
 
@@ -131,9 +167,7 @@ impl Fit for ThreadStart {
         n: usize,
         constraints: &Constraints,
     ) -> Option<Granule> {
-        let found = around(chunk, Self::position(chunk), n, constraints)?;
-        Self::found(chunk, found);
-        Some(found)
+        around(chunk, Granule(Self::place(chunk).at), n, constraints)
     }
 }
 
@@ -145,11 +179,7 @@ impl Algorithm for ThreadStart {
     #[inline(always)]
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         let n = request.granules();
-        let from = Self::position(chunk);
-        let Some(found) = chunk.find_nearby(from, n) else {
-            return Self::further(chunk, n);
-        };
-        Self::found(chunk, found);
-        Some(found)
+        let place = Self::place(chunk);
+        Self::look(chunk, place, place.at, n).or_else(|| Self::further(chunk, place, n))
     }
 }

@@ -32,6 +32,14 @@ impl<'c> ChunkView<'c> {
         Self { chunk, look }
     }
 
+    /// A number that no other chunk has, of whatever pool, as long as this one exists. For notes that an
+    /// algorithm keeps on chunks; it may be given to another chunk later.
+    #[must_use]
+    #[inline]
+    pub fn id(&self) -> usize {
+        core::ptr::from_ref(self.chunk).addr()
+    }
+
     /// The address of the chunk's first byte.
     #[must_use]
     pub fn start(&self) -> usize {

@@ -3,7 +3,7 @@
 //! The *stretch* of a word is the longest run of free granules that begins at one of its granules
 //! and goes on as far as it goes, into the next words too. Its hint is a byte: the length, or
 //! [`LONG`] for whatever is longer than a word. A *node* packs the hints of eight words (on 64-bit
-//! machines) into one atomic, and 64 nodes are a *line*. A byte of the level above holds the
+//! machines) into one atomic, and 16 nodes are a *line*. A byte of the level above holds the
 //! highest hint of a line, and so on up to a single line. So a search goes down from the top to the
 //! first word that may serve.
 //!

@@ -48,12 +48,12 @@ pub fn thread_index() -> usize {
 }
 
 /// A model's threads note no places, so that every execution runs alike.
-pub fn thread_place(_key: usize) -> Option<usize> {
+pub fn thread_place(_key: usize) -> Option<super::ThreadPlace> {
     None
 }
 
 /// See [`thread_place`].
-pub fn set_thread_place(_key: usize, _place: usize) {}
+pub fn set_thread_place(_key: usize, _place: super::ThreadPlace) {}
 
 /// Threads of a model beside the main one, which only prepares and joins.
 const THREADS: usize = 3;
