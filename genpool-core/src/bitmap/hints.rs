@@ -344,3 +344,70 @@ impl Hints {
         true
     }
 }
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        Raise(usize, usize),
+        Lower(usize, usize),
+        Next(usize, usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let stretch = prop_oneof![0..=LONG, Just(0), Just(1000)];
+        prop_oneof![
+            (any::<usize>(), stretch.clone()).prop_map(|(word, to)| Op::Raise(word, to)),
+            (any::<usize>(), stretch).prop_map(|(word, to)| Op::Lower(word, to)),
+            (any::<usize>(), 1..=2 * LONG).prop_map(|(word, n)| Op::Next(word, n)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+
+        /// On one level, on two and on three; alone, where no hint is too high.
+        #[test]
+        fn searches_find_the_first_that_may_serve(
+            words in prop::sample::select(vec![1, 7, 8, 9, SPAN - 1, SPAN, SPAN + 1, 1000, 20_000]),
+            low in 0..3_usize,
+            ops in prop::collection::vec(op(), 1..60),
+        ) {
+            let hints = Hints::new(words, None).unwrap();
+            let mut known = vec![LONG; words];
+            if low < 2 {
+                for word in 0..words {
+                    hints.lower(word, low, || low);
+                    known[word] = low;
+                }
+            }
+            for op in ops {
+                match op {
+                    Op::Raise(word, to) => {
+                        let word = word % words;
+                        hints.raise(word, to);
+                        known[word] = known[word].max(to.min(LONG));
+                    }
+                    Op::Lower(word, to) => {
+                        let word = word % words;
+                        let to = to.min(LONG);
+                        hints.lower(word, to, || to);
+                        known[word] = known[word].min(to);
+                    }
+                    Op::Next(from, n) => {
+                        let from = from % (words + 1);
+                        let expected = (from..words).find(|&word| known[word] >= n.min(LONG));
+                        prop_assert_eq!(hints.next(from, Need::of(n)), expected);
+                    }
+                }
+                prop_assert!(hints.is_sound());
+            }
+            for (word, &hint) in known.iter().enumerate() {
+                prop_assert_eq!(hints.get(word), hint);
+            }
+        }
+    }
+}

@@ -151,13 +151,15 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn find_agrees_with_the_slow_way(
+        fn searches_agree_with_the_slow_way(
             word: usize,
             other: usize,
             n in 1..=WORD_BITS,
             places: usize,
         ) {
             for word in [word, word & other, word & other & other.rotate_left(17)] {
+                let longest = (1..=WORD_BITS).rev().find(|&n| find_slowly(word, n, FULL).is_some());
+                proptest::prop_assert_eq!(longest_free(word), longest.unwrap_or(0));
                 for places in [places, FULL] {
                     let slowly = find_slowly(word, n, places);
                     proptest::prop_assert_eq!(find(word, n, places), slowly);
