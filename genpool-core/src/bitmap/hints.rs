@@ -197,12 +197,17 @@ impl Hints {
 
     // ---- search ----
 
-    /// The first word that may serve, and its hint, if it is one of the bitmap's first few.
+    /// The first word that may serve, and its hint, if it is one of the first two nodes'.
     #[inline(always)]
     pub(super) fn among_first(&self, need: Need) -> Option<(usize, usize)> {
         let pack = self.load(self.lowest(), 0);
-        let slot = pack.first(0, need)?;
-        Some((slot, pack.hint(slot)))
+        if let Some(slot) = pack.first(0, need) {
+            return Some((slot, pack.hint(slot)));
+        }
+        // A second node is of the lowest level too: above one node there is no other.
+        let second = Pack(self.nodes.get(1)?.load(Ordering::SeqCst));
+        let slot = second.first(0, need)?;
+        Some((FAN + slot, second.hint(slot)))
     }
 
     /// The first word from `word` on that may serve.
