@@ -9,7 +9,7 @@
 //!
 //! # What may be stale, and why that is harmless
 //!
-//! A hint that is too high costs a look. Claims leave hints alone; a look in vain lowers them.
+//! A hint that is too high costs a look. Claims may leave hints alone; a look in vain lowers them.
 //!
 //! A hint that is too low hides a free stretch. At rest there is none. Beside others there may be
 //! one for a moment, while the free that should raise it, or the look that lowered it too far, is
@@ -23,7 +23,7 @@
 //! bits of the free, or the free sees the lowered hint. The same between the levels: who raises a
 //! byte then raises the one above it; who found all bytes of a line below the one above it lowers
 //! that, then looks at the line again. Without the second look a freed run stays hidden (models:
-//! `free beside looks`, `free beside two levels`).
+//! `free beside look`, `free beside two levels`).
 //!
 //! # Orderings
 //!
