@@ -218,3 +218,24 @@ fn a_user_algorithm_is_never_asked_for_more_than_the_chunk_has() {
     }));
     assert_eq!(refused.unwrap(), (Ok(6), true));
 }
+
+/// Asks for one run more after the last.
+struct PastTheEnd;
+
+impl Algorithm for PastTheEnd {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        let mut runs = chunk.runs(Granule(0), request.granules());
+        let first = runs.next();
+        assert!(runs.by_ref().count() < 2 && runs.next().is_none() && runs.next().is_none());
+        first.map(|run| run.start)
+    }
+}
+
+#[test]
+fn runs_may_be_asked_for_after_their_end() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 300).unwrap();
+    let all = pool.alloc_with(300, &PastTheEnd).unwrap();
+    assert!(pool.alloc_with(1, &PastTheEnd).is_err());
+    drop(all);
+}

@@ -340,6 +340,26 @@ impl Chunk {
         outcome
     }
 
+    /// As [`give_back`](Self::give_back), of what a deed stands for: to everybody else the exchange of
+    /// the deed and the release are one step. Where `redeem` refuses, nothing is given back.
+    pub(crate) fn give_back_deed<R, E>(
+        &self,
+        start: usize,
+        n: usize,
+        traffic: &Traffic,
+        redeem: impl FnOnce() -> Result<R, E>,
+    ) -> Result<(R, Result<(), NotTaken>), E> {
+        let done = {
+            let _crossing = self.records.as_ref().map(|_| traffic.cross());
+            (redeem()?, self.bitmap.release(start, n, traffic))
+        };
+        // Not announced any more: a callback may allocate.
+        if self.state() != State::Alive {
+            self.check_drained();
+        }
+        Ok(done)
+    }
+
     /// Does what is left to be done after [`Bitmap::release_at_once`].
     pub(crate) fn settle(&self, released: Released, traffic: &Traffic) -> Result<(), NotTaken> {
         let outcome = self.bitmap.settle(released, traffic);

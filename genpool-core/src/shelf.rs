@@ -284,7 +284,18 @@ impl Shelf {
 
     /// A count on the current snapshot. Not for signal handlers.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshots.load_full()
+        let seen = self.snapshots.load_full();
+        self.catch_up(&seen);
+        seen
+    }
+
+    /// Brings readers up to a snapshot that was seen, before anything is told of it: its author may
+    /// have been stopped before that, and what is listed can be allocated from.
+    fn catch_up(&self, seen: &Arc<Snapshot>) {
+        let current = self.current.load(Ordering::SeqCst).cast_const();
+        if !ptr::eq(current, Arc::as_ptr(seen)) && !seeded(Fault::ToldTooSoon) {
+            self.advance(seen);
+        }
     }
 
     /// Which way `alloc` goes.
@@ -356,7 +367,7 @@ impl Shelf {
         mut edit: impl FnMut(&Snapshot) -> Result<Option<Snapshot>, E>,
     ) -> Result<(), E> {
         loop {
-            let seen = self.snapshots.load_full();
+            let seen = self.snapshot();
             let Some(next) = edit(&seen)? else {
                 return Ok(());
             };

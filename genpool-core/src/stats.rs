@@ -61,8 +61,8 @@ pub struct Stats {
     pub draining: usize,
     /// Bytes that are still held in those.
     pub draining_used: usize,
-    /// Bytes of `used` and of `draining_used` that caches keep. What is left of the two is held in
-    /// allocations.
+    /// Bytes of `used` and of `draining_used` that caches keep, never more than those. What is left of
+    /// the two is held in allocations.
     pub cached: usize,
     /// Bytes of bookkeeping on the heap or on the pool's node.
     pub bookkeeping: usize,
@@ -108,6 +108,10 @@ impl Stats {
                 stats.draining_used += used;
             }
         }
+        // Read beside others, one after the other.
+        stats.cached = stats
+            .cached
+            .min(stats.used.saturating_add(stats.draining_used));
         stats
     }
 }

@@ -69,6 +69,8 @@ pub enum Fault {
     Unproved,
     /// A change of the chunk list does not look whether another came first.
     LostUpdate,
+    /// A change of the chunk list is told before the readers have it.
+    ToldTooSoon,
     /// A change of the chunk list is not brought to the readers.
     Unpublished,
     /// A deed changes hands whatever deed is shown.

@@ -91,7 +91,7 @@ impl<'c> ChunkView<'c> {
         self.chunk.bitmap().is_free(start.0, n)
     }
 
-    /// The lowest start in `from..limit` at which `n` granules are free. Skips blocks that cannot
+    /// The lowest start in `from..limit` at which `n` granules are free. Skips words that cannot
     /// serve; at worst linear in the size of the chunk. None where `n` is zero.
     #[must_use]
     #[inline(always)]
@@ -159,7 +159,7 @@ impl<'c> ChunkView<'c> {
     }
 
     /// The free runs of at least `min` granules (at least one), upwards from `from`; a run that
-    /// begins before is cut there. Linear in the chunk, blocks that cannot serve left out.
+    /// begins before is cut there. Linear in the chunk, words that cannot serve left out.
     pub fn runs(&self, from: Granule, min: usize) -> impl Iterator<Item = Run> + use<'c> {
         let runs = self.chunk.bitmap().free_runs(from.0, min.max(1), self.look);
         runs.map(|(start, len)| Run {

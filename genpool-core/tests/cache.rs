@@ -7,6 +7,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use genpool_core::{
     Algorithm, AllocError, Allocation, Builder, Cache, ChunkView, FirstFit, FreeError, Granule,
     Pool, Request,
@@ -605,4 +607,24 @@ proptest! {
         prop_assert_eq!(pool.avail(), pool.size());
         prop_assert!(pool.is_sound());
     }
+}
+
+#[test]
+fn a_panicking_callback_keeps_nothing_else_back() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0x1000, 64).unwrap();
+    let mut cache = pool.cache();
+    let one = cache.alloc(1).unwrap();
+    cache.free(one);
+    pool.add(0x2000, 64).unwrap();
+    let two = cache.alloc(2).unwrap();
+    assert_eq!(two.addr() >> 12, 2);
+    cache.free(two);
+    let drain = pool.remove(0x1000).unwrap();
+    drain.on_drained(|| panic!("by the user"));
+    let dropped = catch_unwind(AssertUnwindSafe(move || drop(cache)));
+    assert!(dropped.is_err(), "the panic comes out");
+    assert_eq!(pool.avail(), pool.size());
+    assert_eq!(pool.stats().cached, 0);
+    assert!(drain.is_drained());
 }

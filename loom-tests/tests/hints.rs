@@ -146,3 +146,47 @@ fn control_frees_join_unseen() {
         two_frees_join,
     );
 }
+
+/// Two frees in one line, the shorter stretch first, beside a look that lowers the hint above: it
+/// must see the longer one too.
+fn two_frees_beside_two_levels() {
+    let prepared = pool(8);
+    hold(&prepared, 0, 4);
+    hold(&prepared, 4, 1);
+    hold(&prepared, 5, 1);
+    hold(&prepared, 6, 2);
+    look(&prepared, 1);
+    prepared.free(BASE + 4, 1).unwrap();
+    prepared.free(BASE + 6, 2).unwrap();
+    hold(&prepared, 4, 1);
+    hold(&prepared, 6, 2);
+    let race = Race::on(prepared);
+    let frees = race.start(|pool| {
+        pool.free(BASE + 4, 1).unwrap();
+        pool.free(BASE + 6, 2).unwrap();
+    });
+    let scan = race.start(|pool| look(pool, 1));
+    frees.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn the_longest_of_a_line_is_seen() {
+    explore(
+        "two frees beside two levels",
+        TWO,
+        &[()],
+        two_frees_beside_two_levels,
+    );
+}
+
+#[test]
+fn control_no_second_look_at_a_line() {
+    must_fail(
+        "two frees beside two levels",
+        &[Fault::NoSecondLook],
+        TWO,
+        two_frees_beside_two_levels,
+    );
+}

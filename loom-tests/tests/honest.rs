@@ -339,3 +339,83 @@ fn control_verdict_beside_untold_chunk() {
         room_beside_verdict(add_chunk)
     });
 }
+
+/// A chunk is being added; who was told of it can allocate from it.
+fn told_of_a_chunk(is_told: fn(&Pool) -> bool) -> Option<Answer> {
+    let prepared = pool(2);
+    hold(&prepared, 0, 2);
+    let race = Race::on(prepared);
+    let add = race.start(|pool| pool.add(BASE + 16, 2).is_ok());
+    let alloc = race.start(move |pool| is_told(pool).then(|| take(pool, &FirstFit)));
+    add.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Some(Exhausted), "the chunk was there before");
+    alloc
+}
+
+fn is_listed(pool: &Pool) -> bool {
+    pool.chunks().any(|chunk| chunk.start() == BASE + 16)
+}
+
+fn is_in_the_way(pool: &Pool) -> bool {
+    pool.add(BASE + 17, 2).is_err()
+}
+
+#[test]
+fn what_is_told_of_serves() {
+    for is_told in [is_listed, is_in_the_way] {
+        // Where it is not in the way, the other chunk was added, and is taken from.
+        explore("told of a chunk", THREE, &[None, Some(Found)], move || {
+            told_of_a_chunk(is_told)
+        });
+    }
+}
+
+#[test]
+fn control_told_too_soon() {
+    must_fail("told of a chunk", &[Fault::ToldTooSoon], THREE, || {
+        told_of_a_chunk(is_listed)
+    });
+}
+
+/// The deed of an allocation is gone before its granules are free; who was told that nothing is
+/// allocated is not told that nothing is free.
+fn told_of_a_free(is_told: fn(&Pool) -> bool) -> Option<Answer> {
+    let prepared = Pool::builder().boundary_tracking().build().unwrap();
+    prepared.add(BASE, 2).unwrap();
+    hold(&prepared, 0, 2);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free_addr(BASE).is_ok());
+    let alloc = race.start(move |pool| is_told(pool).then(|| take(pool, &FirstFit)));
+    let freed = free.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Some(Exhausted), "there was room before");
+    alloc.filter(|_| freed)
+}
+
+fn none_is_live(pool: &Pool) -> bool {
+    pool.live().unwrap().is_empty()
+}
+
+fn is_free_already(pool: &Pool) -> bool {
+    pool.free_addr(BASE).is_err()
+}
+
+#[test]
+fn a_deed_and_its_granules_go_in_one_step() {
+    for is_told in [none_is_live, is_free_already] {
+        explore(
+            "told of a free",
+            TWO,
+            &[None, Some(Found), Some(Contended)],
+            move || told_of_a_free(is_told),
+        );
+    }
+}
+
+#[test]
+fn control_deed_goes_unannounced() {
+    must_fail("told of a free", &[Fault::Unannounced], TWO, || {
+        told_of_a_free(none_is_live)
+    });
+}

@@ -195,6 +195,14 @@ impl Hints {
         self.hint(self.lowest(), word)
     }
 
+    /// The highest hint of a line.
+    #[cold]
+    fn highest(&self, level: Level, line: usize) -> usize {
+        let slots = line * SPAN..level.slots.min((line + 1) * SPAN);
+        let hints = slots.map(|slot| self.hint(level, slot));
+        hints.max().unwrap_or(0)
+    }
+
     // ---- search ----
 
     /// The first word that may serve, and its hint, if it is one of the first two nodes'.
@@ -273,8 +281,10 @@ impl Hints {
                 return found;
             }
             // The byte above promised more than the line keeps.
-            let again = || search().map_or(0, |slot| self.hint(level, slot));
-            self.lower_in(above, line, need.missed(), again);
+            self.lower_in(above, line, need.missed(), || match search() {
+                Some(_) => self.highest(level, line),
+                None => need.missed(),
+            });
             line += 1;
         }
         None
@@ -384,9 +394,9 @@ mod tests {
             let hints = Hints::new(words, None).unwrap();
             let mut known = vec![LONG; words];
             if low < 2 {
-                for word in 0..words {
+                for (word, known) in known.iter_mut().enumerate() {
                     hints.lower(word, low, || low);
-                    known[word] = low;
+                    *known = low;
                 }
             }
             for op in ops {

@@ -134,7 +134,7 @@ impl FreeRuns<'_> {
         self.word += 1;
         if self.open.is_none() && self.look == Look::Hinted {
             let next = self.bitmap.hints.next(self.word, Need::of(self.min));
-            self.word = next.unwrap_or(usize::MAX / WORD_BITS);
+            self.word = next.unwrap_or(self.bitmap.len.div_ceil(WORD_BITS));
         }
         if self.word * WORD_BITS >= self.bitmap.len {
             return false;

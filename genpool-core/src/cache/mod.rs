@@ -30,7 +30,9 @@ mod magazine;
 mod seats;
 
 use core::fmt;
+use core::panic::AssertUnwindSafe;
 use core::ptr;
+use std::panic::{catch_unwind, resume_unwind};
 
 use self::magazine::Magazine;
 use self::seats::Seat;
@@ -309,14 +311,20 @@ impl<'p> Cache<'p> {
         self.seat.tell(n, magazine.len());
     }
 
-    /// Gives back what is kept in the chunks for which `gone` says so, and turns away from them.
+    /// Gives back what is kept in the chunks for which `gone` says so, and turns away from them. If a
+    /// callback panics because the last of a chunk came back, the others are given back all the same.
     fn leave(&mut self, gone: impl Fn(&Chunk) -> bool) {
+        let mut panicked = None;
         for (magazine, n) in self.magazines.iter_mut().zip(1..) {
             if magazine.chunk().is_some_and(&gone) {
                 self.seat.tell(n, 0);
-                magazine.shrink(n, 0, self.inner);
+                let shrink = AssertUnwindSafe(|| magazine.shrink(n, 0, self.inner));
+                panicked = catch_unwind(shrink).err().or(panicked);
                 magazine.turn_to(None, 0);
             }
+        }
+        if let Some(payload) = panicked {
+            resume_unwind(payload);
         }
     }
 
@@ -353,8 +361,11 @@ fn start_in(chunk: &Chunk, number: usize) -> usize {
 
 impl Drop for Cache<'_> {
     fn drop(&mut self) {
-        self.flush();
+        let flushed = catch_unwind(AssertUnwindSafe(|| self.flush()));
         self.seat.leave();
+        if let Err(payload) = flushed {
+            resume_unwind(payload);
+        }
     }
 }
 

@@ -53,10 +53,13 @@ impl Inner {
 
     #[inline(never)]
     fn give_back_tracked(&self, chunk: &Chunk, start: usize, n: usize, deed: Deed) -> bool {
-        let redeemed = chunk
-            .records()
-            .is_none_or(|records| records.exchange(start, deed, 0).is_ok());
-        redeemed && self.give_back_across(chunk, start, n)
+        let redeem = || match chunk.records() {
+            Some(records) => records.exchange(start, deed, 0),
+            None => Ok(deed),
+        };
+        chunk
+            .give_back_deed(start, n, &self.traffic, redeem)
+            .is_ok_and(|(_, outcome)| outcome.is_ok())
     }
 
     #[inline(never)]
@@ -139,8 +142,11 @@ impl Inner {
             if seeded(Fault::BitsBeforeDeed) {
                 chunk.give_back(start, n, &self.traffic).ok();
             }
-            if records.exchange(start, deed, 0).is_ok() {
-                chunk.give_back(start, n, &self.traffic).ok();
+            let redeem = || records.exchange(start, deed, 0);
+            if chunk
+                .give_back_deed(start, n, &self.traffic, redeem)
+                .is_ok()
+            {
                 return Ok(n);
             }
         }
@@ -179,8 +185,8 @@ impl Inner {
                 chunk.give_back(end, tail, &self.traffic).ok();
             });
         }
-        let deed = redeem()?;
-        if chunk.give_back(end, tail, &self.traffic).is_err() {
+        let (deed, outcome) = chunk.give_back_deed(end, tail, &self.traffic, redeem)?;
+        if outcome.is_err() {
             self.counters.refused_free();
         }
         Ok(deed)

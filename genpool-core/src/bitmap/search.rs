@@ -1,0 +1,286 @@
+//! Searches: where a run of free granules is, and first fit that takes it at once.
+
+use core::hint::spin_loop;
+
+use super::hints::{LONG, Need};
+use super::places::Places;
+use super::word::{FULL, WORD_BITS, find, free_prefix, free_suffix, mask};
+use super::{Bitmap, Look, Piece};
+use crate::sync::{Fault, Ordering, seeded};
+use crate::traffic::Traffic;
+
+/// Words that are looked at without asking the hints, by who goes on where it found something last
+/// (2026-11).
+const NEARBY: usize = 4;
+
+/// How often a word is tried that others change at the same time, before the caller looks at the
+/// whole bitmap again (2026-11).
+const LOSSES: u32 = 4;
+
+/// Pauses after the first loss; twice as many after each further one (2026-11).
+const PAUSES: u32 = 16;
+
+impl Bitmap {
+    // ---- search ----
+
+    /// Whether all of the run of `n` granules at `start` is free; false where it leaves the chunk.
+    pub(crate) fn is_free(&self, start: usize, n: usize) -> bool {
+        start.checked_add(n).is_some_and(|end| end <= self.len)
+            && Self::pieces(start, n)
+                .all(|piece| self.word(piece.word).load(Ordering::SeqCst) & piece.mask == 0)
+    }
+
+    /// The lowest `start` in `from..limit`, among `places`, at which `n` granules are free. `n` is
+    /// not zero.
+    #[inline(always)]
+    pub(crate) fn find_run<P: Places>(
+        &self,
+        from: usize,
+        limit: usize,
+        n: usize,
+        places: P,
+        look: Look,
+    ) -> Option<usize> {
+        let limit = limit.min(self.len.checked_sub(n)?.saturating_add(1));
+        if from >= limit {
+            return None;
+        }
+        let found = match look {
+            Look::Hinted => self.find_hinted(from, limit, n, places)?,
+            Look::Exact => self.find_exactly(from, limit, n, places)?,
+        };
+        (found < limit).then_some(found)
+    }
+
+    #[inline(always)]
+    fn find_hinted<P: Places>(
+        &self,
+        from: usize,
+        limit: usize,
+        n: usize,
+        places: P,
+    ) -> Option<usize> {
+        let mut next = from;
+        let need = Need::of(n);
+        if !from.is_multiple_of(WORD_BITS) {
+            match self.look_at(from / WORD_BITS, from % WORD_BITS, n, places) {
+                Ok(found) => return Some(found),
+                Err(end) => next = end,
+            }
+        }
+        loop {
+            let word = self.hints.next(next / WORD_BITS, need)?;
+            if word * WORD_BITS >= limit {
+                return None;
+            }
+            match self.look_at(word, 0, n, places) {
+                Ok(found) => return Some(found),
+                Err(end) => next = end,
+            }
+            self.lower_hint(word, self.word(word).load(Ordering::SeqCst));
+        }
+    }
+
+    /// The first place from the word of `from` on where `n` granules are free inside one word. Leaves
+    /// hints as they are, which pays where the next search begins where this one ended.
+    #[inline(always)]
+    pub(crate) fn find_nearby(&self, from: usize, n: usize) -> Option<usize> {
+        if n > WORD_BITS {
+            return None;
+        }
+        let mut word = from / WORD_BITS;
+        let words = self.len.div_ceil(WORD_BITS);
+        let look = |word| {
+            let seen = self.word(word).load(Ordering::SeqCst);
+            find(seen, n, FULL).map(|at| word * WORD_BITS + at)
+        };
+        // The hints cost as much as a word or two.
+        for _ in 0..NEARBY {
+            if word >= words {
+                return None;
+            }
+            if let Some(found) = look(word) {
+                return Some(found);
+            }
+            word += 1;
+        }
+        let need = Need::of(n);
+        loop {
+            word = self.hints.next(word, need)?;
+            if let Some(found) = look(word) {
+                return Some(found);
+            }
+            word += 1;
+        }
+    }
+
+    /// Looks among the runs that begin in a word, at bit `from` or behind, for `n` free granules in
+    /// the right place; answers where, or from which word's end on there may be one.
+    #[inline(always)]
+    fn look_at<P: Places>(
+        &self,
+        word: usize,
+        from: usize,
+        n: usize,
+        places: P,
+    ) -> Result<usize, usize> {
+        let first = word * WORD_BITS;
+        let seen = self.word(word).load(Ordering::SeqCst) | mask(0, from);
+        if n <= WORD_BITS
+            && let Some(at) = find(seen, n, places.pattern(first))
+        {
+            return Ok(first + at);
+        }
+        let behind = first + WORD_BITS;
+        let start = behind - free_suffix(seen);
+        let place = places.up(start);
+        // The run ends here, or the place is so high that nothing fits behind it.
+        let Some(end) = place.checked_add(n).filter(|_| start < behind) else {
+            return Err(behind);
+        };
+        let free_to = behind + self.free_after(behind, end);
+        if free_to >= end {
+            Ok(place)
+        } else {
+            // What begins further up in the same run is no longer.
+            Err(free_to)
+        }
+    }
+
+    /// The same without asking the hints. Reads each word once.
+    fn find_exactly<P: Places>(
+        &self,
+        from: usize,
+        limit: usize,
+        n: usize,
+        places: P,
+    ) -> Option<usize> {
+        // The free run that reaches the word's start.
+        let mut carry = 0;
+        for word in from / WORD_BITS..self.len.div_ceil(WORD_BITS) {
+            let start = word * WORD_BITS;
+            if start - carry >= limit {
+                return None;
+            }
+            let mut seen = self.word(word).load(Ordering::SeqCst);
+            if start < from {
+                seen |= mask(0, from - start);
+            }
+            if seen == FULL {
+                carry = 0;
+                continue;
+            }
+            let reach = carry + free_prefix(seen);
+            if reach >= n {
+                let place = places.up(start - carry);
+                if place - (start - carry) <= reach - n {
+                    return Some(place);
+                }
+            }
+            if seen == 0 {
+                carry += WORD_BITS;
+                continue;
+            }
+            if n <= WORD_BITS
+                && let Some(at) = find(seen, n, places.pattern(start))
+            {
+                return Some(start + at);
+            }
+            carry = free_suffix(seen);
+        }
+        None
+    }
+
+    /// How many granules are free from `at` on, up to `ceiling`.
+    pub(crate) fn free_after(&self, at: usize, ceiling: usize) -> usize {
+        let ceiling = ceiling.min(self.len);
+        let mut end = at;
+        while end < ceiling {
+            let in_word = end % WORD_BITS;
+            let seen = self.word(end / WORD_BITS).load(Ordering::SeqCst);
+            let free = free_prefix(seen >> in_word).min(WORD_BITS - in_word);
+            end += free;
+            if free < WORD_BITS - in_word {
+                break;
+            }
+        }
+        end.min(ceiling).saturating_sub(at)
+    }
+
+    // ---- search and take ----
+
+    /// Finds and takes the lowest `n` free granules, in the commonest case only: they are in the first
+    /// few words, and nothing needs to be done about hints. Calls nothing, so that its caller keeps
+    /// all in registers. The watchers are still to be told.
+    #[inline(always)]
+    pub(crate) fn take_at_once(&self, n: usize) -> Option<usize> {
+        if n > WORD_BITS {
+            return None;
+        }
+        let (word, hint) = self.hints.among_first(Need::of(n))?;
+        let seen = self.word(word).load(Ordering::SeqCst);
+        let at = find(seen, n, FULL)?;
+        let piece = Piece {
+            word,
+            mask: mask(at, n),
+        };
+        if Self::shortens(piece, seen, hint) {
+            return None;
+        }
+        self.try_claim(piece, seen).ok()?;
+        Some(word * WORD_BITS + at)
+    }
+
+    /// Finds and takes the lowest `n` free granules. Gives up where it lost them again and again.
+    pub(crate) fn take_lowest(&self, n: usize, traffic: &Traffic) -> Option<usize> {
+        if n > WORD_BITS || traffic.is_refused(n) {
+            return None;
+        }
+        let need = Need::of(n);
+        let mut word = self.hints.next(0, need)?;
+        loop {
+            let mut seen = self.word(word).load(Ordering::SeqCst);
+            let mut lost = 0;
+            while let Some(at) = find(seen, n, FULL) {
+                let piece = Piece {
+                    word,
+                    mask: mask(at, n),
+                };
+                match self.try_claim(piece, seen) {
+                    Ok(()) => {
+                        if Self::shortens(piece, seen, self.hints.get(word)) {
+                            self.lower_hint(word, seen | piece.mask);
+                        }
+                        if !seeded(Fault::UntoldClaim) {
+                            traffic.changed();
+                        }
+                        return Some(word * WORD_BITS + at);
+                    }
+                    Err(_) if lost < LOSSES => lost += 1,
+                    Err(_) => return None,
+                }
+                // Whoever was faster has the cache line, and goes on with it meanwhile.
+                (0..PAUSES << lost).for_each(|_| spin_loop());
+                seen = self.word(word).load(Ordering::SeqCst);
+            }
+            let behind = (word + 1) * WORD_BITS;
+            let suffix = free_suffix(seen);
+            if suffix > 0 && suffix + self.free_after(behind, behind + n - suffix) == n {
+                let start = behind - suffix;
+                self.claim_across(start, n, traffic).ok()?;
+                return Some(start);
+            }
+            self.lower_hint(word, seen);
+            word = self.hints.next(word + 1, need)?;
+        }
+    }
+
+    /// Whether to lower the hint of a word along with the claim of a piece: where that was the
+    /// beginning of the longest run and the word does not become full, for the next search would look
+    /// there in vain. (A full word is seen to be full with one look.)
+    #[inline(always)]
+    fn shortens(piece: Piece, seen: usize, hint: usize) -> bool {
+        let run = free_prefix(seen >> piece.mask.trailing_zeros());
+        hint < LONG && run >= hint && seen | piece.mask != FULL
+    }
+}
