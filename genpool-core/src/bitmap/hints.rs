@@ -205,17 +205,12 @@ impl Hints {
 
     // ---- search ----
 
-    /// The first word that may serve, and its hint, if it is one of the first two nodes'.
+    /// The first word of node `node` that may serve, and its hint.
     #[inline(always)]
-    pub(super) fn among_first(&self, need: Need) -> Option<(usize, usize)> {
-        let pack = self.load(self.lowest(), 0);
-        if let Some(slot) = pack.first(0, need) {
-            return Some((slot, pack.hint(slot)));
-        }
-        // A second node is of the lowest level too: above one node there is no other.
-        let second = Pack(self.nodes.get(1)?.load(Ordering::SeqCst));
-        let slot = second.first(0, need)?;
-        Some((FAN + slot, second.hint(slot)))
+    pub(super) fn in_node(&self, node: usize, need: Need) -> Option<(usize, usize)> {
+        let pack = Pack(self.nodes.get(node)?.load(Ordering::SeqCst));
+        let slot = pack.first(0, need)?;
+        Some((node * FAN + slot, pack.hint(slot)))
     }
 
     /// The first word from `word` on that may serve.

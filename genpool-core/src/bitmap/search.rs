@@ -209,15 +209,21 @@ impl Bitmap {
 
     // ---- search and take ----
 
-    /// Finds and takes the lowest `n` free granules, in the commonest case only: they are in the first
-    /// few words, and nothing needs to be done about hints. Calls nothing, so that its caller keeps
-    /// all in registers. The watchers are still to be told.
+    /// Finds and takes the lowest `n` free granules, in the commonest case only: they are in the words
+    /// of node `node` of the hints, the first or the second, and nothing needs to be done about hints.
+    /// Calls nothing, so that its caller keeps all in registers. The watchers are still to be told.
     #[inline(always)]
-    pub(crate) fn take_at_once(&self, n: usize) -> Option<usize> {
+    pub(crate) fn take_at_once(&self, node: usize, n: usize) -> Option<usize> {
         if n > WORD_BITS {
             return None;
         }
-        let (word, hint) = self.hints.among_first(Need::of(n))?;
+        let need = Need::of(n);
+        if node > 0 && self.hints.in_node(0, need).is_some() {
+            // There is something to be done about a lower word first.
+            return None;
+        }
+        // Above one node there is no level, so a second node is one of the lowest too.
+        let (word, hint) = self.hints.in_node(node, need)?;
         let seen = self.word(word).load(Ordering::SeqCst);
         let at = find(seen, n, FULL)?;
         let piece = Piece {

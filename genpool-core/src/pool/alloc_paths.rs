@@ -46,7 +46,19 @@ impl Inner {
     /// other functions, so that none have to be saved.
     #[inline(never)]
     fn take_lowest(&self, chunk: &Chunk, n: usize) -> Option<usize> {
-        let Some(start) = chunk.bitmap().take_at_once(n) else {
+        let Some(start) = chunk.bitmap().take_at_once(0, n) else {
+            return self.take_low(chunk, n);
+        };
+        if self.traffic.is_unwatched() && chunk.state() == State::Alive {
+            return Some(start);
+        }
+        self.taken_beside(chunk, start, n)
+    }
+
+    /// As [`take_lowest`](Self::take_lowest), where the first few words do not serve.
+    #[inline(never)]
+    fn take_low(&self, chunk: &Chunk, n: usize) -> Option<usize> {
+        let Some(start) = chunk.bitmap().take_at_once(1, n) else {
             return self.take_further(chunk, n);
         };
         if self.traffic.is_unwatched() && chunk.state() == State::Alive {
