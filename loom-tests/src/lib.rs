@@ -29,7 +29,7 @@ pub const BASE: usize = 16;
 /// Forced switches in an execution of two threads: the most that all models finish with in minutes.
 pub const TWO: Option<usize> = Some(3);
 
-/// Forced switches in an execution of three threads.
+/// Forced switches in an execution of three threads, or of two that go a long way.
 pub const THREE: Option<usize> = Some(2);
 
 fn builder(preemptions: Option<usize>) -> loom::model::Builder {

@@ -119,7 +119,7 @@ fn add_beside_add() -> (bool, bool) {
 fn overlapping_adds_exclude_each_other() {
     explore(
         "add beside add",
-        TWO,
+        THREE,
         &[(true, false), (false, true)],
         add_beside_add,
     );
@@ -127,7 +127,12 @@ fn overlapping_adds_exclude_each_other() {
 
 #[test]
 fn control_lost_update() {
-    must_fail("add beside add", &[Fault::LostUpdate], TWO, add_beside_add);
+    must_fail(
+        "add beside add",
+        &[Fault::LostUpdate],
+        THREE,
+        add_beside_add,
+    );
 }
 
 /// A chunk is removed while another thread allocates from it: the chunk counts as drained only when
