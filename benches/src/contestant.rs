@@ -17,7 +17,7 @@ use crate::rng::Rng;
 pub use floor::Floor;
 pub use locked::Locked;
 pub use mutexed::{Mutexed, Peer};
-pub use ours::{ByAddress, Cached, Named, Ours, bookkeeping};
+pub use ours::{By, ByAddress, Ours, Plain, ThroughCache, Way, bookkeeping};
 pub use peers::{Buddy, OffsetTable, RangeList, VmTree};
 
 /// One thread's access to a pool.

@@ -10,8 +10,8 @@ use genpool_plain::Fit;
 
 use crate::cell::Cell;
 use crate::contestant::{
-    Buddy, BuildFailure, ByAddress, Cached, Contestant, Floor, Layout, Locked, Mutexed, Named,
-    OffsetTable, Ours, RangeList, VmTree, bookkeeping,
+    Buddy, BuildFailure, By, ByAddress, Contestant, Floor, Layout, Locked, Mutexed, OffsetTable,
+    Ours, Plain, RangeList, ThroughCache, VmTree, bookkeeping,
 };
 use crate::load::{Churn, Pair, PhysOf, Refusal};
 use crate::scene::Scene;
@@ -336,11 +336,15 @@ impl Row {
         let deadline = Instant::now() + filling;
         match self.who {
             Who::Floor => self.cell_of(Floor, deadline),
-            Who::FirstFit => self.cell_of(Ours::new(layout, FirstFit)?, deadline),
-            Who::FirstFitByAddress => self.cell_of(ByAddress::new(layout, FirstFit)?, deadline),
-            Who::ThreadStart => self.cell_of(Named::new(layout, ThreadStart)?, deadline),
-            Who::Cached => self.cell_of(Cached::new(layout, FirstFit)?, deadline),
-            Who::BestFit => self.cell_of(Ours::new(layout, BestFit)?, deadline),
+            Who::FirstFit => self.cell_of(Ours::new(layout, FirstFit, Plain)?, deadline),
+            Who::FirstFitByAddress => {
+                self.cell_of(Ours::new(layout, FirstFit, ByAddress)?, deadline)
+            }
+            Who::ThreadStart => {
+                self.cell_of(Ours::new(layout, FirstFit, By(ThreadStart))?, deadline)
+            }
+            Who::Cached => self.cell_of(Ours::new(layout, FirstFit, ThroughCache)?, deadline),
+            Who::BestFit => self.cell_of(Ours::new(layout, BestFit, Plain)?, deadline),
             Who::MutexFirstFit => self.cell_of(Locked::new(layout, Fit::FirstFit)?, deadline),
             Who::MutexBestFit => self.cell_of(Locked::new(layout, Fit::BestFit)?, deadline),
             Who::Buddy => self.cell_of(Mutexed::<Buddy>::new(layout)?, deadline),

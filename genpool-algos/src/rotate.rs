@@ -98,17 +98,7 @@ impl ThreadStart {
     /// Where this thread begins in a chunk that it has not used before.
     #[cold]
     fn beginning(chunk: &ChunkView<'_>) -> ThreadPlace {
-        let lines = (chunk.granules() / LINE) as u64;
-        // The low 32 bits of the number, as a fraction of 2^32.
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "the low bits are what is meant"
-        )]
-        let fraction = u64::from((thread_index() as u32).reverse_bits());
-        // Lines beyond 2^32 (bitmaps of 256 GiB) begin in the first 2^32.
-        let line = (lines.min(1 << 32) * fraction) >> 32;
-        #[allow(clippy::cast_possible_truncation, reason = "below the number of lines")]
-        let at = line as usize * LINE;
+        let at = chunk.start_apart(thread_index()).0;
         let len = (chunk.granules() / REGIONS).max(LINE);
         let len = len.checked_next_power_of_two().unwrap_or(len);
         ThreadPlace {

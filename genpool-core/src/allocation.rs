@@ -97,8 +97,8 @@ impl<'p> Allocation<'p> {
     /// where it is used, so that an allocation made in line need not go through memory to meet it.
     #[inline(always)]
     pub(crate) fn in_registers(self) -> Self {
-        let this = ManuallyDrop::new(self);
-        Self::new(this.inner, this.home, this.addr, this.granules, this.deed)
+        let (inner, home, addr, granules, deed) = self.into_parts();
+        Self::new(inner, home, addr, granules, deed)
     }
 
     /// The address of the first byte.

@@ -314,14 +314,25 @@ impl Chunk {
     /// Takes the run of `n` granules at `start` that lie in the chunk, all or nothing.
     #[inline(always)]
     pub(crate) fn claim(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Refused> {
-        self.bitmap
-            .claim(start, n, traffic)
-            .map_err(|_| Refused::Taken)?;
-        if self.state() == State::Alive || seeded(Fault::UncheckedState) {
+        let claimed = self.bitmap.claim(start, n, traffic);
+        claimed.map_err(|_| Refused::Taken)?;
+        self.keep(start, n, traffic)
+    }
+
+    /// What was just claimed is the caller's, unless the chunk is being removed: then it goes back.
+    #[inline(always)]
+    pub(crate) fn keep(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Refused> {
+        if self.serves() {
             return Ok(());
         }
         self.give_back(start, n, traffic).ok();
         Err(Refused::Draining)
+    }
+
+    /// Whether what was just claimed may be kept.
+    #[inline(always)]
+    fn serves(&self) -> bool {
+        self.state() == State::Alive || seeded(Fault::UncheckedState)
     }
 
     /// Gives back the run of `n` granules at `start` that the caller owns. The chunk may be freed
@@ -334,9 +345,7 @@ impl Chunk {
         traffic: &Traffic,
     ) -> Result<(), NotTaken> {
         let outcome = self.bitmap.release(start, n, traffic);
-        if self.state() != State::Alive {
-            self.check_drained();
-        }
+        self.after_release();
         outcome
     }
 
@@ -354,18 +363,14 @@ impl Chunk {
             (redeem()?, self.bitmap.release(start, n, traffic))
         };
         // Not announced any more: a callback may allocate.
-        if self.state() != State::Alive {
-            self.check_drained();
-        }
+        self.after_release();
         Ok(done)
     }
 
     /// Does what is left to be done after [`Bitmap::release_at_once`].
     pub(crate) fn settle(&self, released: Released, traffic: &Traffic) -> Result<(), NotTaken> {
         let outcome = self.bitmap.settle(released, traffic);
-        if self.state() != State::Alive {
-            self.check_drained();
-        }
+        self.after_release();
         outcome
     }
 
@@ -377,9 +382,7 @@ impl Chunk {
         traffic: &Traffic,
     ) -> Result<(), NotTaken> {
         self.bitmap.release_checked(start, n, traffic)?;
-        if self.state() != State::Alive {
-            self.check_drained();
-        }
+        self.after_release();
         Ok(())
     }
 
@@ -392,7 +395,7 @@ impl Chunk {
         traffic: &Traffic,
     ) -> Option<Batch> {
         let batch = self.bitmap.claim_batch(from, n, most, traffic)?;
-        if self.state() == State::Alive || seeded(Fault::UncheckedState) {
+        if self.serves() {
             return Some(batch);
         }
         self.give_back_batch(batch, n, traffic).ok();
@@ -407,9 +410,7 @@ impl Chunk {
         traffic: &Traffic,
     ) -> Result<(), NotTaken> {
         let outcome = self.bitmap.release_batch(starts, n, traffic);
-        if self.state() != State::Alive {
-            self.check_drained();
-        }
+        self.after_release();
         outcome
     }
 
@@ -454,6 +455,14 @@ impl Chunk {
     pub(crate) fn is_drained(&self) -> bool {
         self.check_drained();
         self.state() == State::Drained
+    }
+
+    /// Bits were cleared: the last, if the chunk is being removed?
+    #[inline(always)]
+    fn after_release(&self) {
+        if self.state() != State::Alive {
+            self.check_drained();
+        }
     }
 
     /// Declares the chunk drained if it is, once.

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use crossbeam_utils::Backoff;
 
-use crate::chunk::{Chunk, ChunkSpec};
+use crate::chunk::{Chunk, ChunkSpec, State};
 use crate::pool::Inner;
 
 /// The longest nap while waiting for a chunk to drain: short beside the work of taking a device
@@ -44,10 +44,16 @@ impl Drain {
         self.chunk.is_drained()
     }
 
-    /// Bytes that are still held. Linear in the chunk's granules. Signal-safe.
+    /// Bytes that are still held, none once the last allocation is back. Linear in the chunk's
+    /// granules. Signal-safe.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.chunk.bitmap().taken() << self.chunk.order()
+        let taken = self.chunk.bitmap().taken();
+        // What a claim took that came too late, and is about to give back, is nobody's.
+        if self.chunk.state() == State::Drained {
+            return 0;
+        }
+        taken << self.chunk.order()
     }
 
     /// Waits until the last allocation is back, or until `timeout` is over if one is given; says

@@ -85,6 +85,13 @@ impl<'c> ChunkView<'c> {
             .then(|| Granule(self.chunk.granule_of(addr)))
     }
 
+    /// Where number `number` of several that keep apart may begin: the first at the chunk's beginning,
+    /// then in the middle, then at a quarter, and so on, so that any few of them are spread well.
+    #[must_use]
+    pub fn start_apart(&self, number: usize) -> Granule {
+        Granule(self.chunk.bitmap().start_apart(number))
+    }
+
     /// Whether all `n` granules from `start` on are in the chunk and free. O(n / 64).
     #[must_use]
     pub fn is_free(&self, start: Granule, n: usize) -> bool {

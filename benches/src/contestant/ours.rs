@@ -1,36 +1,57 @@
-//! genpool itself.
+//! genpool itself, in several ways.
 
 use genpool::{Algorithm, Allocation, Cache, Pool};
 
 use super::{BuildFailure, Contestant, Handle, Layout, Stage};
 
-/// A [`Pool`] through a shared reference; allocations are given back by being dropped.
+/// A [`Pool`], and how it is called.
 #[derive(Debug)]
-pub struct Ours(Pool);
-
-/// The same, but allocations are given back by address and size, so that each free finds its chunk.
-#[derive(Debug)]
-pub struct ByAddress(Pool);
-
-/// A [`Pool`] whose callers name the algorithm, so that it is known where they are compiled.
-#[derive(Debug)]
-pub struct Named<A> {
+pub struct Ours<W> {
     pool: Pool,
-    algorithm: A,
+    way: W,
 }
 
-/// A [`Pool`] through a [`Cache`] for each handle.
-#[derive(Debug)]
-pub struct Cached(Pool);
+/// How a pool is called.
+pub trait Way: Sync + 'static {
+    /// What a thread works through.
+    type Handle: Handle;
 
-fn build(layout: &Layout, algorithm: impl Algorithm + 'static) -> Result<Pool, BuildFailure> {
-    let pool = Pool::builder()
-        .order(layout.order)
-        .algorithm(algorithm)
-        .build()
-        .map_err(BuildFailure::new)?;
-    layout.add_to(|start, phys, size| pool.add_virt(start, phys, size))?;
-    Ok(pool)
+    /// A new handle on the pool.
+    fn handle(&'static self, pool: &'static Pool) -> Self::Handle;
+}
+
+/// By its default algorithm, through a shared reference; allocations are given back by being dropped.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
+/// The same, but allocations are given back by address and size, so that each free finds its chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct ByAddress;
+
+/// Callers name the algorithm, so that it is known where they are compiled.
+#[derive(Clone, Copy, Debug)]
+pub struct By<A>(pub A);
+
+/// Through a [`Cache`] for each handle.
+#[derive(Clone, Copy, Debug)]
+pub struct ThroughCache;
+
+impl<W: Way> Ours<W> {
+    /// A pool of that layout with that default algorithm.
+    ///
+    /// # Errors
+    ///
+    /// When the layout makes no pool.
+    pub fn new(
+        layout: &Layout,
+        algorithm: impl Algorithm + 'static,
+        way: W,
+    ) -> Result<Self, BuildFailure> {
+        let builder = Pool::builder().order(layout.order).algorithm(algorithm);
+        let pool = builder.build().map_err(BuildFailure::new)?;
+        layout.add_to(|start, phys, size| pool.add_virt(start, phys, size))?;
+        Ok(Self { pool, way })
+    }
 }
 
 /// Bytes of bookkeeping of a pool of that layout, without or with boundary tracking.
@@ -50,83 +71,43 @@ pub fn bookkeeping(layout: &Layout, tracked: bool) -> Result<usize, BuildFailure
     Ok(pool.stats().bookkeeping)
 }
 
-fn take(pool: &Pool, bytes: usize) -> Option<usize> {
-    Some(pool.alloc(bytes).ok()?.into_raw().addr)
-}
-
-impl Ours {
-    /// A pool of that layout with that default algorithm.
-    ///
-    /// # Errors
-    ///
-    /// When the layout makes no pool.
-    pub fn new(layout: &Layout, algorithm: impl Algorithm + 'static) -> Result<Self, BuildFailure> {
-        build(layout, algorithm).map(Self)
-    }
-}
-
-impl ByAddress {
-    /// A pool of that layout with that default algorithm.
-    ///
-    /// # Errors
-    ///
-    /// When the layout makes no pool.
-    pub fn new(layout: &Layout, algorithm: impl Algorithm + 'static) -> Result<Self, BuildFailure> {
-        build(layout, algorithm).map(Self)
-    }
-}
-
-impl<A: Algorithm> Named<A> {
-    /// A pool of that layout whose callers name that algorithm.
-    ///
-    /// # Errors
-    ///
-    /// When the layout makes no pool.
-    pub fn new(layout: &Layout, algorithm: A) -> Result<Self, BuildFailure> {
-        let pool = build(layout, genpool::FirstFit)?;
-        Ok(Self { pool, algorithm })
-    }
-}
-
-impl Cached {
-    /// A pool of that layout with that default algorithm.
-    ///
-    /// # Errors
-    ///
-    /// When the layout makes no pool.
-    pub fn new(layout: &Layout, algorithm: impl Algorithm + 'static) -> Result<Self, BuildFailure> {
-        build(layout, algorithm).map(Self)
-    }
-}
-
-impl Stage for Ours {
+impl<W: Way> Stage for Ours<W> {
     fn avail(&self) -> Option<usize> {
-        Some(self.0.avail())
+        Some(self.pool.avail())
     }
 
     fn take(&self, bytes: usize) -> Option<usize> {
-        take(&self.0, bytes)
+        Some(self.pool.alloc(bytes).ok()?.into_raw().addr)
     }
 
     fn give(&self, addr: usize, bytes: usize) -> Result<(), String> {
-        self.0.free(addr, bytes).map_err(|error| error.to_string())
+        let freed = self.pool.free(addr, bytes);
+        freed.map_err(|error| error.to_string())
     }
 }
 
-impl Contestant for Ours {
-    type Handle = &'static Ours;
+impl<W: Way> Contestant for Ours<W> {
+    type Handle = W::Handle;
 
     fn handle(&'static self) -> Self::Handle {
-        self
+        self.way.handle(&self.pool)
     }
 }
 
-impl Handle for &'static Ours {
+impl Way for Plain {
+    type Handle = &'static Pool;
+
+    fn handle(&'static self, pool: &'static Pool) -> Self::Handle {
+        pool
+    }
+}
+
+impl Handle for &'static Pool {
     type Held = Allocation<'static>;
 
     #[inline]
     fn alloc(&mut self, bytes: usize) -> Option<Self::Held> {
-        self.0.alloc(bytes).ok()
+        Pool::alloc(self, bytes).ok()
     }
 
     #[inline]
@@ -141,33 +122,23 @@ impl Handle for &'static Ours {
 
     #[inline]
     fn phys_of(&mut self, addr: usize) -> Option<u64> {
-        self.0.phys_of(addr)
+        Pool::phys_of(self, addr)
     }
 }
 
-impl Stage for ByAddress {
-    fn avail(&self) -> Option<usize> {
-        Some(self.0.avail())
-    }
+impl Way for ByAddress {
+    type Handle = Addressed;
 
-    fn take(&self, bytes: usize) -> Option<usize> {
-        take(&self.0, bytes)
-    }
-
-    fn give(&self, addr: usize, bytes: usize) -> Result<(), String> {
-        self.0.free(addr, bytes).map_err(|error| error.to_string())
+    fn handle(&'static self, pool: &'static Pool) -> Self::Handle {
+        Addressed(pool)
     }
 }
 
-impl Contestant for ByAddress {
-    type Handle = &'static ByAddress;
+/// See [`ByAddress`].
+#[derive(Debug)]
+pub struct Addressed(&'static Pool);
 
-    fn handle(&'static self) -> Self::Handle {
-        self
-    }
-}
-
-impl Handle for &'static ByAddress {
+impl Handle for Addressed {
     type Held = (usize, usize);
 
     #[inline]
@@ -193,36 +164,30 @@ impl Handle for &'static ByAddress {
     }
 }
 
-impl<A: Algorithm + 'static> Stage for Named<A> {
-    fn avail(&self) -> Option<usize> {
-        Some(self.pool.avail())
-    }
+impl<A: Algorithm + 'static> Way for By<A> {
+    type Handle = Naming<A>;
 
-    fn take(&self, bytes: usize) -> Option<usize> {
-        take(&self.pool, bytes)
-    }
-
-    fn give(&self, addr: usize, bytes: usize) -> Result<(), String> {
-        self.pool
-            .free(addr, bytes)
-            .map_err(|error| error.to_string())
+    fn handle(&'static self, pool: &'static Pool) -> Self::Handle {
+        Naming {
+            pool,
+            algorithm: &self.0,
+        }
     }
 }
 
-impl<A: Algorithm + 'static> Contestant for Named<A> {
-    type Handle = &'static Named<A>;
-
-    fn handle(&'static self) -> Self::Handle {
-        self
-    }
+/// See [`By`].
+#[derive(Debug)]
+pub struct Naming<A: 'static> {
+    pool: &'static Pool,
+    algorithm: &'static A,
 }
 
-impl<A: Algorithm + 'static> Handle for &'static Named<A> {
+impl<A: Algorithm> Handle for Naming<A> {
     type Held = Allocation<'static>;
 
     #[inline]
     fn alloc(&mut self, bytes: usize) -> Option<Self::Held> {
-        self.pool.alloc_with(bytes, &self.algorithm).ok()
+        self.pool.alloc_with(bytes, self.algorithm).ok()
     }
 
     #[inline]
@@ -241,25 +206,11 @@ impl<A: Algorithm + 'static> Handle for &'static Named<A> {
     }
 }
 
-impl Stage for Cached {
-    fn avail(&self) -> Option<usize> {
-        Some(self.0.avail())
-    }
-
-    fn take(&self, bytes: usize) -> Option<usize> {
-        take(&self.0, bytes)
-    }
-
-    fn give(&self, addr: usize, bytes: usize) -> Result<(), String> {
-        self.0.free(addr, bytes).map_err(|error| error.to_string())
-    }
-}
-
-impl Contestant for Cached {
+impl Way for ThroughCache {
     type Handle = Cache<'static>;
 
-    fn handle(&'static self) -> Self::Handle {
-        self.0.cache()
+    fn handle(&'static self, pool: &'static Pool) -> Self::Handle {
+        pool.cache()
     }
 }
 

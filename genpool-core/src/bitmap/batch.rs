@@ -3,7 +3,7 @@
 
 use super::word::{FULL, WORD_BITS, find, mask};
 use super::{Bitmap, NotTaken, Piece};
-use crate::sync::{Fault, Ordering, model_fence, seeded};
+use crate::sync::{Fault, Ordering, seeded};
 use crate::traffic::Traffic;
 
 /// How many words a batch is looked for in: two cache lines. Where so many have no room a search
@@ -68,25 +68,16 @@ impl Bitmap {
     }
 
     /// Takes up to `most` runs of `n` granules in this word; answers their starts.
-    fn claim_fits(&self, at: usize, n: usize, most: usize) -> usize {
-        let word = self.word(at);
-        let mut seen = word.load(Ordering::Relaxed);
+    fn claim_fits(&self, word: usize, n: usize, most: usize) -> usize {
+        let mut seen = self.word(word).load(Ordering::Relaxed);
         loop {
             let starts = fits(seen, n, most);
-            let taken = seen | spread(starts, n);
+            let mask = spread(starts, n);
             if starts == 0 {
                 return 0;
             }
-            if seeded(Fault::TornClaim) {
-                word.store(taken, Ordering::SeqCst);
-                return starts;
-            }
-            // SeqCst: as in `claim_piece`.
-            match word.compare_exchange_weak(seen, taken, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => {
-                    model_fence();
-                    return starts;
-                }
+            match self.try_claim(Piece { word, mask }, seen) {
+                Ok(()) => return starts,
                 Err(now) => seen = now,
             }
         }
@@ -125,10 +116,7 @@ impl Bitmap {
         while rest != 0 {
             let at = rest.trailing_zeros() as usize;
             let len = (rest >> at).trailing_ones() as usize;
-            let run = Piece {
-                word: piece.word,
-                mask: mask(at, len),
-            };
+            let run = Piece::new(piece.word, at, len);
             rest &= !run.mask;
             self.released(run, now, traffic);
         }

@@ -57,7 +57,7 @@ const BLOCK_WORDS: usize = if cfg!(genpool_loom) {
 };
 
 /// Granules in a block.
-pub(crate) const BLOCK: usize = BLOCK_WORDS * WORD_BITS;
+const BLOCK: usize = BLOCK_WORDS * WORD_BITS;
 
 #[derive(Debug, Default)]
 #[cfg_attr(not(genpool_loom), derive(bytemuck::Zeroable))]
@@ -92,6 +92,15 @@ fn release_order() -> Ordering {
 struct Piece {
     word: usize,
     mask: usize,
+}
+
+impl Piece {
+    /// `len` granules from bit `from` of a word on.
+    #[inline]
+    fn new(word: usize, from: usize, len: usize) -> Self {
+        let mask = mask(from, len);
+        Self { word, mask }
+    }
 }
 
 /// What a release inside one word saw: its piece, and the word before.
@@ -162,6 +171,20 @@ impl Bitmap {
         &self.blocks[at / BLOCK_WORDS].0[at % BLOCK_WORDS]
     }
 
+    /// Where number `number` of several that keep apart begins: the number with its bits reversed is a
+    /// fraction of the granules (0, 1/2, 1/4, 3/4, …), so that any few of them are spread well. In
+    /// whole blocks, so that two do not share a line from the outset.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the low bits of the number are what is meant, and the block is below their count"
+    )]
+    pub(crate) fn start_apart(&self, number: usize) -> usize {
+        let fraction = u64::from((number as u32).reverse_bits());
+        // Blocks beyond 2^32 begin in the first 2^32.
+        let blocks = ((self.len / BLOCK) as u64).min(1 << 32);
+        ((blocks * fraction) >> 32) as usize * BLOCK
+    }
+
     /// The bits of word `at` that stand for no granule.
     fn padding(&self, at: usize) -> usize {
         let granules = self.len.saturating_sub(at * WORD_BITS).min(WORD_BITS);
@@ -174,10 +197,7 @@ impl Bitmap {
         (start / WORD_BITS..end.div_ceil(WORD_BITS)).map(move |word| {
             let from = start.max(word * WORD_BITS) % WORD_BITS;
             let to = end.min((word + 1) * WORD_BITS) - word * WORD_BITS;
-            Piece {
-                word,
-                mask: mask(from, to - from),
-            }
+            Piece::new(word, from, to - from)
         })
     }
 
@@ -185,10 +205,7 @@ impl Bitmap {
     #[inline]
     fn single(start: usize, n: usize) -> Option<Piece> {
         let from = start % WORD_BITS;
-        (n <= WORD_BITS - from).then(|| Piece {
-            word: start / WORD_BITS,
-            mask: mask(from, n),
-        })
+        (n <= WORD_BITS - from).then(|| Piece::new(start / WORD_BITS, from, n))
     }
 
     // ---- claims and releases ----

@@ -226,10 +226,7 @@ impl Bitmap {
         let (word, hint) = self.hints.in_node(node, need)?;
         let seen = self.word(word).load(Ordering::SeqCst);
         let at = find(seen, n, FULL)?;
-        let piece = Piece {
-            word,
-            mask: mask(at, n),
-        };
+        let piece = Piece::new(word, at, n);
         if Self::shortens(piece, seen, hint) {
             return None;
         }
@@ -248,10 +245,7 @@ impl Bitmap {
             let mut seen = self.word(word).load(Ordering::SeqCst);
             let mut lost = 0;
             while let Some(at) = find(seen, n, FULL) {
-                let piece = Piece {
-                    word,
-                    mask: mask(at, n),
-                };
+                let piece = Piece::new(word, at, n);
                 match self.try_claim(piece, seen) {
                     Ok(()) => {
                         if Self::shortens(piece, seen, self.hints.get(word)) {

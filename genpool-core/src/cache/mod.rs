@@ -38,7 +38,6 @@ use self::magazine::Magazine;
 use self::seats::Seat;
 pub(crate) use self::seats::Seats;
 use crate::allocation::{Allocation, Home};
-use crate::bitmap::BLOCK;
 use crate::chunk::{Chunk, State, granules_for};
 use crate::error::AllocError;
 use crate::pool::{Inner, Pool};
@@ -169,10 +168,7 @@ impl<'p> Cache<'p> {
                 return Ok(found);
             }
         }
-        // Taken apart and put together again, so that an allocation from the magazine stays in
-        // registers: handed over through memory it costs as much as a locked instruction.
-        let (inner, home, addr, n, deed) = self.alloc_slowly(size)?.into_parts();
-        Ok(Allocation::new(inner, home, addr, n, deed))
+        Ok(self.alloc_slowly(size)?.in_registers())
     }
 
     /// Keeps the allocation at hand. It goes home to the pool where it cannot be kept: another pool's,
@@ -269,7 +265,7 @@ impl<'p> Cache<'p> {
         }
         if magazine.chunk().is_none() {
             let newest = self.inner.shelf.newest();
-            let from = newest.map_or(0, |chunk| start_in(chunk, self.seat.number()));
+            let from = newest.map_or(0, |chunk| chunk.bitmap().start_apart(self.seat.number()));
             magazine.turn_to(newest, from);
         }
         magazine.refill(n, self.inner);
@@ -338,25 +334,6 @@ impl<'p> Cache<'p> {
         }
         self.tag = tag;
     }
-}
-
-/// Where cache number `number` begins to look: the number with its bits reversed is a fraction of the
-/// chunk (0, 1/2, 1/4, 3/4, …), so that any few caches are spread well. In whole blocks, so that two
-/// of them do not share a line from the outset.
-fn start_in(chunk: &Chunk, number: usize) -> usize {
-    let blocks = (chunk.bitmap().len() / BLOCK) as u64;
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the low bits are what is meant"
-    )]
-    let fraction = u64::from((number as u32).reverse_bits());
-    // Blocks beyond 2^32 start in the first 2^32.
-    let block = (blocks.min(1 << 32) * fraction) >> 32;
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "below the number of blocks"
-    )]
-    (block as usize * BLOCK)
 }
 
 impl Drop for Cache<'_> {

@@ -19,7 +19,7 @@ use crate::view::{ChunkView, Granule};
 const ASKS: usize = if cfg!(genpool_loom) { 4 } else { 1 << 12 };
 
 /// How often a caller that found nothing tries to prove it before it answers `Contended`. Each try
-/// is two scans (2026-11).
+/// is a search and two scans (2026-11).
 const PROOFS: usize = if cfg!(genpool_loom) { 2 } else { 16 };
 
 impl Inner {
@@ -35,9 +35,7 @@ impl Inner {
             && let Some(n) = (size > 0).then(|| crate::chunk::granules_for(size, self.order))
             && let Some(granule) = self.take_lowest(chunk, n)
         {
-            let deed = chunk.open(granule, n);
-            let addr = chunk.addr_of(granule);
-            return Ok(Allocation::new(self, Home::Permanent(chunk), addr, n, deed));
+            return Ok(self.hand_out(chunk, granule, n));
         }
         self.alloc_chosen(size, own).map(Allocation::in_registers)
     }
@@ -46,32 +44,36 @@ impl Inner {
     /// other functions, so that none have to be saved.
     #[inline(never)]
     fn take_lowest(&self, chunk: &Chunk, n: usize) -> Option<usize> {
-        let Some(start) = chunk.bitmap().take_at_once(0, n) else {
-            return self.take_low(chunk, n);
-        };
-        if self.traffic.is_unwatched() && chunk.state() == State::Alive {
-            return Some(start);
+        match chunk.bitmap().take_at_once(0, n) {
+            Some(start) => self.taken(chunk, start, n),
+            None => self.take_low(chunk, n),
         }
-        self.taken_beside(chunk, start, n)
     }
 
     /// As [`take_lowest`](Self::take_lowest), where the first few words do not serve.
     #[inline(never)]
     fn take_low(&self, chunk: &Chunk, n: usize) -> Option<usize> {
-        let Some(start) = chunk.bitmap().take_at_once(1, n) else {
-            return self.take_further(chunk, n);
-        };
-        if self.traffic.is_unwatched() && chunk.state() == State::Alive {
-            return Some(start);
+        match chunk.bitmap().take_at_once(1, n) {
+            Some(start) => self.taken(chunk, start, n),
+            None => self.take_further(chunk, n),
         }
-        self.taken_beside(chunk, start, n)
     }
 
     /// As [`take_lowest`](Self::take_lowest), in any case.
     #[inline(never)]
     fn take_further(&self, chunk: &Chunk, n: usize) -> Option<usize> {
         let start = chunk.bitmap().take_lowest(n, &self.traffic)?;
-        self.unless_draining(chunk, start, n)
+        chunk.keep(start, n, &self.traffic).ok()?;
+        Some(start)
+    }
+
+    /// What was just claimed, once the watchers are told.
+    #[inline(always)]
+    fn taken(&self, chunk: &Chunk, start: usize, n: usize) -> Option<usize> {
+        if self.traffic.is_unwatched() && chunk.state() == State::Alive {
+            return Some(start);
+        }
+        self.taken_beside(chunk, start, n)
     }
 
     /// Somebody watches, or the chunk is being removed.
@@ -81,15 +83,16 @@ impl Inner {
         if !seeded(Fault::UntoldClaim) {
             self.traffic.changed();
         }
-        self.unless_draining(chunk, start, n)
+        chunk.keep(start, n, &self.traffic).ok()?;
+        Some(start)
     }
 
-    fn unless_draining(&self, chunk: &Chunk, start: usize, n: usize) -> Option<usize> {
-        if chunk.state() == State::Alive || seeded(Fault::UncheckedState) {
-            return Some(start);
-        }
-        chunk.give_back(start, n, &self.traffic).ok();
-        None
+    /// An allocation of `n` granules that were claimed in a permanent chunk.
+    #[inline(always)]
+    fn hand_out<'p>(&'p self, chunk: &'p Chunk, granule: usize, n: usize) -> Allocation<'p> {
+        let deed = chunk.open(granule, n);
+        let home = Home::Permanent(chunk);
+        Allocation::new(self, home, chunk.addr_of(granule), n, deed)
     }
 
     /// By a default algorithm that is known at run time only.
@@ -126,10 +129,7 @@ impl Inner {
         if let Some(chunk) = self.shelf.newest()
             && let Some(granule) = self.first_look(chunk, algorithm, request)
         {
-            let n = request.granules();
-            let deed = chunk.open(granule, n);
-            let addr = chunk.addr_of(granule);
-            return Ok(Allocation::new(self, Home::Permanent(chunk), addr, n, deed));
+            return Ok(self.hand_out(chunk, granule, request.granules()));
         }
         self.search(algorithm, request, own)
             .map(Allocation::in_registers)

@@ -35,8 +35,8 @@ impl Inner {
     #[inline(never)]
     fn give_back_to(&self, chunk: &Chunk, addr: usize, n: usize, deed: Deed) -> bool {
         let start = chunk.granule_of(addr);
-        if chunk.records().is_some() {
-            return self.give_back_tracked(chunk, start, n, deed);
+        if let Some(records) = chunk.records() {
+            return self.give_back_tracked(chunk, records, start, n, deed);
         }
         let bitmap = chunk.bitmap();
         let Some(released) = bitmap.release_at_once(start, n) else {
@@ -52,14 +52,17 @@ impl Inner {
     }
 
     #[inline(never)]
-    fn give_back_tracked(&self, chunk: &Chunk, start: usize, n: usize, deed: Deed) -> bool {
-        let redeem = || match chunk.records() {
-            Some(records) => records.exchange(start, deed, 0),
-            None => Ok(deed),
-        };
-        chunk
-            .give_back_deed(start, n, &self.traffic, redeem)
-            .is_ok_and(|(_, outcome)| outcome.is_ok())
+    fn give_back_tracked(
+        &self,
+        chunk: &Chunk,
+        records: &Records,
+        start: usize,
+        n: usize,
+        deed: Deed,
+    ) -> bool {
+        let redeem = || records.exchange(start, deed, 0);
+        let given = chunk.give_back_deed(start, n, &self.traffic, redeem);
+        given.is_ok_and(|(_, outcome)| outcome.is_ok())
     }
 
     #[inline(never)]

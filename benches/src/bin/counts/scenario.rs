@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::hint::black_box;
 
-use benches::contestant::{ByAddress, Cached, Contestant, Handle, Layout, Named, Ours};
+use benches::contestant::{
+    By, ByAddress, Contestant, Handle, Layout, Ours, Plain, ThroughCache, Way,
+};
 use clap::ValueEnum;
-use genpool::{Algorithm, FirstFit, ThreadStart};
+use genpool::{FirstFit, ThreadStart};
 
 const LAYOUT: Layout = Layout {
     order: 12,
@@ -61,30 +63,21 @@ impl Scenario {
             operations,
         };
         match self {
-            Self::One => pairs(1).run(ours(FirstFit)?, 0, ignore),
-            Self::Eight => pairs(8).run(ours(FirstFit)?, 0, ignore),
-            Self::AcrossWords => pairs(40).run(ours(FirstFit)?, 40, ignore),
-            Self::OneByAddress => {
-                let pool = Box::leak(Box::new(ByAddress::new(&LAYOUT, FirstFit)?));
-                pairs(1).run(pool, 0, ignore)
-            }
-            Self::ThreadStart => {
-                let pool = Box::leak(Box::new(Named::new(&LAYOUT, ThreadStart)?));
-                pairs(1).run(pool, 0, ignore)
-            }
-            Self::Cached => {
-                let pool = Box::leak(Box::new(Cached::new(&LAYOUT, FirstFit)?));
-                pairs(1).run(pool, 0, ignore)
-            }
-            Self::Control => pairs(1).run(ours(FirstFit)?, 0, |pool, addr| {
+            Self::One => pairs(1).run(ours(Plain)?, 0, ignore),
+            Self::Eight => pairs(8).run(ours(Plain)?, 0, ignore),
+            Self::AcrossWords => pairs(40).run(ours(Plain)?, 40, ignore),
+            Self::OneByAddress => pairs(1).run(ours(ByAddress)?, 0, ignore),
+            Self::ThreadStart => pairs(1).run(ours(By(ThreadStart))?, 0, ignore),
+            Self::Cached => pairs(1).run(ours(ThroughCache)?, 0, ignore),
+            Self::Control => pairs(1).run(ours(Plain)?, 0, |pool, addr| {
                 black_box(pool.phys_of(addr));
             }),
         }
     }
 }
 
-fn ours(algorithm: impl Algorithm + 'static) -> Result<&'static Ours, Box<dyn Error>> {
-    Ok(Box::leak(Box::new(Ours::new(&LAYOUT, algorithm)?)))
+fn ours<W: Way>(way: W) -> Result<&'static Ours<W>, Box<dyn Error>> {
+    Ok(Box::leak(Box::new(Ours::new(&LAYOUT, FirstFit, way)?)))
 }
 
 fn ignore<H>(_: &mut H, _: usize) {}
