@@ -6,7 +6,7 @@ use core::fmt;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::bitmap::{Batch, Bitmap, NotTaken, Released};
+use crate::bitmap::{Above, Batch, Bitmap, NotTaken, Released};
 use crate::error::{AddRefused, FreeError};
 use crate::mailbox::Mailbox;
 use crate::memory::Node;
@@ -192,22 +192,17 @@ impl Chunk {
         permanent: bool,
         tracked: bool,
         node: Option<Node>,
+        above: Option<Above>,
     ) -> Result<Self, AddRefused> {
         let granules = spec.size >> order;
-        let no_memory = |refused: crate::memory::NoMemory| AddRefused::NoMemory {
-            bytes: refused.bytes,
-        };
         Ok(Self {
             start: spec.start,
             order,
             generation,
             permanent,
             state: Atomic::new(State::Alive),
-            bitmap: Bitmap::new(granules, node).map_err(no_memory)?,
-            records: tracked
-                .then(|| Records::new(granules, node))
-                .transpose()
-                .map_err(no_memory)?,
+            bitmap: Bitmap::new(granules, node, above)?,
+            records: tracked.then(|| Records::new(granules, node)).transpose()?,
             phys: spec.phys,
             owner: spec.owner.clone(),
             busy: AtomicUsize::new(0),

@@ -29,6 +29,7 @@
 extern crate alloc;
 
 mod bitmap;
+mod board;
 mod chunk;
 mod mailbox;
 mod memory;

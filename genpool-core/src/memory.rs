@@ -1,5 +1,5 @@
 //! Memory for bookkeeping: fixed-size tables that start out zeroed, on the heap or on one NUMA
-//! node.
+//! node. What fills a cache line begins at the beginning of one.
 //!
 //! The pool never touches the memory that it manages; these tables are its own.
 
@@ -7,11 +7,14 @@ use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
+#[cfg(not(genpool_loom))]
+use alloc::alloc::Layout;
+#[cfg(genpool_loom)]
 use alloc::boxed::Box;
 #[cfg(not(genpool_loom))]
 use bytemuck::Zeroable;
 
-use crate::error::BuildError;
+use crate::error::{AddRefused, BuildError};
 
 /// A NUMA node that was seen to take memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +38,22 @@ pub(crate) struct NoMemory {
     pub(crate) bytes: usize,
 }
 
+impl From<NoMemory> for AddRefused {
+    fn from(NoMemory { bytes }: NoMemory) -> Self {
+        Self::NoMemory { bytes }
+    }
+}
+
+/// Bytes in a cache line.
+#[cfg(not(genpool_loom))]
+const LINE: usize = 64;
+
 /// `len` zeroed items that stay in place until the table is dropped.
 ///
 /// # Invariants
 ///
-/// `items` points to initialised items, owned by this table alone: a leaked box, or, where `on_node`
-/// says so, a mapping that was taken apart.
+/// `items` points to initialised items, owned by this table alone: allocated as
+/// [`layout_of`](Self::layout_of) says, or, where `on_node` says so, a mapping that was taken apart.
 pub(crate) struct Table<T> {
     items: NonNull<[T]>,
     on_node: bool,
@@ -51,12 +64,13 @@ unsafe impl<T: Send> Send for Table<T> {}
 // SAFETY: a shared table hands out shared references only.
 unsafe impl<T: Sync> Sync for Table<T> {}
 
+#[cfg(not(genpool_loom))]
 impl<T> Table<T> {
-    fn from_box(items: Box<[T]>) -> Self {
-        Self {
-            items: NonNull::from(Box::leak(items)),
-            on_node: false,
-        }
+    /// How `len` items lie on the heap, if they can.
+    fn layout_of(len: usize) -> Option<Layout> {
+        let layout = Layout::array::<T>(len).ok()?;
+        let line = if layout.size() < LINE { 1 } else { LINE };
+        layout.align_to(line).ok()
     }
 }
 
@@ -64,20 +78,24 @@ impl<T> Table<T> {
 impl<T: Zeroable> Table<T> {
     /// A table of `len` zeroed items, on `node` if one is given.
     pub(crate) fn zeroed(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        let bytes = len
-            .checked_mul(size_of::<T>())
-            .filter(|&bytes| bytes <= isize::MAX as usize)
-            .ok_or(NoMemory { bytes: usize::MAX })?;
-        let Some(node) = node.filter(|_| bytes > 0) else {
-            return bytemuck::allocation::try_zeroed_slice_box(len)
-                .map(Self::from_box)
-                .map_err(|()| NoMemory { bytes });
+        let layout = Self::layout_of(len).ok_or(NoMemory { bytes: usize::MAX })?;
+        let bytes = layout.size();
+        let no_memory = NoMemory { bytes };
+        let (start, on_node) = match node {
+            _ if bytes == 0 => (NonNull::dangling(), false),
+            None => {
+                // SAFETY: the layout is not empty.
+                let start = unsafe { alloc::alloc::alloc_zeroed(layout) };
+                (NonNull::new(start).ok_or(no_memory)?.cast(), false)
+            }
+            Some(node) => {
+                let mapping = node_memory::Mapping::new(bytes, node.number());
+                (mapping.map_err(|_| no_memory)?.into_start().cast(), true)
+            }
         };
-        let mapping =
-            node_memory::Mapping::new(bytes, node.number()).map_err(|_| NoMemory { bytes })?;
         Ok(Self {
-            items: NonNull::slice_from_raw_parts(mapping.into_start().cast(), len),
-            on_node: true,
+            items: NonNull::slice_from_raw_parts(start, len),
+            on_node,
         })
     }
 }
@@ -86,7 +104,11 @@ impl<T: Zeroable> Table<T> {
 impl<T: Default> Table<T> {
     /// A table of `len` fresh items: loom's atomics have no all-zero form.
     pub(crate) fn zeroed(len: usize, _node: Option<Node>) -> Result<Self, NoMemory> {
-        Ok(Self::from_box((0..len).map(|_| T::default()).collect()))
+        let items: Box<[T]> = (0..len).map(|_| T::default()).collect();
+        Ok(Self {
+            items: NonNull::from(Box::leak(items)),
+            on_node: false,
+        })
     }
 }
 
@@ -101,17 +123,28 @@ impl<T> Deref for Table<T> {
     }
 }
 
+#[cfg(not(genpool_loom))]
 impl<T> Drop for Table<T> {
     fn drop(&mut self) {
+        const { assert!(!core::mem::needs_drop::<T>()) };
+        let Some(layout) = Self::layout_of(self.items.len()) else {
+            return;
+        };
         if self.on_node {
-            // Items on a node are atomics without a destructor.
-            let bytes = size_of::<T>() * self.items.len();
             // SAFETY: by the invariant these are a mapping's parts, and nobody uses it any more.
-            drop(unsafe { node_memory::Mapping::from_parts(self.items.cast(), bytes) });
-        } else {
-            // SAFETY: by the invariant the items are a leaked box, and nobody uses them any more.
-            drop(unsafe { Box::from_raw(self.items.as_ptr()) });
+            drop(unsafe { node_memory::Mapping::from_parts(self.items.cast(), layout.size()) });
+        } else if layout.size() > 0 {
+            // SAFETY: by the invariant the items were allocated so, and nobody uses them any more.
+            unsafe { alloc::alloc::dealloc(self.items.as_ptr().cast(), layout) };
         }
+    }
+}
+
+#[cfg(genpool_loom)]
+impl<T> Drop for Table<T> {
+    fn drop(&mut self) {
+        // SAFETY: in the model the items are a leaked box, and nobody uses them any more.
+        drop(unsafe { Box::from_raw(self.items.as_ptr()) });
     }
 }
 
@@ -298,5 +331,13 @@ mod tests {
             assert!(matches!(refused, Err(NoMemory { .. })));
         }
         assert!(Table::<AtomicUsize>::zeroed(0, None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_fills_a_line_begins_at_one() {
+        for len in 8..200 {
+            let table = Table::<AtomicUsize>::zeroed(len, None).unwrap();
+            assert!(table.as_ptr().addr().is_multiple_of(LINE));
+        }
     }
 }

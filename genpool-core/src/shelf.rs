@@ -17,12 +17,12 @@
 //!   reader that finds all slots taken counts itself in the *crowd*, and while there is a crowd
 //!   nothing is dropped. One read-modify-write and one store. A thread that is stopped with a pin
 //!   keeps that one snapshot (in the crowd: all of them) from being dropped, and holds up nobody.
-//! - **The newest chunk.** `newest` points at the chunk that is tried first. It needs no pin because
-//!   it only ever points at a *permanent* chunk, one that was added before the first removal:
-//!   these are kept until the pool goes, in [`ChunkList::kept`] after they were removed. Pools that never
-//!   remove a chunk thus pay nothing for the possibility; in others the bookkeeping of the chunks
-//!   they began with stays (its size is known then and does not grow), and calls that concern
-//!   later chunks pay for a pin.
+//! - **Permanent chunks.** A chunk that was added before the first removal is kept until the pool goes,
+//!   in [`ChunkList::kept`] after it was removed, so it needs no pin. `newest` points at the chunk that
+//!   is tried first, if it is permanent; the `board` finds the others. Pools that never remove a chunk
+//!   thus pay nothing for the possibility; in others the bookkeeping of the chunks they began with
+//!   stays (its size is known then and does not grow), and calls that concern later chunks pay for a
+//!   pin.
 //!
 //! # Orderings
 //!
@@ -38,6 +38,7 @@ use alloc::vec::Vec;
 use crossbeam_utils::CachePadded;
 
 use crate::algorithm::Algorithm;
+use crate::board::Board;
 use crate::chunk::{Chunk, ChunkSpec, State};
 use crate::error::AddRefused;
 use crate::sync::{
@@ -87,8 +88,8 @@ const _: () = assert!(Atomic::<Tag>::is_lock_free());
 struct ChunkList {
     /// Newest first: the order in which they are tried.
     chunks: Vec<Arc<Chunk>>,
-    /// (start, place in `chunks`), by start.
-    by_start: Vec<(usize, u32)>,
+    /// Indices of `chunks`, by start.
+    by_start: Vec<u32>,
     /// Permanent chunks that were removed.
     kept: Vec<Arc<Chunk>>,
 }
@@ -132,8 +133,8 @@ impl ChunkList {
             }
         }
         let mut by_start = list_of(chunks.len())?;
-        by_start.extend(chunks.iter().map(|chunk| chunk.start()).zip(0..));
-        by_start.sort_unstable();
+        by_start.extend((0..).take(chunks.len()));
+        by_start.sort_unstable_by_key(|&at: &u32| chunks[at as usize].start());
         Ok(Self {
             chunks,
             by_start,
@@ -213,6 +214,12 @@ impl Snapshot {
         )
     }
 
+    /// How many permanent chunks there are, those that were removed included: the place of the next.
+    pub(crate) fn permanent(&self) -> usize {
+        let listed = self.list.chunks.iter().filter(|chunk| chunk.is_permanent());
+        listed.count() + self.list.kept.len()
+    }
+
     /// Newest first, those that are drained left out.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
         let chunks = self.list.chunks.iter();
@@ -221,10 +228,11 @@ impl Snapshot {
 
     /// The chunk that `addr` lies in. Logarithmic in the number of chunks.
     pub(crate) fn find(&self, addr: usize) -> Option<&Arc<Chunk>> {
-        let by_start = &self.list.by_start;
-        let after = by_start.partition_point(|&(start, _)| start <= addr);
-        let (_, at) = by_start[..after].last()?;
-        let chunk = &self.list.chunks[*at as usize];
+        let ChunkList {
+            chunks, by_start, ..
+        } = &*self.list;
+        let after = by_start.partition_point(|&at| chunks[at as usize].start() <= addr);
+        let chunk = &chunks[*by_start[..after].last()? as usize];
         (chunk.contains(addr) && chunk.state() != State::Drained).then_some(chunk)
     }
 
@@ -238,7 +246,7 @@ impl Snapshot {
         let all = list.chunks.iter().chain(&list.kept);
         size_of::<Self>()
             + size_of::<ChunkList>()
-            + list.by_start.capacity() * size_of::<(usize, u32)>()
+            + list.by_start.capacity() * size_of::<u32>()
             + (list.chunks.capacity() + list.kept.capacity()) * size_of::<Arc<Chunk>>()
             + all.map(|chunk| chunk.footprint()).sum::<usize>()
     }
@@ -251,9 +259,11 @@ impl Snapshot {
 /// - `current` and every retired snapshot came from `Arc::into_raw` and own one count each.
 /// - A snapshot that was `current` is dropped only by `reclaim` or with the shelf.
 /// - A permanent chunk of a snapshot that was published here is in every later snapshot too, in its
-///   list's `chunks` or `kept`; `newest` is null or points at such a chunk.
+///   list's `chunks` or `kept`; `newest` is null or points at such a chunk, and only such chunks are
+///   hung on the board.
 pub(crate) struct Shelf {
     newest: AtomicPtr<Chunk>,
+    pub(crate) board: Board,
     tag: Atomic<Tag>,
     current: AtomicPtr<Snapshot>,
     snapshots: Snapshots<Snapshot>,
@@ -268,6 +278,7 @@ impl Shelf {
         let first = Arc::new(Snapshot::new(0, list, algorithm, default));
         Self {
             newest: AtomicPtr::new(ptr::null_mut()),
+            board: Board::new(),
             tag: Atomic::new(Tag {
                 version: 0,
                 default,
@@ -376,6 +387,16 @@ impl Shelf {
                 self.advance(&next);
                 return Ok(());
             }
+        }
+    }
+
+    /// Lets a chunk be found on the board, if it is permanent and was published.
+    pub(crate) fn hang(&self, place: usize, chunk: &Arc<Chunk>) {
+        let pin = self.pin();
+        let mut listed = pin.list.chunks.iter().chain(&pin.list.kept);
+        if chunk.is_permanent() && listed.any(|known| Arc::ptr_eq(known, chunk)) {
+            // SAFETY: by the invariant the chunk lives as long as the shelf.
+            unsafe { self.board.hang(place, chunk) };
         }
     }
 

@@ -87,7 +87,10 @@ impl Stats {
         let (counters, order) = (&inner.counters, inner.order());
         let mut stats = Self {
             cached: inner.seats.granules() << order,
-            bookkeeping: size_of::<Inner>() + inner.seats.footprint() + snapshot.footprint(),
+            bookkeeping: size_of::<Inner>()
+                + inner.seats.footprint()
+                + inner.shelf.board.footprint()
+                + snapshot.footprint(),
             exhausted: counters.read(0),
             contended: counters.read(1),
             lost_claims: counters.read(2),

@@ -25,10 +25,15 @@
 //! that, then looks at the line again. Without the second look a freed run stays hidden (models:
 //! `free beside look`, `free beside two levels`).
 //!
+//! Hints may go on above their top line, in a slot of other hints: those of the chunks of a pool do, in
+//! `board.rs`.
+//!
 //! # Orderings
 //!
 //! "Bits cleared, now the hint" against "hint lowered, now the bits" is store-to-load order, so the
 //! accesses on both sides are `SeqCst`.
+
+use alloc::sync::Arc;
 
 use super::word::WORD_BITS;
 use crate::memory::{NoMemory, Node, Table};
@@ -58,12 +63,12 @@ const TOPS: usize = usize::MAX / 0xff * 0x80;
 
 /// What a search needs the hint to be, as a pattern to compare all bytes of a node with at once.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Need(usize);
+pub(crate) struct Need(usize);
 
 impl Need {
     /// A stretch of `n` granules, at least one.
     #[inline]
-    pub(super) fn of(n: usize) -> Self {
+    pub(crate) fn of(n: usize) -> Self {
         // 0x80 + the highest deficit that will do, in every byte.
         Self(usize::MAX / 0xff * (0x80 + LONG - n.min(LONG)))
     }
@@ -80,6 +85,9 @@ impl Need {
 struct Pack(usize);
 
 impl Pack {
+    /// Nothing is free anywhere.
+    const CLOSED: Self = Self(usize::MAX / 0xff * LONG);
+
     fn hint(self, slot: usize) -> usize {
         LONG - (self.0 >> (slot * 8) & 0xff)
     }
@@ -104,12 +112,20 @@ impl Pack {
     }
 }
 
-/// The hints of a bitmap.
+/// The hints of a bitmap, or of whatever else has numbered places for runs: of "words".
 #[derive(Debug)]
-pub(super) struct Hints {
+pub(crate) struct Hints {
     /// Level by level, the lowest first.
     nodes: Table<AtomicUsize>,
     words: usize,
+    above: Option<Above>,
+}
+
+/// The slot of other hints that stands for the top line of these.
+#[derive(Debug)]
+pub(crate) struct Above {
+    pub(crate) hints: Arc<Hints>,
+    pub(crate) slot: usize,
 }
 
 /// One level: its nodes are those from `start` on. A slot of the lowest level stands for a word, one
@@ -121,6 +137,15 @@ struct Level {
 }
 
 impl Level {
+    /// The levels of the hints of so many words, the lowest first.
+    fn all(words: usize) -> impl Iterator<Item = Self> {
+        let lowest = Self {
+            start: 0,
+            slots: words,
+        };
+        core::iter::successors(Some(lowest), |level| level.above())
+    }
+
     fn nodes(self) -> usize {
         self.slots.div_ceil(FAN)
     }
@@ -136,17 +161,18 @@ impl Level {
 
 impl Hints {
     /// Hints that say "anything may be free", for `words` words, at least one.
-    pub(super) fn new(words: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        let lowest = Level {
-            start: 0,
-            slots: words,
-        };
-        let levels = || core::iter::successors(Some(lowest), |level| level.above());
+    pub(super) fn new(
+        words: usize,
+        node: Option<Node>,
+        above: Option<Above>,
+    ) -> Result<Self, NoMemory> {
+        let nodes = Level::all(words).map(Level::nodes).sum();
         let hints = Self {
-            nodes: Table::zeroed(levels().map(Level::nodes).sum(), node)?,
+            nodes: Table::zeroed(nodes, node)?,
             words,
+            above,
         };
-        for level in levels() {
+        for level in Level::all(words) {
             // Slots that stand for nothing never serve.
             for slot in level.slots..level.nodes() * FAN {
                 let node = &hints.nodes[level.start + slot / FAN];
@@ -158,7 +184,17 @@ impl Hints {
         Ok(hints)
     }
 
-    pub(super) fn footprint(&self) -> usize {
+    /// Hints that say "nothing is free", for `words` words, at least one.
+    pub(crate) fn closed(words: usize) -> Result<Self, NoMemory> {
+        let hints = Self::new(words, None, None)?;
+        for node in &*hints.nodes {
+            // Relaxed: as in `new`.
+            node.store(Pack::CLOSED.0, Ordering::Relaxed);
+        }
+        Ok(hints)
+    }
+
+    pub(crate) fn footprint(&self) -> usize {
         size_of_val(&*self.nodes)
     }
 
@@ -215,7 +251,7 @@ impl Hints {
 
     /// The first word from `word` on that may serve.
     #[inline(always)]
-    pub(super) fn next(&self, word: usize, need: Need) -> Option<usize> {
+    pub(crate) fn next(&self, word: usize, need: Need) -> Option<usize> {
         if word >= self.words {
             return None;
         }
@@ -294,7 +330,7 @@ impl Hints {
 
     /// Called by who saw that no stretch longer than `low` begins in the word; `again` looks again
     /// and answers how long the longest is.
-    pub(super) fn lower(&self, word: usize, low: usize, again: impl Fn() -> usize) {
+    pub(crate) fn lower(&self, word: usize, low: usize, again: impl Fn() -> usize) {
         self.lower_in(self.lowest(), word, low, again);
     }
 
@@ -314,6 +350,9 @@ impl Hints {
             }
             model_fence();
             let Some(above) = level.above() else {
+                if let Some(above) = &self.above {
+                    above.hints.raise(above.slot, hint);
+                }
                 return;
             };
             (level, slot) = (above, slot / SPAN);
@@ -341,17 +380,36 @@ impl Hints {
         }
     }
 
+    /// The highest hint of all.
+    #[cold]
+    fn top(&self) -> usize {
+        let top = Level::all(self.words).last();
+        top.map_or(0, |level| self.highest(level, 0))
+    }
+
+    /// Has the slot above say what these say.
+    pub(super) fn raise_above(&self) {
+        if let Some(Above { hints, slot }) = &self.above {
+            hints.raise(*slot, self.top());
+        }
+    }
+
+    /// Called by who was sent here by the slot above and found nothing.
+    pub(super) fn lower_above(&self) {
+        if let Some(Above { hints, slot }) = &self.above {
+            hints.lower(*slot, self.top(), || self.top());
+        }
+    }
+
     /// At rest: whether each byte is at least the highest of the line below it.
     pub(super) fn is_sound(&self) -> bool {
-        let mut level = self.lowest();
-        while let Some(above) = level.above() {
+        let covers = |level: Level, above| {
             let hint = |slot| self.hint(level, slot);
-            if (0..level.slots).any(|slot| hint(slot) > self.hint(above, slot / SPAN)) {
-                return false;
-            }
-            level = above;
-        }
-        true
+            (0..level.slots).all(|slot| hint(slot) <= self.hint(above, slot / SPAN))
+        };
+        let above = self.above.as_ref();
+        Level::all(self.words).all(|level| level.above().is_none_or(|above| covers(level, above)))
+            && above.is_none_or(|above| self.top() <= above.hints.get(above.slot))
     }
 }
 
@@ -393,7 +451,7 @@ mod tests {
             low in 0..3_usize,
             ops in prop::collection::vec(op(), 1..60),
         ) {
-            let hints = Hints::new(words, None).unwrap();
+            let hints = Hints::new(words, None, None).unwrap();
             let mut known = vec![LONG; words];
             if low < 2 {
                 for (word, known) in known.iter_mut().enumerate() {

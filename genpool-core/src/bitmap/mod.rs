@@ -3,7 +3,7 @@
 //! # Shape
 //!
 //! A *granule* is a bit, set while it is taken. A *word* is `usize` wide. A *block* is one cache
-//! line of words: how the table is laid out. Every word has a *hint*, an upper limit on the free run
+//! line of words. Every word has a *hint*, an upper limit on the free run
 //! that begins in it and may go on into the next words (`hints.rs`), so a run that crosses words is
 //! found at the word where it begins. Bits behind the last granule of the chunk are set for ever.
 //!
@@ -42,9 +42,11 @@ mod search;
 mod word;
 
 pub(crate) use self::batch::Batch;
-use self::hints::{Hints, LONG};
+use self::hints::LONG;
+pub(crate) use self::hints::{Above, Hints, Need};
 pub(crate) use self::places::{Anywhere, Every};
-use self::word::{AtomicWord, FULL, WORD_BITS, free_prefix, free_suffix, longest_free, mask};
+pub(crate) use self::word::WORD_BITS;
+use self::word::{AtomicWord, FULL, free_prefix, free_suffix, longest_free, mask};
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 use crate::traffic::Traffic;
@@ -58,11 +60,6 @@ const BLOCK_WORDS: usize = if cfg!(genpool_loom) {
 
 /// Granules in a block.
 const BLOCK: usize = BLOCK_WORDS * WORD_BITS;
-
-#[derive(Debug, Default)]
-#[cfg_attr(not(genpool_loom), derive(bytemuck::Zeroable))]
-#[repr(C, align(64))]
-struct Block([AtomicWord; BLOCK_WORDS]);
 
 /// How closely a scan looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,25 +131,27 @@ impl Run {
 
 #[derive(Debug)]
 pub(crate) struct Bitmap {
-    blocks: Table<Block>,
+    words: Table<AtomicWord>,
     hints: Hints,
     len: usize,
 }
 
 impl Bitmap {
     /// `len` free granules, at least one.
-    pub(crate) fn new(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        let padded = len.checked_next_multiple_of(BLOCK);
-        let blocks = padded.ok_or(NoMemory { bytes: usize::MAX })? / BLOCK;
+    pub(crate) fn new(
+        len: usize,
+        node: Option<Node>,
+        above: Option<Above>,
+    ) -> Result<Self, NoMemory> {
+        let words = len.div_ceil(WORD_BITS);
         let bitmap = Self {
-            blocks: Table::zeroed(blocks, node)?,
-            hints: Hints::new(len.div_ceil(WORD_BITS), node)?,
+            words: Table::zeroed(words, node)?,
+            hints: Hints::new(words, node, above)?,
             len,
         };
-        for at in len / WORD_BITS..blocks * BLOCK_WORDS {
-            // Relaxed: nobody else has seen the bitmap yet.
-            bitmap.word(at).store(bitmap.padding(at), Ordering::Relaxed);
-        }
+        let last = words - 1;
+        // Relaxed: nobody else has seen the bitmap yet.
+        bitmap.words[last].store(bitmap.padding(last), Ordering::Relaxed);
         Ok(bitmap)
     }
 
@@ -163,12 +162,12 @@ impl Bitmap {
 
     /// Bytes of bookkeeping.
     pub(crate) fn footprint(&self) -> usize {
-        size_of_val(&*self.blocks) + self.hints.footprint()
+        size_of_val(&*self.words) + self.hints.footprint()
     }
 
     #[inline]
     fn word(&self, at: usize) -> &AtomicWord {
-        &self.blocks[at / BLOCK_WORDS].0[at % BLOCK_WORDS]
+        &self.words[at]
     }
 
     /// Where number `number` of several that keep apart begins: the number with its bits reversed is a
@@ -440,6 +439,16 @@ impl Bitmap {
         }
     }
 
+    /// Lets what has a slot for this bitmap know that there are hints.
+    pub(crate) fn raise_above(&self) {
+        self.hints.raise_above();
+    }
+
+    /// Called by who was sent here by that slot and found nothing.
+    pub(crate) fn lower_above(&self) {
+        self.hints.lower_above();
+    }
+
     /// Raises the hint of the word before `word`, whose first granule became free.
     fn raise_before(&self, word: usize) {
         let before = word - 1;
@@ -498,22 +507,16 @@ impl Bitmap {
 
     /// How many granules are free from the beginning of a word on, which may be behind the last.
     fn free_prefix_of(&self, word: usize) -> usize {
-        if word < self.blocks.len() * BLOCK_WORDS {
-            free_prefix(self.word(word).load(Ordering::SeqCst))
-        } else {
-            0
-        }
+        let word = self.words.get(word);
+        word.map_or(0, |word| free_prefix(word.load(Ordering::SeqCst)))
     }
 
     // ---- counts ----
 
     /// How many granules are taken.
     pub(crate) fn taken(&self) -> usize {
-        let words = self.blocks.iter().flat_map(|block| &block.0);
-        let set: usize = words
-            .map(|word| word.load(Ordering::SeqCst).count_ones() as usize)
-            .sum();
-        set - (self.blocks.len() * BLOCK - self.len)
+        let set = |word: &AtomicWord| word.load(Ordering::SeqCst).count_ones() as usize;
+        self.words.iter().map(set).sum::<usize>() - (self.words.len() * WORD_BITS - self.len)
     }
 
     /// Whether no granule is taken. `busy` remembers the word that the last look found taken, which
@@ -524,7 +527,7 @@ impl Bitmap {
         if !is_clear(busy.load(Ordering::Relaxed)) {
             return false;
         }
-        let found = (0..self.len.div_ceil(WORD_BITS)).find(|&at| !is_clear(at));
+        let found = (0..self.words.len()).find(|&at| !is_clear(at));
         if let Some(at) = found {
             busy.store(at, Ordering::Relaxed);
         }
@@ -533,13 +536,15 @@ impl Bitmap {
 
     /// At rest: whether no hint is below the stretch of its word, and the padding is in place.
     pub(crate) fn is_sound(&self) -> bool {
-        let words = self.len.div_ceil(WORD_BITS);
-        let hinted = (0..words).all(|word| self.stretch(word) <= self.hints.get(word));
-        let padded = (self.len / WORD_BITS..self.blocks.len() * BLOCK_WORDS).all(|at| {
+        let words = 0..self.words.len();
+        let hinted = words
+            .clone()
+            .all(|word| self.stretch(word) <= self.hints.get(word));
+        let padded = |at| {
             let padding = self.padding(at);
             self.word(at).load(Ordering::SeqCst) & padding == padding
-        });
-        hinted && self.hints.is_sound() && padded
+        };
+        hinted && self.hints.is_sound() && words.last().is_some_and(padded)
     }
 }
 

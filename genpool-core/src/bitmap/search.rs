@@ -236,7 +236,7 @@ impl Bitmap {
 
     /// Finds and takes the lowest `n` free granules. Gives up where it lost them again and again.
     pub(crate) fn take_lowest(&self, n: usize, traffic: &Traffic) -> Option<usize> {
-        if n > WORD_BITS || traffic.is_refused(n) {
+        if n > WORD_BITS {
             return None;
         }
         let need = Need::of(n);

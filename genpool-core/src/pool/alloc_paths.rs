@@ -31,47 +31,53 @@ impl Inner {
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
         if self.shelf.default() == Route::FirstFit
-            && let Some(chunk) = self.shelf.newest()
+            && let Some(newest) = self.shelf.newest()
             && let Some(n) = (size > 0).then(|| crate::chunk::granules_for(size, self.order))
-            && let Some(granule) = self.take_lowest(chunk, n)
+            && let Some((chunk, granule)) = self.take_lowest(newest, n)
         {
             return Ok(self.hand_out(chunk, granule, n));
         }
         self.alloc_chosen(size, own).map(Allocation::in_registers)
     }
 
-    /// First fit in one chunk. Answers in registers, and leaves all that is uncommon to the end of
-    /// other functions, so that none have to be saved.
+    /// First fit among permanent chunks, of which this one is tried first. Answers in registers, and
+    /// leaves all that is uncommon to the end of other functions, so that none have to be saved.
     #[inline(never)]
-    fn take_lowest(&self, chunk: &Chunk, n: usize) -> Option<usize> {
-        match chunk.bitmap().take_at_once(0, n) {
-            Some(start) => self.taken(chunk, start, n),
-            None => self.take_low(chunk, n),
+    fn take_lowest<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
+        match newest.bitmap().take_at_once(0, n) {
+            Some(start) => self.taken(newest, start, n),
+            None => self.take_low(newest, n),
         }
     }
 
     /// As [`take_lowest`](Self::take_lowest), where the first few words do not serve.
     #[inline(never)]
-    fn take_low(&self, chunk: &Chunk, n: usize) -> Option<usize> {
-        match chunk.bitmap().take_at_once(1, n) {
-            Some(start) => self.taken(chunk, start, n),
-            None => self.take_further(chunk, n),
+    fn take_low<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
+        match newest.bitmap().take_at_once(1, n) {
+            Some(start) => self.taken(newest, start, n),
+            None => self.take_further(newest, n),
         }
     }
 
     /// As [`take_lowest`](Self::take_lowest), in any case.
     #[inline(never)]
-    fn take_further(&self, chunk: &Chunk, n: usize) -> Option<usize> {
-        let start = chunk.bitmap().take_lowest(n, &self.traffic)?;
-        chunk.keep(start, n, &self.traffic).ok()?;
-        Some(start)
+    fn take_further<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
+        if n > crate::bitmap::WORD_BITS || self.traffic.is_refused(n) {
+            return None;
+        }
+        let take = |chunk: &'p Chunk| {
+            let start = chunk.bitmap().take_lowest(n, &self.traffic)?;
+            chunk.keep(start, n, &self.traffic).ok()?;
+            Some((chunk, start))
+        };
+        take(newest).or_else(|| self.shelf.board.find(n, take))
     }
 
     /// What was just claimed, once the watchers are told.
     #[inline(always)]
-    fn taken(&self, chunk: &Chunk, start: usize, n: usize) -> Option<usize> {
+    fn taken<'p>(&self, chunk: &'p Chunk, start: usize, n: usize) -> Option<(&'p Chunk, usize)> {
         if self.traffic.is_unwatched() && chunk.state() == State::Alive {
-            return Some(start);
+            return Some((chunk, start));
         }
         self.taken_beside(chunk, start, n)
     }
@@ -79,12 +85,17 @@ impl Inner {
     /// Somebody watches, or the chunk is being removed.
     #[cold]
     #[inline(never)]
-    fn taken_beside(&self, chunk: &Chunk, start: usize, n: usize) -> Option<usize> {
+    fn taken_beside<'p>(
+        &self,
+        chunk: &'p Chunk,
+        start: usize,
+        n: usize,
+    ) -> Option<(&'p Chunk, usize)> {
         if !seeded(Fault::UntoldClaim) {
             self.traffic.changed();
         }
         chunk.keep(start, n, &self.traffic).ok()?;
-        Some(start)
+        Some((chunk, start))
     }
 
     /// An allocation of `n` granules that were claimed in a permanent chunk.
@@ -126,10 +137,14 @@ impl Inner {
         if self.traffic.is_refused(request.granules()) {
             return Err(self.exhausted(size));
         }
-        if let Some(chunk) = self.shelf.newest()
-            && let Some(granule) = self.first_look(chunk, algorithm, request)
-        {
-            return Ok(self.hand_out(chunk, granule, request.granules()));
+        if let Some(newest) = self.shelf.newest() {
+            let n = request.granules();
+            if let Some(granule) = self.first_look(newest, algorithm, request) {
+                return Ok(self.hand_out(newest, granule, n));
+            }
+            if let Some((chunk, granule)) = self.look_further(newest, algorithm, request) {
+                return Ok(self.hand_out(chunk, granule, n));
+            }
         }
         self.search(algorithm, request, own)
             .map(Allocation::in_registers)
@@ -172,6 +187,23 @@ impl Inner {
                 None
             }
         }
+    }
+
+    /// As [`first_look`](Self::first_look), in the other permanent chunks.
+    #[inline(never)]
+    fn look_further<'p, A: Algorithm + ?Sized>(
+        &'p self,
+        newest: &Chunk,
+        algorithm: &A,
+        request: Request,
+    ) -> Option<(&'p Chunk, usize)> {
+        self.shelf.board.find(request.granules(), |chunk| {
+            if core::ptr::eq(chunk, newest) {
+                return None;
+            }
+            let granule = self.first_look(chunk, algorithm, request)?;
+            Some((chunk, granule))
+        })
     }
 
     /// All chunks, and at the end a proof that there is no place in any of them (see

@@ -156,18 +156,22 @@ impl Pool {
         // Relaxed: only told apart. Wraps after 2^64 chunks (2^32 on 32-bit machines).
         let generation = inner.generations.fetch_add(1, Ordering::Relaxed);
         let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
-        let added = chunk
-            .check(order, tracked)
-            // Looked at before the bookkeeping is made, and again when the chunk is published.
-            .and_then(|()| inner.shelf.pin().admits(&chunk))
-            .and_then(|()| Chunk::new(&chunk, order, generation, permanent, tracked, node))
-            .and_then(|new| {
+        let mut hanging = None;
+        let added = chunk.check(order, tracked).and_then(|()| {
+            inner.shelf.update(|list| {
+                list.admits(&chunk)?;
+                let place = permanent.then(|| list.permanent());
+                let above = place.map(|place| inner.shelf.board.above(place));
+                let above = above.transpose()?;
+                let new = Chunk::new(&chunk, order, generation, permanent, tracked, node, above)?;
                 let new = Arc::new(new);
-                inner.shelf.update(|list| {
-                    list.admits(&chunk)?;
-                    list.with_chunk(&new).map(Some)
-                })
-            });
+                hanging = place.map(|place| (place, Arc::clone(&new)));
+                list.with_chunk(&new).map(Some)
+            })
+        });
+        if let (Ok(()), Some((place, new))) = (&added, hanging) {
+            inner.shelf.hang(place, &new);
+        }
         // Room came, or the refusal tells what there is.
         inner.reveal(added).map_err(|reason| AddError {
             reason,

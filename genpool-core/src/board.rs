@@ -1,0 +1,197 @@
+//! The permanent chunks of a pool (see `shelf.rs`), reachable without a pin: by what is free in them,
+//! and by address.
+//!
+//! # By what is free
+//!
+//! A chunk's *place* is its number among the permanent chunks, by age. A *rack* has a slot for each of
+//! its places: a pointer to the chunk, and a hint: the highest of the chunk's own (`bitmap/hints.rs`), of
+//! which this is one level more. The newest place has the lowest slot, so that a search from the newest
+//! rack to the oldest meets the newest chunk first. Racks are never moved; each is twice as long as the
+//! one before.
+//!
+//! A chunk that was not hung yet is not found here, nor is one whose slot is too low for the moment that
+//! `hints.rs` describes: whoever finds nothing here looks at the chunk list.
+
+use core::ptr::{self, NonNull};
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use crate::bitmap::{Above, Hints, Need};
+use crate::chunk::{Chunk, State};
+use crate::memory::{NoMemory, Table};
+use crate::sync::{AtomicPtr, Ordering};
+
+/// Slots of the first rack (2026-11).
+const FIRST: usize = if cfg!(genpool_loom) { 2 } else { 64 };
+
+struct Rack {
+    /// The place of its last slot.
+    first: usize,
+    hints: Arc<Hints>,
+    chunks: Table<AtomicPtr<Chunk>>,
+    /// Null in the oldest.
+    older: *mut Rack,
+}
+
+/// # Invariants
+///
+/// - `newest` and each `older` are null or came from `Box::into_raw`; racks are dropped with the board
+///   only.
+/// - A slot is null or points at a chunk that lives as long as the board is used.
+pub(crate) struct Board {
+    newest: AtomicPtr<Rack>,
+}
+
+// SAFETY: racks are shared by reference only, and all that changes in them is atomic.
+unsafe impl Send for Board {}
+// SAFETY: as above.
+unsafe impl Sync for Board {}
+
+impl Rack {
+    fn new(older: Option<&Rack>) -> Result<Self, NoMemory> {
+        let (first, len) = older.map_or((0, FIRST), |older| (older.end(), 2 * older.chunks.len()));
+        Ok(Self {
+            first,
+            hints: Arc::new(Hints::closed(len)?),
+            chunks: Table::zeroed(len, None)?,
+            older: older.map_or(ptr::null_mut(), |older| ptr::from_ref(older).cast_mut()),
+        })
+    }
+
+    /// The first place behind this rack's.
+    fn end(&self) -> usize {
+        self.first + self.chunks.len()
+    }
+
+    fn slot_of(&self, place: usize) -> usize {
+        self.end() - 1 - place
+    }
+
+    fn older(&self) -> Option<&Rack> {
+        // SAFETY: by the board's invariant.
+        unsafe { self.older.as_ref() }
+    }
+
+    fn chunk(&self, slot: usize) -> Option<&Chunk> {
+        // Acquire: pairs with `Board::hang`, so that the chunk is seen whole.
+        let chunk = NonNull::new(self.chunks[slot].load(Ordering::Acquire))?;
+        // SAFETY: by the board's invariant.
+        Some(unsafe { chunk.as_ref() })
+    }
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self {
+            newest: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    fn newest(&self) -> Option<&Rack> {
+        // Acquire: pairs with the exchange in `rack_of`. SAFETY: by the invariant.
+        unsafe { self.newest.load(Ordering::Acquire).as_ref() }
+    }
+
+    fn racks(&self) -> impl Iterator<Item = &Rack> {
+        core::iter::successors(self.newest(), |rack| rack.older())
+    }
+
+    /// Bytes of bookkeeping.
+    pub(crate) fn footprint(&self) -> usize {
+        let rack = |rack: &Rack| {
+            size_of::<Rack>()
+                + size_of::<Hints>()
+                + rack.hints.footprint()
+                + size_of_val(&*rack.chunks)
+        };
+        self.racks().map(rack).sum()
+    }
+
+    /// The rack of a place, which is made if the places below it have theirs.
+    fn rack_of(&self, place: usize) -> Result<&Rack, NoMemory> {
+        loop {
+            let newest = self.newest();
+            if let Some(rack) = self.racks().find(|rack| rack.first <= place)
+                && place < rack.end()
+            {
+                return Ok(rack);
+            }
+            let seen = newest.map_or(ptr::null_mut(), |rack| ptr::from_ref(rack).cast_mut());
+            let next = Box::into_raw(Box::new(Rack::new(newest)?));
+            // AcqRel: whoever sees the rack sees it whole, and the older ones.
+            if self
+                .newest
+                .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
+            {
+                // SAFETY: it came from a box and was not published.
+                drop(unsafe { Box::from_raw(next) });
+            }
+        }
+    }
+
+    /// Where the hints of the chunk at `place` go on.
+    pub(crate) fn above(&self, place: usize) -> Result<Above, NoMemory> {
+        let rack = self.rack_of(place)?;
+        Ok(Above {
+            hints: Arc::clone(&rack.hints),
+            slot: rack.slot_of(place),
+        })
+    }
+
+    /// Lets the chunk be found.
+    ///
+    /// # Safety
+    ///
+    /// The chunk lives as long as the board is used, and its hints go on at `place`.
+    pub(crate) unsafe fn hang(&self, place: usize, chunk: &Chunk) {
+        // There is a rack: its hints are the chunk's.
+        if let Ok(rack) = self.rack_of(place) {
+            let pointer = ptr::from_ref(chunk).cast_mut();
+            // Release: who sees the chunk sees it whole (pairs with `Rack::chunk`).
+            rack.chunks[rack.slot_of(place)].store(pointer, Ordering::Release);
+            chunk.bitmap().raise_above();
+        }
+    }
+
+    /// Calls `visit` on the chunks in which `n` granules may be free, the newest first, until it finds
+    /// something.
+    pub(crate) fn find<'b, R>(
+        &'b self,
+        n: usize,
+        mut visit: impl FnMut(&'b Chunk) -> Option<R>,
+    ) -> Option<R> {
+        let need = Need::of(n);
+        for rack in self.racks() {
+            let mut from = 0;
+            while let Some(slot) = rack.hints.next(from, need) {
+                from = slot + 1;
+                let Some(chunk) = rack.chunk(slot) else {
+                    continue;
+                };
+                if chunk.state() != State::Alive {
+                    // Whatever comes back there is not handed out again.
+                    rack.hints.lower(slot, 0, || 0);
+                    continue;
+                }
+                let found = visit(chunk);
+                if found.is_some() {
+                    return found;
+                }
+                chunk.bitmap().lower_above();
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        let mut next = self.newest.load(Ordering::Acquire);
+        while !next.is_null() {
+            // SAFETY: by the invariant it came from a box, and nobody uses the board any more.
+            next = unsafe { Box::from_raw(next) }.older;
+        }
+    }
+}
