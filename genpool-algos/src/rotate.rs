@@ -1,7 +1,8 @@
 //! Fits that do not start at the chunk's beginning, and come round to it.
 
 use genpool_core::sync::{
-    AtomicUsize, Ordering, ThreadPlace, set_thread_place, thread_index, thread_place,
+    AtomicUsize, Ordering, ThreadPlace, move_thread_place, set_thread_place, thread_index,
+    thread_place,
 };
 use genpool_core::{Algorithm, ChunkView, Granule, Request};
 
@@ -118,21 +119,27 @@ impl ThreadStart {
         })
     }
 
-    #[inline]
-    fn place(chunk: &ChunkView<'_>) -> ThreadPlace {
-        thread_place(chunk.id()).unwrap_or_else(|| Self::beginning(chunk))
-    }
-
-    /// Looks in a region from granule `from` on; remembers where it found something.
+    /// Looks in a region from granule `from` on.
     #[inline(always)]
     fn look(chunk: &ChunkView<'_>, place: ThreadPlace, from: usize, n: usize) -> Option<Granule> {
         let found = chunk.find_nearby(Granule(from), n)?;
         // Wraps where the region is nonsense, and is refused or not: it is a preference.
-        (found.0.wrapping_sub(place.from) < place.len).then(|| {
-            let at = found.0 & !(WORD - 1);
-            set_thread_place(chunk.id(), ThreadPlace { at, ..place });
-            found
-        })
+        (found.0.wrapping_sub(place.from) < place.len).then_some(found)
+    }
+
+    /// The word in which something was found.
+    #[inline(always)]
+    fn word_of(found: Granule) -> usize {
+        found.0 & !(WORD - 1)
+    }
+
+    /// In a chunk that the thread has not used before.
+    #[cold]
+    fn begin(chunk: &ChunkView<'_>, n: usize) -> Option<Granule> {
+        let place = Self::beginning(chunk);
+        set_thread_place(chunk.id(), place);
+        let found = Self::look(chunk, place, place.at, n);
+        found.or_else(|| Self::further(chunk, place, n))
     }
 
     /// The region from its beginning, then larger ones, then the whole chunk at every granule.
@@ -140,6 +147,8 @@ impl ThreadStart {
     fn further(chunk: &ChunkView<'_>, mut place: ThreadPlace, n: usize) -> Option<Granule> {
         loop {
             if let Some(found) = Self::look(chunk, place, place.from, n) {
+                place.at = Self::word_of(found);
+                set_thread_place(chunk.id(), place);
                 return Some(found);
             }
             match Self::doubled(place, chunk) {
@@ -157,7 +166,8 @@ impl Fit for ThreadStart {
         n: usize,
         constraints: &Constraints,
     ) -> Option<Granule> {
-        around(chunk, Granule(Self::place(chunk).at), n, constraints)
+        let place = thread_place(chunk.id()).unwrap_or_else(|| Self::beginning(chunk));
+        around(chunk, Granule(place.at), n, constraints)
     }
 }
 
@@ -169,7 +179,13 @@ impl Algorithm for ThreadStart {
     #[inline(always)]
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         let n = request.granules();
-        let place = Self::place(chunk);
-        Self::look(chunk, place, place.at, n).or_else(|| Self::further(chunk, place, n))
+        let Some(place) = thread_place(chunk.id()) else {
+            return Self::begin(chunk, n);
+        };
+        let Some(found) = Self::look(chunk, place, place.at, n) else {
+            return Self::further(chunk, place, n);
+        };
+        move_thread_place(chunk.id(), Self::word_of(found));
+        Some(found)
     }
 }

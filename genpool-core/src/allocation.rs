@@ -1,6 +1,7 @@
 //! What an allocation is to its holder: a value that gives the range back when it is dropped.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -10,7 +11,7 @@ use alloc::sync::Arc;
 use crate::chunk::{Chunk, Owner, granules_for};
 use crate::error::ResizeError;
 use crate::pool::Inner;
-use crate::records::Deed;
+use crate::records::Extent;
 
 /// An address range that was taken out of its pool, as plain numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,14 +23,62 @@ pub struct RawRange {
     pub size: usize,
 }
 
-/// The chunk of an allocation.
+/// The chunk of an allocation, in one word, since allocations are moved about.
+///
+/// # Invariants
+///
+/// `tagged` came from a reference with lifetime `'p`, or its lowest bit is set, which no such pointer
+/// has; the rest is then a generation.
 #[derive(Clone, Copy)]
-pub(crate) enum Home<'p> {
-    /// It lives as long as the pool.
+pub(crate) struct Home<'p> {
+    tagged: *const Chunk,
+    permanent: PhantomData<&'p Chunk>,
+}
+
+const _: () = assert!(align_of::<Chunk>() > 1);
+
+// SAFETY: it stands for a shared reference to a chunk, and those may be sent.
+unsafe impl Send for Home<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Home<'_> {}
+
+/// What a [`Home`] says.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'p> {
+    /// The chunk lives as long as the pool.
     Permanent(&'p Chunk),
     /// It is looked up under a pin, and is the right one if it is of this generation. If not, the
     /// range was freed by address while the allocation held it, and the chunk removed since.
     Listed { generation: usize },
+}
+
+impl<'p> Home<'p> {
+    #[inline(always)]
+    pub(crate) fn permanent(chunk: &'p Chunk) -> Self {
+        Self {
+            tagged: chunk,
+            permanent: PhantomData,
+        }
+    }
+
+    /// Of a generation below half of what a word can hold.
+    pub(crate) fn listed(generation: usize) -> Self {
+        Self {
+            tagged: core::ptr::without_provenance(generation << 1 | 1),
+            permanent: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn place(self) -> Place<'p> {
+        let bits = self.tagged.addr();
+        if bits & 1 != 0 {
+            let generation = bits >> 1;
+            return Place::Listed { generation };
+        }
+        // SAFETY: by the invariant it came from a reference with this lifetime.
+        Place::Permanent(unsafe { &*self.tagged })
+    }
 }
 
 /// A range of a pool, given back when this value is dropped, by whichever thread.
@@ -70,26 +119,18 @@ pub struct Allocation<'p> {
     inner: &'p Inner,
     home: Home<'p>,
     addr: usize,
-    granules: usize,
-    deed: Deed,
+    extent: Extent,
 }
 
 impl<'p> Allocation<'p> {
     /// The caller claimed the granules and hands them over.
     #[inline]
-    pub(crate) fn new(
-        inner: &'p Inner,
-        home: Home<'p>,
-        addr: usize,
-        granules: usize,
-        deed: Deed,
-    ) -> Self {
+    pub(crate) fn new(inner: &'p Inner, home: Home<'p>, addr: usize, extent: Extent) -> Self {
         Self {
             inner,
             home,
             addr,
-            granules,
-            deed,
+            extent,
         }
     }
 
@@ -97,8 +138,8 @@ impl<'p> Allocation<'p> {
     /// where it is used, so that an allocation made in line need not go through memory to meet it.
     #[inline(always)]
     pub(crate) fn in_registers(self) -> Self {
-        let (inner, home, addr, granules, deed) = self.into_parts();
-        Self::new(inner, home, addr, granules, deed)
+        let (inner, home, addr, extent) = self.into_parts();
+        Self::new(inner, home, addr, extent)
     }
 
     /// The address of the first byte.
@@ -111,7 +152,7 @@ impl<'p> Allocation<'p> {
     /// Bytes, whole granules: at least what was asked for.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.granules << self.inner.order()
+        self.granules() << self.inner.order()
     }
 
     /// The physical address of the first byte, if the chunk was given one. Signal-safe.
@@ -140,7 +181,7 @@ impl<'p> Allocation<'p> {
         self.in_chunk(|chunk| {
             let start = chunk.granule_of(self.addr);
             if let Some(records) = chunk.records()
-                && records.get(start) == self.deed
+                && records.get(start) == self.extent.deed()
             {
                 records.set_tag(start, tag);
             }
@@ -171,12 +212,10 @@ impl<'p> Allocation<'p> {
             return Err(ResizeError::ZeroSize);
         }
         let wanted = granules_for(size, self.inner.order());
-        if wanted != self.granules {
-            let (n, deed) = (self.granules, self.deed);
-            self.deed = self
-                .in_chunk(|chunk| self.inner.resize(chunk, self.addr, n, wanted, deed))
+        if wanted != self.granules() {
+            self.extent = self
+                .in_chunk(|chunk| self.inner.resize(chunk, self.addr, self.extent, wanted))
                 .unwrap_or(Err(ResizeError::Lost))?;
-            self.granules = wanted;
         }
         Ok(())
     }
@@ -195,41 +234,46 @@ impl<'p> Allocation<'p> {
         // SAFETY: the reference is to what the count keeps in place, and it is used only by the
         // allocation, which is dropped before the count.
         let lasting: &'static Inner = unsafe { &*Arc::as_ptr(&inner) };
-        let home = match this.home {
-            Home::Permanent(chunk) => {
+        let home = match this.home.place() {
+            Place::Permanent(chunk) => {
                 // SAFETY: a permanent chunk lives as long as the shelf, which `inner` owns; used as
                 // above.
-                Home::Permanent(unsafe { NonNull::from(chunk).as_ref() })
+                Home::permanent(unsafe { NonNull::from(chunk).as_ref() })
             }
-            Home::Listed { generation } => Home::Listed { generation },
+            Place::Listed { generation } => Home::listed(generation),
         };
-        let allocation = Allocation::new(lasting, home, this.addr, this.granules, this.deed);
+        let allocation = Allocation::new(lasting, home, this.addr, this.extent);
         OwnedAllocation {
             allocation: ManuallyDrop::new(allocation),
             inner: ManuallyDrop::new(inner),
         }
     }
 
-    /// All that it is made of: pool, chunk, address, granules, deed. It is not given back.
+    /// All that it is made of: pool, chunk, address, length. It is not given back.
     #[inline(always)]
-    pub(crate) fn into_parts(self) -> (&'p Inner, Home<'p>, usize, usize, Deed) {
+    pub(crate) fn into_parts(self) -> (&'p Inner, Home<'p>, usize, Extent) {
         let this = ManuallyDrop::new(self);
-        (this.inner, this.home, this.addr, this.granules, this.deed)
+        (this.inner, this.home, this.addr, this.extent)
     }
 
     pub(crate) fn is_of(&self, inner: &Inner) -> bool {
         core::ptr::eq(self.inner, inner)
     }
 
+    #[inline]
     pub(crate) fn granules(&self) -> usize {
-        self.granules
+        if self.inner.is_tracked() {
+            self.extent.deed().len()
+        } else {
+            self.extent.len()
+        }
     }
 
     /// Its chunk, if that lives as long as the pool.
     pub(crate) fn permanent_chunk(&self) -> Option<&'p Chunk> {
-        match self.home {
-            Home::Permanent(chunk) => Some(chunk),
-            Home::Listed { .. } => None,
+        match self.home.place() {
+            Place::Permanent(chunk) => Some(chunk),
+            Place::Listed { .. } => None,
         }
     }
 
@@ -237,7 +281,7 @@ impl<'p> Allocation<'p> {
     /// kept, if it was freed by address meanwhile.
     pub(crate) fn close(self) -> bool {
         let this = ManuallyDrop::new(self);
-        this.in_chunk(|chunk| this.inner.close(chunk, this.addr, this.deed))
+        this.in_chunk(|chunk| this.inner.close(chunk, this.addr, this.extent))
             .unwrap_or(false)
     }
 
@@ -250,9 +294,9 @@ impl<'p> Allocation<'p> {
 
     /// None where the chunk is gone, which takes a free by address of what is held here.
     fn in_chunk<R>(&self, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
-        match self.home {
-            Home::Permanent(chunk) => Some(with(chunk)),
-            Home::Listed { generation } => self.inner.in_generation(self.addr, generation, with),
+        match self.home.place() {
+            Place::Permanent(chunk) => Some(with(chunk)),
+            Place::Listed { generation } => self.inner.in_generation(self.addr, generation, with),
         }
     }
 }
@@ -260,8 +304,7 @@ impl<'p> Allocation<'p> {
 impl Drop for Allocation<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.inner
-            .give_back(self.home, self.addr, self.granules, self.deed);
+        self.inner.give_back(self.home, self.addr, self.extent);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::bitmap::{Above, Batch, Bitmap, NotTaken, Released};
 use crate::error::{AddRefused, FreeError};
 use crate::mailbox::Mailbox;
 use crate::memory::Node;
-use crate::records::{Deed, MAX_TRACKED, Records};
+use crate::records::{Extent, MAX_TRACKED, Records};
 use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, fence, seeded};
 use crate::traffic::Traffic;
 
@@ -160,17 +160,23 @@ type Callback = Box<dyn FnMut() + Send>;
 ///   for its release (model: `removal beside alloc`).
 /// - a release clears its bits, then loads the state and, if draining, looks whether it was the
 ///   last; a removal sets the state, then looks the same. One of them sees the chunk empty.
+///
+/// What is read to find a chunk by its address comes first, so that it is seldom in two cache lines.
+#[repr(C)]
 pub(crate) struct Chunk {
     start: usize,
     order: u32,
-    /// Unlike that of any other chunk of the pool, also of one at the same address.
-    generation: usize,
     /// Kept until the pool goes, because callers may reach it without a pin (see `shelf.rs`).
     permanent: bool,
     state: Atomic<State>,
+    /// Whether it was given a physical address. An option of one would take eight bytes more, of the
+    /// 256 that a chunk may cost.
+    has_phys: bool,
+    phys: u64,
     bitmap: Bitmap,
+    /// Unlike that of any other chunk of the pool, also of one at the same address.
+    generation: usize,
     records: Option<Records>,
-    phys: Option<u64>,
     owner: Option<Owner>,
     /// Where a look for what is still held found something last.
     busy: AtomicUsize,
@@ -203,7 +209,8 @@ impl Chunk {
             state: Atomic::new(State::Alive),
             bitmap: Bitmap::new(granules, node, above)?,
             records: tracked.then(|| Records::new(granules, node)).transpose()?,
-            phys: spec.phys,
+            has_phys: spec.phys.is_some(),
+            phys: spec.phys.unwrap_or(0),
             owner: spec.owner.clone(),
             busy: AtomicUsize::new(0),
             on_drained: Mailbox::new(),
@@ -216,7 +223,7 @@ impl Chunk {
         ChunkSpec {
             start: self.start,
             size: self.size(),
-            phys: self.phys,
+            phys: self.phys_of(self.start),
             owner: self.owner.clone(),
         }
     }
@@ -268,7 +275,8 @@ impl Chunk {
 
     /// The physical address that `addr`, inside the chunk, stands for.
     pub(crate) fn phys_of(&self, addr: usize) -> Option<u64> {
-        self.phys.map(|phys| phys + (addr - self.start) as u64)
+        self.has_phys
+            .then(|| self.phys + (addr - self.start) as u64)
     }
 
     /// The address of a granule of the chunk.
@@ -290,13 +298,25 @@ impl Chunk {
 
     /// Writes the deed of `n` granules that the caller has just claimed, where deeds are kept.
     #[inline]
-    pub(crate) fn open(&self, granule: usize, n: usize) -> Deed {
-        let records = self.records();
-        records.map_or(Deed::NONE, |records| records.open(granule, n))
+    pub(crate) fn open(&self, granule: usize, n: usize) -> Extent {
+        match self.records() {
+            Some(records) => Extent::of_deed(records.open(granule, n)),
+            None => Extent::of_len(n),
+        }
+    }
+
+    /// Granules of an allocation.
+    #[inline]
+    pub(crate) fn len_of(&self, extent: Extent) -> usize {
+        match self.records() {
+            Some(_) => extent.deed().len(),
+            None => extent.len(),
+        }
     }
 
     pub(crate) fn contains(&self, addr: usize) -> bool {
-        (self.start..=self.last()).contains(&addr)
+        // An address below the start wraps to what is above every chunk's size.
+        addr.wrapping_sub(self.start) >> self.order < self.bitmap.len()
     }
 
     /// Bytes of bookkeeping.

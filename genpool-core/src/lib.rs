@@ -31,6 +31,7 @@ extern crate alloc;
 mod bitmap;
 mod board;
 mod chunk;
+mod directory;
 mod mailbox;
 mod memory;
 mod records;

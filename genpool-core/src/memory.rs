@@ -56,6 +56,7 @@ const LINE: usize = 64;
 /// [`layout_of`](Self::layout_of) says, or, where `on_node` says so, a mapping that was taken apart.
 pub(crate) struct Table<T> {
     items: NonNull<[T]>,
+    #[cfg(not(genpool_loom))]
     on_node: bool,
 }
 
@@ -107,7 +108,6 @@ impl<T: Default> Table<T> {
         let items: Box<[T]> = (0..len).map(|_| T::default()).collect();
         Ok(Self {
             items: NonNull::from(Box::leak(items)),
-            on_node: false,
         })
     }
 }
@@ -237,6 +237,7 @@ mod node_memory {
         /// # Safety
         ///
         /// The parts are those of one mapping that was taken apart, and are used for this only.
+        #[cfg(not(genpool_loom))]
         pub(crate) unsafe fn from_parts(start: NonNull<c_void>, len: usize) -> Self {
             Self { start, len }
         }

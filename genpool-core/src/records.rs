@@ -26,9 +26,6 @@ pub(crate) const MAX_TRACKED: usize = (1 << LEN_BITS) - 1;
 pub(crate) struct Deed(usize);
 
 impl Deed {
-    /// What an allocation of a pool without tracking carries.
-    pub(crate) const NONE: Self = Self(0);
-
     pub(crate) fn len(self) -> usize {
         self.0 & MAX_TRACKED
     }
@@ -36,6 +33,31 @@ impl Deed {
     fn next(self, len: usize) -> Self {
         let version = (self.0 & !MAX_TRACKED).wrapping_add(MAX_TRACKED + 1);
         Self(version | len)
+    }
+}
+
+/// How long an allocation is: its deed where deeds are kept, else no more than the length in granules.
+/// One word, since allocations are moved about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent(usize);
+
+impl Extent {
+    pub(crate) fn of_deed(deed: Deed) -> Self {
+        Self(deed.0)
+    }
+
+    pub(crate) fn of_len(len: usize) -> Self {
+        Self(len)
+    }
+
+    /// Where deeds are kept.
+    pub(crate) fn deed(self) -> Deed {
+        Deed(self.0)
+    }
+
+    /// Where they are not.
+    pub(crate) fn len(self) -> usize {
+        self.0
     }
 }
 

@@ -19,7 +19,8 @@
 //!   keeps that one snapshot (in the crowd: all of them) from being dropped, and holds up nobody.
 //! - **Permanent chunks.** A chunk that was added before the first removal is kept until the pool goes,
 //!   in [`ChunkList::kept`] after it was removed, so it needs no pin. `newest` points at the chunk that
-//!   is tried first, if it is permanent; the `board` finds the others. Pools that never remove a chunk
+//!   is tried first, if it is permanent; the `board` finds the others by what is free in them, and
+//!   the `directory` by address. Pools that never remove a chunk
 //!   thus pay nothing for the possibility; in others the bookkeeping of the chunks they began with
 //!   stays (its size is known then and does not grow), and calls that concern later chunks pay for a
 //!   pin.
@@ -40,6 +41,7 @@ use crossbeam_utils::CachePadded;
 use crate::algorithm::Algorithm;
 use crate::board::Board;
 use crate::chunk::{Chunk, ChunkSpec, State};
+use crate::directory::Directory;
 use crate::error::AddRefused;
 use crate::sync::{
     Atomic, AtomicPtr, AtomicUsize, Fault, Ordering, Snapshots, model_fence, seeded, thread_index,
@@ -260,10 +262,11 @@ impl Snapshot {
 /// - A snapshot that was `current` is dropped only by `reclaim` or with the shelf.
 /// - A permanent chunk of a snapshot that was published here is in every later snapshot too, in its
 ///   list's `chunks` or `kept`; `newest` is null or points at such a chunk, and only such chunks are
-///   hung on the board.
+///   on the board and in the directory.
 pub(crate) struct Shelf {
     newest: AtomicPtr<Chunk>,
     pub(crate) board: Board,
+    pub(crate) directory: Directory,
     tag: Atomic<Tag>,
     current: AtomicPtr<Snapshot>,
     snapshots: Snapshots<Snapshot>,
@@ -279,6 +282,7 @@ impl Shelf {
         Self {
             newest: AtomicPtr::new(ptr::null_mut()),
             board: Board::new(),
+            directory: Directory::new(),
             tag: Atomic::new(Tag {
                 version: 0,
                 default,
@@ -307,6 +311,11 @@ impl Shelf {
         if !ptr::eq(current, Arc::as_ptr(seen)) && !seeded(Fault::ToldTooSoon) {
             self.advance(seen);
         }
+    }
+
+    /// Bytes of bookkeeping of the board and the directory.
+    pub(crate) fn footprint(&self) -> usize {
+        self.board.footprint() + self.directory.footprint()
     }
 
     /// Which way `alloc` goes.
@@ -390,13 +399,23 @@ impl Shelf {
         }
     }
 
-    /// Lets a chunk be found on the board, if it is permanent and was published.
+    /// Lets a chunk be found without a pin, if it is permanent and was published.
     pub(crate) fn hang(&self, place: usize, chunk: &Arc<Chunk>) {
         let pin = self.pin();
         let mut listed = pin.list.chunks.iter().chain(&pin.list.kept);
         if chunk.is_permanent() && listed.any(|known| Arc::ptr_eq(known, chunk)) {
             // SAFETY: by the invariant the chunk lives as long as the shelf.
             unsafe { self.board.hang(place, chunk) };
+        }
+        drop(pin);
+        let mut scribe = self.directory.ask();
+        while let Some(writing) = scribe {
+            let pin = self.pin();
+            let listed = pin.list.chunks.iter().map(|chunk| &**chunk);
+            let permanent = listed.filter(|chunk| chunk.is_permanent());
+            // SAFETY: by the invariant these chunks live as long as the shelf.
+            unsafe { writing.write(permanent) };
+            scribe = writing.done();
         }
     }
 

@@ -89,7 +89,7 @@ impl Stats {
             cached: inner.seats.granules() << order,
             bookkeeping: size_of::<Inner>()
                 + inner.seats.footprint()
-                + inner.shelf.board.footprint()
+                + inner.shelf.footprint()
                 + snapshot.footprint(),
             exhausted: counters.read(0),
             contended: counters.read(1),

@@ -71,6 +71,10 @@ pub enum Fault {
     LostUpdate,
     /// A change of the chunk list is told before the readers have it.
     ToldTooSoon,
+    /// The chunk in an address's bucket is not asked whether the address lies in it.
+    UncheckedBucket,
+    /// A rewrite of the directory ends although it was asked for again.
+    LostRequest,
     /// A change of the chunk list is not brought to the readers.
     Unpublished,
     /// A deed changes hands whatever deed is shown.
@@ -133,10 +137,27 @@ mod real {
     /// Places that a thread remembers: more than the chunks that most threads use in turn (2026-11).
     const PLACES: usize = 4;
 
-    type Noted = Cell<(usize, Option<super::ThreadPlace>)>;
+    /// A place and its key. No place has no length.
+    struct Noted {
+        key: Cell<usize>,
+        at: Cell<usize>,
+        from: Cell<usize>,
+        len: Cell<usize>,
+    }
+
+    impl Noted {
+        const fn nothing() -> Self {
+            Self {
+                key: Cell::new(0),
+                at: Cell::new(0),
+                from: Cell::new(0),
+                len: Cell::new(0),
+            }
+        }
+    }
 
     std::thread_local! {
-        static NOTED: [Noted; PLACES] = const { [const { Cell::new((0, None)) }; PLACES] };
+        static NOTED: [Noted; PLACES] = const { [const { Noted::nothing() }; PLACES] };
     }
 
     /// Keys are addresses of things of some hundred bytes; this spreads them.
@@ -151,14 +172,32 @@ mod real {
     #[inline(always)]
     #[must_use]
     pub fn thread_place(key: usize) -> Option<super::ThreadPlace> {
-        let (known, place) = NOTED.with(|noted| noted[slot_of(key)].get());
-        place.filter(|_| known == key)
+        NOTED.with(|noted| {
+            let noted = &noted[slot_of(key)];
+            let place = super::ThreadPlace {
+                at: noted.at.get(),
+                from: noted.from.get(),
+                len: noted.len.get(),
+            };
+            (noted.key.get() == key && place.len > 0).then_some(place)
+        })
     }
 
-    /// Notes a place for this thread under `key`.
-    #[inline(always)]
+    /// Notes a place for this thread under `key`. One without a length is none.
     pub fn set_thread_place(key: usize, place: super::ThreadPlace) {
-        NOTED.with(|noted| noted[slot_of(key)].set((key, Some(place))));
+        NOTED.with(|noted| {
+            let noted = &noted[slot_of(key)];
+            noted.key.set(key);
+            noted.at.set(place.at);
+            noted.from.set(place.from);
+            noted.len.set(place.len);
+        });
+    }
+
+    /// Notes where this thread found something, in the place that it has noted under `key`.
+    #[inline(always)]
+    pub fn move_thread_place(key: usize, at: usize) {
+        NOTED.with(|noted| noted[slot_of(key)].at.set(at));
     }
 
     /// The owner of the current value of a snapshot: `arc_swap::ArcSwap`.

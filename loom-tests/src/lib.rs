@@ -32,6 +32,9 @@ pub const TWO: Option<usize> = Some(3);
 /// Forced switches in an execution of three threads, or of two that go a long way.
 pub const THREE: Option<usize> = Some(2);
 
+/// Forced switches in an execution of threads that each change the chunk list.
+pub const ONCE: Option<usize> = Some(1);
+
 fn builder(preemptions: Option<usize>) -> loom::model::Builder {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;

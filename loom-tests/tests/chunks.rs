@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 use genpool_core::sync::Fault;
 use genpool_core::{AllocError, Pool};
 use loom::sync::atomic::{AtomicBool, Ordering};
-use loom_tests::{At, BASE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{At, BASE, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 /// A completed free is seen by a later alloc.
 fn free_then_alloc() -> Option<bool> {
@@ -112,6 +112,8 @@ fn add_beside_add() -> (bool, bool) {
     assert_eq!(race.pool().chunks().count(), 2);
     let found = race.pool().alloc(2).unwrap();
     assert_eq!(found.addr(), if outcome.0 { BASE + 8 } else { BASE + 9 });
+    drop(found);
+    assert!(race.pool().is_sound(), "a chunk is not in the directory");
     outcome
 }
 
@@ -132,6 +134,57 @@ fn control_lost_update() {
         &[Fault::LostUpdate],
         THREE,
         add_beside_add,
+    );
+}
+
+/// Two chunks come at once, and each is in the directory.
+fn two_adds() {
+    let race = Race::on(pool(1));
+    let add = |start| race.start(move |pool| pool.add(start, 1).unwrap());
+    let (one, two) = (add(BASE + 8), add(BASE + 12));
+    one.join().unwrap();
+    two.join().unwrap();
+    assert!(race.pool().is_sound(), "a chunk is not in the directory");
+}
+
+#[test]
+fn the_directory_knows_chunks_that_came_at_once() {
+    explore("two adds", ONCE, &[()], two_adds);
+}
+
+#[test]
+fn control_lost_request() {
+    must_fail("two adds", &[Fault::LostRequest], ONCE, two_adds);
+}
+
+/// A look-up beside an add that cuts the span into other buckets.
+fn lookup_beside_add() {
+    let prepared = Pool::new(0).unwrap();
+    prepared.add_virt(BASE, 100, 1).unwrap();
+    prepared.add_virt(BASE + 4, 200, 1).unwrap();
+    let race = Race::on(prepared);
+    let add = race.start(|pool| pool.add_virt(BASE + 16, 300, 1).unwrap());
+    let lookup = race.start(|pool| {
+        assert_eq!(pool.phys_of(BASE), Some(100));
+        assert_eq!(pool.phys_of(BASE + 1), None);
+    });
+    add.join().unwrap();
+    lookup.join().unwrap();
+    assert!(race.pool().is_sound());
+}
+
+#[test]
+fn a_lookup_is_right_beside_an_add() {
+    explore("lookup beside add", THREE, &[()], lookup_beside_add);
+}
+
+#[test]
+fn control_unchecked_bucket() {
+    must_fail(
+        "lookup beside add",
+        &[Fault::UncheckedBucket],
+        THREE,
+        lookup_beside_add,
     );
 }
 

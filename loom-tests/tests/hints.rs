@@ -115,6 +115,36 @@ fn control_no_second_look_above() {
     );
 }
 
+/// The older of two full chunks gets a free beside a look that lowers its hints, and then the one that
+/// the board has of it.
+fn free_beside_board() {
+    let prepared = pool(1);
+    prepared.add(BASE + 8, 1).unwrap();
+    hold(&prepared, 0, 1);
+    hold(&prepared, 0, 1);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
+    let scan = race.start(|pool| look(pool, 1));
+    free.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn hints_hold_on_the_board() {
+    explore("free beside board", TWO, &[()], free_beside_board);
+}
+
+#[test]
+fn control_no_second_look_at_a_chunk() {
+    must_fail(
+        "free beside board",
+        &[Fault::NoSecondLook],
+        TWO,
+        free_beside_board,
+    );
+}
+
 /// Two frees that join across a word's border, each of which must see the other or be seen.
 fn two_frees_join() {
     let prepared = pool(4);

@@ -69,14 +69,15 @@ impl Bitmap {
 
     /// Takes up to `most` runs of `n` granules in this word; answers their starts.
     fn claim_fits(&self, word: usize, n: usize, most: usize) -> usize {
-        let mut seen = self.word(word).load(Ordering::Relaxed);
+        let word = self.word(word);
+        let mut seen = word.load(Ordering::Relaxed);
         loop {
             let starts = fits(seen, n, most);
             let mask = spread(starts, n);
             if starts == 0 {
                 return 0;
             }
-            match self.try_claim(Piece { word, mask }, seen) {
+            match Self::try_claim(word, mask, seen) {
                 Ok(()) => return starts,
                 Err(now) => seen = now,
             }

@@ -3,7 +3,7 @@
 //! The *stretch* of a word is the longest run of free granules that begins at one of its granules
 //! and goes on as far as it goes, into the next words too. Its hint is a byte: the length, or
 //! [`LONG`] for whatever is longer than a word. A *node* packs the hints of eight words (on 64-bit
-//! machines) into one atomic, and 16 nodes are a *line*. A byte of the level above holds the
+//! machines) into one atomic, and eight nodes are a *line*. A byte of the level above holds the
 //! highest hint of a line, and so on up to a single line. So a search goes down from the top to the
 //! first word that may serve.
 //!
@@ -45,21 +45,23 @@ const FAN: usize = if cfg!(genpool_loom) {
 } else {
     size_of::<usize>()
 };
-/// Nodes in a line. A search looks through a line in about the time of a locked instruction, and the
-/// highest hint of so many words seldom changes, so that most changes stay on the lowest level
-/// (2026-11). One in the model.
-const LINE: usize = if cfg!(genpool_loom) { 1 } else { 16 };
 
-/// Nodes that a search looks at in one step.
-const STRIDE: usize = 4;
+/// Nodes in a line: a cache line on 64-bit machines. A search looks through one in about the time of a
+/// locked instruction, and the highest hint of so many words seldom changes, so that most changes stay
+/// on the lowest level (2026-11). One in the model.
+const LINE: usize = if cfg!(genpool_loom) { 1 } else { 8 };
+
 /// Hints in a line.
 const SPAN: usize = FAN * LINE;
 
 /// The hint of a stretch that is longer than a word.
 pub(super) const LONG: usize = WORD_BITS + 1;
 
-/// The top bit of every byte.
-const TOPS: usize = usize::MAX / 0xff * 0x80;
+/// The lowest bit of every byte.
+const ONES: usize = usize::MAX / 0xff;
+
+/// The top bit of every byte that is a hint.
+const TOPS: usize = (usize::MAX >> (usize::BITS as usize - 8 * FAN)) / 0xff * 0x80;
 
 /// What a search needs the hint to be, as a pattern to compare all bytes of a node with at once.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,7 @@ impl Need {
     #[inline]
     pub(crate) fn of(n: usize) -> Self {
         // 0x80 + the highest deficit that will do, in every byte.
-        Self(usize::MAX / 0xff * (0x80 + LONG - n.min(LONG)))
+        Self(ONES * (0x80 + LONG - n.min(LONG)))
     }
 
     /// The highest hint that will not do.
@@ -86,7 +88,7 @@ struct Pack(usize);
 
 impl Pack {
     /// Nothing is free anywhere.
-    const CLOSED: Self = Self(usize::MAX / 0xff * LONG);
+    const CLOSED: Self = Self(ONES * LONG);
 
     fn hint(self, slot: usize) -> usize {
         LONG - (self.0 >> (slot * 8) & 0xff)
@@ -109,6 +111,56 @@ impl Pack {
         // The bit stays set where the deficit is not above what will do; no byte borrows from the
         // next, because a deficit is below 0x80.
         need.0.wrapping_sub(self.0)
+    }
+}
+
+/// Which slots of a line may serve: bit `i` of byte `b` is slot `b` of node `i`.
+#[derive(Clone, Copy, Debug)]
+struct Serving(usize);
+
+impl Serving {
+    /// Nodes that fit: as many as a byte has bits.
+    const MOST: usize = 8;
+
+    /// The slots of these nodes.
+    #[inline(always)]
+    fn of(nodes: &[AtomicUsize], need: Need) -> Self {
+        let gather = |all, (at, node): (usize, &AtomicUsize)| {
+            // SeqCst: as in `Hints::load`.
+            let serving = Pack(node.load(Ordering::SeqCst)).serving(need);
+            all | (serving & TOPS) >> (Self::MOST - 1 - at)
+        };
+        Self(match nodes.first_chunk::<{ Self::MOST }>() {
+            // The same, unrolled.
+            Some(whole) => whole.iter().enumerate().fold(0, gather),
+            None => nodes.iter().enumerate().fold(0, gather),
+        })
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Without the first `slots` slots.
+    fn from(self, slots: usize) -> Self {
+        let (nodes, rest) = (slots / FAN, slots % FAN);
+        let later = ONES * (0xff << nodes & 0xff);
+        let skipped = (ONES & !(usize::MAX << (rest * 8))) << nodes;
+        Self(self.0 & later & !skipped)
+    }
+
+    /// The first slot, if there is one.
+    #[inline(always)]
+    fn lowest(self) -> usize {
+        // A bit for each node.
+        let mut nodes = self.0;
+        let mut half = usize::BITS / 2;
+        while half >= 8 {
+            nodes |= nodes >> half;
+            half /= 2;
+        }
+        let node = nodes.trailing_zeros() as usize % Self::MOST;
+        node * FAN + (self.0 >> node & ONES).trailing_zeros() as usize / 8
     }
 }
 
@@ -258,55 +310,35 @@ impl Hints {
         let node = word / FAN;
         match self.load(self.lowest(), node).first(word % FAN, need) {
             Some(slot) => Some(node * FAN + slot),
-            None => self.search_from(self.lowest(), node + 1, need),
+            None => self.next_in(self.lowest(), (node + 1) * FAN, need),
         }
     }
 
-    /// The first slot of `level` that may serve, from node `node` on.
-    #[inline(never)]
-    fn search_from(&self, level: Level, node: usize, need: Need) -> Option<usize> {
-        if !node.is_multiple_of(LINE)
-            && let Some(found) = self.search_line(level, node, need)
-        {
-            return Some(found);
-        }
-        self.search_above(level, node.div_ceil(LINE), need)
-    }
-
-    /// The first slot that may serve among the nodes from `node` to the end of its line.
+    /// The first word that may serve: in the first node, or from the top down.
     #[inline]
-    fn search_line(&self, level: Level, node: usize, need: Need) -> Option<usize> {
-        let end = level.nodes().min((node + 1).next_multiple_of(LINE));
-        let nodes = &self.nodes[level.start + node..level.start + end];
-        let load = |node: &AtomicUsize| Pack(node.load(Ordering::SeqCst));
-        let (strides, _) = nodes.as_chunks::<STRIDE>();
-        let mut at = 0;
-        for stride in strides {
-            let serving = |node: &AtomicUsize| load(node).serving(need);
-            if stride.iter().fold(0, |all, node| all | serving(node)) & TOPS != 0 {
-                break;
-            }
-            at += STRIDE;
-        }
-        for pack in &nodes[at..] {
-            if let Some(slot) = load(pack).first(0, need) {
-                return Some((node + at) * FAN + slot);
-            }
-            at += 1;
-        }
-        None
+    pub(super) fn first(&self, need: Need) -> Option<usize> {
+        let lowest = self.lowest();
+        let near = self.load(lowest, 0).first(0, need);
+        near.or_else(|| self.next_in(lowest, 0, need))
     }
 
-    /// The first slot of `level` that may serve, from line `line` on.
-    fn search_above(&self, level: Level, mut line: usize, need: Need) -> Option<usize> {
-        let above = level.above()?;
-        while line < above.slots {
-            let node = line / FAN;
-            line = match self.load(above, node).first(line % FAN, need) {
-                Some(slot) => node * FAN + slot,
-                None => self.search_from(above, node + 1, need)?,
-            };
-            let search = || self.search_line(level, line * LINE, need);
+    /// The first slot of `level` from `slot` on that may serve.
+    #[inline(never)]
+    fn next_in(&self, level: Level, slot: usize, need: Need) -> Option<usize> {
+        let mut line = slot / SPAN;
+        let Some(above) = level.above() else {
+            return self.search_line(level, slot, need);
+        };
+        if !slot.is_multiple_of(SPAN) {
+            let found = self.search_line(level, slot, need);
+            if found.is_some() {
+                return found;
+            }
+            line += 1;
+        }
+        loop {
+            line = self.next_in(above, line, need)?;
+            let search = || self.search_line(level, line * SPAN, need);
             let found = search();
             if found.is_some() {
                 return found;
@@ -318,7 +350,17 @@ impl Hints {
             });
             line += 1;
         }
-        None
+    }
+
+    /// The first slot that may serve, from `slot` to the end of its line. Without a branch that depends
+    /// on what is found, which would be mispredicted.
+    #[inline]
+    fn search_line(&self, level: Level, slot: usize, need: Need) -> Option<usize> {
+        let first = slot / SPAN * LINE;
+        let end = level.nodes().min(first + LINE);
+        let nodes = self.nodes.get(level.start + first..level.start + end)?;
+        let found = Serving::of(nodes, need).from(slot % SPAN);
+        (!found.is_empty()).then(|| first * FAN + found.lowest())
     }
 
     // ---- changes ----
@@ -407,9 +449,13 @@ impl Hints {
             let hint = |slot| self.hint(level, slot);
             (0..level.slots).all(|slot| hint(slot) <= self.hint(above, slot / SPAN))
         };
-        let above = self.above.as_ref();
         Level::all(self.words).all(|level| level.above().is_none_or(|above| covers(level, above)))
-            && above.is_none_or(|above| self.top() <= above.hints.get(above.slot))
+    }
+
+    /// At rest: whether the slot above says enough.
+    pub(super) fn is_covered(&self) -> bool {
+        let above = self.above.as_ref();
+        above.is_none_or(|above| self.top() <= above.hints.get(above.slot))
     }
 }
 

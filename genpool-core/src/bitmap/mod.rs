@@ -129,11 +129,13 @@ impl Run {
     }
 }
 
+/// The length first: see `Chunk`.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Bitmap {
+    len: usize,
     words: Table<AtomicWord>,
     hints: Hints,
-    len: usize,
 }
 
 impl Bitmap {
@@ -245,10 +247,11 @@ impl Bitmap {
 
     #[inline(always)]
     fn claim_piece(&self, piece: Piece) -> Result<(), Taken> {
+        let word = self.word(piece.word);
         // Relaxed: the exchange decides.
-        let mut seen = self.word(piece.word).load(Ordering::Relaxed);
+        let mut seen = word.load(Ordering::Relaxed);
         while seen & piece.mask == 0 {
-            match self.try_claim(piece, seen) {
+            match Self::try_claim(word, piece.mask, seen) {
                 Ok(()) => return Ok(()),
                 Err(now) => seen = now,
             }
@@ -256,17 +259,16 @@ impl Bitmap {
         Err(Taken)
     }
 
-    /// Sets the bits of a piece in a word that was seen without them, unless the word has changed.
+    /// Sets the bits of `mask` in a word that was seen without them, unless the word has changed.
     #[inline(always)]
-    fn try_claim(&self, piece: Piece, seen: usize) -> Result<(), usize> {
-        let word = self.word(piece.word);
+    fn try_claim(word: &AtomicWord, mask: usize, seen: usize) -> Result<(), usize> {
+        let set = seen | mask;
         if seeded(Fault::TornClaim) {
-            word.store(seen | piece.mask, Ordering::SeqCst);
+            word.store(set, Ordering::SeqCst);
             return Ok(());
         }
         // SeqCst: Acquire pairs with `release_piece` (hand-over); the rest is for the loads that
         // follow a claim, of the chunk's state and of the watchers.
-        let set = seen | piece.mask;
         word.compare_exchange_weak(seen, set, Ordering::SeqCst, Ordering::Relaxed)?;
         model_fence();
         Ok(())
@@ -447,6 +449,11 @@ impl Bitmap {
     /// Called by who was sent here by that slot and found nothing.
     pub(crate) fn lower_above(&self) {
         self.hints.lower_above();
+    }
+
+    /// At rest: whether that slot says enough.
+    pub(crate) fn is_covered(&self) -> bool {
+        self.hints.is_covered()
     }
 
     /// Raises the hint of the word before `word`, whose first granule became free.

@@ -43,6 +43,11 @@ impl Bitmap {
                 None => 0,
             };
             next = word + 1;
+            let begins = below >> (WORD_BITS - 1) == 0;
+            if seen == 0 && !begins {
+                // In the middle of a long run.
+                continue;
+            }
             // Where runs begin, and those that end in this word and are long enough.
             let suffix = free_suffix(seen);
             let begin = free & !(free << 1 | below >> (WORD_BITS - 1));

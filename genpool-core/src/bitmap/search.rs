@@ -4,7 +4,7 @@ use core::hint::spin_loop;
 
 use super::hints::{LONG, Need};
 use super::places::Places;
-use super::word::{FULL, WORD_BITS, find, free_prefix, free_suffix, mask};
+use super::word::{AtomicWord, FULL, WORD_BITS, find, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece};
 use crate::sync::{Fault, Ordering, seeded};
 use crate::traffic::Traffic;
@@ -89,17 +89,13 @@ impl Bitmap {
             return None;
         }
         let mut word = from / WORD_BITS;
-        let words = self.len.div_ceil(WORD_BITS);
-        let look = |word| {
-            let seen = self.word(word).load(Ordering::SeqCst);
-            find(seen, n, FULL).map(|at| word * WORD_BITS + at)
+        let look = |word: usize, seen: &AtomicWord| {
+            let at = find(seen.load(Ordering::SeqCst), n, FULL);
+            at.map(|at| word * WORD_BITS + at)
         };
         // The hints cost as much as a word or two.
         for _ in 0..NEARBY {
-            if word >= words {
-                return None;
-            }
-            if let Some(found) = look(word) {
+            if let Some(found) = look(word, self.words.get(word)?) {
                 return Some(found);
             }
             word += 1;
@@ -107,7 +103,7 @@ impl Bitmap {
         let need = Need::of(n);
         loop {
             word = self.hints.next(word, need)?;
-            if let Some(found) = look(word) {
+            if let Some(found) = look(word, self.word(word)) {
                 return Some(found);
             }
             word += 1;
@@ -230,7 +226,7 @@ impl Bitmap {
         if Self::shortens(piece, seen, hint) {
             return None;
         }
-        self.try_claim(piece, seen).ok()?;
+        Self::try_claim(self.word(word), piece.mask, seen).ok()?;
         Some(word * WORD_BITS + at)
     }
 
@@ -240,13 +236,13 @@ impl Bitmap {
             return None;
         }
         let need = Need::of(n);
-        let mut word = self.hints.next(0, need)?;
+        let mut word = self.hints.first(need)?;
         loop {
             let mut seen = self.word(word).load(Ordering::SeqCst);
             let mut lost = 0;
             while let Some(at) = find(seen, n, FULL) {
                 let piece = Piece::new(word, at, n);
-                match self.try_claim(piece, seen) {
+                match Self::try_claim(self.word(word), piece.mask, seen) {
                     Ok(()) => {
                         if Self::shortens(piece, seen, self.hints.get(word)) {
                             self.lower_hint(word, seen | piece.mask);

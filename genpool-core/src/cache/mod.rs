@@ -37,11 +37,10 @@ use std::panic::{catch_unwind, resume_unwind};
 use self::magazine::Magazine;
 use self::seats::Seat;
 pub(crate) use self::seats::Seats;
-use crate::allocation::{Allocation, Home};
+use crate::allocation::{Allocation, Home, Place};
 use crate::chunk::{Chunk, State, granules_for};
 use crate::error::AllocError;
 use crate::pool::{Inner, Pool};
-use crate::records::Deed;
 use crate::shelf::Tag;
 use crate::sync::{Fault, seeded};
 
@@ -176,9 +175,10 @@ impl<'p> Cache<'p> {
     /// that is being removed.
     #[inline(always)]
     pub fn free(&mut self, allocation: Allocation<'p>) {
-        let (inner, home, addr, n, deed) = allocation.into_parts();
-        if let Home::Permanent(chunk) = home
-            && deed == Deed::NONE
+        let (inner, home, addr, extent) = allocation.into_parts();
+        let n = extent.len();
+        if let Place::Permanent(chunk) = home.place()
+            && chunk.records().is_none()
             && let Some(magazine) = self.magazines.get_mut(n.wrapping_sub(1))
             && magazine.chunk().is_some_and(|own| ptr::eq(own, chunk))
             && chunk.state() == State::Alive
@@ -187,7 +187,7 @@ impl<'p> Cache<'p> {
             self.seat.tell(n, magazine.len());
             return;
         }
-        self.free_slowly(Allocation::new(inner, home, addr, n, deed));
+        self.free_slowly(Allocation::new(inner, home, addr, extent));
     }
 
     /// Bytes that are kept.
@@ -218,9 +218,9 @@ impl<'p> Cache<'p> {
         }
         let addr = magazine.pop()?;
         self.seat.tell(n, magazine.len());
-        let deed = chunk.open(chunk.granule_of(addr), n);
-        let home = Home::Permanent(chunk);
-        Some(Allocation::new(self.inner, home, addr, n, deed))
+        let extent = chunk.open(chunk.granule_of(addr), n);
+        let home = Home::permanent(chunk);
+        Some(Allocation::new(self.inner, home, addr, extent))
     }
 
     #[cold]

@@ -9,7 +9,7 @@ use crate::allocation::{Allocation, Home};
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Refused, State};
 use crate::error::AllocError;
-use crate::records::Deed;
+use crate::records::Extent;
 use crate::shelf::{Pin, Route};
 use crate::sync::{Fault, seeded};
 use crate::view::{ChunkView, Granule};
@@ -101,9 +101,9 @@ impl Inner {
     /// An allocation of `n` granules that were claimed in a permanent chunk.
     #[inline(always)]
     fn hand_out<'p>(&'p self, chunk: &'p Chunk, granule: usize, n: usize) -> Allocation<'p> {
-        let deed = chunk.open(granule, n);
-        let home = Home::Permanent(chunk);
-        Allocation::new(self, home, chunk.addr_of(granule), n, deed)
+        let extent = chunk.open(granule, n);
+        let home = Home::permanent(chunk);
+        Allocation::new(self, home, chunk.addr_of(granule), extent)
     }
 
     /// By a default algorithm that is known at run time only.
@@ -257,13 +257,13 @@ impl Inner {
         own: usize,
     ) -> Result<Option<Allocation<'p>>, AllocError> {
         for chunk in pin.chunks() {
-            if let Some((granule, deed)) = self.try_chunk(chunk, algorithm, request, look, own)? {
-                let (addr, n) = (chunk.addr_of(granule), request.granules());
+            if let Some((granule, extent)) = self.try_chunk(chunk, algorithm, request, look, own)? {
                 // SAFETY: the chunk is one of the pinned snapshot's.
                 let permanent = unsafe { pin.permanent(chunk) };
-                let generation = chunk.generation();
-                let home = permanent.map_or(Home::Listed { generation }, Home::Permanent);
-                return Ok(Some(Allocation::new(self, home, addr, n, deed)));
+                let listed = || Home::listed(chunk.generation());
+                let home = permanent.map_or_else(listed, Home::permanent);
+                let addr = chunk.addr_of(granule);
+                return Ok(Some(Allocation::new(self, home, addr, extent)));
             }
         }
         Ok(None)
@@ -277,7 +277,7 @@ impl Inner {
         request: &Request,
         look: Look,
         own: usize,
-    ) -> Result<Option<(usize, Deed)>, AllocError> {
+    ) -> Result<Option<(usize, Extent)>, AllocError> {
         let n = request.granules();
         let granules = chunk.bitmap().len();
         if n > granules || chunk.state() != State::Alive {

@@ -1,20 +1,20 @@
 //! How a range comes back: from an [`Allocation`](crate::Allocation), or by address.
 
 use super::Inner;
-use crate::allocation::Home;
+use crate::allocation::{Home, Place};
 use crate::bitmap::Released;
 use crate::chunk::{Chunk, Refused, State};
 use crate::error::{FreeError, ResizeError};
-use crate::records::{Deed, Records};
+use crate::records::{Deed, Extent, Records};
 use crate::sync::{Fault, seeded};
 
 impl Inner {
     /// Takes back what an allocation held.
     #[inline(always)]
-    pub(crate) fn give_back(&self, home: Home<'_>, addr: usize, n: usize, deed: Deed) {
-        let taken_back = match home {
-            Home::Permanent(chunk) => self.give_back_to(chunk, addr, n, deed),
-            Home::Listed { generation } => self.give_back_listed(generation, addr, n, deed),
+    pub(crate) fn give_back(&self, home: Home<'_>, addr: usize, extent: Extent) {
+        let taken_back = match home.place() {
+            Place::Permanent(chunk) => self.give_back_to(chunk, addr, extent),
+            Place::Listed { generation } => self.give_back_listed(generation, addr, extent),
         };
         if !taken_back {
             // Somebody freed by address what an allocation held.
@@ -23,9 +23,9 @@ impl Inner {
     }
 
     #[cold]
-    fn give_back_listed(&self, generation: usize, addr: usize, n: usize, deed: Deed) -> bool {
+    fn give_back_listed(&self, generation: usize, addr: usize, extent: Extent) -> bool {
         self.in_generation(addr, generation, |chunk| {
-            self.give_back_to(chunk, addr, n, deed)
+            self.give_back_to(chunk, addr, extent)
         })
         .unwrap_or(false)
     }
@@ -33,11 +33,12 @@ impl Inner {
     /// Takes what fits registers, and leaves all that is uncommon to the end of other functions, so
     /// that none have to be saved.
     #[inline(never)]
-    fn give_back_to(&self, chunk: &Chunk, addr: usize, n: usize, deed: Deed) -> bool {
+    fn give_back_to(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
         let start = chunk.granule_of(addr);
         if let Some(records) = chunk.records() {
-            return self.give_back_tracked(chunk, records, start, n, deed);
+            return self.give_back_tracked(chunk, records, start, extent.deed());
         }
+        let n = extent.len();
         let bitmap = chunk.bitmap();
         let Some(released) = bitmap.release_at_once(start, n) else {
             return self.give_back_across(chunk, start, n);
@@ -57,11 +58,10 @@ impl Inner {
         chunk: &Chunk,
         records: &Records,
         start: usize,
-        n: usize,
         deed: Deed,
     ) -> bool {
         let redeem = || records.exchange(start, deed, 0);
-        let given = chunk.give_back_deed(start, n, &self.traffic, redeem);
+        let given = chunk.give_back_deed(start, deed.len(), &self.traffic, redeem);
         given.is_ok_and(|(_, outcome)| outcome.is_ok())
     }
 
@@ -77,10 +77,10 @@ impl Inner {
 
     /// Ends what an allocation held, where deeds are kept; its granules stay taken. Refused if it was
     /// freed by address meanwhile.
-    pub(crate) fn close(&self, chunk: &Chunk, addr: usize, deed: Deed) -> bool {
+    pub(crate) fn close(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
         let closed = chunk.records().is_none_or(|records| {
             let start = chunk.granule_of(addr);
-            records.exchange(start, deed, 0).is_ok()
+            records.exchange(start, extent.deed(), 0).is_ok()
         });
         if !closed {
             self.counters.refused_free();
@@ -155,21 +155,21 @@ impl Inner {
         }
     }
 
-    /// Gives an allocation of `n` granules at `addr` another size, in place.
+    /// Gives an allocation at `addr` another size, in granules, in place.
     pub(crate) fn resize(
         &self,
         chunk: &Chunk,
         addr: usize,
-        n: usize,
+        extent: Extent,
         wanted: usize,
-        deed: Deed,
-    ) -> Result<Deed, ResizeError> {
-        let start = chunk.granule_of(addr);
+    ) -> Result<Extent, ResizeError> {
+        let (start, n) = (chunk.granule_of(addr), chunk.len_of(extent));
         let redeem = || match chunk.records() {
             Some(records) => records
-                .exchange(start, deed, wanted)
+                .exchange(start, extent.deed(), wanted)
+                .map(Extent::of_deed)
                 .map_err(|_| ResizeError::Lost),
-            None => Ok(deed),
+            None => Ok(Extent::of_len(wanted)),
         };
         let (end, tail) = (start + n.min(wanted), n.abs_diff(wanted));
         if wanted > n {
@@ -188,11 +188,11 @@ impl Inner {
                 chunk.give_back(end, tail, &self.traffic).ok();
             });
         }
-        let (deed, outcome) = chunk.give_back_deed(end, tail, &self.traffic, redeem)?;
+        let (extent, outcome) = chunk.give_back_deed(end, tail, &self.traffic, redeem)?;
         if outcome.is_err() {
             self.counters.refused_free();
         }
-        Ok(deed)
+        Ok(extent)
     }
 
     fn no_allocation_at(&self, chunk: &Chunk, records: &Records, granule: usize) -> FreeError {

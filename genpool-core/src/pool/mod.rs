@@ -153,8 +153,9 @@ impl Pool {
     pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
         let inner = &*self.inner;
         let permanent = !inner.removals.load(Ordering::SeqCst);
-        // Relaxed: only told apart. Wraps after 2^64 chunks (2^32 on 32-bit machines).
-        let generation = inner.generations.fetch_add(1, Ordering::Relaxed);
+        // Relaxed: only told apart. Wraps after 2^63 chunks (2^31 on 32-bit machines), for an
+        // allocation keeps it in a word beside a flag.
+        let generation = inner.generations.fetch_add(1, Ordering::Relaxed) & (usize::MAX >> 1);
         let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
         let mut hanging = None;
         let added = chunk.check(order, tracked).and_then(|()| {
@@ -474,7 +475,10 @@ impl Pool {
             });
             let spare = taken.checked_sub(recorded.unwrap_or(0));
             unowned += spare.unwrap_or(0);
-            chunk.bitmap().is_sound() && spare.is_some()
+            let is_found = !chunk.is_permanent()
+                || chunk.state() != State::Alive
+                || chunk.bitmap().is_covered() && self.inner.shelf.directory.knows(chunk);
+            chunk.bitmap().is_sound() && spare.is_some() && is_found
         });
         let cached = self.inner.seats.granules();
         sound && cached <= unowned && (cached == unowned || !self.inner.tracked)
@@ -537,6 +541,10 @@ impl Inner {
         self.order
     }
 
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.tracked
+    }
+
     /// Whether every place is as good to the default algorithm of this tag, or of a later one.
     pub(crate) fn any_place(&self, tag: Tag) -> bool {
         match tag.default {
@@ -554,6 +562,9 @@ impl Inner {
             && chunk.contains(addr)
             && chunk.state() != State::Drained
         {
+            return Some(with(chunk));
+        }
+        if let Some(chunk) = self.shelf.directory.find(addr) {
             return Some(with(chunk));
         }
         let pin = self.shelf.pin();

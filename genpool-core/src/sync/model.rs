@@ -55,6 +55,9 @@ pub fn thread_place(_key: usize) -> Option<super::ThreadPlace> {
 /// See [`thread_place`].
 pub fn set_thread_place(_key: usize, _place: super::ThreadPlace) {}
 
+/// See [`thread_place`].
+pub fn move_thread_place(_key: usize, _at: usize) {}
+
 /// Threads of a model beside the main one, which only prepares and joins.
 const THREADS: usize = 3;
 
@@ -176,6 +179,12 @@ atomic!(
 impl Default for AtomicUsize {
     fn default() -> Self {
         Self::new(0)
+    }
+}
+
+impl<T> Default for AtomicPtr<T> {
+    fn default() -> Self {
+        Self::new(core::ptr::null_mut())
     }
 }
 

@@ -1,0 +1,195 @@
+//! Which permanent chunk an address lies in, without a pin.
+//!
+//! The span of all permanent chunks is cut into buckets of equal width, each with a pointer to a chunk
+//! that reaches into it. That is no more than a hint: whoever follows it asks the chunk itself whether
+//! the address lies in it, and otherwise goes by the chunk list. So buckets are rewritten while others
+//! read them, and a reader may see some of before and some of after. Where chunks differ so much in
+//! size or distance that several share a bucket, the newest is found here.
+//!
+//! One thread, the *scribe*, rewrites at a time; who comes meanwhile asks it to do so once more. If it is stopped, the
+//! chunks that were added since are found through the list.
+//!
+//! A table that became too small stays until the pool goes, for readers hold no count on it; tables
+//! double, so all of them together are twice the last.
+
+use core::ptr::{self, NonNull};
+
+use alloc::boxed::Box;
+
+use crate::chunk::{Chunk, State};
+use crate::memory::{NoMemory, Table};
+use crate::sync::{AtomicPtr, AtomicUsize, Fault, Ordering, seeded};
+
+struct Sheet {
+    /// The address where the first bucket begins.
+    low: AtomicUsize,
+    /// A bucket is `1 << shift` bytes wide.
+    shift: AtomicUsize,
+    buckets: Table<AtomicPtr<Chunk>>,
+    /// Null in the first.
+    older: *mut Sheet,
+}
+
+/// # Invariants
+///
+/// - `sheet` and each `older` are null or came from `Box::into_raw`; sheets are dropped with the
+///   directory only.
+/// - A bucket is null or points at a chunk that lives as long as the directory is used.
+pub(crate) struct Directory {
+    sheet: AtomicPtr<Sheet>,
+    /// How often it was asked for a rewrite since there was none to do. Who raises it from 0 is the scribe,
+    /// who takes it back to 0.
+    asked: AtomicUsize,
+}
+
+// SAFETY: sheets are shared by reference only, and all that changes in them is atomic.
+unsafe impl Send for Directory {}
+// SAFETY: as above.
+unsafe impl Sync for Directory {}
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        Self {
+            sheet: AtomicPtr::new(ptr::null_mut()),
+            asked: AtomicUsize::new(0),
+        }
+    }
+
+    #[inline(always)]
+    fn sheet(&self) -> Option<&Sheet> {
+        // Acquire: pairs with the store in `sheet_for`. SAFETY: by the invariant.
+        unsafe { self.sheet.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The chunk in the bucket of `addr`.
+    #[inline(always)]
+    fn hinted(&self, addr: usize) -> Option<&Chunk> {
+        let sheet = self.sheet()?;
+        // Relaxed: any bucket will do, since the chunk is asked.
+        let from = addr.wrapping_sub(sheet.low.load(Ordering::Relaxed));
+        let bucket = from >> sheet.shift.load(Ordering::Relaxed);
+        // Acquire: pairs with the store in `Scribe::write`, so that the chunk is seen whole.
+        let chunk = NonNull::new(sheet.buckets.get(bucket)?.load(Ordering::Acquire))?;
+        // SAFETY: by the invariant.
+        Some(unsafe { chunk.as_ref() })
+    }
+
+    /// The chunk that `addr` lies in, if it is found here and not drained.
+    #[inline(always)]
+    pub(crate) fn find(&self, addr: usize) -> Option<&Chunk> {
+        let chunk = self.hinted(addr)?;
+        let is_there = chunk.contains(addr) || seeded(Fault::UncheckedBucket);
+        (is_there && chunk.state() != State::Drained).then_some(chunk)
+    }
+
+    /// Bytes of bookkeeping.
+    pub(crate) fn footprint(&self) -> usize {
+        // SAFETY: by the invariant.
+        let older = |sheet: &&Sheet| unsafe { sheet.older.as_ref() };
+        let sheets = core::iter::successors(self.sheet(), older);
+        sheets
+            .map(|sheet| size_of::<Sheet>() + size_of_val(&*sheet.buckets))
+            .sum()
+    }
+
+    /// At rest: whether there is a chunk where this one is looked for.
+    pub(crate) fn knows(&self, chunk: &Chunk) -> bool {
+        self.hinted(chunk.start()).is_some()
+    }
+
+    /// Asks for a rewrite, which the caller does if nobody else is about to.
+    pub(crate) fn ask(&self) -> Option<Scribe<'_>> {
+        // AcqRel: a scribe sees what the last one wrote, and the lists of those who asked.
+        let before = self.asked.fetch_add(1, Ordering::AcqRel);
+        (before == 0).then_some(Scribe {
+            directory: self,
+            asked: 1,
+        })
+    }
+}
+
+/// The right to rewrite.
+pub(crate) struct Scribe<'d> {
+    directory: &'d Directory,
+    /// How often it had been asked for before the list was read.
+    asked: usize,
+}
+
+impl<'d> Scribe<'d> {
+    /// Writes down these chunks, the newest first; without memory for them the directory stays as it
+    /// is.
+    ///
+    /// # Safety
+    ///
+    /// The chunks live as long as the directory is used.
+    pub(crate) unsafe fn write<'c>(&self, chunks: impl Iterator<Item = &'c Chunk> + Clone) {
+        let bounds = |(low, high): (usize, usize), chunk: &Chunk| {
+            (low.min(chunk.start()), high.max(chunk.last()))
+        };
+        let (low, high) = chunks.clone().fold((usize::MAX, 0), bounds);
+        let Ok(sheet) = self.sheet_for(chunks.clone().count()) else {
+            return;
+        };
+        let buckets = &*sheet.buckets;
+        let bits = usize::BITS - high.saturating_sub(low).leading_zeros();
+        let shift = bits.saturating_sub(buckets.len().ilog2()) as usize;
+        for bucket in buckets {
+            // Relaxed: no chunk is any chunk's.
+            bucket.store(ptr::null_mut(), Ordering::Relaxed);
+        }
+        // Relaxed: the bucket that they lead to is no more than a hint.
+        sheet.low.store(low, Ordering::Relaxed);
+        sheet.shift.store(shift, Ordering::Relaxed);
+        for chunk in chunks {
+            let reached = (chunk.start() - low) >> shift..=(chunk.last() - low) >> shift;
+            for bucket in &buckets[reached] {
+                if bucket.load(Ordering::Relaxed).is_null() {
+                    // Release: who sees the chunk sees it whole (pairs with `find`).
+                    bucket.store(ptr::from_ref(chunk).cast_mut(), Ordering::Release);
+                }
+            }
+        }
+    }
+
+    /// A sheet with three buckets for two chunks, at least.
+    fn sheet_for(&self, chunks: usize) -> Result<&'d Sheet, NoMemory> {
+        let known = self.directory.sheet();
+        if let Some(sheet) = known.filter(|sheet| sheet.buckets.len() >= chunks + chunks / 2) {
+            return Ok(sheet);
+        }
+        let len = (chunks + chunks / 2).max(2).next_power_of_two();
+        let older = known.map_or(ptr::null_mut(), |sheet| ptr::from_ref(sheet).cast_mut());
+        let sheet = Box::into_raw(Box::new(Sheet {
+            low: AtomicUsize::new(0),
+            shift: AtomicUsize::new(0),
+            buckets: Table::zeroed(len, None)?,
+            older,
+        }));
+        // Release: who sees the sheet sees it whole. Nobody but the scribe stores here.
+        self.directory.sheet.store(sheet, Ordering::Release);
+        // SAFETY: it came from a box, and lives as long as the directory.
+        Ok(unsafe { &*sheet })
+    }
+
+    /// Ends the rewrite, unless it was asked for again meanwhile.
+    pub(crate) fn done(self) -> Option<Self> {
+        let asked = &self.directory.asked;
+        if seeded(Fault::LostRequest) {
+            asked.store(0, Ordering::Release);
+            return None;
+        }
+        // AcqRel: as in `ask`.
+        let ended = asked.compare_exchange(self.asked, 0, Ordering::AcqRel, Ordering::Acquire);
+        ended.err().map(|asked| Self { asked, ..self })
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let mut next = self.sheet.load(Ordering::Acquire);
+        while !next.is_null() {
+            // SAFETY: by the invariant it came from a box, and nobody uses the directory any more.
+            next = unsafe { Box::from_raw(next) }.older;
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Pools of many chunks: none is forgotten, and each costs what it may.
+
+mod common;
+
+use common::PAGE;
+use genpool::{Pool, Stats};
+
+/// Where chunk number `at` of `count` begins: not in the order of addresses, with gaps.
+fn start(at: usize, count: usize) -> usize {
+    // Coprime to every count here.
+    let place = at * 7919 % count;
+    0x10_0000 + place * 160 * PAGE
+}
+
+const COUNTS: &[usize] = if cfg!(miri) {
+    &[1, 2, 65]
+} else {
+    &[1, 2, 3, 64, 65, 86, 171, 193, 449, 683, 961, 1366, 2000]
+};
+
+#[test]
+fn a_chunk_costs_256_bytes_and_a_granule_1_3_bits() {
+    for &count in COUNTS {
+        let pool = Pool::new(12).unwrap();
+        for at in 0..count {
+            pool.add(start(at, count), 64 * PAGE).unwrap();
+        }
+        let Stats { bookkeeping, .. } = pool.stats();
+        let most = 4096 + count * 256 + count * 64 * 13 / 80;
+        assert!(bookkeeping <= most, "{count}: {bookkeeping} of {most}");
+    }
+}
+
+#[test]
+fn the_newest_serves_first_and_every_chunk_serves() {
+    for &count in COUNTS {
+        let pool = Pool::new(12).unwrap();
+        for at in 0..count {
+            pool.add_virt(start(at, count), (at as u64) << 40, 2 * PAGE)
+                .unwrap();
+        }
+        // Newest first, twice round: what was given back is found again, wherever it is.
+        for _ in 0..2 {
+            let mut held = Vec::new();
+            for at in (0..count).rev() {
+                for granule in 0..2 {
+                    let taken = pool.alloc(PAGE).unwrap();
+                    assert_eq!(taken.addr(), start(at, count) + granule * PAGE);
+                    assert_eq!(pool.phys_of(taken.addr()), taken.phys());
+                    assert_eq!(
+                        taken.phys().map(|phys| phys >> 40),
+                        Some(at as u64),
+                        "the chunk's own"
+                    );
+                    held.push(taken);
+                }
+            }
+            assert!(pool.alloc(PAGE).is_err());
+            // From somewhere in the middle: the only place.
+            let there = held.swap_remove(count / 2).into_raw();
+            pool.free(there.addr, there.size).unwrap();
+            assert_eq!(pool.alloc(PAGE).unwrap().addr(), there.addr);
+        }
+        assert_eq!(pool.avail(), pool.size());
+        assert!(pool.is_sound());
+    }
+}
+
+#[test]
+fn what_lies_between_chunks_is_nobodys() {
+    let pool = Pool::new(12).unwrap();
+    for at in 0..100 {
+        pool.add_virt(start(at, 100), 0, 128 * PAGE).unwrap();
+    }
+    for at in 0..100 {
+        let behind = start(at, 100) + 128 * PAGE;
+        assert_eq!(pool.phys_of(behind - 1), Some(128 * PAGE as u64 - 1));
+        assert_eq!(pool.phys_of(behind), None);
+        assert_eq!(pool.phys_of(start(at, 100) - 1), None);
+        assert!(pool.free(behind, PAGE).is_err());
+    }
+    assert_eq!((pool.phys_of(0), pool.phys_of(usize::MAX)), (None, None));
+}
+
+#[test]
+fn a_removed_chunk_is_not_found_any_more_and_its_address_serves_again() {
+    let pool = Pool::new(12).unwrap();
+    for at in 0..10 {
+        pool.add_virt(start(at, 10), 0x1000, PAGE).unwrap();
+    }
+    for at in [9, 4, 0] {
+        let drain = pool.remove(start(at, 10)).unwrap();
+        assert!(drain.finish().is_ok());
+        assert_eq!(pool.phys_of(start(at, 10)), None);
+    }
+    let mut held = Vec::new();
+    for at in [8, 7, 6, 5, 3, 2, 1] {
+        held.push(pool.alloc(PAGE).unwrap());
+        assert_eq!(held[held.len() - 1].addr(), start(at, 10));
+    }
+    assert!(pool.alloc(PAGE).is_err());
+    pool.add_virt(start(4, 10), 0x2000, PAGE).unwrap();
+    assert_eq!(pool.phys_of(start(4, 10)), Some(0x2000));
+    assert_eq!(pool.alloc(PAGE).unwrap().addr(), start(4, 10));
+    drop(held);
+    assert_eq!((pool.avail(), pool.size()), (8 * PAGE, 8 * PAGE));
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn the_whole_address_space_is_a_chunk() {
+    let pool = Pool::new(0).unwrap();
+    assert!(pool.add(0, 1).is_ok());
+    let wide = Pool::new(40).unwrap();
+    wide.add(0, 1 << 63).unwrap();
+    assert!(wide.contains((1 << 63) - 1, 1));
+    assert!(!wide.contains(1 << 63, 1));
+    wide.add(1 << 63, (1 << 63) - (1 << 40)).unwrap();
+    assert!(wide.contains(1 << 63, 1));
+    assert!(!wide.contains(usize::MAX, 1));
+}
