@@ -14,9 +14,22 @@ mod pool;
 mod registry;
 mod release;
 
+#[doc(hidden)]
+pub mod fuzz;
+mod of;
+mod sram;
+mod tree;
+
 pub use crate::device::{Device, ProbeError};
 pub use crate::error::{AddChunkError, CreateError, GetError, Gone, Rejected};
+pub use crate::of::OfError;
 pub use crate::path::NodePath;
 pub use crate::pool::ManagedPool;
 pub use crate::registry::{RegisterError, Registry, RemoveError};
 pub use crate::release::{Outstanding, Released};
+pub use crate::sram::{
+    AddressOnly, LayoutError, MapMemory, MapRequest, Mapped, ORDER, Partition, Sram, SramError,
+};
+pub use crate::tree::{
+    BlobError, BlobFault, Complaint, LoadError, Node, PhysRange, Tree, TreeError,
+};

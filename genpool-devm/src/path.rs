@@ -13,6 +13,19 @@ impl NodePath {
         Self(path.into())
     }
 
+    pub(crate) fn root() -> Self {
+        Self::new("/")
+    }
+
+    /// The path of the node that is reached from the root by these names.
+    pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let path: String = names.into_iter().flat_map(|name| ["/", name]).collect();
+        match path.is_empty() {
+            true => Self::root(),
+            false => Self::new(path),
+        }
+    }
+
     /// As it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
