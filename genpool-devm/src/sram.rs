@@ -11,7 +11,7 @@ use thiserror::Error;
 
 pub use self::probe::{AddressOnly, MapMemory, MapRequest, Mapped, SramError};
 use crate::path::NodePath;
-use crate::tree::{Node, PhysRange, Tree, TreeError};
+use crate::tree::{Complaint, Node, PhysRange, Tree, TreeError};
 
 /// Granules of SRAM pools have `1 << ORDER` bytes.
 pub const ORDER: u32 = 5;
@@ -19,7 +19,7 @@ pub const ORDER: u32 = 5;
 /// What memory that is executed from must consist of: the smallest pages there are.
 const PAGE_ORDER: u32 = 12;
 
-/// More than any SRAM: those of the boards that Debian knows are below 4 MiB (2026-11).
+/// More than any SRAM: those of the boards of `ci/boards.sh` have at most 8 MiB (2026-11).
 const LARGEST: u64 = 1 << 30;
 
 /// What a node says of an SRAM.
@@ -36,6 +36,8 @@ pub struct Sram {
     pub partitions: Vec<Partition>,
     /// Children that are not available and reserve nothing.
     pub disabled: Vec<NodePath>,
+    /// Children of no bytes, which reserve nothing: firmware gives them a size where it wants one.
+    pub empty: Vec<NodePath>,
     /// What no child reserves, by address.
     pub gaps: Vec<PhysRange>,
 }
@@ -65,16 +67,16 @@ impl Partition {
         self.pool || self.protect_exec
     }
 
-    fn read(node: Node<'_>) -> Result<Self, LayoutError> {
+    fn read(node: Node<'_>, range: PhysRange) -> Self {
         let label = node.text("label").unwrap_or(node.base_name());
-        Ok(Self {
+        Self {
             node: node.path(),
             label: label.to_owned(),
-            range: node.range()?,
+            range,
             pool: node.has("pool"),
             export: node.has("export"),
             protect_exec: node.has("protect-exec"),
-        })
+        }
     }
 }
 
@@ -101,11 +103,19 @@ impl Sram {
             let node = node.path();
             return Err(LayoutError::TooLarge { node, range });
         }
-        let (mut partitions, mut disabled) = (Vec::new(), Vec::new());
+        let (mut partitions, mut disabled, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for child in node.children() {
-            match child.is_available() {
-                true => partitions.push(Partition::read(child)?),
-                false => disabled.push(child.path()),
+            if !child.is_available() {
+                disabled.push(child.path());
+                continue;
+            }
+            match child.range() {
+                Ok(range) => partitions.push(Partition::read(child, range)),
+                Err(TreeError {
+                    complaint: Complaint::Empty { .. },
+                    ..
+                }) => empty.push(child.path()),
+                Err(error) => return Err(error.into()),
             }
         }
         partitions.sort_by_key(|partition| partition.range);
@@ -149,6 +159,7 @@ impl Sram {
             write_combining: !node.has("no-memory-wc"),
             partitions,
             disabled,
+            empty,
             gaps,
         })
     }
