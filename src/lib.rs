@@ -142,7 +142,7 @@ pub use genpool_core::{
 #[cfg(feature = "devm")]
 pub use genpool_devm as devm;
 
-/// Compiles and runs the README's example.
-#[cfg(doctest)]
+/// Compiles and runs the README's examples, one of which is of a feature.
+#[cfg(all(doctest, feature = "devm"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

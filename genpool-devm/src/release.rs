@@ -94,7 +94,8 @@ impl fmt::Debug for Outstanding {
 #[non_exhaustive]
 pub struct Released {
     /// What was held when the pools were sealed, pool by pool in the order in which they end. It
-    /// stays valid until it is given back.
+    /// stays valid until it is given back. What a [`Cache`](genpool_core::Cache) keeps holds up the
+    /// release too; with boundary tracking it is not listed, because nobody has it.
     pub outstanding: Vec<Outstanding>,
     /// What resources said that panicked; the others were released all the same. Those that are
     /// released after this report say it through `tracing` only.

@@ -297,3 +297,52 @@ fn the_mapping_ends_after_the_pools() {
     let error = registry.probe_sram(&sram, &beyond).unwrap_err();
     assert!(matches!(error, SramError::Map { .. }), "{error}");
 }
+
+#[test]
+fn phandles_that_lead_in_circles_or_twice() {
+    let blob = fdt(|fdt| {
+        let sram = fdt.begin_node("sram@0")?;
+        fdt.property_string("compatible", "mmio-sram")?;
+        fdt.property_array_u32("reg", &[0, 0x1000])?;
+        fdt.property_phandle(1)?;
+        fdt.property_array_u32("sram", &[1, 2, 3, 0, u32::MAX])?;
+        fdt.end_node(sram)?;
+        let other = fdt.begin_node("other")?;
+        fdt.property_phandle(2)?;
+        fdt.property_array_u32("sram", &[2, 1])?;
+        fdt.end_node(other)?;
+        for (name, phandle) in [("a", 3), ("b", 3)] {
+            let node = fdt.begin_node(name)?;
+            // As old compilers wrote it.
+            fdt.property_u32("linux,phandle", phandle)?;
+            fdt.end_node(node)?;
+        }
+        Ok(())
+    });
+    let (tree, registry) = (Tree::parse(&blob).unwrap(), Registry::new());
+    for (_, device) in registry.probe_srams(&tree, &AddressOnly) {
+        device.unwrap();
+    }
+    let get = |node: &str, index| {
+        let found = registry.of_gen_pool_get(tree.find(node).unwrap(), "sram", index);
+        found
+            .map(|pool| pool.size())
+            .map_err(|error| error.to_string())
+    };
+    let says = |text: &str| Err(text.to_owned());
+    assert_eq!(get("/sram@0", 0), Ok(0x1000));
+    assert_eq!(get("/other", 1), Ok(0x1000));
+    assert_eq!(get("/other", 0), says("there is no device /other"));
+    assert_eq!(
+        get("/sram@0", 2),
+        says("/sram@0: several nodes have the phandle 0x3")
+    );
+    assert_eq!(
+        get("/sram@0", 3),
+        says("/sram@0: no node has the phandle 0x0")
+    );
+    assert_eq!(
+        get("/sram@0", 4),
+        says("/sram@0: no node has the phandle 0xffffffff")
+    );
+}

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::{BOARD, board, fdt};
 use genpool_devm::{BlobFault, Complaint, NodePath, PhysRange, Tree};
 use proptest::prelude::*;
@@ -33,6 +35,19 @@ fn nodes_and_properties() {
     assert_eq!(enabled("/soc/sram@0"), (true, true));
     assert_eq!(enabled("/soc/sram@80000"), (false, false));
     assert_eq!(enabled("/soc/bus@90000/sram@90000"), (true, false));
+}
+
+/// Looks where `dtc` is installed.
+#[test]
+fn the_blob_is_that_of_its_source() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dts");
+    let compiler = Command::new("dtc")
+        .args(["-q", "-I", "dts", "-O", "dtb", source])
+        .output();
+    match compiler {
+        Ok(output) => assert!(output.stdout == BOARD, "compile board.dts again"),
+        Err(_) => println!("there is no dtc here"),
+    }
 }
 
 #[test]
