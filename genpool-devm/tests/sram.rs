@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{board, fdt};
 use genpool_devm::{
-    AddressOnly, Device, GetError, LayoutError, MapRequest, Mapped, NodePath, OfError, Registry,
-    Sram, SramError, Tree,
+    AddressOnly, Device, GetError, LayoutError, MapRequest, Mapped, NodePath, OfError, PhysRange,
+    Registry, Sram, SramError, Tree,
 };
+use proptest::prelude::*;
 
 /// A registry with the SRAMs of the board.
 fn probed() -> (Tree, Registry) {
@@ -189,12 +190,19 @@ fn of_gen_pool_get_while_the_device_is_probed() {
     );
 }
 
-/// An SRAM of 0x1000 bytes at 0x1000 with these children: name, offset, size, flags.
-fn layout(children: &[(&str, u32, u32, &[&str])]) -> Result<Sram, LayoutError> {
+/// The name, offset, size and flags of a child.
+type Child<'a> = (&'a str, u32, u32, &'a [&'a str]);
+
+/// An SRAM of 0x1000 bytes at 0x1000 with these children.
+fn layout(children: &[Child<'_>]) -> Result<Sram, LayoutError> {
+    layout_of(0x1000, children)
+}
+
+fn layout_of(size: u32, children: &[Child<'_>]) -> Result<Sram, LayoutError> {
     let blob = fdt(|fdt| {
         let sram = fdt.begin_node("sram@1000")?;
         fdt.property_string("compatible", "mmio-sram")?;
-        fdt.property_array_u32("reg", &[0x1000, 0x1000])?;
+        fdt.property_array_u32("reg", &[0x1000, size])?;
         fdt.property_u32("#address-cells", 1)?;
         fdt.property_u32("#size-cells", 1)?;
         fdt.property_array_u32("ranges", &[0, 0x1000, 0x2000])?;
@@ -220,7 +228,7 @@ fn children_that_make_no_sense_are_named() {
     let empty = layout(&[("a@0", 0, 0, &["pool"])]).unwrap();
     assert_eq!((empty.partitions.len(), empty.gaps.len()), (0, 1));
     assert_eq!(empty.empty, [NodePath::new("/sram@1000/a@0")]);
-    let says = |children: &[(&str, u32, u32, &[&str])]| layout(children).unwrap_err().to_string();
+    let says = |children: &[Child<'_>]| layout(children).unwrap_err().to_string();
     assert_eq!(
         says(&[("a@0", 0, 0x101, &[]), ("b@100", 0x100, 0x100, &["pool"])]),
         "/sram@1000/b@100: 0x1100..=0x11ff overlaps with /sram@1000/a@0"
@@ -247,6 +255,51 @@ fn children_that_make_no_sense_are_named() {
     let error = Sram::read(tree.find("/sram@0").unwrap()).unwrap_err();
     assert!(matches!(&error, LayoutError::TooLarge { .. }), "{error}");
     assert_eq!(error.node().as_str(), "/sram@0");
+}
+
+proptest! {
+    /// Layouts of 32 bytes, compared with a list of who has each byte.
+    #[test]
+    fn layouts_are_those_of_a_list_of_bytes(
+        children in prop::collection::vec((0u32..40, 0u32..12), 0..6),
+    ) {
+        let names: Vec<_> = (0..children.len()).map(|at| format!("part@{at}")).collect();
+        let named: Vec<_> = names
+            .iter()
+            .zip(&children)
+            .map(|(name, &(start, size))| (&**name, start, size, &["pool"][..]))
+            .collect();
+        let read = layout_of(0x20, &named);
+
+        let mut bytes = [false; 0x20];
+        let mut is_good = true;
+        for &(start, size) in &children {
+            for at in start..start + size {
+                match bytes.get_mut(at as usize) {
+                    Some(byte) if !*byte => *byte = true,
+                    _ => is_good = false,
+                }
+            }
+        }
+        prop_assert_eq!(read.is_ok(), is_good);
+        if let Ok(sram) = read {
+            let has = |ranges: &mut dyn Iterator<Item = PhysRange>| {
+                let mut has = [false; 0x20];
+                for range in ranges {
+                    for at in range.start()..=range.last() {
+                        prop_assert!(!std::mem::replace(&mut has[at as usize - 0x1000], true));
+                    }
+                }
+                Ok(has)
+            };
+            prop_assert_eq!(has(&mut sram.partitions.iter().map(|part| part.range))?, bytes);
+            prop_assert_eq!(has(&mut sram.gaps.iter().copied())?, bytes.map(|taken| !taken));
+            // As few gaps as there can be.
+            prop_assert!(sram.gaps.windows(2).all(|two| two[0].last() + 1 < two[1].start()));
+            let empty = children.iter().filter(|(_, size)| *size == 0).count();
+            prop_assert_eq!(sram.empty.len(), empty);
+        }
+    }
 }
 
 #[test]

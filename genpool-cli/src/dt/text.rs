@@ -28,7 +28,7 @@ pub fn board(board: &Board) -> String {
     let resolved = board.consumers.iter().filter(|one| one.pool.is_some());
     let _ = writeln!(
         text,
-        "found     {} SRAM nodes, {parts} partitions, {} references, of which {} lead to a pool",
+        "found     SRAM nodes: {}, partitions: {parts}, references: {}, of them to a pool: {}",
         board.srams.len(),
         board.consumers.len(),
         resolved.count()
