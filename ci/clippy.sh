@@ -8,5 +8,5 @@ cargo clippy --workspace --all-targets -- -D warnings
 
 # Tables shrink to one entry there, so arithmetic on their sizes looks pointless.
 RUSTFLAGS="--cfg genpool_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" \
-    cargo clippy -p genpool-core -p loom-tests --all-targets -- -D warnings -A clippy::modulo_one
+    cargo clippy -p genpool-core -p genpool-devm -p loom-tests --all-targets -- -D warnings -A clippy::modulo_one
 echo "clippy: ok"

@@ -16,4 +16,7 @@ cargo run --release -- replay --repeats 1 genpool-cli/tests/traces/linux-6.12/mi
 
 cargo run --example quickstart
 cargo run --example custom_algorithm
+cargo run --features devm --example sram_driver
+
+cargo run --release -- dt genpool-devm/tests/trees/board.dtb
 echo "main-job: ok"

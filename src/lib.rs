@@ -109,6 +109,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Devices and device trees
+//!
+//! With the feature `devm`, the module `devm` has pools that belong to devices: created when a device is
+//! probed, found by name or through a phandle of the device tree, and gone with the device, but for
+//! what is still held.
+//!
 //! # Failure
 //!
 //! Every failure is a value that says what was wrong with what. [`AllocError::Exhausted`] is a
@@ -133,7 +139,10 @@ pub use genpool_core::{
     Unsuitable,
 };
 
-/// Compiles and runs the README's example.
-#[cfg(doctest)]
+#[cfg(feature = "devm")]
+pub use genpool_devm as devm;
+
+/// Compiles and runs the README's examples, one of which is of a feature.
+#[cfg(all(doctest, feature = "devm"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -348,6 +348,16 @@ fn cache() {
     assert_eq!(cache.alloc(PAGE).unwrap().addr(), addr);
 }
 
+// ---- devices ----
+
+#[cfg(feature = "devm")]
+#[test]
+fn devm() {
+    let device = genpool::devm::Device::new("sram");
+    device.create_pool(Pool::builder().name("rx")).unwrap();
+    assert_eq!(device.pool(Some("rx")).unwrap().name(), Some("rx"));
+}
+
 // ---- nothing is left out ----
 
 /// The types and traits that a crate root re-exports.

@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use genpool::devm::LoadError;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::algorithm::AlgorithmSpec;
+use crate::dt;
 use crate::memory::Arena;
 use crate::replay::{ReplayError, replay};
 use crate::run::load::Fault;
 use crate::run::plan::{Plan, Wish};
 use crate::run::{Progress, RunError, machine, report, run};
 use crate::size::{parse_number, parse_size};
-use crate::table::{layout, nanoseconds};
-use crate::trace::{LoadError, Trace};
+use crate::table::{layout, nanoseconds, shorten};
+use crate::trace::{self, Trace};
 use crate::verify::verify;
 
 /// Exercise and check the genpool allocator.
@@ -37,6 +39,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Replay recorded traces and compare every answer
     Verify(VerifyArgs),
+    /// Show what pools a board has, by its device tree
+    Dt(DtArgs),
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +84,19 @@ struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
+struct DtArgs {
+    /// Print JSON, a line for each file
+    #[arg(long)]
+    json: bool,
+    /// Properties in which to look for references too
+    #[arg(long, value_name = "NAME")]
+    property: Vec<String>,
+    /// Flattened device trees [default: that of this system]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Unnamed {
     /// For allocations that name no algorithm: first-fit, first-fit-align:BYTES, order-align,
     /// best-fit, fixed:OFFSET, next-fit or thread-start
@@ -96,6 +113,9 @@ fn number(text: &str) -> Result<usize, String> {
         .map_err(|error| error.to_string())
         .and_then(|number| usize::try_from(number).map_err(|_| "too large".to_owned()))
 }
+
+/// Of a trace, in a table.
+const LONGEST_PATH: usize = 58;
 
 /// How a command ended, if it was not cut off by an error of its own output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run_command(&args, &mut out),
         Command::Replay(args) => replay_command(&args, &mut out),
         Command::Verify(args) => verify_command(&args, &mut out),
+        Command::Dt(args) => dt_command(&args, &mut out),
     };
     match end.and_then(|end| out.flush().map(|()| end)) {
         Ok(End::Well) => ExitCode::SUCCESS,
@@ -261,7 +282,7 @@ fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Result<End> {
         };
         match replay(&trace, args.unnamed.algorithm, args.repeats) {
             Ok(replay) => rows.push(vec![
-                tail(&path.display().to_string()),
+                shorten(&path.display().to_string(), LONGEST_PATH),
                 replay.operations.to_string(),
                 replay.allocs.to_string(),
                 replay.failed.to_string(),
@@ -345,22 +366,51 @@ fn verify_command(args: &VerifyArgs, out: &mut dyn Write) -> io::Result<End> {
     Ok(end)
 }
 
-/// The end of a path that is too long for a table.
-fn tail(path: &str) -> String {
-    const LONGEST: usize = 58;
-    match path.chars().count().checked_sub(LONGEST) {
-        None | Some(0) => path.to_owned(),
-        Some(over) => std::iter::once('…')
-            .chain(path.chars().skip(over + 1))
-            .collect(),
+fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
+    let mut end = End::Well;
+    let mut files: Vec<Option<&Path>> = args.files.iter().map(|path| Some(&**path)).collect();
+    if files.is_empty() {
+        files.push(None);
     }
+    for (at, &path) in files.iter().enumerate() {
+        let board = match dt::survey(path, &args.property) {
+            Ok(board) => board,
+            Err(error) => {
+                match (path, &error) {
+                    (Some(path), LoadError::Blob(error)) => complain_of(path, None, error),
+                    _ => complain(&error.to_string()),
+                }
+                end = End::Impossible;
+                continue;
+            }
+        };
+        for sram in board.srams.iter().filter(|sram| sram.enabled) {
+            if let Some(error) = &sram.error {
+                complain_of(path.unwrap_or(Path::new("this system")), None, error);
+                end = End::Impossible;
+            }
+        }
+        if args.json {
+            let file = path.map(|path| path.display().to_string());
+            writeln!(out, "{}", dt::json(file.as_deref(), &board))?;
+        } else {
+            if at > 0 {
+                writeln!(out)?;
+            }
+            if let Some(path) = path {
+                writeln!(out, "file      {}", path.display())?;
+            }
+            write!(out, "{}", dt::text::board(&board))?;
+        }
+    }
+    Ok(end)
 }
 
 /// Reads a trace, or says why not.
 fn load(path: &Path) -> Option<Trace> {
     match Trace::load(path) {
         Ok(trace) => Some(trace),
-        Err(LoadError::Trace(error)) => {
+        Err(trace::LoadError::Trace(error)) => {
             complain_of(path, Some(error.line()), error.what());
             None
         }

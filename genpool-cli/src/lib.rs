@@ -1,11 +1,12 @@
 //! The `genpool` command as a library.
 //!
-//! Three jobs, a module each:
+//! Four jobs, a module each:
 //!
 //! - [`run`]: every algorithm in turn on real memory, by all cores, each allocation written over
 //!   its whole length and checked before it is given back, beside the same work on one mutex.
 //! - [`replay`]: a recorded [`trace`] driven through a pool, timed.
 //! - [`verify`]: the same, comparing every recorded answer.
+//! - [`dt`]: the pools of a board, and who uses them, by its device tree.
 //!
 //! [`cli`] turns arguments into these calls and their outcome into an exit code:
 //!
@@ -13,7 +14,7 @@
 //! |---|---|
 //! | 0 | all is well |
 //! | 1 | the pool gave a wrong answer: an overlap, a leak, or a difference from a trace |
-//! | 2 | the input or the machine does not allow the job: bad arguments, a bad trace, no memory |
+//! | 2 | the input or the machine does not allow the job: bad arguments, a bad trace or device tree, no memory |
 //!
 //! ```
 //! use genpool_cli::algorithm::AlgorithmSpec;
@@ -30,6 +31,7 @@
 pub mod algorithm;
 pub mod cli;
 mod driver;
+pub mod dt;
 pub mod memory;
 pub mod replay;
 pub mod run;

@@ -65,6 +65,16 @@ pub fn layout(header: &[&str], groups: &[Group<'_>], rows: &[Vec<String>]) -> St
     }
 }
 
+/// The end of a text that is too long for a table.
+pub fn shorten(text: &str, longest: usize) -> String {
+    match text.chars().count().checked_sub(longest) {
+        None | Some(0) => text.to_owned(),
+        Some(over) => std::iter::once('…')
+            .chain(text.chars().skip(over + 1))
+            .collect(),
+    }
+}
+
 /// A time as a number of microseconds, in three digits or so.
 pub fn microseconds(ns: u64) -> String {
     match ns as f64 / 1e3 {

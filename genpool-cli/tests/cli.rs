@@ -47,6 +47,79 @@ fn bad_trace(name: &str, content: &[u8], line: u32, says: &str) {
     }
 }
 
+/// A device tree of another crate's tests.
+const BOARD: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../genpool-devm/tests/trees/board.dtb"
+);
+
+#[test]
+fn dt_shows_the_pools_of_a_board() {
+    let output = genpool(&["dt", BOARD]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = out(&output);
+    for line in text.lines().filter(|line| !line.starts_with("file")) {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    for says in [
+        "found     SRAM nodes: 4, partitions: 5, references: 7, of them to a pool: 5",
+        "▕ABB···CC·DDD····································EEEE",
+        "B codec-sram@1000      0x5c001000  0x5c001fff    4 KiB       pool \"codec-sram\"",
+        "D code-sram@6000       0x5c006000  0x5c007fff    8 KiB  pool \"code-sram\", exec",
+        "/soc/codec@2000   iram[0]  sram@40000000: unnamed",
+        "none      there is no device /soc/sram@80000",
+        "disabled  /soc/sram@0/off-sram@9000",
+    ] {
+        assert!(text.contains(says), "{says:?} is not in\n{text}");
+    }
+    let text = out(&genpool(&["dt", BOARD, BOARD, "--property", "pm-sram"]));
+    assert_eq!(text.matches("found     SRAM nodes: 4").count(), 2);
+}
+
+#[test]
+fn dt_prints_json() {
+    let output = genpool(&["dt", "--json", BOARD, BOARD]);
+    let text = out(&output);
+    assert_eq!((output.status.code(), text.lines().count()), (Some(0), 2));
+    let board: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let sram = &board["srams"][0];
+    assert_eq!(
+        (&sram["node"], &sram["start"]),
+        (&"/soc/sram@0".into(), &0x5c00_0000.into())
+    );
+    assert_eq!(sram["partitions"][3]["protect_exec"], true);
+    assert_eq!(sram["gaps"][1]["start"], 0x5c00_0150);
+    assert_eq!(board["consumers"][0]["pool"]["name"], "codec-sram");
+    assert_eq!(board["consumers"][5]["pool"], serde_json::Value::Null);
+}
+
+#[test]
+fn dt_refuses_bad_trees() {
+    let blob = fs::read(BOARD).unwrap();
+    let cut = file("cut.dtb", &blob[..700]);
+    let cut = cut.to_str().unwrap();
+    refused(
+        &genpool(&["dt", cut]),
+        &format!("{cut}: /: the blob is cut off"),
+    );
+    refused(&genpool(&["dt", "/nowhere.dtb"]), "/nowhere.dtb: ");
+    // A partition that is larger than its SRAM is an error of that SRAM; the rest is shown.
+    let mut wrong = blob;
+    let reg = [0, 0, 0x10, 0, 0, 0, 0x10, 0];
+    let at = wrong.windows(8).position(|bytes| bytes == reg).unwrap();
+    wrong[at + 4] = 1;
+    let path = file("wrong.dtb", &wrong);
+    let path = path.to_str().unwrap();
+    let output = genpool(&["dt", path]);
+    refused(&output, &format!("{path}: /soc/sram@0/codec-sram@1000: "));
+    let text = out(&output);
+    assert!(
+        text.contains("error     /soc/sram@0/codec-sram@1000: "),
+        "{text}"
+    );
+    assert!(text.contains("sram@40000000: unnamed"), "{text}");
+}
+
 #[test]
 fn verify_wants_something_to_verify() {
     for (name, text) in [

@@ -25,6 +25,9 @@ pub use self::real::*;
 #[cfg(genpool_loom)]
 pub use self::model::*;
 
+pub use self::lock::{Counted, Guard, Mutex};
+
+mod lock;
 #[cfg(genpool_loom)]
 mod model;
 
@@ -81,6 +84,8 @@ pub enum Fault {
     SharedDeed,
     /// The bitmap is given back before the deed.
     BitsBeforeDeed,
+    /// What lies under a device's pool is released without waiting for what is held.
+    HastyRelease,
 }
 
 /// Where a thread works: granules of a chunk.

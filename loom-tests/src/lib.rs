@@ -107,34 +107,42 @@ pub fn must_fail<O>(
 }
 
 /// The threads of a model: they race with each other, never with the main thread.
-pub struct Race {
+pub struct Race<T = Pool> {
     gate: Arc<loom::sync::atomic::AtomicUsize>,
-    pool: Arc<Pool>,
+    shared: Arc<T>,
 }
 
-impl Race {
-    /// Threads on `pool`.
+impl<T: 'static> Race<T> {
+    /// Threads on `shared`.
     #[must_use]
-    pub fn on(pool: Pool) -> Self {
+    pub fn on(shared: T) -> Self {
         Self {
             gate: Arc::new(loom::sync::atomic::AtomicUsize::new(0)),
-            pool: Arc::new(pool),
+            shared: Arc::new(shared),
         }
     }
 
     /// A thread that does `work`.
-    pub fn start<R: 'static>(&self, work: impl FnOnce(&Pool) -> R + 'static) -> JoinHandle<R> {
-        let (gate, pool) = (Arc::clone(&self.gate), Arc::clone(&self.pool));
+    pub fn start<R: 'static>(&self, work: impl FnOnce(&T) -> R + 'static) -> JoinHandle<R> {
+        let (gate, shared) = (Arc::clone(&self.gate), Arc::clone(&self.shared));
         loom::thread::spawn(move || {
             gate.fetch_add(1, loom::sync::atomic::Ordering::AcqRel);
-            work(&pool)
+            work(&shared)
         })
     }
 
+    /// What the threads share, once all of them are joined.
+    #[must_use]
+    pub fn shared(&self) -> &T {
+        &self.shared
+    }
+}
+
+impl Race {
     /// The pool, once all threads are joined.
     #[must_use]
     pub fn pool(&self) -> &Pool {
-        &self.pool
+        self.shared()
     }
 }
 

@@ -1,0 +1,292 @@
+//! A device and what it manages.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+use genpool_core::Builder;
+use genpool_core::sync::Mutex;
+use thiserror::Error;
+
+use crate::error::{CreateError, GetError, Gone, Name, Rejected};
+use crate::path::NodePath;
+use crate::pool::ManagedPool;
+use crate::release::{Released, Resource, release};
+
+/// A device: a name, perhaps a node of a device tree, and a stack of managed resources that are
+/// released in reverse order when it ends, by [`release`](Self::release) or by drop.
+///
+/// ```
+/// use genpool_core::{ChunkSpec, Pool};
+/// use genpool_devm::Device;
+///
+/// let device = Device::new("video");
+/// device.on_release(|| println!("unmapped, after the pool is empty"))?;
+/// let pool = device.create_pool(Pool::builder().order(5))?;
+/// pool.add_chunk(ChunkSpec::new(0x1000, 0x1000))?;
+/// device.bind();
+///
+/// let buffer = device.pool(None)?.alloc_owned(100)?;
+/// let released = device.release()?;
+/// assert_eq!(released.outstanding[0].addr, buffer.addr());
+/// assert!(!released.is_complete());
+/// drop(buffer); // the last one back takes down what lay under the pool
+/// assert!(released.is_complete());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Device {
+    name: Name,
+    node: Option<NodePath>,
+    /// Held for looks and changes only, never while code of others runs.
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    /// In the order in which they came.
+    resources: Vec<Resource>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Probing,
+    Bound,
+    Gone,
+}
+
+impl State {
+    fn find(&self, name: Option<&str>) -> Option<&ManagedPool> {
+        self.resources.iter().find_map(|resource| match resource {
+            Resource::Pool(pool) if pool.name() == name => Some(pool),
+            _ => None,
+        })
+    }
+}
+
+impl Device {
+    /// A device that is being probed: until [`bind`](Self::bind), a pool that it has not got is
+    /// not there *yet*.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            node: None,
+            state: Mutex::new(State {
+                phase: Phase::Probing,
+                resources: Vec::new(),
+            }),
+        }
+    }
+
+    /// The device's node in the device tree.
+    #[must_use]
+    pub fn at(mut self, node: NodePath) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// The device, bound once `probe` succeeds. If it fails or panics, what it had put under
+    /// management is released in reverse order.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError`] with what `probe` answered.
+    pub fn probe<E>(
+        self,
+        probe: impl FnOnce(&Self) -> Result<(), E>,
+    ) -> Result<Self, ProbeError<E>> {
+        match probe(&self) {
+            Ok(()) => {
+                self.bind();
+                Ok(self)
+            }
+            Err(error) => Err(ProbeError {
+                error,
+                released: self.release().ok(),
+            }),
+        }
+    }
+
+    /// Probing is over: all pools that the device is going to have are there.
+    pub fn bind(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Probing {
+            state.phase = Phase::Bound;
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its node in the device tree.
+    #[must_use]
+    pub fn node(&self) -> Option<&NodePath> {
+        self.node.as_ref()
+    }
+
+    /// Whether it has been released.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.state.lock().phase == Phase::Gone
+    }
+
+    fn gone(&self) -> Gone {
+        Gone {
+            device: Arc::clone(&self.name),
+        }
+    }
+
+    /// Keeps `value` until the device ends, and drops it then, after all that came later.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] with the value, if the device is gone.
+    pub fn manage<T: Send + 'static>(&self, value: T) -> Result<(), Rejected<T>> {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Gone {
+            let gone = self.gone();
+            return Err(Rejected { gone, value });
+        }
+        let drop_it = Box::new(move || drop(value));
+        state.resources.push(Resource::Action(drop_it));
+        Ok(())
+    }
+
+    /// Has `action` run when the device ends, before all that came earlier is released. Should memory
+    /// of the device be held then that lies above it, the thread that gives back the last of it runs
+    /// the action.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] with the action, if the device is gone.
+    pub fn on_release<F: FnOnce() + Send + 'static>(&self, action: F) -> Result<(), Rejected<F>> {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Gone {
+            let (gone, value) = (self.gone(), action);
+            return Err(Rejected { gone, value });
+        }
+        state.resources.push(Resource::Action(Box::new(action)));
+        Ok(())
+    }
+
+    /// Builds a pool that ends with the device; the device knows it by the name that the builder gave
+    /// it. Of two callers with the same name one succeeds.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError`]; the device is as before.
+    pub fn create_pool(&self, builder: Builder) -> Result<ManagedPool, CreateError> {
+        let pool = builder.build().map_err(|source| CreateError::Build {
+            device: Arc::clone(&self.name),
+            source,
+        })?;
+        let pool = ManagedPool::new(pool);
+        let mut state = self.state.lock();
+        if state.phase == Phase::Gone {
+            return Err(self.gone().into());
+        }
+        if state.find(pool.name()).is_some() {
+            return Err(CreateError::Exists {
+                device: Arc::clone(&self.name),
+                name: pool.name().map(str::to_owned),
+            });
+        }
+        state.resources.push(Resource::Pool(pool.clone()));
+        Ok(pool)
+    }
+
+    /// The pool of that name; without a name the unnamed pool, and no other.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError`], but never [`NoDevice`](GetError::NoDevice).
+    pub fn pool(&self, name: Option<&str>) -> Result<ManagedPool, GetError> {
+        let state = self.state.lock();
+        if state.phase == Phase::Gone {
+            return Err(self.gone().into());
+        }
+        state.find(name).cloned().ok_or_else(|| {
+            let (device, name) = (Arc::clone(&self.name), name.map(str::to_owned));
+            match state.phase {
+                Phase::Probing => GetError::NotYet { device, name },
+                _ => GetError::NoPool { device, name },
+            }
+        })
+    }
+
+    /// Its pools, in the order in which they were created. None once it is gone.
+    #[must_use]
+    pub fn pools(&self) -> Vec<ManagedPool> {
+        let state = self.state.lock();
+        let pools = state
+            .resources
+            .iter()
+            .filter_map(|resource| match resource {
+                Resource::Pool(pool) => Some(pool.clone()),
+                Resource::Action(_) => None,
+            });
+        pools.collect()
+    }
+
+    /// Ends the device: all pools are sealed, then what it manages is released in reverse order.
+    /// Where something is held, its pool and what came before that pool are released by whoever gives
+    /// the last of it back. From then on giving back is not signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`], if somebody else has released it.
+    pub fn release(&self) -> Result<Released, Gone> {
+        let resources = {
+            let mut state = self.state.lock();
+            if state.phase == Phase::Gone {
+                return Err(self.gone());
+            }
+            state.phase = Phase::Gone;
+            mem::take(&mut state.resources)
+        };
+        Ok(release(&self.name, resources))
+    }
+}
+
+impl Drop for Device {
+    /// As [`release`](Self::release); what is held is told through `tracing`.
+    fn drop(&mut self) {
+        let Ok(released) = self.release() else {
+            return;
+        };
+        for held in &released.outstanding {
+            tracing::warn!(
+                device = &*self.name,
+                pool = held.pool.as_deref(),
+                addr = format_args!("{:#x}", held.addr),
+                size = held.size,
+                tag = held.tag,
+                owner = held.owner_name(),
+                "held when its device ended"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("name", &self.name)
+            .field("node", &self.node)
+            .field("gone", &self.is_gone())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A device was not probed.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub struct ProbeError<E> {
+    /// What the probe answered.
+    pub error: E,
+    /// What was found when its resources were released, unless the probe had released the device
+    /// itself.
+    pub released: Option<Released>,
+}

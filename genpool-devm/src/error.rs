@@ -1,0 +1,116 @@
+//! What can be refused, one small type an operation.
+
+use std::fmt;
+use std::sync::Arc;
+
+use genpool_core::{AddError, BuildError, ChunkSpec};
+use thiserror::Error;
+
+/// A device's name in a message.
+pub(crate) type Name = Arc<str>;
+
+/// A pool's name in a message.
+struct Pool<'a>(&'a Option<String>);
+
+impl fmt::Display for Pool<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(name) => write!(f, "pool {name:?}"),
+            None => f.write_str("unnamed pool"),
+        }
+    }
+}
+
+/// The device has been released.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("device {device} is gone")]
+pub struct Gone {
+    /// The device's name.
+    pub device: Arc<str>,
+}
+
+/// Something was not put under a device's management, because the device is gone. It comes back.
+#[derive(Clone, Error)]
+#[error("{gone}")]
+pub struct Rejected<T> {
+    /// Which device.
+    pub gone: Gone,
+    /// What was to be managed.
+    pub value: T,
+}
+
+impl<T> fmt::Debug for Rejected<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected")
+            .field("gone", &self.gone)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a pool was not created on a device.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// The device has a pool of that name, or an unnamed one.
+    #[error("device {device} has its {} already", Pool(name))]
+    Exists {
+        /// The device's name.
+        device: Arc<str>,
+        /// The pool's name.
+        name: Option<String>,
+    },
+    /// The device has been released.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The pool itself could not be built.
+    #[error("device {device}: {source}")]
+    Build {
+        /// The device's name.
+        device: Arc<str>,
+        /// Why not.
+        source: BuildError,
+    },
+}
+
+/// Why there is no pool for who asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GetError {
+    /// Nobody has registered such a device.
+    #[error("there is no device {device}")]
+    NoDevice {
+        /// The name or the node that was looked for.
+        device: Arc<str>,
+    },
+    /// The device has been released.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The device is there, and has no such pool.
+    #[error("device {device} has no {}", Pool(name))]
+    NoPool {
+        /// The device's name.
+        device: Arc<str>,
+        /// The pool's name.
+        name: Option<String>,
+    },
+    /// The device is being probed: the pool may still come, so asking again later makes sense.
+    #[error("device {device} is being probed and has no {} yet", Pool(name))]
+    NotYet {
+        /// The device's name.
+        device: Arc<str>,
+        /// The pool's name.
+        name: Option<String>,
+    },
+}
+
+/// Why memory was not added to a device's pool. It comes back.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AddChunkError {
+    /// The pool's device has been released.
+    #[error("the pool's device is gone")]
+    Sealed(ChunkSpec),
+    /// The pool refused the chunk.
+    #[error(transparent)]
+    Refused(#[from] AddError),
+}

@@ -1,0 +1,31 @@
+//! For fuzzers: everything that an untrusted blob reaches.
+
+use crate::registry::Registry;
+use crate::sram::{AddressOnly, Sram};
+use crate::tree::Tree;
+
+/// Reads `blob`, probes its SRAMs, and follows every cell of every property. Nothing of that may panic.
+///
+/// # Panics
+///
+/// When it does, or when a node is not found by its own path.
+pub fn tree(blob: &[u8]) {
+    let Ok(tree) = Tree::parse(blob) else {
+        return;
+    };
+    let registry = Registry::new();
+    for (node, device) in registry.probe_srams(&tree, &AddressOnly) {
+        assert_eq!(device.is_ok(), registry.find(&node).is_some());
+    }
+    for node in tree.nodes() {
+        let path = node.path();
+        assert_eq!(tree.find(path.as_str()).map(|node| node.path()), Some(path));
+        drop((node.range(), Sram::read(node)));
+        for (property, value) in node.properties() {
+            // A few are enough: each cell takes the same way.
+            for index in 0..value.len().div_ceil(4).min(4) {
+                drop(registry.of_gen_pool_get(node, property, index));
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Pools that belong to devices, and the pools that device trees describe.
+//!
+//! In the kernel a pool usually belongs to a device: it is created when the device is probed, found by
+//! name or through a phandle of the device tree, and gone when the device goes. Here a [`Device`] has a
+//! stack of managed resources, among them [`ManagedPool`]s; at its end the pools hand out nothing more,
+//! what is held stays valid until it is given back, and the stack is released in reverse order.
+
+#![forbid(unsafe_code)]
+
+mod device;
+mod error;
+mod path;
+mod pool;
+mod registry;
+mod release;
+
+#[doc(hidden)]
+pub mod fuzz;
+mod of;
+mod sram;
+mod tree;
+
+pub use crate::device::{Device, ProbeError};
+pub use crate::error::{AddChunkError, CreateError, GetError, Gone, Rejected};
+pub use crate::of::OfError;
+pub use crate::path::NodePath;
+pub use crate::pool::ManagedPool;
+pub use crate::registry::{RegisterError, Registry, RemoveError};
+pub use crate::release::{Outstanding, Released};
+pub use crate::sram::{
+    AddressOnly, LayoutError, MapMemory, MapRequest, Mapped, ORDER, Partition, Sram, SramError,
+};
+pub use crate::tree::{
+    BlobError, BlobFault, Complaint, LoadError, Node, PhysRange, Tree, TreeError,
+};

@@ -1,0 +1,75 @@
+//! From a consumer's node through a phandle to a pool.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::error::GetError;
+use crate::pool::ManagedPool;
+use crate::registry::Registry;
+use crate::tree::{Node, TreeError};
+
+/// Why a phandle does not lead to a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OfError {
+    /// The property or the phandle in it is no good.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The node that is meant has no pool.
+    #[error(transparent)]
+    Get(#[from] GetError),
+}
+
+impl Registry {
+    /// The pool that the phandle in cell `index` of a node's property means.
+    ///
+    /// If the node that is meant has a device, it is the unnamed pool of that. Else it is a pool of
+    /// the device of the node's parent: the one named as the node's `label` says, or without a label
+    /// the one that has the node's full name. The SRAM binding names the pool of a node without a
+    /// label by the node's name without the unit address, so that is tried last.
+    ///
+    /// ```
+    /// use genpool_devm::{AddressOnly, Registry, Tree};
+    /// # let blob = include_bytes!("../tests/trees/board.dtb");
+    ///
+    /// let tree = Tree::parse(blob)?;
+    /// let registry = Registry::new();
+    /// for (node, probed) in registry.probe_srams(&tree, &AddressOnly) {
+    ///     probed.map_err(|error| format!("{node}: {error}"))?;
+    /// }
+    /// let codec = tree.find("/soc/codec@2000").ok_or("no codec")?;
+    /// let pool = registry.of_gen_pool_get(codec, "sram", 0)?;
+    /// assert_eq!(pool.alloc(100)?.phys(), Some(0x5c00_1000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OfError`]. [`GetError::NotYet`] and [`GetError::NoDevice`] may change when more devices are
+    /// probed.
+    pub fn of_gen_pool_get(
+        &self,
+        node: Node<'_>,
+        property: &str,
+        index: usize,
+    ) -> Result<ManagedPool, OfError> {
+        let target = node.follow(property, index)?;
+        if let Some(device) = self.find(&target.path()) {
+            return Ok(device.pool(None)?);
+        }
+        let parent = target.parent().and_then(|parent| self.find(&parent.path()));
+        let device = parent.ok_or_else(|| GetError::NoDevice {
+            device: Arc::from(target.path().as_str()),
+        })?;
+        if let Some(label) = target.text("label") {
+            return Ok(device.pool(Some(label))?);
+        }
+        match device.pool(Some(target.name())) {
+            Err(GetError::NoPool { .. } | GetError::NotYet { .. }) => {
+                Ok(device.pool(Some(target.base_name()))?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+}

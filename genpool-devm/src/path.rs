@@ -1,0 +1,40 @@
+//! The full path of a node.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The full path of a node of a device tree, such as `/soc/sram@5c000000`; `/` is the root.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodePath(Arc<str>);
+
+impl NodePath {
+    /// The path that is written so.
+    pub fn new(path: impl Into<Arc<str>>) -> Self {
+        Self(path.into())
+    }
+
+    pub(crate) fn root() -> Self {
+        Self::new("/")
+    }
+
+    /// The path of the node that is reached from the root by these names.
+    pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let path: String = names.into_iter().flat_map(|name| ["/", name]).collect();
+        match path.is_empty() {
+            true => Self::root(),
+            false => Self::new(path),
+        }
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}

@@ -1,0 +1,276 @@
+//! A pool that belongs to a device.
+
+use std::fmt;
+use std::sync::Arc;
+
+use genpool_core::sync::Mutex;
+use genpool_core::{
+    Algorithm, AllocError, Allocation, Cache, ChunkSpec, Chunks, Drain, Fragmentation, FreeError,
+    OwnedAllocation, Owner, Pool, Stats,
+};
+
+use crate::error::AddChunkError;
+use crate::release::Outstanding;
+
+/// A counted handle on a pool that belongs to a device. It never dangles: when the device ends, the
+/// pool is *sealed*, it hands out nothing more and takes in no chunk, and what is held stays
+/// valid until it is given back.
+///
+/// The calls are those of [`Pool`], but for removing a chunk: the memory under a device's pool goes
+/// when the device goes.
+#[derive(Clone)]
+pub struct ManagedPool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: Pool,
+    /// False once sealed. Held while a chunk is added, so that a seal sees all chunks; no other call
+    /// takes it.
+    open: Mutex<bool>,
+}
+
+impl ManagedPool {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                pool,
+                open: Mutex::new(true),
+            }),
+        }
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.shared.pool
+    }
+
+    /// Adds memory, as [`Pool::add_chunk`]. Waits for others that add to the same pool.
+    ///
+    /// # Errors
+    ///
+    /// [`AddChunkError`]; the chunk comes back in it.
+    pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddChunkError> {
+        let open = self.shared.open.lock();
+        if !*open {
+            return Err(AddChunkError::Sealed(chunk));
+        }
+        Ok(self.pool().add_chunk(chunk)?)
+    }
+
+    /// Whether the device has ended.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        !*self.shared.open.lock()
+    }
+
+    /// Ends the handing out. The answers tell when each chunk's last allocation is back.
+    pub(crate) fn seal(&self) -> Vec<Drain> {
+        let pool = self.pool();
+        let mut open = self.shared.open.lock();
+        *open = false;
+        pool.chunks()
+            // Nobody else removes chunks, and a pool is sealed once.
+            .filter_map(|chunk| pool.remove(chunk.start()).ok())
+            .collect()
+    }
+
+    /// What is held: allocation by allocation with boundary tracking, else run by run. A claim that
+    /// lost against a seal and is about to be taken back shows in runs.
+    pub(crate) fn outstanding(&self) -> Vec<Outstanding> {
+        let pool = self.pool();
+        match pool.live() {
+            Ok(live) => live
+                .into_iter()
+                .map(|held| {
+                    Outstanding::new(self.name(), held.addr, held.size, held.tag, held.owner)
+                })
+                .collect(),
+            Err(_) => {
+                let mut all = Vec::new();
+                for chunk in pool.chunks() {
+                    let granules = chunk.size() >> pool.order();
+                    let mut at = 0;
+                    let ends = chunk.free_runs().map(|run| (run.start.0, run.len));
+                    for (free, len) in ends.chain([(granules, 0)]) {
+                        if free > at {
+                            all.push(Outstanding::new(
+                                self.name(),
+                                chunk.start() + (at << pool.order()),
+                                (free - at) << pool.order(),
+                                None,
+                                chunk.owner().cloned(),
+                            ));
+                        }
+                        at = free + len;
+                    }
+                }
+                all.sort_unstable_by_key(|held| held.addr);
+                all
+            }
+        }
+    }
+}
+
+/// The calls of [`Pool`], under their names.
+impl ManagedPool {
+    /// As [`Pool::alloc`]. [`Exhausted`](AllocError::Exhausted) once the pool is sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    #[inline]
+    pub fn alloc(&self, size: usize) -> Result<Allocation<'_>, AllocError> {
+        self.pool().alloc(size)
+    }
+
+    /// As [`Pool::alloc_with`].
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    #[inline]
+    pub fn alloc_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Result<Allocation<'_>, AllocError> {
+        self.pool().alloc_with(size, algorithm)
+    }
+
+    /// As [`Pool::alloc_owned`].
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    pub fn alloc_owned(&self, size: usize) -> Result<OwnedAllocation, AllocError> {
+        self.pool().alloc_owned(size)
+    }
+
+    /// As [`Pool::alloc_owned_with`].
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    pub fn alloc_owned_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Result<OwnedAllocation, AllocError> {
+        self.pool().alloc_owned_with(size, algorithm)
+    }
+
+    /// As [`Pool::alloc_many`].
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`].
+    pub fn alloc_many(&self, sizes: &[usize]) -> Result<Vec<Allocation<'_>>, AllocError> {
+        self.pool().alloc_many(sizes)
+    }
+
+    /// As [`Pool::cache`].
+    pub fn cache(&self) -> Cache<'_> {
+        self.pool().cache()
+    }
+
+    /// As [`Pool::set_algorithm`].
+    pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
+        self.pool().set_algorithm(algorithm);
+    }
+
+    /// As [`Pool::free`].
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`]; nothing was changed.
+    pub fn free(&self, addr: usize, size: usize) -> Result<(), FreeError> {
+        self.pool().free(addr, size)
+    }
+
+    /// As [`Pool::free_owner`].
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`]; nothing was changed.
+    pub fn free_owner(&self, addr: usize, size: usize) -> Result<Option<Owner>, FreeError> {
+        self.pool().free_owner(addr, size)
+    }
+
+    /// As [`Pool::free_addr`].
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`]; nothing was changed.
+    pub fn free_addr(&self, addr: usize) -> Result<usize, FreeError> {
+        self.pool().free_addr(addr)
+    }
+
+    /// As [`Pool::name`]: the name that the device knows it by.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.pool().name()
+    }
+
+    /// As [`Pool::order`].
+    #[must_use]
+    pub fn order(&self) -> u32 {
+        self.pool().order()
+    }
+
+    /// As [`Pool::granule`].
+    #[must_use]
+    pub fn granule(&self) -> usize {
+        self.pool().granule()
+    }
+
+    /// As [`Pool::size`].
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.pool().size()
+    }
+
+    /// As [`Pool::avail`].
+    #[must_use]
+    pub fn avail(&self) -> usize {
+        self.pool().avail()
+    }
+
+    /// As [`Pool::contains`].
+    #[must_use]
+    pub fn contains(&self, addr: usize, size: usize) -> bool {
+        self.pool().contains(addr, size)
+    }
+
+    /// As [`Pool::phys_of`].
+    #[must_use]
+    pub fn phys_of(&self, addr: usize) -> Option<u64> {
+        self.pool().phys_of(addr)
+    }
+
+    /// As [`Pool::chunks`].
+    #[must_use]
+    pub fn chunks(&self) -> Chunks {
+        self.pool().chunks()
+    }
+
+    /// As [`Pool::stats`].
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.pool().stats()
+    }
+
+    /// As [`Pool::fragmentation`].
+    #[must_use]
+    pub fn fragmentation(&self) -> Fragmentation {
+        self.pool().fragmentation()
+    }
+}
+
+impl fmt::Debug for ManagedPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagedPool")
+            .field("pool", self.pool())
+            .field("sealed", &self.is_sealed())
+            .finish()
+    }
+}

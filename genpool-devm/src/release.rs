@@ -1,0 +1,220 @@
+//! The end of a device: its resources are released in reverse order.
+//!
+//! All pools are sealed first. Then the stack is taken down from the top. A pool in which something
+//! is still held stops that: what lies under it, such as the mapping of its memory, must stay. The
+//! rest of the stack then belongs to the callbacks of the pool's chunks, each of which is called
+//! when the last allocation of its chunk is back, and the last of them goes on.
+
+use std::any::Any;
+use std::fmt;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use genpool_core::sync::{AtomicBool, Counted, Fault, Mutex, Ordering, seeded};
+use genpool_core::{Drain, Owner};
+
+use crate::error::Name;
+use crate::pool::ManagedPool;
+
+/// Something that ends with its device.
+pub(crate) enum Resource {
+    /// To be run: an action, or the drop of a value.
+    Action(Box<dyn FnOnce() + Send>),
+    Pool(ManagedPool),
+}
+
+/// An allocation that was held when its device ended.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Outstanding {
+    /// The pool's name.
+    pub pool: Option<String>,
+    /// The address of the first byte.
+    pub addr: usize,
+    /// Bytes, whole granules.
+    pub size: usize,
+    /// The holder's tag. None without boundary tracking: neighbouring allocations then show as one.
+    pub tag: Option<usize>,
+    /// The owner's value of the chunk.
+    pub owner: Option<Owner>,
+}
+
+impl Outstanding {
+    pub(crate) fn new(
+        pool: Option<&str>,
+        addr: usize,
+        size: usize,
+        tag: Option<usize>,
+        owner: Option<Owner>,
+    ) -> Self {
+        Self {
+            pool: pool.map(str::to_owned),
+            addr,
+            size,
+            tag,
+            owner,
+        }
+    }
+
+    /// The owner's value, if it is a text.
+    #[must_use]
+    pub fn owner_name(&self) -> Option<&str> {
+        let owner: &(dyn Any + Send + Sync) = self.owner.as_deref()?;
+        owner
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| owner.downcast_ref::<&'static str>().copied())
+    }
+}
+
+impl fmt::Display for Outstanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pool = self.pool.as_deref().unwrap_or("the unnamed pool");
+        write!(f, "{:#x} bytes at {:#x} of {pool}", self.size, self.addr)?;
+        if let Some(tag) = self.tag {
+            write!(f, ", tag {tag:#x}")?;
+        }
+        if let Some(owner) = self.owner_name() {
+            write!(f, ", owner {owner}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Outstanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outstanding({self})")
+    }
+}
+
+/// What was found when a device ended.
+#[derive(Clone, Debug)]
+#[must_use = "says what was still held"]
+#[non_exhaustive]
+pub struct Released {
+    /// What was held when the pools were sealed, pool by pool in the order in which they end. It
+    /// stays valid until it is given back. What a [`Cache`](genpool_core::Cache) keeps holds up the
+    /// release too; with boundary tracking it is not listed, because nobody has it.
+    pub outstanding: Vec<Outstanding>,
+    /// What resources said that panicked; the others were released all the same. Those that are
+    /// released after this report say it through `tracing` only.
+    pub panics: Vec<String>,
+    complete: Arc<AtomicBool>,
+}
+
+impl Released {
+    /// Whether everything is released: not while something is held whose memory lies under it.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        // Acquire: what the releases did happens before this answer.
+        self.complete.load(Ordering::Acquire)
+    }
+}
+
+/// Ends all that `resources` says, the last first.
+pub(crate) fn release(device: &Name, resources: Vec<Resource>) -> Released {
+    let mut outstanding = Vec::new();
+    let mut steps: Vec<Step> = resources
+        .into_iter()
+        .rev()
+        .map(|resource| match resource {
+            Resource::Action(action) => Step::Action(action),
+            Resource::Pool(pool) => {
+                let drains = pool.seal();
+                outstanding.extend(pool.outstanding());
+                Step::Pool(pool, drains)
+            }
+        })
+        .collect();
+    steps.reverse();
+    let complete = Arc::new(AtomicBool::new(false));
+    let stack = Stack {
+        device: Arc::clone(device),
+        steps,
+        complete: Arc::clone(&complete),
+    };
+    Released {
+        outstanding,
+        panics: stack.take_down(),
+        complete,
+    }
+}
+
+enum Step {
+    Action(Box<dyn FnOnce() + Send>),
+    /// A sealed pool and its chunks.
+    Pool(ManagedPool, Vec<Drain>),
+}
+
+/// What is still to be released; the last step comes first.
+struct Stack {
+    device: Name,
+    steps: Vec<Step>,
+    complete: Arc<AtomicBool>,
+}
+
+impl Stack {
+    /// Releases step by step, as far as nothing is held. Answers what panicked.
+    fn take_down(mut self) -> Vec<String> {
+        let mut panics = Vec::new();
+        while let Some(step) = self.steps.pop() {
+            if let Step::Pool(_, drains) = &step
+                && drains.iter().any(|drain| !drain.is_drained())
+                && !seeded(Fault::HastyRelease)
+            {
+                // The pool's own bookkeeping stays as long as who can give something back.
+                self.leave_to(drains);
+                return panics;
+            }
+            // Owners' values go with a pool, and are code of others too.
+            let released = catch_unwind(AssertUnwindSafe(|| match step {
+                Step::Action(action) => action(),
+                Step::Pool(pool, drains) => drop((drains, pool)),
+            }));
+            if let Err(panic) = released {
+                let text = text_of(&*panic);
+                tracing::error!(device = &*self.device, panic = text, "a release panicked");
+                panics.push(text);
+            }
+        }
+        // Release: see `Released::is_complete`.
+        self.complete.store(true, Ordering::Release);
+        panics
+    }
+
+    /// Leaves the rest to whoever gives back the last allocation in these chunks.
+    fn leave_to(self, drains: &[Drain]) {
+        let rest = Counted::new(Rest(Mutex::new(Some(self))));
+        for drain in drains {
+            let rest = Counted::clone(&rest);
+            drain.on_drained(move || drop(rest));
+        }
+    }
+}
+
+/// Taken down when the last of those who hold it lets go: the callbacks of drained chunks, or the
+/// chunks themselves, should a pool's bookkeeping go with ranges that nobody ever gives back.
+struct Rest(Mutex<Option<Stack>>);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        let stack = mem::take(&mut *self.0.lock());
+        if let Some(stack) = stack {
+            tracing::debug!(device = &*stack.device, "all is back, the release goes on");
+            stack.take_down();
+        }
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| {
+            panic
+                .downcast_ref::<&'static str>()
+                .map(|&text| text.to_owned())
+        })
+        .unwrap_or_else(|| "a value that is no text".to_owned())
+}

@@ -1,0 +1,241 @@
+//! From an SRAM's node to a device with pools.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+
+use genpool_core::{ChunkSpec, Pool};
+use thiserror::Error;
+
+use super::{LayoutError, ORDER, Partition, Sram};
+use crate::device::Device;
+use crate::error::{AddChunkError, CreateError, Rejected};
+use crate::path::NodePath;
+use crate::pool::ManagedPool;
+use crate::registry::{RegisterError, Registry};
+use crate::tree::{PhysRange, Tree};
+
+/// What is to be mapped.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct MapRequest<'a> {
+    /// The SRAM's node.
+    pub node: &'a NodePath,
+    /// Its physical addresses, which need not begin or end at a page.
+    pub range: PhysRange,
+    /// Whether to map it write-combining.
+    pub write_combining: bool,
+}
+
+/// Memory that was mapped.
+pub struct Mapped {
+    start: usize,
+    mapping: Box<dyn Any + Send>,
+}
+
+impl Mapped {
+    /// The range begins at the address `start`, and stays there until `mapping` is dropped: after the
+    /// last allocation in it.
+    pub fn new(start: usize, mapping: impl Any + Send) -> Self {
+        Self {
+            start,
+            mapping: Box::new(mapping),
+        }
+    }
+}
+
+/// Maps physical memory: `/dev/mem`, a UIO map, whatever there is. [`AddressOnly`] maps nothing.
+pub trait MapMemory {
+    /// Maps the range.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from doing so.
+    fn map(&self, request: &MapRequest<'_>) -> io::Result<Mapped>;
+}
+
+impl<F: Fn(&MapRequest<'_>) -> io::Result<Mapped>> MapMemory for F {
+    fn map(&self, request: &MapRequest<'_>) -> io::Result<Mapped> {
+        self(request)
+    }
+}
+
+/// Maps nothing: addresses are the physical ones, for planning and tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AddressOnly;
+
+impl MapMemory for AddressOnly {
+    fn map(&self, request: &MapRequest<'_>) -> io::Result<Mapped> {
+        match usize::try_from(request.range.last()) {
+            Ok(_) => Ok(Mapped::new(request.range.start() as usize, ())),
+            Err(_) => Err(io::Error::other(
+                "the range is beyond this machine's addresses",
+            )),
+        }
+    }
+}
+
+/// Why an SRAM did not become a device.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SramError {
+    /// Its node makes no sense.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// It could not be mapped.
+    #[error("{node}: {source}")]
+    Map {
+        /// Its node.
+        node: NodePath,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Two of its partitions have the same label.
+    #[error("{node}: {source}")]
+    Create {
+        /// The node whose pool was refused.
+        node: NodePath,
+        /// Why.
+        source: CreateError,
+    },
+    /// A range was refused by its pool.
+    #[error("{node}: {source}")]
+    Add {
+        /// The node of the range.
+        node: NodePath,
+        /// Why.
+        source: AddChunkError,
+    },
+    /// The registry has a device for the node.
+    #[error("{node}: it has a device already")]
+    Occupied {
+        /// Its node.
+        node: NodePath,
+    },
+    /// Somebody released the device while it was probed.
+    #[error("{node}: the device was released while it was probed")]
+    Gone {
+        /// Its node.
+        node: NodePath,
+    },
+}
+
+impl Registry {
+    /// Makes a device of every enabled SRAM of a tree: see [`probe_sram`](Self::probe_sram). One that
+    /// makes no sense does not stop the others.
+    pub fn probe_srams(
+        &self,
+        tree: &Tree,
+        map: &impl MapMemory,
+    ) -> Vec<(NodePath, Result<Arc<Device>, SramError>)> {
+        Sram::nodes(tree)
+            .filter(|node| node.is_enabled())
+            .map(|node| {
+                let device = Sram::read(node)
+                    .map_err(SramError::from)
+                    .and_then(|sram| self.probe_sram(&sram, map));
+                (node.path(), device)
+            })
+            .collect()
+    }
+
+    /// Makes a device of an SRAM: it is mapped, and its pools are created over the mapping, which ends
+    /// after them. The device has the node's path for a name. All its pools track boundaries, and the
+    /// owner of each chunk is the path of its node, as a `String`.
+    ///
+    /// Where a range does not begin or end at a multiple of 32, the rest of that granule is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`SramError`] names the node.
+    pub fn probe_sram(&self, sram: &Sram, map: &impl MapMemory) -> Result<Arc<Device>, SramError> {
+        let node = || sram.node.clone();
+        let device = Device::new(sram.node.as_str()).at(node());
+        let probed = self.probe(device, |device| Probe { sram, device }.run(map));
+        probed.map_err(|error| match error {
+            RegisterError::Occupied { .. } => SramError::Occupied { node: node() },
+            RegisterError::Probe { error, .. } => error,
+        })
+    }
+}
+
+struct Probe<'a> {
+    sram: &'a Sram,
+    device: &'a Device,
+}
+
+impl Probe<'_> {
+    fn run(&self, map: &impl MapMemory) -> Result<(), SramError> {
+        let sram = self.sram;
+        let node = || sram.node.clone();
+        let request = MapRequest {
+            node: &sram.node,
+            range: sram.range,
+            write_combining: sram.write_combining,
+        };
+        let mapped = map.map(&request).map_err(|source| SramError::Map {
+            node: node(),
+            source,
+        })?;
+        let start = mapped.start;
+        let end = usize::try_from(sram.range.size() - 1).ok();
+        if end.and_then(|more| start.checked_add(more)).is_none() {
+            return Err(SramError::Map {
+                node: node(),
+                source: io::Error::other("it was mapped beyond the last address"),
+            });
+        }
+        self.device
+            .manage(mapped.mapping)
+            .map_err(|Rejected { .. }| SramError::Gone { node: node() })?;
+
+        let unnamed = self.pool(None)?;
+        for &gap in &sram.gaps {
+            self.add(&unnamed, &sram.node, gap, start)?;
+        }
+        for partition in sram.partitions.iter().filter(|part| part.is_pool()) {
+            let pool = self.pool(Some(partition))?;
+            self.add(&pool, &partition.node, partition.range, start)?;
+        }
+        Ok(())
+    }
+
+    fn pool(&self, of: Option<&Partition>) -> Result<ManagedPool, SramError> {
+        let mut builder = Pool::builder().order(ORDER).boundary_tracking();
+        if let Some(partition) = of {
+            builder = builder.name(&partition.label);
+        }
+        let node = of.map_or(&self.sram.node, |partition| &partition.node);
+        self.device
+            .create_pool(builder)
+            .map_err(|source| SramError::Create {
+                node: node.clone(),
+                source,
+            })
+    }
+
+    /// Adds the whole granules of a range; `start` is where the SRAM begins as it is mapped.
+    fn add(
+        &self,
+        pool: &ManagedPool,
+        node: &NodePath,
+        range: PhysRange,
+        start: usize,
+    ) -> Result<(), SramError> {
+        let sram = self.sram.range;
+        // Granules are those of the mapping, and all of that has addresses.
+        let virt = start as u64 + (range.start() - sram.start());
+        let whole = PhysRange::new(virt, range.size()).and_then(|all| all.whole_granules(ORDER));
+        let Some(whole) = whole else {
+            return Ok(());
+        };
+        let phys = range.start() + (whole.start() - virt);
+        let chunk = ChunkSpec::new(whole.start() as usize, whole.size() as usize)
+            .phys(phys)
+            .owner(node.to_string());
+        pool.add_chunk(chunk).map_err(|source| SramError::Add {
+            node: node.clone(),
+            source,
+        })
+    }
+}

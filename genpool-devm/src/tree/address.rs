@@ -1,0 +1,175 @@
+//! Where a node's registers or memory are: `reg`, translated by the `ranges` of the buses above.
+
+use std::fmt;
+
+use super::{Complaint, Node, TreeError};
+
+/// What nodes have that do not say (the specification's defaults).
+const ADDRESS_CELLS: u32 = 2;
+const SIZE_CELLS: u32 = 1;
+
+/// Cells of the widest numbers: 128 bits.
+const MOST_CELLS: u32 = 4;
+
+/// A range of physical addresses as the processor sees them. It is not empty and ends within 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PhysRange {
+    start: u64,
+    size: u64,
+}
+
+impl PhysRange {
+    /// `size` bytes at `start`, if there are any and they end within 64 bits.
+    #[must_use]
+    pub fn new(start: u64, size: u64) -> Option<Self> {
+        start.checked_add(size.checked_sub(1)?)?;
+        Some(Self { start, size })
+    }
+
+    /// The first address.
+    #[must_use]
+    pub fn start(self) -> u64 {
+        self.start
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn size(self) -> u64 {
+        self.size
+    }
+
+    /// The last address.
+    #[must_use]
+    pub fn last(self) -> u64 {
+        self.start + (self.size - 1)
+    }
+
+    /// Whether all of `other` lies in it.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.last() <= self.last()
+    }
+
+    /// Whether both have an address.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.start <= other.last() && other.start <= self.last()
+    }
+
+    /// The part of it that consists of whole granules of `1 << order` bytes, if there is any.
+    #[must_use]
+    pub fn whole_granules(self, order: u32) -> Option<Self> {
+        let granule = 1u64.checked_shl(order)?;
+        let start = self.start.checked_next_multiple_of(granule)?;
+        let before = start - self.start;
+        let size = self.size.checked_sub(before)?;
+        Self::new(start, size - size % granule)
+    }
+}
+
+impl fmt::Display for PhysRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..={:#x}", self.start, self.last())
+    }
+}
+
+/// A number of as many cells as there are, which are at most four.
+fn number(cells: &[[u8; 4]]) -> u128 {
+    cells.iter().fold(0, |number, cell| {
+        (number << 32) | u128::from(u32::from_be_bytes(*cell))
+    })
+}
+
+impl<'t> Node<'t> {
+    /// How many cells addresses or sizes of the nodes in it have.
+    fn count(self, property: &'static str, default: u32) -> Result<usize, TreeError> {
+        let cells = match self.property(property) {
+            None => default,
+            Some(_) => match self.cells(property)? {
+                [cell] => u32::from_be_bytes(*cell),
+                cells => {
+                    let len = cells.len() * 4;
+                    let property = property.to_owned();
+                    return Err(self.complain(Complaint::Length { property, len }));
+                }
+            },
+        };
+        match cells <= MOST_CELLS {
+            true => Ok(cells as usize),
+            false => Err(self.complain(Complaint::Cells { property, cells })),
+        }
+    }
+
+    fn address_cells(self) -> Result<usize, TreeError> {
+        self.count("#address-cells", ADDRESS_CELLS)
+    }
+
+    fn size_cells(self) -> Result<usize, TreeError> {
+        self.count("#size-cells", SIZE_CELLS)
+    }
+
+    /// The entries of a property, of so many cells each.
+    fn entries(self, property: &str, cells: usize) -> Result<&'t [[u8; 4]], TreeError> {
+        let all = self.cells(property)?;
+        if cells == 0 || !all.len().is_multiple_of(cells) {
+            return Err(self.complain(Complaint::Length {
+                property: property.to_owned(),
+                len: all.len() * 4,
+            }));
+        }
+        Ok(all)
+    }
+
+    /// The first range of its `reg`, as the processor sees it.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`] names the node that does not make sense: this one, or a bus above it.
+    pub fn range(self) -> Result<PhysRange, TreeError> {
+        let missing = || {
+            self.complain(Complaint::Missing {
+                property: "reg".to_owned(),
+            })
+        };
+        let bus = self.parent().ok_or_else(missing)?;
+        let (address, size) = (bus.address_cells()?, bus.size_cells()?);
+        let entries = self.entries("reg", address + size)?;
+        let entry = entries.get(..address + size).ok_or_else(missing)?;
+        let (mut start, size) = (number(&entry[..address]), number(&entry[address..]));
+        if size == 0 {
+            return Err(self.complain(Complaint::Empty { start }));
+        }
+        let mut bus = bus;
+        while let Some(above) = bus.parent() {
+            start = bus.translate(above, start, size)?.ok_or_else(|| {
+                let bus = bus.path();
+                self.complain(Complaint::Unmapped { bus, start, size })
+            })?;
+            bus = above;
+        }
+        let range = u64::try_from(start).ok().zip(u64::try_from(size).ok());
+        range
+            .and_then(|(start, size)| PhysRange::new(start, size))
+            .ok_or_else(|| self.complain(Complaint::Beyond { start, size }))
+    }
+
+    /// An address on this bus, as the bus `above` sees it; none where it does not.
+    fn translate(self, above: Self, start: u128, size: u128) -> Result<Option<u128>, TreeError> {
+        match self.property("ranges") {
+            None => return Ok(None),
+            Some([]) => return Ok(Some(start)),
+            Some(_) => {}
+        }
+        let (child, parent) = (self.address_cells()?, above.address_cells()?);
+        let entry = child + parent + self.size_cells()?;
+        let mut windows = self.entries("ranges", entry)?.chunks_exact(entry);
+        Ok(windows.find_map(|window| {
+            let (from, rest) = window.split_at(child);
+            let (to, len) = rest.split_at(parent);
+            // All of the range lies in the window.
+            let offset = start.checked_sub(number(from))?;
+            let left = number(len).checked_sub(offset)?;
+            (size <= left).then(|| number(to).checked_add(offset))?
+        }))
+    }
+}

@@ -1,0 +1,457 @@
+//! Device trees: nodes with properties, read once from a flattened blob.
+
+mod address;
+mod blob;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::str;
+
+use dtoolkit::fdt::{Fdt, FdtNode};
+use dtoolkit::{Node as _, Property as _};
+use thiserror::Error;
+
+pub use self::address::PhysRange;
+pub use self::blob::{BlobError, BlobFault};
+use crate::path::NodePath;
+
+/// What the kernel shows of the tree that it runs with.
+const RUNNING: &str = "/sys/firmware/fdt";
+
+/// More than any board's tree: those that Debian ships are below 300 KiB (2026-11).
+const LARGEST: u64 = 64 << 20;
+
+/// A device tree.
+///
+/// ```no_run
+/// use genpool_devm::{Registry, Tree};
+///
+/// let tree = Tree::load("board.dtb")?;
+/// let codec = tree.find("/soc/video-codec@2000").ok_or("no such node")?;
+/// println!("{:?}", codec.text("compatible"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Tree {
+    /// The root, then in the order of the blob.
+    nodes: Vec<NodeData>,
+    by_phandle: BTreeMap<u32, ByPhandle>,
+}
+
+#[derive(Debug)]
+struct NodeData {
+    name: Box<str>,
+    parent: Option<usize>,
+    children: Vec<usize>,
+    properties: Vec<(Box<str>, Box<[u8]>)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ByPhandle {
+    One(usize),
+    Several,
+}
+
+impl Tree {
+    /// The tree in a flattened blob.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError`] names the node where the blob is broken.
+    pub fn parse(blob: &[u8]) -> Result<Self, BlobError> {
+        let mut tree = Self {
+            nodes: Vec::new(),
+            by_phandle: BTreeMap::new(),
+        };
+        tree.fill(blob::check(blob)?)?;
+        for index in 0..tree.nodes.len() {
+            if let Some(phandle) = tree.node(index).phandle() {
+                match tree.by_phandle.entry(phandle) {
+                    Entry::Vacant(entry) => drop(entry.insert(ByPhandle::One(index))),
+                    Entry::Occupied(mut entry) => drop(entry.insert(ByPhandle::Several)),
+                }
+            }
+        }
+        Ok(tree)
+    }
+
+    /// The tree in a file.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let path = path.as_ref();
+        let mut blob = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut blob))
+            .and_then(|read| match read as u64 <= LARGEST {
+                true => Ok(()),
+                false => Err(io::ErrorKind::FileTooLarge.into()),
+            })
+            .map_err(|source| LoadError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self::parse(&blob)?)
+    }
+
+    /// The tree that this system runs with.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]; systems without a device tree have no such file, and reading it needs root.
+    pub fn running() -> Result<Self, LoadError> {
+        Self::load(RUNNING)
+    }
+
+    /// Reads what was checked. Goes down without recursion.
+    fn fill(&mut self, fdt: Fdt<'_>) -> Result<(), BlobError> {
+        let root = fdt.root();
+        self.push(root, None);
+        let mut ways = vec![(0, root.children(), BTreeSet::new())];
+        while let Some((parent, children, names)) = ways.last_mut() {
+            let Some(child) = children.next() else {
+                ways.pop();
+                continue;
+            };
+            let parent = *parent;
+            let is_twin = !names.insert(child.name());
+            let index = self.push(child, Some(parent));
+            if is_twin {
+                return Err(BlobError {
+                    node: self.node(index).path(),
+                    offset: 0,
+                    fault: BlobFault::Twin,
+                });
+            }
+            ways.push((index, child.children(), BTreeSet::new()));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, node: FdtNode<'_>, parent: Option<usize>) -> usize {
+        let index = self.nodes.len();
+        let properties = node
+            .properties()
+            .map(|property| (property.name().into(), property.value().into()));
+        self.nodes.push(NodeData {
+            name: node.name().into(),
+            parent,
+            children: Vec::new(),
+            properties: properties.collect(),
+        });
+        if let Some(parent) = parent {
+            self.nodes[parent].children.push(index);
+        }
+        index
+    }
+
+    fn node(&self, index: usize) -> Node<'_> {
+        Node { tree: self, index }
+    }
+
+    /// The node at the top.
+    #[must_use]
+    pub fn root(&self) -> Node<'_> {
+        self.node(0)
+    }
+
+    /// All nodes, parents before their children.
+    pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        (0..self.nodes.len()).map(|index| self.node(index))
+    }
+
+    /// The node of that full path, unit addresses included.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<Node<'_>> {
+        let mut node = self.root();
+        for name in path.strip_prefix('/')?.split_terminator('/') {
+            node = node.children().find(|child| child.name() == name)?;
+        }
+        Some(node)
+    }
+
+    /// The node that has this phandle.
+    ///
+    /// # Errors
+    ///
+    /// [`Complaint::NoNode`] or [`Complaint::SeveralNodes`].
+    pub fn by_phandle(&self, phandle: u32) -> Result<Node<'_>, Complaint> {
+        match self.by_phandle.get(&phandle) {
+            Some(&ByPhandle::One(index)) => Ok(self.node(index)),
+            Some(ByPhandle::Several) => Err(Complaint::SeveralNodes { phandle }),
+            None => Err(Complaint::NoNode { phandle }),
+        }
+    }
+}
+
+/// A node of a [`Tree`].
+#[derive(Clone, Copy)]
+pub struct Node<'t> {
+    tree: &'t Tree,
+    index: usize,
+}
+
+impl<'t> Node<'t> {
+    fn data(self) -> &'t NodeData {
+        &self.tree.nodes[self.index]
+    }
+
+    /// Its full name, such as `sram@5c000000`; that of the root is empty.
+    #[must_use]
+    pub fn name(self) -> &'t str {
+        &self.data().name
+    }
+
+    /// Its name without the unit address.
+    #[must_use]
+    pub fn base_name(self) -> &'t str {
+        let name = self.name();
+        name.split_once('@').map_or(name, |(base, _)| base)
+    }
+
+    /// Its full path.
+    #[must_use]
+    pub fn path(self) -> NodePath {
+        let mut names: Vec<_> = self.with_ancestors().map(Self::name).collect();
+        names.pop();
+        names.reverse();
+        NodePath::of(names)
+    }
+
+    /// The node that it is in; none for the root.
+    #[must_use]
+    pub fn parent(self) -> Option<Self> {
+        self.data().parent.map(|index| self.tree.node(index))
+    }
+
+    /// The nodes in it.
+    pub fn children(self) -> impl Iterator<Item = Self> + use<'t> {
+        let tree = self.tree;
+        self.data().children.iter().map(|&index| tree.node(index))
+    }
+
+    /// Itself, its parent, and so on up to the root.
+    fn with_ancestors(self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self), |node| node.parent())
+    }
+
+    /// The names and values of its properties.
+    pub fn properties(self) -> impl Iterator<Item = (&'t str, &'t [u8])> {
+        let properties = self.data().properties.iter();
+        properties.map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The value of a property.
+    #[must_use]
+    pub fn property(self, name: &str) -> Option<&'t [u8]> {
+        self.properties()
+            .find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    /// Whether it has the property, whatever its value.
+    #[must_use]
+    pub fn has(self, property: &str) -> bool {
+        self.property(property).is_some()
+    }
+
+    /// The texts of a property that is a list of them.
+    pub fn texts(self, property: &str) -> impl Iterator<Item = &'t str> + use<'t> {
+        let value = self
+            .property(property)
+            .and_then(|value| value.strip_suffix(b"\0"));
+        let texts = value
+            .into_iter()
+            .flat_map(|value| value.split(|&byte| byte == 0));
+        texts.map_while(|text| str::from_utf8(text).ok())
+    }
+
+    /// The first text of a property.
+    #[must_use]
+    pub fn text(self, property: &str) -> Option<&'t str> {
+        self.texts(property).next()
+    }
+
+    /// Whether `name` is among what it is compatible with.
+    #[must_use]
+    pub fn is_compatible(self, name: &str) -> bool {
+        self.texts("compatible").any(|known| known == name)
+    }
+
+    /// Whether it says nothing of its status, or that it is well.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        !self.has("status") || matches!(self.text("status"), Some("okay" | "ok"))
+    }
+
+    /// Whether it becomes a device: it is available, and so is all that it is in.
+    #[must_use]
+    pub fn is_enabled(self) -> bool {
+        self.with_ancestors().all(Self::is_available)
+    }
+
+    /// Its phandle.
+    #[must_use]
+    pub fn phandle(self) -> Option<u32> {
+        let value = self
+            .property("phandle")
+            .or(self.property("linux,phandle"))?;
+        Some(u32::from_be_bytes(value.try_into().ok()?))
+    }
+
+    /// The value of a property as cells of 32 bits.
+    ///
+    /// # Errors
+    ///
+    /// [`Complaint::Missing`] or [`Complaint::Length`].
+    pub fn cells(self, property: &str) -> Result<&'t [[u8; 4]], TreeError> {
+        let complain = |complaint| self.complain(complaint);
+        let property = || property.to_owned();
+        let value = self.property(&property()).ok_or_else(|| {
+            complain(Complaint::Missing {
+                property: property(),
+            })
+        })?;
+        match value.as_chunks() {
+            (cells, []) => Ok(cells),
+            _ => Err(complain(Complaint::Length {
+                property: property(),
+                len: value.len(),
+            })),
+        }
+    }
+
+    /// The node that the phandle in cell `index` of a property means.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeError`].
+    pub fn follow(self, property: &str, index: usize) -> Result<Self, TreeError> {
+        let cells = self.cells(property)?;
+        let cell = cells.get(index).ok_or_else(|| {
+            self.complain(Complaint::NoCell {
+                property: property.to_owned(),
+                index,
+            })
+        })?;
+        self.tree
+            .by_phandle(u32::from_be_bytes(*cell))
+            .map_err(|complaint| self.complain(complaint))
+    }
+
+    pub(crate) fn complain(self, complaint: Complaint) -> TreeError {
+        TreeError {
+            node: self.path(),
+            complaint,
+        }
+    }
+}
+
+impl std::fmt::Debug for Node<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({})", self.path())
+    }
+}
+
+/// A tree was not loaded.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Its content is no device tree.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+/// Something is wrong in a node.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{node}: {complaint}")]
+pub struct TreeError {
+    /// The node's path.
+    pub node: NodePath,
+    /// What is wrong.
+    pub complaint: Complaint,
+}
+
+/// What is wrong in a node.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Complaint {
+    /// It lacks a property.
+    #[error("it has no {property}")]
+    Missing {
+        /// Its name.
+        property: String,
+    },
+    /// A property is not made of whole entries.
+    #[error("{property} has {len} bytes, which are no whole entries")]
+    Length {
+        /// Its name.
+        property: String,
+        /// Its length.
+        len: usize,
+    },
+    /// A property has fewer cells than asked for.
+    #[error("{property} has no cell {index}")]
+    NoCell {
+        /// Its name.
+        property: String,
+        /// The cell asked for.
+        index: usize,
+    },
+    /// No node has the phandle.
+    #[error("no node has the phandle {phandle:#x}")]
+    NoNode {
+        /// The phandle.
+        phandle: u32,
+    },
+    /// More than one node has the phandle.
+    #[error("several nodes have the phandle {phandle:#x}")]
+    SeveralNodes {
+        /// The phandle.
+        phandle: u32,
+    },
+    /// A count of cells that no address or size has.
+    #[error("{property} says {cells} cells")]
+    Cells {
+        /// Its name.
+        property: &'static str,
+        /// What it says.
+        cells: u32,
+    },
+    /// A range is empty.
+    #[error("a range of no bytes at {start:#x}")]
+    Empty {
+        /// Its start.
+        start: u128,
+    },
+    /// A range does not end within 64 bits.
+    #[error("{size:#x} bytes at {start:#x} do not end within 64 bits")]
+    Beyond {
+        /// Its start.
+        start: u128,
+        /// Its size.
+        size: u128,
+    },
+    /// The ranges of a bus do not say where an address is for the processor.
+    #[error("{bus} does not map {size:#x} bytes at {start:#x}")]
+    Unmapped {
+        /// The bus.
+        bus: NodePath,
+        /// The range's start, as nodes on that bus see it.
+        start: u128,
+        /// The range's size.
+        size: u128,
+    },
+}

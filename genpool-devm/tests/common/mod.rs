@@ -1,0 +1,24 @@
+//! What several test programs need.
+
+#![allow(dead_code, reason = "no program needs all of it")]
+
+use genpool_devm::Tree;
+use vm_fdt::FdtWriter;
+
+/// `trees/board.dts`, compiled by `dtc`.
+pub(crate) const BOARD: &[u8] = include_bytes!("../trees/board.dtb");
+
+pub(crate) fn board() -> Tree {
+    Tree::parse(BOARD).unwrap()
+}
+
+/// A blob whose root has one cell for addresses and one for sizes, and what `fill` puts in it.
+pub(crate) fn fdt(fill: impl FnOnce(&mut FdtWriter) -> vm_fdt::FdtWriterResult<()>) -> Vec<u8> {
+    let mut fdt = FdtWriter::new().unwrap();
+    let root = fdt.begin_node("").unwrap();
+    fdt.property_u32("#address-cells", 1).unwrap();
+    fdt.property_u32("#size-cells", 1).unwrap();
+    fill(&mut fdt).unwrap();
+    fdt.end_node(root).unwrap();
+    fdt.finish().unwrap()
+}

@@ -1,0 +1,401 @@
+//! `mmio-sram`, from trees to pools to who uses them.
+
+mod common;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::{board, fdt};
+use genpool_devm::{
+    AddressOnly, Device, GetError, LayoutError, MapRequest, Mapped, NodePath, OfError, PhysRange,
+    Registry, Sram, SramError, Tree,
+};
+use proptest::prelude::*;
+
+/// A registry with the SRAMs of the board.
+fn probed() -> (Tree, Registry) {
+    let (tree, registry) = (board(), Registry::new());
+    for (node, device) in registry.probe_srams(&tree, &AddressOnly) {
+        device.unwrap_or_else(|error| panic!("{node}: {error}"));
+    }
+    (tree, registry)
+}
+
+#[test]
+fn partitions_and_gaps() {
+    let tree = board();
+    let sram = Sram::read(tree.find("/soc/sram@0").unwrap()).unwrap();
+    assert!(sram.write_combining);
+    let parts: Vec<_> = sram
+        .partitions
+        .iter()
+        .map(|part| {
+            let flags = (part.pool, part.export, part.protect_exec);
+            (&*part.label, part.range.start(), part.range.size(), flags)
+        })
+        .collect();
+    assert_eq!(
+        parts,
+        [
+            ("smp-sram", 0x5c00_0100, 0x50, (false, false, false)),
+            ("codec-sram", 0x5c00_1000, 0x1000, (true, false, false)),
+            ("dsp", 0x5c00_4000, 0x1000, (true, false, false)),
+            ("code-sram", 0x5c00_6000, 0x2000, (false, false, true)),
+            ("exported-sram", 0x5c02_0000, 0x2_0000, (false, true, false)),
+        ]
+    );
+    assert_eq!(sram.disabled, [NodePath::new("/soc/sram@0/off-sram@9000")]);
+    let gaps: Vec<_> = sram.gaps.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        gaps,
+        [
+            "0x5c000000..=0x5c0000ff",
+            "0x5c000150..=0x5c000fff",
+            "0x5c002000..=0x5c003fff",
+            "0x5c005000..=0x5c005fff",
+            "0x5c008000..=0x5c01ffff",
+        ]
+    );
+    let high = Sram::read(tree.find("/soc/sram@40000000").unwrap()).unwrap();
+    assert_eq!(
+        (high.write_combining, high.gaps.as_slice()),
+        (false, &[high.range][..])
+    );
+}
+
+#[test]
+fn every_enabled_sram_becomes_a_device() {
+    let (_, registry) = probed();
+    let names: Vec<_> = registry
+        .devices()
+        .iter()
+        .map(|d| d.name().to_owned())
+        .collect();
+    assert_eq!(names, ["/soc/sram@0", "/soc/sram@40000000"]);
+    let device = registry.find_named("/soc/sram@0").unwrap();
+    let unnamed = device.pool(None).unwrap();
+    assert_eq!((unnamed.granule(), unnamed.chunks().len()), (32, 5));
+    // The gap after 0x50 reserved bytes begins with a granule that is not whole.
+    let starts: Vec<_> = unnamed
+        .chunks()
+        .map(|chunk| (chunk.start(), chunk.size()))
+        .collect();
+    assert!(starts.contains(&(0x5c00_0160, 0xea0)), "{starts:x?}");
+    let block = unnamed.alloc(100).unwrap();
+    assert_eq!(block.phys(), Some(block.addr() as u64));
+    assert_eq!(block.owner_as::<String>().as_deref(), Some("/soc/sram@0"));
+    let names: Vec<_> = device
+        .pools()
+        .iter()
+        .map(|p| p.name().map(str::to_owned))
+        .collect();
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        names,
+        [None, named("codec-sram"), named("dsp"), named("code-sram")]
+    );
+    assert!(matches!(
+        device.pool(Some("smp-sram")),
+        Err(GetError::NoPool { .. })
+    ));
+
+    // Once more is once too often.
+    let sram = Sram::read(board().find("/soc/sram@0").unwrap()).unwrap();
+    let again = registry.probe_sram(&sram, &AddressOnly).unwrap_err();
+    assert_eq!(again.to_string(), "/soc/sram@0: it has a device already");
+}
+
+#[test]
+fn of_gen_pool_get() {
+    let (tree, registry) = probed();
+    let get = |node: &str, property: &str, index| {
+        registry.of_gen_pool_get(tree.find(node).unwrap(), property, index)
+    };
+    let start =
+        |pool: Result<genpool_devm::ManagedPool, OfError>| pool.unwrap().alloc(1).unwrap().addr();
+    // The node has a device: its unnamed pool.
+    assert_eq!(start(get("/soc/codec@2000", "iram", 0)), 0x1_0000_0000);
+    assert_eq!(get("/soc/codec@2000", "iram", 1).unwrap().name(), None);
+    // Else the parent's device, by the label, by the full name or by the name alone.
+    assert_eq!(start(get("/soc/dsp@3000", "sram", 0)), 0x5c00_4000);
+    assert_eq!(start(get("/soc/dsp@3000", "sram", 1)), 0x5c00_6000);
+    assert_eq!(start(get("/soc/codec@2000", "sram", 0)), 0x5c00_1000);
+    let device = registry.find_named("/soc/sram@0").unwrap();
+    let builder = genpool_core::Pool::builder().name("codec-sram@1000");
+    device.create_pool(builder).unwrap();
+    let full = get("/soc/codec@2000", "sram", 0).unwrap();
+    assert_eq!(full.name(), Some("codec-sram@1000"));
+
+    // What leads nowhere says where.
+    let error = |node, property, index| get(node, property, index).unwrap_err().to_string();
+    assert_eq!(
+        error("/soc/dsp@3000", "sram", 2),
+        "there is no device /soc/sram@80000"
+    );
+    assert_eq!(
+        error("/soc/dsp@3000", "sram", 3),
+        "there is no device /soc/bus@90000/sram@90000"
+    );
+    assert_eq!(
+        error("/soc/dsp@3000", "sram", 4),
+        "/soc/dsp@3000: no node has the phandle 0xdead"
+    );
+    assert_eq!(
+        error("/soc/dsp@3000", "sram", 5),
+        "/soc/dsp@3000: sram has no cell 5"
+    );
+    assert_eq!(
+        error("/soc/dsp@3000", "iram", 0),
+        "/soc/dsp@3000: it has no iram"
+    );
+    assert_eq!(
+        error("/soc/dsp@3000", "pm-sram", 0),
+        "/soc/dsp@3000: pm-sram has 3 bytes, which are no whole entries"
+    );
+    drop(device.release().unwrap());
+    assert_eq!(
+        error("/soc/dsp@3000", "sram", 0),
+        "device /soc/sram@0 is gone"
+    );
+    drop(registry.remove("/soc/sram@40000000").unwrap());
+    assert_eq!(
+        error("/soc/codec@2000", "iram", 0),
+        "there is no device /soc/sram@40000000"
+    );
+}
+
+#[test]
+fn of_gen_pool_get_while_the_device_is_probed() {
+    let (tree, registry) = (board(), Registry::new());
+    let codec = tree.find("/soc/codec@2000").unwrap();
+    let node = NodePath::new("/soc/sram@0");
+    let probe = registry.probe(Device::new("sram").at(node), |_| {
+        for (property, index) in [("sram", 0), ("iram", 1)] {
+            let early = registry
+                .of_gen_pool_get(codec, property, index)
+                .unwrap_err();
+            assert!(
+                matches!(early, OfError::Get(GetError::NotYet { .. })),
+                "{early}"
+            );
+        }
+        Ok::<(), ()>(())
+    });
+    probe.unwrap();
+    let late = registry.of_gen_pool_get(codec, "sram", 0).unwrap_err();
+    assert!(
+        matches!(late, OfError::Get(GetError::NoPool { .. })),
+        "{late}"
+    );
+}
+
+/// The name, offset, size and flags of a child.
+type Child<'a> = (&'a str, u32, u32, &'a [&'a str]);
+
+/// An SRAM of 0x1000 bytes at 0x1000 with these children.
+fn layout(children: &[Child<'_>]) -> Result<Sram, LayoutError> {
+    layout_of(0x1000, children)
+}
+
+fn layout_of(size: u32, children: &[Child<'_>]) -> Result<Sram, LayoutError> {
+    let blob = fdt(|fdt| {
+        let sram = fdt.begin_node("sram@1000")?;
+        fdt.property_string("compatible", "mmio-sram")?;
+        fdt.property_array_u32("reg", &[0x1000, size])?;
+        fdt.property_u32("#address-cells", 1)?;
+        fdt.property_u32("#size-cells", 1)?;
+        fdt.property_array_u32("ranges", &[0, 0x1000, 0x2000])?;
+        for (name, start, size, flags) in children {
+            let child = fdt.begin_node(name)?;
+            fdt.property_array_u32("reg", &[*start, *size])?;
+            for flag in *flags {
+                fdt.property_null(flag)?;
+            }
+            fdt.end_node(child)?;
+        }
+        fdt.end_node(sram)
+    });
+    let tree = Tree::parse(&blob).unwrap();
+    Sram::read(tree.find("/sram@1000").unwrap())
+}
+
+#[test]
+fn children_that_make_no_sense_are_named() {
+    let full = layout(&[("b@800", 0x800, 0x800, &[]), ("a@0", 0, 0x800, &["pool"])]).unwrap();
+    assert!(full.gaps.is_empty());
+    // Firmware has not given this one a size.
+    let empty = layout(&[("a@0", 0, 0, &["pool"])]).unwrap();
+    assert_eq!((empty.partitions.len(), empty.gaps.len()), (0, 1));
+    assert_eq!(empty.empty, [NodePath::new("/sram@1000/a@0")]);
+    let says = |children: &[Child<'_>]| layout(children).unwrap_err().to_string();
+    assert_eq!(
+        says(&[("a@0", 0, 0x101, &[]), ("b@100", 0x100, 0x100, &["pool"])]),
+        "/sram@1000/b@100: 0x1100..=0x11ff overlaps with /sram@1000/a@0"
+    );
+    assert_eq!(
+        says(&[("a@f00", 0xf00, 0x101, &[])]),
+        "/sram@1000/a@f00: 0x1f00..=0x2000 is not inside the SRAM, which is 0x1000..=0x1fff"
+    );
+    assert_eq!(
+        says(&[("a@f00", u32::MAX, 2, &[])]),
+        "/sram@1000/a@f00: /sram@1000 does not map 0x2 bytes at 0xffffffff"
+    );
+    assert_eq!(
+        says(&[("a@0", 0, 0x800, &["protect-exec"])]),
+        "/sram@1000/a@0: 0x1000..=0x17ff is marked protect-exec and does not consist of whole pages"
+    );
+    // An SRAM over all addresses.
+    let blob = fdt(|fdt| {
+        let sram = fdt.begin_node("sram@0")?;
+        fdt.property_array_u32("reg", &[0, u32::MAX])?;
+        fdt.end_node(sram)
+    });
+    let tree = Tree::parse(&blob).unwrap();
+    let error = Sram::read(tree.find("/sram@0").unwrap()).unwrap_err();
+    assert!(matches!(&error, LayoutError::TooLarge { .. }), "{error}");
+    assert_eq!(error.node().as_str(), "/sram@0");
+}
+
+proptest! {
+    /// Layouts of 32 bytes, compared with a list of who has each byte.
+    #[test]
+    fn layouts_are_those_of_a_list_of_bytes(
+        children in prop::collection::vec((0u32..40, 0u32..12), 0..6),
+    ) {
+        let names: Vec<_> = (0..children.len()).map(|at| format!("part@{at}")).collect();
+        let named: Vec<_> = names
+            .iter()
+            .zip(&children)
+            .map(|(name, &(start, size))| (&**name, start, size, &["pool"][..]))
+            .collect();
+        let read = layout_of(0x20, &named);
+
+        let mut bytes = [false; 0x20];
+        let mut is_good = true;
+        for &(start, size) in &children {
+            for at in start..start + size {
+                match bytes.get_mut(at as usize) {
+                    Some(byte) if !*byte => *byte = true,
+                    _ => is_good = false,
+                }
+            }
+        }
+        prop_assert_eq!(read.is_ok(), is_good);
+        if let Ok(sram) = read {
+            let has = |ranges: &mut dyn Iterator<Item = PhysRange>| {
+                let mut has = [false; 0x20];
+                for range in ranges {
+                    for at in range.start()..=range.last() {
+                        prop_assert!(!std::mem::replace(&mut has[at as usize - 0x1000], true));
+                    }
+                }
+                Ok(has)
+            };
+            prop_assert_eq!(has(&mut sram.partitions.iter().map(|part| part.range))?, bytes);
+            prop_assert_eq!(has(&mut sram.gaps.iter().copied())?, bytes.map(|taken| !taken));
+            // As few gaps as there can be.
+            prop_assert!(sram.gaps.windows(2).all(|two| two[0].last() + 1 < two[1].start()));
+            let empty = children.iter().filter(|(_, size)| *size == 0).count();
+            prop_assert_eq!(sram.empty.len(), empty);
+        }
+    }
+}
+
+#[test]
+fn two_partitions_of_one_label() {
+    let sram = layout(&[("a@0", 0, 0x40, &["pool"]), ("a@40", 0x40, 0x40, &["pool"])]).unwrap();
+    let registry = Registry::new();
+    let error = registry.probe_sram(&sram, &AddressOnly).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/sram@1000/a@40: device /sram@1000 has its pool \"a\" already"
+    );
+    assert!(registry.devices().is_empty());
+}
+
+#[test]
+fn the_mapping_ends_after_the_pools() {
+    struct Mapping(Arc<AtomicBool>);
+    impl Drop for Mapping {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let unmapped = Arc::new(AtomicBool::new(false));
+    let map = |request: &MapRequest<'_>| {
+        assert_eq!(request.range.size(), 0x1000);
+        Ok(Mapped::new(0x7000_0010, Mapping(Arc::clone(&unmapped))))
+    };
+    let sram = layout(&[("a@100", 0x100, 0x100, &["pool"])]).unwrap();
+    let registry = Registry::new();
+    let device = registry.probe_sram(&sram, &map).unwrap();
+    let block = device.pool(Some("a")).unwrap().alloc_owned(1).unwrap();
+    // Granules are those of the mapping, and the physical address is the one behind it.
+    assert_eq!((block.addr(), block.phys()), (0x7000_0120, Some(0x1110)));
+    drop(device);
+    let released = registry.remove("/sram@1000").unwrap();
+    assert_eq!(
+        released.outstanding[0].owner_name(),
+        Some("/sram@1000/a@100")
+    );
+    assert!(!unmapped.load(Ordering::Relaxed));
+    drop(block);
+    assert!(unmapped.load(Ordering::Relaxed));
+
+    let refuse = |_: &MapRequest<'_>| Err(io::Error::other("no such window"));
+    let error = registry.probe_sram(&sram, &refuse).unwrap_err();
+    assert_eq!(error.to_string(), "/sram@1000: no such window");
+    let beyond = |_: &MapRequest<'_>| Ok(Mapped::new(usize::MAX - 0xffe, ()));
+    let error = registry.probe_sram(&sram, &beyond).unwrap_err();
+    assert!(matches!(error, SramError::Map { .. }), "{error}");
+}
+
+#[test]
+fn phandles_that_lead_in_circles_or_twice() {
+    let blob = fdt(|fdt| {
+        let sram = fdt.begin_node("sram@0")?;
+        fdt.property_string("compatible", "mmio-sram")?;
+        fdt.property_array_u32("reg", &[0, 0x1000])?;
+        fdt.property_phandle(1)?;
+        fdt.property_array_u32("sram", &[1, 2, 3, 0, u32::MAX])?;
+        fdt.end_node(sram)?;
+        let other = fdt.begin_node("other")?;
+        fdt.property_phandle(2)?;
+        fdt.property_array_u32("sram", &[2, 1])?;
+        fdt.end_node(other)?;
+        for (name, phandle) in [("a", 3), ("b", 3)] {
+            let node = fdt.begin_node(name)?;
+            // As old compilers wrote it.
+            fdt.property_u32("linux,phandle", phandle)?;
+            fdt.end_node(node)?;
+        }
+        Ok(())
+    });
+    let (tree, registry) = (Tree::parse(&blob).unwrap(), Registry::new());
+    for (_, device) in registry.probe_srams(&tree, &AddressOnly) {
+        device.unwrap();
+    }
+    let get = |node: &str, index| {
+        let found = registry.of_gen_pool_get(tree.find(node).unwrap(), "sram", index);
+        found
+            .map(|pool| pool.size())
+            .map_err(|error| error.to_string())
+    };
+    let says = |text: &str| Err(text.to_owned());
+    assert_eq!(get("/sram@0", 0), Ok(0x1000));
+    assert_eq!(get("/other", 1), Ok(0x1000));
+    assert_eq!(get("/other", 0), says("there is no device /other"));
+    assert_eq!(
+        get("/sram@0", 2),
+        says("/sram@0: several nodes have the phandle 0x3")
+    );
+    assert_eq!(
+        get("/sram@0", 3),
+        says("/sram@0: no node has the phandle 0x0")
+    );
+    assert_eq!(
+        get("/sram@0", 4),
+        says("/sram@0: no node has the phandle 0xffffffff")
+    );
+}

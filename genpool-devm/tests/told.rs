@@ -1,0 +1,69 @@
+//! What a device says through `tracing` when nobody asked it to end.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use genpool_core::{ChunkSpec, Pool};
+use genpool_devm::Device;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber, subscriber};
+
+/// Writes down events, a line each.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.push_str(&format!(" {field}={value:?}"));
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+}
+
+#[test]
+fn what_is_held_is_told_when_a_device_is_dropped() {
+    let lines = Lines::default();
+    subscriber::with_default(lines.clone(), || {
+        let device = Device::new("dsp");
+        device.on_release(|| panic!("on purpose")).unwrap();
+        let builder = Pool::builder().order(5).name("rx").boundary_tracking();
+        let pool = device.create_pool(builder).unwrap();
+        let chunk = ChunkSpec::new(0x1000, 0x100).owner("bank 0");
+        pool.add_chunk(chunk).unwrap();
+        let held = pool.alloc_owned(40).unwrap();
+        held.set_tag(7);
+        drop(device);
+        drop(held);
+        // Nothing to tell.
+        drop(Device::new("quiet"));
+    });
+    assert_eq!(
+        *lines.0.lock().unwrap(),
+        [
+            "WARN message=held when its device ended device=\"dsp\" pool=\"rx\" addr=0x1000 size=64 \
+             tag=7 owner=\"bank 0\"",
+            "DEBUG message=all is back, the release goes on device=\"dsp\"",
+            "ERROR message=a release panicked device=\"dsp\" panic=\"on purpose\"",
+        ]
+    );
+}

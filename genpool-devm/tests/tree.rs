@@ -1,0 +1,264 @@
+//! Device trees: what they say, and what bad ones are answered.
+
+mod common;
+
+use std::process::Command;
+
+use common::{BOARD, board, fdt};
+use genpool_devm::{BlobFault, Complaint, NodePath, PhysRange, Tree};
+use proptest::prelude::*;
+
+fn fault(blob: &[u8]) -> (String, BlobFault) {
+    let error = Tree::parse(blob).unwrap_err();
+    (error.node.to_string(), error.fault)
+}
+
+#[test]
+fn nodes_and_properties() {
+    let tree = board();
+    let sram = tree.find("/soc/sram@0").unwrap();
+    assert_eq!((sram.name(), sram.base_name()), ("sram@0", "sram"));
+    assert_eq!(sram.path(), NodePath::new("/soc/sram@0"));
+    assert_eq!(tree.root().path().as_str(), "/");
+    assert!(tree.find("/soc/sram").is_none() && tree.find("soc").is_none());
+    assert_eq!(tree.find("/").unwrap().path(), tree.root().path());
+    let compatible: Vec<_> = sram.texts("compatible").collect();
+    assert_eq!(compatible, ["genpool,tcm", "mmio-sram"]);
+    assert!(sram.is_compatible("mmio-sram") && !sram.is_compatible("mmio"));
+    assert_eq!(sram.children().count(), 6);
+    let by_phandle = tree.by_phandle(sram.phandle().unwrap()).unwrap();
+    assert_eq!(by_phandle.path(), sram.path());
+    let enabled = |path: &str| {
+        let node = tree.find(path).unwrap();
+        (node.is_available(), node.is_enabled())
+    };
+    assert_eq!(enabled("/soc/sram@0"), (true, true));
+    assert_eq!(enabled("/soc/sram@80000"), (false, false));
+    assert_eq!(enabled("/soc/bus@90000/sram@90000"), (true, false));
+}
+
+/// Looks where `dtc` is installed.
+#[test]
+fn the_blob_is_that_of_its_source() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dts");
+    let compiler = Command::new("dtc")
+        .args(["-q", "-I", "dts", "-O", "dtb", source])
+        .output();
+    match compiler {
+        Ok(output) => assert!(output.stdout == BOARD, "compile board.dts again"),
+        Err(_) => println!("there is no dtc here"),
+    }
+}
+
+#[test]
+fn addresses_are_translated() {
+    let tree = board();
+    let range = |path: &str| {
+        let range = tree.find(path).unwrap().range().unwrap();
+        (range.start(), range.size())
+    };
+    assert_eq!(range("/soc/sram@0"), (0x5c00_0000, 0x4_0000));
+    assert_eq!(range("/soc/sram@0/codec-sram@1000"), (0x5c00_1000, 0x1000));
+    assert_eq!(range("/soc/sram@40000000"), (0x1_0000_0000, 0x2000));
+    assert_eq!(range("/soc/bus@90000/sram@90000"), (0x5c09_0000, 0x1000));
+}
+
+#[test]
+fn addresses_that_make_no_sense() {
+    let complaint = |cells: [u32; 3], ranges: Option<&[u32]>, reg: &[u32]| {
+        let blob = fdt(|fdt| {
+            let bus = fdt.begin_node("bus")?;
+            fdt.property_u32("#address-cells", cells[0])?;
+            fdt.property_u32("#size-cells", cells[1])?;
+            if let Some(ranges) = ranges {
+                fdt.property_array_u32("ranges", ranges)?;
+            }
+            let node = fdt.begin_node("sram@0")?;
+            fdt.property_array_u32("reg", reg)?;
+            fdt.end_node(node)?;
+            fdt.end_node(bus)
+        });
+        let tree = Tree::parse(&blob).unwrap();
+        let error = tree.find("/bus/sram@0").unwrap().range().unwrap_err();
+        (error.node.to_string(), error.complaint)
+    };
+    let identity: Option<&[u32]> = Some(&[]);
+    let (node, what) = complaint([1, 1, 0], identity, &[0, 0]);
+    assert_eq!(
+        (node.as_str(), what),
+        ("/bus/sram@0", Complaint::Empty { start: 0 })
+    );
+    let (_, what) = complaint([1, 1, 0], identity, &[0, 1, 2]);
+    assert!(matches!(what, Complaint::Length { len: 12, .. }));
+    let (_, what) = complaint([1, 1, 0], identity, &[]);
+    assert!(matches!(what, Complaint::Missing { .. }));
+    let (_, what) = complaint([0, 0, 0], identity, &[1]);
+    assert!(matches!(what, Complaint::Length { .. }));
+    let (node, what) = complaint([9, 1, 0], identity, &[0]);
+    assert_eq!(node, "/bus");
+    assert!(matches!(what, Complaint::Cells { cells: 9, .. }));
+    let (_, what) = complaint([2, 2, 0], identity, &[!0, !0, 0, 2]);
+    assert!(matches!(what, Complaint::Beyond { .. }));
+    let (_, what) = complaint([4, 4, 0], identity, &[!0; 8]);
+    assert!(matches!(what, Complaint::Beyond { .. }));
+    // No ranges: the bus is not mapped. A window that is too small, or wraps.
+    let (node, what) = complaint([1, 1, 0], None, &[0, 8]);
+    assert_eq!(node, "/bus/sram@0");
+    assert!(matches!(what, Complaint::Unmapped { .. }));
+    let (_, what) = complaint([1, 1, 0], Some(&[0, 0x100, 7]), &[0, 8]);
+    assert!(matches!(what, Complaint::Unmapped { .. }));
+    let (_, what) = complaint([1, 1, 0], Some(&[0, 0, 7, 0]), &[0, 8]);
+    assert!(matches!(what, Complaint::Length { .. }));
+}
+
+#[test]
+fn ranges_of_whole_granules() {
+    let whole = |start, size| {
+        let range = PhysRange::new(start, size).unwrap();
+        range
+            .whole_granules(5)
+            .map(|range| (range.start(), range.size()))
+    };
+    assert_eq!(whole(0x150, 0xeb0), Some((0x160, 0xea0)));
+    assert_eq!(whole(0x20, 0x3f), Some((0x20, 0x20)));
+    assert_eq!(whole(0x21, 0x3e), None);
+    assert_eq!(whole(u64::MAX, 1), None);
+    assert_eq!(whole(u64::MAX - 31, 32), Some((u64::MAX - 31, 32)));
+    assert!(PhysRange::new(0, 0).is_none() && PhysRange::new(u64::MAX, 2).is_none());
+}
+
+#[test]
+fn blobs_that_are_cut_off_or_overwritten() {
+    assert_eq!(fault(b""), ("/".to_owned(), BlobFault::Truncated));
+    assert_eq!(fault(&[0; 64]), ("/".to_owned(), BlobFault::NoMagic));
+    for len in 4..BOARD.len() {
+        assert_eq!(fault(&BOARD[..len]).1, BlobFault::Truncated, "{len}");
+    }
+    let patched = |at: usize, value: u32| {
+        let mut blob = BOARD.to_vec();
+        blob[at..at + 4].copy_from_slice(&value.to_be_bytes());
+        fault(&blob)
+    };
+    assert_eq!(patched(20, 16).1, BlobFault::Version(16));
+    // Blocks that are elsewhere, or longer than all.
+    for (at, value) in [
+        (8, 0),
+        (8, u32::MAX),
+        (8, 57),
+        (12, u32::MAX),
+        (32, u32::MAX),
+        (36, u32::MAX),
+    ] {
+        assert_eq!(patched(at, value).1, BlobFault::Header, "{at} {value:#x}");
+    }
+    // The first word of the structure block is the root's beginning.
+    let structs = u32::from_be_bytes(BOARD[8..12].try_into().unwrap()) as usize;
+    assert_eq!(patched(structs, 2).1, BlobFault::Token(2));
+    assert_eq!(patched(structs, 9).1, BlobFault::Token(9));
+    assert_eq!(
+        patched(structs + 4, u32::from_be_bytes(*b"x\0\0\0")).1,
+        BlobFault::Name
+    );
+    // A property of nearly 4 GiB, and one whose name is nowhere.
+    assert_eq!(patched(structs + 12, u32::MAX).1, BlobFault::Truncated);
+    assert_eq!(patched(structs + 16, u32::MAX).1, BlobFault::Name);
+    // What follows the blob does not matter.
+    let mut longer = BOARD.to_vec();
+    longer.extend([0xff; 100]);
+    assert!(Tree::parse(&longer).is_ok());
+}
+
+#[test]
+fn names_and_depth() {
+    // Longer than the specification has it, as on real boards.
+    let tree = board();
+    let long = "/soc/a-node-whose-name-is-longer-than-the-specification-allows";
+    let long = tree.find(long).unwrap();
+    assert!(long.has("vendor,a-property-whose-name-is-longer-than-that"));
+    // But not without end.
+    let mut blob = BOARD.to_vec();
+    let at = blob
+        .windows(6)
+        .position(|bytes| bytes == b"a-node")
+        .unwrap();
+    blob[at..at + 300].fill(b'a');
+    assert_eq!(fault(&blob), ("/soc".to_owned(), BlobFault::Name));
+
+    let twins = fdt(|fdt| {
+        for _ in 0..2 {
+            let node = fdt.begin_node("twin@0")?;
+            fdt.end_node(node)?;
+        }
+        Ok(())
+    });
+    assert_eq!(fault(&twins), ("/twin@0".to_owned(), BlobFault::Twin));
+
+    let deep = |depth: usize| {
+        let begin = [1, u32::from_be_bytes(*b"n\0\0\0")];
+        let inner = begin.repeat(depth).into_iter().chain(vec![2; depth]);
+        let structs: Vec<u32> = [1, 0].into_iter().chain(inner).chain([2, 9]).collect();
+        let len = structs.len() as u32 * 4;
+        let total = 40 + len;
+        let header = [0xd00d_feed, total, 40, total, 40, 17, 16, 0, 0, len];
+        let words = header.into_iter().chain(structs);
+        words.flat_map(u32::to_be_bytes).collect::<Vec<u8>>()
+    };
+    assert_eq!(Tree::parse(&deep(63)).unwrap().nodes().count(), 64);
+    let (node, what) = fault(&deep(64));
+    assert_eq!((node.len(), what), (2 * 63, BlobFault::TooDeep));
+    assert_eq!(fault(&deep(50_000)).1, BlobFault::TooDeep);
+}
+
+#[test]
+fn files() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb");
+    assert_eq!(
+        Tree::load(path).unwrap().nodes().count(),
+        board().nodes().count()
+    );
+    let error = Tree::load("/nowhere/board.dtb").unwrap_err().to_string();
+    assert!(error.starts_with("/nowhere/board.dtb: "), "{error}");
+    let error = Tree::load(file!().replace("genpool-devm/", "")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/: this is no flattened device tree (byte 0)"
+    );
+}
+
+proptest! {
+    /// Bytes of a good blob, overwritten: what is read of the rest does not panic.
+    #[test]
+    fn overwritten_blobs_do_not_panic(
+        patches in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+        cut in any::<prop::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let mut blob = BOARD.to_vec();
+        for (at, value) in patches {
+            let at = at.index(blob.len());
+            blob[at] = value;
+        }
+        if is_cut {
+            blob.truncate(cut.index(BOARD.len()));
+        }
+        genpool_devm::fuzz::tree(&blob);
+    }
+
+    /// Words of a good blob, exchanged for those that a device tree is made of.
+    #[test]
+    fn overwritten_words_do_not_panic(
+        patches in prop::collection::vec(
+            (any::<prop::sample::Index>(), prop_oneof![0u32..16, Just(u32::MAX), any::<u32>()]),
+            1..8,
+        ),
+    ) {
+        let mut blob = BOARD.to_vec();
+        for (at, value) in patches {
+            let at = at.index(blob.len() / 4) * 4;
+            if at >= 40 {
+                blob[at..at + 4].copy_from_slice(&value.to_be_bytes());
+            }
+        }
+        genpool_devm::fuzz::tree(&blob);
+    }
+}

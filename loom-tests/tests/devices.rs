@@ -1,0 +1,180 @@
+//! A device ends while others use its pool: its memory goes after the last of them, and once.
+
+#![cfg(genpool_loom)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
+
+use genpool_core::sync::Fault;
+use genpool_core::{ChunkSpec, OwnedAllocation, Pool};
+use genpool_devm::{Device, GetError, ManagedPool};
+use loom::cell::UnsafeCell;
+use loom_tests::{BASE, Race, THREE, explore, must_fail};
+
+/// The memory under a device's pool: written by who holds an allocation, and by who unmaps it.
+struct Memory {
+    byte: UnsafeCell<u8>,
+    unmapped: Plain,
+}
+
+// SAFETY: loom's threads take turns, and loom reports accesses that nothing orders.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn write(&self) {
+        assert_eq!(
+            self.unmapped.load(PlainOrdering::Relaxed),
+            0,
+            "written after its end"
+        );
+        // SAFETY: exclusive if devices keep their word; loom reports it if not.
+        self.byte.with_mut(|byte| unsafe { *byte += 1 });
+    }
+
+    fn unmap(&self) {
+        self.write();
+        self.unmapped.fetch_add(1, PlainOrdering::Relaxed);
+    }
+
+    fn is_unmapped(&self) -> bool {
+        self.unmapped.load(PlainOrdering::Relaxed) == 1
+    }
+}
+
+struct Driver {
+    device: Device,
+    memory: Arc<Memory>,
+    /// Keeps the pool's bookkeeping until the model's end.
+    pool: ManagedPool,
+}
+
+/// A bound device whose unnamed pool has one granule, over a mapping that it manages.
+fn driver() -> Driver {
+    let memory = Arc::new(Memory {
+        byte: UnsafeCell::new(0),
+        unmapped: Plain::new(0),
+    });
+    let device = Device::new("modelled");
+    let mapping = Arc::clone(&memory);
+    device.on_release(move || mapping.unmap()).unwrap();
+    let pool = device.create_pool(Pool::builder()).unwrap();
+    pool.add_chunk(ChunkSpec::new(BASE, 1)).unwrap();
+    device.bind();
+    Driver {
+        device,
+        memory,
+        pool,
+    }
+}
+
+/// A device is released while another thread looks its pool up and allocates from it.
+fn release_beside_alloc() -> Option<bool> {
+    let race = Race::on(driver());
+    let release = race.start(|driver| {
+        let released = driver.device.release().unwrap();
+        assert!(
+            driver.pool.alloc(1).is_err(),
+            "handed out after the release"
+        );
+        released
+    });
+    let alloc = race.start(|driver| {
+        let pool = match driver.device.pool(None) {
+            Ok(pool) => pool,
+            Err(GetError::Gone(_)) => return None,
+            Err(other) => panic!("{other}"),
+        };
+        let Ok(found) = pool.alloc(1) else {
+            return Some(false);
+        };
+        driver.memory.write();
+        drop(found);
+        Some(true)
+    });
+    let released = release.join().unwrap();
+    let outcome = alloc.join().unwrap();
+    assert!(race.shared().memory.is_unmapped(), "never unmapped");
+    assert!(released.is_complete());
+    outcome
+}
+
+#[test]
+fn memory_goes_after_the_last_allocation() {
+    explore(
+        "device release beside alloc",
+        THREE,
+        &[None, Some(false), Some(true)],
+        release_beside_alloc,
+    );
+}
+
+#[test]
+fn control_hasty_release() {
+    must_fail(
+        "device release beside alloc",
+        &[Fault::HastyRelease],
+        THREE,
+        release_beside_alloc,
+    );
+}
+
+#[test]
+fn control_alloc_in_a_sealed_pool() {
+    must_fail(
+        "device release beside alloc",
+        &[Fault::UncheckedState],
+        THREE,
+        release_beside_alloc,
+    );
+}
+
+/// Two threads give back what they hold while a third releases the device: one of them unmaps, after
+/// the others' last use. Answers whether that was done when the release returned.
+fn release_beside_two_drops() -> bool {
+    let driver = driver();
+    driver.pool.add_chunk(ChunkSpec::new(BASE + 8, 1)).unwrap();
+    let held = [(); 2].map(|()| driver.pool.alloc_owned(1).unwrap());
+    let race = Race::on(driver);
+    let [one, two] = held.map(|held: OwnedAllocation| {
+        race.start(move |driver| {
+            let own = held;
+            // Only one of them writes: they hold different granules, and the model has one byte.
+            if own.addr() == BASE {
+                driver.memory.write();
+            }
+            drop(own);
+        })
+    });
+    let release = race.start(|driver| {
+        let released = driver.device.release().unwrap();
+        (released.is_complete(), released)
+    });
+    one.join().unwrap();
+    two.join().unwrap();
+    let (at_once, released) = release.join().unwrap();
+    assert!(race.shared().memory.is_unmapped(), "never unmapped");
+    assert!(released.is_complete());
+    at_once
+}
+
+#[test]
+fn the_last_one_takes_down_the_rest() {
+    explore(
+        "device release beside two drops",
+        THREE,
+        &[false, true],
+        release_beside_two_drops,
+    );
+}
+
+#[test]
+fn control_hasty_release_beside_drops() {
+    must_fail(
+        "device release beside two drops",
+        &[Fault::HastyRelease],
+        THREE,
+        release_beside_two_drops,
+    );
+}
