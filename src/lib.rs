@@ -133,6 +133,9 @@ pub use genpool_core::{
     Unsuitable,
 };
 
+#[cfg(feature = "dma")]
+pub use genpool_dma as dma;
+
 /// Compiles and runs the README's example.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

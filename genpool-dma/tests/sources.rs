@@ -3,6 +3,7 @@
 #![cfg(all(target_os = "linux", not(miri)))]
 
 use std::fs;
+use std::io::{self, Write};
 
 use genpool_dma::source::{
     PageMap, PageSize, PciDevice, RamSource, SourceError, UioMap, Unresolved,
@@ -10,6 +11,13 @@ use genpool_dma::source::{
 use genpool_dma::{MemoryPool, Region};
 
 const PAGE: usize = 4096;
+
+/// Says what could not be tested, past what the test runner captures.
+macro_rules! skipped {
+    ($($words:tt)+) => {
+        writeln!(io::stderr(), "skipped: {}", format_args!($($words)+)).unwrap()
+    };
+}
 
 fn touch(region: &Region) {
     let bytes = region.size().get();
@@ -67,7 +75,7 @@ fn huge_pages_or_what_is_missing() {
             assert!(region.start().is_aligned(2 << 20));
             assert_eq!(region.size().get(), 2 << 20);
         }
-        Err(error) => println!("skipped: {error}"),
+        Err(error) => skipped!("{error}"),
     }
 }
 
@@ -91,7 +99,7 @@ fn nonsense_is_refused() {
                 call: "mbind",
                 source,
             } => {
-                println!("skipped: mbind is not permitted here: {source}");
+                skipped!("mbind is not permitted here: {source}");
             }
             other => panic!("{other}"),
         }
@@ -132,7 +140,7 @@ fn physical_addresses_are_told_or_refused() {
                 matches!(refused.reason, Unresolved::NoPrivilege),
                 "{refused}"
             );
-            println!("skipped: {refused}");
+            skipped!("{refused}");
         }
     }
 }
@@ -147,7 +155,7 @@ fn the_page_of_zeros_is_no_memory_for_a_device() {
     let refused = map.resolve(region).unwrap_err();
     match refused.reason {
         Unresolved::Shared { .. } => {}
-        Unresolved::NoPrivilege => println!("skipped: {refused}"),
+        Unresolved::NoPrivilege => skipped!("{refused}"),
         other => panic!("{other}"),
     }
 }

@@ -75,6 +75,11 @@ pub enum SourceError {
         /// What it says.
         text: String,
     },
+    /// A driver of the kernel holds the device's memory.
+    Busy {
+        /// The file that would be mapped.
+        path: PathBuf,
+    },
     /// The BAR does not exist or is no memory.
     NotMemory {
         /// The BAR.
@@ -162,6 +167,11 @@ impl fmt::Display for SourceError {
                     path.display()
                 )
             }
+            Self::Busy { path } => write!(
+                f,
+                "{} is held by a driver of the kernel: unbind it from the device",
+                path.display()
+            ),
             Self::NotMemory { bar } => write!(f, "BAR {bar} does not exist or is no memory"),
             Self::System { call, source } => write!(f, "{call}: {source}"),
         }

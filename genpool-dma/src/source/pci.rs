@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::mm::MapFlags;
 
 use super::error::SourceError;
@@ -117,7 +118,8 @@ impl Bar {
     ///
     /// # Errors
     ///
-    /// [`SourceError`]; [`SourceError::NoPrivilege`] for who is not root.
+    /// [`SourceError`]; [`SourceError::NoPrivilege`] for who is not root, [`SourceError::Busy`] while a
+    /// driver of the kernel is bound to the device.
     pub fn map(&self) -> Result<Region<Device>, SourceError> {
         self.map_file(&self.file)
     }
@@ -154,7 +156,13 @@ pub(super) fn map_device(
     let file = file.map_err(SourceError::file(path, what, "root"))?;
     let backing = Backing::File(file.as_fd(), offset);
     let mapping = Mapping::new(len, backing, MapFlags::empty());
-    let mapping = mapping.map_err(SourceError::system("mmap of a device's memory"))?;
+    let mapping = mapping.map_err(|errno| match errno {
+        // What the kernel answers for memory that one of its drivers has claimed.
+        Errno::INVAL => SourceError::Busy {
+            path: path.to_owned(),
+        },
+        errno => SourceError::system("mmap of a device's memory")(errno),
+    })?;
     // SAFETY: the caller says that the part lies in the mapping, so it is not past its end.
     let start = unsafe { mapping.start().cast().byte_add(skip) };
     // SAFETY: a fresh mapping of a device's memory, which takes volatile accesses and is unmapped when
