@@ -34,18 +34,20 @@ fi
 
 # ---- tools ----
 
-tools() { command -v qemu-system-x86_64 cpio depmod modprobe gzip >/dev/null; }
+readonly TOOLS=(qemu-system-x86_64 cpio depmod modprobe gzip)
 PATH="$PATH:/usr/sbin:/sbin"
-if ! tools; then
-    if ((install)); then
-        "${as_root[@]}" apt-get update
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y --no-install-recommends qemu-system-x86 cpio kmod gzip
-    fi
-    for tool in qemu-system-x86_64 cpio depmod modprobe gzip; do
-        command -v "$tool" >/dev/null || missing "$tool"
+absent() {
+    local tool
+    for tool in "${TOOLS[@]}"; do
+        command -v "$tool" >/dev/null || echo "$tool"
     done
+}
+if ((install)) && [[ -n "$(absent)" ]]; then
+    "${as_root[@]}" apt-get update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends qemu-system-x86 cpio kmod gzip
 fi
+if [[ -n "$(absent)" ]]; then missing "$(absent | head -n 1)"; fi
 command -v rustup >/dev/null || missing rustup
 if ! rustup target list --installed | grep -qx "$RUST_TARGET"; then
     if ((install)); then rustup target add "$RUST_TARGET"; fi
