@@ -16,4 +16,7 @@ cargo run --release -- replay --repeats 1 genpool-cli/tests/traces/linux-6.12/mi
 
 cargo run --example quickstart
 cargo run --example custom_algorithm
+for example in driver_buffers bar collections; do
+    cargo run -p genpool-dma --example "$example"
+done
 echo "main-job: ok"

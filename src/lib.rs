@@ -109,6 +109,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Real memory and devices
+//!
+//! With the feature `dma` the module `dma` is `genpool-dma`: pools over memory that they own, such as
+//! huge pages and PCI BARs, DMA addresses by type, and buffers that say who may touch them. The feature
+//! `vfio` adds memory behind an IOMMU.
+//!
 //! # Failure
 //!
 //! Every failure is a value that says what was wrong with what. [`AllocError::Exhausted`] is a
@@ -136,7 +142,7 @@ pub use genpool_core::{
 #[cfg(feature = "dma")]
 pub use genpool_dma as dma;
 
-/// Compiles and runs the README's example.
-#[cfg(doctest)]
+/// Compiles the README's examples, one of which takes Linux, and runs the first.
+#[cfg(all(doctest, target_os = "linux"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

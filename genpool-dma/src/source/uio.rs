@@ -93,6 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn a_map_is_found_and_mapped_from_its_offset_on() {
         let root = tempfile::tempdir().unwrap();
         let page = rustix::param::page_size();
