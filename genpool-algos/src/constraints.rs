@@ -265,15 +265,34 @@ impl Constraints {
         part: Range<Granule>,
         n: usize,
     ) -> Option<Granule> {
+        /// Places that may cross a boundary before whole runs are looked at. One is enough for most
+        /// requests; a pool full of short runs at boundaries is searched faster by runs (2026-11).
+        const TRIES: usize = 4;
+
         let terms = Terms::new(self, chunk, n)?;
         let (from, limit) = (
             part.start.max(terms.window.start),
             part.end.min(terms.window.end),
         );
-        if let Some((align, phase)) = terms.alignment_alone() {
-            return chunk.find_aligned(from, limit, n, align, phase);
+        // Place by place first: a run need not be followed to its end to know that one fits. Behind a
+        // boundary that a place crosses comes the next that does not, so none is passed over.
+        if let Some((align, phase)) = terms.alignment() {
+            let mut next = from;
+            for attempt in 0..TRIES {
+                let Some(found) = chunk.find_aligned(next, limit, n, align, phase) else {
+                    // The first pass is whole; what follows from several is no proof.
+                    if attempt == 0 {
+                        return None;
+                    }
+                    break;
+                };
+                match terms.behind_border(chunk, found, n) {
+                    Some(behind) => next = behind,
+                    None => return Some(found),
+                }
+            }
         }
-        // Run by run rather than from boundary to boundary: each granule is looked at once.
+        // Run by run: each granule is looked at once.
         chunk
             .runs(from, n)
             .take_while(|run| run.start < limit)

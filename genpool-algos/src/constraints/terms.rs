@@ -76,11 +76,8 @@ impl Terms {
         Some(())
     }
 
-    /// Alignment and phase, if no boundary is to be kept to.
-    pub(super) fn alignment_alone(&self) -> Option<(usize, usize)> {
-        if self.borders.iter().any(Option::is_some) {
-            return None;
-        }
+    /// Alignment and phase, if an address can be so aligned.
+    pub(super) fn alignment(&self) -> Option<(usize, usize)> {
         Some((self.align.try_into().ok()?, self.phase.try_into().ok()?))
     }
 
@@ -115,7 +112,12 @@ impl Terms {
     }
 
     /// If `n` granules at `start` cross a boundary: the first granule behind it.
-    fn behind_border(&self, chunk: &ChunkView<'_>, start: Granule, n: usize) -> Option<Granule> {
+    pub(super) fn behind_border(
+        &self,
+        chunk: &ChunkView<'_>,
+        start: Granule,
+        n: usize,
+    ) -> Option<Granule> {
         let first = chunk.addr_of(start) as u64;
         // No overflow: the run lies in the chunk.
         let more = ((n as u64) << chunk.order()) - 1;
