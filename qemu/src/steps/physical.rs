@@ -28,6 +28,7 @@ pub(super) fn run(table: &mut Table) {
     table.check(STEP, "a chunk is a physically contiguous run", || {
         world.chunks()
     });
+    table.check(STEP, "a page of 1 GiB is one chunk", gigantic);
     table.check(STEP, "round trips through the device", || world.trips());
     table.control(STEP, "the device reads a page further up", || {
         world.trip_beside((PAGE as u64, 0))
@@ -44,6 +45,15 @@ pub(super) fn run(table: &mut Table) {
         "alignment and borders of the device's address",
         || world.aligned(),
     );
+}
+
+fn gigantic() -> Outcome {
+    let region = RamSource::new(1 << 30).pages(PageSize::Huge1G).map()?;
+    let region = PageMap::open()?.resolve(region)?;
+    match region.windows() {
+        [window] if window.dma().is_aligned(1 << 30) => Ok(format!("at {}", window.dma())),
+        windows => wrong(format!("{} windows", windows.len())),
+    }
 }
 
 impl World {
@@ -93,20 +103,26 @@ impl World {
 
     fn trips(&mut self) -> Outcome {
         let mut trips = 0;
-        for (seed, len) in LENGTHS.into_iter().enumerate() {
-            // Each time at another distance from a page's border.
-            let low = Constrained::new(BestFit, mask().constrain(Constraints::new()));
-            let _shift = self.pool.dma_alloc_with(64 * (1 + 7 * seed), &low)?;
-            // Not `pair`, which would borrow the device as well.
-            let pool = &self.pool;
-            let low = Constrained::new(FirstFit, mask().constrain(Constraints::new()));
-            let mut from = pool.dma_zalloc_with(len, &low)?;
-            fill(&mut from, seed);
-            let to = pool.dma_zalloc_with(len, &low)?;
-            round_trip(&mut self.edu, from, to, len, (0, 0))?;
-            trips += 1;
+        let low = mask().constrain(Constraints::new());
+        for align in [64, 1024, 64 << 10] {
+            let aligned = Constrained::new(FirstFit, low.dma_align(align)?);
+            for (seed, len) in LENGTHS.into_iter().enumerate() {
+                // Each time at another distance from a page's border.
+                let tight = Constrained::new(BestFit, low);
+                let _shift = self.pool.dma_alloc_with(64 * (1 + 7 * seed), &tight)?;
+                let mut from = self.pool.dma_zalloc_with(len, &aligned)?;
+                fill(&mut from, seed);
+                let to = self.pool.dma_zalloc_with(len, &aligned)?;
+                if !from.dma().is_aligned(align) || !mask().covers(to.dma(), len) {
+                    return wrong(format!("{} or {} is not as asked", from.dma(), to.dma()));
+                }
+                round_trip(&mut self.edu, from, to, len, (0, 0))?;
+                trips += 1;
+            }
         }
-        Ok(format!("{trips} trips of 1 to {} bytes", MOST))
+        Ok(format!(
+            "{trips} trips of 1 to {MOST} bytes, aligned to 64 bytes to 64 KiB"
+        ))
     }
 
     fn trip_beside(&mut self, off: (u64, u64)) -> Outcome {
