@@ -21,7 +21,7 @@ use crate::volatile::Width;
 /// buffers, zeroes them, and serves as an allocator.
 ///
 /// A region stays mapped until every allocation in it is back, also beyond the pool's own end. All
-/// regions that devices see are on one [`Bus`].
+/// regions that devices see are on one [`Bus`], for good that of the first.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -196,3 +196,34 @@ fn a_bar_is_mapped_by_the_table_of_resources() {
     let garbled = device.bar(0).unwrap_err();
     assert!(matches!(garbled, SourceError::Format { .. }), "{garbled}");
 }
+
+/// The caller's memory need not consist of pages.
+#[test]
+fn parts_of_pages_have_physical_addresses() {
+    let map = PageMap::open().unwrap();
+    let whole = RamSource::new(3 * PAGE).prefault().map().unwrap();
+    let start = whole.as_ptr().as_ptr().wrapping_add(100);
+    let size = std::num::NonZeroUsize::new(2 * PAGE).unwrap();
+    // SAFETY: a part of a region that is kept with it and used by nobody else.
+    let part: Region =
+        unsafe { Region::from_raw(std::ptr::NonNull::new(start).unwrap(), size, whole) };
+    match map.resolve(part) {
+        Ok(part) => {
+            let bytes: usize = part
+                .windows()
+                .iter()
+                .map(|window| window.size().get())
+                .sum();
+            assert_eq!(
+                (bytes, part.windows()[0].virt().get() % PAGE),
+                (2 * PAGE, 100)
+            );
+            let last = part.start().checked_add(2 * PAGE - 1).unwrap();
+            assert_eq!(
+                map.phys(last).unwrap().get(),
+                part.dma(last, 1).unwrap().get()
+            );
+        }
+        Err(refused) => skipped!("{refused}"),
+    }
+}

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,7 @@ impl Registers for IoBuffer<'static> {
     }
 }
 
-impl Registers for VfioDevice {
+impl Registers for Arc<VfioDevice> {
     fn identification(&self) -> u32 {
         let mut word = [0; 4];
         self.region_read(0, &mut word, 0);
@@ -95,9 +96,9 @@ impl Edu<IoBuffer<'static>> {
     }
 }
 
-impl Edu<VfioDevice> {
+impl Edu<Arc<VfioDevice>> {
     /// By VFIO.
-    pub(crate) fn by_vfio(device: VfioDevice) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn by_vfio(device: Arc<VfioDevice>) -> Result<Self, Box<dyn Error>> {
         /// `VFIO_PCI_CONFIG_REGION_INDEX`.
         const CONFIG: u32 = 7;
 

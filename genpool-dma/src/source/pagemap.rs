@@ -117,7 +117,11 @@ impl PageMap {
         const BATCH: usize = 512;
 
         let page = rustix::param::page_size();
-        let (first, pages) = (region.start().get() / page, region.size().get() / page);
+        let (start, behind) = (
+            region.start().get(),
+            region.start().get() + region.size().get(),
+        );
+        let (first, pages) = (start / page, behind.div_ceil(page) - start / page);
         let mut windows = Vec::new();
         let mut buffer = [0; 8 * BATCH];
         for done in (0..pages).step_by(BATCH) {
@@ -125,11 +129,14 @@ impl PageMap {
             self.read(first + done, batch)?;
             let (entries, _) = batch.as_chunks();
             for (number, entry) in (first + done..).zip(entries) {
-                let virt = VirtAddr::new(number * page);
+                // Regions of the caller's may begin and end inside a page.
+                let from = start.max(number * page);
+                let len = behind.min((number + 1) * page) - from;
+                let virt = VirtAddr::new(from);
                 let frame = Entry(u64::from_ne_bytes(*entry)).frame(virt)?;
-                let phys = PhysAddr::new(frame * page as u64);
-                // Whole pages of one process, so nothing wraps around.
-                windows.extend(Window::new(virt, DmaAddr::untranslated(phys), page));
+                let phys = PhysAddr::new(frame * page as u64 + (from % page) as u64);
+                // Parts of pages, so nothing wraps around.
+                windows.extend(Window::new(virt, DmaAddr::untranslated(phys), len));
             }
         }
         Ok(Translation::new(windows).expect("pages are apart"))

@@ -23,11 +23,10 @@ use crate::window::{Translation, Window};
 ///
 /// Everything that is [mapped](Self::map) is pinned: no page of it moves or is swapped while the device
 /// sees it. It counts against the process's limit of locked memory.
-///
-/// An IOMMU serves all devices that are attached to its container (or to its IOAS, with the feature
-/// `vfio-cdev`), so its mask is that of the least of them.
 pub struct Iommu {
     ops: Arc<dyn VfioOps>,
+    /// The device: without one, the kernel takes the address space apart.
+    attached: Arc<dyn Send + Sync>,
     /// Its chunks are what of the IOVAs is neither beyond the mask nor reserved.
     iovas: Pool,
     space: AddressSpace,
@@ -36,12 +35,13 @@ pub struct Iommu {
 impl Iommu {
     /// Opens `/dev/vfio/vfio`, adds the group of the device in `folder` (of sysfs, such as
     /// `/sys/bus/pci/devices/0000:00:04.0`; a VFIO driver is bound to it), and takes as IOVAs what the
-    /// device can reach and the kernel has not reserved. The device comes as `vfio-ioctls` has it.
+    /// device can reach and the kernel has not reserved. The device comes as `vfio-ioctls` has it, and
+    /// stays open as long as something is mapped.
     ///
     /// # Errors
     ///
     /// [`SourceError`] says what is missing.
-    pub fn open(folder: &Path, mask: AddressMask) -> Result<(Self, VfioDevice), SourceError> {
+    pub fn open(folder: &Path, mask: AddressMask) -> Result<(Self, Arc<VfioDevice>), SourceError> {
         let container = Arc::new(VfioContainer::new(None).map_err(explain)?);
         Self::with_ops(folder, mask, container)
     }
@@ -52,7 +52,10 @@ impl Iommu {
     ///
     /// [`SourceError`] says what is missing.
     #[cfg(feature = "vfio-cdev")]
-    pub fn open_cdev(folder: &Path, mask: AddressMask) -> Result<(Self, VfioDevice), SourceError> {
+    pub fn open_cdev(
+        folder: &Path,
+        mask: AddressMask,
+    ) -> Result<(Self, Arc<VfioDevice>), SourceError> {
         let iommufd = iommufd_ioctls::IommuFd::new().map_err(|error| match error {
             iommufd_ioctls::IommufdError::OpenIommufd(source) => unopened("/dev/iommu", source),
             other => explain(VfioError::NewVfioIommufd(other)),
@@ -65,13 +68,15 @@ impl Iommu {
         folder: &Path,
         mask: AddressMask,
         ops: Arc<dyn VfioOps>,
-    ) -> Result<(Self, VfioDevice), SourceError> {
+    ) -> Result<(Self, Arc<VfioDevice>), SourceError> {
         // Attached to the address space of the IOMMU, which exists from then on.
         let device = VfioDevice::new(folder, Arc::clone(&ops), true).map_err(explain)?;
+        let device = Arc::new(device);
         let reserved = reserved(folder)?;
         let iovas = free_iovas(mask, &reserved).map_err(|_| SourceError::NoMemory { size: 0 })?;
         let iommu = Self {
             ops,
+            attached: device.clone(),
             iovas,
             space: AddressSpace::new(),
         };
@@ -119,9 +124,9 @@ impl Iommu {
         if let Err(error) = mapped {
             return Err(MapError::new(MapRefused::of(error, size.get()), region));
         }
-        let ops = Arc::clone(&self.ops);
         let region = region.kept_by(|memory| Mapped {
-            ops,
+            ops: Arc::clone(&self.ops),
+            _attached: Arc::clone(&self.attached),
             lease: ManuallyDrop::new(lease),
             size: size.get(),
             memory: ManuallyDrop::new(memory),
@@ -160,6 +165,7 @@ impl fmt::Debug for Iommu {
 /// Memory that the IOMMU knows.
 struct Mapped {
     ops: Arc<dyn VfioOps>,
+    _attached: Arc<dyn Send + Sync>,
     lease: ManuallyDrop<OwnedAllocation>,
     size: usize,
     memory: ManuallyDrop<Box<dyn Send + Sync>>,
@@ -380,6 +386,7 @@ mod tests {
         });
         let iommu = Iommu {
             ops: notes.clone(),
+            attached: Arc::new(()),
             iovas: free_iovas(AddressMask::bits(24).unwrap(), &[]).unwrap(),
             space: AddressSpace::new(),
         };

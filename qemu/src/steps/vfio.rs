@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use genpool::FirstFit;
 use genpool::dma::source::{Iommu, PageSize, RamSource};
@@ -44,7 +45,7 @@ pub(super) fn run(table: &mut Table) {
 
 struct World {
     iommu: Iommu,
-    edu: Edu<VfioDevice>,
+    edu: Edu<Arc<VfioDevice>>,
     free: usize,
 }
 
