@@ -98,6 +98,12 @@ fn a_region_that_is_refused_comes_back() {
         "{refused}"
     );
     assert_eq!(refused.region.unwrap().size().get(), 4 * PAGE);
+    let (unseen, _) = unseen::<Ram>(4 * PAGE);
+    let nothing = Translation::new([]).unwrap();
+    // SAFETY: no device is told.
+    let unseen = unsafe { unseen.seen_at(Bus::Physical, nothing) };
+    let refused = pool.add(unseen).unwrap_err();
+    assert_eq!(refused.reason, RegionRefused::Unseen);
     assert_eq!((pool.size(), pool.chunks().len()), (0, 0));
 }
 

@@ -69,11 +69,15 @@ impl Iommu {
         mask: AddressMask,
         ops: Arc<dyn VfioOps>,
     ) -> Result<(Self, Arc<VfioDevice>), SourceError> {
+        // First, because it tells whether there is an IOMMU at all.
+        let reserved = reserved(folder)?;
+        let iovas = free_iovas(mask, &reserved).map_err(|error| SourceError::System {
+            call: "bookkeeping of IOVAs",
+            source: std::io::Error::other(error),
+        })?;
         // Attached to the address space of the IOMMU, which exists from then on.
         let device = VfioDevice::new(folder, Arc::clone(&ops), true).map_err(explain)?;
         let device = Arc::new(device);
-        let reserved = reserved(folder)?;
-        let iovas = free_iovas(mask, &reserved).map_err(|_| SourceError::NoMemory { size: 0 })?;
         let iommu = Self {
             ops,
             attached: device.clone(),
@@ -188,7 +192,7 @@ impl Drop for Mapped {
 /// The ranges that the kernel keeps in the device's group: first and last address.
 fn reserved(folder: &Path) -> Result<Vec<(u64, u64)>, SourceError> {
     let path = folder.join("iommu_group/reserved_regions");
-    let what = "IOMMU group of the device";
+    let what = "IOMMU group of the device (the machine has no IOMMU, or it is switched off)";
     let text = fs::read_to_string(&path).map_err(SourceError::file(&path, what, "root"))?;
     text.lines()
         .map(|line| {
