@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo clippy --workspace --all-targets -- -D warnings
+cargo clippy -p genpool-dma --all-targets --all-features -- -D warnings
 
 # Tables shrink to one entry there, so arithmetic on their sizes looks pointless.
 RUSTFLAGS="--cfg genpool_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" \

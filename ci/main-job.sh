@@ -19,4 +19,7 @@ cargo run --example custom_algorithm
 cargo run --features devm --example sram_driver
 
 cargo run --release -- dt genpool-devm/tests/trees/board.dtb
+for example in driver_buffers bar collections; do
+    cargo run -p genpool-dma --example "$example"
+done
 echo "main-job: ok"

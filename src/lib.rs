@@ -115,6 +115,12 @@
 //! probed, found by name or through a phandle of the device tree, and gone with the device, but for
 //! what is still held.
 //!
+//! # Real memory and devices
+//!
+//! With the feature `dma` the module `dma` is `genpool-dma`: pools over memory that they own, such as
+//! huge pages and PCI BARs, DMA addresses by type, and buffers that say who may touch them. The feature
+//! `vfio` adds memory behind an IOMMU.
+//!
 //! # Failure
 //!
 //! Every failure is a value that says what was wrong with what. [`AllocError::Exhausted`] is a
@@ -142,7 +148,10 @@ pub use genpool_core::{
 #[cfg(feature = "devm")]
 pub use genpool_devm as devm;
 
-/// Compiles and runs the README's examples, one of which is of a feature.
-#[cfg(all(doctest, feature = "devm"))]
+#[cfg(feature = "dma")]
+pub use genpool_dma as dma;
+
+/// Compiles the README's examples, of which one takes Linux and one a feature, and runs what it can.
+#[cfg(all(doctest, target_os = "linux", feature = "devm"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

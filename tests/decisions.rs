@@ -147,6 +147,7 @@ fn order_alignment_aligns_the_absolute_address() {
 fn an_alignment_that_is_not_a_power_of_two_is_an_error() {
     for bytes in [0, 3, 4095, usize::MAX] {
         let refused = FirstFitAlign::new(bytes).unwrap_err();
+        let bytes = bytes as u64;
         assert_eq!(refused, ConstraintError::Align { bytes });
     }
     // Above the chunk it is no error, and there may be no such address.

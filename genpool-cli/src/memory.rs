@@ -13,7 +13,6 @@
 mod mapping;
 mod owner;
 
-use std::io;
 use std::slice;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -48,7 +47,10 @@ impl Arena {
     /// [`MapError`] when the system has not got the memory, or an argument makes no sense.
     pub fn map(len: usize, align: usize, grain: usize) -> Result<Self, MapError> {
         if len == 0 || !align.is_power_of_two() || grain == 0 {
-            return Err(MapError::new(len, io::ErrorKind::InvalidInput.into()));
+            return Err(MapError::new(
+                len,
+                "no bytes, or an alignment that is no power of two",
+            ));
         }
         let unit = match grain.is_multiple_of(WORD) {
             true => Unit::Word,

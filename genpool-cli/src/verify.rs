@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use genpool_dma::{DmaAlloc, PhysAddr, VirtAddr};
+
 use crate::algorithm::AlgorithmSpec;
 use crate::driver::Driver;
 use crate::trace::{Op, Outcome, Trace, TraceError};
@@ -85,7 +87,8 @@ pub fn verify(trace: &Trace, unnamed: AlgorithmSpec) -> Result<Verification, Tra
                 found.compare(step.line, &YesNo(inside), &YesNo(got));
             }
             Op::ExpectPhysOf { addr, phys } => {
-                let got = driver.pool().phys_of(addr);
+                let got = driver.pool().virt_to_phys(VirtAddr::new(addr));
+                let got = got.map(PhysAddr::get);
                 found.compare(step.line, &Physical(phys), &Physical(got));
             }
         }

@@ -198,7 +198,7 @@ pub enum Unsuitable {
         /// The bytes of the run.
         size: usize,
         /// The distance of the boundaries in bytes.
-        boundary: usize,
+        boundary: u64,
     },
     /// No granule of the pool can ever start at the phase asked for.
     Phase {

@@ -123,6 +123,7 @@ impl Spec {
                 if let Some(boundary) = limits.boundary
                     && granules(size, order) << order > boundary as u128
                 {
+                    let boundary = boundary as u64;
                     reasons.push(Unsuitable::LongerThanBoundary { size, boundary });
                 }
                 reasons

@@ -1,0 +1,179 @@
+//! Addresses, each kind a type of its own.
+
+use core::error::Error;
+use core::fmt;
+
+use genpool_algos::Constraints;
+
+macro_rules! address {
+    ($(#[$doc:meta])* $name:ident($raw:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name($raw);
+
+        impl $name {
+            /// The address with this number.
+            #[must_use]
+            pub const fn new(raw: $raw) -> Self {
+                Self(raw)
+            }
+
+            /// Its number.
+            #[must_use]
+            pub const fn get(self) -> $raw {
+                self.0
+            }
+
+            /// The address `bytes` further up, unless that wraps around.
+            #[must_use]
+            pub const fn checked_add(self, bytes: $raw) -> Option<Self> {
+                match self.0.checked_add(bytes) {
+                    Some(raw) => Some(Self(raw)),
+                    None => None,
+                }
+            }
+
+            /// How many bytes it lies above `other`, unless it lies below.
+            #[must_use]
+            pub const fn checked_sub(self, other: Self) -> Option<$raw> {
+                self.0.checked_sub(other.0)
+            }
+
+            /// Whether it is a multiple of `bytes`.
+            #[must_use]
+            pub const fn is_aligned(self, bytes: $raw) -> bool {
+                self.0.is_multiple_of(bytes)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:#x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:#x})"), self.0)
+            }
+        }
+    };
+}
+
+address! {
+    /// A virtual address of this process.
+    VirtAddr(usize)
+}
+address! {
+    /// A physical address, as the processor's memory controller knows it.
+    PhysAddr(u64)
+}
+address! {
+    /// A DMA (bus) address: what a device is told. It is the physical address where no IOMMU translates,
+    /// and an IOVA where one does.
+    ///
+    /// It is not a number like the others, and does not mix with them:
+    ///
+    /// ```compile_fail,E0308
+    /// use genpool_dma::{DmaAddr, PhysAddr};
+    /// let told: DmaAddr = PhysAddr::new(0x1000);
+    /// ```
+    ///
+    /// ```
+    /// use genpool_dma::{DmaAddr, PhysAddr};
+    /// let told: DmaAddr = DmaAddr::untranslated(PhysAddr::new(0x1000));
+    /// # assert_eq!(told.get(), 0x1000);
+    /// ```
+    DmaAddr(u64)
+}
+
+impl VirtAddr {
+    /// The address that a pointer has.
+    #[must_use]
+    pub fn of<T: ?Sized>(pointer: *const T) -> Self {
+        Self(pointer.addr())
+    }
+}
+
+impl DmaAddr {
+    /// What a device is told that no IOMMU translates for.
+    #[must_use]
+    pub const fn untranslated(phys: PhysAddr) -> Self {
+        Self(phys.get())
+    }
+}
+
+/// The addresses that a device can put on the bus: those of so many bits.
+///
+/// ```
+/// use genpool_algos::Constraints;
+/// use genpool_dma::{AddressMask, DmaAddr};
+///
+/// let mask = AddressMask::bits(28)?;
+/// assert!(mask.covers(DmaAddr::new(0x0fff_f000), 0x1000));
+/// assert!(!mask.covers(DmaAddr::new(0x0fff_f000), 0x1001));
+/// let low = mask.constrain(Constraints::new());
+/// assert_eq!(low, Constraints::new().dma_highest(0x0fff_ffff));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressMask {
+    highest: u64,
+}
+
+impl AddressMask {
+    /// All 64 bits.
+    pub const ALL: Self = Self { highest: u64::MAX };
+
+    /// The addresses below `1 << bits`.
+    ///
+    /// # Errors
+    ///
+    /// [`MaskError`] unless there are 1 to 64 bits.
+    pub const fn bits(bits: u32) -> Result<Self, MaskError> {
+        match bits {
+            1..=64 => Ok(Self {
+                highest: u64::MAX >> (64 - bits),
+            }),
+            _ => Err(MaskError { bits }),
+        }
+    }
+
+    /// The highest address.
+    #[must_use]
+    pub const fn highest(self) -> DmaAddr {
+        DmaAddr(self.highest)
+    }
+
+    /// Whether the device reaches all `len` bytes at `addr`; no bytes are reached anywhere.
+    #[must_use]
+    pub const fn covers(self, addr: DmaAddr, len: usize) -> bool {
+        match (len as u64).checked_sub(1) {
+            None => true,
+            Some(more) => match addr.checked_add(more) {
+                Some(last) => last.0 <= self.highest,
+                None => false,
+            },
+        }
+    }
+
+    /// `constraints`, and that the device reaches the memory.
+    #[must_use]
+    pub fn constrain(self, constraints: Constraints) -> Constraints {
+        constraints.dma_highest(self.highest)
+    }
+}
+
+/// A mask has 1 to 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaskError {
+    bits: u32,
+}
+
+impl fmt::Display for MaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an address mask has 1 to 64 bits, not {}", self.bits)
+    }
+}
+
+impl Error for MaskError {}

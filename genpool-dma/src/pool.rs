@@ -1,0 +1,505 @@
+//! A pool over memory that it owns.
+
+use core::error::Error;
+use core::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use genpool_algos::FirstFitAlign;
+use genpool_core::{
+    AddRefused, Algorithm, BuildError, Builder, ChunkSpec, Chunks, Drain, Fragmentation, FreeError,
+    Held, Pool, RawRange, RemoveError, Stats,
+};
+
+use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
+use crate::allocation::{DmaAlloc, DmaError};
+use crate::kind::sealed::Token;
+use crate::kind::{Device, Kind, Ram};
+use crate::region::{Bus, Region};
+use crate::volatile::Width;
+
+/// A pool over [`Region`]s, which it owns: every address that it hands out is memory, so it hands out
+/// buffers, zeroes them, and serves as an allocator.
+///
+/// A region stays mapped until every allocation in it is back, also beyond the pool's own end. All
+/// regions that devices see are on one [`Bus`], for good that of the first.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::MemoryPool;
+/// use genpool_dma::source::{PageMap, RamSource};
+///
+/// let pool: MemoryPool = MemoryPool::new(12)?;
+/// let region = RamSource::new(1 << 20).prefault().map()?;
+/// match PageMap::open()?.resolve(region) {
+///     Ok(region) => {
+///         pool.add(region)?;
+///         let mut frame = pool.dma_zalloc(1500)?;
+///         frame[..4].copy_from_slice(b"ping");
+///         let shared = frame.share();
+///         println!("the device is told {}", shared.dma());
+///     }
+///     // Only root is told frame numbers.
+///     Err(refused) => println!("{refused}"),
+/// }
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
+///
+/// # Invariants
+///
+/// Chunks are windows of regions of this kind (or whole regions that no device sees), and each chunk's
+/// owner keeps its region. The pool itself is lent to nobody: a free by address from outside could give
+/// away what a buffer holds.
+pub struct MemoryPool<K: Kind = Ram> {
+    pool: Pool,
+    kind: K,
+    /// Set by the first region that devices see.
+    bus: OnceLock<Bus>,
+    /// Held while regions come and go, never on the way of an allocation.
+    homes: Mutex<Vec<Arc<Home<K>>>>,
+}
+
+/// Where the chunks of one region are at home: their owner.
+struct Home<K: Kind> {
+    start: VirtAddr,
+    /// The starts of its chunks.
+    chunks: Vec<usize>,
+    /// Taken out when all of them are drained.
+    region: Mutex<Option<Region<K>>>,
+}
+
+impl MemoryPool {
+    /// A pool of granules of `1 << order` bytes over ordinary memory, first fit.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`].
+    pub fn new(order: u32) -> Result<Self, BuildError> {
+        Self::build(Pool::builder().order(order))
+    }
+
+    /// A pool as `builder` says, over ordinary memory.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`].
+    pub fn build(builder: Builder) -> Result<Self, BuildError> {
+        Ok(Self::over(builder.build()?, Ram))
+    }
+}
+
+impl MemoryPool<Device> {
+    /// A pool of granules of `1 << order` bytes over a device's memory, which is zeroed and copied by
+    /// accesses of `width`.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`]; [`BuildError::Order`] also where a granule is less than an access.
+    pub fn of_device(order: u32, width: Width) -> Result<Self, BuildError> {
+        if order < width.log2() {
+            return Err(BuildError::Order { order });
+        }
+        Ok(Self::over(Pool::new(order)?, Device { width }))
+    }
+}
+
+impl<K: Kind> MemoryPool<K> {
+    fn over(pool: Pool, kind: K) -> Self {
+        Self {
+            pool,
+            kind,
+            bus: OnceLock::new(),
+            homes: Mutex::default(),
+        }
+    }
+
+    // ---- regions ----
+
+    /// Adds a region: each window that devices see is a chunk, so no allocation is ever seen in two
+    /// pieces; a region that no device sees is one chunk. Others allocate meanwhile; calls that add and
+    /// remove regions wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// [`RegionError`], with the region in it.
+    pub fn add(&self, region: Region<K>) -> Result<(), RegionError<K>> {
+        let mut homes = self.homes();
+        let chunks = match self.chunks_of(&region) {
+            Ok(chunks) => chunks,
+            Err(reason) => return Err(RegionError::new(reason, Some(region))),
+        };
+        let home = Arc::new(Home {
+            start: region.start(),
+            chunks: chunks.iter().map(ChunkSpec::start).collect(),
+            region: Mutex::new(Some(region)),
+        });
+        for (done, chunk) in chunks.into_iter().enumerate() {
+            let refused = match self.pool.add_chunk(chunk.shared_owner(home.clone())) {
+                Ok(()) => continue,
+                Err(refused) => refused.reason,
+            };
+            // What somebody allocated in the chunks before keeps the region, as ever.
+            let drains = self.drain(&home.chunks[..done]);
+            let back = RegionDrain { drains, home }.finish().ok();
+            return Err(RegionError::new(RegionRefused::Chunk(refused), back));
+        }
+        homes.push(home);
+        Ok(())
+    }
+
+    /// The region's chunks, if this pool can have them.
+    fn chunks_of(&self, region: &Region<K>) -> Result<Vec<ChunkSpec>, RegionRefused> {
+        let granule = self.pool.granule();
+        let chunks: Vec<ChunkSpec> = match region.bus() {
+            None => vec![ChunkSpec::new(region.start().get(), region.size().get())],
+            Some(_) => region
+                .windows()
+                .iter()
+                .map(|window| {
+                    let (start, size) = (window.virt().get(), window.size().get());
+                    ChunkSpec::new(start, size).phys(window.dma().get())
+                })
+                .collect(),
+        };
+        if chunks.is_empty() {
+            return Err(RegionRefused::Unseen);
+        }
+        for chunk in &chunks {
+            if !(chunk.start() | chunk.size()).is_multiple_of(granule) {
+                return Err(RegionRefused::Granule {
+                    start: VirtAddr::new(chunk.start()),
+                    size: chunk.size(),
+                    granule,
+                });
+            }
+        }
+        if let Some(bus) = region.bus()
+            && self.bus.get_or_init(|| bus.clone()) != bus
+        {
+            return Err(RegionRefused::AnotherBus);
+        }
+        Ok(chunks)
+    }
+
+    /// Begins to remove the region that starts at `start`: it hands out nothing more, and what is held
+    /// in it stays valid until it is given back.
+    ///
+    /// # Errors
+    ///
+    /// [`RemoveError::NoChunk`], also if it is being removed already.
+    pub fn remove(&self, start: VirtAddr) -> Result<RegionDrain<K>, RemoveError> {
+        let mut homes = self.homes();
+        let at = homes.iter().position(|home| home.start == start);
+        let at = at.ok_or(RemoveError::NoChunk { start: start.get() })?;
+        let home = homes.swap_remove(at);
+        Ok(RegionDrain {
+            drains: self.drain(&home.chunks),
+            home,
+        })
+    }
+
+    fn drain(&self, chunks: &[usize]) -> Vec<Drain> {
+        let drain = |&start: &usize| self.pool.remove(start);
+        let drains: Result<_, _> = chunks.iter().map(drain).collect();
+        drains.expect("chunks are removed only with their region, and once")
+    }
+
+    fn homes(&self) -> MutexGuard<'_, Vec<Arc<Home<K>>>> {
+        // Nothing is half done where a panic could pass.
+        self.homes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- genalloc's calls ----
+
+    /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm.
+    ///
+    /// # Errors
+    ///
+    /// [`DmaError`]; [`DmaError::NoAddress`] in a region that no device sees.
+    pub fn dma_alloc(&self, size: usize) -> Result<K::Buffer<'_>, DmaError> {
+        Ok(self.kind.buffer(self.pool.dma_alloc(size)?, Token))
+    }
+
+    /// As [`dma_alloc`](Self::dma_alloc), by the given algorithm: with
+    /// [`Constrained`](genpool_algos::Constrained), what the device's address has to be like.
+    ///
+    /// # Errors
+    ///
+    /// As [`dma_alloc`](Self::dma_alloc).
+    pub fn dma_alloc_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Result<K::Buffer<'_>, DmaError> {
+        let allocation = self.pool.dma_alloc_with(size, algorithm)?;
+        Ok(self.kind.buffer(allocation, Token))
+    }
+
+    /// As [`dma_alloc`](Self::dma_alloc), first fit at a virtual address that is a multiple of `align`.
+    ///
+    /// # Errors
+    ///
+    /// As [`dma_alloc`](Self::dma_alloc), and [`DmaError::Constraint`] unless `align` is a power of two.
+    pub fn dma_alloc_align(&self, size: usize, align: usize) -> Result<K::Buffer<'_>, DmaError> {
+        self.dma_alloc_with(size, &FirstFitAlign::new(align)?)
+    }
+
+    /// As [`dma_alloc_with`](Self::dma_alloc_with), as a value that does not borrow the pool.
+    ///
+    /// # Errors
+    ///
+    /// As [`dma_alloc`](Self::dma_alloc).
+    pub fn dma_alloc_owned_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Result<K::Buffer<'static>, DmaError> {
+        let allocation = self.pool.dma_alloc_owned_with(size, algorithm)?;
+        Ok(self.kind.buffer(allocation, Token))
+    }
+
+    /// As [`dma_alloc`](Self::dma_alloc), zeroed: all granules, not only the bytes asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`dma_alloc`](Self::dma_alloc).
+    pub fn dma_zalloc(&self, size: usize) -> Result<K::Zeroed<'_>, DmaError> {
+        Ok(K::zeroed(self.dma_alloc(size)?, Token))
+    }
+
+    /// As [`dma_alloc_with`](Self::dma_alloc_with), zeroed.
+    ///
+    /// # Errors
+    ///
+    /// As [`dma_alloc`](Self::dma_alloc).
+    pub fn dma_zalloc_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Result<K::Zeroed<'_>, DmaError> {
+        Ok(K::zeroed(self.dma_alloc_with(size, algorithm)?, Token))
+    }
+
+    /// As [`dma_alloc_align`](Self::dma_alloc_align), zeroed.
+    ///
+    /// # Errors
+    ///
+    /// As [`dma_alloc_align`](Self::dma_alloc_align).
+    pub fn dma_zalloc_align(&self, size: usize, align: usize) -> Result<K::Zeroed<'_>, DmaError> {
+        Ok(K::zeroed(self.dma_alloc_align(size, align)?, Token))
+    }
+
+    /// The physical address of `addr`: none outside of the pool, in a region that no device sees, and
+    /// where an IOMMU translates, since DMA addresses are no physical ones there. Signal-safe.
+    #[must_use]
+    pub fn virt_to_phys(&self, addr: VirtAddr) -> Option<PhysAddr> {
+        match self.bus.get()? {
+            Bus::Physical => self.pool.virt_to_phys(addr),
+            Bus::Iommu(_) => None,
+        }
+    }
+
+    /// What devices see the byte at `addr` at, if they do. Signal-safe.
+    #[must_use]
+    pub fn virt_to_dma(&self, addr: VirtAddr) -> Option<DmaAddr> {
+        self.pool.phys_of(addr.get()).map(DmaAddr::new)
+    }
+
+    /// Gives back what an `into_raw` let go. Signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`]; nothing was changed.
+    ///
+    /// # Safety
+    ///
+    /// The range came from an `into_raw` of a buffer of this pool, was not freed since, and is not used
+    /// any more, by a device neither.
+    pub unsafe fn free(&self, range: RawRange) -> Result<(), FreeError> {
+        self.pool.free(range.addr, range.size)
+    }
+
+    // ---- queries and settings, as of `Pool` ----
+
+    /// Makes `algorithm` the default from now on.
+    pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
+        self.pool.set_algorithm(algorithm);
+    }
+
+    /// A granule in bytes.
+    #[must_use]
+    pub fn granule(&self) -> usize {
+        self.pool.granule()
+    }
+
+    /// Bytes of all chunks.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.pool.size()
+    }
+
+    /// Bytes that are free.
+    #[must_use]
+    pub fn avail(&self) -> usize {
+        self.pool.avail()
+    }
+
+    /// Whether `size` bytes at `addr` lie in one chunk.
+    #[must_use]
+    pub fn contains(&self, addr: VirtAddr, size: usize) -> bool {
+        self.pool.contains(addr.get(), size)
+    }
+
+    /// The chunks at this instant, newest first: one for each window of each region.
+    #[must_use]
+    pub fn chunks(&self) -> Chunks {
+        self.pool.chunks()
+    }
+
+    /// The pool's counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.pool.stats()
+    }
+
+    /// How the free bytes lie.
+    #[must_use]
+    pub fn fragmentation(&self) -> Fragmentation {
+        self.pool.fragmentation()
+    }
+
+    /// What is allocated, where boundary tracking is switched on.
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError::NotTracked`].
+    pub fn live(&self) -> Result<Vec<Held>, FreeError> {
+        self.pool.live()
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+impl<K: Kind> fmt::Debug for MemoryPool<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryPool")
+            .field("bus", &self.bus.get())
+            .field("size", &format_args!("{:#x}", self.size()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A region that is being removed. Dropped unfinished, it leaves the region to the pool's end.
+#[must_use = "`finish` gives the region back"]
+pub struct RegionDrain<K: Kind = Ram> {
+    drains: Vec<Drain>,
+    home: Arc<Home<K>>,
+}
+
+impl<K: Kind> RegionDrain<K> {
+    /// Whether the last allocation is back.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.drains.iter().all(Drain::is_drained)
+    }
+
+    /// Bytes that are still held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.drains.iter().map(Drain::held).sum()
+    }
+
+    /// Takes the region out of the pool, if the last allocation is back: it is unmapped when it is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// This value again, if something is still held.
+    pub fn finish(self) -> Result<Region<K>, Self> {
+        if !self.is_drained() {
+            return Err(self);
+        }
+        let mut region = self
+            .home
+            .region
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let region = region.take();
+        // Nobody holds a byte of it, and nobody ever will: its chunks are drained.
+        Ok(region.expect("a region is taken out once, by its only drain"))
+    }
+}
+
+impl<K: Kind> fmt::Debug for RegionDrain<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegionDrain")
+            .field("start", &self.home.start)
+            .field("held", &format_args!("{:#x}", self.held()))
+            .finish()
+    }
+}
+
+/// A region was not added.
+#[derive(Debug)]
+pub struct RegionError<K: Kind = Ram> {
+    /// Why not.
+    pub reason: RegionRefused,
+    /// The region as it was given; none if another thread has already allocated in a part of it, and
+    /// then the pool keeps it for as long.
+    pub region: Option<Region<K>>,
+}
+
+impl<K: Kind> RegionError<K> {
+    fn new(reason: RegionRefused, region: Option<Region<K>>) -> Self {
+        Self { reason, region }
+    }
+}
+
+impl<K: Kind> fmt::Display for RegionError<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl<K: Kind> Error for RegionError<K> {}
+
+/// Why a region was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegionRefused {
+    /// A part that devices see in one piece does not consist of whole granules.
+    Granule {
+        /// Where the part starts.
+        start: VirtAddr,
+        /// Its bytes.
+        size: usize,
+        /// The granule in bytes.
+        granule: usize,
+    },
+    /// The pool's other regions are seen by another way.
+    AnotherBus,
+    /// It is on a bus, and no window says where.
+    Unseen,
+    /// The pool refused a chunk.
+    Chunk(AddRefused),
+}
+
+impl fmt::Display for RegionRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Granule {
+                start,
+                size,
+                granule,
+            } => write!(
+                f,
+                "the device sees {size:#x} bytes at {start} in one piece, which are not whole granules of {granule:#x} bytes"
+            ),
+            Self::AnotherBus => f.write_str("devices see the pool's other regions by another bus"),
+            Self::Unseen => f.write_str("the region's translation has no windows"),
+            Self::Chunk(reason) => reason.fmt(f),
+        }
+    }
+}

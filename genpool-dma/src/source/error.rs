@@ -1,0 +1,188 @@
+//! Why memory could not be had.
+
+use core::error::Error;
+use core::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::ram::PageSize;
+
+/// Why a source has no memory to give.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// No bytes were asked for, or more than there are addresses.
+    Size {
+        /// The bytes asked for.
+        size: usize,
+    },
+    /// An alignment that is not a power of two.
+    Align {
+        /// The bytes given.
+        bytes: usize,
+    },
+    /// The kernel has no pages of this size.
+    NoSuchPages {
+        /// The size asked for.
+        pages: PageSize,
+    },
+    /// Not enough huge pages are reserved and free.
+    HugePages {
+        /// Their size.
+        pages: PageSize,
+        /// How many it takes.
+        wanted: usize,
+        /// How many are free, on the node if one was asked for.
+        free: usize,
+        /// The node asked for.
+        node: Option<u32>,
+    },
+    /// No memory was left.
+    NoMemory {
+        /// The bytes asked for.
+        size: usize,
+    },
+    /// The process may not lock so much.
+    LockLimit {
+        /// The bytes asked for.
+        size: usize,
+        /// How many the process may lock in all (`RLIMIT_MEMLOCK`); none if it is not limited.
+        limit: Option<u64>,
+    },
+    /// The machine has no such NUMA node, or it has no memory.
+    UnknownNode {
+        /// The node asked for.
+        node: u32,
+    },
+    /// A file may not be opened without a privilege.
+    NoPrivilege {
+        /// The file.
+        path: PathBuf,
+        /// What it takes.
+        needs: &'static str,
+    },
+    /// A file is not there.
+    NotThere {
+        /// The file.
+        path: PathBuf,
+        /// What it would be.
+        what: &'static str,
+    },
+    /// A file of the kernel's does not read as expected.
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        text: String,
+    },
+    /// A driver of the kernel holds the device's memory.
+    Busy {
+        /// The file that would be mapped.
+        path: PathBuf,
+    },
+    /// The BAR does not exist or is no memory.
+    NotMemory {
+        /// The BAR.
+        bar: u8,
+    },
+    /// The system refused a call.
+    System {
+        /// The call.
+        call: &'static str,
+        /// Its error.
+        source: io::Error,
+    },
+}
+
+impl SourceError {
+    pub(super) fn system(call: &'static str) -> impl FnOnce(rustix::io::Errno) -> Self {
+        move |errno| Self::System {
+            call,
+            source: errno.into(),
+        }
+    }
+
+    /// A file that could not be opened or read.
+    pub(super) fn file(
+        path: &std::path::Path,
+        what: &'static str,
+        needs: &'static str,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::NotFound => Self::NotThere { path, what },
+            io::ErrorKind::PermissionDenied => Self::NoPrivilege { path, needs },
+            _ => Self::System { call: what, source },
+        }
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size { size } => write!(f, "{size:#x} bytes of memory make no sense"),
+            Self::Align { bytes } => write!(f, "an alignment of {bytes} is not a power of two"),
+            Self::NoSuchPages { pages } => write!(f, "this kernel has no {pages}"),
+            Self::HugePages {
+                pages,
+                wanted,
+                free,
+                node,
+            } => {
+                write!(f, "{wanted} {pages} are needed, {free} are free")?;
+                if let Some(node) = node {
+                    write!(f, " on node {node}")?;
+                }
+                write!(
+                    f,
+                    "; write a number to {} to reserve more",
+                    pages.knob(*node)
+                )
+            }
+            Self::NoMemory { size } => write!(f, "{size:#x} bytes of memory could not be had"),
+            Self::LockLimit {
+                size,
+                limit: Some(limit),
+            } => write!(
+                f,
+                "{size:#x} bytes cannot be locked: the process may lock {limit:#x} in all; raise RLIMIT_MEMLOCK (`ulimit -l`) or grant CAP_IPC_LOCK"
+            ),
+            Self::LockLimit { size, limit: None } => write!(
+                f,
+                "{size:#x} bytes cannot be locked, though the process has no limit: there is no memory left"
+            ),
+            Self::UnknownNode { node } => {
+                write!(f, "NUMA node {node} does not exist or has no memory")
+            }
+            Self::NoPrivilege { path, needs } => {
+                write!(f, "{} may not be opened: it takes {needs}", path.display())
+            }
+            Self::NotThere { path, what } => {
+                write!(f, "no {what}: {} is not there", path.display())
+            }
+            Self::Format { path, text } => {
+                write!(
+                    f,
+                    "{} reads {text:?}, which is not understood",
+                    path.display()
+                )
+            }
+            Self::Busy { path } => write!(
+                f,
+                "{} is held by a driver of the kernel: unbind it from the device",
+                path.display()
+            ),
+            Self::NotMemory { bar } => write!(f, "BAR {bar} does not exist or is no memory"),
+            Self::System { call, source } => write!(f, "{call}: {source}"),
+        }
+    }
+}
+
+impl Error for SourceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

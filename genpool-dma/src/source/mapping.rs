@@ -1,0 +1,122 @@
+//! Mappings that are unmapped when they are dropped.
+
+use core::ffi::c_void;
+use core::num::NonZeroUsize;
+use core::ptr::{self, NonNull};
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+
+/// A mapping of this process.
+///
+/// # Invariants
+///
+/// The range was mapped by this value and is unmapped by nobody else.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    start: NonNull<c_void>,
+    len: NonZeroUsize,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread; the value only unmaps it.
+unsafe impl Send for Mapping {}
+// SAFETY: shared, it only tells where it is.
+unsafe impl Sync for Mapping {}
+
+/// What is mapped.
+#[derive(Clone, Copy)]
+pub(super) enum Backing<'f> {
+    Anonymous,
+    /// A file from an offset on, shared with all who map it.
+    File(BorrowedFd<'f>, u64),
+}
+
+const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+
+impl Mapping {
+    /// Maps `len` bytes, readable and writable, where the kernel likes. `flags` are more than whether it
+    /// is shared.
+    pub(super) fn new(
+        len: NonZeroUsize,
+        backing: Backing<'_>,
+        flags: MapFlags,
+    ) -> Result<Self, Errno> {
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches nobody's memory.
+        unsafe { map(ptr::null_mut(), len, backing, flags) }
+    }
+
+    /// As [`new`](Self::new), at a multiple of `align`.
+    pub(super) fn aligned(
+        len: NonZeroUsize,
+        align: usize,
+        backing: Backing<'_>,
+        flags: MapFlags,
+    ) -> Result<Self, Errno> {
+        // Address space alone, of which the middle is mapped over.
+        let room = len.get().checked_add(align).ok_or(Errno::NOMEM)?;
+        let reserve = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: as in `new`.
+        let space = unsafe {
+            rustix::mm::mmap_anonymous(ptr::null_mut(), room, ProtFlags::empty(), reserve)
+        }?;
+        let space = Self {
+            start: NonNull::new(space).ok_or(Errno::NOMEM)?,
+            len: NonZeroUsize::new(room).ok_or(Errno::NOMEM)?,
+        };
+        let skip = space.start.addr().get().next_multiple_of(align) - space.start.addr().get();
+        let middle = space.start.as_ptr().wrapping_byte_add(skip);
+        // SAFETY: the range lies in the space just reserved, which nobody uses.
+        let mapping = unsafe { map(middle, len, backing, flags | MapFlags::FIXED) }?;
+        let space = core::mem::ManuallyDrop::new(space);
+        let behind = middle.wrapping_byte_add(len.get());
+        for (start, len) in [(space.start.as_ptr(), skip), (behind, align - skip)] {
+            if len > 0 {
+                // SAFETY: what is left of the space on this side, which nobody uses.
+                unsafe { rustix::mm::munmap(start, len) }?;
+            }
+        }
+        Ok(mapping)
+    }
+
+    pub(super) fn start(&self) -> NonNull<c_void> {
+        self.start
+    }
+
+    pub(super) fn len(&self) -> NonZeroUsize {
+        self.len
+    }
+}
+
+/// # Safety
+///
+/// As of `mmap`: with a fixed address, nobody uses what is mapped there.
+unsafe fn map(
+    at: *mut c_void,
+    len: NonZeroUsize,
+    backing: Backing<'_>,
+    flags: MapFlags,
+) -> Result<Mapping, Errno> {
+    let start = match backing {
+        Backing::Anonymous => {
+            let flags = flags | MapFlags::PRIVATE;
+            // SAFETY: the caller's promise.
+            unsafe { rustix::mm::mmap_anonymous(at, len.get(), READ_WRITE, flags) }?
+        }
+        Backing::File(file, offset) => {
+            let flags = flags | MapFlags::SHARED;
+            // SAFETY: the caller's promise.
+            unsafe { rustix::mm::mmap(at, len.get(), READ_WRITE, flags, file, offset) }?
+        }
+    };
+    let start = NonNull::new(start).ok_or(Errno::NOMEM)?;
+    Ok(Mapping { start, len })
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: by the invariant the range is our own mapping, and its user is gone.
+        let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr(), self.len.get()) };
+        debug_assert!(unmapped.is_ok(), "munmap of our own mapping cannot fail");
+    }
+}

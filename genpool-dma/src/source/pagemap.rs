@@ -1,0 +1,258 @@
+//! Physical addresses from `/proc/self/pagemap`.
+
+use core::error::Error;
+use core::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::error::SourceError;
+use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
+use crate::kind::Ram;
+use crate::region::{Bus, Region};
+use crate::window::{Translation, Window};
+
+const PATH: &str = "/proc/self/pagemap";
+
+/// The kernel's table of this process's pages.
+///
+/// What it says is true at this moment. Whether it stays true is a matter of the memory: see the
+/// [module](crate::source).
+#[derive(Debug)]
+pub struct PageMap {
+    file: File,
+}
+
+/// One page, as the table has it.
+#[derive(Clone, Copy)]
+struct Entry(u64);
+
+impl Entry {
+    const PRESENT: u64 = 1 << 63;
+    const SWAPPED: u64 = 1 << 62;
+    const OF_FILE: u64 = 1 << 61;
+    const EXCLUSIVE: u64 = 1 << 56;
+    const FRAME: u64 = (1 << 55) - 1;
+
+    /// The frame of a page that is there, known, and nobody else's.
+    fn frame(self, virt: VirtAddr) -> Result<u64, Unresolved> {
+        let Self(bits) = self;
+        if bits & Self::SWAPPED != 0 {
+            return Err(Unresolved::Swapped { virt });
+        }
+        if bits & Self::PRESENT == 0 {
+            return Err(Unresolved::NotPresent { virt });
+        }
+        // What who may not know is told.
+        if bits & Self::FRAME == 0 {
+            return Err(Unresolved::NoPrivilege);
+        }
+        // The page of zeros that stands for all that was never written, or one shared over a fork.
+        if bits & (Self::OF_FILE | Self::EXCLUSIVE) == 0 {
+            return Err(Unresolved::Shared { virt });
+        }
+        Ok(bits & Self::FRAME)
+    }
+}
+
+impl PageMap {
+    /// Opens the table.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::NotThere`] where `/proc` is not mounted, [`SourceError::NoPrivilege`].
+    pub fn open() -> Result<Self, SourceError> {
+        let explain = SourceError::file(Path::new(PATH), "table of pages", "CAP_SYS_ADMIN");
+        Ok(Self {
+            file: File::open(PATH).map_err(explain)?,
+        })
+    }
+
+    /// The physical address of a byte of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`Unresolved`]; never address 0.
+    pub fn phys(&self, virt: VirtAddr) -> Result<PhysAddr, Unresolved> {
+        let page = rustix::param::page_size();
+        let mut entry = [0; 8];
+        self.read(virt.get() / page, &mut entry)?;
+        let frame = Entry(u64::from_ne_bytes(entry)).frame(virt)?;
+        Ok(PhysAddr::new(
+            frame * page as u64 + (virt.get() % page) as u64,
+        ))
+    }
+
+    /// The region as devices see it where no IOMMU translates: each physically contiguous run is a
+    /// window, so a huge page is one, and neighbours that happen to be neighbours physically are one
+    /// together. Linear in the pages.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError`], with the region in it.
+    pub fn resolve(&self, region: Region<Ram>) -> Result<Region<Ram>, ResolveError> {
+        match self.translation(&region) {
+            // SAFETY: the kernel says so. That the pages stay where they are is what the module's text
+            // asks of the memory.
+            Ok(translation) => Ok(unsafe { region.seen_at(Bus::Physical, translation) }),
+            Err(reason) => Err(ResolveError {
+                reason,
+                region: Box::new(region),
+            }),
+        }
+    }
+
+    /// Whether the physical addresses of a region that was resolved are still the right ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Unresolved`] if a page is not there any more.
+    pub fn still_holds(&self, region: &Region<Ram>) -> Result<bool, Unresolved> {
+        Ok(self.translation(region)?.windows() == region.windows())
+    }
+
+    fn translation(&self, region: &Region<Ram>) -> Result<Translation, Unresolved> {
+        /// Entries read at a time: a page of them (2026-11).
+        const BATCH: usize = 512;
+
+        let page = rustix::param::page_size();
+        let (start, behind) = (
+            region.start().get(),
+            region.start().get() + region.size().get(),
+        );
+        let (first, pages) = (start / page, behind.div_ceil(page) - start / page);
+        let mut windows = Vec::new();
+        let mut buffer = [0; 8 * BATCH];
+        for done in (0..pages).step_by(BATCH) {
+            let batch = &mut buffer[..8 * BATCH.min(pages - done)];
+            self.read(first + done, batch)?;
+            let (entries, _) = batch.as_chunks();
+            for (number, entry) in (first + done..).zip(entries) {
+                // Regions of the caller's may begin and end inside a page.
+                let from = start.max(number * page);
+                let len = behind.min((number + 1) * page) - from;
+                let virt = VirtAddr::new(from);
+                let frame = Entry(u64::from_ne_bytes(*entry)).frame(virt)?;
+                let phys = PhysAddr::new(frame * page as u64 + (from % page) as u64);
+                // Parts of pages, so nothing wraps around.
+                windows.extend(Window::new(virt, DmaAddr::untranslated(phys), len));
+            }
+        }
+        Ok(Translation::new(windows).expect("pages are apart"))
+    }
+
+    fn read(&self, first: usize, entries: &mut [u8]) -> Result<(), Unresolved> {
+        let offset = first as u64 * 8;
+        self.file
+            .read_exact_at(entries, offset)
+            .map_err(Unresolved::Read)
+    }
+}
+
+/// Why memory has no physical address to tell.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Unresolved {
+    /// Frame numbers are hidden from this process.
+    NoPrivilege,
+    /// The page is not there: it was never touched.
+    NotPresent {
+        /// Its address.
+        virt: VirtAddr,
+    },
+    /// The page is swapped out.
+    Swapped {
+        /// Its address.
+        virt: VirtAddr,
+    },
+    /// The page is shared with others and will be another one after the first write.
+    Shared {
+        /// Its address.
+        virt: VirtAddr,
+    },
+    /// The table could not be read.
+    Read(io::Error),
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPrivilege => {
+                f.write_str("frame numbers are hidden: reading them takes CAP_SYS_ADMIN")
+            }
+            Self::NotPresent { virt } => write!(
+                f,
+                "the page at {virt} is not there yet: map the memory with `prefault`"
+            ),
+            Self::Swapped { virt } => write!(
+                f,
+                "the page at {virt} is swapped out: lock the memory, or use huge pages"
+            ),
+            Self::Shared { virt } => write!(
+                f,
+                "the page at {virt} is a copy-on-write one: the first write will move it"
+            ),
+            Self::Read(error) => write!(f, "{PATH}: {error}"),
+        }
+    }
+}
+
+impl Error for Unresolved {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Read(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// A region's physical addresses could not be told.
+#[derive(Debug)]
+pub struct ResolveError {
+    /// Why not.
+    pub reason: Unresolved,
+    /// The region as it was given.
+    pub region: Box<Region<Ram>>,
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl Error for ResolveError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.reason.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_taken_at_their_word_only_when_whole() {
+        let virt = VirtAddr::new(0x5000);
+        let good = Entry::PRESENT | Entry::EXCLUSIVE;
+        assert_eq!(Entry(good | 0x1234).frame(virt).unwrap(), 0x1234);
+        let shared_file = Entry::PRESENT | Entry::OF_FILE | 7;
+        assert_eq!(Entry(shared_file).frame(virt).unwrap(), 7);
+        let refused = |bits| Entry(bits).frame(virt).unwrap_err();
+        assert!(matches!(refused(good), Unresolved::NoPrivilege));
+        assert!(matches!(refused(0), Unresolved::NotPresent { .. }));
+        assert!(matches!(
+            refused(Entry::EXCLUSIVE | 9),
+            Unresolved::NotPresent { .. }
+        ));
+        assert!(matches!(
+            refused(Entry::SWAPPED | 9),
+            Unresolved::Swapped { .. }
+        ));
+        assert!(matches!(
+            refused(Entry::PRESENT | 9),
+            Unresolved::Shared { .. }
+        ));
+    }
+}

@@ -1,0 +1,288 @@
+//! Ordinary memory: anonymous or memfd, in ordinary or huge pages.
+
+use core::fmt;
+use core::num::NonZeroUsize;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags};
+use rustix::process::Resource;
+
+use super::error::SourceError;
+use super::mapping::{Backing, Mapping};
+use super::node;
+use crate::kind::Ram;
+use crate::region::Region;
+
+/// The size of the pages that memory consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PageSize {
+    /// The machine's ordinary pages, 4 KiB on x86-64.
+    #[default]
+    Ordinary,
+    /// Huge pages of 2 MiB, reserved in advance.
+    Huge2M,
+    /// Huge pages of 1 GiB, reserved in advance, as a rule on the kernel command line.
+    Huge1G,
+}
+
+impl PageSize {
+    /// In bytes.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Ordinary => rustix::param::page_size(),
+            Self::Huge2M => 2 << 20,
+            Self::Huge1G => 1 << 30,
+        }
+    }
+
+    /// The kernel's folder of numbers on such pages, on a node or in all.
+    fn folder(self, node: Option<u32>) -> PathBuf {
+        let base = match node {
+            None => "/sys/kernel/mm/hugepages".to_owned(),
+            Some(node) => format!("/sys/devices/system/node/node{node}/hugepages"),
+        };
+        PathBuf::from(format!("{base}/hugepages-{}kB", self.bytes() >> 10))
+    }
+
+    /// The file that reserves such pages.
+    pub(super) fn knob(self, node: Option<u32>) -> impl fmt::Display {
+        let path = self.folder(node).join("nr_hugepages");
+        path.display().to_string()
+    }
+
+    fn map_flags(self) -> MapFlags {
+        match self {
+            Self::Ordinary => MapFlags::empty(),
+            Self::Huge2M => MapFlags::HUGETLB | MapFlags::HUGE_2MB,
+            Self::Huge1G => MapFlags::HUGETLB | MapFlags::HUGE_1GB,
+        }
+    }
+
+    fn memfd_flags(self) -> MemfdFlags {
+        match self {
+            Self::Ordinary => MemfdFlags::empty(),
+            Self::Huge2M => MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB,
+            Self::Huge1G => MemfdFlags::HUGETLB | MemfdFlags::HUGE_1GB,
+        }
+    }
+}
+
+impl fmt::Display for PageSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ordinary => "ordinary pages",
+            Self::Huge2M => "huge pages of 2 MiB",
+            Self::Huge1G => "huge pages of 1 GiB",
+        })
+    }
+}
+
+/// Ordinary memory to be mapped.
+///
+/// ```
+/// # #[cfg(not(miri))] {
+/// use genpool_dma::source::{PageSize, RamSource};
+///
+/// let huge = RamSource::new(4 << 20).pages(PageSize::Huge2M).map();
+/// match huge {
+///     Ok(region) => assert!(region.start().is_aligned(2 << 20)),
+///     Err(error) => println!("{error}"), // "2 huge pages of 2 MiB are needed, 0 are free; ..."
+/// }
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct RamSource {
+    size: usize,
+    pages: PageSize,
+    align: usize,
+    node: Option<u32>,
+    locked: bool,
+    prefault: bool,
+}
+
+/// The file behind memory that other processes can map.
+#[derive(Debug)]
+pub struct MemFd(OwnedFd);
+
+impl MemFd {
+    /// The file itself.
+    ///
+    /// # Safety
+    ///
+    /// Who reads or writes the file, or maps it, accesses what the owners of allocations hold. That is
+    /// done only as a device would: in the parts that were handed over, between the hand-over and its
+    /// end. The file keeps its length.
+    #[must_use]
+    pub unsafe fn into_file(self) -> OwnedFd {
+        self.0
+    }
+}
+
+impl RamSource {
+    /// `size` bytes, rounded up to whole pages: ordinary ones, on any node, not locked.
+    #[must_use]
+    pub fn new(size: usize) -> Self {
+        Self {
+            size,
+            pages: PageSize::Ordinary,
+            align: 1,
+            node: None,
+            locked: false,
+            prefault: false,
+        }
+    }
+
+    /// In pages of this size. Huge ones are prefaulted in any case, because one that is missing would
+    /// otherwise be a signal at the first access.
+    #[must_use]
+    pub fn pages(mut self, pages: PageSize) -> Self {
+        self.pages = pages;
+        self
+    }
+
+    /// Starting at a multiple of `bytes`, where that is more than a page: a pool's granule.
+    #[must_use]
+    pub fn align(mut self, bytes: usize) -> Self {
+        self.align = bytes;
+        self
+    }
+
+    /// From one NUMA node, or not at all.
+    #[must_use]
+    pub fn node(mut self, node: u32) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// Locked: never swapped out. It may be moved to other frames all the same; see the
+    /// [module](crate::source). Huge pages are never swapped and need no lock.
+    #[must_use]
+    pub fn locked(mut self) -> Self {
+        self.locked = true;
+        self
+    }
+
+    /// Every page is there when the call returns.
+    #[must_use]
+    pub fn prefault(mut self) -> Self {
+        self.prefault = true;
+        self
+    }
+
+    /// Maps private anonymous memory, zeroed.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] says what is missing.
+    pub fn map(&self) -> Result<Region<Ram>, SourceError> {
+        let mapping = self.mapping(Backing::Anonymous)?;
+        // SAFETY: the mapping is ours.
+        let kept = unsafe {
+            let advice = Advice::LinuxDontFork;
+            rustix::mm::madvise(mapping.start().as_ptr(), mapping.len().get(), advice)
+        };
+        kept.map_err(SourceError::system("madvise"))?;
+        Ok(self.region(mapping))
+    }
+
+    /// Maps a memfd, zeroed, which other processes can map as well. `name` shows up in `/proc`.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] says what is missing.
+    pub fn map_memfd(&self, name: &str) -> Result<(Region<Ram>, MemFd), SourceError> {
+        let flags = MemfdFlags::CLOEXEC | self.pages.memfd_flags();
+        let file = rustix::fs::memfd_create(name, flags).map_err(|errno| match errno {
+            // What it says of huge pages of a size that the kernel does not know.
+            Errno::NODEV | Errno::INVAL | Errno::NOENT => self.no_such_pages(),
+            errno => SourceError::system("memfd_create")(errno),
+        })?;
+        let size = self.whole_pages()?.get() as u64;
+        rustix::fs::ftruncate(&file, size).map_err(SourceError::system("ftruncate"))?;
+        let mapping = self.mapping(Backing::File(file.as_fd(), 0))?;
+        Ok((self.region(mapping), MemFd(file)))
+    }
+
+    fn region(&self, mapping: Mapping) -> Region<Ram> {
+        // SAFETY: a fresh mapping of ordinary memory, readable and writable, is ours alone; it is
+        // unmapped when it is dropped, and the file of a memfd does not leave us by safe code.
+        unsafe { Region::from_raw(mapping.start().cast(), mapping.len(), mapping) }
+    }
+
+    fn whole_pages(&self) -> Result<NonZeroUsize, SourceError> {
+        let size = self.size.checked_next_multiple_of(self.pages.bytes());
+        size.filter(|&size| size <= isize::MAX as usize)
+            .and_then(NonZeroUsize::new)
+            .ok_or(SourceError::Size { size: self.size })
+    }
+
+    fn mapping(&self, backing: Backing<'_>) -> Result<Mapping, SourceError> {
+        let (len, align) = (self.whole_pages()?, self.align);
+        if !align.is_power_of_two() {
+            return Err(SourceError::Align { bytes: align });
+        }
+        let flags = self.pages.map_flags();
+        let mapping = if align <= self.pages.bytes() {
+            Mapping::new(len, backing, flags)
+        } else {
+            Mapping::aligned(len, align, backing, flags)
+        };
+        let mapping = mapping.map_err(|errno| self.explain("mmap", errno, len))?;
+        if let Some(node) = self.node {
+            node::bind(&mapping, node)?;
+        }
+        if self.prefault || self.pages != PageSize::Ordinary {
+            let advice = Advice::LinuxPopulateWrite;
+            // SAFETY: the mapping is ours, and populating it changes no byte.
+            unsafe { rustix::mm::madvise(mapping.start().as_ptr(), len.get(), advice) }
+                .map_err(|errno| self.explain("madvise(MADV_POPULATE_WRITE)", errno, len))?;
+        }
+        if self.locked && self.pages == PageSize::Ordinary {
+            // SAFETY: the mapping is ours; unmapping unlocks it.
+            unsafe { rustix::mm::mlock(mapping.start().as_ptr(), len.get()) }.map_err(|errno| {
+                match errno {
+                    Errno::PERM | Errno::NOMEM | Errno::AGAIN => SourceError::LockLimit {
+                        size: len.get(),
+                        limit: rustix::process::getrlimit(Resource::Memlock).current,
+                    },
+                    errno => SourceError::system("mlock")(errno),
+                }
+            })?;
+        }
+        Ok(mapping)
+    }
+
+    /// What an error of the kernel's means for memory like this.
+    fn explain(&self, call: &'static str, errno: Errno, len: NonZeroUsize) -> SourceError {
+        let shortage = matches!(errno, Errno::NOMEM | Errno::FAULT);
+        match self.pages {
+            PageSize::Ordinary if errno == Errno::NOMEM => {
+                SourceError::NoMemory { size: len.get() }
+            }
+            PageSize::Huge2M | PageSize::Huge1G if shortage => {
+                let path = self.pages.folder(self.node).join("free_hugepages");
+                let free = fs::read_to_string(path).ok();
+                match free.and_then(|text| text.trim().parse().ok()) {
+                    None => self.no_such_pages(),
+                    Some(free) => SourceError::HugePages {
+                        pages: self.pages,
+                        wanted: len.get() / self.pages.bytes(),
+                        free,
+                        node: self.node,
+                    },
+                }
+            }
+            PageSize::Huge2M | PageSize::Huge1G if errno == Errno::INVAL => self.no_such_pages(),
+            _ => SourceError::system(call)(errno),
+        }
+    }
+
+    fn no_such_pages(&self) -> SourceError {
+        SourceError::NoSuchPages { pages: self.pages }
+    }
+}

@@ -1,0 +1,125 @@
+//! Memory of a UIO device.
+
+use core::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use super::error::SourceError;
+use super::pci::map_device;
+use super::sysfs;
+use crate::addr::PhysAddr;
+use crate::kind::Device;
+use crate::region::Region;
+
+/// A map of a UIO device: `/sys/class/uio/uioN/maps/mapM`.
+#[derive(Clone, Debug)]
+pub struct UioMap {
+    device: PathBuf,
+    number: u32,
+    phys: PhysAddr,
+    size: NonZeroUsize,
+    /// Where in its first page it begins.
+    skip: usize,
+}
+
+impl UioMap {
+    /// Map `map` of `uioN`, N being `device`.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::NotThere`].
+    pub fn open(device: u32, map: u32) -> Result<Self, SourceError> {
+        Self::under(Path::new("/sys/class/uio"), Path::new("/dev"), device, map)
+    }
+
+    /// The same, with sysfs's class and the devices' files in other places.
+    fn under(class: &Path, dev: &Path, device: u32, map: u32) -> Result<Self, SourceError> {
+        let what = "map of a UIO device";
+        let folder = class.join(format!("uio{device}/maps/map{map}"));
+        let attribute = |name| sysfs::number(&folder.join(name), what);
+        let (addr, whole) = (attribute("addr")?, attribute("size")?);
+        // The map is of whole pages; this is where in the first the device begins.
+        let offset = attribute("offset")?;
+        let size = whole
+            .checked_sub(offset)
+            .and_then(|size| usize::try_from(size).ok());
+        match (addr.checked_add(offset), size.and_then(NonZeroUsize::new)) {
+            (Some(phys), Some(size)) if whole <= isize::MAX as u64 => Ok(Self {
+                device: dev.join(format!("uio{device}")),
+                number: map,
+                phys: PhysAddr::new(phys),
+                size,
+                skip: offset as usize,
+            }),
+            _ => Err(SourceError::Format {
+                text: format!("addr {addr:#x}, offset {offset:#x}, size {whole:#x}"),
+                path: folder,
+            }),
+        }
+    }
+
+    /// The physical address.
+    #[must_use]
+    pub fn phys(&self) -> PhysAddr {
+        self.phys
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn size(&self) -> NonZeroUsize {
+        self.size
+    }
+
+    /// Maps all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`]; [`SourceError::NoPrivilege`] for who may not open the device.
+    pub fn map(&self) -> Result<Region<Device>, SourceError> {
+        let page = rustix::param::page_size();
+        let len = self.size.saturating_add(self.skip);
+        let len = NonZeroUsize::new(len.get().next_multiple_of(page)).unwrap_or(len);
+        // Which map is meant is told by the offset, in pages.
+        let offset = u64::from(self.number) * page as u64;
+        let region = map_device(&self.device, offset, len, self.skip, self.size)?;
+        // SAFETY: the kernel says so, and the driver keeps the device while it is mapped.
+        Ok(unsafe { region.physically_at(self.phys) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
+    fn a_map_is_found_and_mapped_from_its_offset_on() {
+        let root = tempfile::tempdir().unwrap();
+        let page = rustix::param::page_size();
+        let folder = root.path().join("uio3/maps/map1");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("addr"), "0x00000000fe000000\n").unwrap();
+        fs::write(folder.join("offset"), "0x100\n").unwrap();
+        fs::write(folder.join("size"), "0x0000000000001000\n").unwrap();
+        let mut device = vec![0; 2 * page];
+        device[page + 0x100] = 7;
+        let dev = root.path().join("dev");
+        fs::create_dir(&dev).unwrap();
+        fs::write(dev.join("uio3"), &device).unwrap();
+
+        let map = UioMap::under(root.path(), &dev, 3, 1).unwrap();
+        assert_eq!((map.phys().get(), map.size().get()), (0xfe00_0100, 0xf00));
+        let region = map.map().unwrap();
+        assert_eq!(region.windows()[0].dma().get(), 0xfe00_0100);
+        assert_eq!(region.start().get() % page, 0x100);
+        // SAFETY: the region is mapped, and nobody else uses the file.
+        assert_eq!(unsafe { region.as_ptr().read_volatile() }, 7);
+
+        let missing = UioMap::under(root.path(), &dev, 3, 2).unwrap_err();
+        assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
+        fs::write(folder.join("size"), "0x0").unwrap();
+        let empty = UioMap::under(root.path(), &dev, 3, 1).unwrap_err();
+        assert!(matches!(empty, SourceError::Format { .. }), "{empty}");
+    }
+}

@@ -1,0 +1,436 @@
+//! Memory that devices see through an IOMMU, by VFIO.
+
+use core::error::Error;
+use core::fmt;
+use core::mem::ManuallyDrop;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use genpool_algos::{Constrained, Constraints};
+use genpool_core::{AllocError, FirstFit, OwnedAllocation, Pool};
+use rustix::process::Resource;
+use vfio_ioctls::{VfioContainer, VfioDevice, VfioError, VfioOps};
+
+use super::error::SourceError;
+use super::sysfs;
+use crate::addr::{AddressMask, DmaAddr};
+use crate::kind::Ram;
+use crate::region::{AddressSpace, Bus, Region};
+use crate::window::{Translation, Window};
+
+/// An IOMMU address space of our own, with the IOVAs that are free in it.
+///
+/// Everything that is [mapped](Self::map) is pinned: no page of it moves or is swapped while the device
+/// sees it. It counts against the process's limit of locked memory.
+pub struct Iommu {
+    ops: Arc<dyn VfioOps>,
+    /// The device: without one, the kernel takes the address space apart.
+    attached: Arc<dyn Send + Sync>,
+    /// Its chunks are what of the IOVAs is neither beyond the mask nor reserved.
+    iovas: Pool,
+    space: AddressSpace,
+}
+
+impl Iommu {
+    /// Opens `/dev/vfio/vfio`, adds the group of the device in `folder` (of sysfs, such as
+    /// `/sys/bus/pci/devices/0000:00:04.0`; a VFIO driver is bound to it), and takes as IOVAs what the
+    /// device can reach and the kernel has not reserved. The device comes as `vfio-ioctls` has it, and
+    /// stays open as long as something is mapped.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] says what is missing.
+    pub fn open(folder: &Path, mask: AddressMask) -> Result<(Self, Arc<VfioDevice>), SourceError> {
+        let container = Arc::new(VfioContainer::new(None).map_err(explain)?);
+        Self::with_ops(folder, mask, container)
+    }
+
+    /// As [`open`](Self::open), by the device's own file in `/dev/vfio/devices` and by `/dev/iommu`.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] says what is missing.
+    #[cfg(feature = "vfio-cdev")]
+    pub fn open_cdev(
+        folder: &Path,
+        mask: AddressMask,
+    ) -> Result<(Self, Arc<VfioDevice>), SourceError> {
+        let iommufd = iommufd_ioctls::IommuFd::new().map_err(|error| match error {
+            iommufd_ioctls::IommufdError::OpenIommufd(source) => unopened("/dev/iommu", source),
+            other => explain(VfioError::NewVfioIommufd(other)),
+        })?;
+        let ops = vfio_ioctls::VfioIommufd::new(Arc::new(iommufd), None, None);
+        Self::with_ops(folder, mask, Arc::new(ops.map_err(explain)?))
+    }
+
+    fn with_ops(
+        folder: &Path,
+        mask: AddressMask,
+        ops: Arc<dyn VfioOps>,
+    ) -> Result<(Self, Arc<VfioDevice>), SourceError> {
+        // First, because it tells whether there is an IOMMU at all.
+        let reserved = reserved(folder)?;
+        let iovas = free_iovas(mask, &reserved).map_err(|error| SourceError::System {
+            call: "bookkeeping of IOVAs",
+            source: std::io::Error::other(error),
+        })?;
+        // Attached to the address space of the IOMMU, which exists from then on.
+        let device = VfioDevice::new(folder, Arc::clone(&ops), true).map_err(explain)?;
+        let device = Arc::new(device);
+        let iommu = Self {
+            ops,
+            attached: device.clone(),
+            iovas,
+            space: AddressSpace::new(),
+        };
+        Ok((iommu, device))
+    }
+
+    /// Bytes of IOVAs that are free.
+    #[must_use]
+    pub fn avail(&self) -> usize {
+        self.iovas.avail()
+    }
+
+    /// The bus that its devices are on.
+    #[must_use]
+    pub fn bus(&self) -> Bus {
+        Bus::Iommu(self.space.clone())
+    }
+
+    /// Maps a region at IOVAs that are free, in one piece: from here on the devices see it, and nothing
+    /// of the process's other memory. The mapping and the memory are one object: when the region is
+    /// dropped, the IOMMU forgets it first, then it is unmapped, then its IOVAs are free again. Where the
+    /// IOMMU refuses to forget it, memory and IOVAs are never used again.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`], with the region in it.
+    pub fn map(&self, region: Region<Ram>) -> Result<Region<Ram>, MapError> {
+        let (start, size) = (region.start(), region.size());
+        let lease = match self.lease(&region) {
+            Ok(lease) => lease,
+            Err(error) => return Err(MapError::new(MapRefused::NoIova(error), region)),
+        };
+        let iova = DmaAddr::new(lease.addr() as u64);
+        let Some(window) = Window::new(start, iova, size.get()) else {
+            let refused = AllocError::Exhausted { size: size.get() };
+            return Err(MapError::new(MapRefused::NoIova(refused), region));
+        };
+        // SAFETY: the region owns its memory, which is unmapped after `vfio_dma_unmap` only. A device
+        // accesses it at any time as far as it is told to, and who tells it is the owner of a
+        // `DeviceBuffer`, of which there is no reference.
+        let mapped = unsafe {
+            self.ops
+                .vfio_dma_map(iova.get(), size.get(), region.as_ptr().as_ptr())
+        };
+        if let Err(error) = mapped {
+            return Err(MapError::new(MapRefused::of(error, size.get()), region));
+        }
+        let region = region.kept_by(|memory| Mapped {
+            ops: Arc::clone(&self.ops),
+            _attached: Arc::clone(&self.attached),
+            lease: ManuallyDrop::new(lease),
+            size: size.get(),
+            memory: ManuallyDrop::new(memory),
+        });
+        let translation = Translation::new([window]).expect("one window overlaps no other");
+        // SAFETY: the IOMMU was just told so.
+        Ok(unsafe { region.seen_at(self.bus(), translation) })
+    }
+
+    /// IOVAs for a region: in the same place within a huge page where there are such, so that the IOMMU
+    /// can use its large pages.
+    fn lease(&self, region: &Region<Ram>) -> Result<OwnedAllocation, AllocError> {
+        const LARGE: usize = 2 << 20;
+
+        let size = region.size().get();
+        if size >= LARGE
+            && let Ok(alike) = Constraints::new().align_phase(LARGE, region.start().get() % LARGE)
+            && let Ok(lease) = self
+                .iovas
+                .alloc_owned_with(size, &Constrained::new(FirstFit, alike))
+        {
+            return Ok(lease);
+        }
+        self.iovas.alloc_owned(size)
+    }
+}
+
+impl fmt::Debug for Iommu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iommu")
+            .field("avail", &format_args!("{:#x}", self.avail()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Memory that the IOMMU knows.
+struct Mapped {
+    ops: Arc<dyn VfioOps>,
+    _attached: Arc<dyn Send + Sync>,
+    lease: ManuallyDrop<OwnedAllocation>,
+    size: usize,
+    memory: ManuallyDrop<Box<dyn Send + Sync>>,
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let unmapped = self.ops.vfio_dma_unmap(self.lease.addr() as u64, self.size);
+        if unmapped.is_err() {
+            // The device may still see it.
+            return;
+        }
+        // SAFETY: dropped once, here.
+        unsafe { ManuallyDrop::drop(&mut self.memory) };
+        // SAFETY: dropped once, here.
+        unsafe { ManuallyDrop::drop(&mut self.lease) };
+    }
+}
+
+/// The ranges that the kernel keeps in the device's group: first and last address.
+fn reserved(folder: &Path) -> Result<Vec<(u64, u64)>, SourceError> {
+    let path = folder.join("iommu_group/reserved_regions");
+    let what = "IOMMU group of the device (the machine has no IOMMU, or it is switched off)";
+    let text = fs::read_to_string(&path).map_err(SourceError::file(&path, what, "root"))?;
+    text.lines()
+        .map(|line| {
+            let mut words = line.split_whitespace().map(sysfs::hex);
+            match (words.next().flatten(), words.next().flatten()) {
+                (Some(first), Some(last)) if first <= last => Ok((first, last)),
+                _ => Err(SourceError::Format {
+                    path: path.clone(),
+                    text: line.to_owned(),
+                }),
+            }
+        })
+        .collect()
+}
+
+/// A pool of the IOVAs below the mask that are not reserved. The first page is left out, because devices
+/// and drivers take 0 for none; so is the top of all 64 bits, which no pool can count.
+fn free_iovas(
+    mask: AddressMask,
+    reserved: &[(u64, u64)],
+) -> Result<Pool, Box<dyn Error + Send + Sync>> {
+    /// Half of what can be counted is more than any IOMMU has, and the bitmap is made in full: 2^39
+    /// pages of 4 KiB would take 64 GiB of it. 64 GiB of IOVAs take 2 MiB (2026-11).
+    const MOST: u64 = 64 << 30;
+
+    let page = rustix::param::page_size() as u64;
+    let pool = Pool::new(page.ilog2())?;
+    let end = mask.highest().get().min(MOST - 1) + 1;
+    let mut holes = reserved.to_vec();
+    holes.sort_unstable();
+    let mut next = page;
+    for (first, last) in holes.into_iter().chain([(end, end)]) {
+        let first = first.min(end) / page * page;
+        if first > next {
+            pool.add(next.try_into()?, (first - next).try_into()?)?;
+        }
+        let behind = last.saturating_add(1).min(end);
+        next = next.max(behind.next_multiple_of(page));
+    }
+    Ok(pool)
+}
+
+fn explain(error: VfioError) -> SourceError {
+    match error {
+        VfioError::OpenContainer(source) => unopened("/dev/vfio/vfio", source),
+        VfioError::OpenGroup(source, group) => unopened(&format!("/dev/vfio/{group}"), source),
+        other => SourceError::System {
+            call: "vfio",
+            source: std::io::Error::other(other),
+        },
+    }
+}
+
+fn unopened(path: &str, source: std::io::Error) -> SourceError {
+    let needs = "the file to be yours, or root";
+    SourceError::file(Path::new(path), "file of VFIO", needs)(source)
+}
+
+/// A region was not mapped into the IOMMU.
+#[derive(Debug)]
+pub struct MapError {
+    /// Why not.
+    pub reason: MapRefused,
+    /// The region as it was given.
+    pub region: Box<Region<Ram>>,
+}
+
+impl MapError {
+    fn new(reason: MapRefused, region: Region<Ram>) -> Self {
+        Self {
+            reason,
+            region: Box::new(region),
+        }
+    }
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl Error for MapError {}
+
+/// Why a region was not mapped into the IOMMU.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MapRefused {
+    /// No range of IOVAs is long enough.
+    NoIova(AllocError),
+    /// The process may not pin so much.
+    PinLimit {
+        /// The bytes to be pinned.
+        size: usize,
+        /// How many the process may lock in all (`RLIMIT_MEMLOCK`); none if it is not limited.
+        limit: Option<u64>,
+    },
+    /// The IOMMU refused.
+    Refused(VfioError),
+}
+
+impl MapRefused {
+    fn of(error: VfioError, size: usize) -> Self {
+        match error {
+            VfioError::IommuDmaMap(errno) if errno.errno() == libc::ENOMEM => Self::PinLimit {
+                size,
+                limit: rustix::process::getrlimit(Resource::Memlock).current,
+            },
+            other => Self::Refused(other),
+        }
+    }
+}
+
+impl fmt::Display for MapRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoIova(error) => write!(f, "no IOVAs are free: {error}"),
+            Self::PinLimit {
+                size,
+                limit: Some(limit),
+            } => write!(
+                f,
+                "{size:#x} bytes cannot be pinned: the process may lock {limit:#x} in all; raise RLIMIT_MEMLOCK (`ulimit -l`)"
+            ),
+            Self::PinLimit { size, limit: None } => {
+                write!(
+                    f,
+                    "{size:#x} bytes cannot be pinned: there is no memory left"
+                )
+            }
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for MapRefused {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_iovas_are_left_out() {
+        let mask = AddressMask::bits(28).unwrap();
+        let reserved = [
+            (0xfee_0000, 0xfee_ffff),
+            (0x5800, 0x5fff),
+            (1 << 40, u64::MAX),
+        ];
+        let pool = free_iovas(mask, &reserved).unwrap();
+        let mut chunks: Vec<_> = pool.chunks().map(|c| (c.start(), c.last())).collect();
+        chunks.sort_unstable();
+        assert_eq!(
+            chunks,
+            [
+                (0x1000, 0x4fff),
+                (0x6000, 0xfed_ffff),
+                (0xfef_0000, 0xfff_ffff)
+            ]
+        );
+        let all = free_iovas(AddressMask::ALL, &[(0, 0xffff), (0x8000, u64::MAX)]).unwrap();
+        assert_eq!(all.size(), 0);
+        assert_eq!(
+            free_iovas(AddressMask::ALL, &[]).unwrap().size(),
+            (64 << 30) - 0x1000
+        );
+    }
+
+    /// An IOMMU that notes what it is told.
+    #[derive(Default)]
+    struct Notes {
+        calls: std::sync::Mutex<Vec<(&'static str, u64, usize)>>,
+        stubborn: bool,
+    }
+
+    impl VfioOps for Notes {
+        unsafe fn vfio_dma_map(&self, iova: u64, size: usize, _: *mut u8) -> Result<(), VfioError> {
+            self.calls.lock().unwrap().push(("map", iova, size));
+            Ok(())
+        }
+
+        fn vfio_dma_unmap(&self, iova: u64, size: usize) -> Result<(), VfioError> {
+            self.calls.lock().unwrap().push(("unmap", iova, size));
+            if self.stubborn {
+                return Err(VfioError::InvalidDmaUnmapSize);
+            }
+            Ok(())
+        }
+    }
+
+    fn iommu(stubborn: bool) -> (Iommu, Arc<Notes>) {
+        let notes = Arc::new(Notes {
+            stubborn,
+            ..Notes::default()
+        });
+        let iommu = Iommu {
+            ops: notes.clone(),
+            attached: Arc::new(()),
+            iovas: free_iovas(AddressMask::bits(24).unwrap(), &[]).unwrap(),
+            space: AddressSpace::new(),
+        };
+        (iommu, notes)
+    }
+
+    #[test]
+    fn mapping_and_memory_are_one_object() {
+        use super::super::RamSource;
+
+        let (iommu, notes) = iommu(false);
+        let free = iommu.avail();
+        let region = iommu.map(RamSource::new(3 << 20).map().unwrap()).unwrap();
+        assert_eq!(region.bus(), Some(&iommu.bus()));
+        let iova = region.windows()[0].dma().get();
+        assert_eq!(iova % (2 << 20), (region.start().get() % (2 << 20)) as u64);
+        assert_eq!(iommu.avail(), free - (3 << 20));
+        let too_large = iommu.map(RamSource::new(32 << 20).map().unwrap());
+        let too_large = too_large.unwrap_err();
+        assert!(
+            matches!(too_large.reason, MapRefused::NoIova(_)),
+            "{too_large}"
+        );
+        drop(region);
+        assert_eq!(iommu.avail(), free);
+        let calls = [("map", iova, 3 << 20), ("unmap", iova, 3 << 20)];
+        assert_eq!(*notes.calls.lock().unwrap(), calls);
+    }
+
+    #[test]
+    fn what_the_iommu_does_not_forget_is_never_used_again() {
+        use super::super::RamSource;
+
+        let (iommu, _notes) = iommu(true);
+        let free = iommu.avail();
+        let region = iommu.map(RamSource::new(1 << 20).map().unwrap()).unwrap();
+        let start = region.as_ptr();
+        drop(region);
+        assert_eq!(iommu.avail(), free - (1 << 20));
+        // SAFETY: it was not unmapped, which is what is tested.
+        unsafe { start.write_volatile(1) };
+    }
+}

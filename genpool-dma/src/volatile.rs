@@ -1,0 +1,242 @@
+//! Accesses that happen as they are written: volatile, a word at a time.
+
+use core::error::Error;
+use core::fmt;
+use core::sync::atomic::{Ordering, fence};
+
+/// How wide the accesses are that a device's memory takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// A byte.
+    One,
+    /// Two bytes.
+    Two,
+    /// Four bytes: what nearly every device takes.
+    Four,
+    /// Eight bytes.
+    Eight,
+}
+
+impl Width {
+    /// In bytes.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        1 << self.log2()
+    }
+
+    /// A word is `1 << log2` bytes.
+    pub(crate) const fn log2(self) -> u32 {
+        match self {
+            Self::One => 0,
+            Self::Two => 1,
+            Self::Four => 2,
+            Self::Eight => 3,
+        }
+    }
+}
+
+/// A word that is read or written at once: `u8`, `u16`, `u32`, `u64`.
+pub trait Word: Copy + sealed::Sealed {
+    #[doc(hidden)]
+    const ZERO: Self;
+    #[doc(hidden)]
+    fn from_bytes(bytes: &[u8]) -> Self;
+    #[doc(hidden)]
+    fn to_bytes(self, bytes: &mut [u8]);
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! words {
+    ($($word:ty),+) => {
+        $(impl sealed::Sealed for $word {}
+
+        impl Word for $word {
+            const ZERO: Self = 0;
+
+            fn from_bytes(bytes: &[u8]) -> Self {
+                let mut word = [0; size_of::<Self>()];
+                word.copy_from_slice(bytes);
+                Self::from_ne_bytes(word)
+            }
+
+            fn to_bytes(self, bytes: &mut [u8]) {
+                bytes.copy_from_slice(&self.to_ne_bytes());
+            }
+        })+
+    };
+}
+
+words!(u8, u16, u32, u64);
+
+/// An access does not lie in the memory, or not on words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessError {
+    /// Where it begins.
+    pub offset: usize,
+    /// Its bytes.
+    pub len: usize,
+    /// The bytes of a word.
+    pub word: usize,
+    /// The bytes of the memory.
+    pub size: usize,
+}
+
+impl fmt::Display for AccessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            offset,
+            len,
+            word,
+            size,
+        } = self;
+        write!(
+            f,
+            "{len:#x} bytes at offset {offset:#x} are not whole words of {word} inside {size:#x} bytes"
+        )
+    }
+}
+
+impl Error for AccessError {}
+
+/// Memory to be accessed by volatile words.
+///
+/// # Invariants
+///
+/// `start` is valid for volatile reads and writes of `size` bytes as long as this value is used.
+#[derive(Clone, Copy)]
+pub(crate) struct Cells {
+    start: *mut u8,
+    size: usize,
+}
+
+impl Cells {
+    /// # Safety
+    ///
+    /// As long as the value is used, `start` is valid for volatile reads and writes of `size` bytes.
+    pub(crate) unsafe fn new(start: *mut u8, size: usize) -> Self {
+        Self { start, size }
+    }
+
+    fn check(&self, offset: usize, len: usize, word: usize) -> Result<(), AccessError> {
+        let whole = (self.start.addr().wrapping_add(offset) | len).is_multiple_of(word);
+        match offset.checked_add(len) {
+            Some(end) if end <= self.size && whole => Ok(()),
+            _ => Err(AccessError {
+                offset,
+                len,
+                word,
+                size: self.size,
+            }),
+        }
+    }
+
+    pub(crate) fn read<W: Word>(&self, offset: usize) -> Result<W, AccessError> {
+        self.check(offset, size_of::<W>(), size_of::<W>())?;
+        let word = self.start.wrapping_add(offset).cast::<W>();
+        // SAFETY: by the check an aligned word of the memory.
+        Ok(unsafe { word.read_volatile() })
+    }
+
+    pub(crate) fn write<W: Word>(&self, offset: usize, value: W) -> Result<(), AccessError> {
+        self.check(offset, size_of::<W>(), size_of::<W>())?;
+        let word = self.start.wrapping_add(offset).cast::<W>();
+        // SAFETY: by the check an aligned word of the memory.
+        unsafe { word.write_volatile(value) };
+        Ok(())
+    }
+
+    pub(crate) fn copy_in<W: Word>(&self, offset: usize, from: &[u8]) -> Result<(), AccessError> {
+        self.check(offset, from.len(), size_of::<W>())?;
+        let offsets = (offset..).step_by(size_of::<W>());
+        offsets
+            .zip(from.chunks_exact(size_of::<W>()))
+            .try_for_each(|(at, bytes)| self.write(at, W::from_bytes(bytes)))
+    }
+
+    pub(crate) fn copy_out<W: Word>(
+        &self,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<(), AccessError> {
+        self.check(offset, to.len(), size_of::<W>())?;
+        let offsets = (offset..).step_by(size_of::<W>());
+        offsets
+            .zip(to.chunks_exact_mut(size_of::<W>()))
+            .try_for_each(|(at, bytes)| self.read::<W>(at).map(|word| word.to_bytes(bytes)))
+    }
+
+    /// Zeroes all of it by stores of one width; what is smaller than a word at either end by single
+    /// bytes. A volatile store is an effect: the compiler keeps every one, also where nobody in this
+    /// program reads the memory afterwards.
+    pub(crate) fn zero(&self, width: Width) {
+        match width {
+            Width::One => self.zero_by::<u8>(),
+            Width::Two => self.zero_by::<u16>(),
+            Width::Four => self.zero_by::<u32>(),
+            Width::Eight => self.zero_by::<u64>(),
+        }
+        // Stores to write-combining memory leave the processor before what comes next does.
+        fence(Ordering::SeqCst);
+    }
+
+    fn zero_by<W: Word>(&self) {
+        let head = self.start.align_offset(size_of::<W>()).min(self.size);
+        let words = (self.size - head) / size_of::<W>();
+        let tail = head + words * size_of::<W>();
+        for at in (0..head).chain(tail..self.size) {
+            // SAFETY: a byte of the memory.
+            unsafe { self.start.wrapping_add(at).write_volatile(0) };
+        }
+        let first = self.start.wrapping_add(head).cast::<W>();
+        for at in 0..words {
+            // SAFETY: an aligned word of the memory: `head` bytes up is aligned, and `words` fit.
+            unsafe { first.wrapping_add(at).write_volatile(W::ZERO) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_covers_everything_and_nothing_else() {
+        let (starts, lens) = if cfg!(miri) { (3, 12) } else { (9, 40) };
+        for width in [Width::One, Width::Two, Width::Four, Width::Eight] {
+            for start in 0..starts {
+                for len in 0..lens {
+                    let mut memory = [0xff_u8; 64];
+                    // SAFETY: the array is there, and used by nobody else meanwhile.
+                    let cells = unsafe { Cells::new(memory.as_mut_ptr().wrapping_add(start), len) };
+                    cells.zero(width);
+                    for (at, byte) in memory.iter().enumerate() {
+                        let zeroed = (start..start + len).contains(&at);
+                        assert_eq!(*byte == 0, zeroed, "{width:?} {start} {len} {at}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn accesses_are_checked() {
+        let mut memory = [0_u64; 2];
+        // SAFETY: as above.
+        let cells = unsafe { Cells::new(memory.as_mut_ptr().cast(), 16) };
+        assert_eq!(cells.write(8, 0x0102_0304_u32), Ok(()));
+        assert_eq!(cells.read(8), Ok(0x0102_0304_u32));
+        for offset in [1, 2, 13, 16, usize::MAX - 3, usize::MAX] {
+            let refused = cells.read::<u32>(offset).unwrap_err();
+            assert_eq!((refused.offset, refused.len, refused.size), (offset, 4, 16));
+        }
+        assert!(cells.copy_in::<u32>(0, &[0; 3]).is_err());
+        assert!(cells.copy_out::<u32>(8, &mut [0; 12]).is_err());
+        let mut back = [0; 8];
+        cells.copy_in::<u32>(4, &[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+        cells.copy_out::<u16>(4, &mut back).unwrap();
+        assert_eq!(back, [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+}

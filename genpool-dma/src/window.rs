@@ -1,0 +1,173 @@
+//! From virtual to DMA addresses: windows in which both go up together.
+
+use core::error::Error;
+use core::fmt;
+use core::num::NonZeroUsize;
+
+use crate::addr::{DmaAddr, VirtAddr};
+
+/// A range that is contiguous by both addresses.
+///
+/// # Invariants
+///
+/// Neither range wraps around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    virt: VirtAddr,
+    dma: DmaAddr,
+    len: NonZeroUsize,
+}
+
+impl Window {
+    /// `len` bytes at `virt`, which the device sees at `dma`. None if there are no bytes or one of the
+    /// ranges wraps around.
+    #[must_use]
+    pub fn new(virt: VirtAddr, dma: DmaAddr, len: usize) -> Option<Self> {
+        let len = NonZeroUsize::new(len)?;
+        virt.checked_add(len.get() - 1)?;
+        dma.checked_add(len.get() as u64 - 1)?;
+        Some(Self { virt, dma, len })
+    }
+
+    /// The address of the first byte.
+    #[must_use]
+    pub fn virt(&self) -> VirtAddr {
+        self.virt
+    }
+
+    /// What the device sees the first byte at.
+    #[must_use]
+    pub fn dma(&self) -> DmaAddr {
+        self.dma
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn size(&self) -> NonZeroUsize {
+        self.len
+    }
+
+    /// The offset of the last byte.
+    fn last(&self) -> usize {
+        self.len.get() - 1
+    }
+
+    /// Whether `next` goes on where this ends, by both addresses.
+    fn joins(&self, next: &Self) -> bool {
+        self.virt.checked_add(self.len.get()) == Some(next.virt)
+            && self.dma.checked_add(self.len.get() as u64) == Some(next.dma)
+    }
+}
+
+/// Which DMA addresses a range of memory has, exact for every byte.
+///
+/// ```
+/// use genpool_dma::{DmaAddr, Translation, VirtAddr, Window};
+///
+/// let page = |virt, dma| Window::new(VirtAddr::new(virt), DmaAddr::new(dma), 0x1000).unwrap();
+/// let map = Translation::new([page(0x1000, 0x9000), page(0x2000, 0xa000), page(0x3000, 0x4000)])?;
+/// assert_eq!(map.windows().len(), 2); // the first two are one
+/// assert_eq!(map.dma(VirtAddr::new(0x1f00), 0x200)?, DmaAddr::new(0x9f00));
+/// assert!(map.dma(VirtAddr::new(0x2f00), 0x200).is_err()); // in two pieces
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// Upwards by virtual address, apart from each other, and as few as possible.
+    windows: Vec<Window>,
+}
+
+impl Translation {
+    /// Of windows in any order; those that join are one.
+    ///
+    /// # Errors
+    ///
+    /// [`Overlap`] if two of them share virtual addresses.
+    pub fn new(windows: impl IntoIterator<Item = Window>) -> Result<Self, Overlap> {
+        let mut list: Vec<Window> = windows.into_iter().collect();
+        list.sort_by_key(|window| window.virt);
+        let mut joined: Vec<Window> = Vec::new();
+        for window in list {
+            match joined.last_mut() {
+                Some(before) if before.joins(&window) => {
+                    // No overflow: both end inside the address space.
+                    before.len = before.len.saturating_add(window.len.get());
+                }
+                Some(before) if window.virt.get() - before.virt.get() <= before.last() => {
+                    return Err(Overlap { at: window.virt });
+                }
+                _ => joined.push(window),
+            }
+        }
+        Ok(Self { windows: joined })
+    }
+
+    /// The contiguous parts, upwards.
+    #[must_use]
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// What the device sees `len` bytes at `virt` at. O(log windows).
+    ///
+    /// # Errors
+    ///
+    /// [`Untranslated`] unless every byte of a range of at least one byte is seen in one piece.
+    pub fn dma(&self, virt: VirtAddr, len: usize) -> Result<DmaAddr, Untranslated> {
+        let refused = |at| Err(Untranslated { virt, len, at });
+        let after = self.windows.partition_point(|window| window.virt <= virt);
+        let Some(window) = after.checked_sub(1).map(|at| self.windows[at]) else {
+            return refused(virt);
+        };
+        let offset = virt.get() - window.virt.get();
+        if len == 0 || offset > window.last() {
+            return refused(virt);
+        }
+        let left = window.len.get() - offset;
+        if len > left {
+            return match virt.checked_add(left) {
+                Some(behind) => refused(behind),
+                None => refused(virt),
+            };
+        }
+        Ok(DmaAddr::new(window.dma.get() + offset as u64))
+    }
+}
+
+/// Two windows share virtual addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// The start of the second.
+    pub at: VirtAddr,
+}
+
+impl fmt::Display for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "two windows share the virtual address {}", self.at)
+    }
+}
+
+impl Error for Overlap {}
+
+/// A range has no DMA address, or none that is good for all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untranslated {
+    /// The start of the range.
+    pub virt: VirtAddr,
+    /// Its bytes.
+    pub len: usize,
+    /// The first byte that the device does not see where it would have to.
+    pub at: VirtAddr,
+}
+
+impl fmt::Display for Untranslated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { virt, len, at } = self;
+        write!(
+            f,
+            "{len:#x} bytes at {virt}: the device does not see them in one piece, from {at} on"
+        )
+    }
+}
+
+impl Error for Untranslated {}

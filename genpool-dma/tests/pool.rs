@@ -1,0 +1,264 @@
+//! Pools over memory: regions that come and go, and who may touch the bytes.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{dma, peek, seen, unseen};
+use genpool_core::{FirstFit, FreeError, Pool, RemoveError};
+use genpool_dma::{
+    AddressSpace, Bus, Device, MemoryPool, PhysAddr, Ram, Region, RegionRefused, Translation,
+    VirtAddr, Width, Window,
+};
+
+const PAGE: usize = 4096;
+
+#[test]
+fn a_region_is_unmapped_when_pool_and_allocations_are_gone() {
+    let pool = MemoryPool::new(12).unwrap();
+    let (region, watch) = seen(4 * PAGE, 0x1000);
+    pool.add(region).unwrap();
+    let mut held = pool.dma_alloc_owned_with(1, &FirstFit).unwrap().zeroed();
+    drop(pool);
+    assert!(!watch.is_freed());
+    held[0] = 1;
+    drop(held);
+    assert!(watch.is_freed());
+}
+
+#[test]
+fn a_region_comes_back_when_it_is_drained() {
+    let pool = MemoryPool::new(12).unwrap();
+    let (region, watch) = seen(4 * PAGE, 0x10_0000);
+    let start = region.start();
+    pool.add(region).unwrap();
+    let held = pool.dma_zalloc(1).unwrap();
+    let drain = pool.remove(start).unwrap();
+    assert!(matches!(
+        pool.remove(start),
+        Err(RemoveError::NoChunk { .. })
+    ));
+    assert!(pool.dma_alloc(1).is_err(), "it hands out nothing more");
+    let drain = drain.finish().unwrap_err();
+    assert_eq!(drain.held(), PAGE);
+    drop(held);
+    let region = drain.finish().unwrap();
+    assert!(!watch.is_freed());
+    // And once more.
+    pool.add(region).unwrap();
+    assert_eq!(pool.avail(), 4 * PAGE);
+    drop(pool);
+    assert!(watch.is_freed());
+}
+
+/// Two pieces for the device, one for the processor.
+fn in_two_pieces() -> Region {
+    let (region, _) = unseen(4 * PAGE);
+    let start = region.start();
+    let window = |page: usize, phys, pages: usize| {
+        let virt = start.checked_add(page * PAGE).unwrap();
+        Window::new(virt, dma(phys), pages * PAGE).unwrap()
+    };
+    let windows = [
+        window(0, 0x9000, 1),
+        window(1, 0xa000, 2),
+        window(3, 0x1000, 1),
+    ];
+    let translation = Translation::new(windows).unwrap();
+    // SAFETY: no device is told.
+    unsafe { region.seen_at(Bus::Physical, translation) }
+}
+
+#[test]
+fn no_allocation_is_seen_in_two_pieces() {
+    let pool = MemoryPool::new(12).unwrap();
+    let region = in_two_pieces();
+    let start = region.start();
+    assert_eq!(region.windows().len(), 2);
+    assert_eq!(region.dma(start, 3 * PAGE), Ok(dma(0x9000)));
+    let broken = region.dma(start, 4 * PAGE).unwrap_err();
+    assert_eq!(broken.at.get(), start.get() + 3 * PAGE);
+    pool.add(region).unwrap();
+    assert!(pool.dma_alloc(4 * PAGE).is_err());
+    let long = pool.dma_alloc(3 * PAGE).unwrap();
+    let short = pool.dma_alloc(PAGE).unwrap();
+    assert_eq!((long.dma(), short.dma()), (dma(0x9000), dma(0x1000)));
+    assert_eq!(pool.chunks().len(), 2);
+    let drain = pool.remove(start).unwrap();
+    drop((long, short));
+    assert_eq!(drain.finish().unwrap().windows().len(), 2);
+}
+
+#[test]
+fn a_region_that_is_refused_comes_back() {
+    let pool = MemoryPool::new(13).unwrap();
+    let refused = pool.add(in_two_pieces()).unwrap_err();
+    assert!(
+        matches!(refused.reason, RegionRefused::Granule { size, granule: 0x2000, .. } if size == 3 * PAGE),
+        "{refused}"
+    );
+    assert_eq!(refused.region.unwrap().size().get(), 4 * PAGE);
+    let (unseen, _) = unseen::<Ram>(4 * PAGE);
+    let nothing = Translation::new([]).unwrap();
+    // SAFETY: no device is told.
+    let unseen = unsafe { unseen.seen_at(Bus::Physical, nothing) };
+    let refused = pool.add(unseen).unwrap_err();
+    assert_eq!(refused.reason, RegionRefused::Unseen);
+    assert_eq!((pool.size(), pool.chunks().len()), (0, 0));
+}
+
+#[test]
+fn addresses_of_two_buses_do_not_mix() {
+    let pool = MemoryPool::new(12).unwrap();
+    let iommu = |space: &AddressSpace| {
+        let (region, _) = unseen::<Ram>(PAGE);
+        let window = Window::new(region.start(), dma(0x10_0000), PAGE).unwrap();
+        // SAFETY: no device is told.
+        unsafe {
+            region.seen_at(
+                Bus::Iommu(space.clone()),
+                Translation::new([window]).unwrap(),
+            )
+        }
+    };
+    let (one, other) = (AddressSpace::new(), AddressSpace::new());
+    pool.add(iommu(&one)).unwrap();
+    pool.add(iommu(&one)).unwrap();
+    pool.add(unseen(PAGE).0).unwrap();
+    let refused = pool.add(iommu(&other)).unwrap_err();
+    assert_eq!(refused.reason, RegionRefused::AnotherBus);
+    let refused = pool.add(seen(PAGE, 0).0).unwrap_err();
+    assert_eq!(refused.reason, RegionRefused::AnotherBus);
+
+    // What an IOMMU translates is no physical address.
+    let seen = genpool_algos::Constraints::new().dma_lowest(0);
+    let seen = genpool_algos::Constrained::new(FirstFit, seen);
+    let buffer = pool.dma_alloc_with(1, &seen).unwrap();
+    assert_eq!(buffer.dma(), dma(0x10_0000));
+    assert_eq!(pool.virt_to_dma(buffer.virt()), Some(dma(0x10_0000)));
+    assert_eq!(pool.virt_to_phys(buffer.virt()), None);
+}
+
+#[test]
+fn buffers_change_hands() {
+    let pool = MemoryPool::new(12).unwrap();
+    pool.add(seen(4 * PAGE, 0x4000).0).unwrap();
+    let buffer = pool.dma_alloc(16).unwrap().filled(b"request").unwrap();
+    assert_eq!(
+        (&buffer[..7], &buffer[7..]),
+        (&b"request"[..], &[0; PAGE - 7][..])
+    );
+    let mut shared = buffer.share();
+    assert_eq!((shared.dma(), shared.size()), (dma(0x4000), PAGE));
+    // What a device would do.
+    shared.write(8, 0xdead_beef_u32).unwrap();
+    assert_eq!(shared.read::<u32>(8), Ok(0xdead_beef));
+    assert!(shared.read::<u64>(PAGE).is_err());
+    assert!(shared.read::<u64>(4).is_err());
+    // SAFETY: there is no device.
+    let buffer = unsafe { shared.reclaim() };
+    assert_eq!(buffer[8..12], 0xdead_beef_u32.to_ne_bytes());
+    assert!(pool.dma_alloc(1).unwrap().filled(&[0; PAGE + 1]).is_err());
+    drop(buffer);
+    assert_eq!(pool.avail(), pool.size());
+}
+
+#[test]
+fn what_went_as_numbers_comes_back_as_numbers() {
+    let pool = MemoryPool::new(12).unwrap();
+    pool.add(seen(4 * PAGE, 0x4000).0).unwrap();
+    let range = pool.dma_zalloc(PAGE + 1).unwrap().share().into_raw();
+    assert_eq!((range.size, pool.avail()), (2 * PAGE, 2 * PAGE));
+    // SAFETY: just let go.
+    assert_eq!(unsafe { pool.free(range) }, Ok(()));
+    // SAFETY: a refusal changes nothing.
+    let twice = unsafe { pool.free(range) };
+    assert!(matches!(twice, Err(FreeError::NotAllocated { .. })));
+}
+
+#[test]
+fn a_device_s_memory_is_accessed_by_words() {
+    let pool = MemoryPool::<Device>::of_device(6, Width::Four).unwrap();
+    pool.add(seen(PAGE, 0xfe00_0000).0).unwrap();
+    let mut queue = pool.dma_zalloc(64).unwrap();
+    assert_eq!(queue.dma(), dma(0xfe00_0000));
+    queue.write(4, 7_u32).unwrap();
+    queue.copy_from_slice(8, b"doorbell").unwrap();
+    assert!(
+        queue.copy_from_slice(8, b"bell!").is_err(),
+        "no whole words"
+    );
+    let mut back = [0; 12];
+    queue.copy_to_slice(4, &mut back).unwrap();
+    assert_eq!(back[..4], 7_u32.to_ne_bytes());
+    assert_eq!(&back[4..], b"doorbell");
+    queue.zero();
+    assert_eq!(peek(queue.virt(), 64), [0; 64]);
+}
+
+#[test]
+fn eight_threads_share_a_pool() {
+    let pool = Arc::new(MemoryPool::new(6).unwrap());
+    pool.add(seen(16 * PAGE, 0).0).unwrap();
+    let rounds = if cfg!(miri) { 5 } else { 2000 };
+    std::thread::scope(|scope| {
+        for thread in 0..8_u8 {
+            let pool = &pool;
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    let size = 1 + round * 37 % 300;
+                    let mut buffer = pool.dma_zalloc(size).unwrap();
+                    assert!(buffer.iter().all(|&byte| byte == 0));
+                    buffer.fill(thread);
+                    assert!(buffer.iter().all(|&byte| byte == thread));
+                }
+            });
+        }
+    });
+    assert_eq!(pool.avail(), pool.size());
+}
+
+#[test]
+fn windows_and_masks_at_the_edges() {
+    let at = |virt, phys, len| Window::new(VirtAddr::new(virt), dma(phys), len);
+    assert!(at(0, 0, 0).is_none());
+    assert!(at(usize::MAX, 0, 2).is_none());
+    assert!(at(0, u64::MAX, 2).is_none());
+    let top = Translation::new([at(usize::MAX, u64::MAX, 1).unwrap()]).unwrap();
+    assert_eq!(top.dma(VirtAddr::new(usize::MAX), 1), Ok(dma(u64::MAX)));
+    assert!(top.dma(VirtAddr::new(usize::MAX), 2).is_err());
+    assert!(top.dma(VirtAddr::new(0), 1).is_err());
+    assert!(top.dma(VirtAddr::new(usize::MAX), 0).is_err());
+    let twice = Translation::new([at(0, 0, 16).unwrap(), at(15, 100, 1).unwrap()]);
+    assert_eq!(twice.unwrap_err().at, VirtAddr::new(15));
+    let none = Translation::new([]).unwrap();
+    assert!(none.dma(VirtAddr::new(0), 1).is_err());
+}
+
+/// A pool of plain addresses gives the same answers as one of memory.
+#[test]
+fn the_same_places_as_a_plain_pool() {
+    use genpool_dma::DmaAlloc;
+
+    let (region, _) = seen(16 * PAGE, 0x10_0000);
+    let plain = Pool::new(12).unwrap();
+    plain
+        .add_virt(region.start().get(), 0x10_0000, 16 * PAGE)
+        .unwrap();
+    let pool = MemoryPool::new(12).unwrap();
+    pool.add(region).unwrap();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for size in [1, PAGE + 1, 5 * PAGE, 20 * PAGE, 2 * PAGE] {
+        let (a, b) = (pool.dma_alloc(size), plain.dma_alloc(size));
+        assert_eq!(
+            a.as_ref().map(|a| (a.virt(), a.dma())).map_err(|e| *e),
+            b.as_ref().map(|b| (b.virt(), b.dma())).map_err(|e| *e)
+        );
+        ours.extend(a);
+        theirs.extend(b);
+    }
+    assert_eq!(pool.avail(), plain.avail());
+    let phys = PhysAddr::new(0x10_0000);
+    assert_eq!(pool.virt_to_phys(ours[0].virt()), Some(phys));
+    assert_eq!(plain.virt_to_phys(theirs[0].virt()), Some(phys));
+}

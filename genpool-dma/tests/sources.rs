@@ -1,0 +1,229 @@
+//! Sources of memory on this machine. What takes a device, a privilege or reserved huge pages is shown
+//! in an emulated machine, by `ci/qemu.sh`; here either it works or the error says what is missing.
+#![cfg(all(target_os = "linux", not(miri)))]
+
+use std::fs;
+use std::io::{self, Write};
+
+use genpool_dma::source::{
+    PageMap, PageSize, PciDevice, RamSource, SourceError, UioMap, Unresolved,
+};
+use genpool_dma::{MemoryPool, Region};
+
+const PAGE: usize = 4096;
+
+/// Says what could not be tested, past what the test runner captures.
+macro_rules! skipped {
+    ($($words:tt)+) => {
+        writeln!(io::stderr(), "skipped: {}", format_args!($($words)+)).unwrap()
+    };
+}
+
+fn touch(region: &Region) {
+    let bytes = region.size().get();
+    for at in [0, bytes / 2, bytes - 1] {
+        // SAFETY: the region is mapped, and nobody else uses it.
+        unsafe { region.as_ptr().as_ptr().wrapping_add(at).write_volatile(7) };
+    }
+}
+
+#[test]
+fn a_memfd_is_the_same_memory() {
+    use std::os::unix::fs::FileExt;
+
+    let (region, file) = RamSource::new(2 * PAGE).map_memfd("test").unwrap();
+    // SAFETY: the region is mapped, and nobody else uses it.
+    unsafe {
+        region
+            .as_ptr()
+            .as_ptr()
+            .wrapping_add(PAGE)
+            .write_volatile(7)
+    };
+    // SAFETY: read only, while nobody writes.
+    let file = fs::File::from(unsafe { file.into_file() });
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, PAGE as u64).unwrap();
+    assert_eq!(
+        (byte, file.metadata().unwrap().len()),
+        ([7], 2 * PAGE as u64)
+    );
+}
+
+#[test]
+fn huge_pages_or_what_is_missing() {
+    for pages in [PageSize::Huge2M, PageSize::Huge1G] {
+        // More than any machine that runs tests has reserved.
+        let source = RamSource::new(1 << 44).pages(pages);
+        let refused = source.map().unwrap_err();
+        let expected = matches!(
+            refused,
+            SourceError::HugePages { .. } | SourceError::NoSuchPages { .. }
+        );
+        assert!(expected, "{refused}");
+        let text = refused.to_string();
+        assert!(text.contains(&pages.to_string()), "{text}");
+        let refused = source.map_memfd("test").unwrap_err();
+        assert!(
+            refused.to_string().contains(&pages.to_string()),
+            "{refused}"
+        );
+    }
+    match RamSource::new(1).pages(PageSize::Huge2M).map() {
+        Ok(region) => {
+            touch(&region);
+            assert!(region.start().is_aligned(2 << 20));
+            assert_eq!(region.size().get(), 2 << 20);
+        }
+        Err(error) => skipped!("{error}"),
+    }
+}
+
+#[test]
+fn nonsense_is_refused() {
+    for size in [0, usize::MAX, isize::MAX as usize] {
+        let refused = RamSource::new(size).map().unwrap_err();
+        assert!(matches!(refused, SourceError::Size { .. }), "{refused}");
+    }
+    let refused = RamSource::new(1 << 62).map().unwrap_err();
+    assert!(matches!(refused, SourceError::NoMemory { .. }), "{refused}");
+    let refused = RamSource::new(1).align(3).map().unwrap_err();
+    assert!(
+        matches!(refused, SourceError::Align { bytes: 3 }),
+        "{refused}"
+    );
+    for node in [1000, 1023, 1024, u32::MAX] {
+        match RamSource::new(1).node(node).map().unwrap_err() {
+            SourceError::UnknownNode { node: told } => assert_eq!(told, node),
+            SourceError::System {
+                call: "mbind",
+                source,
+            } => {
+                skipped!("mbind is not permitted here: {source}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let missing = PciDevice::at("ffff:ff:1f.7").unwrap_err();
+    assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
+    let missing = UioMap::open(4_000_000, 0).unwrap_err();
+    assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
+}
+
+#[test]
+fn physical_addresses_are_told_or_refused() {
+    let map = PageMap::open().unwrap();
+    let untouched = map
+        .resolve(RamSource::new(PAGE).map().unwrap())
+        .unwrap_err();
+    assert!(
+        matches!(untouched.reason, Unresolved::NotPresent { virt } if virt == untouched.region.start()),
+        "{untouched}"
+    );
+    let there = RamSource::new(64 * PAGE).prefault().locked().map().unwrap();
+    match map.resolve(there) {
+        Ok(region) => {
+            assert!(map.still_holds(&region).unwrap());
+            for window in region.windows() {
+                assert_ne!(window.dma().get(), 0);
+                let phys = map.phys(window.virt()).unwrap();
+                assert_eq!(phys.get(), window.dma().get());
+            }
+            let pool = MemoryPool::new(12).unwrap();
+            pool.add(region).unwrap();
+            let buffer = pool.dma_zalloc(PAGE).unwrap();
+            let phys = map.phys(buffer.virt()).unwrap();
+            assert_eq!(pool.virt_to_phys(buffer.virt()), Some(phys));
+        }
+        Err(refused) => {
+            assert!(
+                matches!(refused.reason, Unresolved::NoPrivilege),
+                "{refused}"
+            );
+            skipped!("{refused}");
+        }
+    }
+}
+
+/// The page of zeros is present and has a frame, which is everybody's.
+#[test]
+fn the_page_of_zeros_is_no_memory_for_a_device() {
+    let map = PageMap::open().unwrap();
+    let region = RamSource::new(PAGE).map().unwrap();
+    // SAFETY: the region is mapped.
+    let _ = unsafe { region.as_ptr().read_volatile() };
+    let refused = map.resolve(region).unwrap_err();
+    match refused.reason {
+        Unresolved::Shared { .. } => {}
+        Unresolved::NoPrivilege => skipped!("{refused}"),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_bar_is_mapped_by_the_table_of_resources() {
+    let folder = tempfile::tempdir().unwrap();
+    let line =
+        |first: u64, last: u64, flags: u64| format!("{first:#018x} {last:#018x} {flags:#018x}\n");
+    let table = [
+        line(0xfe00_0000, 0xfe00_1fff, 0x0004_0200),
+        line(0xc000, 0xc03f, 0x0004_0101),
+        line(0x8_0000_0000, 0x8_0000_3fff, 0x0014_220c),
+        line(0, 0, 0),
+    ];
+    fs::write(folder.path().join("resource"), table.concat()).unwrap();
+    fs::write(folder.path().join("resource2"), vec![7; 4 * PAGE]).unwrap();
+    let device = PciDevice::in_folder(folder.path()).unwrap();
+    for bar in [1, 3, 4, 6, 255] {
+        let refused = device.bar(bar).unwrap_err();
+        assert!(
+            matches!(refused, SourceError::NotMemory { .. }),
+            "{bar}: {refused}"
+        );
+    }
+    assert!(!device.bar(0).unwrap().is_prefetchable());
+    let missing = device.bar(0).unwrap().map().unwrap_err();
+    assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
+    let bar = device.bar(2).unwrap();
+    assert!(bar.is_prefetchable());
+    assert!(bar.map_write_combining().is_err());
+    let region = bar.map().unwrap();
+    assert_eq!(region.size().get(), 4 * PAGE);
+    assert_eq!(region.windows()[0].dma().get(), 0x8_0000_0000);
+    // SAFETY: the region is mapped, and nobody else uses the file.
+    assert_eq!(unsafe { region.as_ptr().read_volatile() }, 7);
+    fs::write(folder.path().join("resource"), "0x1 two\n").unwrap();
+    let garbled = device.bar(0).unwrap_err();
+    assert!(matches!(garbled, SourceError::Format { .. }), "{garbled}");
+}
+
+/// The caller's memory need not consist of pages.
+#[test]
+fn parts_of_pages_have_physical_addresses() {
+    let map = PageMap::open().unwrap();
+    let whole = RamSource::new(3 * PAGE).prefault().map().unwrap();
+    let start = whole.as_ptr().as_ptr().wrapping_add(100);
+    let size = std::num::NonZeroUsize::new(2 * PAGE).unwrap();
+    // SAFETY: a part of a region that is kept with it and used by nobody else.
+    let part: Region =
+        unsafe { Region::from_raw(std::ptr::NonNull::new(start).unwrap(), size, whole) };
+    match map.resolve(part) {
+        Ok(part) => {
+            let bytes: usize = part
+                .windows()
+                .iter()
+                .map(|window| window.size().get())
+                .sum();
+            assert_eq!(
+                (bytes, part.windows()[0].virt().get() % PAGE),
+                (2 * PAGE, 100)
+            );
+            let last = part.start().checked_add(2 * PAGE - 1).unwrap();
+            assert_eq!(
+                map.phys(last).unwrap().get(),
+                part.dma(last, 1).unwrap().get()
+            );
+        }
+        Err(refused) => skipped!("{refused}"),
+    }
+}

@@ -1,0 +1,83 @@
+//! What came of each step, a line each, as the script on the host reads it.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+/// What a check found, in words, or why it failed.
+pub(crate) type Outcome = Result<String, Box<dyn Error>>;
+
+/// The lines so far.
+#[derive(Default)]
+pub(crate) struct Table {
+    failed: usize,
+    passed: usize,
+}
+
+impl Table {
+    /// Runs a check and prints its line.
+    pub(crate) fn check(&mut self, step: &str, what: &str, check: impl FnOnce() -> Outcome) {
+        self.line(step, what, check());
+    }
+
+    /// The same check with a wrong address: it has to find that something is wrong. That it could not be
+    /// made at all does not count.
+    pub(crate) fn control(&mut self, step: &str, what: &str, check: impl FnOnce() -> Outcome) {
+        let outcome = match check() {
+            Ok(found) => Err(format!("passed, and should not: {found}").into()),
+            Err(error) if error.is::<Wrong>() => Ok(format!("fails as it must: {error}")),
+            Err(error) => Err(error),
+        };
+        self.line(step, &format!("control: {what}"), outcome);
+    }
+
+    /// Lines that another process printed.
+    pub(crate) fn take_over(&mut self, other: &str) {
+        for line in other.lines().filter(|line| line.starts_with("| ")) {
+            println!("{line}");
+            match line.contains("| ok |") {
+                true => self.passed += 1,
+                false => self.failed += 1,
+            }
+        }
+    }
+
+    fn line(&mut self, step: &str, what: &str, outcome: Outcome) {
+        let (verdict, words) = match outcome {
+            Ok(words) => ("ok", words),
+            Err(error) => ("FAILED", error.to_string()),
+        };
+        match verdict {
+            "ok" => self.passed += 1,
+            _ => self.failed += 1,
+        }
+        println!("| {step} | {what} | {verdict} | {words} |");
+    }
+
+    /// Prints what came of all.
+    pub(crate) fn sum_up(&self) -> ExitCode {
+        let Self { failed, passed } = self;
+        println!("RESULT {passed} passed, {failed} failed");
+        match (*failed, *passed) {
+            (0, 1..) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// What was looked at is not as it should be.
+#[derive(Debug)]
+struct Wrong(String);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Wrong {}
+
+/// The error that says what is wrong.
+pub(crate) fn wrong<T>(words: impl Into<String>) -> Result<T, Box<dyn Error>> {
+    Err(Wrong(words.into()).into())
+}
