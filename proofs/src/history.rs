@@ -121,6 +121,15 @@ pub enum Operation {
         /// What its length is.
         n: usize,
     },
+    /// A call that was refused and whose refusal says nothing.
+    Nothing,
+}
+
+impl Operation {
+    /// Whether it allocated what starts at a granule.
+    fn places(self, granule: usize) -> bool {
+        matches!(self, Self::Alloc { answer: Answer::At(start), .. } if start == granule)
+    }
 }
 
 /// The sequential pool.
@@ -153,6 +162,7 @@ impl Sequential {
                 Answer::Contended => Some(*self),
             },
             Operation::Take(run) => self.take(run),
+            Operation::Nothing => Some(*self),
             Operation::Free { run, freed } if freed == self.is_live(run) => {
                 Some(if freed { self.give_back(run) } else { *self })
             }
@@ -294,32 +304,38 @@ impl History {
     ///
     /// A refusal counts as `Contended` beside a call that was beside the removal of a chunk: a claim that
     /// comes upon the removal takes itself back, and who was refused because of it is not asked again
-    /// (PROMISES.md, "A moment's claim by who gets nothing").
+    /// (PROMISES.md, "A moment's claim by who gets nothing"). And a refused free counts for nothing
+    /// beside the allocation of what it was to free, for nobody has been given that yet.
     #[must_use]
     pub fn of<'c>(logs: impl IntoIterator<Item = Log<'c>>) -> Self {
         let mut entries: Vec<_> = logs.into_iter().flat_map(|log| log.entries).collect();
         entries.sort_by_key(|entry| entry.called);
-        let beside = |some: &[Entry]| -> Vec<Entry> {
-            let all = entries.iter();
-            all.filter(|entry| some.iter().any(|other| other.overlaps(entry)))
-                .copied()
-                .collect()
+        let beside = |entry: &Entry, is: &dyn Fn(&Entry) -> bool| {
+            let mut others = entries.iter();
+            others.any(|other| other.overlaps(entry) && is(other))
         };
-        let removals: Vec<_> = entries
-            .iter()
-            .filter(|entry| matches!(entry.operation, Operation::Remove(_)))
-            .copied()
-            .collect();
-        let excused = beside(&beside(&removals));
-        for entry in &mut entries {
-            if let Operation::Alloc { answer, .. } = &mut entry.operation
-                && *answer == Answer::Exhausted
-                && excused.iter().any(|other| other.called == entry.called)
+        let removes = |entry: &Entry| matches!(entry.operation, Operation::Remove(_));
+        let judged = |entry: &Entry| match entry.operation {
+            Operation::Free { run, freed: false }
+                if beside(entry, &|other| other.operation.places(run.start)) =>
             {
-                *answer = Answer::Contended;
+                None
             }
-        }
-        Self(entries)
+            Operation::Alloc {
+                n,
+                places,
+                answer: Answer::Exhausted,
+            } if beside(entry, &|other| beside(other, &removes)) => Some(Entry {
+                operation: Operation::Alloc {
+                    n,
+                    places,
+                    answer: Answer::Contended,
+                },
+                ..*entry
+            }),
+            _ => Some(*entry),
+        };
+        Self(entries.iter().filter_map(judged).collect())
     }
 
     /// Whether the sequential pool could have answered the same.

@@ -135,7 +135,10 @@ impl Scene {
                 let slowly = rng.u8(..4) == 0;
                 Step::Alloc { n, by, slowly }
             }
-            8 => Step::Many((0..2).map(|_| rng.usize(1..=self.longest)).collect()),
+            // A stranger may free a part of what a refused call is about to give back.
+            8 if !self.strangers => {
+                Step::Many((0..2).map(|_| rng.usize(1..=self.longest)).collect())
+            }
             9 if self.strangers => Step::Tell { which },
             10 if self.strangers => Step::FreeTold,
             9..12 if !self.strangers => Step::Resize {
@@ -293,11 +296,8 @@ impl Stage {
                 held.extend(self.alloc(subject, n, by, slowly, log));
             }
             Step::Many(sizes) => {
-                let found = log.call(
-                    || subject.pool().alloc_many(&sizes).unwrap_or_default(),
-                    |found| -> Vec<_> { found.iter().map(run_of).map(Operation::Take).collect() },
-                );
-                held.extend(found.into_iter().map(Held::new));
+                let found = log.call(|| subject.pool().alloc_many(&sizes), many);
+                held.extend(found.into_iter().flatten().map(Held::new));
             }
             Step::Free { which, raw } => {
                 if let Some(which) = some(held, which) {
@@ -402,12 +402,23 @@ impl Stage {
     }
 }
 
+/// The steps that several allocations at once are.
+fn many(found: &Result<Vec<Allocation<'_>>, AllocError>) -> Vec<Operation> {
+    match found {
+        Ok(found) => found.iter().map(run_of).map(Operation::Take).collect(),
+        Err(_) => vec![Operation::Nothing],
+    }
+}
+
 fn resize(held: &mut Held<'_>, n: usize, log: &mut Log<'_>) {
     let run = held.run;
     if let Some(value) = &mut held.value {
         // A refusal may be due to a claim that is rolled back, so it says nothing.
-        let done = |done: &bool| done.then_some(Operation::Resize { run, n });
-        log.call(|| value.resize(n).is_ok(), done);
+        let resized = Operation::Resize { run, n };
+        log.call(
+            || value.resize(n).is_ok(),
+            |&done| [if done { resized } else { Operation::Nothing }],
+        );
         held.run = run_of(value);
     }
 }

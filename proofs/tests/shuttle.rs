@@ -181,7 +181,8 @@ fn eight_threads() {
     check("eight threads", 8, 2, 500);
 }
 
-/// Each step that is left out shows in a history, or in what is left at the end.
+/// Each step that is left out shows in a history, or in what is left at the end. Others need rarer
+/// schedules; `loom-tests` has them all.
 #[test]
 fn controls() {
     for (fault, scene) in [
@@ -194,7 +195,6 @@ fn controls() {
         (Fault::Unannounced, 0),
         (Fault::UntoldFree, 0),
         (Fault::KeptVerdict, 0),
-        (Fault::HastyVerdict, 2),
         (Fault::UncheckedState, 4),
         (Fault::Unpublished, 3),
     ] {
