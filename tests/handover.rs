@@ -65,8 +65,10 @@ impl Planted {
             Self::Race => addr,
             Self::Overrun => memory.0.len(),
         };
+        // Past the end in one case; not used but for the fault.
+        let word = memory.0.as_ptr().wrapping_add(at);
         // SAFETY: none. This is the fault that the judges must find.
-        unsafe { *memory.0.as_ptr().add(at).cast_mut().cast::<usize>() = 0 };
+        unsafe { *word.cast_mut().cast::<usize>() = 0 };
     }
 }
 
@@ -90,7 +92,8 @@ fn pool(tracked: bool, pinned: bool) -> Pool {
 }
 
 fn alloc(pool: &Pool, step: usize) -> Option<Allocation<'_>> {
-    let size = 1 + step % if step % 7 == 0 { 100 } else { 6 };
+    let longest = if step.is_multiple_of(7) { 100 } else { 6 };
+    let size = 1 + step % longest;
     let found = match step % 5 {
         0 => pool.alloc(size),
         1 => pool.alloc_with(size, &BestFit),

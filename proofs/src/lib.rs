@@ -12,3 +12,13 @@ pub fn times() -> usize {
     let asked = std::env::var("PROOFS_TIMES");
     asked.ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
+
+/// What choices begin with: `GENPOOL_SEED`, as in `ci/soak.sh`, or `always`.
+#[must_use]
+pub fn seed_or(always: u64) -> u64 {
+    let asked = std::env::var("GENPOOL_SEED");
+    asked
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(always)
+}

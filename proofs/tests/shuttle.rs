@@ -135,12 +135,13 @@ fn run(
 
 fn check(name: &str, threads: usize, steps: usize, rounds: usize) {
     let rounds = rounds * proofs::times();
+    let seed = proofs::seed_or(SEED);
     for (at, scene) in scenes().iter().enumerate() {
         for (how, tally) in [
             (
                 "random",
                 run(
-                    RandomScheduler::new_from_seed(SEED, rounds),
+                    RandomScheduler::new_from_seed(seed, rounds),
                     scene,
                     threads,
                     steps,
@@ -149,7 +150,7 @@ fn check(name: &str, threads: usize, steps: usize, rounds: usize) {
             (
                 "pct",
                 run(
-                    PctScheduler::new_from_seed(SEED, 3, rounds),
+                    PctScheduler::new_from_seed(seed, 3, rounds),
                     scene,
                     threads,
                     steps,
