@@ -22,9 +22,9 @@ round() {
     CARGO_TARGET_DIR="$target" cargo test --no-fail-fast \
         -p genpool-algos -p genpool-core -p genpool -p proofs \
         --test concurrent --test suite --test cache --test linearizability --test handover \
-        --test signals --test stopped --test fork --test thread_exit --test adversarial -- --nocapture
-    RUST_BACKTRACE=0 RUSTFLAGS="--cfg genpool_loom --cfg genpool_shuttle" CARGO_TARGET_DIR="$target/shuttle" \
-        cargo test -p proofs --test shuttle -- --nocapture _threads
+        --test signals --test stopped --test fork --test thread_exit --test adversarial -- --nocapture &&
+        RUST_BACKTRACE=0 RUSTFLAGS="--cfg genpool_loom --cfg genpool_shuttle" CARGO_TARGET_DIR="$target/shuttle" \
+            cargo test -p proofs --test shuttle -- --nocapture _threads
 }
 
 echo "soak: from seed $seed on, for $seconds s"
