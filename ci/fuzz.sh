@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly VERSION=0.13.2 # of cargo-fuzz
-seconds="${1:-10}"
+seconds="${1:-5}"
 shift || true
 if (($# == 0)); then set -- operations constraints trace; fi
 
@@ -25,13 +25,14 @@ export new seconds
 
 # A target, then its control.
 one() { # target
-    mkdir "$new/$1"
+    mkdir "$new/$1" "$new/$1.planted"
     local with=(-max_len=1500)
     if [[ -e "fuzz/$1.dict" ]]; then with+=("-dict=fuzz/$1.dict"); fi
     cargo +nightly fuzz run "$1" "$new/$1" "fuzz/corpus/$1" -- "${with[@]}" \
         -max_total_time="$seconds" -seed=1 -print_final_stats=1 >"$new/$1.log" 2>&1 || return
-    if GENPOOL_PLANTED=1 cargo +nightly fuzz run "$1" "fuzz/corpus/$1" -- "${with[@]}" \
-        -max_total_time=60 -artifact_prefix="$new/" >"$new/$1.control" 2>&1; then
+    if GENPOOL_PLANTED=1 cargo +nightly fuzz run "$1" "$new/$1.planted" "fuzz/corpus/$1" -- "${with[@]}" \
+        -max_total_time=60 -artifact_prefix="$new/" >"$new/$1.control" 2>&1 ||
+        ! grep -q panicked "$new/$1.control"; then
         echo "fuzz: $1 did not find its own mistake in a minute" >"$new/$1.log"
         return 1
     fi
