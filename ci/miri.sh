@@ -14,7 +14,8 @@ export PROPTEST_CASES=4
 
 tests() {
     cargo +nightly miri test -p genpool-core -p genpool --lib \
-        --test genalloc --test decisions --test lifecycle --test stale --test cache --test facade "$@"
+        --test genalloc --test decisions --test lifecycle --test stale --test cache --test facade \
+        --test handover "$@"
 }
 # Memory has addresses there, which become pointers again.
 memory() {

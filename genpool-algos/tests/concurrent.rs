@@ -11,6 +11,7 @@ mod honest;
 #[path = "concurrent/table.rs"]
 mod table;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -27,8 +28,25 @@ use table::{Held, Hold, Table};
 const ORDER: u32 = 5;
 const GRANULE: usize = 1 << ORDER;
 
-/// What every thread's choices begin with.
-const SEED: u64 = 0x6765_6e70_6f6f_6c21;
+/// What every thread's choices begin with: `GENPOOL_SEED`, as in `ci/soak.sh`, or always the same.
+struct Seed;
+
+const SEED: Seed = Seed;
+
+impl Seed {
+    fn get(&self) -> u64 {
+        let asked = std::env::var("GENPOOL_SEED").ok();
+        asked
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or(0x6765_6e70_6f6f_6c21)
+    }
+}
+
+impl fmt::Display for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
 
 /// Granules from one place of a chunk to the next.
 const PITCH: usize = 2048;
@@ -43,7 +61,7 @@ struct Rng(u64);
 
 impl Rng {
     fn new(stream: u64) -> Self {
-        Self(SEED ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Self(SEED.get() ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     fn next(&mut self) -> u64 {

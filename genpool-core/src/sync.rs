@@ -1,7 +1,8 @@
 //! The one place where genpool's crates get their atomics from.
 //!
 //! Normally these are the machine's. Under `--cfg genpool_loom` they are loom's, so that
-//! `loom-tests` explores the real code of the crates. All atomics of the pool's state come from
+//! `loom-tests` explores the real code of the crates; with `--cfg genpool_shuttle` beside it they are
+//! shuttle's, for `proofs`. All atomics of the pool's state come from
 //! here. The module is public for the workspace's own crates; it is no part of the stable API.
 //!
 //! # Orderings

@@ -1,18 +1,18 @@
-//! loom's atomics in the place of the machine's.
+//! A model checker's atomics in the place of the machine's.
 //!
-//! # What is mended here
-//!
-//! loom 0.7.2 decides what to explore by looking, at each access to an atomic, at the last access
-//! that it may be exchanged with. It remembers one: a thread that loads a word and then writes it
-//! has overwritten the memory of who else had loaded it, and the orders in which the other's load
-//! comes later are never tried. "Load, then compare-exchange" is all that a lock-free pool does.
-//!
-//! So each atomic has a [`Readers`] beside it: a word for each thread, which the thread writes when
-//! it loads the atomic, and which every other thread writes when it changes the atomic. Writes
-//! are never forgotten; two loads stay independent. The extra writes are `Relaxed` and order
-//! nothing.
+//! loom's, [`mended`]; or, with `--cfg genpool_shuttle` beside `--cfg genpool_loom`, shuttle's. loom tries
+//! every interleaving of two or three threads, and what weak orderings allow. shuttle picks some of the
+//! interleavings of many threads, with all accesses in one order.
 
+#[cfg(not(genpool_shuttle))]
+mod mended;
+
+#[cfg(not(genpool_shuttle))]
+pub use self::mended::{AtomicBool, AtomicPtr, AtomicUsize};
+#[cfg(not(genpool_shuttle))]
 pub use loom::sync::atomic::{Ordering, fence};
+#[cfg(genpool_shuttle)]
+pub use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -57,136 +57,6 @@ pub fn set_thread_place(_key: usize, _place: super::ThreadPlace) {}
 
 /// See [`thread_place`].
 pub fn move_thread_place(_key: usize, _at: usize) {}
-
-/// Threads of a model beside the main one, which only prepares and joins.
-const THREADS: usize = 3;
-
-loom::thread_local! {
-    static THREAD: Cell<Option<usize>> = Cell::new(None);
-}
-
-/// This thread's number in the model: 0 for the main one.
-fn thread() -> usize {
-    THREAD.with(|known| {
-        known.get().unwrap_or_else(|| {
-            let id = alloc::format!("{:?}", loom::thread::current().id());
-            let digits: alloc::string::String = id.chars().filter(char::is_ascii_digit).collect();
-            let number = digits.parse().expect("loom numbers its threads");
-            assert!(number <= THREADS, "a model has at most {THREADS} threads");
-            known.set(Some(number));
-            number
-        })
-    })
-}
-
-/// See the module's text.
-#[derive(Debug)]
-struct Readers([loom::sync::atomic::AtomicUsize; THREADS]);
-
-impl Readers {
-    fn new() -> Self {
-        Self(core::array::from_fn(|_| {
-            loom::sync::atomic::AtomicUsize::new(0)
-        }))
-    }
-
-    fn load(&self) {
-        if let Some(own) = thread().checked_sub(1) {
-            self.0[own].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn write(&self) {
-        let Some(own) = thread().checked_sub(1) else {
-            return;
-        };
-        for other in (0..THREADS).filter(|&other| other != own) {
-            self.0[other].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-macro_rules! atomic {
-    ($(#[$doc:meta])* $name:ident $(<$param:ident>)?, $value:ty, $($write:ident),*) => {
-        $(#[$doc])*
-        #[derive(Debug)]
-        pub struct $name $(<$param>)? {
-            value: loom::sync::atomic::$name $(<$param>)?,
-            readers: Readers,
-        }
-
-        #[allow(missing_docs, reason = "as the methods of the standard library")]
-        impl $(<$param>)? $name $(<$param>)? {
-            pub fn new(value: $value) -> Self {
-                Self {
-                    value: loom::sync::atomic::$name::new(value),
-                    readers: Readers::new(),
-                }
-            }
-
-            pub fn load(&self, order: Ordering) -> $value {
-                self.readers.load();
-                self.value.load(order)
-            }
-
-            pub fn store(&self, value: $value, order: Ordering) {
-                self.readers.write();
-                self.value.store(value, order);
-            }
-
-            pub fn compare_exchange(
-                &self,
-                current: $value,
-                new: $value,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<$value, $value> {
-                self.readers.write();
-                self.value.compare_exchange(current, new, success, failure)
-            }
-
-            pub fn compare_exchange_weak(
-                &self,
-                current: $value,
-                new: $value,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<$value, $value> {
-                self.compare_exchange(current, new, success, failure)
-            }
-
-            $(pub fn $write(&self, value: $value, order: Ordering) -> $value {
-                self.readers.write();
-                self.value.$write(value, order)
-            })*
-        }
-    };
-}
-
-atomic!(
-    /// A word.
-    AtomicUsize, usize, fetch_add, fetch_sub, fetch_and, swap
-);
-atomic!(
-    /// A flag.
-    AtomicBool, bool, swap
-);
-atomic!(
-    /// A pointer.
-    AtomicPtr<T>, *mut T, swap
-);
-
-impl Default for AtomicUsize {
-    fn default() -> Self {
-        Self::new(0)
-    }
-}
-
-impl<T> Default for AtomicPtr<T> {
-    fn default() -> Self {
-        Self::new(core::ptr::null_mut())
-    }
-}
 
 /// `atomic::Atomic`, for values of at most a word.
 #[derive(Debug)]

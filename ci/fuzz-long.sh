@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Fuzzes each target for so many seconds (an hour unless said) and keeps the smallest set of inputs
+# that reaches as much: ci/fuzz-long.sh [SECONDS]. Uses all processors.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+seconds="${1:-3600}"
+
+# Installs what is missing, and fails at once where something is broken.
+ci/fuzz.sh 1
+
+kept="$(mktemp -d)"
+trap 'rm -rf "$kept"' EXIT
+for target in operations constraints trace; do
+    with=(-max_len=1500)
+    if [[ -e "fuzz/$target.dict" ]]; then with+=("-dict=fuzz/$target.dict"); fi
+    mkdir "$kept/$target"
+    cargo +nightly fuzz run "$target" --jobs "$(nproc)" -- "${with[@]}" -max_total_time="$seconds"
+    cargo +nightly fuzz run "$target" "$kept/$target" "fuzz/corpus/$target" -- \
+        -merge=1 -set_cover_merge=1 -use_counters=0
+    rm -r "fuzz/corpus/$target"
+    cp -r "$kept/$target" fuzz/corpus/
+    echo "fuzz-long: $target: $(find "fuzz/corpus/$target" -type f | wc -l) inputs kept"
+done
+echo "fuzz-long: ok"

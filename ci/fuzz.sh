@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Fuzzes each target for a short time, after its committed inputs: ci/fuzz.sh [SECONDS [TARGET...]].
+# Then the control: each target makes a mistake on purpose, and must find it. What is found besides lies in
+# fuzz/artifacts; new inputs are forgotten (ci/fuzz-long.sh keeps them).
+# Needs a nightly toolchain and a C++ compiler.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly VERSION=0.13.2 # of cargo-fuzz
+seconds="${1:-5}"
+shift || true
+if (($# == 0)); then set -- operations constraints trace; fi
+
+if ! cargo fuzz --version 2>/dev/null | grep -qF "$VERSION"; then
+    cargo install cargo-fuzz --version "$VERSION" --locked
+fi
+if ! command -v c++ >/dev/null; then
+    apt-get update
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends g++
+fi
+
+new="$(mktemp -d)"
+trap 'rm -rf "$new"' EXIT
+export new seconds
+
+# A target, then its control.
+one() { # target
+    mkdir "$new/$1" "$new/$1.planted"
+    local with=(-max_len=1500)
+    if [[ -e "fuzz/$1.dict" ]]; then with+=("-dict=fuzz/$1.dict"); fi
+    cargo +nightly fuzz run "$1" "$new/$1" "fuzz/corpus/$1" -- "${with[@]}" \
+        -max_total_time="$seconds" -seed=1 -print_final_stats=1 >"$new/$1.log" 2>&1 || return
+    if GENPOOL_PLANTED=1 cargo +nightly fuzz run "$1" "$new/$1.planted" "fuzz/corpus/$1" -- "${with[@]}" \
+        -max_total_time=60 -artifact_prefix="$new/" >"$new/$1.control" 2>&1 ||
+        ! grep -q panicked "$new/$1.control"; then
+        echo "fuzz: $1 did not find its own mistake in a minute" >"$new/$1.log"
+        return 1
+    fi
+    touch "$new/$1.ok"
+}
+export -f one
+
+cargo +nightly fuzz build
+printf '%s\n' "$@" | xargs -P "$(nproc)" -I '{}' bash -c 'one {}' || true
+failed=0
+for target; do
+    if [[ -e "$new/$target.ok" ]]; then
+        runs="$(grep -oE 'number_of_executed_units: *[0-9]+' "$new/$target.log" | grep -oE '[0-9]+')"
+        echo "fuzz: $target: $runs inputs in $seconds s; its control is found"
+    else
+        cat "$new/$target.log"
+        echo "fuzz: $target failed" >&2
+        failed=1
+    fi
+done
+exit "$failed"

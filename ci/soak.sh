@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Everything random, again and again for so many seconds, each round with a seed of its own:
+#
+#   ci/soak.sh SECONDS [SEED]
+#
+# Rounds are numbered from SEED on (from the time unless said). The one that fails is named;
+# `ci/soak.sh 0 ITS_SEED` makes the same choices once more, though threads may interleave in another way.
+# A round: the mix and the honest failures on all algorithms, histories against the sequential pool, by the
+# system's schedules and by shuttle's, plain memory that changes hands, caches, the oracle's suite, signals,
+# stopped threads, and forks.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+seconds="${1:?how many seconds?}"
+seed="${2:-$(date +%s)}"
+target="${CARGO_TARGET_DIR:-target}/soak"
+
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+
+round() {
+    export GENPOOL_SEED="$1" PROPTEST_RNG_SEED="$1" CARGO_PROFILE_TEST_OPT_LEVEL=2
+    CARGO_TARGET_DIR="$target" cargo test --no-fail-fast \
+        -p genpool-algos -p genpool-core -p genpool -p proofs \
+        --test concurrent --test suite --test cache --test linearizability --test handover \
+        --test signals --test stopped --test fork --test thread_exit --test adversarial -- --nocapture &&
+        RUST_BACKTRACE=0 RUSTFLAGS="--cfg genpool_loom --cfg genpool_shuttle" CARGO_TARGET_DIR="$target/shuttle" \
+            cargo test -p proofs --test shuttle -- --nocapture _threads
+}
+
+echo "soak: from seed $seed on, for $seconds s"
+began="$SECONDS"
+rounds=0
+while ((rounds == 0 || SECONDS - began < seconds)); do
+    if ! round "$((seed + rounds))" >"$log" 2>&1; then
+        cat "$log"
+        echo "soak: FAILED in round $rounds; again with: ci/soak.sh 0 $((seed + rounds))" >&2
+        exit 1
+    fi
+    rounds=$((rounds + 1))
+    histories="$(grep -oE '[0-9]+ histories' "$log" | awk '{ sum += $1 } END { print sum + 0 }')"
+    tests="$(grep -oE '[0-9]+ passed' "$log" | awk '{ sum += $1 } END { print sum + 0 }')"
+    interrupts="$(grep -oE '[0-9]+ interrupts' "$log" | head -1)"
+    echo "soak: $((SECONDS - began)) s, seed $((seed + rounds - 1)): $tests tests, $histories histories, $interrupts"
+done
+echo "soak: ok, $rounds rounds in $((SECONDS - began)) s"

@@ -1,0 +1,166 @@
+//! fork: the child has the pool as it was, without the threads that were in the middle of a call, and works
+//! on; the parent does not notice.
+
+#![cfg(all(target_os = "linux", not(miri)))]
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use common::Done;
+use genpool::{AllocError, BestFit, FixedAddress, NextFit, Pool, ThreadStart};
+
+const CHUNK: usize = 200;
+/// A chunk that only who forks uses.
+const RESERVE: usize = 1000;
+
+/// Who holds which granule of the chunk.
+struct Table(Vec<AtomicUsize>);
+
+impl Table {
+    fn new() -> Self {
+        Self((0..CHUNK).map(|_| AtomicUsize::new(0)).collect())
+    }
+
+    /// Whether nobody had signed.
+    fn sign(&self, by: usize, addr: usize, size: usize) -> bool {
+        let mut owners = self.0[addr..addr + size].iter();
+        owners.all(|owner| owner.swap(by, Ordering::SeqCst) == 0)
+    }
+
+    fn clear(&self, addr: usize, size: usize) {
+        for owner in &self.0[addr..addr + size] {
+            owner.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Allocations and frees in the child. Only what is signal-safe may be done there, so it does not
+/// panic: 0 is all well, else it says what is wrong.
+fn child(pool: &Pool, table: &Table) -> libc::c_int {
+    let next = NextFit::new();
+    for step in 0..300 {
+        let n = 1 + step % 70;
+        let found = match step % 4 {
+            0 => pool.alloc(n),
+            1 => pool.alloc_with(n, &BestFit),
+            2 => pool.alloc_with(n, &next),
+            _ => pool.alloc_with(n, &ThreadStart),
+        };
+        match found {
+            Ok(found) => {
+                let (addr, size) = (found.addr(), found.size());
+                if addr < CHUNK {
+                    if !table.sign(usize::MAX, addr, size) {
+                        return 1;
+                    }
+                    table.clear(addr, size);
+                }
+                if step % 2 == 0 {
+                    let range = found.into_raw();
+                    if pool.free(range.addr, range.size).is_err() {
+                        return 2;
+                    }
+                }
+            }
+            Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) => {}
+            Err(_) => return 3,
+        }
+        // What is free is found, whoever will never end a call.
+        let Ok(mine) = pool.alloc_with(64, &FixedAddress::new(RESERVE)) else {
+            return 4;
+        };
+        drop(mine);
+        if pool.avail() > pool.size() || !pool.contains(RESERVE, 64) {
+            return 5;
+        }
+    }
+    0
+}
+
+/// Forks and waits; what the child says.
+fn fork(work: impl FnOnce() -> libc::c_int) -> libc::c_int {
+    // SAFETY: the child only does what may be done in a signal handler, and ends.
+    match unsafe { libc::fork() } {
+        -1 => panic!("no fork: {}", std::io::Error::last_os_error()),
+        0 => {
+            let code = work();
+            // SAFETY: nothing is run on the way out.
+            unsafe { libc::_exit(code) }
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: the status is ours to write.
+            let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+            assert_eq!(waited, child);
+            assert!(libc::WIFEXITED(status), "the child was killed: {status:#x}");
+            libc::WEXITSTATUS(status)
+        }
+    }
+}
+
+#[test]
+fn a_child_works_on_and_the_parent_does_not_notice() {
+    // SAFETY: no memory of ours is involved. Ends the process, or a child, that hangs.
+    unsafe { libc::alarm(120) };
+    let pool = Pool::new(0).unwrap();
+    pool.add(RESERVE, 64).unwrap();
+    pool.add(0, CHUNK).unwrap();
+    let table = Table::new();
+    let done = AtomicBool::new(false);
+    let calls = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let _done = Done(&done);
+        for by in 1..=3 {
+            let (pool, table, done, calls) = (&pool, &table, &done, &calls);
+            scope.spawn(move || {
+                let mut step = by;
+                while !done.load(Ordering::Relaxed) {
+                    step += 1;
+                    // Most of them over two or three words.
+                    let at = FixedAddress::new(step * 7 % 130);
+                    if let Ok(found) = pool.alloc_with(10 + step % 60, &at) {
+                        assert!(table.sign(by, found.addr(), found.size()));
+                        table.clear(found.addr(), found.size());
+                    }
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..150 {
+            let held = pool.alloc_with(64, &FixedAddress::new(RESERVE)).unwrap();
+            let before = calls.load(Ordering::Relaxed);
+            drop(held);
+            assert_eq!(fork(|| child(&pool, &table)), 0, "round {round}");
+            let held = pool.alloc_with(64, &FixedAddress::new(RESERVE)).unwrap();
+            while calls.load(Ordering::Relaxed) == before {
+                thread::yield_now();
+            }
+            drop(held);
+        }
+    });
+    assert_eq!(pool.avail(), pool.size());
+    assert!(pool.is_sound());
+}
+
+/// The control: what the child says is heard.
+#[test]
+fn control_a_child_that_is_given_what_is_held_is_heard() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(RESERVE, 64).unwrap();
+    pool.add(0, CHUNK).unwrap();
+    let table = Table::new();
+    assert!(table.sign(1, 0, CHUNK), "but the pool does not know");
+    assert_eq!(fork(|| child(&pool, &table)), 1);
+    table.clear(0, CHUNK);
+    let taken = pool.alloc_with(1, &FixedAddress::new(RESERVE)).unwrap();
+    assert_eq!(fork(|| child(&pool, &table)), 4);
+    drop(taken);
+    assert_eq!(fork(|| child(&pool, &table)), 0);
+    assert_eq!(
+        pool.avail(),
+        pool.size(),
+        "children have pools of their own"
+    );
+}

@@ -1,0 +1,116 @@
+//! Bookkeeping memory that is not to be had, at every point of a call that asks for some.
+
+#![cfg(not(miri))]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use genpool::{AddRefused, AllocError, Pool};
+
+/// What is smaller is had.
+const LARGE: usize = 4096;
+
+thread_local! {
+    /// So many large allocations from now on one is refused.
+    static REFUSE: Cell<usize> = const { Cell::new(0) };
+    /// Bytes of large allocations.
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+struct Scarce;
+
+impl Scarce {
+    fn refuses(layout: Layout) -> bool {
+        let left = REFUSE.get();
+        if left == 0 || layout.size() < LARGE {
+            return false;
+        }
+        REFUSE.set(left - 1);
+        left == 1
+    }
+
+    fn count(at: *mut u8, layout: Layout, sign: isize) -> *mut u8 {
+        if !at.is_null() && layout.size() >= LARGE {
+            HELD.set(HELD.get() + layout.size() as isize * sign);
+        }
+        at
+    }
+}
+
+// SAFETY: everything is left to the system's allocator, or refused.
+unsafe impl GlobalAlloc for Scarce {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if Self::refuses(layout) {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller's contract is the system's.
+        let at = unsafe { System.alloc(layout) };
+        Self::count(at, layout, 1)
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if Self::refuses(layout) {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: as above.
+        let at = unsafe { System.alloc_zeroed(layout) };
+        Self::count(at, layout, 1)
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        Self::count(at, layout, -1);
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) };
+    }
+}
+
+#[global_allocator]
+static HEAP: Scarce = Scarce;
+
+/// Bitmap, hints, records, and the two lists of a snapshot that has many chunks: each in turn is not to be
+/// had. Nothing is changed, nothing leaks, and the next try succeeds.
+#[test]
+fn an_add_without_memory_changes_nothing() {
+    let pool = Pool::builder().boundary_tracking().build().unwrap();
+    for at in 0..600 {
+        pool.add(at * 2, 1).unwrap();
+    }
+    let (start, size) = (1 << 20, 1 << 20);
+    let before = (pool.size(), pool.chunks().len(), pool.stats().bookkeeping);
+    let mut refused = 0;
+    loop {
+        let held = HELD.get();
+        REFUSE.set(refused + 1);
+        let added = pool.add(start, size);
+        let was_asked = REFUSE.replace(0) == 0;
+        if !was_asked {
+            added.unwrap();
+            break;
+        }
+        refused += 1;
+        let error = added.unwrap_err();
+        assert!(matches!(error.reason, AddRefused::NoMemory { bytes } if bytes >= LARGE));
+        assert_eq!((error.chunk.start(), error.chunk.size()), (start, size));
+        drop(error);
+        assert_eq!(HELD.get(), held, "something leaks");
+        let after = (pool.size(), pool.chunks().len(), pool.stats().bookkeeping);
+        assert_eq!(after, before);
+        assert!(!pool.contains(start, 1));
+    }
+    println!("refused at {refused} points");
+    assert!(refused >= 5);
+    assert_eq!(pool.alloc(size).unwrap().addr(), start);
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn a_list_of_results_without_memory_is_an_error() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 1 << 16).unwrap();
+    let sizes = vec![1; 1000];
+    REFUSE.set(1);
+    let refused = pool.alloc_many(&sizes).unwrap_err();
+    assert_eq!(refused, AllocError::NoMemory { count: 1000 });
+    assert_eq!(pool.avail(), 1 << 16);
+    assert_eq!(pool.alloc_many(&sizes).unwrap().len(), 1000);
+}
