@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A short run under Miri: undefined behaviour, data races and leaks in the core and in the tests of
-# the facade, under several schedules. Needs `rustup +nightly component add miri rust-src`.
-# Arguments are the schedules' seeds; more than the two of a plain run take minutes each.
+# A short run under Miri: undefined behaviour, data races and leaks in the core, in the tests of the
+# facade, and in genpool-dma. Needs `rustup +nightly component add miri rust-src`.
+# Arguments are the seeds of the schedules of the former; each takes minutes, so a plain run has one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-if (($# == 0)); then set -- 0 1; fi
+if (($# == 0)); then set -- 0; fi
 
 logs="$(mktemp -d)"
 trap 'rm -rf "$logs"' EXIT
@@ -17,32 +17,31 @@ tests() {
         --test genalloc --test decisions --test lifecycle --test stale --test cache --test facade \
         --test handover "$@"
 }
-# Memory has addresses there, which become pointers again.
+# In genpool-dma memory has addresses, which become pointers again.
 memory() {
     MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-disable-isolation" cargo +nightly miri test \
         -p genpool-dma --lib --test genalloc --test pool --test allocator "$@"
 }
 # Without isolation, because proptest looks for a file of earlier failures.
-one_seed() {
-    MIRIFLAGS="-Zmiri-strict-provenance -Zmiri-disable-isolation -Zmiri-seed=$1" \
-        tests --no-fail-fast >"$logs/$1" 2>&1 && touch "$logs/$1.ok"
-    # One log at a time.
-    printf '\n-- seed %s\n' "$1" | flock "$logs" cat - "$logs/$1"
+seed() {
+    MIRIFLAGS="-Zmiri-strict-provenance -Zmiri-disable-isolation -Zmiri-seed=$1" tests --no-fail-fast
 }
-export -f tests one_seed
+# A function with its argument; its log when it is done, one at a time.
+one() {
+    "$@" >"$logs/$*" 2>&1 && touch "$logs/$*.ok"
+    printf '\n-- %s\n' "$*" | flock "$logs" cat - "$logs/$*"
+}
+export -f tests memory seed one
 
-# Built once; then a process for each seed, since Miri interprets a program on one processor.
+# Built once; then a process for each, since Miri interprets a program on one processor.
 tests --no-run
-printf '%s\n' "$@" | xargs -P "$(nproc)" -I '{}' bash -c 'one_seed {}'
+memory --no-run
+printf 'seed %s\n' "$@" | cat - <(echo memory) | xargs -P "$(nproc)" -I '{}' bash -c 'one {}'
 
 failed=0
-if ! memory; then
-    echo "miri: genpool-dma failed" >&2
-    failed=1
-fi
-for seed; do
-    if [[ ! -e "$logs/$seed.ok" ]]; then
-        echo "miri: seed $seed failed" >&2
+for run in "${@/#/seed }" memory; do
+    if [[ ! -e "$logs/$run.ok" ]]; then
+        echo "miri: $run failed" >&2
         failed=1
     fi
 done
