@@ -15,7 +15,7 @@ export PROPTEST_CASES=4
 tests() {
     cargo +nightly miri test -p genpool-core -p genpool --lib \
         --test genalloc --test decisions --test lifecycle --test stale --test cache --test facade \
-        --test handover "$@"
+        --test many_chunks --test handover "$@"
 }
 # In genpool-dma memory has addresses, which become pointers again.
 memory() {

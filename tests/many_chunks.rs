@@ -111,11 +111,13 @@ fn a_removed_chunk_is_not_found_any_more_and_its_address_serves_again() {
 fn the_whole_address_space_is_a_chunk() {
     let pool = Pool::new(0).unwrap();
     assert!(pool.add(0, 1).is_ok());
-    let wide = Pool::new(40).unwrap();
-    wide.add(0, 1 << 63).unwrap();
-    assert!(wide.contains((1 << 63) - 1, 1));
-    assert!(!wide.contains(1 << 63, 1));
-    wide.add(1 << 63, (1 << 63) - (1 << 40)).unwrap();
-    assert!(wide.contains(1 << 63, 1));
+    let half = 1_usize << (usize::BITS - 1);
+    let granule = half >> 23;
+    let wide = Pool::new(granule.trailing_zeros()).unwrap();
+    wide.add(0, half).unwrap();
+    assert!(wide.contains(half - 1, 1));
+    assert!(!wide.contains(half, 1));
+    wide.add(half, half - granule).unwrap();
+    assert!(wide.contains(half, 1));
     assert!(!wide.contains(usize::MAX, 1));
 }

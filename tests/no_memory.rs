@@ -72,7 +72,7 @@ static HEAP: Scarce = Scarce;
 #[test]
 fn an_add_without_memory_changes_nothing() {
     let pool = Pool::builder().boundary_tracking().build().unwrap();
-    for at in 0..600 {
+    for at in 0..1100 {
         pool.add(at * 2, 1).unwrap();
     }
     let (start, size) = (1 << 20, 1 << 20);

@@ -9,9 +9,11 @@
 //! rack to the oldest meets the newest chunk first. Racks are never moved; each is twice as long as the
 //! one before.
 //!
-//! A chunk that was not hung yet is not found here, nor is one whose slot is too low for the moment that
-//! `hints.rs` describes: whoever finds nothing here looks at the chunk list.
+//! A chunk that was not hung yet (by a thread that was stopped in `add`, say) is not found here, nor is
+//! one whose slot is too low for the moment that `hints.rs` describes: whoever finds nothing here looks at
+//! the chunk list.
 
+use core::ops::ControlFlow;
 use core::ptr::{self, NonNull};
 
 use alloc::boxed::Box;
@@ -49,13 +51,16 @@ unsafe impl Send for Board {}
 unsafe impl Sync for Board {}
 
 impl Rack {
-    fn new(older: Option<&Rack>) -> Result<Self, NoMemory> {
-        let (first, len) = older.map_or((0, FIRST), |older| (older.end(), 2 * older.chunks.len()));
+    /// The rack after `older`, which is null or a rack of the board.
+    fn new(older: *mut Rack) -> Result<Self, NoMemory> {
+        // SAFETY: by the board's invariant.
+        let before = unsafe { older.as_ref() };
+        let (first, len) = before.map_or((0, FIRST), |rack| (rack.end(), 2 * rack.chunks.len()));
         Ok(Self {
             first,
             hints: Arc::new(Hints::closed(len)?),
             chunks: Table::zeroed(len, None)?,
-            older: older.map_or(ptr::null_mut(), |older| ptr::from_ref(older).cast_mut()),
+            older,
         })
     }
 
@@ -89,7 +94,7 @@ impl Board {
     }
 
     fn newest(&self) -> Option<&Rack> {
-        // Acquire: pairs with the exchange in `rack_of`. SAFETY: by the invariant.
+        // Acquire: pairs with the exchange in `make_rack_of`. SAFETY: by the invariant.
         unsafe { self.newest.load(Ordering::Acquire).as_ref() }
     }
 
@@ -108,23 +113,26 @@ impl Board {
         self.racks().map(rack).sum()
     }
 
+    /// The rack of a place, if there is one.
+    fn rack_of(&self, place: usize) -> Option<&Rack> {
+        let rack = self.racks().find(|rack| rack.first <= place)?;
+        (place < rack.end()).then_some(rack)
+    }
+
     /// The rack of a place, which is made if the places below it have theirs.
-    fn rack_of(&self, place: usize) -> Result<&Rack, NoMemory> {
+    fn make_rack_of(&self, place: usize) -> Result<&Rack, NoMemory> {
         loop {
-            let newest = self.newest();
-            if let Some(rack) = self.racks().find(|rack| rack.first <= place)
-                && place < rack.end()
-            {
+            // Before the look for the rack, so that what is made comes after all that were seen.
+            let newest = self.newest.load(Ordering::Acquire);
+            if let Some(rack) = self.rack_of(place) {
                 return Ok(rack);
             }
-            let seen = newest.map_or(ptr::null_mut(), |rack| ptr::from_ref(rack).cast_mut());
             let next = Box::into_raw(Box::new(Rack::new(newest)?));
             // AcqRel: whoever sees the rack sees it whole, and the older ones.
-            if self
-                .newest
-                .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed)
-                .is_err()
-            {
+            let made =
+                self.newest
+                    .compare_exchange(newest, next, Ordering::AcqRel, Ordering::Relaxed);
+            if made.is_err() {
                 // SAFETY: it came from a box and was not published.
                 drop(unsafe { Box::from_raw(next) });
             }
@@ -133,7 +141,7 @@ impl Board {
 
     /// Where the hints of the chunk at `place` go on.
     pub(crate) fn above(&self, place: usize) -> Result<Above, NoMemory> {
-        let rack = self.rack_of(place)?;
+        let rack = self.make_rack_of(place)?;
         Ok(Above {
             hints: Arc::clone(&rack.hints),
             slot: rack.slot_of(place),
@@ -146,8 +154,8 @@ impl Board {
     ///
     /// The chunk lives as long as the board is used, and its hints go on at `place`.
     pub(crate) unsafe fn hang(&self, place: usize, chunk: &Chunk) {
-        // There is a rack: its hints are the chunk's.
-        if let Ok(rack) = self.rack_of(place) {
+        // There is one: its hints are the chunk's.
+        if let Some(rack) = self.rack_of(place) {
             let pointer = ptr::from_ref(chunk).cast_mut();
             // Release: who sees the chunk sees it whole (pairs with `Rack::chunk`).
             rack.chunks[rack.slot_of(place)].store(pointer, Ordering::Release);
@@ -155,12 +163,12 @@ impl Board {
         }
     }
 
-    /// Calls `visit` on the chunks in which `n` granules may be free, the newest first, until it finds
-    /// something.
+    /// Calls `visit` on the chunks in which `n` granules may be free, the newest first, until it breaks
+    /// off. To go on it must have found nothing there.
     pub(crate) fn find<'b, R>(
         &'b self,
         n: usize,
-        mut visit: impl FnMut(&'b Chunk) -> Option<R>,
+        mut visit: impl FnMut(&'b Chunk) -> ControlFlow<R>,
     ) -> Option<R> {
         let need = Need::of(n);
         for rack in self.racks() {
@@ -175,9 +183,8 @@ impl Board {
                     rack.hints.lower(slot, 0, || 0);
                     continue;
                 }
-                let found = visit(chunk);
-                if found.is_some() {
-                    return found;
+                if let ControlFlow::Break(found) = visit(chunk) {
+                    return Some(found);
                 }
                 chunk.bitmap().lower_above();
             }

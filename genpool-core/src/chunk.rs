@@ -198,7 +198,6 @@ impl Chunk {
         permanent: bool,
         tracked: bool,
         node: Option<Node>,
-        above: Option<Above>,
     ) -> Result<Self, AddRefused> {
         let granules = spec.size >> order;
         Ok(Self {
@@ -207,7 +206,7 @@ impl Chunk {
             generation,
             permanent,
             state: Atomic::new(State::Alive),
-            bitmap: Bitmap::new(granules, node, above)?,
+            bitmap: Bitmap::new(granules, node)?,
             records: tracked.then(|| Records::new(granules, node)).transpose()?,
             has_phys: spec.phys.is_some(),
             phys: spec.phys.unwrap_or(0),
@@ -216,6 +215,11 @@ impl Chunk {
             on_drained: Mailbox::new(),
             called: Mailbox::new(),
         })
+    }
+
+    /// Gives the chunk a slot for its highest hint, before anybody else sees it.
+    pub(crate) fn go_on_at(&mut self, above: Above) {
+        self.bitmap.go_on_at(above);
     }
 
     /// The chunk as it was given.

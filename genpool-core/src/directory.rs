@@ -158,7 +158,8 @@ impl<'d> Scribe<'d> {
             return Ok(sheet);
         }
         let len = (chunks + chunks / 2).max(2).next_power_of_two();
-        let older = known.map_or(ptr::null_mut(), |sheet| ptr::from_ref(sheet).cast_mut());
+        // Relaxed: nobody but the scribe stores there.
+        let older = self.directory.sheet.load(Ordering::Relaxed);
         let sheet = Box::into_raw(Box::new(Sheet {
             low: AtomicUsize::new(0),
             shift: AtomicUsize::new(0),

@@ -53,11 +53,12 @@ const LINE: usize = 64;
 /// # Invariants
 ///
 /// `items` points to initialised items, owned by this table alone: allocated as
-/// [`layout_of`](Self::layout_of) says, or, where `on_node` says so, a mapping that was taken apart.
+/// [`layout_of`](Self::layout_of) says, `skipped` bytes before them, or a mapping that was taken apart.
 pub(crate) struct Table<T> {
     items: NonNull<[T]>,
+    /// Bytes of the heap before the items; none where they are on a node.
     #[cfg(not(genpool_loom))]
-    on_node: bool,
+    skipped: Option<u8>,
 }
 
 // SAFETY: the table owns its items, as a `Box<[T]>` does.
@@ -67,11 +68,13 @@ unsafe impl<T: Sync> Sync for Table<T> {}
 
 #[cfg(not(genpool_loom))]
 impl<T> Table<T> {
-    /// How `len` items lie on the heap, if they can.
+    /// What is allocated for `len` items, if it can be: where they fill a line, enough to begin at one.
+    /// No greater alignment is asked for, because memory that the system gave zeroed would be written
+    /// all the same.
     fn layout_of(len: usize) -> Option<Layout> {
-        let layout = Layout::array::<T>(len).ok()?;
-        let line = if layout.size() < LINE { 1 } else { LINE };
-        layout.align_to(line).ok()
+        let items = Layout::array::<T>(len).ok()?;
+        let spare = if items.size() < LINE { 0 } else { LINE };
+        Layout::from_size_align(items.size().checked_add(spare)?, items.align()).ok()
     }
 }
 
@@ -80,23 +83,28 @@ impl<T: Zeroable> Table<T> {
     /// A table of `len` zeroed items, on `node` if one is given.
     pub(crate) fn zeroed(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         let layout = Self::layout_of(len).ok_or(NoMemory { bytes: usize::MAX })?;
-        let bytes = layout.size();
+        let bytes = size_of::<T>() * len;
         let no_memory = NoMemory { bytes };
-        let (start, on_node) = match node {
-            _ if bytes == 0 => (NonNull::dangling(), false),
+        let (start, skipped) = match node {
+            _ if bytes == 0 => (NonNull::dangling(), None),
             None => {
                 // SAFETY: the layout is not empty.
-                let start = unsafe { alloc::alloc::alloc_zeroed(layout) };
-                (NonNull::new(start).ok_or(no_memory)?.cast(), false)
+                let begin = unsafe { alloc::alloc::alloc_zeroed(layout) };
+                let begin = NonNull::new(begin).ok_or(no_memory)?;
+                let spare = layout.size() - bytes;
+                let skipped = begin.addr().get().wrapping_neg() % LINE;
+                let skipped = if spare == 0 { 0 } else { skipped };
+                // SAFETY: `spare`, which is more, is behind the items.
+                (unsafe { begin.add(skipped) }.cast(), Some(skipped as u8))
             }
             Some(node) => {
                 let mapping = node_memory::Mapping::new(bytes, node.number());
-                (mapping.map_err(|_| no_memory)?.into_start().cast(), true)
+                (mapping.map_err(|_| no_memory)?.into_start().cast(), None)
             }
         };
         Ok(Self {
             items: NonNull::slice_from_raw_parts(start, len),
-            on_node,
+            skipped,
         })
     }
 }
@@ -127,15 +135,21 @@ impl<T> Deref for Table<T> {
 impl<T> Drop for Table<T> {
     fn drop(&mut self) {
         const { assert!(!core::mem::needs_drop::<T>()) };
-        let Some(layout) = Self::layout_of(self.items.len()) else {
+        let bytes = size_of::<T>() * self.items.len();
+        if bytes == 0 {
             return;
-        };
-        if self.on_node {
+        }
+        if let Some(skipped) = self.skipped
+            && let Some(layout) = Self::layout_of(self.items.len())
+        {
+            let start = self.items.as_ptr().cast::<u8>();
+            // SAFETY: by the invariant the allocation begins there.
+            let begin = unsafe { start.sub(usize::from(skipped)) };
+            // SAFETY: by the invariant it was made so, and nobody uses the items any more.
+            unsafe { alloc::alloc::dealloc(begin, layout) };
+        } else {
             // SAFETY: by the invariant these are a mapping's parts, and nobody uses it any more.
-            drop(unsafe { node_memory::Mapping::from_parts(self.items.cast(), layout.size()) });
-        } else if layout.size() > 0 {
-            // SAFETY: by the invariant the items were allocated so, and nobody uses them any more.
-            unsafe { alloc::alloc::dealloc(self.items.as_ptr().cast(), layout) };
+            drop(unsafe { node_memory::Mapping::from_parts(self.items.cast(), bytes) });
         }
     }
 }

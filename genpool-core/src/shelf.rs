@@ -408,6 +408,11 @@ impl Shelf {
             unsafe { self.board.hang(place, chunk) };
         }
         drop(pin);
+        self.write_directory();
+    }
+
+    /// Writes down which permanent chunks there are.
+    pub(crate) fn write_directory(&self) {
         let mut scribe = self.directory.ask();
         while let Some(writing) = scribe {
             let pin = self.pin();

@@ -160,10 +160,7 @@ mod tests {
 
     #[test]
     fn a_batch_lies_in_the_word_that_has_most() {
-        let (bitmap, traffic) = (
-            Bitmap::new(4 * WORD_BITS, None, None).unwrap(),
-            Traffic::new(),
-        );
+        let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
         for (at, free) in [(0, 1), (1, 3), (2, 2), (3, 0)] {
             let taken = WORD_BITS - free;
             bitmap.claim(at * WORD_BITS, taken, &traffic).unwrap();
@@ -186,10 +183,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_released_whatever_its_runs() {
-        let (bitmap, traffic) = (
-            Bitmap::new(4 * WORD_BITS, None, None).unwrap(),
-            Traffic::new(),
-        );
+        let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
         bitmap.claim(0, 4 * WORD_BITS, &traffic).unwrap();
         // In one word, across words, in a later word, in an earlier one.
         let starts = [0, 2, 8, WORD_BITS - 1, 2 * WORD_BITS + 5, 4];

@@ -213,16 +213,12 @@ impl Level {
 
 impl Hints {
     /// Hints that say "anything may be free", for `words` words, at least one.
-    pub(super) fn new(
-        words: usize,
-        node: Option<Node>,
-        above: Option<Above>,
-    ) -> Result<Self, NoMemory> {
+    pub(super) fn new(words: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         let nodes = Level::all(words).map(Level::nodes).sum();
         let hints = Self {
             nodes: Table::zeroed(nodes, node)?,
             words,
-            above,
+            above: None,
         };
         for level in Level::all(words) {
             // Slots that stand for nothing never serve.
@@ -238,7 +234,7 @@ impl Hints {
 
     /// Hints that say "nothing is free", for `words` words, at least one.
     pub(crate) fn closed(words: usize) -> Result<Self, NoMemory> {
-        let hints = Self::new(words, None, None)?;
+        let hints = Self::new(words, None)?;
         for node in &*hints.nodes {
             // Relaxed: as in `new`.
             node.store(Pack::CLOSED.0, Ordering::Relaxed);
@@ -429,6 +425,11 @@ impl Hints {
         top.map_or(0, |level| self.highest(level, 0))
     }
 
+    /// Makes them go on there, before anybody else sees them.
+    pub(super) fn go_on_at(&mut self, above: Above) {
+        self.above = Some(above);
+    }
+
     /// Has the slot above say what these say.
     pub(super) fn raise_above(&self) {
         if let Some(Above { hints, slot }) = &self.above {
@@ -497,7 +498,7 @@ mod tests {
             low in 0..3_usize,
             ops in prop::collection::vec(op(), 1..60),
         ) {
-            let hints = Hints::new(words, None, None).unwrap();
+            let hints = Hints::new(words, None).unwrap();
             let mut known = vec![LONG; words];
             if low < 2 {
                 for (word, known) in known.iter_mut().enumerate() {

@@ -45,6 +45,7 @@ pub(crate) use self::batch::Batch;
 use self::hints::LONG;
 pub(crate) use self::hints::{Above, Hints, Need};
 pub(crate) use self::places::{Anywhere, Every};
+pub(crate) use self::search::Search;
 pub(crate) use self::word::WORD_BITS;
 use self::word::{AtomicWord, FULL, free_prefix, free_suffix, longest_free, mask};
 use crate::memory::{NoMemory, Node, Table};
@@ -140,15 +141,11 @@ pub(crate) struct Bitmap {
 
 impl Bitmap {
     /// `len` free granules, at least one.
-    pub(crate) fn new(
-        len: usize,
-        node: Option<Node>,
-        above: Option<Above>,
-    ) -> Result<Self, NoMemory> {
+    pub(crate) fn new(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         let words = len.div_ceil(WORD_BITS);
         let bitmap = Self {
             words: Table::zeroed(words, node)?,
-            hints: Hints::new(words, node, above)?,
+            hints: Hints::new(words, node)?,
             len,
         };
         let last = words - 1;
@@ -439,6 +436,11 @@ impl Bitmap {
         if !seeded(Fault::UntoldFree) {
             traffic.changed();
         }
+    }
+
+    /// Gives the bitmap a slot for its highest hint, before anybody else sees it.
+    pub(crate) fn go_on_at(&mut self, above: Above) {
+        self.hints.go_on_at(above);
     }
 
     /// Lets what has a slot for this bitmap know that there are hints.

@@ -5,7 +5,7 @@ use core::hint::spin_loop;
 use super::hints::{LONG, Need};
 use super::places::Places;
 use super::word::{AtomicWord, FULL, WORD_BITS, find, free_prefix, free_suffix, mask};
-use super::{Bitmap, Look, Piece};
+use super::{Bitmap, Look, Piece, Taken};
 use crate::sync::{Fault, Ordering, seeded};
 use crate::traffic::Traffic;
 
@@ -19,6 +19,17 @@ const LOSSES: u32 = 4;
 
 /// Pauses after the first loss; twice as many after each further one (2026-11).
 const PAUSES: u32 = 16;
+
+/// What came of a search for a run that is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// It is taken, and begins here.
+    Found(usize),
+    /// None was seen.
+    Nowhere,
+    /// One was seen, and could not be taken.
+    Missed,
+}
 
 impl Bitmap {
     // ---- search ----
@@ -230,14 +241,11 @@ impl Bitmap {
         Some(word * WORD_BITS + at)
     }
 
-    /// Finds and takes the lowest `n` free granules. Gives up where it lost them again and again.
-    pub(crate) fn take_lowest(&self, n: usize, traffic: &Traffic) -> Option<usize> {
-        if n > WORD_BITS {
-            return None;
-        }
+    /// Finds and takes the lowest `n` free granules, at most [`WORD_BITS`].
+    pub(crate) fn take_lowest(&self, n: usize, traffic: &Traffic) -> Search {
         let need = Need::of(n);
-        let mut word = self.hints.first(need)?;
-        loop {
+        let mut next = self.hints.first(need);
+        while let Some(word) = next {
             let mut seen = self.word(word).load(Ordering::SeqCst);
             let mut lost = 0;
             while let Some(at) = find(seen, n, FULL) {
@@ -250,10 +258,10 @@ impl Bitmap {
                         if !seeded(Fault::UntoldClaim) {
                             traffic.changed();
                         }
-                        return Some(word * WORD_BITS + at);
+                        return Search::Found(word * WORD_BITS + at);
                     }
                     Err(_) if lost < LOSSES => lost += 1,
-                    Err(_) => return None,
+                    Err(_) => return Search::Missed,
                 }
                 // Whoever was faster has the cache line, and goes on with it meanwhile.
                 (0..PAUSES << lost).for_each(|_| spin_loop());
@@ -263,12 +271,15 @@ impl Bitmap {
             let suffix = free_suffix(seen);
             if suffix > 0 && suffix + self.free_after(behind, behind + n - suffix) == n {
                 let start = behind - suffix;
-                self.claim_across(start, n, traffic).ok()?;
-                return Some(start);
+                return match self.claim_across(start, n, traffic) {
+                    Ok(()) => Search::Found(start),
+                    Err(Taken) => Search::Missed,
+                };
             }
             self.lower_hint(word, seen);
-            word = self.hints.next(word + 1, need)?;
+            next = self.hints.next(word + 1, need);
         }
+        Search::Nowhere
     }
 
     /// Whether to lower the hint of a word along with the claim of a piece: where that was the

@@ -1,12 +1,14 @@
 //! How an allocation finds its place: the newest chunk first, then all of them, then a proof that
 //! there is no place.
 
+use core::ops::ControlFlow;
+
 use crossbeam_utils::Backoff;
 
 use super::Inner;
 use crate::algorithm::{Algorithm, FirstFit, Request};
 use crate::allocation::{Allocation, Home};
-use crate::bitmap::Look;
+use crate::bitmap::{Look, Search, WORD_BITS};
 use crate::chunk::{Chunk, Refused, State};
 use crate::error::AllocError;
 use crate::records::Extent;
@@ -62,15 +64,22 @@ impl Inner {
     /// As [`take_lowest`](Self::take_lowest), in any case.
     #[inline(never)]
     fn take_further<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
-        if n > crate::bitmap::WORD_BITS || self.traffic.is_refused(n) {
+        if n > WORD_BITS || self.traffic.is_refused(n) {
             return None;
         }
-        let take = |chunk: &'p Chunk| {
-            let start = chunk.bitmap().take_lowest(n, &self.traffic)?;
-            chunk.keep(start, n, &self.traffic).ok()?;
-            Some((chunk, start))
+        let take = |chunk: &'p Chunk| match chunk.bitmap().take_lowest(n, &self.traffic) {
+            Search::Found(start) => match chunk.keep(start, n, &self.traffic) {
+                Ok(()) => ControlFlow::Break(Some((chunk, start))),
+                Err(_) => ControlFlow::Continue(()),
+            },
+            Search::Nowhere => ControlFlow::Continue(()),
+            // Others are faster: the chunk may have room still.
+            Search::Missed => ControlFlow::Break(None),
         };
-        take(newest).or_else(|| self.shelf.board.find(n, take))
+        match take(newest) {
+            ControlFlow::Break(found) => found,
+            ControlFlow::Continue(()) => self.shelf.board.find(n, take).flatten(),
+        }
     }
 
     /// What was just claimed, once the watchers are told.
@@ -139,11 +148,15 @@ impl Inner {
         }
         if let Some(newest) = self.shelf.newest() {
             let n = request.granules();
-            if let Some(granule) = self.first_look(newest, algorithm, request) {
-                return Ok(self.hand_out(newest, granule, n));
-            }
-            if let Some((chunk, granule)) = self.look_further(newest, algorithm, request) {
-                return Ok(self.hand_out(chunk, granule, n));
+            match self.first_look(newest, algorithm, request) {
+                Search::Found(granule) => return Ok(self.hand_out(newest, granule, n)),
+                Search::Nowhere => {
+                    if let Some((chunk, granule)) = self.look_further(newest, algorithm, request) {
+                        return Ok(self.hand_out(chunk, granule, n));
+                    }
+                }
+                // `search` asks again, or says what is wrong.
+                Search::Missed => {}
             }
         }
         self.search(algorithm, request, own)
@@ -169,22 +182,24 @@ impl Inner {
         chunk: &Chunk,
         algorithm: &A,
         request: Request,
-    ) -> Option<usize> {
+    ) -> Search {
         let n = request.granules();
-        let last = chunk.bitmap().len().checked_sub(n)?;
+        let Some(last) = chunk.bitmap().len().checked_sub(n) else {
+            return Search::Nowhere;
+        };
         let view = ChunkView::new(chunk, Look::Hinted);
-        let Granule(granule) = algorithm.propose(&view, &request)?;
+        let Some(Granule(granule)) = algorithm.propose(&view, &request) else {
+            return Search::Nowhere;
+        };
         if granule > last {
-            // `search` says what is wrong with it.
-            return None;
+            return Search::Missed;
         }
         match chunk.claim(granule, n, &self.traffic) {
-            Ok(()) => Some(granule),
-            Err(refused) => {
-                if refused == Refused::Taken {
-                    self.counters.lost_claim();
-                }
-                None
+            Ok(()) => Search::Found(granule),
+            Err(Refused::Draining) => Search::Nowhere,
+            Err(Refused::Taken) => {
+                self.counters.lost_claim();
+                Search::Missed
             }
         }
     }
@@ -197,13 +212,17 @@ impl Inner {
         algorithm: &A,
         request: Request,
     ) -> Option<(&'p Chunk, usize)> {
-        self.shelf.board.find(request.granules(), |chunk| {
+        let look = |chunk: &'p Chunk| {
             if core::ptr::eq(chunk, newest) {
-                return None;
+                return ControlFlow::Continue(());
             }
-            let granule = self.first_look(chunk, algorithm, request)?;
-            Some((chunk, granule))
-        })
+            match self.first_look(chunk, algorithm, request) {
+                Search::Found(granule) => ControlFlow::Break(Some((chunk, granule))),
+                Search::Nowhere => ControlFlow::Continue(()),
+                Search::Missed => ControlFlow::Break(None),
+            }
+        };
+        self.shelf.board.find(request.granules(), look).flatten()
     }
 
     /// All chunks, and at the end a proof that there is no place in any of them (see

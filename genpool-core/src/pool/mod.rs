@@ -39,7 +39,7 @@ pub(crate) struct Inner {
     built_with: Arc<dyn Algorithm>,
     /// A chunk was removed: those that are added from now on are not permanent (see `shelf.rs`).
     removals: AtomicBool,
-    /// Chunks that were built; their generations.
+    /// Calls that began to add a chunk; their generations.
     generations: AtomicUsize,
     tracked: bool,
     node: Option<Node>,
@@ -152,7 +152,6 @@ impl Pool {
     /// As [`add`](Self::add); the chunk comes back in the error.
     pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
         let inner = &*self.inner;
-        let permanent = !inner.removals.load(Ordering::SeqCst);
         // Relaxed: only told apart. Wraps after 2^63 chunks (2^31 on 32-bit machines), for an
         // allocation keeps it in a word beside a flag.
         let generation = inner.generations.fetch_add(1, Ordering::Relaxed) & (usize::MAX >> 1);
@@ -161,10 +160,14 @@ impl Pool {
         let added = chunk.check(order, tracked).and_then(|()| {
             inner.shelf.update(|list| {
                 list.admits(&chunk)?;
+                // Read again whenever another change came first: a permanent chunk is older than all
+                // that are not.
+                let permanent = !inner.removals.load(Ordering::SeqCst);
+                let mut new = Chunk::new(&chunk, order, generation, permanent, tracked, node)?;
                 let place = permanent.then(|| list.permanent());
-                let above = place.map(|place| inner.shelf.board.above(place));
-                let above = above.transpose()?;
-                let new = Chunk::new(&chunk, order, generation, permanent, tracked, node, above)?;
+                if let Some(place) = place {
+                    new.go_on_at(inner.shelf.board.above(place)?);
+                }
                 let new = Arc::new(new);
                 hanging = place.map(|place| (place, Arc::clone(&new)));
                 list.with_chunk(&new).map(Some)
@@ -610,6 +613,7 @@ impl Inner {
             .update(crate::shelf::Snapshot::without_drained)
             .ok();
         self.shelf.reclaim();
+        self.shelf.write_directory();
     }
 }
 
