@@ -154,7 +154,13 @@ impl Registry {
         let probed = self.probe(device, |device| Probe { sram, device }.run(map));
         probed.map_err(|error| match error {
             RegisterError::Occupied { .. } => SramError::Occupied { node: node() },
-            RegisterError::Probe { error, .. } => error,
+            RegisterError::Probe { error, released } => {
+                // Others may have allocated while it was probed.
+                if let Some(released) = released {
+                    released.tell(sram.node.as_str());
+                }
+                error
+            }
         })
     }
 }
