@@ -253,19 +253,8 @@ impl Device {
 impl Drop for Device {
     /// As [`release`](Self::release); what is held is told through `tracing`.
     fn drop(&mut self) {
-        let Ok(released) = self.release() else {
-            return;
-        };
-        for held in &released.outstanding {
-            tracing::warn!(
-                device = &*self.name,
-                pool = held.pool.as_deref(),
-                addr = format_args!("{:#x}", held.addr),
-                size = held.size,
-                tag = held.tag,
-                owner = held.owner_name(),
-                "held when its device ended"
-            );
+        if let Ok(released) = self.release() {
+            released.tell(&self.name);
         }
     }
 }

@@ -90,7 +90,7 @@ impl Registry {
         }
     }
 
-    /// Registers a device as it is.
+    /// Registers a device without a probe, and binds it.
     ///
     /// # Errors
     ///
@@ -183,8 +183,10 @@ struct Entry<'a> {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         if !self.keep {
-            // A probe that panicked has not released it.
-            drop(self.device.release());
+            // A probe that panicked has not released it, and its caller hears of the panic only.
+            if let Ok(released) = self.device.release() {
+                released.tell(self.device.name());
+            }
             self.registry.take_off(self.device);
         }
     }

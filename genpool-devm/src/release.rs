@@ -110,6 +110,21 @@ impl Released {
         // Acquire: what the releases did happens before this answer.
         self.complete.load(Ordering::Acquire)
     }
+
+    /// Says what was held through `tracing`, where there is no caller to hear of it.
+    pub(crate) fn tell(&self, device: &str) {
+        for held in &self.outstanding {
+            tracing::warn!(
+                device,
+                pool = held.pool.as_deref(),
+                addr = format_args!("{:#x}", held.addr),
+                size = held.size,
+                tag = held.tag,
+                owner = held.owner_name(),
+                "held when its device ended"
+            );
+        }
+    }
 }
 
 /// Ends all that `resources` says, the last first.
@@ -163,20 +178,13 @@ impl Stack {
                 && drains.iter().any(|drain| !drain.is_drained())
                 && !seeded(Fault::HastyRelease)
             {
-                // The pool's own bookkeeping stays as long as who can give something back.
+                let device = Arc::clone(&self.device);
                 self.leave_to(drains);
+                // The pool's own bookkeeping stays as long as who can give something back.
+                panics.extend(end(&device, step));
                 return panics;
             }
-            // Owners' values go with a pool, and are code of others too.
-            let released = catch_unwind(AssertUnwindSafe(|| match step {
-                Step::Action(action) => action(),
-                Step::Pool(pool, drains) => drop((drains, pool)),
-            }));
-            if let Err(panic) = released {
-                let text = text_of(&*panic);
-                tracing::error!(device = &*self.device, panic = text, "a release panicked");
-                panics.push(text);
-            }
+            panics.extend(end(&self.device, step));
         }
         // Release: see `Released::is_complete`.
         self.complete.store(true, Ordering::Release);
@@ -193,6 +201,18 @@ impl Stack {
     }
 }
 
+/// Runs an action, or lets go of a pool: owners' values may go with it, and are code of others too.
+/// Answers what it said if it panicked.
+fn end(device: &Name, step: Step) -> Option<String> {
+    let ended = catch_unwind(AssertUnwindSafe(|| match step {
+        Step::Action(action) => action(),
+        Step::Pool(pool, drains) => drop((drains, pool)),
+    }));
+    let text = text_of(ended.err()?);
+    tracing::error!(device = &**device, panic = text, "a release panicked");
+    Some(text)
+}
+
 /// Taken down when the last of those who hold it lets go: the callbacks of drained chunks, or the
 /// chunks themselves, should a pool's bookkeeping go with ranges that nobody ever gives back.
 struct Rest(Mutex<Option<Stack>>);
@@ -207,14 +227,17 @@ impl Drop for Rest {
     }
 }
 
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| {
-            panic
-                .downcast_ref::<&'static str>()
-                .map(|&text| text.to_owned())
-        })
-        .unwrap_or_else(|| "a value that is no text".to_owned())
+fn text_of(panic: Box<dyn Any + Send>) -> String {
+    let panic = match panic.downcast::<String>() {
+        Ok(text) => return *text,
+        Err(panic) => panic,
+    };
+    match panic.downcast::<&'static str>() {
+        Ok(text) => (*text).to_owned(),
+        Err(panic) => {
+            // Its drop is code of others, which may panic once more.
+            mem::forget(panic);
+            "a value that is no text".to_owned()
+        }
+    }
 }

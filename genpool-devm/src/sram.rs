@@ -20,7 +20,11 @@ pub const ORDER: u32 = 5;
 const PAGE_ORDER: u32 = 12;
 
 /// More than any SRAM: those of the boards of `ci/boards.sh` have at most 8 MiB (2026-11).
-const LARGEST: u64 = 1 << 30;
+const LARGEST: u64 = 64 << 20;
+
+/// More than all SRAMs of a board together: those of `ci/boards.sh` have at most 9 MiB (2026-11).
+/// Bookkeeping takes half as much as the memory, and a node that asks for it has a hundred bytes.
+const LARGEST_TOGETHER: u64 = 256 << 20;
 
 /// What a node says of an SRAM.
 #[derive(Clone, Debug)]

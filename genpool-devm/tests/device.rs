@@ -128,6 +128,41 @@ fn a_release_that_panics_does_not_stop_the_others() {
     assert_eq!(log.told().last(), Some(&"below"));
 }
 
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("bomb");
+    }
+}
+
+#[test]
+fn drops_that_panic_do_not_stop_the_others() {
+    let log = Log::default();
+    let device = Device::new("spi");
+    device.on_release(log.say("below")).unwrap();
+    device.on_release(|| std::panic::panic_any(Bomb)).unwrap();
+    let released = device.release().unwrap();
+    assert_eq!(released.panics, ["a value that is no text"]);
+    assert_eq!(log.told(), ["below"]);
+
+    // An owner's value goes with a pool, here with one whose range nobody can give back.
+    let device = Device::new("spi");
+    device.on_release(log.say("mapping")).unwrap();
+    let lower = device.create_pool(Pool::builder()).unwrap();
+    lower.add_chunk(ChunkSpec::new(0, 64).owner(Bomb)).unwrap();
+    let _ = lower.alloc(1).unwrap().into_raw();
+    drop(lower);
+    let held = pool_on(&device, "upper", 0x1000).alloc_owned(1).unwrap();
+    let released = device.release().unwrap();
+    assert_eq!(released.outstanding.len(), 2);
+    // The report has the owner's value too, and is not to be the last to have it.
+    drop(released);
+    drop(held);
+    assert_eq!(log.told(), ["below", "mapping"]);
+}
+
 #[test]
 fn devm_gen_pool_create() {
     let device = Device::new("sram");

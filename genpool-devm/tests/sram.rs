@@ -314,6 +314,45 @@ fn two_partitions_of_one_label() {
     assert!(registry.devices().is_empty());
 }
 
+/// Bookkeeping of a tree is bounded, however much memory its nodes speak of.
+#[test]
+fn more_memory_than_a_board_has() {
+    let blob = fdt(|fdt| {
+        for (at, size) in [
+            0x400_0001, 0x400_0000, 0x400_0000, 0x400_0000, 0x400_0000, 1,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let sram = fdt.begin_node(&format!("sram@{at}"))?;
+            fdt.property_string("compatible", "mmio-sram")?;
+            fdt.property_array_u32("reg", &[0x1000_0000 * at as u32, size])?;
+            fdt.end_node(sram)?;
+        }
+        Ok(())
+    });
+    let tree = Tree::parse(&blob).unwrap();
+    let nowhere = |_: &MapRequest<'_>| Err(io::Error::other("no such window"));
+    let errors: Vec<_> = Registry::new()
+        .probe_srams(&tree, &nowhere)
+        .into_iter()
+        .map(|(_, probed)| probed.unwrap_err())
+        .collect();
+    assert!(matches!(
+        errors[0],
+        SramError::Layout(LayoutError::TooLarge { .. })
+    ));
+    assert!(
+        errors[1..5]
+            .iter()
+            .all(|error| matches!(error, SramError::Map { .. }))
+    );
+    assert_eq!(
+        errors[5].to_string(),
+        "/sram@5: with it, the SRAMs of the tree are larger than a board has them"
+    );
+}
+
 #[test]
 fn the_mapping_ends_after_the_pools() {
     struct Mapping(Arc<AtomicBool>);

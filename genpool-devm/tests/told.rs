@@ -1,10 +1,11 @@
 //! What a device says through `tracing` when nobody asked it to end.
 
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use genpool_core::{ChunkSpec, Pool};
-use genpool_devm::Device;
+use genpool_devm::{Device, Registry};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber, subscriber};
@@ -66,4 +67,24 @@ fn what_is_held_is_told_when_a_device_is_dropped() {
             "ERROR message=a release panicked device=\"dsp\" panic=\"on purpose\"",
         ]
     );
+}
+
+#[test]
+fn what_is_held_is_told_when_a_registered_probe_panics() {
+    let lines = Lines::default();
+    let registry = Registry::new();
+    subscriber::with_default(lines.clone(), || {
+        let mut held = None;
+        let probed = catch_unwind(AssertUnwindSafe(|| {
+            registry.probe(Device::new("dsp"), |device| -> Result<(), ()> {
+                let pool = device.create_pool(Pool::builder().order(5)).unwrap();
+                pool.add_chunk(ChunkSpec::new(0x1000, 0x100)).unwrap();
+                held = Some(pool.alloc_owned(40).unwrap());
+                panic!("on purpose");
+            })
+        }));
+        assert!(probed.is_err() && held.is_some());
+    });
+    let line = "WARN message=held when its device ended device=\"dsp\" addr=0x1000 size=64";
+    assert_eq!(lines.0.lock().unwrap()[0], line);
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use genpool_core::{ChunkSpec, Pool};
 use thiserror::Error;
 
-use super::{LayoutError, ORDER, Partition, Sram};
+use super::{LARGEST_TOGETHER, LayoutError, ORDER, Partition, Sram};
 use crate::device::Device;
 use crate::error::{AddChunkError, CreateError, Rejected};
 use crate::path::NodePath;
 use crate::pool::ManagedPool;
 use crate::registry::{RegisterError, Registry};
-use crate::tree::{PhysRange, Tree};
+use crate::tree::{Node, PhysRange, Tree};
 
 /// What is to be mapped.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +82,12 @@ pub enum SramError {
     /// Its node makes no sense.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// No board has as much as the SRAMs of its tree would have with this one.
+    #[error("{node}: with it, the SRAMs of the tree are larger than a board has them")]
+    TooMuch {
+        /// Its node.
+        node: NodePath,
+    },
     /// It could not be mapped.
     #[error("{node}: {source}")]
     Map {
@@ -128,12 +134,18 @@ impl Registry {
         tree: &Tree,
         map: &impl MapMemory,
     ) -> Vec<(NodePath, Result<Arc<Device>, SramError>)> {
+        let mut left = LARGEST_TOGETHER;
+        let mut probe = |node: Node<'_>| {
+            let sram = Sram::read(node)?;
+            left = left
+                .checked_sub(sram.range.size())
+                .ok_or_else(|| SramError::TooMuch { node: node.path() })?;
+            self.probe_sram(&sram, map)
+        };
         Sram::nodes(tree)
             .filter(|node| node.is_enabled())
             .map(|node| {
-                let device = Sram::read(node)
-                    .map_err(SramError::from)
-                    .and_then(|sram| self.probe_sram(&sram, map));
+                let device = probe(node);
                 (node.path(), device)
             })
             .collect()
@@ -154,7 +166,13 @@ impl Registry {
         let probed = self.probe(device, |device| Probe { sram, device }.run(map));
         probed.map_err(|error| match error {
             RegisterError::Occupied { .. } => SramError::Occupied { node: node() },
-            RegisterError::Probe { error, .. } => error,
+            RegisterError::Probe { error, released } => {
+                // Others may have allocated while it was probed.
+                if let Some(released) = released {
+                    released.tell(sram.node.as_str());
+                }
+                error
+            }
         })
     }
 }
