@@ -2,8 +2,12 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use common::PAGE;
-use genpool::{Pool, Stats};
+use genpool::{
+    Algorithm, AllocError, ChunkView, FirstFit, FixedOffset, Granule, Pool, Request, Stats,
+};
 
 /// Where chunk number `at` of `count` begins: not in the order of addresses, with gaps.
 fn start(at: usize, count: usize) -> usize {
@@ -120,4 +124,59 @@ fn the_whole_address_space_is_a_chunk() {
     wide.add(half, half - granule).unwrap();
     assert!(wide.contains(half, 1));
     assert!(!wide.contains(usize::MAX, 1));
+}
+
+/// First fit that is beaten to the first place it finds at the start of the newest chunk.
+struct Beaten<'p> {
+    pool: &'p Pool,
+    was: AtomicBool,
+}
+
+impl Algorithm for Beaten<'_> {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        let place = FirstFit.propose(chunk, request)?;
+        if !self.was.swap(true, Ordering::Relaxed) {
+            let taken = self.pool.alloc_with(1, &FixedOffset::new(place.0));
+            let _ = taken.unwrap().into_raw();
+        }
+        Some(place)
+    }
+}
+
+#[test]
+fn who_loses_a_place_asks_the_same_chunk_again() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 64).unwrap();
+    pool.add(0x1000, 64).unwrap();
+    let beaten = Beaten {
+        pool: &pool,
+        was: AtomicBool::new(false),
+    };
+    assert_eq!(pool.alloc_with(1, &beaten).unwrap().addr(), 0x1001);
+}
+
+/// Proposes this granule in the newest chunk.
+struct Always(usize);
+
+impl Algorithm for Always {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        if chunk.start() == 0x1000 {
+            return Some(Granule(self.0));
+        }
+        FirstFit.propose(chunk, request)
+    }
+}
+
+#[test]
+fn a_bad_proposal_is_an_error_although_an_older_chunk_has_room() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 64).unwrap();
+    pool.add(0x1000, 64).unwrap();
+    let _held = pool.alloc(1).unwrap();
+    for granule in [usize::MAX, 64, 0] {
+        let refused = pool.alloc_with(1, &Always(granule)).unwrap_err();
+        let granules = 64;
+        assert_eq!(refused, AllocError::BadProposal { granule, granules });
+    }
+    assert_eq!(pool.stats().bad_proposals, 3);
 }
