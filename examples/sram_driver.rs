@@ -1,8 +1,8 @@
 //! A small user-space driver for a device that works in on-chip SRAM: from the device tree to the
 //! pool, to allocations, to the end of the SRAM's device while something is still held.
 //!
-//! The memory is a vector here. On a board, `map` opens `/dev/mem` or a UIO map and maps the range that
-//! it is asked for; what it returns as the mapping is unmapped when it is dropped.
+//! The memory is a vector here. On a board `UioMemory` (feature `dma`) stands in the place of `map`, or a
+//! closure around `dma::source::physical_memory`; the mapping is unmapped when it is dropped.
 //!
 //! `cargo run --features devm --example sram_driver [FILE.dtb NODE PROPERTY]`
 

@@ -27,6 +27,8 @@ pub use crate::path::NodePath;
 pub use crate::pool::ManagedPool;
 pub use crate::registry::{RegisterError, Registry, RemoveError};
 pub use crate::release::{Outstanding, Released};
+#[cfg(all(feature = "dma", target_os = "linux"))]
+pub use crate::sram::UioMemory;
 pub use crate::sram::{
     AddressOnly, LayoutError, MapMemory, MapRequest, Mapped, ORDER, Partition, Sram, SramError,
 };

@@ -1,5 +1,6 @@
 //! The devices that there are.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use genpool_core::sync::Mutex;
@@ -33,8 +34,54 @@ use crate::release::Released;
 /// ```
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// In the order in which they came. Held for looks and changes only.
-    devices: Mutex<Vec<Arc<Device>>>,
+    /// Held for looks and changes only.
+    devices: Mutex<Devices>,
+}
+
+/// Devices, each under a number that grows with the order in which they came.
+#[derive(Debug, Default)]
+struct Devices {
+    all: BTreeMap<u64, Arc<Device>>,
+    by_name: HashMap<Arc<str>, u64>,
+    by_node: HashMap<NodePath, u64>,
+    came: u64,
+}
+
+impl Devices {
+    fn at(&self, node: &NodePath) -> Option<&Arc<Device>> {
+        self.all.get(self.by_node.get(node)?)
+    }
+
+    fn named(&self, name: &str) -> Option<&Arc<Device>> {
+        self.all.get(self.by_name.get(name)?)
+    }
+
+    /// Unless a device has the name or the node of this one, which is answered.
+    fn insert(&mut self, device: &Arc<Device>) -> Result<(), Arc<Device>> {
+        let at_node = || self.at(device.node()?);
+        if let Some(known) = self.named(device.name()).or_else(at_node) {
+            return Err(Arc::clone(known));
+        }
+        self.came += 1;
+        self.by_name.insert(Arc::from(device.name()), self.came);
+        if let Some(node) = device.node() {
+            self.by_node.insert(node.clone(), self.came);
+        }
+        self.all.insert(self.came, Arc::clone(device));
+        Ok(())
+    }
+
+    fn take(&mut self, device: &Arc<Device>) -> Option<Arc<Device>> {
+        let known = self.named(device.name())?;
+        if !Arc::ptr_eq(known, device) {
+            return None;
+        }
+        if let Some(node) = device.node() {
+            self.by_node.remove(node);
+        }
+        let number = self.by_name.remove(device.name())?;
+        self.all.remove(&number)
+    }
 }
 
 impl Registry {
@@ -57,19 +104,11 @@ impl Registry {
         probe: impl FnOnce(&Device) -> Result<(), E>,
     ) -> Result<Arc<Device>, RegisterError<E>> {
         let device = Arc::new(device);
-        {
-            let mut devices = self.devices.lock();
-            let same = |known: &&Arc<Device>| {
-                known.name() == device.name()
-                    || (known.node().is_some() && known.node() == device.node())
-            };
-            if let Some(known) = devices.iter().find(same) {
-                return Err(RegisterError::Occupied {
-                    device: Arc::from(device.name()),
-                    by: Arc::from(known.name()),
-                });
-            }
-            devices.push(Arc::clone(&device));
+        if let Err(known) = self.devices.lock().insert(&device) {
+            return Err(RegisterError::Occupied {
+                device: Arc::from(device.name()),
+                by: Arc::from(known.name()),
+            });
         }
         let mut entry = Entry {
             registry: self,
@@ -105,18 +144,13 @@ impl Registry {
     /// The device of a node. While it is being removed it is still found, and is gone.
     #[must_use]
     pub fn find(&self, node: &NodePath) -> Option<Arc<Device>> {
-        self.look(|device| device.node() == Some(node))
+        self.devices.lock().at(node).cloned()
     }
 
     /// The device of that name.
     #[must_use]
     pub fn find_named(&self, name: &str) -> Option<Arc<Device>> {
-        self.look(|device| device.name() == name)
-    }
-
-    fn look(&self, is_it: impl Fn(&Device) -> bool) -> Option<Arc<Device>> {
-        let devices = self.devices.lock();
-        devices.iter().find(|device| is_it(device)).cloned()
+        self.devices.lock().named(name).cloned()
     }
 
     /// The pool `name` of the device `device`; without a name its unnamed pool.
@@ -135,7 +169,7 @@ impl Registry {
     /// All devices, in the order in which they came.
     #[must_use]
     pub fn devices(&self) -> Vec<Arc<Device>> {
-        self.devices.lock().clone()
+        self.devices.lock().all.values().cloned().collect()
     }
 
     /// Ends the device of that name, as [`Device::release`], and takes it off. Its name and its node
@@ -154,11 +188,8 @@ impl Registry {
     }
 
     fn take_off(&self, device: &Arc<Device>) {
-        let mut devices = self.devices.lock();
-        let at = devices.iter().position(|known| Arc::ptr_eq(known, device));
-        let taken = at.map(|at| devices.remove(at));
-        // What the device's end runs is code of others.
-        drop(devices);
+        // Dropped after the lock: what the device's end runs is code of others.
+        let taken = self.devices.lock().take(device);
         drop(taken);
     }
 }
@@ -167,7 +198,7 @@ impl Drop for Registry {
     /// Ends what nobody else holds, the last first.
     fn drop(&mut self) {
         let mut devices = std::mem::take(&mut *self.devices.lock());
-        while let Some(device) = devices.pop() {
+        while let Some((_, device)) = devices.all.pop_last() {
             drop(device);
         }
     }

@@ -6,10 +6,14 @@
 //! unnamed pool, a chunk for each gap. Granules have 32 bytes.
 
 mod probe;
+#[cfg(all(feature = "dma", target_os = "linux"))]
+mod uio;
 
 use thiserror::Error;
 
 pub use self::probe::{AddressOnly, MapMemory, MapRequest, Mapped, SramError};
+#[cfg(all(feature = "dma", target_os = "linux"))]
+pub use self::uio::UioMemory;
 use crate::path::NodePath;
 use crate::tree::{Complaint, Node, PhysRange, Tree, TreeError};
 

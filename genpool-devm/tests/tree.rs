@@ -193,8 +193,11 @@ fn names_and_depth() {
     });
     assert_eq!(fault(&twins), ("/twin@0".to_owned(), BlobFault::Twin));
 
-    let deep = |depth: usize| {
-        let begin = [1, u32::from_be_bytes(*b"n\0\0\0")];
+    // So many nodes inside each other, each with a name of so many words but for the last byte.
+    let nested = |depth: usize, words: usize| {
+        let mut begin = vec![u32::from_be_bytes(*b"nnnn"); words + 1];
+        begin[0] = 1;
+        begin[words] &= !0xff;
         let inner = begin.repeat(depth).into_iter().chain(vec![2; depth]);
         let structs: Vec<u32> = [1, 0].into_iter().chain(inner).chain([2, 9]).collect();
         let len = structs.len() as u32 * 4;
@@ -203,10 +206,15 @@ fn names_and_depth() {
         let words = header.into_iter().chain(structs);
         words.flat_map(u32::to_be_bytes).collect::<Vec<u8>>()
     };
+    let deep = |depth| nested(depth, 1);
     assert_eq!(Tree::parse(&deep(63)).unwrap().nodes().count(), 64);
     let (node, what) = fault(&deep(64));
-    assert_eq!((node.len(), what), (2 * 63, BlobFault::TooDeep));
+    assert_eq!((node.len(), what), (4 * 63, BlobFault::TooDeep));
     assert_eq!(fault(&deep(50_000)).1, BlobFault::TooDeep);
+    // A name of 199 characters and a slash, twice and thrice.
+    assert_eq!(Tree::parse(&nested(2, 50)).unwrap().nodes().count(), 3);
+    let (node, what) = fault(&nested(3, 50));
+    assert_eq!((node.len(), what), (3 * 200, BlobFault::LongPath));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | [`PageMap`] | any of them | physical, from `/proc/self/pagemap` (root) |
 //! | [`PciDevice`] | a BAR | physical, from sysfs |
 //! | [`UioMap`] | a map of a UIO device | physical, from sysfs |
+//! | [`physical_memory`] | what `/dev/mem` shows | physical |
 #![cfg_attr(
     feature = "vfio",
     doc = "| [`Iommu`] | any of the first | IOVAs of its own, mapped and unmapped with the memory |"
@@ -41,6 +42,7 @@ mod mapping;
 mod node;
 mod pagemap;
 mod pci;
+mod physical;
 mod ram;
 mod sysfs;
 mod uio;
@@ -50,6 +52,7 @@ mod vfio;
 pub use self::error::SourceError;
 pub use self::pagemap::{PageMap, ResolveError, Unresolved};
 pub use self::pci::{Bar, PciDevice};
+pub use self::physical::physical_memory;
 pub use self::ram::{MemFd, PageSize, RamSource};
 pub use self::uio::UioMap;
 #[cfg(feature = "vfio")]

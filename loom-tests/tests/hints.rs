@@ -2,8 +2,10 @@
 
 #![cfg(genpool_loom)]
 
-use genpool_core::Pool;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use genpool_core::sync::Fault;
+use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
 use loom_tests::{BASE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 fn look(pool: &Pool, n: usize) {
@@ -124,10 +126,24 @@ fn free_beside_board() {
     hold(&prepared, 0, 1);
     let race = Race::on(prepared);
     let free = race.start(|pool| pool.free(BASE, 1).unwrap());
-    let scan = race.start(|pool| look(pool, 1));
+    let scan = race.start(|pool| drop(pool.alloc_with(1, &PeekTwice::default())));
     free.join().unwrap();
     scan.join().unwrap();
     assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+/// Finds nothing in the two chunks that it is asked for, and then ends the call as `Peek` does.
+#[derive(Default)]
+struct PeekTwice(AtomicUsize);
+
+impl Algorithm for PeekTwice {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        if self.0.fetch_add(1, Ordering::Relaxed) < 2 {
+            let _ = chunk.find_run(Granule(0), Granule(usize::MAX), request.granules());
+            return None;
+        }
+        Some(Granule(usize::MAX))
+    }
 }
 
 #[test]

@@ -44,7 +44,9 @@ impl Mapped {
     }
 }
 
-/// Maps physical memory: `/dev/mem`, a UIO map, whatever there is. [`AddressOnly`] maps nothing.
+/// Maps physical memory: `/dev/mem`, a UIO map, whatever there is. With the feature `dma`, `UioMemory`
+/// maps by UIO, and a closure around `genpool_dma::source::physical_memory` by `/dev/mem`.
+/// [`AddressOnly`] maps nothing.
 pub trait MapMemory {
     /// Maps the range.
     ///

@@ -25,6 +25,10 @@ const DEEPEST: usize = 64;
 /// megabytes many times.
 const LONGEST_NAME: usize = 255;
 
+/// Characters of a path. Real ones that are referred to have at most 63 (2026-11); unbounded, a small
+/// blob could refer to kilobytes many times.
+const LONGEST_PATH: usize = 512;
+
 const BEGIN_NODE: u32 = 1;
 const END_NODE: u32 = 2;
 const PROPERTY: u32 = 3;
@@ -68,6 +72,9 @@ pub enum BlobFault {
     /// Nodes lie too deep inside each other.
     #[error("more than {DEEPEST} nodes inside each other")]
     TooDeep,
+    /// The names of a node and of those around it are too long together.
+    #[error("a path of more than {LONGEST_PATH} characters")]
+    LongPath,
     /// Two nodes have the same path.
     #[error("two nodes have this path")]
     Twin,
@@ -200,6 +207,9 @@ impl<'a> Walk<'a> {
             return Err(self.fault(BlobFault::TooDeep));
         }
         self.path.push(name);
+        if self.path.iter().map(|name| name.len() + 1).sum::<usize>() > LONGEST_PATH {
+            return Err(self.fault(BlobFault::LongPath));
+        }
         self.skip(name.len() + 1)
     }
 

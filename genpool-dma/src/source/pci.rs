@@ -3,6 +3,7 @@
 use core::num::NonZeroUsize;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -144,6 +145,7 @@ impl Bar {
 }
 
 /// Maps `len` bytes of a device's file from `offset` on, of which the region is `size` from `skip` on.
+/// The file is opened synchronously: of `/dev/mem`, that asks for a mapping that is not cached.
 pub(super) fn map_device(
     path: &Path,
     offset: u64,
@@ -152,7 +154,9 @@ pub(super) fn map_device(
     size: NonZeroUsize,
 ) -> Result<Region<Device>, SourceError> {
     let what = "memory of a device";
-    let file = File::options().read(true).write(true).open(path);
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_SYNC);
+    let file = options.open(path);
     let file = file.map_err(SourceError::file(path, what, "root"))?;
     let backing = Backing::File(file.as_fd(), offset);
     let mapping = Mapping::new(len, backing, MapFlags::empty());

@@ -1,6 +1,7 @@
 //! Memory of a UIO device.
 
 use core::num::NonZeroUsize;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::SourceError;
@@ -29,6 +30,44 @@ impl UioMap {
     /// [`SourceError::NotThere`].
     pub fn open(device: u32, map: u32) -> Result<Self, SourceError> {
         Self::under(Path::new("/sys/class/uio"), Path::new("/dev"), device, map)
+    }
+
+    /// The first map that has all of the `size` bytes at a physical address.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::NotThere`]. Maps that make no sense are passed over.
+    pub fn covering(phys: PhysAddr, size: NonZeroUsize) -> Result<Self, SourceError> {
+        Self::covering_under(Path::new("/sys/class/uio"), Path::new("/dev"), phys, size)
+    }
+
+    fn covering_under(
+        class: &Path,
+        dev: &Path,
+        phys: PhysAddr,
+        size: NonZeroUsize,
+    ) -> Result<Self, SourceError> {
+        let covers = |map: &Self| map.offset_of(phys, size).is_some();
+        let maps_of = |device| {
+            let maps = numbered(&class.join(format!("uio{device}/maps")), "map");
+            maps.into_iter()
+                .filter_map(move |map| Self::under(class, dev, device, map).ok())
+        };
+        let found = numbered(class, "uio")
+            .into_iter()
+            .flat_map(maps_of)
+            .find(covers);
+        found.ok_or_else(|| SourceError::NotThere {
+            path: class.to_owned(),
+            what: "UIO map of these physical addresses",
+        })
+    }
+
+    /// Where in the map the `size` bytes at a physical address begin, if it has all of them.
+    #[must_use]
+    pub fn offset_of(&self, phys: PhysAddr, size: NonZeroUsize) -> Option<usize> {
+        let offset = usize::try_from(phys.checked_sub(self.phys)?).ok()?;
+        (offset.checked_add(size.get())? <= self.size.get()).then_some(offset)
     }
 
     /// The same, with sysfs's class and the devices' files in other places.
@@ -86,11 +125,56 @@ impl UioMap {
     }
 }
 
+/// The numbers behind `prefix` in the names of a folder's entries, upwards.
+fn numbered(folder: &Path, prefix: &str) -> Vec<u32> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let number = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        name.to_str()?.strip_prefix(prefix)?.parse().ok()
+    };
+    let mut numbers: Vec<u32> = entries.filter_map(number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri lists no folders like these")]
+    fn the_map_that_covers_a_range_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |map: &str, addr: &str, size: &str| {
+            let folder = root.path().join(map);
+            fs::create_dir_all(&folder).unwrap();
+            for (name, text) in [("addr", addr), ("offset", "0x0"), ("size", size)] {
+                fs::write(folder.join(name), text).unwrap();
+            }
+        };
+        put("uio0/maps/map0", "0x1000", "0x1000");
+        put("uio2/maps/map0", "nonsense", "0x1000");
+        put("uio10/maps/map1", "0x40000000", "0x4000");
+        put("unlike/maps/map0", "0x0", "0x100000000");
+        let find = |phys, size| {
+            let size = NonZeroUsize::new(size).unwrap();
+            UioMap::covering_under(root.path(), root.path(), PhysAddr::new(phys), size)
+        };
+        let size = NonZeroUsize::new(0x2000).unwrap();
+        let found = find(0x4000_1000, 0x2000).unwrap();
+        let offset = found.offset_of(PhysAddr::new(0x4000_1000), size);
+        assert_eq!((found.number, offset), (1, Some(0x1000)));
+        assert_eq!(find(0x1000, 0x1000).unwrap().phys().get(), 0x1000);
+        for (phys, size) in [
+            (0x1000, 0x1001),
+            (0xfff, 2),
+            (0x4000_3fff, 2),
+            (u64::MAX, usize::MAX),
+        ] {
+            let missing = find(phys, size).unwrap_err();
+            assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
+        }
+    }
 
     #[test]
     #[cfg_attr(miri, ignore = "Miri maps no files")]

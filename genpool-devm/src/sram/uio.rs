@@ -1,0 +1,53 @@
+//! Memory of SRAMs from UIO devices.
+
+use core::num::NonZeroUsize;
+use std::io;
+
+use genpool_dma::PhysAddr;
+use genpool_dma::source::UioMap;
+
+use super::{MapMemory, MapRequest, Mapped};
+
+/// Maps an SRAM by the UIO device that covers it: the one that a driver such as `uio_pdrv_genirq` made
+/// of the SRAM's node or of a bus around it. That driver decides about caching; the request for a
+/// write-combining mapping is not passed on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UioMemory;
+
+impl MapMemory for UioMemory {
+    fn map(&self, request: &MapRequest<'_>) -> io::Result<Mapped> {
+        let phys = PhysAddr::new(request.range.start());
+        let size = usize::try_from(request.range.size())
+            .ok()
+            .and_then(NonZeroUsize::new)
+            .ok_or_else(|| io::Error::other("the range is beyond this machine's addresses"))?;
+        let map = UioMap::covering(phys, size).map_err(io::Error::other)?;
+        let Some(offset) = map.offset_of(phys, size) else {
+            return Err(io::Error::other("the UIO map does not cover the range"));
+        };
+        let region = map.map().map_err(io::Error::other)?;
+        Ok(Mapped::new(region.start().get() + offset, region))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Registry, SramError, Tree};
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri lists no folders")]
+    fn an_sram_that_no_uio_device_covers_says_so() {
+        let tree = Tree::parse(include_bytes!("../../tests/trees/board.dtb")).unwrap();
+        for (node, probed) in Registry::new().probe_srams(&tree, &UioMemory) {
+            match probed {
+                Err(SramError::Map { node: at, source }) => {
+                    assert_eq!(at, node);
+                    assert!(source.to_string().contains("UIO map"), "{source}");
+                }
+                Err(SramError::Layout(_)) => {}
+                other => panic!("{node}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Physical memory as it is, through `/dev/mem`.
+
+use core::num::NonZeroUsize;
+use std::path::Path;
+
+use super::error::SourceError;
+use super::pci::map_device;
+use crate::addr::PhysAddr;
+use crate::kind::Device;
+use crate::region::Region;
+
+/// Maps `size` bytes at a physical address through `/dev/mem`, uncached where the architecture knows
+/// that: for a device's memory that neither PCI nor UIO shows, such as on-chip SRAM on a board.
+///
+/// # Errors
+///
+/// [`SourceError`]; [`SourceError::NoPrivilege`] for who is not root, and also for root where the kernel
+/// was built to keep `/dev/mem` to itself (`CONFIG_STRICT_DEVMEM`, lockdown).
+///
+/// # Safety
+///
+/// The range is memory of a device, not RAM of the kernel's, and until the region is dropped nobody
+/// else uses it: no driver of the kernel, and no other process.
+pub unsafe fn physical_memory(
+    phys: PhysAddr,
+    size: NonZeroUsize,
+) -> Result<Region<Device>, SourceError> {
+    let path = Path::new("/dev/mem");
+    let page = rustix::param::page_size() as u64;
+    let skip = phys.get() % page;
+    let whole = (size.get() as u64)
+        .checked_add(skip)
+        .and_then(|len| len.checked_next_multiple_of(page))
+        .filter(|&len| (phys.get() - skip).checked_add(len - 1).is_some())
+        .and_then(|len| NonZeroUsize::new(usize::try_from(len).ok()?))
+        .filter(|len| isize::try_from(len.get()).is_ok());
+    let Some(len) = whole else {
+        return Err(SourceError::Format {
+            path: path.to_owned(),
+            text: format!("{size:#x} bytes at {phys}"),
+        });
+    };
+    let region = map_device(path, phys.get() - skip, len, skip as usize, size)?;
+    // SAFETY: that is what `/dev/mem` maps.
+    Ok(unsafe { region.physically_at(phys) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri opens no devices")]
+    fn ranges_beyond_the_address_space_are_refused() {
+        for (phys, size) in [(u64::MAX, 2), (1, usize::MAX), (u64::MAX - 0xfff, 0x1001)] {
+            let size = NonZeroUsize::new(size).unwrap();
+            // SAFETY: nothing is mapped.
+            let refused = unsafe { physical_memory(PhysAddr::new(phys), size) };
+            assert!(
+                matches!(refused, Err(SourceError::Format { .. })),
+                "{phys:#x}"
+            );
+        }
+    }
+}
