@@ -10,8 +10,8 @@ ci/fuzz.sh 1
 
 kept="$(mktemp -d)"
 trap 'rm -rf "$kept"' EXIT
-for target in operations constraints trace; do
-    with=(-max_len=1500)
+for target in operations constraints trace tree; do
+    with=(-max_len=2000)
     if [[ -e "fuzz/$target.dict" ]]; then with+=("-dict=fuzz/$target.dict"); fi
     mkdir "$kept/$target"
     cargo +nightly fuzz run "$target" --jobs "$(nproc)" -- "${with[@]}" -max_total_time="$seconds"

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly VERSION=0.13.2 # of cargo-fuzz
 seconds="${1:-5}"
 shift || true
-if (($# == 0)); then set -- operations constraints trace; fi
+if (($# == 0)); then set -- operations constraints trace tree; fi
 
 if ! cargo fuzz --version 2>/dev/null | grep -qF "$VERSION"; then
     cargo install cargo-fuzz --version "$VERSION" --locked
@@ -26,7 +26,7 @@ export new seconds
 # A target, then its control.
 one() { # target
     mkdir "$new/$1" "$new/$1.planted"
-    local with=(-max_len=1500)
+    local with=(-max_len=2000)
     if [[ -e "fuzz/$1.dict" ]]; then with+=("-dict=fuzz/$1.dict"); fi
     cargo +nightly fuzz run "$1" "$new/$1" "fuzz/corpus/$1" -- "${with[@]}" \
         -max_total_time="$seconds" -seed=1 -print_final_stats=1 >"$new/$1.log" 2>&1 || return

@@ -1,0 +1,18 @@
+//! Device trees: whatever a blob says, there is a tree or an error, and so for everything that is made of
+//! the tree.
+
+#![no_main]
+
+use genpool_devm::Tree;
+use genpool_fuzz::is_planted;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|blob: &[u8]| {
+    genpool_devm::fuzz::tree(blob);
+    if is_planted() {
+        // The control: no tree has an SRAM.
+        let tree = Tree::parse(blob);
+        let is_sram = |node: genpool_devm::Node<'_>| genpool_devm::Sram::is_described_by(node);
+        assert!(!tree.is_ok_and(|tree| tree.nodes().any(is_sram)));
+    }
+});
