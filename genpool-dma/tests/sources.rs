@@ -92,6 +92,15 @@ fn nonsense_is_refused() {
         matches!(refused, SourceError::Align { bytes: 3 }),
         "{refused}"
     );
+    let refused = RamSource::new(1).map_memfd("a\0name").unwrap_err();
+    let of_the_call = matches!(
+        refused,
+        SourceError::System {
+            call: "memfd_create",
+            ..
+        }
+    );
+    assert!(of_the_call, "{refused}");
     for node in [1000, 1023, 1024, u32::MAX] {
         match RamSource::new(1).node(node).map().unwrap_err() {
             SourceError::UnknownNode { node: told } => assert_eq!(told, node),
