@@ -59,9 +59,14 @@ pub struct CpuBuffer<'p, T: Content = u8> {
 /// Before it is dropped or [reclaimed](Self::reclaim) the device must be quiet: every transfer that was
 /// told this address is over, none will be begun, and what the device wrote has arrived (on most buses:
 /// after its answer to a read of one of its registers, or its interrupt). Otherwise the device writes
-/// into what the pool hands out next. Where the device cannot be brought to rest, an IOMMU can do
-/// without it: unmap the region, or let the buffer go by [`into_raw`](Self::into_raw) and never free
-/// it.
+/// into what the pool hands out next. Where the device cannot be brought to rest:
+///
+/// - Behind an IOMMU, [remove](crate::MemoryPool::remove) the region from its pool, then drop the buffer,
+///   finish the drain, and drop the region: nobody is given the range meanwhile, and the IOMMU forgets it
+///   before the memory is unmapped.
+/// - Else the memory has to stay: [`forget`](core::mem::forget) a buffer of
+///   [`dma_alloc_owned_with`](crate::MemoryPool::dma_alloc_owned_with), which keeps its region as long as
+///   the process lives. A range that [`into_raw`](Self::into_raw) let go is unmapped with its pool.
 ///
 /// Processor and device are taken to be coherent, as they are on x86-64 and on servers and most systems
 /// of other kinds; caches are not flushed.
@@ -204,7 +209,8 @@ impl<'p, T: Content> DeviceBuffer<'p, T> {
         self.buffer
     }
 
-    /// Lets the range go as plain numbers: it stays taken.
+    /// Lets the range go as plain numbers: it stays taken as long as there is the pool, which does not
+    /// wait for it at its end.
     pub fn into_raw(self) -> RawRange {
         self.buffer.allocation.into_raw()
     }

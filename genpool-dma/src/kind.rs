@@ -26,7 +26,8 @@ pub trait Kind: Copy + fmt::Debug + Send + Sync + sealed::Sealed + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ram;
 
-/// Memory of a device: accessed by volatile words of one width only, never by slices.
+/// Memory of a device: accessed by volatile words, never by slices; zeroed and copied by words of one
+/// width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
     pub(crate) width: Width,

@@ -20,8 +20,9 @@ use crate::volatile::Width;
 /// A pool over [`Region`]s, which it owns: every address that it hands out is memory, so it hands out
 /// buffers, zeroes them, and serves as an allocator.
 ///
-/// A region stays mapped until every allocation in it is back, also beyond the pool's own end. All
-/// regions that devices see are on one [`Bus`], for good that of the first.
+/// A region stays mapped until every allocation in it is back, also beyond the pool's own end; what went
+/// as plain numbers keeps nothing beyond that. All regions that devices see are on one [`Bus`], for good
+/// that of the first.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -82,7 +82,7 @@ impl<K: Kind> Region<K> {
     ///
     /// - `start` is valid for reads and writes of `len` bytes, at most `isize::MAX`, which do not wrap
     ///   around. For [`Ram`] that means ordinary memory and any access; for [`Device`](crate::Device)
-    ///   volatile accesses of the width that the pool is told.
+    ///   volatile accesses of aligned words of all widths, which find initialised bytes.
     /// - Nobody else accesses the range, but for devices as far as the owners of allocations tell them
     ///   to. The range is not unmapped, remapped or protected.
     pub unsafe fn from_raw(

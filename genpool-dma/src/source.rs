@@ -26,16 +26,18 @@
 //! balanced like others. What does:
 //!
 //! - *Huge pages* that were reserved (`hugetlbfs`, [`PageSize::Huge2M`], [`PageSize::Huge1G`]) are not
-//!   swapped, not compacted, and not balanced. Only an administrator who takes the memory offline, or a
-//!   process that asks for its own pages to be moved (`move_pages`, `mbind` with `MPOL_MF_MOVE`), moves
-//!   them. With physical addresses use them and nothing else.
+//!   swapped, not compacted, and not balanced. With physical addresses use them and nothing else. What
+//!   moves them all the same: memory that goes out of service, by an administrator or for its errors; who
+//!   needs a large contiguous range (pages of 1 GiB reserved while the machine runs, CMA); a cpuset that
+//!   takes its memory along; a process that asks for it (`move_pages`, `mbind` with `MPOL_MF_MOVE`).
 //! - *VFIO* pins the frames for as long as they are mapped, whatever their size, and the device is told
 //!   IOVAs, which the IOMMU translates. It is also the only way in which a device that is told nonsense
 //!   harms nobody.
 //!
 //! A process that forks shares its private pages with the child until one of them writes, and then the
 //! *writer* gets the copy: the parent's page moves by its own write. So private memory from here is not
-//! passed on to children (`MADV_DONTFORK`).
+//! passed on to children (`MADV_DONTFORK`), and a child must neither use nor drop a pool over it. Memory of
+//! a memfd or of a device is in the child as well, where a second pool hands out the same ranges.
 
 mod error;
 mod mapping;

@@ -92,6 +92,15 @@ fn nonsense_is_refused() {
         matches!(refused, SourceError::Align { bytes: 3 }),
         "{refused}"
     );
+    let refused = RamSource::new(1).map_memfd("a\0name").unwrap_err();
+    let of_the_call = matches!(
+        refused,
+        SourceError::System {
+            call: "memfd_create",
+            ..
+        }
+    );
+    assert!(of_the_call, "{refused}");
     for node in [1000, 1023, 1024, u32::MAX] {
         match RamSource::new(1).node(node).map().unwrap_err() {
             SourceError::UnknownNode { node: told } => assert_eq!(told, node),
@@ -170,6 +179,8 @@ fn a_bar_is_mapped_by_the_table_of_resources() {
         line(0xc000, 0xc03f, 0x0004_0101),
         line(0x8_0000_0000, 0x8_0000_3fff, 0x0014_220c),
         line(0, 0, 0),
+        line(0, 0, 0),
+        line(0xfe00_2100, 0xfe00_21ff, 0x0004_0200),
     ];
     fs::write(folder.path().join("resource"), table.concat()).unwrap();
     fs::write(folder.path().join("resource2"), vec![7; 4 * PAGE]).unwrap();
@@ -192,6 +203,17 @@ fn a_bar_is_mapped_by_the_table_of_resources() {
     assert_eq!(region.windows()[0].dma().get(), 0x8_0000_0000);
     // SAFETY: the region is mapped, and nobody else uses the file.
     assert_eq!(unsafe { region.as_ptr().read_volatile() }, 7);
+
+    // It is smaller than a page, and begins in the middle of one.
+    let mut page = vec![7; PAGE];
+    page[0x100] = 9;
+    fs::write(folder.path().join("resource5"), page).unwrap();
+    let region = device.bar(5).unwrap().map().unwrap();
+    assert_eq!(region.size().get(), 0x100);
+    assert_eq!(region.windows()[0].dma().get(), 0xfe00_2100);
+    // SAFETY: as above.
+    assert_eq!(unsafe { region.as_ptr().read_volatile() }, 9);
+
     fs::write(folder.path().join("resource"), "0x1 two\n").unwrap();
     let garbled = device.bar(0).unwrap_err();
     assert!(matches!(garbled, SourceError::Format { .. }), "{garbled}");

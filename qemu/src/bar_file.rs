@@ -42,14 +42,15 @@ impl Written {
     }
 }
 
-/// Where the file is not what was told, `moved` bytes further up.
+/// Where the file is not what was told, `moved` bytes further up, or where it has no such place.
 fn difference(file: &[u8], told: &[Written], moved: usize) -> Option<usize> {
     let mut expected = vec![BACKGROUND; file.len()];
     for part in told {
         let at = part.offset + moved;
-        expected
-            .get_mut(at..at + part.len)?
-            .copy_from_slice(&part.bytes());
+        let Some(place) = expected.get_mut(at..at + part.len) else {
+            return Some(at);
+        };
+        place.copy_from_slice(&part.bytes());
     }
     file.iter()
         .zip(&expected)

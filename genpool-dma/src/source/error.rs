@@ -49,7 +49,7 @@ pub enum SourceError {
         /// How many the process may lock in all (`RLIMIT_MEMLOCK`); none if it is not limited.
         limit: Option<u64>,
     },
-    /// The machine has no such NUMA node, or it has no memory.
+    /// The machine has no such NUMA node, or it has no memory, or a cpuset keeps it from the process.
     UnknownNode {
         /// The node asked for.
         node: u32,
@@ -152,7 +152,10 @@ impl fmt::Display for SourceError {
                 "{size:#x} bytes cannot be locked, though the process has no limit: there is no memory left"
             ),
             Self::UnknownNode { node } => {
-                write!(f, "NUMA node {node} does not exist or has no memory")
+                write!(
+                    f,
+                    "NUMA node {node} does not exist, has no memory, or is kept from this process"
+                )
             }
             Self::NoPrivilege { path, needs } => {
                 write!(f, "{} may not be opened: it takes {needs}", path.display())

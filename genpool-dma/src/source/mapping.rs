@@ -53,30 +53,23 @@ impl Mapping {
         backing: Backing<'_>,
         flags: MapFlags,
     ) -> Result<Self, Errno> {
-        // Address space alone, of which the middle is mapped over.
+        /// Between looking and mapping another thread may map something there. A few such accidents in a
+        /// row are thinkable, not so many (2026-11).
+        const TRIES: usize = 16;
+
         let room = len.get().checked_add(align).ok_or(Errno::NOMEM)?;
-        let reserve = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        // SAFETY: as in `new`.
-        let space = unsafe {
-            rustix::mm::mmap_anonymous(ptr::null_mut(), room, ProtFlags::empty(), reserve)
-        }?;
-        let space = Self {
-            start: NonNull::new(space).ok_or(Errno::NOMEM)?,
-            len: NonZeroUsize::new(room).ok_or(Errno::NOMEM)?,
-        };
-        let skip = space.start.addr().get().next_multiple_of(align) - space.start.addr().get();
-        let middle = space.start.as_ptr().wrapping_byte_add(skip);
-        // SAFETY: the range lies in the space just reserved, which nobody uses.
-        let mapping = unsafe { map(middle, len, backing, flags | MapFlags::FIXED) }?;
-        let space = core::mem::ManuallyDrop::new(space);
-        let behind = middle.wrapping_byte_add(len.get());
-        for (start, len) in [(space.start.as_ptr(), skip), (behind, align - skip)] {
-            if len > 0 {
-                // SAFETY: what is left of the space on this side, which nobody uses.
-                unsafe { rustix::mm::munmap(start, len) }?;
+        for _ in 0..TRIES {
+            let at = free_space(room)?.next_multiple_of(align);
+            let flags = flags | MapFlags::FIXED_NOREPLACE;
+            // SAFETY: a mapping that replaces none touches nobody's memory.
+            match unsafe { map(ptr::without_provenance_mut(at), len, backing, flags) } {
+                Ok(mapping) if mapping.start.addr().get() == at => return Ok(mapping),
+                // Kernels before 4.17 take the address for a wish.
+                Ok(_) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
             }
         }
-        Ok(mapping)
+        Err(Errno::AGAIN)
     }
 
     pub(super) fn start(&self) -> NonNull<c_void> {
@@ -86,6 +79,17 @@ impl Mapping {
     pub(super) fn len(&self) -> NonZeroUsize {
         self.len
     }
+}
+
+/// Where so many bytes are free at this moment.
+fn free_space(room: usize) -> Result<usize, Errno> {
+    let reserve = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: as in `Mapping::new`.
+    let space =
+        unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), room, ProtFlags::empty(), reserve) }?;
+    // SAFETY: mapped just now, and used by nobody.
+    unsafe { rustix::mm::munmap(space, room) }?;
+    Ok(space.addr())
 }
 
 /// # Safety

@@ -54,6 +54,15 @@ impl Entry {
         }
         Ok(bits & Self::FRAME)
     }
+
+    /// The physical address of a byte of such a page, of `page` bytes.
+    fn phys(self, virt: VirtAddr, page: usize) -> Result<PhysAddr, Unresolved> {
+        let start = self.frame(virt)?.checked_mul(page as u64);
+        let beyond = || io::Error::new(io::ErrorKind::InvalidData, "a frame beyond all addresses");
+        let start = start.ok_or_else(|| Unresolved::Read(beyond()))?;
+        // No overflow: it is a multiple of a page.
+        Ok(PhysAddr::new(start + (virt.get() % page) as u64))
+    }
 }
 
 impl PageMap {
@@ -78,10 +87,7 @@ impl PageMap {
         let page = rustix::param::page_size();
         let mut entry = [0; 8];
         self.read(virt.get() / page, &mut entry)?;
-        let frame = Entry(u64::from_ne_bytes(entry)).frame(virt)?;
-        Ok(PhysAddr::new(
-            frame * page as u64 + (virt.get() % page) as u64,
-        ))
+        Entry(u64::from_ne_bytes(entry)).phys(virt, page)
     }
 
     /// The region as devices see it where no IOMMU translates: each physically contiguous run is a
@@ -133,8 +139,7 @@ impl PageMap {
                 let from = start.max(number * page);
                 let len = behind.min((number + 1) * page) - from;
                 let virt = VirtAddr::new(from);
-                let frame = Entry(u64::from_ne_bytes(*entry)).frame(virt)?;
-                let phys = PhysAddr::new(frame * page as u64 + (from % page) as u64);
+                let phys = Entry(u64::from_ne_bytes(*entry)).phys(virt, page)?;
                 // Parts of pages, so nothing wraps around.
                 windows.extend(Window::new(virt, DmaAddr::untranslated(phys), len));
             }
@@ -254,5 +259,7 @@ mod tests {
             refused(Entry::PRESENT | 9),
             Unresolved::Shared { .. }
         ));
+        let beyond = Entry(good | Entry::FRAME).phys(virt, 4096);
+        assert!(matches!(beyond, Err(Unresolved::Read(_))), "{beyond:?}");
     }
 }

@@ -138,7 +138,9 @@ impl Bar {
     }
 
     fn map_file(&self, path: &Path) -> Result<Region<Device>, SourceError> {
-        let region = map_device(path, 0, self.size, 0, self.size)?;
+        // One that is smaller than a page begins somewhere in one, and the kernel maps whole pages.
+        let skip = (self.phys.get() % rustix::param::page_size() as u64) as usize;
+        let region = map_device(path, 0, self.size.saturating_add(skip), skip, self.size)?;
         // SAFETY: the kernel says so, and BARs stay where they are while somebody maps them.
         Ok(unsafe { region.physically_at(self.phys) })
     }

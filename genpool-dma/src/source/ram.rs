@@ -199,7 +199,9 @@ impl RamSource {
         let flags = MemfdFlags::CLOEXEC | self.pages.memfd_flags();
         let file = rustix::fs::memfd_create(name, flags).map_err(|errno| match errno {
             // What it says of huge pages of a size that the kernel does not know.
-            Errno::NODEV | Errno::INVAL | Errno::NOENT => self.no_such_pages(),
+            Errno::NODEV | Errno::INVAL | Errno::NOENT if self.pages != PageSize::Ordinary => {
+                self.no_such_pages()
+            }
             errno => SourceError::system("memfd_create")(errno),
         })?;
         let size = self.whole_pages()?.get() as u64;
@@ -232,7 +234,11 @@ impl RamSource {
         } else {
             Mapping::aligned(len, align, backing, flags)
         };
-        let mapping = mapping.map_err(|errno| self.explain("mmap", errno, len))?;
+        let mapping = mapping.map_err(|errno| match (errno, self.pages) {
+            // What it says of huge pages of a size that the kernel does not know.
+            (Errno::INVAL, PageSize::Huge2M | PageSize::Huge1G) => self.no_such_pages(),
+            (errno, _) => self.explain("mmap", errno, len),
+        })?;
         if let Some(node) = self.node {
             node::bind(&mapping, node)?;
         }
@@ -277,7 +283,6 @@ impl RamSource {
                     },
                 }
             }
-            PageSize::Huge2M | PageSize::Huge1G if errno == Errno::INVAL => self.no_such_pages(),
             _ => SourceError::system(call)(errno),
         }
     }

@@ -11,6 +11,10 @@ use crate::addr::PhysAddr;
 use crate::kind::Device;
 use crate::region::Region;
 
+/// Physical addresses have at most 56 bits. A driver whose map is not a device's memory but the kernel's
+/// own (`UIO_MEM_LOGICAL`, `UIO_MEM_VIRTUAL`) tells the kernel's virtual address, which lies above.
+const PHYSICAL_END: u64 = 1 << 56;
+
 /// A map of a UIO device: `/sys/class/uio/uioN/maps/mapM`.
 #[derive(Clone, Debug)]
 pub struct UioMap {
@@ -27,7 +31,7 @@ impl UioMap {
     ///
     /// # Errors
     ///
-    /// [`SourceError::NotThere`].
+    /// [`SourceError::NotThere`]; [`SourceError::Format`] also where the driver tells no physical address.
     pub fn open(device: u32, map: u32) -> Result<Self, SourceError> {
         Self::under(Path::new("/sys/class/uio"), Path::new("/dev"), device, map)
     }
@@ -81,11 +85,12 @@ impl UioMap {
         let size = whole
             .checked_sub(offset)
             .and_then(|size| usize::try_from(size).ok());
-        match (addr.checked_add(offset), size.and_then(NonZeroUsize::new)) {
-            (Some(phys), Some(size)) if whole <= isize::MAX as u64 => Ok(Self {
+        let end = addr.checked_add(whole).filter(|&end| end <= PHYSICAL_END);
+        match (end, size.and_then(NonZeroUsize::new)) {
+            (Some(_), Some(size)) if whole <= isize::MAX as u64 => Ok(Self {
                 device: dev.join(format!("uio{device}")),
                 number: map,
-                phys: PhysAddr::new(phys),
+                phys: PhysAddr::new(addr + offset),
                 size,
                 skip: offset as usize,
             }),
@@ -102,7 +107,8 @@ impl UioMap {
         self.phys
     }
 
-    /// Bytes.
+    /// Bytes, to the end of the last page: the kernel does not tell where in it the device's memory ends.
+    /// What lies behind that may belong to another device.
     #[must_use]
     pub fn size(&self) -> NonZeroUsize {
         self.size
@@ -205,5 +211,12 @@ mod tests {
         fs::write(folder.join("size"), "0x0").unwrap();
         let empty = UioMap::under(root.path(), &dev, 3, 1).unwrap_err();
         assert!(matches!(empty, SourceError::Format { .. }), "{empty}");
+        // No bus has such addresses: the kernel's own, and one whose range wraps around.
+        fs::write(folder.join("size"), "0x2000").unwrap();
+        for addr in ["0xffff888000000000", "0xfffffffffffff000"] {
+            fs::write(folder.join("addr"), addr).unwrap();
+            let refused = UioMap::under(root.path(), &dev, 3, 1).unwrap_err();
+            assert!(matches!(refused, SourceError::Format { .. }), "{refused}");
+        }
     }
 }

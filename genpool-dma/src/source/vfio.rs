@@ -239,6 +239,8 @@ fn explain(error: VfioError) -> SourceError {
     match error {
         VfioError::OpenContainer(source) => unopened("/dev/vfio/vfio", source),
         VfioError::OpenGroup(source, group) => unopened(&format!("/dev/vfio/{group}"), source),
+        #[cfg(feature = "vfio-cdev")]
+        VfioError::OpenDeviceCdev(source) => unopened("/dev/vfio/devices", source),
         other => SourceError::System {
             call: "vfio",
             source: std::io::Error::other(other),
@@ -248,7 +250,8 @@ fn explain(error: VfioError) -> SourceError {
 
 fn unopened(path: &str, source: std::io::Error) -> SourceError {
     let needs = "the file to be yours, or root";
-    SourceError::file(Path::new(path), "file of VFIO", needs)(source)
+    let what = "file of VFIO (its modules are not loaded, or no VFIO driver has the device)";
+    SourceError::file(Path::new(path), what, needs)(source)
 }
 
 /// A region was not mapped into the IOMMU.

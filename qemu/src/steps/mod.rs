@@ -58,11 +58,11 @@ fn round_trip<'p, R: Registers>(
     let went = edu
         .load(past(from.dma(), off.0)?, len)
         .and_then(|()| edu.store(past(to.dma(), off.1)?, len));
+    went?;
     // SAFETY: both transfers are over.
     let from = unsafe { from.reclaim() };
     // SAFETY: both transfers are over.
     let to = unsafe { to.reclaim() };
-    went?;
     if from[..len] != to[..len] {
         let at = from.iter().zip(&to[..]).position(|(a, b)| a != b);
         let at = at.unwrap_or(len);
