@@ -29,7 +29,7 @@
 //!
 //! # Zeroing
 //!
-//! The pool touches the memory in one place only: where it is asked to zero it. Zeroing covers whole
+//! The pool itself touches the memory in one place only: where it is asked to zero it. Zeroing covers whole
 //! granules, goes by volatile stores of the width that the memory takes, and is never removed by the
 //! compiler.
 //!

@@ -129,6 +129,7 @@ impl<K: Kind> MemoryPool<K> {
             Ok(chunks) => chunks,
             Err(reason) => return Err(RegionError::new(reason, Some(region))),
         };
+        let bus = region.bus().cloned();
         let home = Arc::new(Home {
             start: region.start(),
             chunks: chunks.iter().map(ChunkSpec::start).collect(),
@@ -143,6 +144,10 @@ impl<K: Kind> MemoryPool<K> {
             let drains = self.drain(&home.chunks[..done]);
             let back = RegionDrain { drains, home }.finish().ok();
             return Err(RegionError::new(RegionRefused::Chunk(refused), back));
+        }
+        if let Some(bus) = bus {
+            // Nobody else was here since the region's was compared with it.
+            self.bus.get_or_init(|| bus);
         }
         homes.push(home);
         Ok(())
@@ -174,12 +179,10 @@ impl<K: Kind> MemoryPool<K> {
                 });
             }
         }
-        if let Some(bus) = region.bus()
-            && self.bus.get_or_init(|| bus.clone()) != bus
-        {
-            return Err(RegionRefused::AnotherBus);
+        match (region.bus(), self.bus.get()) {
+            (Some(bus), Some(known)) if bus != known => Err(RegionRefused::AnotherBus),
+            _ => Ok(chunks),
         }
-        Ok(chunks)
     }
 
     /// Begins to remove the region that starts at `start`: it hands out nothing more, and what is held
