@@ -1,6 +1,8 @@
 //! Corners that are easy to get wrong: runs over several blocks, allocations whose range was freed
 //! behind their back, chunks that come again at the same place, algorithms that others outrun.
 
+mod common;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,13 +25,7 @@ fn pool(size: usize, held: &[(usize, usize)]) -> Pool {
 
 /// A pool whose chunks are not permanent: one was removed before.
 fn after_a_removal(tracked: bool) -> Pool {
-    let builder = Pool::builder();
-    let builder = if tracked {
-        builder.boundary_tracking()
-    } else {
-        builder
-    };
-    let pool = builder.build().unwrap();
+    let pool = common::builder(tracked).build().unwrap();
     pool.add(0x10_0000, 64).unwrap();
     drop(pool.remove(0x10_0000).unwrap());
     pool

@@ -4,6 +4,8 @@
 //! ThreadSanitizer) judges the pool: `ci/miri.sh`, `ci/sanitizers.sh`. With `GENPOOL_PLANTED` set to
 //! `race` or `overrun` an owner does what it must not, which they must find.
 
+mod common;
+
 use std::cell::UnsafeCell;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -74,13 +76,7 @@ impl Planted {
 
 /// Addresses are places in the memory.
 fn pool(tracked: bool, pinned: bool) -> Pool {
-    let builder = Pool::builder();
-    let builder = if tracked {
-        builder.boundary_tracking()
-    } else {
-        builder
-    };
-    let pool = builder.build().unwrap();
+    let pool = common::builder(tracked).build().unwrap();
     if pinned {
         // Chunks that come after a removal are reached by a pin.
         pool.add(WORDS, 1).unwrap();

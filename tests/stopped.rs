@@ -111,13 +111,7 @@ struct Held<'s> {
 
 impl Scene {
     fn new(tracked: bool, lock: Option<Mutex<()>>) -> Self {
-        let builder = Pool::builder();
-        let builder = if tracked {
-            builder.boundary_tracking()
-        } else {
-            builder
-        };
-        let pool = builder.build().unwrap();
+        let pool = common::builder(tracked).build().unwrap();
         pool.add(0, CHUNK).unwrap();
         let owners = (0..CHUNK).map(|_| AtomicUsize::new(0)).collect();
         Self { pool, owners, lock }

@@ -16,11 +16,11 @@
 use core::ops::ControlFlow;
 use core::ptr::{self, NonNull};
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::bitmap::{Above, Hints, Need};
 use crate::chunk::{Chunk, State};
+use crate::growing::Growing;
 use crate::memory::{NoMemory, Table};
 use crate::sync::{AtomicPtr, Ordering};
 
@@ -32,35 +32,23 @@ struct Rack {
     first: usize,
     hints: Arc<Hints>,
     chunks: Table<AtomicPtr<Chunk>>,
-    /// Null in the oldest.
-    older: *mut Rack,
 }
 
 /// # Invariants
 ///
-/// - `newest` and each `older` are null or came from `Box::into_raw`; racks are dropped with the board
-///   only.
-/// - A slot is null or points at a chunk that lives as long as the board is used.
+/// A slot is null or points at a chunk that lives as long as the board is used.
 pub(crate) struct Board {
-    newest: AtomicPtr<Rack>,
+    racks: Growing<Rack>,
 }
 
-// SAFETY: racks are shared by reference only, and all that changes in them is atomic.
-unsafe impl Send for Board {}
-// SAFETY: as above.
-unsafe impl Sync for Board {}
-
 impl Rack {
-    /// The rack after `older`, which is null or a rack of the board.
-    fn new(older: *mut Rack) -> Result<Self, NoMemory> {
-        // SAFETY: by the board's invariant.
-        let before = unsafe { older.as_ref() };
+    /// The rack after this one.
+    fn after(before: Option<&Rack>) -> Result<Self, NoMemory> {
         let (first, len) = before.map_or((0, FIRST), |rack| (rack.end(), 2 * rack.chunks.len()));
         Ok(Self {
             first,
             hints: Arc::new(Hints::closed(len)?),
             chunks: Table::zeroed(len, None)?,
-            older,
         })
     }
 
@@ -71,11 +59,6 @@ impl Rack {
 
     fn slot_of(&self, place: usize) -> usize {
         self.end() - 1 - place
-    }
-
-    fn older(&self) -> Option<&Rack> {
-        // SAFETY: by the board's invariant.
-        unsafe { self.older.as_ref() }
     }
 
     fn chunk(&self, slot: usize) -> Option<&Chunk> {
@@ -89,33 +72,20 @@ impl Rack {
 impl Board {
     pub(crate) fn new() -> Self {
         Self {
-            newest: AtomicPtr::new(ptr::null_mut()),
+            racks: Growing::new(),
         }
-    }
-
-    fn newest(&self) -> Option<&Rack> {
-        // Acquire: pairs with the exchange in `make_rack_of`. SAFETY: by the invariant.
-        unsafe { self.newest.load(Ordering::Acquire).as_ref() }
-    }
-
-    fn racks(&self) -> impl Iterator<Item = &Rack> {
-        core::iter::successors(self.newest(), |rack| rack.older())
     }
 
     /// Bytes of bookkeeping.
     pub(crate) fn footprint(&self) -> usize {
-        let rack = |rack: &Rack| {
-            size_of::<Rack>()
-                + size_of::<Hints>()
-                + rack.hints.footprint()
-                + size_of_val(&*rack.chunks)
-        };
-        self.racks().map(rack).sum()
+        self.racks.footprint(|rack| {
+            size_of::<Hints>() + rack.hints.footprint() + size_of_val(&*rack.chunks)
+        })
     }
 
     /// The rack of a place, if there is one.
     fn rack_of(&self, place: usize) -> Option<&Rack> {
-        let rack = self.racks().find(|rack| rack.first <= place)?;
+        let rack = self.racks.iter().find(|rack| rack.first <= place)?;
         (place < rack.end()).then_some(rack)
     }
 
@@ -123,19 +93,11 @@ impl Board {
     fn make_rack_of(&self, place: usize) -> Result<&Rack, NoMemory> {
         loop {
             // Before the look for the rack, so that what is made comes after all that were seen.
-            let newest = self.newest.load(Ordering::Acquire);
+            let newest = self.racks.newest();
             if let Some(rack) = self.rack_of(place) {
                 return Ok(rack);
             }
-            let next = Box::into_raw(Box::new(Rack::new(newest)?));
-            // AcqRel: whoever sees the rack sees it whole, and the older ones.
-            let made =
-                self.newest
-                    .compare_exchange(newest, next, Ordering::AcqRel, Ordering::Relaxed);
-            if made.is_err() {
-                // SAFETY: it came from a box and was not published.
-                drop(unsafe { Box::from_raw(next) });
-            }
+            self.racks.push(&newest, Rack::after(newest.value())?);
         }
     }
 
@@ -159,7 +121,7 @@ impl Board {
             let pointer = ptr::from_ref(chunk).cast_mut();
             // Release: who sees the chunk sees it whole (pairs with `Rack::chunk`).
             rack.chunks[rack.slot_of(place)].store(pointer, Ordering::Release);
-            chunk.bitmap().raise_above();
+            chunk.bitmap().hints().raise_above();
         }
     }
 
@@ -171,7 +133,7 @@ impl Board {
         mut visit: impl FnMut(&'b Chunk) -> ControlFlow<R>,
     ) -> Option<R> {
         let need = Need::of(n);
-        for rack in self.racks() {
+        for rack in self.racks.iter() {
             let mut from = 0;
             while let Some(slot) = rack.hints.next(from, need) {
                 from = slot + 1;
@@ -186,19 +148,9 @@ impl Board {
                 if let ControlFlow::Break(found) = visit(chunk) {
                     return Some(found);
                 }
-                chunk.bitmap().lower_above();
+                chunk.bitmap().hints().lower_above();
             }
         }
         None
-    }
-}
-
-impl Drop for Board {
-    fn drop(&mut self) {
-        let mut next = self.newest.load(Ordering::Acquire);
-        while !next.is_null() {
-            // SAFETY: by the invariant it came from a box, and nobody uses the board any more.
-            next = unsafe { Box::from_raw(next) }.older;
-        }
     }
 }

@@ -6,17 +6,16 @@
 //! read them, and a reader may see some of before and some of after. Where chunks differ so much in
 //! size or distance that several share a bucket, the newest is found here.
 //!
-//! One thread, the *scribe*, rewrites at a time; who comes meanwhile asks it to do so once more. If it is stopped, the
-//! chunks that were added since are found through the list.
+//! One thread, the *scribe*, rewrites at a time; who comes meanwhile asks it to do so once more. If it is
+//! stopped, the chunks that were added since are found through the list.
 //!
 //! A table that became too small stays until the pool goes, for readers hold no count on it; tables
 //! double, so all of them together are twice the last.
 
 use core::ptr::{self, NonNull};
 
-use alloc::boxed::Box;
-
 use crate::chunk::{Chunk, State};
+use crate::growing::Growing;
 use crate::memory::{NoMemory, Table};
 use crate::sync::{AtomicPtr, AtomicUsize, Fault, Ordering, seeded};
 
@@ -26,45 +25,31 @@ struct Sheet {
     /// A bucket is `1 << shift` bytes wide.
     shift: AtomicUsize,
     buckets: Table<AtomicPtr<Chunk>>,
-    /// Null in the first.
-    older: *mut Sheet,
 }
 
 /// # Invariants
 ///
-/// - `sheet` and each `older` are null or came from `Box::into_raw`; sheets are dropped with the
-///   directory only.
-/// - A bucket is null or points at a chunk that lives as long as the directory is used.
+/// A bucket is null or points at a chunk that lives as long as the directory is used.
 pub(crate) struct Directory {
-    sheet: AtomicPtr<Sheet>,
+    /// The newest is in use.
+    sheets: Growing<Sheet>,
     /// How often it was asked for a rewrite since there was none to do. Who raises it from 0 is the scribe,
     /// who takes it back to 0.
     asked: AtomicUsize,
 }
 
-// SAFETY: sheets are shared by reference only, and all that changes in them is atomic.
-unsafe impl Send for Directory {}
-// SAFETY: as above.
-unsafe impl Sync for Directory {}
-
 impl Directory {
     pub(crate) fn new() -> Self {
         Self {
-            sheet: AtomicPtr::new(ptr::null_mut()),
+            sheets: Growing::new(),
             asked: AtomicUsize::new(0),
         }
-    }
-
-    #[inline(always)]
-    fn sheet(&self) -> Option<&Sheet> {
-        // Acquire: pairs with the store in `sheet_for`. SAFETY: by the invariant.
-        unsafe { self.sheet.load(Ordering::Acquire).as_ref() }
     }
 
     /// The chunk in the bucket of `addr`.
     #[inline(always)]
     fn hinted(&self, addr: usize) -> Option<&Chunk> {
-        let sheet = self.sheet()?;
+        let sheet = self.sheets.newest().value()?;
         // Relaxed: any bucket will do, since the chunk is asked.
         let from = addr.wrapping_sub(sheet.low.load(Ordering::Relaxed));
         let bucket = from >> sheet.shift.load(Ordering::Relaxed);
@@ -84,12 +69,7 @@ impl Directory {
 
     /// Bytes of bookkeeping.
     pub(crate) fn footprint(&self) -> usize {
-        // SAFETY: by the invariant.
-        let older = |sheet: &&Sheet| unsafe { sheet.older.as_ref() };
-        let sheets = core::iter::successors(self.sheet(), older);
-        sheets
-            .map(|sheet| size_of::<Sheet>() + size_of_val(&*sheet.buckets))
-            .sum()
+        self.sheets.footprint(|sheet| size_of_val(&*sheet.buckets))
     }
 
     /// At rest: whether there is a chunk where this one is looked for.
@@ -153,23 +133,21 @@ impl<'d> Scribe<'d> {
 
     /// A sheet with three buckets for two chunks, at least.
     fn sheet_for(&self, chunks: usize) -> Result<&'d Sheet, NoMemory> {
-        let known = self.directory.sheet();
-        if let Some(sheet) = known.filter(|sheet| sheet.buckets.len() >= chunks + chunks / 2) {
-            return Ok(sheet);
+        let sheets = &self.directory.sheets;
+        loop {
+            let newest = sheets.newest();
+            let fits = |sheet: &&Sheet| sheet.buckets.len() >= chunks + chunks / 2;
+            if let Some(sheet) = newest.value().filter(fits) {
+                return Ok(sheet);
+            }
+            let len = (chunks + chunks / 2).max(2).next_power_of_two();
+            let sheet = Sheet {
+                low: AtomicUsize::new(0),
+                shift: AtomicUsize::new(0),
+                buckets: Table::zeroed(len, None)?,
+            };
+            sheets.push(&newest, sheet);
         }
-        let len = (chunks + chunks / 2).max(2).next_power_of_two();
-        // Relaxed: nobody but the scribe stores there.
-        let older = self.directory.sheet.load(Ordering::Relaxed);
-        let sheet = Box::into_raw(Box::new(Sheet {
-            low: AtomicUsize::new(0),
-            shift: AtomicUsize::new(0),
-            buckets: Table::zeroed(len, None)?,
-            older,
-        }));
-        // Release: who sees the sheet sees it whole. Nobody but the scribe stores here.
-        self.directory.sheet.store(sheet, Ordering::Release);
-        // SAFETY: it came from a box, and lives as long as the directory.
-        Ok(unsafe { &*sheet })
     }
 
     /// Ends the rewrite, unless it was asked for again meanwhile.
@@ -182,15 +160,5 @@ impl<'d> Scribe<'d> {
         // AcqRel: as in `ask`.
         let ended = asked.compare_exchange(self.asked, 0, Ordering::AcqRel, Ordering::Acquire);
         ended.err().map(|asked| Self { asked, ..self })
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let mut next = self.sheet.load(Ordering::Acquire);
-        while !next.is_null() {
-            // SAFETY: by the invariant it came from a box, and nobody uses the directory any more.
-            next = unsafe { Box::from_raw(next) }.older;
-        }
     }
 }

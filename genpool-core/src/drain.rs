@@ -109,7 +109,7 @@ impl Drain {
 impl Drop for Drain {
     fn drop(&mut self) {
         if self.is_drained() {
-            self.inner.sweep();
+            self.inner.sweep(&self.chunk);
         }
     }
 }

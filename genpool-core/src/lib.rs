@@ -32,6 +32,7 @@ mod bitmap;
 mod board;
 mod chunk;
 mod directory;
+mod growing;
 mod mailbox;
 mod memory;
 mod records;

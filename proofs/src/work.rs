@@ -98,6 +98,52 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// These chunks and what is held in them, for runs of up to so many granules. The chunk list stays,
+    /// nothing is tracked, and who holds a range frees it.
+    #[must_use]
+    pub fn new(chunks: &[Run], held: &[Run], longest: usize) -> Self {
+        Self {
+            chunks: chunks.to_vec(),
+            held: held.to_vec(),
+            comes: None,
+            goes: None,
+            longest,
+            tracked: false,
+            strangers: false,
+        }
+    }
+
+    /// In this scene: as it is; with boundary tracking and strangers; of single granules with strangers,
+    /// since without boundary tracking frees that race across words may both take a part (PROMISES.md).
+    /// In `wide`: a chunk `comes`; and its last chunk goes besides.
+    #[must_use]
+    pub fn in_five_ways(self, wide: Self, comes: Run) -> [Self; 5] {
+        let comes = Some(comes);
+        let goes = wide.chunks.last().copied();
+        [
+            self.clone(),
+            Self {
+                tracked: true,
+                strangers: true,
+                ..self.clone()
+            },
+            Self {
+                longest: 1,
+                strangers: true,
+                ..self
+            },
+            Self {
+                comes,
+                ..wide.clone()
+            },
+            Self {
+                goes,
+                comes,
+                ..wide
+            },
+        ]
+    }
+
     /// The work of one of several threads; the `first` of them changes the chunk list.
     #[must_use]
     pub fn work(&self, rng: &mut Rng, steps: usize, first: bool) -> Work {

@@ -17,43 +17,9 @@ const SEED: u64 = 0x6c69_6e65_6172;
 
 /// Chunks in which little is free, over the border of two words, and a run or two elsewhere.
 fn scenes() -> [Scene; 5] {
-    let few = Scene {
-        chunks: vec![Run::new(0, 80)],
-        held: vec![Run::new(0, 60), Run::new(68, 12)],
-        comes: None,
-        goes: None,
-        longest: 5,
-        tracked: false,
-        strangers: false,
-    };
-    let two = Scene {
-        chunks: vec![Run::new(0, 70), Run::new(80, 6)],
-        held: vec![Run::new(0, 61)],
-        ..few.clone()
-    };
-    [
-        few.clone(),
-        Scene {
-            tracked: true,
-            strangers: true,
-            ..few.clone()
-        },
-        // Without boundary tracking, frees that race across words may both take a part (PROMISES.md).
-        Scene {
-            longest: 1,
-            strangers: true,
-            ..few
-        },
-        Scene {
-            comes: Some(Run::new(100, 5)),
-            ..two.clone()
-        },
-        Scene {
-            goes: Some(Run::new(80, 6)),
-            comes: Some(Run::new(100, 5)),
-            ..two
-        },
-    ]
+    let few = Scene::new(&[Run::new(0, 80)], &[Run::new(0, 60), Run::new(68, 12)], 5);
+    let two = [Run::new(0, 70), Run::new(80, 6)];
+    few.in_five_ways(Scene::new(&two, &[Run::new(0, 61)], 5), Run::new(100, 5))
 }
 
 /// What a pool may say that is not so.

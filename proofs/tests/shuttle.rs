@@ -25,43 +25,9 @@ const SEED: u64 = 0x0073_6875_7474_6c65;
 const PATIENCE: usize = 20_000;
 
 fn scenes() -> [Scene; 5] {
-    let few = Scene {
-        chunks: vec![Run::new(0, 8)],
-        held: vec![Run::new(0, 2), Run::new(7, 1)],
-        comes: None,
-        goes: None,
-        longest: 3,
-        tracked: false,
-        strangers: false,
-    };
-    let two = Scene {
-        chunks: vec![Run::new(0, 5), Run::new(8, 3)],
-        held: vec![Run::new(0, 2)],
-        ..few.clone()
-    };
-    [
-        few.clone(),
-        Scene {
-            tracked: true,
-            strangers: true,
-            ..few.clone()
-        },
-        // Without boundary tracking, frees that race across words may both take a part (PROMISES.md).
-        Scene {
-            longest: 1,
-            strangers: true,
-            ..few
-        },
-        Scene {
-            comes: Some(Run::new(16, 3)),
-            ..two.clone()
-        },
-        Scene {
-            goes: Some(Run::new(8, 3)),
-            comes: Some(Run::new(16, 3)),
-            ..two
-        },
-    ]
+    let few = Scene::new(&[Run::new(0, 8)], &[Run::new(0, 2), Run::new(7, 1)], 3);
+    let two = [Run::new(0, 5), Run::new(8, 3)];
+    few.in_five_ways(Scene::new(&two, &[Run::new(0, 2)], 3), Run::new(16, 3))
 }
 
 /// What to count over all histories.

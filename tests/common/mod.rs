@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use genpool::{AddRefused, ChunkSpec, Pool};
+use genpool::{AddRefused, Builder, ChunkSpec, Pool};
 
 pub(crate) const PAGE: usize = 4096;
 
@@ -17,13 +17,18 @@ impl Drop for Done<'_> {
     }
 }
 
+/// With boundary tracking or without.
+pub(crate) fn builder(tracked: bool) -> Builder {
+    if tracked {
+        Pool::builder().boundary_tracking()
+    } else {
+        Pool::builder()
+    }
+}
+
 /// A pool of pages with boundary tracking.
 pub(crate) fn tracked(chunks: &[(usize, usize)]) -> Pool {
-    let pool = Pool::builder()
-        .order(12)
-        .boundary_tracking()
-        .build()
-        .unwrap();
+    let pool = builder(true).order(12).build().unwrap();
     for &(start, size) in chunks {
         pool.add(start, size).unwrap();
     }

@@ -431,14 +431,14 @@ impl Hints {
     }
 
     /// Has the slot above say what these say.
-    pub(super) fn raise_above(&self) {
+    pub(crate) fn raise_above(&self) {
         if let Some(Above { hints, slot }) = &self.above {
             hints.raise(*slot, self.top());
         }
     }
 
     /// Called by who was sent here by the slot above and found nothing.
-    pub(super) fn lower_above(&self) {
+    pub(crate) fn lower_above(&self) {
         if let Some(Above { hints, slot }) = &self.above {
             hints.lower(*slot, self.top(), || self.top());
         }
@@ -454,7 +454,7 @@ impl Hints {
     }
 
     /// At rest: whether the slot above says enough.
-    pub(super) fn is_covered(&self) -> bool {
+    pub(crate) fn is_covered(&self) -> bool {
         let above = self.above.as_ref();
         above.is_none_or(|above| self.top() <= above.hints.get(above.slot))
     }

@@ -443,19 +443,8 @@ impl Bitmap {
         self.hints.go_on_at(above);
     }
 
-    /// Lets what has a slot for this bitmap know that there are hints.
-    pub(crate) fn raise_above(&self) {
-        self.hints.raise_above();
-    }
-
-    /// Called by who was sent here by that slot and found nothing.
-    pub(crate) fn lower_above(&self) {
-        self.hints.lower_above();
-    }
-
-    /// At rest: whether that slot says enough.
-    pub(crate) fn is_covered(&self) -> bool {
-        self.hints.is_covered()
+    pub(crate) fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     /// Raises the hint of the word before `word`, whose first granule became free.

@@ -43,8 +43,7 @@ impl Bitmap {
                 None => 0,
             };
             next = word + 1;
-            let begins = below >> (WORD_BITS - 1) == 0;
-            if seen == 0 && !begins {
+            if seen == 0 && below >> (WORD_BITS - 1) != 0 {
                 // In the middle of a long run.
                 continue;
             }

@@ -5,17 +5,15 @@
 //!
 //! # Orderings
 //!
-//! A seat is pushed with `Release` and reached with `Acquire`, so it is seen whole. It is taken with
-//! `Acquire` and left with `Release`, so that of two caches that follow each other on a seat only one
-//! writes to it at a time. The counts are `Relaxed`: nothing is concluded from them.
+//! A seat is seen whole (`growing.rs`). It is taken with `Acquire` and left with `Release`, so that of two
+//! caches that follow each other on a seat only one writes to it at a time. The counts are `Relaxed`:
+//! nothing is concluded from them.
 
-use core::ptr::{self, NonNull};
-
-use alloc::boxed::Box;
 use crossbeam_utils::CachePadded;
 
 use super::SIZES;
-use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use crate::growing::Growing;
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// What one cache holds. Only the cache that has the seat writes here.
 #[derive(Debug)]
@@ -23,11 +21,9 @@ pub(super) struct Seat {
     /// Unlike that of any other seat of the pool, and below the number of seats.
     number: usize,
     taken: AtomicBool,
-    /// The seat that was pushed before; not changed once this one was.
-    next: AtomicPtr<Seat>,
-    /// How many runs of one granule, of two, and so on. On a line of its own, because it is written
-    /// in every call.
-    runs: CachePadded<[AtomicUsize; SIZES]>,
+    /// How many runs of one granule, of two, and so on. Written in every call, which is why seats lie
+    /// apart.
+    runs: [AtomicUsize; SIZES],
 }
 
 impl Seat {
@@ -53,25 +49,18 @@ impl Seat {
     }
 }
 
-/// # Invariants
-///
-/// `head` and each seat's `next` are null or came from `Box::into_raw`. A seat that was pushed lives
-/// as long as the list.
 #[derive(Debug)]
-pub(crate) struct Seats {
-    head: AtomicPtr<Seat>,
-}
+pub(crate) struct Seats(Growing<CachePadded<Seat>>);
 
 impl Seats {
     pub(crate) fn new() -> Self {
-        Self {
-            head: AtomicPtr::new(ptr::null_mut()),
-        }
+        Self(Growing::new())
     }
 
     /// A seat that nobody has; a new one if need be, on the heap. Lock-free.
     pub(super) fn take(&self) -> &Seat {
-        let left = self.iter().find(|seat| {
+        let mut seats = self.0.iter().map(|seat| &**seat);
+        let left = seats.find(|seat| {
             // Relaxed: only a hint whether the exchange is worth a try.
             !seat.taken.load(Ordering::Relaxed)
                 && seat
@@ -83,64 +72,27 @@ impl Seats {
     }
 
     fn push(&self) -> &Seat {
-        let mut seat = Box::new(Seat {
-            number: 0,
-            taken: AtomicBool::new(true),
-            next: AtomicPtr::new(ptr::null_mut()),
-            runs: CachePadded::new(core::array::from_fn(|_| AtomicUsize::new(0))),
-        });
-        let mut head = self.head.load(Ordering::Acquire);
         loop {
-            // SAFETY: by the invariant it is null or a seat that lives as long as the list.
-            let before = unsafe { head.as_ref() };
-            seat.number = before.map_or(0, |seat| seat.number + 1);
-            // Relaxed: the exchange publishes it.
-            seat.next.store(head, Ordering::Relaxed);
-            let new = Box::into_raw(seat);
-            // AcqRel: the seat goes to others whole, and the one before it came to us whole.
-            let pushed = self
-                .head
-                .compare_exchange(head, new, Ordering::AcqRel, Ordering::Acquire);
-            match pushed {
-                // SAFETY: it was pushed, so by the invariant it lives as long as the list.
-                Ok(_) => return unsafe { &*new },
-                Err(now) => head = now,
+            let newest = self.0.newest();
+            let number = newest.value().map_or(0, |seat| seat.number + 1);
+            let seat = CachePadded::new(Seat {
+                number,
+                taken: AtomicBool::new(true),
+                runs: core::array::from_fn(|_| AtomicUsize::new(0)),
+            });
+            if let Some(seat) = self.0.push(&newest, seat) {
+                return seat;
             }
-            // SAFETY: it was not pushed, so it is still ours alone.
-            seat = unsafe { Box::from_raw(new) };
         }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Seat> {
-        let mut next = self.head.load(Ordering::Acquire);
-        core::iter::from_fn(move || {
-            // SAFETY: by the invariant it is null or a seat that lives as long as the list.
-            let seat = unsafe { next.as_ref() }?;
-            // Relaxed: written before the seat was pushed.
-            next = seat.next.load(Ordering::Relaxed);
-            Some(seat)
-        })
     }
 
     /// Granules in all caches.
     pub(crate) fn granules(&self) -> usize {
-        self.iter().map(Seat::granules).sum()
+        self.0.iter().map(|seat| seat.granules()).sum()
     }
 
     /// Bytes of bookkeeping.
     pub(crate) fn footprint(&self) -> usize {
-        self.iter().map(size_of_val).sum()
-    }
-}
-
-impl Drop for Seats {
-    fn drop(&mut self) {
-        // Relaxed: nobody else is there.
-        let mut next = self.head.load(Ordering::Relaxed);
-        while let Some(seat) = NonNull::new(next) {
-            // SAFETY: by the invariant it is a box, and the list, which is gone, was all that had it.
-            let seat = unsafe { Box::from_raw(seat.as_ptr()) };
-            next = seat.next.load(Ordering::Relaxed);
-        }
+        self.0.footprint(|_| 0)
     }
 }

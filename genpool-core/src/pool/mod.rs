@@ -480,7 +480,7 @@ impl Pool {
             unowned += spare.unwrap_or(0);
             let is_found = !chunk.is_permanent()
                 || chunk.state() != State::Alive
-                || chunk.bitmap().is_covered() && self.inner.shelf.directory.knows(chunk);
+                || chunk.bitmap().hints().is_covered() && self.inner.shelf.directory.knows(chunk);
             chunk.bitmap().is_sound() && spare.is_some() && is_found
         });
         let cached = self.inner.seats.granules();
@@ -606,14 +606,16 @@ impl Inner {
             .sum()
     }
 
-    /// Takes the chunks that are drained off the list. Best effort: without memory for a new list
-    /// they stay on it, refusing, until the next change.
-    pub(crate) fn sweep(&self) {
+    /// Takes the chunks that are drained, such as this one, off the list. Best effort: without memory for
+    /// a new list they stay on it, refusing, until the next change.
+    pub(crate) fn sweep(&self, chunk: &Chunk) {
         self.shelf
             .update(crate::shelf::Snapshot::without_drained)
             .ok();
         self.shelf.reclaim();
-        self.shelf.write_directory();
+        if chunk.is_permanent() {
+            self.shelf.write_directory();
+        }
     }
 }
 

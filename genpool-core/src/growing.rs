@@ -1,0 +1,126 @@
+//! A list that only grows: pushed to at its newest end without waiting, walked from there on, and dropped
+//! as a whole. What is in it stays in place, so nobody needs a pin to use it.
+//!
+//! # Orderings
+//!
+//! An item is pushed with `AcqRel` and reached with `Acquire`: who sees it sees it whole, and the older
+//! ones, which came to who pushed it in the same way.
+
+use core::fmt;
+use core::iter::successors;
+use core::marker::PhantomData;
+use core::ptr;
+
+use alloc::boxed::Box;
+
+use crate::sync::{AtomicPtr, Ordering};
+
+struct Item<T> {
+    value: T,
+    /// Null in the oldest.
+    older: *mut Item<T>,
+}
+
+impl<T> Item<T> {
+    fn older(&self) -> Option<&Self> {
+        // SAFETY: by the list's invariant it is null or an item that lives as long as this one.
+        unsafe { self.older.as_ref() }
+    }
+}
+
+/// # Invariants
+///
+/// `newest` and each item's `older` are null or came from `Box::into_raw`. An item that was pushed lives
+/// as long as the list.
+pub(crate) struct Growing<T> {
+    newest: AtomicPtr<Item<T>>,
+    owns: PhantomData<Box<Item<T>>>,
+}
+
+/// What was the newest value of a list when it was looked at.
+pub(crate) struct Newest<'l, T> {
+    item: *mut Item<T>,
+    list: PhantomData<&'l T>,
+}
+
+impl<'l, T> Newest<'l, T> {
+    #[inline(always)]
+    fn item(&self) -> Option<&'l Item<T>> {
+        // SAFETY: by the list's invariant it is null or an item that lives as long as the list.
+        unsafe { self.item.as_ref() }
+    }
+
+    /// None if the list was empty.
+    #[inline(always)]
+    pub(crate) fn value(&self) -> Option<&'l T> {
+        Some(&self.item()?.value)
+    }
+}
+
+// SAFETY: a list owns its values, as boxes do.
+unsafe impl<T: Send> Send for Growing<T> {}
+// SAFETY: a shared list lends its values out, and takes them from whichever thread.
+unsafe impl<T: Send + Sync> Sync for Growing<T> {}
+
+impl<T> Growing<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            newest: AtomicPtr::new(ptr::null_mut()),
+            owns: PhantomData,
+        }
+    }
+
+    /// The newest value at this instant.
+    #[inline(always)]
+    pub(crate) fn newest(&self) -> Newest<'_, T> {
+        Newest {
+            item: self.newest.load(Ordering::Acquire),
+            list: PhantomData,
+        }
+    }
+
+    /// All values, the newest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        successors(self.newest().item(), |item| item.older()).map(|item| &item.value)
+    }
+
+    /// Pushes `value` after what was the newest, and answers it; none if another was pushed since.
+    pub(crate) fn push(&self, after: &Newest<'_, T>, value: T) -> Option<&T> {
+        let older = after.item;
+        let item = Box::into_raw(Box::new(Item { value, older }));
+        let pushed = self
+            .newest
+            .compare_exchange(older, item, Ordering::AcqRel, Ordering::Relaxed);
+        if pushed.is_err() {
+            // SAFETY: it was not pushed, so it is still ours alone.
+            drop(unsafe { Box::from_raw(item) });
+            return None;
+        }
+        // SAFETY: it was pushed, so by the invariant it lives as long as the list.
+        Some(unsafe { &(*item).value })
+    }
+
+    /// Bytes on the heap, with what `more` says that a value has there besides.
+    pub(crate) fn footprint(&self, more: impl Fn(&T) -> usize) -> usize {
+        self.iter()
+            .map(|value| size_of::<Item<T>>() + more(value))
+            .sum()
+    }
+}
+
+impl<T> Drop for Growing<T> {
+    fn drop(&mut self) {
+        // Relaxed: nobody else is there.
+        let mut next = self.newest.load(Ordering::Relaxed);
+        while !next.is_null() {
+            // SAFETY: by the invariant it is a box, and the list, which is gone, was all that had it.
+            next = unsafe { Box::from_raw(next) }.older;
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Growing<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
