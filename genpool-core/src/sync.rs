@@ -59,6 +59,8 @@ pub enum Fault {
     UncheckedPin,
     /// An operation that crosses words is not announced.
     Unannounced,
+    /// One that ends leaves no trace.
+    KeptEpoch,
     /// A claim does not tell the watchers.
     UntoldClaim,
     /// A free does not tell the watchers.

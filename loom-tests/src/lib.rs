@@ -35,6 +35,12 @@ pub const THREE: Option<usize> = Some(2);
 /// Forced switches in an execution of threads that each change the chunk list.
 pub const ONCE: Option<usize> = Some(1);
 
+/// Further forced switches for every [`explore`], for a longer look: `GENPOOL_LOOM_DEEPER=1`.
+fn deeper() -> usize {
+    let said = std::env::var("GENPOOL_LOOM_DEEPER").unwrap_or_default();
+    said.parse().unwrap_or(0)
+}
+
 fn builder(preemptions: Option<usize>) -> loom::model::Builder {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
@@ -61,6 +67,7 @@ pub fn explore<O>(
     O: Ord + Clone + Debug + Send + 'static,
 {
     seed(&[]);
+    let preemptions = preemptions.map(|most| most + deeper());
     let executions = Arc::new(AtomicUsize::new(0));
     let reached = Arc::new(Mutex::new(BTreeSet::new()));
     let (count, outcomes) = (Arc::clone(&executions), Arc::clone(&reached));

@@ -3,7 +3,9 @@
 #![cfg(genpool_loom)]
 
 use genpool_core::sync::Fault;
-use genpool_core::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request};
+use genpool_core::{
+    Algorithm, AllocError, ChunkView, FirstFit, Granule, OwnedAllocation, Pool, Request,
+};
 use loom_tests::{At, BASE, Insist, Late, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,14 +65,22 @@ fn control_unannounced_claim() {
     );
 }
 
+/// How granules 1 and 2, in two words, come back.
+type FreeAcross = fn(&Pool, OwnedAllocation);
+
+const WAYS: [FreeAcross; 2] = [
+    |_, held| drop(held),
+    |pool, held| pool.free(held.into_raw().addr, 2).unwrap(),
+];
+
 /// A free of granules 1 and 2 comes in two steps. Who got one of them will find the other.
-fn free_across_beside_two_allocs() -> (Answer, Option<Answer>) {
+fn free_across_beside_two_allocs(way: FreeAcross) -> (Answer, Option<Answer>) {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
-    hold(&prepared, 1, 2);
+    let held = prepared.alloc_owned_with(2, &At(1)).unwrap();
     hold(&prepared, 3, 1);
     let race = Race::on(prepared);
-    let free = race.start(|pool| pool.free(BASE + 1, 2).unwrap());
+    let free = race.start(move |pool| way(pool, held));
     let allocs = race.start(|pool| {
         let take = || take(pool, &FirstFit);
         let first = take();
@@ -84,27 +94,60 @@ fn free_across_beside_two_allocs() -> (Answer, Option<Answer>) {
 
 #[test]
 fn half_a_free_is_no_free() {
-    explore(
-        "free across beside two allocs",
-        TWO,
-        &[
-            (Exhausted, None),
-            (Contended, None),
-            (Found, Some(Found)),
-            (Found, Some(Contended)),
-        ],
-        free_across_beside_two_allocs,
-    );
+    for way in WAYS {
+        explore(
+            "free across beside two allocs",
+            TWO,
+            &[
+                (Exhausted, None),
+                (Contended, None),
+                (Found, Some(Found)),
+                (Found, Some(Contended)),
+            ],
+            move || free_across_beside_two_allocs(way),
+        );
+    }
 }
 
 #[test]
 fn control_unannounced_free() {
-    must_fail(
-        "free across beside two allocs",
-        &[Fault::Unannounced],
-        TWO,
-        free_across_beside_two_allocs,
-    );
+    for way in WAYS {
+        must_fail(
+            "free across beside two allocs",
+            &[Fault::Unannounced],
+            TWO,
+            move || free_across_beside_two_allocs(way),
+        );
+    }
+}
+
+/// As a moving hole, in steps that cross words: granules 1 and 2 are freed, then 5 and 6 taken.
+fn moving_run() -> Answer {
+    let prepared = pool(8);
+    hold(&prepared, 0, 1);
+    let held = prepared.alloc_owned_with(2, &At(1)).unwrap();
+    hold(&prepared, 3, 2);
+    hold(&prepared, 7, 1);
+    let race = Race::on(prepared);
+    let mover = race.start(move |pool| {
+        drop(held);
+        let _ = pool.alloc_with(2, &At(5)).map(|found| found.into_raw());
+    });
+    let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
+    mover.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Exhausted, "there was a hole all the time");
+    alloc
+}
+
+#[test]
+fn what_crosses_words_leaves_a_trace() {
+    explore("moving run", TWO, &[Found], moving_run);
+}
+
+#[test]
+fn control_kept_epoch() {
+    must_fail("moving run", &[Fault::KeptEpoch], TWO, moving_run);
 }
 
 /// A hole moves from ahead of the scan to behind it: granule 0 is freed, then granule 3 is taken.
