@@ -12,34 +12,46 @@ export logs
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/miri"
 export PROPTEST_CASES=4
 
-tests() {
-    cargo +nightly miri test -p genpool-core -p genpool --lib \
-        --test genalloc --test decisions --test lifecycle --test stale --test cache --test facade \
-        --test many_chunks --test handover "$@"
-}
+# The groups are about equally long, since each runs on one processor: the command line of each.
+tests=(
+    "-p genpool --test many_chunks"
+    "-p genpool --lib --test genalloc --test decisions --test lifecycle --test facade --test handover"
+    "-p genpool-core --lib --test stale --test cache"
+)
 # In genpool-dma memory has addresses, which become pointers again.
-memory() {
-    MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-disable-isolation" cargo +nightly miri test \
-        -p genpool-dma --lib --test genalloc --test pool --test allocator "$@"
-}
-# Without isolation, because proptest looks for a file of earlier failures.
-seed() {
-    MIRIFLAGS="-Zmiri-strict-provenance -Zmiri-disable-isolation -Zmiri-seed=$1" tests --no-fail-fast
-}
-# A function with its argument; its log when it is done, one at a time.
-one() {
-    "$@" >"$logs/$*" 2>&1 && touch "$logs/$*.ok"
-    printf '\n-- %s\n' "$*" | flock "$logs" cat - "$logs/$*"
-}
-export -f tests memory seed one
+memory="-p genpool-dma --lib --test genalloc --test pool --test allocator"
 
-# Built once; then a process for each, since Miri interprets a program on one processor.
-tests --no-run
-memory --no-run
-printf 'seed %s\n' "$@" | cat - <(echo memory) | xargs -P "$(nproc)" -I '{}' bash -c 'one {}'
+# A seed, or none for the memory, and a group; its log when it is done, one at a time. Without isolation,
+# because proptest looks for a file of earlier failures.
+one() {
+    local seed="$1" flags="-Zmiri-disable-isolation" name
+    shift
+    name="$seed $*"
+    if [[ "$seed" == memory ]]; then
+        flags+=" -Zmiri-permissive-provenance"
+    else
+        flags+=" -Zmiri-strict-provenance -Zmiri-seed=$seed"
+    fi
+    # shellcheck disable=SC2086 # words of a command line
+    MIRIFLAGS="$flags" cargo +nightly miri test --no-fail-fast $* >"$logs/$name" 2>&1 && touch "$logs/$name.ok"
+    printf '\n-- %s\n' "$name" | flock "$logs" cat - "$logs/$name"
+}
+export -f one
+
+# Built once; then a process for each.
+for group in "${tests[@]}" "$memory"; do
+    # shellcheck disable=SC2086 # as above
+    cargo +nightly miri test --no-run $group
+done
+runs=()
+for seed; do
+    for group in "${tests[@]}"; do runs+=("$seed $group"); done
+done
+runs+=("memory $memory")
+printf '%s\n' "${runs[@]}" | xargs -P "$(nproc)" -I '{}' bash -c 'one {}'
 
 failed=0
-for run in "${@/#/seed }" memory; do
+for run in "${runs[@]}"; do
     if [[ ! -e "$logs/$run.ok" ]]; then
         echo "miri: $run failed" >&2
         failed=1

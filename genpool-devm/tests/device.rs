@@ -268,6 +268,8 @@ fn what_is_held_stays_until_it_is_given_back() {
     device.manage(Value(log.clone(), "mapping")).unwrap();
     let upper = pool_on(&device, "upper", 0x8000);
     upper.add_chunk(ChunkSpec::new(0xa000, 64)).unwrap();
+    // Too small for what follows: drained as soon as it is removed.
+    upper.add_chunk(ChunkSpec::new(0xc000, 32)).unwrap();
     device.on_release(log.say("irq")).unwrap();
 
     let (low, high) = (
