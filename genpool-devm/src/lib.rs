@@ -5,6 +5,7 @@
 //! stack of managed resources, among them [`ManagedPool`]s; at its end the pools hand out nothing more,
 //! what is held stays valid until it is given back, and the stack is released in reverse order.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod device;
