@@ -26,7 +26,7 @@ def items(path):
         text = line.strip()
         if text.startswith("///"):
             docs.append(text[3:].strip())
-        elif text in ("#[doc(hidden)]", "mod sealed {"):
+        elif text == "#[doc(hidden)]" or text.endswith("mod sealed {"):
             hidden = True
         elif text.startswith("#[cfg(test)]"):
             return
@@ -40,7 +40,7 @@ def items(path):
                 yield at + 1, *item, signature, "\n".join(docs)
             docs = []
             # Items that seal a trait are in a module of their own, which ends at its closing brace.
-            hidden = hidden and line.startswith("    ")
+            hidden = hidden and (line.startswith("    ") or not line)
 
 
 def may_do_without(name, of_type, signature, docs):
@@ -61,6 +61,8 @@ def main():
                 found += [(path, *item) for item in items(path)]
         types = {name: docs for _, _, kind, name, _, _, docs in found if kind != "fn"}
         for path, line, kind, name, of, signature, docs in found:
+            if "$" in f"{name}{of}":
+                continue  # what a macro makes is documented where the macro is called
             count += 1
             if "```" in docs or kind == "fn" and may_do_without(name, types.get(of, ""), signature, docs):
                 continue
