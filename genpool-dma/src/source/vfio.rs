@@ -317,7 +317,7 @@ impl Error for MapError {}
 ///
 /// match iommu.map(RamSource::new(1 << 30).map()?).map_err(|refused| refused.reason) {
 ///     Ok(region) => println!("seen at {}", region.windows()[0].dma()),
-///     Err(MapRefused::NoIova) => println!("unmap something first"),
+///     Err(MapRefused::NoIova(_)) => println!("unmap something first"),
 ///     Err(refused) => println!("{refused}"),
 /// }
 /// # Ok(()) }
