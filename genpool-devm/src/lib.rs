@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use genpool_devm::{AddressOnly, Registry, Tree};
-//! # let blob = include_bytes!("../tests/trees/board.dtb");
+//! # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 //!
 //! let tree = Tree::parse(blob)?;
 //! let registry = Registry::new();

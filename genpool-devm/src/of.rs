@@ -13,7 +13,7 @@ use crate::tree::{Node, TreeError};
 ///
 /// ```
 /// use genpool_devm::{GetError, OfError, Registry, Tree};
-/// # let blob = include_bytes!("../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// let tree = Tree::parse(blob)?;
 /// let codec = tree.find("/soc/codec@2000").ok_or("no codec")?;
@@ -45,7 +45,7 @@ impl Registry {
     ///
     /// ```
     /// use genpool_devm::{AddressOnly, Registry, Tree};
-    /// # let blob = include_bytes!("../tests/trees/board.dtb");
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
     ///
     /// let tree = Tree::parse(blob)?;
     /// let registry = Registry::new();

@@ -34,7 +34,7 @@ const LARGEST_TOGETHER: u64 = 256 << 20;
 ///
 /// ```
 /// use genpool_devm::{Sram, Tree};
-/// # let blob = include_bytes!("../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// let tree = Tree::parse(blob)?;
 /// assert_eq!(Sram::nodes(&tree).count(), 4); // two of them are disabled
@@ -70,7 +70,7 @@ pub struct Sram {
 ///
 /// ```
 /// use genpool_devm::{Sram, Tree};
-/// # let blob = include_bytes!("../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// let tree = Tree::parse(blob)?;
 /// let sram = Sram::read(tree.find("/soc/sram@0").ok_or("no SRAM")?)?;
@@ -211,7 +211,7 @@ impl Sram {
 ///
 /// ```
 /// use genpool_devm::{LayoutError, Sram, Tree};
-/// # let blob = include_bytes!("../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// let tree = Tree::parse(blob)?;
 /// let bus = tree.find("/soc").ok_or("no bus")?; // it has no `reg`

@@ -29,7 +29,7 @@ use crate::tree::{Node, PhysRange, Tree};
 ///     Ok(Mapped::new(start, ()))
 /// }
 /// # use genpool_devm::{Registry, Tree};
-/// # let tree = Tree::parse(include_bytes!("../../tests/trees/board.dtb"))?;
+/// # let tree = Tree::parse(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb")))?;
 /// # let registry = Registry::new();
 /// # assert!(registry.probe_srams(&tree, &told).iter().all(|(_, probed)| probed.is_ok()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -80,7 +80,7 @@ impl Mapped {
 /// use std::io;
 ///
 /// use genpool_devm::{MapMemory, MapRequest, Mapped, Registry, Tree};
-/// # let blob = include_bytes!("../../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// /// SRAM that the firmware has mapped already, one to one from here on.
 /// struct Mirrored {
@@ -120,7 +120,7 @@ impl<F: Fn(&MapRequest<'_>) -> io::Result<Mapped>> MapMemory for F {
 ///
 /// ```
 /// use genpool_devm::{AddressOnly, Registry, Tree};
-/// # let blob = include_bytes!("../../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// let registry = Registry::new();
 /// for (node, probed) in registry.probe_srams(&Tree::parse(blob)?, &AddressOnly) {
@@ -150,7 +150,7 @@ impl MapMemory for AddressOnly {
 /// use std::io;
 ///
 /// use genpool_devm::{MapRequest, Mapped, Registry, SramError, Tree};
-/// # let blob = include_bytes!("../../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// let denied = |_: &MapRequest<'_>| -> io::Result<Mapped> { Err(io::ErrorKind::PermissionDenied.into()) };
 /// for (node, probed) in Registry::new().probe_srams(&Tree::parse(blob)?, &denied) {
@@ -216,7 +216,7 @@ impl Registry {
     ///
     /// ```
     /// use genpool_devm::{AddressOnly, Registry, Tree};
-    /// # let blob = include_bytes!("../../tests/trees/board.dtb");
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
     ///
     /// let tree = Tree::parse(blob)?;
     /// let registry = Registry::new();
@@ -255,7 +255,7 @@ impl Registry {
     ///
     /// ```
     /// use genpool_devm::{AddressOnly, Registry, Sram, Tree};
-    /// # let blob = include_bytes!("../../tests/trees/board.dtb");
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
     ///
     /// let tree = Tree::parse(blob)?;
     /// let node = tree.find("/soc/sram@0").ok_or("no SRAM")?;

@@ -137,7 +137,7 @@ impl<'t> Node<'t> {
     ///
     /// ```
     /// use genpool_devm::Tree;
-    /// # let blob = include_bytes!("../../tests/trees/board.dtb");
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
     ///
     /// let tree = Tree::parse(blob)?;
     /// let high = tree.find("/soc/sram@40000000").ok_or("no such node")?;

@@ -39,7 +39,7 @@ const END: u32 = 9;
 ///
 /// ```
 /// use genpool_devm::{BlobFault, Tree};
-/// # let blob = include_bytes!("../../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// let refused = Tree::parse(&blob[..100]).unwrap_err();
 /// assert_eq!(refused.fault, BlobFault::Truncated);

@@ -60,7 +60,7 @@ impl Tree {
     ///
     /// ```
     /// use genpool_devm::Tree;
-    /// # let blob = include_bytes!("../../tests/trees/board.dtb");
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
     ///
     /// let tree = Tree::parse(blob)?;
     /// assert_eq!(tree.root().text("compatible"), Some("genpool,board"));
@@ -197,7 +197,7 @@ impl Tree {
     ///
     /// ```
     /// use genpool_devm::Tree;
-    /// # let blob = include_bytes!("../../tests/trees/board.dtb");
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
     ///
     /// let tree = Tree::parse(blob)?;
     /// let sram = tree.find("/soc/sram@40000000").ok_or("no such node")?;
@@ -223,7 +223,7 @@ impl Tree {
 ///
 /// ```
 /// use genpool_devm::Tree;
-/// # let blob = include_bytes!("../../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// let tree = Tree::parse(blob)?;
 /// let sram = tree.find("/soc/sram@0").ok_or("no such node")?;
@@ -356,7 +356,7 @@ impl<'t> Node<'t> {
     ///
     /// ```
     /// use genpool_devm::Tree;
-    /// # let blob = include_bytes!("../../tests/trees/board.dtb");
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
     ///
     /// let tree = Tree::parse(blob)?;
     /// let sram = tree.find("/soc/sram@0").ok_or("no such node")?;
@@ -389,7 +389,7 @@ impl<'t> Node<'t> {
     ///
     /// ```
     /// use genpool_devm::Tree;
-    /// # let blob = include_bytes!("../../tests/trees/board.dtb");
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
     ///
     /// let tree = Tree::parse(blob)?;
     /// let codec = tree.find("/soc/codec@2000").ok_or("no such node")?;
@@ -458,7 +458,7 @@ pub enum LoadError {
 ///
 /// ```
 /// use genpool_devm::{Complaint, Tree};
-/// # let blob = include_bytes!("../../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// let tree = Tree::parse(blob)?;
 /// let refused = tree.root().range().unwrap_err();
@@ -479,7 +479,7 @@ pub struct TreeError {
 ///
 /// ```
 /// use genpool_devm::{Complaint, Tree};
-/// # let blob = include_bytes!("../../tests/trees/board.dtb");
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
 ///
 /// let tree = Tree::parse(blob)?;
 /// let dsp = tree.find("/soc/dsp@3000").ok_or("no such node")?;
