@@ -167,7 +167,7 @@ impl<'p> Cache<'p> {
     ///
     /// # Errors
     ///
-    /// [`AllocError`].
+    /// As [`Pool::alloc`], after all that is kept was given back.
     #[inline(always)]
     pub fn alloc(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
         // A size of zero wraps, and is none that is kept.

@@ -166,7 +166,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`AddError`] names the rule that the chunk breaks; nothing was changed.
+    /// [`AddError`] with the rule that the chunk breaks, an [`AddRefused`](crate::AddRefused), and the chunk
+    /// itself; nothing was changed.
     pub fn add(&self, start: usize, size: usize) -> Result<(), AddError> {
         self.add_chunk(ChunkSpec::new(start, size))
     }
@@ -243,7 +244,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`RemoveError::NoChunk`] or [`RemoveError::Draining`].
+    /// [`RemoveError::NoChunk`] where none starts there, [`RemoveError::Draining`] the second time.
     pub fn remove(&self, start: usize) -> Result<Drain, RemoveError> {
         let snapshot = self.inner.shelf.snapshot();
         let chunk = snapshot
@@ -291,7 +292,10 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`AllocError`].
+    /// [`Exhausted`](AllocError::Exhausted) where there is no fit, [`Contended`](AllocError::Contended) where
+    /// that could not be proved, [`ZeroSize`](AllocError::ZeroSize); from a default algorithm with rules
+    /// of its own also [`Unsuitable`](AllocError::Unsuitable) and
+    /// [`BadProposal`](AllocError::BadProposal).
     #[inline(always)]
     pub fn alloc(&self, size: usize) -> Result<Allocation<'_>, AllocError> {
         let inner = &*self.inner;
@@ -325,7 +329,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`AllocError`].
+    /// As [`alloc`](Self::alloc).
     #[inline(always)]
     pub fn alloc_with<A: Algorithm + ?Sized>(
         &self,
@@ -357,7 +361,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`AllocError`].
+    /// As [`alloc`](Self::alloc).
     pub fn alloc_owned(&self, size: usize) -> Result<OwnedAllocation, AllocError> {
         Ok(self.alloc(size)?.outliving(&self.inner))
     }
@@ -366,7 +370,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`AllocError`].
+    /// As [`alloc`](Self::alloc).
     pub fn alloc_owned_with<A: Algorithm + ?Sized>(
         &self,
         size: usize,
@@ -395,7 +399,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`AllocError`], with the size of the first that found no room. `Exhausted` says that at some
+    /// As [`alloc`](Self::alloc), of the first that found no room, and [`NoMemory`](AllocError::NoMemory) for
+    /// the list. `Exhausted` says that at some
     /// instant there was no fit for that one beside those that had been placed before it.
     pub fn alloc_many(&self, sizes: &[usize]) -> Result<Vec<Allocation<'_>>, AllocError> {
         let inner = &*self.inner;
@@ -489,7 +494,11 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`FreeError`]; nothing was changed.
+    /// The range is [empty](FreeError::ZeroSize), [no chunk's](FreeError::Foreign),
+    /// [not on a granule](FreeError::Misaligned), [longer than its chunk](FreeError::PastChunk), or
+    /// [free already](FreeError::NotAllocated); with boundary tracking also
+    /// [of another size](FreeError::WrongSize) or [inside an allocation](FreeError::Interior). Nothing was
+    /// changed.
     pub fn free(&self, addr: usize, size: usize) -> Result<(), FreeError> {
         self.inner.free(addr, Some(size), |_, _| ())
     }
@@ -520,7 +529,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`FreeError`]; nothing was changed.
+    /// As [`free`](Self::free), and [`FreeError::NotTracked`] without boundary tracking. Nothing was changed.
     pub fn free_addr(&self, addr: usize) -> Result<usize, FreeError> {
         let order = self.inner.order;
         self.inner.free(addr, None, |_, granules| granules << order)
@@ -628,7 +637,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`FreeError::NotTracked`].
+    /// [`FreeError::NotTracked`] without boundary tracking.
     pub fn live(&self) -> Result<Vec<Held>, FreeError> {
         if !self.inner.tracked {
             return Err(FreeError::NotTracked);
