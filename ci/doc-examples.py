@@ -10,7 +10,8 @@ import pathlib
 import re
 import sys
 
-CRATES = ["genpool-core", "genpool-algos", "genpool-dma", "genpool-devm", "."]
+# What is compared with in tests, and what is the command's own, promises nothing.
+LEFT_OUT = {"genpool-plain", "genpool-cli"}
 ITEM = re.compile(
     r"(?P<indent> *)pub (?:const |unsafe )*(?P<kind>fn|struct|enum|trait|union) (?P<name>\$?\w+)"
 )
@@ -53,9 +54,9 @@ def may_do_without(name, of_type, signature, docs):
 def main():
     root = pathlib.Path(__file__).resolve().parent.parent
     missing = count = 0
-    for crate in CRATES:
+    for crate in [root, *sorted(root.glob("genpool-*"))]:
         found = []
-        for path in sorted((root / crate / "src").rglob("*.rs")):
+        for path in sorted((crate / "src").rglob("*.rs")) if crate.name not in LEFT_OUT else []:
             # The workspace's own atomics and what is for fuzzers are no part of the stable API.
             if not re.search("genpool-core/src/sync|src/fuzz.rs", path.as_posix()):
                 found += [(path, *item) for item in items(path)]
