@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # The documentation builds without a warning: what users see, the private texts of the core that
-# ARCHITECTURE.md sends its readers to, and the models.
+# ARCHITECTURE.md sends its readers to, and the models. Each public item has an example; ci/test.sh runs
+# them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target="${CARGO_TARGET_DIR:-target}"
+
+python3 ci/doc-examples.py
 
 # Without its cfg the crate of the models is empty, and its links lead nowhere.
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --exclude loom-tests --no-deps

@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (tree, node, property) = match arguments.as_slice() {
         [file, node, property] => (Tree::load(file)?, node.as_str(), property.as_str()),
         _ => {
-            let blob = include_bytes!("../genpool-devm/tests/trees/board.dtb");
+            let blob = include_bytes!("board.dtb");
             (Tree::parse(blob)?, "/soc/codec@2000", "sram")
         }
     };

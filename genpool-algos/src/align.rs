@@ -4,12 +4,31 @@ use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Request, Unsuitable}
 
 use crate::constraints::{Constrained, ConstraintError, Constraints};
 
-/// First fit at a multiple of a power of two. The absolute address is aligned.
+/// First fit at a multiple of a power of two, in bytes. The absolute address is aligned. At worst linear
+/// in the granules of the chunk; whole words of the bitmap are looked at. Signal-safe.
+///
+/// ```
+/// use genpool_algos::FirstFitAlign;
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x10_0000)?;
+/// let table = pool.alloc_with(100, &FirstFitAlign::new(0x4000)?)?;
+/// assert_eq!(table.addr(), 0x4000); // the address, not the offset in the chunk
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstFitAlign(Constrained<FirstFit>);
 
 impl FirstFitAlign {
-    /// Aligned to `bytes`.
+    /// Aligned to `bytes`. An alignment below the granule asks for nothing.
+    ///
+    /// ```
+    /// use genpool_algos::{ConstraintError, FirstFitAlign};
+    ///
+    /// assert!(FirstFitAlign::new(64).is_ok());
+    /// assert_eq!(FirstFitAlign::new(48), Err(ConstraintError::Align { bytes: 48 }));
+    /// ```
     ///
     /// # Errors
     ///
@@ -31,7 +50,18 @@ impl Algorithm for FirstFitAlign {
 }
 
 /// First fit at a multiple of the size asked for, rounded up to a power of two: 60 bytes come 64-byte
-/// aligned. The absolute address is aligned.
+/// aligned. The absolute address is aligned. Costs what [`FirstFitAlign`] does. Signal-safe.
+///
+/// ```
+/// use genpool_algos::OrderAlign;
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::builder().algorithm(OrderAlign).build()?; // granules of a byte
+/// pool.add(0x1010, 0x1000)?;
+/// assert_eq!(pool.alloc(60)?.addr(), 0x1040);
+/// assert_eq!(pool.alloc(16)?.addr(), 0x1010);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderAlign;
 

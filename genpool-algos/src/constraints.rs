@@ -18,6 +18,9 @@ use crate::fit::Fit;
 /// which are the chunk's physical address and what follows it. A chunk without a physical address
 /// serves nothing that asks for the latter.
 ///
+/// All units are bytes. Making constraints takes constant time and allocates nothing; a search under them
+/// is at worst linear in the granules of the chunk, each looked at a few times. Signal-safe.
+///
 /// ```
 /// use genpool_algos::{Constrained, Constraints};
 /// use genpool_core::{FirstFit, Pool};
@@ -98,6 +101,15 @@ impl Rule {
 }
 
 /// A constraint that means nothing.
+///
+/// ```
+/// use genpool_algos::{ConstraintError, Constraints};
+///
+/// let refused = Constraints::new().boundary(3000);
+/// assert_eq!(refused, Err(ConstraintError::Boundary { bytes: 3000 }));
+/// let refused = Constraints::new().align_phase(64, 64);
+/// assert_eq!(refused, Err(ConstraintError::Phase { phase: 64, align: 64 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConstraintError {
@@ -155,6 +167,17 @@ impl Constraints {
 
     /// The address is a multiple of `bytes`.
     ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints};
+    /// use genpool_core::{FirstFit, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x10_0000)?;
+    /// let aligned = Constrained::new(FirstFit, Constraints::new().align(0x8000)?);
+    /// assert_eq!(pool.alloc_with(1, &aligned)?.addr(), 0x8000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ConstraintError::Align`] unless `bytes` is a power of two.
@@ -163,6 +186,18 @@ impl Constraints {
     }
 
     /// The address leaves the remainder `phase` when divided by `bytes`.
+    ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints};
+    /// use genpool_core::{FirstFit, Pool};
+    ///
+    /// let pool = Pool::new(4)?;
+    /// pool.add(0x1000, 0x1000)?;
+    /// // 16 bytes behind a cache line of 64, so that what follows a header of 48 is aligned.
+    /// let behind = Constrained::new(FirstFit, Constraints::new().align_phase(64, 16)?);
+    /// assert_eq!(pool.alloc_with(100, &behind)?.addr(), 0x1010);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -174,6 +209,18 @@ impl Constraints {
     }
 
     /// No byte lies below `addr`.
+    ///
+    /// ```
+    /// use genpool_algos::{BestFit, Constrained, Constraints};
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0, 0x10_0000)?;
+    /// let above = Constrained::new(BestFit, Constraints::new().lowest(0x8_0000).highest(0x8_0fff));
+    /// assert_eq!(pool.alloc_with(4096, &above)?.addr(), 0x8_0000);
+    /// assert!(pool.alloc_with(4097, &above).is_err()); // the last byte would lie above
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn lowest(mut self, addr: usize) -> Self {
         self.virt.lowest = addr as u64;
@@ -181,6 +228,18 @@ impl Constraints {
     }
 
     /// No byte lies above `addr`.
+    ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints};
+    /// use genpool_core::{FirstFit, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x00ff_f000, 0x10_0000)?;
+    /// let low = Constrained::new(FirstFit, Constraints::new().highest(0x00ff_ffff)); // as of old DMA
+    /// assert_eq!(pool.alloc_with(4096, &low)?.addr(), 0x00ff_f000);
+    /// assert!(pool.alloc_with(8192, &low).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn highest(mut self, addr: usize) -> Self {
         self.virt.highest = addr as u64;
@@ -188,6 +247,18 @@ impl Constraints {
     }
 
     /// The run does not cross a multiple of `bytes`.
+    ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints};
+    /// use genpool_core::{FirstFit, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0xf000, 0x10_0000)?;
+    /// let inside = Constrained::new(FirstFit, Constraints::new().boundary(0x1_0000)?);
+    /// assert_eq!(pool.alloc_with(8192, &inside)?.addr(), 0x1_0000); // not 0xf000, across 64 KiB
+    /// assert_eq!(pool.alloc_with(4096, &inside)?.addr(), 0xf000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -200,6 +271,18 @@ impl Constraints {
     /// The address that the device sees is a multiple of `bytes`; 1 asks for nothing but that there is
     /// such an address.
     ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints};
+    /// use genpool_core::{FirstFit, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add_virt(0x10_0000, 0x8000_3000, 0x1_0000)?;
+    /// let aligned = Constrained::new(FirstFit, Constraints::new().dma_align(0x4000)?);
+    /// let ring = pool.alloc_with(1, &aligned)?;
+    /// assert_eq!((ring.addr(), ring.phys()), (0x10_1000, Some(0x8000_4000)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ConstraintError::Align`] unless `bytes` is a power of two.
@@ -208,6 +291,17 @@ impl Constraints {
     }
 
     /// The address that the device sees leaves the remainder `phase` when divided by `bytes`.
+    ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints};
+    /// use genpool_core::{FirstFit, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add_virt(0x10_0000, 0x8000_0000, 0x1_0000)?;
+    /// let odd_page = Constrained::new(FirstFit, Constraints::new().dma_align_phase(0x2000, 0x1000)?);
+    /// assert_eq!(pool.alloc_with(1, &odd_page)?.phys(), Some(0x8000_1000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -218,6 +312,17 @@ impl Constraints {
     }
 
     /// The device sees no byte below `addr`.
+    ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints};
+    /// use genpool_core::{FirstFit, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add_virt(0x10_0000, 0xffff_f000, 0x1_0000)?;
+    /// let high = Constrained::new(FirstFit, Constraints::new().dma_lowest(1 << 32));
+    /// assert_eq!(pool.alloc_with(1, &high)?.phys(), Some(1 << 32));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn dma_lowest(mut self, addr: u64) -> Self {
         self.of_device().lowest = addr;
@@ -232,6 +337,17 @@ impl Constraints {
     }
 
     /// The run does not cross a multiple of `bytes` as the device sees it.
+    ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints};
+    /// use genpool_core::{FirstFit, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add_virt(0x10_0000, 0x8000_f000, 0x10_0000)?;
+    /// let inside = Constrained::new(FirstFit, Constraints::new().dma_boundary(0x1_0000)?);
+    /// assert_eq!(pool.alloc_with(8192, &inside)?.phys(), Some(0x8001_0000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -257,7 +373,31 @@ impl Constraints {
         self.dma.map_or(Ok(()), |dma| dma.check(request))
     }
 
-    /// The lowest free and allowed start of `n` granules in a part of the chunk.
+    /// The lowest free and allowed start of `n` granules in a part of the chunk. At worst linear in the
+    /// part.
+    ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints, Fit};
+    /// use genpool_core::{ChunkView, Granule, Pool};
+    ///
+    /// /// The chunk's second half, then all of it.
+    /// struct UpperFirst;
+    ///
+    /// impl Fit for UpperFirst {
+    ///     fn choose(&self, chunk: &ChunkView<'_>, n: usize, constraints: &Constraints) -> Option<Granule> {
+    ///         let (middle, end) = (Granule(chunk.granules() / 2), Granule(chunk.granules()));
+    ///         constraints
+    ///             .first_free(chunk, middle..end, n)
+    ///             .or_else(|| constraints.first_free(chunk, Granule(0)..end, n))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// let anywhere = Constrained::new(UpperFirst, Constraints::new());
+    /// assert_eq!(pool.alloc_with(1, &anywhere)?.addr(), 0x5000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn first_free(
         &self,
@@ -300,14 +440,49 @@ impl Constraints {
             .filter(|&found| found < limit)
     }
 
-    /// The lowest allowed start of `n` granules in a free run.
+    /// The lowest allowed start of `n` granules in a free run. Constant time.
+    ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints, Fit};
+    /// use genpool_core::{ChunkView, Granule, Pool};
+    ///
+    /// /// The highest free run that has an allowed place.
+    /// struct HighestRun;
+    ///
+    /// impl Fit for HighestRun {
+    ///     fn choose(&self, chunk: &ChunkView<'_>, n: usize, constraints: &Constraints) -> Option<Granule> {
+    ///         let place = |run| constraints.first_in(chunk, run, n);
+    ///         chunk.runs(Granule(0), n).filter_map(place).last()
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// let mut pages: Vec<_> = (0..4).map(|_| pool.alloc(1)).collect::<Result<_, _>>()?;
+    /// drop(pages.remove(0)); // free: 0x1000, and from 0x5000 on
+    /// let aligned = Constrained::new(HighestRun, Constraints::new().align(0x2000)?);
+    /// assert_eq!(pool.alloc_with(1, &aligned)?.addr(), 0x6000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn first_in(&self, chunk: &ChunkView<'_>, run: Run, n: usize) -> Option<Granule> {
         Terms::new(self, chunk, n)?.first_in(chunk, run, n)
     }
 }
 
-/// A fit among the places that [`Constraints`] allow.
+/// A fit among the places that [`Constraints`] allow. Signal-safe, if the fit is.
+///
+/// ```
+/// use genpool_algos::{BestFit, Constrained, Constraints};
+/// use genpool_core::Pool;
+///
+/// // As a default, for who asks for nothing else; each call may name another.
+/// let reached = Constraints::new().highest(0xffff).align(0x2000)?;
+/// let pool = Pool::builder().order(12).algorithm(Constrained::new(BestFit, reached)).build()?;
+/// pool.add(0x1000, 0x10_0000)?;
+/// assert_eq!(pool.alloc(1)?.addr(), 0x2000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Constrained<F> {
     fit: F,

@@ -8,6 +8,29 @@ use crate::constraints::Constraints;
 ///
 /// Every fit is an algorithm by itself; [`Constrained`](crate::Constrained) is one under
 /// constraints.
+///
+/// ```
+/// use core::ops::Range;
+///
+/// use genpool_algos::{Constrained, Constraints, Fit};
+/// use genpool_core::{ChunkView, FirstFit, Granule, Pool};
+///
+/// /// First fit in a part of the chunk.
+/// struct Within(Range<Granule>);
+///
+/// impl Fit for Within {
+///     fn choose(&self, chunk: &ChunkView<'_>, n: usize, constraints: &Constraints) -> Option<Granule> {
+///         constraints.first_free(chunk, self.0.clone(), n)
+///     }
+/// }
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x8000)?;
+/// let upper = Within(Granule(4)..Granule(8));
+/// let aligned = Constrained::new(upper, Constraints::new().align(0x4000)?);
+/// assert_eq!(pool.alloc_with(1, &aligned)?.addr(), 0x8000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Fit: Send + Sync {
     /// The start of `n` free granules, at least one, where `constraints` allow it.
     fn choose(&self, chunk: &ChunkView<'_>, n: usize, constraints: &Constraints)
@@ -27,7 +50,19 @@ impl Fit for FirstFit {
 
 /// Best fit: the smallest free run of the chunk that fits, the lowest of equals; an exact fit ends
 /// the search. Otherwise linear in the chunk. Under constraints a run counts with its whole length,
-/// also where only a part of it is allowed.
+/// also where only a part of it is allowed. Signal-safe.
+///
+/// ```
+/// use genpool_algos::BestFit;
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x8000)?;
+/// let mut pages: Vec<_> = (0..6).map(|_| pool.alloc(1)).collect::<Result<_, _>>()?;
+/// drop((pages.remove(4), pages.remove(0), pages.remove(0))); // free: two pages, one page, two pages
+/// assert_eq!(pool.alloc_with(1, &BestFit)?.addr(), 0x5000); // the hole that it fills
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BestFit;
 

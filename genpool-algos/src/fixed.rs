@@ -11,7 +11,21 @@ fn whole_granule(place: usize, request: &Request) -> Result<(), Unsuitable> {
     }
 }
 
-/// Exactly at an offset in a chunk: of the newest chunk in which it is free.
+/// Exactly at an offset in a chunk: of the newest chunk in which it is free. Linear in the granules asked
+/// for, 64 at a time. Signal-safe.
+///
+/// ```
+/// use genpool_algos::FixedOffset;
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x10_0000, 0x1_0000)?;
+/// let third = FixedOffset::new(0x2000);
+/// let page = pool.alloc_with(4096, &third)?;
+/// assert_eq!(page.addr(), 0x10_2000);
+/// assert!(pool.alloc_with(4096, &third).is_err()); // taken
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedOffset {
     offset: usize,
@@ -36,7 +50,19 @@ impl Algorithm for FixedOffset {
     }
 }
 
-/// Exactly at an address.
+/// Exactly at an address. Linear in the granules asked for, 64 at a time. Signal-safe.
+///
+/// ```
+/// use genpool_algos::FixedAddress;
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x10_0000, 0x1_0000)?;
+/// // What the firmware uses already is taken out first.
+/// let framebuffer = pool.alloc_with(0x4000, &FixedAddress::new(0x10_8000))?;
+/// assert_eq!(framebuffer.addr(), 0x10_8000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedAddress {
     addr: usize,

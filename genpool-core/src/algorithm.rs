@@ -7,7 +7,26 @@ use crate::chunk::granules_for;
 use crate::error::Unsuitable;
 use crate::view::{ChunkView, Granule};
 
-/// What is asked for.
+/// What is asked for. Its calls take constant time and are signal-safe.
+///
+/// ```
+/// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+///
+/// /// Refuses nothing, and says what it is asked.
+/// struct Told;
+///
+/// impl Algorithm for Told {
+///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+///         assert_eq!((request.size(), request.granules(), request.granule()), (5000, 2, 4096));
+///         chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
+///     }
+/// }
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0, 0x4000)?;
+/// assert_eq!(pool.alloc_with(5000, &Told)?.size(), 8192);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     size: usize,
@@ -131,7 +150,20 @@ macro_rules! forward {
 
 forward!(&A, Box<A>, Arc<A>);
 
-/// First fit, the default: the lowest address in the first chunk that has room.
+/// First fit, the default: the lowest address in the first chunk that has room. Skips words of the
+/// bitmap that cannot serve; at worst linear in the granules of the chunk, 64 at a time. Signal-safe.
+///
+/// ```
+/// use genpool_core::{FirstFit, Pool};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let (first, second) = (pool.alloc(1)?, pool.alloc(1)?);
+/// drop(first);
+/// assert_eq!(pool.alloc_with(1, &FirstFit)?.addr(), 0x1000);
+/// # drop(second);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstFit;
 

@@ -13,7 +13,19 @@ use crate::error::ResizeError;
 use crate::pool::Inner;
 use crate::records::Extent;
 
-/// An address range that was taken out of its pool, as plain numbers.
+/// An address range that was taken out of its pool, as plain numbers. Nobody gives it back unless
+/// [`Pool::free`](crate::Pool::free) or [`free_addr`](crate::Pool::free_addr) is told.
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let range = pool.alloc(5000)?.into_raw(); // numbers, which a device can keep
+/// assert_eq!((range.addr, range.size), (0x1000, 8192));
+/// pool.free(range.addr, range.size)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a range that is forgotten stays taken: give it back with `Pool::free`"]
 pub struct RawRange {
@@ -88,6 +100,9 @@ impl<'p> Home<'p> {
 /// bitmap. In a chunk that is being removed it also looks whether it was the last, at worst linear in
 /// the chunk's granules.
 ///
+/// What it is asked takes constant time. In a chunk that was added after the pool's first removal of
+/// one, drops and questions about the chunk look it up first: logarithmic in the number of chunks.
+///
 /// While it lives, the range must not be freed by address as well; boundary tracking notices that,
 /// and the drop then does nothing.
 ///
@@ -142,20 +157,31 @@ impl<'p> Allocation<'p> {
         Self::new(inner, home, addr, extent)
     }
 
-    /// The address of the first byte.
+    /// The address of the first byte. Signal-safe.
     #[must_use]
     #[inline]
     pub fn addr(&self) -> usize {
         self.addr
     }
 
-    /// Bytes, whole granules: at least what was asked for.
+    /// Bytes, whole granules: at least what was asked for. Signal-safe.
     #[must_use]
     pub fn size(&self) -> usize {
         self.granules() << self.inner.order()
     }
 
     /// The physical address of the first byte, if the chunk was given one. Signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::{ChunkSpec, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add_chunk(ChunkSpec::new(0x1000, 0x2000).phys(0x8000_0000).owner("bank 0"))?;
+    /// let (_first, second) = (pool.alloc(1)?, pool.alloc(1)?);
+    /// assert_eq!(second.phys(), Some(0x8000_1000));
+    /// assert_eq!(second.owner_as::<&str>(), Some("bank 0"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn phys(&self) -> Option<u64> {
         self.in_chunk(|chunk| chunk.phys_of(self.addr)).flatten()
@@ -177,6 +203,17 @@ impl<'p> Allocation<'p> {
 
     /// Notes `tag` beside the allocation, for reports. Without boundary tracking there is no place
     /// for it, and this does nothing. Signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let ring = pool.alloc(4096)?;
+    /// ring.set_tag(7); // the number of a queue, say
+    /// assert_eq!(pool.live()?[0].tag, Some(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_tag(&self, tag: usize) {
         self.in_chunk(|chunk| {
             let start = chunk.granule_of(self.addr);
@@ -188,7 +225,8 @@ impl<'p> Allocation<'p> {
         });
     }
 
-    /// Grows or shrinks in place to hold `size` bytes. Signal-safe.
+    /// Grows or shrinks in place to hold `size` bytes. Linear in the granules that come or go, 64 at a
+    /// time. Signal-safe.
     ///
     /// ```
     /// use genpool_core::Pool;
@@ -318,7 +356,20 @@ impl fmt::Debug for Allocation<'_> {
 }
 
 /// An [`Allocation`] that does not borrow its pool: the range stays valid and can be given back even
-/// after the pool was destroyed.
+/// after the pool was destroyed. It has all calls of an [`Allocation`].
+///
+/// Dropping it is signal-safe as long as the pool lives; the last one after the pool's end frees the
+/// pool's bookkeeping, which is not.
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let buffer = pool.alloc_owned(5000)?;
+/// std::thread::spawn(move || println!("{} bytes at {:#x}", buffer.size(), buffer.addr()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// The allocation inside is lent out, and cannot be moved out:
 ///
@@ -349,7 +400,8 @@ impl OwnedAllocation {
         self.allocation.resize(size)
     }
 
-    /// As [`Allocation::into_raw`]. Once the pool is destroyed nobody takes the range back.
+    /// As [`Allocation::into_raw`]. Once the pool is destroyed nobody takes the range back. As signal-safe
+    /// as the drop.
     pub fn into_raw(self) -> RawRange {
         let mut this = ManuallyDrop::new(self);
         let range = this.allocation.raw();

@@ -15,9 +15,25 @@ use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, fence, seeded};
 use crate::traffic::Traffic;
 
 /// A value that the owner of a chunk's memory attaches to it: handed back on alloc and free.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use genpool_core::{ChunkSpec, Owner, Pool};
+///
+/// let bank: Owner = Arc::new(String::from("bank 0"));
+/// let pool = Pool::new(12)?;
+/// pool.add_chunk(ChunkSpec::new(0x1000, 0x1000).shared_owner(Arc::clone(&bank)))?;
+/// pool.add_chunk(ChunkSpec::new(0x2000, 0x1000).shared_owner(bank))?; // both are of this bank
+/// let range = pool.alloc(1)?.into_raw();
+/// let owner = pool.free_owner(range.addr, range.size)?.expect("it has one");
+/// assert_eq!(owner.downcast_ref::<String>().map(String::as_str), Some("bank 0"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Owner = Arc<dyn Any + Send + Sync>;
 
-/// A chunk to be added: a range of addresses, and what is known of it.
+/// A chunk to be added: a range of addresses in bytes, and what is known of it. An owner's value is
+/// kept on the heap, so giving one is not signal-safe.
 ///
 /// ```
 /// use genpool_core::{ChunkSpec, Pool};

@@ -19,6 +19,22 @@ const NAP: Duration = Duration::from_millis(1);
 ///
 /// Dropping it does not stop the removal: the chunk leaves the pool with a later change of the
 /// chunk list, once the last allocation is back.
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let held = pool.alloc(5000)?;
+///
+/// let drain = pool.remove(0x1000)?;
+/// assert_eq!((drain.start(), drain.held(), drain.is_drained()), (0x1000, 8192, false));
+/// drop(held);
+/// assert!(drain.wait(None));
+/// let chunk = drain.finish().expect("the last allocation is back");
+/// assert_eq!(chunk.size(), 0x4000); // its memory may be unmapped now
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "tells when the chunk's memory is no longer used"]
 pub struct Drain {
     inner: Arc<Inner>,
@@ -30,7 +46,7 @@ impl Drain {
         Self { inner, chunk }
     }
 
-    /// The address of the chunk's first byte.
+    /// The address of the chunk's first byte. Signal-safe.
     #[must_use]
     pub fn start(&self) -> usize {
         self.chunk.start()
@@ -57,8 +73,8 @@ impl Drain {
     }
 
     /// Waits until the last allocation is back, or until `timeout` is over if one is given; says
-    /// whether it is back. This is the only call of the crate that waits. Not
-    /// signal-safe.
+    /// whether it is back. This is the only call of the crate that waits: it looks, spins a while, and
+    /// then sleeps for a millisecond between looks. Not signal-safe.
     #[must_use]
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let begin = Instant::now();
@@ -80,7 +96,25 @@ impl Drain {
     /// by the thread that gives it back, or by one whose `alloc` took a granule of the chunk and had
     /// to return it. If the pool is used in signal handlers, the callback must be signal-safe, the
     /// drop of what it captures included. It should not panic: the panic would come out of somebody's
-    /// drop of an allocation. An earlier callback that was not called yet is dropped.
+    /// drop of an allocation. An earlier callback that was not called yet is dropped. The call itself
+    /// allocates memory and is not signal-safe.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let held = pool.alloc(1)?;
+    /// let (told, drained) = mpsc::channel();
+    /// let drain = pool.remove(0x1000)?;
+    /// drain.on_drained(move || told.send("unmap it").expect("somebody listens"));
+    /// assert!(drained.try_recv().is_err());
+    /// drop(held);
+    /// assert_eq!(drained.recv(), Ok("unmap it"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_drained(&self, callback: impl FnOnce() + Send + 'static) {
         let mut callback = Some(callback);
         let once = move || {

@@ -22,6 +22,14 @@ macro_rules! display {
 }
 
 /// Why a pool was not built.
+///
+/// ```
+/// use genpool_core::{BuildError, Pool};
+///
+/// let refused = Pool::new(64).unwrap_err();
+/// assert_eq!(refused, BuildError::Order { order: 64 });
+/// assert_eq!(refused.to_string(), "order 64: a granule is 1 << order bytes, with order at most 63");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -65,6 +73,16 @@ display!(BuildError {
 });
 
 /// A chunk was not added; the pool is as before, and the chunk comes back with its owner.
+///
+/// ```
+/// use genpool_core::{AddRefused, ChunkSpec, Pool};
+///
+/// let pool = Pool::new(12)?;
+/// let refused = pool.add_chunk(ChunkSpec::new(0x1800, 0x2000).owner("bank 0")).unwrap_err();
+/// assert_eq!(refused.reason, AddRefused::MisalignedStart { granule: 4096 });
+/// assert!(refused.chunk.into_owner().is_some()); // nothing is lost
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct AddError {
     /// The rule that the chunk breaks.
@@ -83,6 +101,18 @@ impl fmt::Display for AddError {
 impl Error for AddError {}
 
 /// The rule that a chunk breaks.
+///
+/// ```
+/// use genpool_core::{AddRefused, Pool};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let reason = |start, size| pool.add(start, size).unwrap_err().reason;
+/// assert_eq!(reason(0x8000, 0), AddRefused::ZeroSize);
+/// assert_eq!(reason(0x4000, 0x1000), AddRefused::Overlaps { start: 0x1000, size: 0x4000 });
+/// assert_eq!(reason(usize::MAX & !0xfff, 0x2000), AddRefused::Wraps);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddRefused {
@@ -139,6 +169,20 @@ display!(AddRefused {
 });
 
 /// Why nothing was allocated.
+///
+/// ```
+/// use genpool_core::{AllocError, Pool};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0, 0x4000)?;
+/// match pool.alloc(0x5000) {
+///     Ok(buffer) => println!("{buffer:?}"),
+///     Err(AllocError::Exhausted { .. }) => println!("wait for a free, or add a chunk"),
+///     Err(AllocError::Contended { .. }) => println!("try again soon"),
+///     Err(error) => println!("a mistake of the caller: {error}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllocError {
@@ -183,6 +227,32 @@ display!(AllocError {
 });
 
 /// Why an algorithm cannot serve a request, whatever is free.
+///
+/// ```
+/// use genpool_core::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request, Unsuitable};
+///
+/// /// First fit of a device whose descriptors have 16 bits for the length.
+/// struct Short;
+///
+/// impl Algorithm for Short {
+///     fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+///         match request.size() {
+///             0..=0xffff => Ok(()),
+///             _ => Err(Unsuitable::Other("a descriptor holds at most 65535 bytes")),
+///         }
+///     }
+///
+///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+///         FirstFit.propose(chunk, request)
+///     }
+/// }
+///
+/// let pool = Pool::builder().order(12).algorithm(Short).build()?;
+/// let refused = pool.alloc(0x1_0000).unwrap_err();
+/// assert!(matches!(refused, AllocError::Unsuitable(Unsuitable::Other(_))));
+/// assert_eq!(refused.to_string(), "a descriptor holds at most 65535 bytes");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unsuitable {
@@ -219,6 +289,22 @@ display!(Unsuitable {
 });
 
 /// Why a free was refused. Nothing was changed.
+///
+/// ```
+/// use genpool_core::{FreeError, Pool};
+///
+/// let pool = Pool::builder().order(12).boundary_tracking().build()?;
+/// pool.add(0x1000, 0x4000)?;
+/// let range = pool.alloc(0x2000)?.into_raw();
+///
+/// assert_eq!(pool.free(0x9000, 1), Err(FreeError::Foreign { addr: 0x9000 }));
+/// assert_eq!(pool.free_addr(0x2000), Err(FreeError::Interior { addr: 0x2000, start: 0x1000 }));
+/// let wrong = FreeError::WrongSize { addr: 0x1000, size: 0x1000, allocated: 0x2000 };
+/// assert_eq!(pool.free(0x1000, 0x1000), Err(wrong));
+/// assert_eq!(pool.free(range.addr, range.size), Ok(()));
+/// assert_eq!(pool.free(range.addr, range.size), Err(FreeError::NotAllocated { addr: 0x1000 }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FreeError {
@@ -285,6 +371,18 @@ display!(FreeError {
 });
 
 /// Why a chunk was not removed.
+///
+/// ```
+/// use genpool_core::{Pool, RemoveError};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// assert_eq!(pool.remove(0x2000).unwrap_err(), RemoveError::NoChunk { start: 0x2000 });
+/// let _held = pool.alloc(1)?;
+/// let _drain = pool.remove(0x1000)?;
+/// assert_eq!(pool.remove(0x1000).unwrap_err(), RemoveError::Draining { start: 0x1000 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RemoveError {
@@ -306,6 +404,19 @@ display!(RemoveError {
 });
 
 /// Why an allocation kept its size.
+///
+/// ```
+/// use genpool_core::{Pool, ResizeError};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x3000)?;
+/// let (mut first, second) = (pool.alloc(1)?, pool.alloc(1)?);
+/// assert_eq!(first.resize(0x2000), Err(ResizeError::Neighbour));
+/// drop(second);
+/// assert_eq!(first.resize(0x4000), Err(ResizeError::PastChunk));
+/// assert_eq!(first.resize(0x3000), Ok(()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResizeError {

@@ -46,6 +46,19 @@ impl Counters {
 
 /// Totals of a pool and counts since it was built. The totals are read a word at a time while others
 /// move: each lies between 0 and `size`, and all are exact when nobody moves.
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let _held = pool.alloc(1)?;
+/// assert!(pool.alloc(0x4000).is_err());
+/// let stats = pool.stats();
+/// assert_eq!((stats.chunks, stats.size, stats.used, stats.free), (1, 0x4000, 0x1000, 0x3000));
+/// assert_eq!((stats.exhausted, stats.contended), (1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -119,7 +132,22 @@ impl Stats {
     }
 }
 
-/// How the free space of a pool is cut up.
+/// How the free space of a pool is cut up: [`Pool::fragmentation`](crate::Pool::fragmentation) answers it.
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let pages: Vec<_> = (0..4).map(|_| pool.alloc(1)).collect::<Result<_, _>>()?;
+/// let kept = pages.into_iter().nth(1); // the second; the others go back
+/// let cut_up = pool.fragmentation();
+/// assert_eq!((cut_up.free, cut_up.free_runs, cut_up.largest_run), (0x3000, 2, 0x2000));
+/// // What no request can use at once, as a share of what is free:
+/// assert_eq!(100 - 100 * cut_up.largest_run / cut_up.free, 34);
+/// # drop(kept);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fragmentation {
@@ -147,7 +175,20 @@ impl Fragmentation {
     }
 }
 
-/// A range that is held.
+/// A range that is held, as [`Pool::live`](crate::Pool::live) lists it and [`Destroyed`] reports it.
+///
+/// ```
+/// use genpool_core::{ChunkSpec, Pool};
+///
+/// let pool = Pool::builder().order(12).boundary_tracking().build()?;
+/// pool.add_chunk(ChunkSpec::new(0x1000, 0x4000).owner("bank 0"))?;
+/// let _buffer = pool.alloc(5000)?;
+/// for held in pool.live()? {
+///     let owner = held.owner.as_ref().and_then(|owner| owner.downcast_ref::<&str>());
+///     assert_eq!((held.addr, held.size, owner), (0x1000, 8192, Some(&"bank 0")));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Held {
@@ -173,7 +214,19 @@ impl fmt::Debug for Held {
     }
 }
 
-/// What was still held when a pool ended.
+/// What was still held when a pool ended. It prints itself, a line a range.
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::builder().order(12).name("rings").build()?;
+/// pool.add(0x1000, 0x4000)?;
+/// let _ = pool.alloc(5000)?.into_raw();
+/// let report = pool.destroy();
+/// let text = "pool rings: 8192 bytes still held in 1 ranges\n  0x2000 bytes at 0x1000";
+/// assert_eq!(report.to_string(), text);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "says what was still held"]
 #[non_exhaustive]

@@ -4,10 +4,40 @@ use crate::bitmap::{Anywhere, Every, Look};
 use crate::chunk::Chunk;
 
 /// The place of a granule in its chunk: 0 is the chunk's first.
+///
+/// ```
+/// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+///
+/// /// Always the chunk's fourth granule.
+/// struct Fourth;
+///
+/// impl Algorithm for Fourth {
+///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+///         chunk.is_free(Granule(3), request.granules()).then_some(Granule(3))
+///     }
+/// }
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// assert_eq!(pool.alloc_with(1, &Fourth)?.addr(), 0x4000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Granule(pub usize);
 
 /// A free run: `len` granules from `start` on.
+///
+/// ```
+/// use genpool_core::{Granule, Pool, Run};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let _held = pool.alloc(1)?;
+/// let chunk = pool.chunks().next().expect("there is one");
+/// let free: Vec<Run> = chunk.free_runs().collect();
+/// assert_eq!(free, [Run { start: Granule(1), len: 3 }]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Its first granule.
@@ -21,6 +51,29 @@ pub struct Run {
 /// What it tells was true when it was read. The pool claims what the algorithm proposes by
 /// compare-and-swap, so acting on stale news costs a retry, nothing else. All of it is
 /// signal-safe.
+///
+/// ```
+/// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+///
+/// /// Worst fit: the longest run that is free.
+/// struct WorstFit;
+///
+/// impl Algorithm for WorstFit {
+///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+///         assert_eq!((chunk.start(), chunk.last(), chunk.granules()), (0x1000, 0x8fff, 8));
+///         let longest = chunk.runs(Granule(0), request.granules()).max_by_key(|run| run.len)?;
+///         Some(longest.start)
+///     }
+/// }
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x8000)?;
+/// let pages: Vec<_> = (0..3).map(|_| pool.alloc(1)).collect::<Result<_, _>>()?;
+/// let kept = pages.into_iter().last(); // granules 0 and 1 are free again, and 3 to 7
+/// assert_eq!(pool.alloc_with(1, &WorstFit)?.addr(), 0x4000);
+/// # drop(kept);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkView<'c> {
     chunk: &'c Chunk,
@@ -70,7 +123,26 @@ impl<'c> ChunkView<'c> {
         self.chunk.bitmap().len()
     }
 
-    /// The address of a granule of this chunk. A granule outside has an address of no meaning.
+    /// The address of a granule of this chunk, in constant time as all that has no search in its name. A
+    /// granule outside has an address of no meaning.
+    ///
+    /// ```
+    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// # struct Look;
+    /// # impl Algorithm for Look {
+    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    /// // `chunk` starts at 0x1000 and has four granules of 4 KiB:
+    /// assert_eq!(chunk.addr_of(Granule(2)), 0x3000);
+    /// assert_eq!(chunk.granule_at(0x3fff), Some(Granule(2)));
+    /// assert_eq!(chunk.granule_at(0x5000), None);
+    /// #         Some(Granule(0))
+    /// #     }
+    /// # }
+    /// # let pool = Pool::new(12)?;
+    /// # pool.add(0x1000, 0x4000)?;
+    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn addr_of(&self, granule: Granule) -> usize {
         let offset = granule.0.wrapping_shl(self.order());
@@ -78,6 +150,23 @@ impl<'c> ChunkView<'c> {
     }
 
     /// The granule that `addr` lies in; none if that is outside the chunk.
+    ///
+    /// ```
+    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// # struct Look;
+    /// # impl Algorithm for Look {
+    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    /// // `chunk` starts at 0x1000 and has four granules of 4 KiB:
+    /// assert_eq!(chunk.granule_at(0x1234), Some(Granule(0)));
+    /// assert_eq!(chunk.granule_at(0x0fff), None);
+    /// #         Some(Granule(0))
+    /// #     }
+    /// # }
+    /// # let pool = Pool::new(12)?;
+    /// # pool.add(0x1000, 0x4000)?;
+    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn granule_at(&self, addr: usize) -> Option<Granule> {
         self.chunk
@@ -87,12 +176,48 @@ impl<'c> ChunkView<'c> {
 
     /// Where number `number` of several that keep apart may begin: the first at the chunk's beginning,
     /// then in the middle, then at a quarter, and so on, so that any few of them are spread well.
+    ///
+    /// ```
+    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// # struct Look;
+    /// # impl Algorithm for Look {
+    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    /// // `chunk` has 65,536 granules:
+    /// let starts = [0, 1, 2, 3].map(|number| chunk.start_apart(number));
+    /// assert_eq!(starts, [Granule(0), Granule(32_768), Granule(16_384), Granule(49_152)]);
+    /// #         Some(Granule(0))
+    /// #     }
+    /// # }
+    /// # let pool = Pool::new(0)?;
+    /// # pool.add(0, 65_536)?;
+    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn start_apart(&self, number: usize) -> Granule {
         Granule(self.chunk.bitmap().start_apart(number))
     }
 
     /// Whether all `n` granules from `start` on are in the chunk and free. O(n / 64).
+    ///
+    /// ```
+    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// # struct Look;
+    /// # impl Algorithm for Look {
+    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    /// // `chunk` has four granules, of which the first is taken:
+    /// assert!(chunk.is_free(Granule(1), 3));
+    /// assert!(!chunk.is_free(Granule(0), 2));
+    /// assert!(!chunk.is_free(Granule(1), 4)); // the last would be outside
+    /// #         Some(Granule(1))
+    /// #     }
+    /// # }
+    /// # let pool = Pool::new(12)?;
+    /// # pool.add(0x1000, 0x4000)?;
+    /// # let _first = pool.alloc(1)?;
+    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_free(&self, start: Granule, n: usize) -> bool {
         self.chunk.bitmap().is_free(start.0, n)
@@ -100,6 +225,25 @@ impl<'c> ChunkView<'c> {
 
     /// The lowest start in `from..limit` at which `n` granules are free. Skips words that cannot
     /// serve; at worst linear in the size of the chunk. None where `n` is zero.
+    ///
+    /// ```
+    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// # struct Look;
+    /// # impl Algorithm for Look {
+    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    /// // `chunk` has eight granules, of which the first is taken:
+    /// assert_eq!(chunk.find_run(Granule(0), Granule(usize::MAX), 2), Some(Granule(1)));
+    /// assert_eq!(chunk.find_run(Granule(4), Granule(usize::MAX), 2), Some(Granule(4)));
+    /// assert_eq!(chunk.find_run(Granule(0), Granule(1), 2), None); // no start below 1
+    /// #         Some(Granule(1))
+    /// #     }
+    /// # }
+    /// # let pool = Pool::new(12)?;
+    /// # pool.add(0x1000, 0x8000)?;
+    /// # let _first = pool.alloc(1)?;
+    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     #[inline(always)]
     pub fn find_run(&self, from: Granule, limit: Granule, n: usize) -> Option<Granule> {
@@ -116,6 +260,31 @@ impl<'c> ChunkView<'c> {
     /// where it found something last, and looks with [`find_run`](Self::find_run) if this finds
     /// nothing. Begins with the word of the bitmap that `from` lies in (64 granules on 64-bit
     /// machines). None while a failure is being proved.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// /// Goes on near the last place, and looks everywhere if there is nothing.
+    /// struct Near(AtomicUsize);
+    ///
+    /// impl Algorithm for Near {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         let (n, last) = (request.granules(), Granule(self.0.load(Ordering::Relaxed)));
+    ///         let found = chunk
+    ///             .find_nearby(last, n)
+    ///             .or_else(|| chunk.find_run(Granule(0), Granule(usize::MAX), n))?;
+    ///         self.0.store(found.0, Ordering::Relaxed);
+    ///         Some(found)
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::builder().algorithm(Near(AtomicUsize::new(512))).build()?;
+    /// pool.add(0, 1024)?;
+    /// assert_eq!(pool.alloc(1)?.addr(), 512);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     #[inline(always)]
     pub fn find_nearby(&self, from: Granule, n: usize) -> Option<Granule> {
@@ -128,6 +297,25 @@ impl<'c> ChunkView<'c> {
     /// As [`find_run`](Self::find_run), among the granules whose address leaves the remainder
     /// `phase` when divided by `align` (bytes). None where `align` is not a power of two. An
     /// alignment below the granule asks for nothing; a phase counts as rounded down to a granule.
+    ///
+    /// ```
+    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// # struct Look;
+    /// # impl Algorithm for Look {
+    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    /// // `chunk` starts at 0x1000; granules have 4 KiB:
+    /// let aligned = chunk.find_aligned(Granule(0), Granule(usize::MAX), 1, 0x4000, 0);
+    /// assert_eq!(aligned, Some(Granule(3))); // 0x4000
+    /// let behind = chunk.find_aligned(Granule(0), Granule(usize::MAX), 1, 0x4000, 0x2000);
+    /// assert_eq!(behind, Some(Granule(1))); // 0x2000
+    /// #         Some(Granule(1))
+    /// #     }
+    /// # }
+    /// # let pool = Pool::new(12)?;
+    /// # pool.add(0x1000, 0x8000)?;
+    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn find_aligned(
         &self,
@@ -156,6 +344,25 @@ impl<'c> ChunkView<'c> {
     /// The start of the shortest free run of at least `n` granules, the lowest of equals: best fit.
     /// Skips words that cannot serve and ends at the first run of exactly `n`; at worst linear in the
     /// size of the chunk. None where `n` is zero.
+    ///
+    /// ```
+    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// struct BestFit;
+    ///
+    /// impl Algorithm for BestFit {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         chunk.find_tightest(request.granules())
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// let mut pages: Vec<_> = (0..6).map(|_| pool.alloc(1)).collect::<Result<_, _>>()?;
+    /// drop((pages.remove(4), pages.remove(0), pages.remove(0))); // granules 0, 1 and 4 are free, and 6 and 7
+    /// assert_eq!(pool.alloc_with(1, &BestFit)?.addr(), 0x5000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn find_tightest(&self, n: usize) -> Option<Granule> {
         if n == 0 {
@@ -167,6 +374,25 @@ impl<'c> ChunkView<'c> {
 
     /// The free runs of at least `min` granules (at least one), upwards from `from`; a run that
     /// begins before is cut there. Linear in the chunk, words that cannot serve left out.
+    ///
+    /// ```
+    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request, Run};
+    /// # struct Look;
+    /// # impl Algorithm for Look {
+    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    /// // `chunk` has eight granules, of which 0 and 3 are taken:
+    /// let runs: Vec<Run> = chunk.runs(Granule(0), 3).collect();
+    /// assert_eq!(runs, [Run { start: Granule(4), len: 4 }]);
+    /// #         Some(Granule(4))
+    /// #     }
+    /// # }
+    /// # let pool = Pool::new(12)?;
+    /// # pool.add(0x1000, 0x8000)?;
+    /// # let mut pages: Vec<_> = (0..4).map(|_| pool.alloc(1)).collect::<Result<_, _>>()?;
+    /// # drop((pages.remove(1), pages.remove(1)));
+    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn runs(&self, from: Granule, min: usize) -> impl Iterator<Item = Run> + use<'c> {
         let runs = self.chunk.bitmap().free_runs(from.0, min.max(1), self.look);
         runs.map(|(start, len)| Run {

@@ -14,7 +14,8 @@ use crate::pool::ManagedPool;
 use crate::release::{Released, Resource, release};
 
 /// A device: a name, perhaps a node of a device tree, and a stack of managed resources that are
-/// released in reverse order when it ends, by [`release`](Self::release) or by drop.
+/// released in reverse order when it ends, by [`release`](Self::release) or by drop. Finding a pool is linear
+/// in what the device manages. None of its calls is signal-safe.
 ///
 /// ```
 /// use genpool_core::{ChunkSpec, Pool};
@@ -78,6 +79,13 @@ impl Device {
     }
 
     /// The device's node in the device tree.
+    ///
+    /// ```
+    /// use genpool_devm::{Device, NodePath};
+    ///
+    /// let device = Device::new("sram").at(NodePath::new("/soc/sram@0"));
+    /// assert_eq!(device.node().map(NodePath::as_str), Some("/soc/sram@0"));
+    /// ```
     #[must_use]
     pub fn at(mut self, node: NodePath) -> Self {
         self.node = Some(node);
@@ -86,6 +94,21 @@ impl Device {
 
     /// The device, bound once `probe` succeeds. If it fails or panics, what it had put under
     /// management is released in reverse order.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    /// use genpool_devm::Device;
+    ///
+    /// let device = Device::new("video").probe(|device| {
+    ///     device.create_pool(Pool::builder().order(5))?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(())
+    /// })?;
+    /// assert!(device.pool(None).is_ok());
+    ///
+    /// let failed = Device::new("audio").probe(|_| Err("no clock")).unwrap_err();
+    /// assert_eq!(failed.error, "no clock");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -139,6 +162,18 @@ impl Device {
     }
 
     /// Keeps `value` until the device ends, and drops it then, after all that came later.
+    ///
+    /// ```
+    /// use genpool_devm::Device;
+    ///
+    /// let device = Device::new("video");
+    /// let clock = std::sync::Arc::new(());
+    /// device.manage(std::sync::Arc::clone(&clock))?;
+    /// assert_eq!(std::sync::Arc::strong_count(&clock), 2);
+    /// drop(device); // the clock's handle goes with it
+    /// assert_eq!(std::sync::Arc::strong_count(&clock), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -198,6 +233,19 @@ impl Device {
     }
 
     /// The pool of that name; without a name the unnamed pool, and no other.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    /// use genpool_devm::{Device, GetError};
+    ///
+    /// let device = Device::new("video");
+    /// device.create_pool(Pool::builder().name("rx"))?;
+    /// assert!(device.pool(Some("rx")).is_ok());
+    /// assert!(matches!(device.pool(None), Err(GetError::NotYet { .. }))); // it is being probed
+    /// device.bind();
+    /// assert!(matches!(device.pool(None), Err(GetError::NoPool { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -270,6 +318,19 @@ impl fmt::Debug for Device {
 }
 
 /// A device was not probed.
+///
+/// ```
+/// use genpool_devm::Device;
+///
+/// let failed = Device::new("audio")
+///     .probe(|device| {
+///         device.on_release(|| println!("the clock is off again")).expect("it is there");
+///         Err("no codec")
+///     })
+///     .unwrap_err();
+/// assert_eq!(failed.error, "no codec");
+/// assert!(failed.released.is_some_and(|released| released.is_complete()));
+/// ```
 #[derive(Debug, Error)]
 #[error("{error}")]
 pub struct ProbeError<E> {

@@ -22,6 +22,15 @@ impl fmt::Display for Pool<'_> {
 }
 
 /// The device has been released.
+///
+/// ```
+/// use genpool_devm::{Device, Gone};
+///
+/// let device = Device::new("video");
+/// drop(device.release()?);
+/// assert_eq!(device.release().err(), Some(Gone { device: "video".into() }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("device {device} is gone")]
 pub struct Gone {
@@ -30,6 +39,17 @@ pub struct Gone {
 }
 
 /// Something was not put under a device's management, because the device is gone. It comes back.
+///
+/// ```
+/// use genpool_devm::Device;
+///
+/// let device = Device::new("video");
+/// drop(device.release()?);
+/// let rejected = device.manage(String::from("a mapping")).unwrap_err();
+/// assert_eq!(rejected.value, "a mapping"); // it comes back
+/// assert_eq!(rejected.to_string(), "device video is gone");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Error)]
 #[error("{gone}")]
 pub struct Rejected<T> {
@@ -48,6 +68,17 @@ impl<T> fmt::Debug for Rejected<T> {
 }
 
 /// Why a pool was not created on a device.
+///
+/// ```
+/// use genpool_core::Pool;
+/// use genpool_devm::{CreateError, Device};
+///
+/// let device = Device::new("video");
+/// device.create_pool(Pool::builder().name("rx"))?;
+/// let refused = device.create_pool(Pool::builder().name("rx")).err();
+/// assert!(matches!(refused, Some(CreateError::Exists { name: Some(name), .. }) if name == "rx"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CreateError {
@@ -73,6 +104,16 @@ pub enum CreateError {
 }
 
 /// Why there is no pool for who asked.
+///
+/// ```
+/// use genpool_devm::{GetError, Registry};
+///
+/// match Registry::new().pool("video", None) {
+///     Ok(pool) => println!("{} bytes", pool.size()),
+///     Err(GetError::NoDevice { .. } | GetError::NotYet { .. }) => println!("later, perhaps"),
+///     Err(error) => println!("never: {error}"),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GetError {
@@ -104,6 +145,18 @@ pub enum GetError {
 }
 
 /// Why memory was not added to a device's pool. It comes back.
+///
+/// ```
+/// use genpool_core::{ChunkSpec, Pool};
+/// use genpool_devm::{AddChunkError, Device};
+///
+/// let device = Device::new("video");
+/// let pool = device.create_pool(Pool::builder().order(5))?;
+/// drop(device.release()?);
+/// let refused = pool.add_chunk(ChunkSpec::new(0x1000, 0x1000)).unwrap_err();
+/// assert!(matches!(refused, AddChunkError::Sealed(chunk) if chunk.start() == 0x1000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AddChunkError {

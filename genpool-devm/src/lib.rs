@@ -4,7 +4,33 @@
 //! name or through a phandle of the device tree, and gone when the device goes. Here a [`Device`] has a
 //! stack of managed resources, among them [`ManagedPool`]s; at its end the pools hand out nothing more,
 //! what is held stays valid until it is given back, and the stack is released in reverse order.
+//!
+//! ```
+//! use genpool_devm::{AddressOnly, Registry, Tree};
+//! # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+//!
+//! let tree = Tree::parse(blob)?;
+//! let registry = Registry::new();
+//! for (node, probed) in registry.probe_srams(&tree, &AddressOnly) {
+//!     println!("{node}: {} pools", probed?.pools().len());
+//! }
+//! let codec = tree.find("/soc/codec@2000").ok_or("no codec")?;
+//! let ring = registry.of_gen_pool_get(codec, "sram", 0)?.alloc_owned(1024)?;
+//!
+//! let released = registry.remove("/soc/sram@0")?; // the device goes, the ring stays
+//! assert_eq!(released.outstanding.len(), 1);
+//! drop(ring);
+//! assert!(released.is_complete());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Signal safety
+//!
+//! What a [`ManagedPool`] has of a [`Pool`](genpool_core::Pool) is as signal-safe as there, until its device
+//! ends: from then on the last allocation that comes back may run other people's code. Nothing else here
+//! is: devices, registries and trees take locks and allocate memory.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod device;

@@ -10,6 +10,20 @@ use crate::registry::Registry;
 use crate::tree::{Node, TreeError};
 
 /// Why a phandle does not lead to a pool.
+///
+/// ```
+/// use genpool_devm::{GetError, OfError, Registry, Tree};
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+///
+/// let tree = Tree::parse(blob)?;
+/// let codec = tree.find("/soc/codec@2000").ok_or("no codec")?;
+/// let registry = Registry::new(); // nothing has been probed
+/// let refused = registry.of_gen_pool_get(codec, "sram", 0).unwrap_err();
+/// assert!(matches!(refused, OfError::Get(GetError::NoDevice { .. }))); // later, perhaps
+/// let refused = registry.of_gen_pool_get(codec, "sram", 1).unwrap_err();
+/// assert!(matches!(refused, OfError::Tree(_))); // never
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OfError {
@@ -31,7 +45,7 @@ impl Registry {
     ///
     /// ```
     /// use genpool_devm::{AddressOnly, Registry, Tree};
-    /// # let blob = include_bytes!("../tests/trees/board.dtb");
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
     ///
     /// let tree = Tree::parse(blob)?;
     /// let registry = Registry::new();

@@ -4,6 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The full path of a node of a device tree, such as `/soc/sram@5c000000`; `/` is the root.
+///
+/// ```
+/// use genpool_devm::NodePath;
+///
+/// let node = NodePath::new("/soc/sram@5c000000");
+/// assert_eq!(node.as_str(), "/soc/sram@5c000000");
+/// assert_eq!(node.to_string(), node.as_str());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodePath(Arc<str>);
 

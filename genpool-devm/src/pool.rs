@@ -16,8 +16,23 @@ use crate::release::Outstanding;
 /// pool is *sealed*, it hands out nothing more and takes in no chunk, and what is held stays
 /// valid until it is given back.
 ///
-/// The calls are those of [`Pool`], but for removing a chunk: the memory under a device's pool goes
-/// when the device goes.
+/// The calls are those of [`Pool`], with their costs, but for removing a chunk: the memory under a device's
+/// pool goes when the device goes.
+///
+/// ```
+/// use genpool_core::{ChunkSpec, Pool};
+/// use genpool_devm::Device;
+///
+/// let device = Device::new("video");
+/// let pool = device.create_pool(Pool::builder().order(5))?;
+/// pool.add_chunk(ChunkSpec::new(0x1000, 0x1000))?;
+/// let ring = pool.alloc(100)?;
+///
+/// drop(device);
+/// assert!(pool.is_sealed() && pool.alloc(1).is_err());
+/// assert_eq!(ring.addr(), 0x1000); // valid until it is given back
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct ManagedPool {
     shared: Arc<Shared>,
@@ -44,7 +59,7 @@ impl ManagedPool {
         &self.shared.pool
     }
 
-    /// Adds memory, as [`Pool::add_chunk`]. Waits for others that add to the same pool.
+    /// Adds memory, as [`Pool::add_chunk`]. Waits for others that add to the same pool; allocations do not.
     ///
     /// # Errors
     ///

@@ -12,7 +12,8 @@ use crate::path::NodePath;
 use crate::pool::ManagedPool;
 use crate::release::Released;
 
-/// Devices, found by their node or by their name. Probing, looking up and removing may go on at once.
+/// Devices, found by their node or by their name: logarithmic in their number. Probing, looking up and removing may
+/// go on at once. None of its calls is signal-safe.
 ///
 /// ```
 /// use genpool_core::{ChunkSpec, Pool};
@@ -131,6 +132,15 @@ impl Registry {
 
     /// Registers a device without a probe, and binds it.
     ///
+    /// ```
+    /// use genpool_devm::{Device, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let device = registry.add(Device::new("video")).expect("the name is free");
+    /// assert_eq!(device.name(), "video");
+    /// assert!(registry.add(Device::new("video")).is_err());
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RegisterError::Occupied`].
@@ -148,12 +158,32 @@ impl Registry {
     }
 
     /// The device of that name.
+    ///
+    /// ```
+    /// use genpool_devm::{Device, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// registry.add(Device::new("video")).expect("the name is free");
+    /// assert!(registry.find_named("video").is_some());
+    /// assert!(registry.find_named("audio").is_none());
+    /// ```
     #[must_use]
     pub fn find_named(&self, name: &str) -> Option<Arc<Device>> {
         self.devices.lock().named(name).cloned()
     }
 
     /// The pool `name` of the device `device`; without a name its unnamed pool.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    /// use genpool_devm::{Device, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let probe = |device: &Device| device.create_pool(Pool::builder().name("rx")).map(drop);
+    /// registry.probe(Device::new("video"), probe)?;
+    /// assert_eq!(registry.pool("video", Some("rx"))?.name(), Some("rx"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -224,6 +254,18 @@ impl Drop for Entry<'_> {
 }
 
 /// Why a device was not registered.
+///
+/// ```
+/// use genpool_devm::{Device, RegisterError, Registry};
+///
+/// let registry = Registry::new();
+/// registry.probe(Device::new("video"), |_| Ok::<_, String>(()))?;
+/// let refused = registry.probe(Device::new("video"), |_| Ok::<_, String>(())).err();
+/// assert!(matches!(refused, Some(RegisterError::Occupied { .. })));
+/// let refused = registry.probe(Device::new("audio"), |_| Err("no codec")).err();
+/// assert!(matches!(refused, Some(RegisterError::Probe { error: "no codec", .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RegisterError<E> {
@@ -247,6 +289,13 @@ pub enum RegisterError<E> {
 }
 
 /// Why a device was not removed.
+///
+/// ```
+/// use genpool_devm::{Registry, RemoveError};
+///
+/// let refused = Registry::new().remove("video").err();
+/// assert_eq!(refused, Some(RemoveError::NoDevice { device: "video".into() }));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RemoveError {

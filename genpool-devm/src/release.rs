@@ -25,6 +25,24 @@ pub(crate) enum Resource {
 }
 
 /// An allocation that was held when its device ended.
+///
+/// ```
+/// use genpool_core::{ChunkSpec, Pool};
+/// use genpool_devm::Device;
+///
+/// let device = Device::new("video");
+/// let pool = device.create_pool(Pool::builder().order(5).name("rx").boundary_tracking())?;
+/// pool.add_chunk(ChunkSpec::new(0x1000, 0x1000).owner("bank 0"))?;
+/// let ring = pool.alloc_owned(100)?;
+/// ring.set_tag(7);
+///
+/// let released = device.release()?;
+/// let held = &released.outstanding[0];
+/// assert_eq!((held.addr, held.size, held.tag), (0x1000, 128, Some(7)));
+/// assert_eq!((held.pool.as_deref(), held.owner_name()), (Some("rx"), Some("bank 0")));
+/// assert_eq!(held.to_string(), "0x80 bytes at 0x1000 of rx, tag 0x7, owner bank 0");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Outstanding {
@@ -89,6 +107,24 @@ impl fmt::Debug for Outstanding {
 }
 
 /// What was found when a device ended.
+///
+/// ```
+/// use genpool_core::{ChunkSpec, Pool};
+/// use genpool_devm::Device;
+///
+/// let device = Device::new("video");
+/// device.on_release(|| println!("unmapped"))?;
+/// let pool = device.create_pool(Pool::builder())?;
+/// pool.add_chunk(ChunkSpec::new(0, 16))?;
+/// let held = pool.alloc_owned(1)?;
+///
+/// let released = device.release()?;
+/// assert_eq!((released.outstanding.len(), released.panics.len()), (1, 0));
+/// assert!(!released.is_complete()); // what lies under the pool stays
+/// drop(held);
+/// assert!(released.is_complete());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "says what was still held"]
 #[non_exhaustive]

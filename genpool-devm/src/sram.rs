@@ -31,6 +31,22 @@ const LARGEST: u64 = 64 << 20;
 const LARGEST_TOGETHER: u64 = 256 << 20;
 
 /// What a node says of an SRAM.
+///
+/// ```
+/// use genpool_devm::{Sram, Tree};
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+///
+/// let tree = Tree::parse(blob)?;
+/// assert_eq!(Sram::nodes(&tree).count(), 4); // two of them are disabled
+/// let node = tree.find("/soc/sram@0").ok_or("no SRAM")?;
+/// assert!(Sram::is_described_by(node));
+///
+/// let sram = Sram::read(node)?;
+/// assert_eq!((sram.range.start(), sram.range.size()), (0x5c00_0000, 0x4_0000));
+/// let pools = sram.partitions.iter().filter(|part| part.is_pool()).map(|part| part.label.as_str());
+/// assert_eq!(pools.collect::<Vec<_>>(), ["codec-sram", "dsp", "code-sram"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Sram {
@@ -51,6 +67,24 @@ pub struct Sram {
 }
 
 /// A reserved part of an SRAM.
+///
+/// ```
+/// use genpool_devm::{Sram, Tree};
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+///
+/// let tree = Tree::parse(blob)?;
+/// let sram = Sram::read(tree.find("/soc/sram@0").ok_or("no SRAM")?)?;
+/// for part in &sram.partitions {
+///     let use_of = match (part.is_pool(), part.export) {
+///         (true, _) => "a pool",
+///         (false, true) => "for the outside",
+///         (false, false) => "reserved",
+///     };
+///     println!("{} at {}: {use_of}", part.node, part.range);
+/// }
+/// assert!(sram.partitions.iter().any(|part| part.is_pool()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Partition {
@@ -174,6 +208,18 @@ impl Sram {
 }
 
 /// Why an SRAM's node makes no sense.
+///
+/// ```
+/// use genpool_devm::{LayoutError, Sram, Tree};
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+///
+/// let tree = Tree::parse(blob)?;
+/// let bus = tree.find("/soc").ok_or("no bus")?; // it has no `reg`
+/// let refused = Sram::read(bus).unwrap_err();
+/// assert!(matches!(refused, LayoutError::Tree(_)));
+/// assert_eq!(refused.node().as_str(), "/soc");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LayoutError {

@@ -4,7 +4,7 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     use allocator_api2::vec::Vec;
     use genpool_dma::source::{PageSize, RamSource};
-    use genpool_dma::{MemoryPool, SharedPool};
+    use genpool_dma::{MemoryPool, SharedPool, VirtAddr};
     use hashbrown::HashMap;
 
     let source = RamSource::new(16 << 20);
@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut samples = Vec::new_in(&pool);
     samples.extend((0..100_000_u64).map(|number| number * number % 1009));
     println!("a Vec of {}, at {:p}", samples.len(), samples.as_ptr());
+    assert!(pool.contains(VirtAddr::of(samples.as_ptr()), 800_000));
     drop(samples);
 
     // Shared, it can be kept by what outlives this function.
@@ -27,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         *counts.entry(number * number % 1009).or_default() += 1;
     }
     println!("a HashMap of {}", counts.len());
+    assert_eq!(counts.values().sum::<u32>(), 100_000);
     println!("{} of {} bytes are free", pool.avail(), pool.size());
     drop(counts);
     assert_eq!(pool.avail(), pool.size());

@@ -62,10 +62,27 @@ macro_rules! address {
 
 address! {
     /// A virtual address of this process.
+    ///
+    /// ```
+    /// use genpool_dma::VirtAddr;
+    ///
+    /// let addr = VirtAddr::new(0x1000);
+    /// assert_eq!(addr.checked_add(0x234), Some(VirtAddr::new(0x1234)));
+    /// assert_eq!(addr.checked_add(usize::MAX), None);
+    /// assert!(addr.is_aligned(4096) && addr.get() == 0x1000);
+    /// ```
     VirtAddr(usize)
 }
 address! {
     /// A physical address, as the processor's memory controller knows it.
+    ///
+    /// ```
+    /// use genpool_dma::PhysAddr;
+    ///
+    /// let (start, inside) = (PhysAddr::new(0x8000_0000), PhysAddr::new(0x8000_1234));
+    /// assert_eq!(inside.checked_sub(start), Some(0x1234));
+    /// assert_eq!(start.checked_sub(inside), None);
+    /// ```
     PhysAddr(u64)
 }
 address! {
@@ -89,6 +106,14 @@ address! {
 
 impl VirtAddr {
     /// The address that a pointer has.
+    ///
+    /// ```
+    /// use genpool_dma::VirtAddr;
+    ///
+    /// let values = [1_u64, 2];
+    /// let (first, second) = (VirtAddr::of(&raw const values[0]), VirtAddr::of(&raw const values[1]));
+    /// assert_eq!(second.checked_sub(first), Some(8));
+    /// ```
     #[must_use]
     pub fn of<T: ?Sized>(pointer: *const T) -> Self {
         Self(pointer.addr())
@@ -97,6 +122,12 @@ impl VirtAddr {
 
 impl DmaAddr {
     /// What a device is told that no IOMMU translates for.
+    ///
+    /// ```
+    /// use genpool_dma::{DmaAddr, PhysAddr};
+    ///
+    /// assert_eq!(DmaAddr::untranslated(PhysAddr::new(0x1000)), DmaAddr::new(0x1000));
+    /// ```
     #[must_use]
     pub const fn untranslated(phys: PhysAddr) -> Self {
         Self(phys.get())
@@ -165,6 +196,13 @@ impl AddressMask {
 }
 
 /// A mask has 1 to 64 bits.
+///
+/// ```
+/// use genpool_dma::AddressMask;
+///
+/// assert!(AddressMask::bits(64).is_ok());
+/// println!("{}", AddressMask::bits(65).unwrap_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaskError {
     bits: u32,

@@ -28,7 +28,8 @@ use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait DmaAlloc {
-    /// Allocates by the default algorithm. The device's address is the chunk's physical one.
+    /// Allocates by the default algorithm. The device's address is the chunk's physical one. Costs what
+    /// [`Pool::alloc`] does, and is as signal-safe.
     ///
     /// # Errors
     ///
@@ -37,7 +38,7 @@ pub trait DmaAlloc {
     /// chunks.
     fn dma_alloc(&self, size: usize) -> Result<DmaAllocation<'_>, DmaError>;
 
-    /// Allocates by the given algorithm.
+    /// Allocates by the given algorithm. Costs what [`Pool::alloc_with`] does, and is as signal-safe.
     ///
     /// # Errors
     ///
@@ -101,6 +102,20 @@ impl DmaAlloc for Pool {
 
 /// An allocation and its DMA address. Given back when it is dropped; before that, every device that was
 /// told the address must be done with it.
+///
+/// ```
+/// use genpool_core::Pool;
+/// use genpool_dma::{DmaAddr, DmaAlloc, VirtAddr};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add_virt(0x4000_0000, 0x1_0000_0000, 0x10_0000)?;
+/// let ring = pool.dma_alloc(5000)?;
+/// assert_eq!((ring.virt(), ring.size()), (VirtAddr::new(0x4000_0000), 8192));
+/// assert_eq!(ring.dma(), DmaAddr::new(0x1_0000_0000)); // for a register of the device
+/// let range = ring.into_raw();
+/// pool.free(range.addr, range.size)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "the range is given back when this is dropped"]
 pub struct DmaAllocation<'p> {
     held: Held<'p>,
@@ -159,7 +174,7 @@ impl<'p> DmaAllocation<'p> {
         ptr::with_exposed_provenance_mut(self.held.addr())
     }
 
-    /// Lets the range go as plain numbers: it stays taken.
+    /// Lets the range go as plain numbers: it stays taken. Signal-safe.
     pub fn into_raw(self) -> RawRange {
         match self.held {
             Held::Lent(allocation) => allocation.into_raw(),
@@ -179,6 +194,18 @@ impl fmt::Debug for DmaAllocation<'_> {
 }
 
 /// Why nothing was allocated for a device.
+///
+/// ```
+/// use genpool_core::Pool;
+/// use genpool_dma::{DmaAlloc, DmaError, VirtAddr};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x4000_0000, 0x10_0000)?; // without a physical address
+/// let refused = pool.dma_alloc(1).unwrap_err();
+/// assert_eq!(refused, DmaError::NoAddress { virt: VirtAddr::new(0x4000_0000) });
+/// assert_eq!(pool.avail(), pool.size());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DmaError {

@@ -141,6 +141,24 @@ fn block(start: usize, size: usize) -> Option<NonNull<[u8]>> {
 }
 
 /// A pool that its allocations keep alive: an allocator that can be cloned and sent anywhere.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::source::RamSource;
+/// use genpool_dma::{MemoryPool, SharedPool};
+/// use hashbrown::HashMap;
+///
+/// let pool = MemoryPool::new(6)?;
+/// pool.add(RamSource::new(1 << 20).map()?)?;
+/// let pool = SharedPool::new(pool);
+/// let mut names: HashMap<u32, &str, _, SharedPool> = HashMap::new_in(pool.clone());
+/// names.insert(7, "seven");
+/// let elsewhere = std::thread::spawn(move || names.get(&7).copied());
+/// assert_eq!(elsewhere.join().expect("it does not panic"), Some("seven"));
+/// assert_eq!(pool.avail(), pool.size());
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 #[derive(Clone)]
 pub struct SharedPool(Arc<MemoryPool>);
 

@@ -14,6 +14,24 @@ use crate::allocation::DmaAllocation;
 use crate::volatile::{AccessError, Cells, Width, Word};
 
 /// What a buffer's bytes are known to be: `u8`, or `MaybeUninit<u8>` where nobody has written them yet.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::mem::MaybeUninit;
+///
+/// use genpool_dma::CpuBuffer;
+/// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+/// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+/// # // SAFETY: no device is told anything, so the address may be made up.
+/// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+/// # let pool = MemoryPool::new(12)?;
+/// # pool.add(region)?;
+/// let fresh: CpuBuffer<'_, MaybeUninit<u8>> = pool.dma_alloc(100)?; // as others left it
+/// let zeroed: CpuBuffer<'_> = fresh.zeroed();
+/// assert!(zeroed.iter().all(|&byte| byte == 0));
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 pub trait Content: sealed::Sealed + 'static {}
 
 impl Content for u8 {}
@@ -26,7 +44,7 @@ mod sealed {
 }
 
 /// Memory that belongs to the processor: a slice of whole granules, exclusively its holder's. Given back
-/// when it is dropped.
+/// when it is dropped, as signal-safely as an [`Allocation`](genpool_core::Allocation).
 ///
 /// A device is to touch it only after it was [shared](Self::share), which consumes it:
 ///
@@ -70,6 +88,27 @@ pub struct CpuBuffer<'p, T: Content = u8> {
 ///
 /// Processor and device are taken to be coherent, as they are on x86-64 and on servers and most systems
 /// of other kinds; caches are not flushed.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+/// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+/// # // SAFETY: no device is told anything, so the address may be made up.
+/// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+/// # let pool = MemoryPool::new(12)?;
+/// # pool.add(region)?;
+/// let mut frame = pool.dma_zalloc(1514)?;
+/// frame[..6].fill(0xff);
+/// let mut frame = frame.share(); // from here on the device's: no slice
+/// println!("the device is told {}", frame.dma());
+/// frame.write(6, 0x1234_u16)?; // a volatile word, for rings that both sides use
+/// assert_eq!(frame.read::<u16>(6)?, 0x1234);
+/// // SAFETY: no device was told the address, so all of them are quiet.
+/// let frame = unsafe { frame.reclaim() };
+/// assert_eq!(frame[..6], [0xff; 6]);
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 pub struct DeviceBuffer<'p, T: Content = u8> {
     buffer: CpuBuffer<'p, T>,
 }

@@ -11,6 +11,32 @@ use crate::volatile::{AccessError, Cells, Width, Word};
 ///
 /// The device may read and write it at any time; what it makes of it is its own business. Before the
 /// drop, whatever the device was told to do with these bytes has to be over.
+///
+/// ```
+/// use genpool_dma::{MemoryPool, Width};
+/// # #[repr(align(4096))]
+/// # struct Bar([u8; 4096]);
+/// # let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
+/// # let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
+/// # // SAFETY: the memory was leaked, and nobody else has its address.
+/// # let region = unsafe { genpool_dma::Region::from_raw(start, size, ()) };
+/// # // SAFETY: no device is told anything, so the address may be made up.
+/// # let region = unsafe { region.physically_at(genpool_dma::PhysAddr::new(0xe000_0000)) };
+/// let pool = MemoryPool::of_device(8, Width::Four)?;
+/// pool.add(region)?; // of a BAR, say
+///
+/// let mut queue = pool.dma_alloc(1000)?;
+/// assert_eq!((queue.size(), queue.width()), (1024, Width::Four));
+/// queue.zero();
+/// queue.write(8, 0xdead_beef_u32)?;
+/// assert_eq!(queue.read::<u32>(8)?, 0xdead_beef);
+/// queue.copy_from_slice(16, b"12345678")?; // by words of four bytes
+/// let mut back = [0; 8];
+/// queue.copy_to_slice(16, &mut back)?;
+/// assert_eq!(&back, b"12345678");
+/// assert!(queue.read::<u32>(2).is_err()); // not a word
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct IoBuffer<'p> {
     allocation: DmaAllocation<'p>,
     width: Width,

@@ -9,6 +9,18 @@ use crate::io::IoBuffer;
 use crate::volatile::Width;
 
 /// A kind of memory: [`Ram`] or [`Device`].
+///
+/// ```
+/// use genpool_dma::{Kind, MemoryPool};
+///
+/// /// Whatever memory it is.
+/// fn percent_free<K: Kind>(pool: &MemoryPool<K>) -> usize {
+///     pool.avail() * 100 / pool.size().max(1)
+/// }
+///
+/// assert_eq!(percent_free(&MemoryPool::new(12)?), 0); // nothing in it yet
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Kind: Copy + fmt::Debug + Send + Sync + sealed::Sealed + 'static {
     /// What an allocation is to its holder.
     type Buffer<'p>;
@@ -23,11 +35,33 @@ pub trait Kind: Copy + fmt::Debug + Send + Sync + sealed::Sealed + 'static {
 }
 
 /// Ordinary memory, which may be accessed in any way: slices, `memcpy`, atomics.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::source::RamSource;
+/// use genpool_dma::{MemoryPool, Ram, Region};
+///
+/// let region: Region<Ram> = RamSource::new(1 << 16).map()?;
+/// let pool: MemoryPool<Ram> = MemoryPool::new(12)?; // or `MemoryPool`, which is the same
+/// pool.add(region)?;
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ram;
 
 /// Memory of a device: accessed by volatile words, never by slices; zeroed and copied by words of one
 /// width.
+///
+/// ```
+/// use genpool_dma::{Device, MemoryPool, Width};
+///
+/// // Of a device that takes accesses of 32 bits; a granule holds at least one of them.
+/// let pool: MemoryPool<Device> = MemoryPool::of_device(8, Width::Four)?;
+/// assert_eq!(pool.granule(), 256);
+/// assert!(MemoryPool::of_device(1, Width::Four).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
     pub(crate) width: Width,

@@ -38,6 +38,8 @@
 //! Allocating and dropping buffers is as signal-safe as it is in a [`Pool`](genpool_core::Pool); adding
 //! and removing regions is not.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod addr;
 mod window;
 

@@ -24,6 +24,10 @@ use crate::volatile::Width;
 /// as plain numbers keeps nothing beyond that. All regions that devices see are on one [`Bus`], for good
 /// that of the first.
 ///
+/// Its calls cost what those of a [`Pool`] do, and are signal-safe where those are; zeroing is linear in the
+/// bytes. Adding and removing regions is linear in the number of chunks, waits for others that do, and is
+/// not signal-safe.
+///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use genpool_dma::MemoryPool;
@@ -81,6 +85,15 @@ impl MemoryPool {
 
     /// A pool as `builder` says, over ordinary memory.
     ///
+    /// ```
+    /// use genpool_core::Pool;
+    /// use genpool_dma::MemoryPool;
+    ///
+    /// let pool = MemoryPool::build(Pool::builder().order(11).name("frames").boundary_tracking())?;
+    /// assert_eq!((pool.granule(), pool.live()?.len()), (2048, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`BuildError`].
@@ -92,6 +105,23 @@ impl MemoryPool {
 impl MemoryPool<Device> {
     /// A pool of granules of `1 << order` bytes over a device's memory, which is zeroed and copied by
     /// accesses of `width`.
+    ///
+    /// ```
+    /// use genpool_dma::{DmaAddr, MemoryPool, Width};
+    /// # #[repr(align(4096))]
+    /// # struct Bar([u8; 4096]);
+    /// # let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
+    /// # let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
+    /// # // SAFETY: the memory was leaked, and nobody else has its address.
+    /// # let region = unsafe { genpool_dma::Region::from_raw(start, size, ()) };
+    /// # // SAFETY: no device is told anything, so the address may be made up.
+    /// # let region = unsafe { region.physically_at(genpool_dma::PhysAddr::new(0xe000_0000)) };
+    /// let pool = MemoryPool::of_device(8, Width::Four)?;
+    /// pool.add(region)?;
+    /// let queue = pool.dma_zalloc(1024)?; // zeroed by words of four bytes
+    /// assert_eq!(queue.dma(), DmaAddr::new(0xe000_0000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -188,6 +218,25 @@ impl<K: Kind> MemoryPool<K> {
     /// Begins to remove the region that starts at `start`: it hands out nothing more, and what is held
     /// in it stays valid until it is given back.
     ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// # // SAFETY: no device is told anything, so the address may be made up.
+    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// # let pool = MemoryPool::new(12)?;
+    /// # pool.add(region)?;
+    /// let start = pool.chunks().map(|chunk| chunk.start()).next().ok_or("no chunk")?;
+    /// let frame = pool.dma_alloc(1)?;
+    /// let drain = pool.remove(VirtAddr::new(start))?;
+    /// assert!(pool.dma_alloc(1).is_err() && !drain.is_drained());
+    /// drop(frame);
+    /// let region = drain.finish().map_err(|_| "something is held")?;
+    /// drop(region); // unmapped
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RemoveError::NoChunk`], also if it is being removed already.
@@ -215,7 +264,24 @@ impl<K: Kind> MemoryPool<K> {
 
     // ---- genalloc's calls ----
 
-    /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm.
+    /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm. As signal-safe as
+    /// [`Pool::alloc`].
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// # // SAFETY: no device is told anything, so the address may be made up.
+    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// # let pool = MemoryPool::new(12)?;
+    /// # pool.add(region)?;
+    /// let frame = pool.dma_alloc(1514)?.filled(b"ping").map_err(|_| "it is too short")?;
+    /// assert_eq!((&frame[..4], frame.len()), (&b"ping"[..], 4096));
+    /// let table = pool.dma_zalloc_align(4096, 1 << 13)?;
+    /// assert!(table.virt().is_aligned(1 << 13));
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     ///
     /// # Errors
     ///
@@ -248,7 +314,8 @@ impl<K: Kind> MemoryPool<K> {
         self.dma_alloc_with(size, &FirstFitAlign::new(align)?)
     }
 
-    /// As [`dma_alloc_with`](Self::dma_alloc_with), as a value that does not borrow the pool.
+    /// As [`dma_alloc_with`](Self::dma_alloc_with), as a value that does not borrow the pool. Its drop after the
+    /// pool's end unmaps the region, which is not signal-safe.
     ///
     /// # Errors
     ///
@@ -295,6 +362,21 @@ impl<K: Kind> MemoryPool<K> {
 
     /// The physical address of `addr`: none outside of the pool, in a region that no device sees, and
     /// where an IOMMU translates, since DMA addresses are no physical ones there. Signal-safe.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// # // SAFETY: no device is told anything, so the address may be made up.
+    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// # let pool = MemoryPool::new(12)?;
+    /// # pool.add(region)?;
+    /// let frame = pool.dma_alloc(1)?;
+    /// assert_eq!(pool.virt_to_phys(frame.virt()), Some(PhysAddr::new(0x8000_0000)));
+    /// assert_eq!(pool.virt_to_phys(VirtAddr::new(0)), None);
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     #[must_use]
     pub fn virt_to_phys(&self, addr: VirtAddr) -> Option<PhysAddr> {
         match self.bus.get()? {
@@ -304,12 +386,42 @@ impl<K: Kind> MemoryPool<K> {
     }
 
     /// What devices see the byte at `addr` at, if they do. Signal-safe.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// # // SAFETY: no device is told anything, so the address may be made up.
+    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// # let pool = MemoryPool::new(12)?;
+    /// # pool.add(region)?;
+    /// let frame = pool.dma_alloc(1)?;
+    /// assert_eq!(pool.virt_to_dma(frame.virt()), Some(frame.dma()));
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     #[must_use]
     pub fn virt_to_dma(&self, addr: VirtAddr) -> Option<DmaAddr> {
         self.pool.phys_of(addr.get()).map(DmaAddr::new)
     }
 
     /// Gives back what an `into_raw` let go. Signal-safe.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// # // SAFETY: no device is told anything, so the address may be made up.
+    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// # let pool = MemoryPool::new(12)?;
+    /// # pool.add(region)?;
+    /// let range = pool.dma_zalloc(5000)?.share().into_raw(); // kept as numbers, in a table of the driver's
+    /// // SAFETY: it is of this pool, is freed once, and no device was told of it.
+    /// unsafe { pool.free(range)? };
+    /// assert_eq!(pool.avail(), pool.size());
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     ///
     /// # Errors
     ///
@@ -325,7 +437,17 @@ impl<K: Kind> MemoryPool<K> {
 
     // ---- queries and settings, as of `Pool` ----
 
-    /// Makes `algorithm` the default from now on.
+    /// Makes `algorithm` the default from now on, as [`Pool::set_algorithm`].
+    ///
+    /// ```
+    /// use genpool_algos::{Constrained, Constraints, ThreadStart};
+    /// use genpool_dma::{AddressMask, MemoryPool};
+    ///
+    /// let pool = MemoryPool::new(12)?;
+    /// let reached = AddressMask::bits(32)?.constrain(Constraints::new());
+    /// pool.set_algorithm(Constrained::new(ThreadStart, reached)); // every device reaches every buffer
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
         self.pool.set_algorithm(algorithm);
     }
@@ -336,19 +458,34 @@ impl<K: Kind> MemoryPool<K> {
         self.pool.granule()
     }
 
-    /// Bytes of all chunks.
+    /// Bytes of all chunks, as [`Pool::size`].
     #[must_use]
     pub fn size(&self) -> usize {
         self.pool.size()
     }
 
-    /// Bytes that are free.
+    /// Bytes that are free, as [`Pool::avail`].
     #[must_use]
     pub fn avail(&self) -> usize {
         self.pool.avail()
     }
 
-    /// Whether `size` bytes at `addr` lie in one chunk.
+    /// Whether `size` bytes at `addr` lie in one chunk, as [`Pool::contains`].
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// # // SAFETY: no device is told anything, so the address may be made up.
+    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// # let pool = MemoryPool::new(12)?;
+    /// # pool.add(region)?;
+    /// let frame = pool.dma_alloc(1)?;
+    /// assert!(pool.contains(frame.virt(), frame.len()));
+    /// assert!(!pool.contains(VirtAddr::of(&raw const pool), 1)); // memory of somebody else
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     #[must_use]
     pub fn contains(&self, addr: VirtAddr, size: usize) -> bool {
         self.pool.contains(addr.get(), size)
@@ -360,19 +497,29 @@ impl<K: Kind> MemoryPool<K> {
         self.pool.chunks()
     }
 
-    /// The pool's counters.
+    /// The pool's totals and counters, as [`Pool::stats`].
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.pool.stats()
     }
 
-    /// How the free bytes lie.
+    /// How the free space is cut up, as [`Pool::fragmentation`].
     #[must_use]
     pub fn fragmentation(&self) -> Fragmentation {
         self.pool.fragmentation()
     }
 
-    /// What is allocated, where boundary tracking is switched on.
+    /// What is allocated, where boundary tracking is switched on, as [`Pool::live`].
+    ///
+    /// ```
+    /// use genpool_core::{FreeError, Pool};
+    /// use genpool_dma::MemoryPool;
+    ///
+    /// let tracked = MemoryPool::build(Pool::builder().order(12).boundary_tracking())?;
+    /// assert!(tracked.live()?.is_empty());
+    /// assert_eq!(MemoryPool::new(12)?.live().err(), Some(FreeError::NotTracked));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -396,6 +543,24 @@ impl<K: Kind> fmt::Debug for MemoryPool<K> {
 }
 
 /// A region that is being removed. Dropped unfinished, it leaves the region to the pool's end.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+/// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+/// # // SAFETY: no device is told anything, so the address may be made up.
+/// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+/// # let pool = MemoryPool::new(12)?;
+/// # pool.add(region)?;
+/// let start = pool.chunks().map(|chunk| chunk.start()).next().ok_or("no chunk")?;
+/// let frame = pool.dma_alloc(5000)?;
+/// let drain = pool.remove(VirtAddr::new(start))?;
+/// assert_eq!((drain.is_drained(), drain.held()), (false, 8192));
+/// drop(frame);
+/// assert!(drain.finish().is_ok());
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 #[must_use = "`finish` gives the region back"]
 pub struct RegionDrain<K: Kind = Ram> {
     drains: Vec<Drain>,
@@ -446,6 +611,21 @@ impl<K: Kind> fmt::Debug for RegionDrain<K> {
 }
 
 /// A region was not added.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::source::RamSource;
+/// use genpool_dma::{MemoryPool, RegionRefused};
+///
+/// let pool = MemoryPool::new(21)?; // granules of 2 MiB
+/// let refused = pool.add(RamSource::new(1 << 20).map()?).unwrap_err();
+/// assert!(matches!(refused.reason, RegionRefused::Granule { granule: 0x20_0000, .. }));
+/// println!("{refused}");
+/// let region = refused.region.ok_or("it comes back")?;
+/// assert_eq!(region.size().get(), 1 << 20);
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct RegionError<K: Kind = Ram> {
     /// Why not.
@@ -470,6 +650,26 @@ impl<K: Kind> fmt::Display for RegionError<K> {
 impl<K: Kind> Error for RegionError<K> {}
 
 /// Why a region was not added.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::source::RamSource;
+/// use genpool_dma::{AddressSpace, Bus, MemoryPool, RegionRefused, Translation};
+///
+/// let seen = |bus| {
+///     let region = RamSource::new(1 << 16).map()?;
+///     let window = genpool_dma::Window::new(region.start(), genpool_dma::DmaAddr::new(0), 1 << 16);
+///     let translation = Translation::new(window)?;
+///     // SAFETY: no device is told anything here.
+///     Ok::<_, Box<dyn std::error::Error>>(unsafe { region.seen_at(bus, translation) })
+/// };
+/// let pool = MemoryPool::new(12)?;
+/// pool.add(seen(Bus::Physical)?)?;
+/// let refused = pool.add(seen(Bus::Iommu(AddressSpace::new()))?).unwrap_err();
+/// assert_eq!(refused.reason, RegionRefused::AnotherBus);
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegionRefused {

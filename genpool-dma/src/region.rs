@@ -12,6 +12,30 @@ use crate::window::{Translation, Untranslated, Window};
 
 /// By what way a device comes to memory: DMA addresses of two buses are no more comparable than
 /// virtual addresses of two processes.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+/// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+/// # // SAFETY: no device is told anything, so the address may be made up.
+/// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+/// # let pool = MemoryPool::new(12)?;
+/// # pool.add(region)?;
+/// # let _ = pool;
+/// use genpool_dma::{Bus, Region};
+///
+/// fn describe(region: &Region) -> &'static str {
+///     match region.bus() {
+///         None => "no device sees it",
+///         Some(Bus::Physical) => "devices are told physical addresses",
+///         Some(Bus::Iommu(_)) => "devices are told IOVAs",
+///     }
+/// }
+/// let region = genpool_dma::source::RamSource::new(4096).map()?;
+/// assert_eq!(describe(&region), "no device sees it");
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bus {
     /// No IOMMU translates: DMA addresses are physical addresses.
@@ -21,6 +45,14 @@ pub enum Bus {
 }
 
 /// One IOMMU address space; a clone is the same one.
+///
+/// ```
+/// use genpool_dma::{AddressSpace, Bus};
+///
+/// let (first, second) = (AddressSpace::new(), AddressSpace::new());
+/// assert_eq!(Bus::Iommu(first.clone()), Bus::Iommu(first.clone()));
+/// assert_ne!(Bus::Iommu(first), Bus::Iommu(second));
+/// ```
 #[derive(Clone, Debug)]
 pub struct AddressSpace(Arc<u8>);
 
@@ -45,6 +77,20 @@ impl Eq for AddressSpace {}
 ///
 /// The sources of [`source`](crate::source) make regions, a [`MemoryPool`](crate::MemoryPool) takes
 /// them. Memory from elsewhere comes in by [`from_raw`](Self::from_raw).
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::source::RamSource;
+/// use genpool_dma::VirtAddr;
+///
+/// let region = RamSource::new(10_000).map()?;
+/// assert_eq!(region.size().get(), 12_288); // whole pages
+/// assert_eq!(region.start(), VirtAddr::of(region.as_ptr().as_ptr()));
+/// assert!(region.windows().is_empty()); // no device has been told of it
+/// assert!(region.dma(region.start(), 1).is_err());
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 ///
 /// # Invariants
 ///
@@ -76,6 +122,27 @@ impl<K: Kind> Region<K> {
     /// Memory that the caller brings: `len` bytes at `start`. `keep` is dropped when the memory is no
     /// longer used, and gives it back. No device sees it yet: [`seen_at`](Self::seen_at).
     ///
+    /// ```
+    /// use std::num::NonZeroUsize;
+    /// use std::ptr::NonNull;
+    ///
+    /// use genpool_dma::{MemoryPool, Region};
+    ///
+    /// /// Memory of one's own, here of the heap.
+    /// #[repr(align(4096))]
+    /// struct Pages([u8; 8192]);
+    ///
+    /// let pages = Box::new(Pages([0; 8192]));
+    /// let start = NonNull::from(Box::leak(pages)).cast();
+    /// let size = NonZeroUsize::new(8192).ok_or("no bytes")?;
+    /// // SAFETY: the memory was leaked, so it stays, and nobody else has its address.
+    /// let region = unsafe { Region::from_raw(start, size, ()) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
+    /// assert_eq!(pool.size(), 8192);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Safety
     ///
     /// Until `keep` is dropped, all of this holds:
@@ -102,6 +169,25 @@ impl<K: Kind> Region<K> {
     }
 
     /// Says what the devices on `bus` see of the region. What no window covers is not handed out.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use genpool_dma::source::RamSource;
+    /// use genpool_dma::{Bus, DmaAddr, Translation, VirtAddr, Window};
+    ///
+    /// let region = RamSource::new(0x2000).map()?;
+    /// let second = VirtAddr::new(region.start().get() + 0x1000);
+    /// let pages = [
+    ///     Window::new(region.start(), DmaAddr::new(0x9000), 0x1000).ok_or("it wraps")?,
+    ///     Window::new(second, DmaAddr::new(0x4000), 0x1000).ok_or("it wraps")?,
+    /// ];
+    /// // SAFETY: no device is told anything here. A driver takes the addresses from whoever made them.
+    /// let region = unsafe { region.seen_at(Bus::Physical, Translation::new(pages)?) };
+    /// assert_eq!(region.windows().len(), 2);
+    /// assert_eq!(region.dma(second, 16)?, DmaAddr::new(0x4000));
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     ///
     /// # Panics
     ///
@@ -188,6 +274,21 @@ impl<K: Kind> Region<K> {
     }
 
     /// What devices see `len` bytes at `virt` at, exact for every byte.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use genpool_dma::source::RamSource;
+    /// use genpool_dma::{DmaAddr, PhysAddr, VirtAddr};
+    ///
+    /// let region = RamSource::new(0x2000).map()?;
+    /// // SAFETY: no device is told anything here.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let inside = VirtAddr::new(region.start().get() + 0x1234);
+    /// assert_eq!(region.dma(inside, 16)?, DmaAddr::new(0x8000_1234));
+    /// assert!(region.dma(inside, 0x1000).is_err()); // goes past the end
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     ///
     /// # Errors
     ///

@@ -5,6 +5,12 @@ use core::fmt;
 use core::sync::atomic::{Ordering, fence};
 
 /// How wide the accesses are that a device's memory takes.
+///
+/// ```
+/// use genpool_dma::Width;
+///
+/// assert_eq!([Width::One, Width::Two, Width::Four, Width::Eight].map(Width::bytes), [1, 2, 4, 8]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
     /// A byte.
@@ -36,6 +42,18 @@ impl Width {
 }
 
 /// A word that is read or written at once: `u8`, `u16`, `u32`, `u64`.
+///
+/// ```
+/// use genpool_dma::{AccessError, IoBuffer, Word};
+///
+/// /// The same word everywhere.
+/// fn fill<W: Word>(queue: &mut IoBuffer<'_>, word: W) -> Result<(), AccessError> {
+///     for offset in (0..queue.size()).step_by(size_of::<W>()) {
+///         queue.write(offset, word)?;
+///     }
+///     Ok(())
+/// }
+/// ```
 pub trait Word: Copy + sealed::Sealed {
     #[doc(hidden)]
     const ZERO: Self;
@@ -72,6 +90,24 @@ macro_rules! words {
 words!(u8, u16, u32, u64);
 
 /// An access does not lie in the memory, or not on words.
+///
+/// ```
+/// use genpool_dma::{AccessError, MemoryPool, Width};
+/// # #[repr(align(4096))]
+/// # struct Bar([u8; 4096]);
+/// # let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
+/// # let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
+/// # // SAFETY: the memory was leaked, and nobody else has its address.
+/// # let region = unsafe { genpool_dma::Region::from_raw(start, size, ()) };
+/// # // SAFETY: no device is told anything, so the address may be made up.
+/// # let region = unsafe { region.physically_at(genpool_dma::PhysAddr::new(0xe000_0000)) };
+/// let pool = MemoryPool::of_device(8, Width::Four)?;
+/// pool.add(region)?;
+/// let queue = pool.dma_alloc(256)?;
+/// let refused = queue.read::<u32>(254).unwrap_err();
+/// assert_eq!(refused, AccessError { offset: 254, len: 4, word: 4, size: 256 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessError {
     /// Where it begins.

@@ -8,6 +8,16 @@ use crate::addr::{DmaAddr, VirtAddr};
 
 /// A range that is contiguous by both addresses.
 ///
+/// ```
+/// use genpool_dma::{DmaAddr, VirtAddr, Window};
+///
+/// let window = Window::new(VirtAddr::new(0x1000), DmaAddr::new(0x9000), 0x2000).ok_or("it wraps")?;
+/// assert_eq!((window.virt(), window.dma()), (VirtAddr::new(0x1000), DmaAddr::new(0x9000)));
+/// assert_eq!(window.size().get(), 0x2000);
+/// assert_eq!(Window::new(VirtAddr::new(usize::MAX), DmaAddr::new(0), 2), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Invariants
 ///
 /// Neither range wraps around.
@@ -135,6 +145,14 @@ impl Translation {
 }
 
 /// Two windows share virtual addresses.
+///
+/// ```
+/// use genpool_dma::{DmaAddr, Overlap, Translation, VirtAddr, Window};
+///
+/// let window = |virt| Window::new(VirtAddr::new(virt), DmaAddr::new(0), 0x1000);
+/// let pages = [window(0x1000), window(0x1800)].into_iter().flatten();
+/// assert_eq!(Translation::new(pages), Err(Overlap { at: VirtAddr::new(0x1800) }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlap {
     /// The start of the second.
@@ -150,6 +168,17 @@ impl fmt::Display for Overlap {
 impl Error for Overlap {}
 
 /// A range has no DMA address, or none that is good for all of it.
+///
+/// ```
+/// use genpool_dma::{DmaAddr, Translation, Untranslated, VirtAddr, Window};
+///
+/// let page = Window::new(VirtAddr::new(0x1000), DmaAddr::new(0x9000), 0x1000);
+/// let map = Translation::new(page)?;
+/// let refused = map.dma(VirtAddr::new(0x1f00), 0x200);
+/// println!("{}", refused.unwrap_err()); // says where the translation ends
+/// assert!(map.dma(VirtAddr::new(0x1f00), 0x100).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Untranslated {
     /// The start of the range.

@@ -153,9 +153,21 @@ impl<'p> Cache<'p> {
     /// No atomic read-modify-write where a run is at hand, one compare-and-swap where a batch of them
     /// is near; else what [`Pool::alloc`] costs.
     ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x10_0000)?;
+    /// let mut cache = pool.cache();
+    /// let buffer = cache.alloc(4096)?; // takes a batch, of which the rest stays at hand
+    /// assert!(cache.held() > 0);
+    /// # drop(buffer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`AllocError`].
+    /// As [`Pool::alloc`], after all that is kept was given back.
     #[inline(always)]
     pub fn alloc(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
         // A size of zero wraps, and is none that is kept.
@@ -173,6 +185,22 @@ impl<'p> Cache<'p> {
     /// Keeps the allocation at hand. It goes home to the pool where it cannot be kept: another pool's,
     /// of another length than is kept, in another chunk than what is kept of that length, or in one
     /// that is being removed.
+    ///
+    /// No atomic read-modify-write where there is room; where there is none, half of what is kept of that
+    /// length is given back first, by one a word of the bitmap.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x10_0000)?;
+    /// let mut cache = pool.cache();
+    /// let buffer = cache.alloc(4096)?;
+    /// let addr = buffer.addr();
+    /// cache.free(buffer);
+    /// assert_eq!(cache.alloc(4096)?.addr(), addr); // the one that was just used, still in the processor's cache
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline(always)]
     pub fn free(&mut self, allocation: Allocation<'p>) {
         let (inner, home, addr, extent) = allocation.into_parts();
@@ -190,14 +218,27 @@ impl<'p> Cache<'p> {
         self.free_slowly(Allocation::new(inner, home, addr, extent));
     }
 
-    /// Bytes that are kept.
+    /// Bytes that are kept. Constant time.
     #[must_use]
     pub fn held(&self) -> usize {
         let runs = self.magazines.iter().map(Magazine::len).zip(1..);
         runs.map(|(count, n)| count * n).sum::<usize>() << self.order
     }
 
-    /// Gives back all that is kept. The cache goes on.
+    /// Gives back all that is kept, by one atomic instruction a word of the bitmap. The cache goes on.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x10_0000)?;
+    /// let mut cache = pool.cache();
+    /// let buffer = cache.alloc(4096)?;
+    /// cache.free(buffer);
+    /// cache.flush(); // before a long pause, for the sake of the other threads
+    /// assert_eq!((cache.held(), pool.avail()), (0, pool.size()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush(&mut self) {
         self.leave(|_| true);
     }

@@ -14,7 +14,7 @@ use crate::stats::{Counters, Destroyed};
 use crate::sync::{AtomicBool, AtomicUsize};
 use crate::traffic::Traffic;
 
-/// Builds a [`Pool`].
+/// Builds a [`Pool`]. Its calls take constant time, allocate memory, and are not signal-safe.
 ///
 /// ```
 /// use genpool_core::Pool;
@@ -61,12 +61,43 @@ impl Builder {
 
     /// The NUMA node whose memory holds the bookkeeping of each chunk (bitmap, hints, records).
     /// Linux only. Each table then takes whole pages. Without a node the heap holds it.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use genpool_core::{BuildError, Pool};
+    ///
+    /// match Pool::builder().order(12).node(0).build() {
+    ///     Ok(pool) => assert_eq!(pool.node(), Some(0)),
+    ///     Err(BuildError::NodeRefused { errno, .. }) => println!("a sandbox: error {errno}"),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # }
+    /// ```
     pub fn node(mut self, node: u32) -> Self {
         self.node = Some(node);
         self
     }
 
     /// The default algorithm, with its data; [`FirstFit`] unless said.
+    ///
+    /// ```
+    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// struct LastFit;
+    ///
+    /// impl Algorithm for LastFit {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         let n = request.granules();
+    ///         let last = chunk.runs(Granule(0), n).last()?;
+    ///         Some(Granule(last.start.0 + last.len - n))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::builder().order(12).algorithm(LastFit).build()?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// assert_eq!(pool.alloc(1)?.addr(), 0x4000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn algorithm<A: Algorithm + 'static>(mut self, algorithm: A) -> Self {
         self.algorithm = as_default(algorithm);
         self
@@ -81,6 +112,16 @@ impl Builder {
     }
 
     /// Called when the pool is dropped (not destroyed) while something is still held.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::builder().order(12).on_leak(|report| eprintln!("{report}")).build()?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let _ = pool.alloc(1)?.into_raw(); // never given back
+    /// drop(pool); // "pool unnamed: 4096 bytes still held in 1 ranges", and where
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_leak(mut self, report: impl FnOnce(Destroyed) + Send + Sync + 'static) -> Self {
         self.on_leak = Some(Box::new(report));
         self

@@ -8,7 +8,19 @@ use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State};
 use crate::view::{Granule, Run};
 
-/// The chunks of a pool at one instant, newest first.
+/// The chunks of a pool at one instant, newest first: an iterator that [`Pool::chunks`](crate::Pool::chunks)
+/// makes. It keeps them readable, whatever happens to the pool.
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// pool.add(0x8000, 0x4000)?;
+/// let starts: Vec<usize> = pool.chunks().map(|chunk| chunk.start()).collect();
+/// assert_eq!(starts, [0x8000, 0x1000]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Chunks {
     inner: Arc<Inner>,
     list: alloc::vec::IntoIter<Arc<Chunk>>,
@@ -49,6 +61,20 @@ impl fmt::Debug for Chunks {
 
 /// One chunk of a pool. It stays readable after the chunk was removed. All of it is signal-safe, but
 /// for its drop, which may be the last use of the pool's bookkeeping.
+///
+/// ```
+/// use genpool_core::{ChunkSpec, Pool};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add_chunk(ChunkSpec::new(0x1000, 0x4000).phys(0x8000_0000))?;
+/// let _held = pool.alloc(1)?;
+/// let chunk = pool.chunks().next().expect("there is one");
+/// assert_eq!((chunk.start(), chunk.last(), chunk.phys()), (0x1000, 0x4fff, Some(0x8000_0000)));
+/// assert_eq!((chunk.size(), chunk.avail(), chunk.is_draining()), (0x4000, 0x3000, false));
+/// let runs: Vec<_> = chunk.free_runs().map(|run| (run.start.0, run.len)).collect();
+/// assert_eq!(runs, [(1, 3)]); // from granule 1 on three are free
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct ChunkInfo {
     inner: Arc<Inner>,

@@ -51,7 +51,12 @@ type Report = Box<dyn FnOnce(Destroyed) + Send + Sync>;
 /// A pool of special-purpose memory, shared by reference (or in an `Arc`) between any number of
 /// threads.
 ///
-/// Chunks are tried newest first. No call on a pool ever waits for another thread.
+/// Chunks are tried newest first. No call on a pool ever waits for another thread. Sizes and addresses are
+/// in bytes, or in whatever unit the chunks are counted in.
+///
+/// What it was built with ([`order`](Self::order), [`granule`](Self::granule), [`name`](Self::name),
+/// [`node`](Self::node), [`is_tracked`](Self::is_tracked)) is read in constant time, and that is
+/// signal-safe.
 ///
 /// ```
 /// use genpool_core::Pool;
@@ -78,7 +83,17 @@ const _: () = {
 
 impl Pool {
     /// A pool of granules of `1 << order` bytes, first fit, without a name and without chunks.
-    /// [`builder`](Self::builder) has more to choose from.
+    /// [`builder`](Self::builder) has more to choose from. Not signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pages = Pool::new(12)?;
+    /// assert_eq!((pages.granule(), pages.size()), (4096, 0));
+    /// let numbers = Pool::new(0)?; // each number by itself: queues, ports, interrupts
+    /// assert_eq!(numbers.granule(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -87,7 +102,15 @@ impl Pool {
         Self::builder().order(order).build()
     }
 
-    /// Everything that can be chosen for a pool.
+    /// Everything that can be chosen for a pool. Not signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::builder().order(5).name("sram").boundary_tracking().build()?;
+    /// assert_eq!((pool.order(), pool.name(), pool.is_tracked()), (5, Some("sram"), true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -127,11 +150,24 @@ impl Pool {
     // ---- chunks ----
 
     /// Adds `size` bytes at the address `start`, without a physical address. Others allocate and
-    /// free meanwhile. Linear in the number of chunks. Not signal-safe.
+    /// free meanwhile. Linear in the number of chunks, plus zeroed memory for the bookkeeping: a little
+    /// more than a bit a granule, and two words more with boundary tracking. Not signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// pool.add(0x8000, 0x4000)?; // the two need not be neighbours
+    /// assert_eq!(pool.size(), 0x8000);
+    /// assert!(pool.add(0x4000, 0x1000).is_err()); // taken
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`AddError`] names the rule that the chunk breaks; nothing was changed.
+    /// [`AddError`] with the rule that the chunk breaks, an [`AddRefused`](crate::AddRefused), and the chunk
+    /// itself; nothing was changed.
     pub fn add(&self, start: usize, size: usize) -> Result<(), AddError> {
         self.add_chunk(ChunkSpec::new(start, size))
     }
@@ -208,7 +244,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`RemoveError::NoChunk`] or [`RemoveError::Draining`].
+    /// [`RemoveError::NoChunk`] where none starts there, [`RemoveError::Draining`] the second time.
     pub fn remove(&self, start: usize) -> Result<Drain, RemoveError> {
         let snapshot = self.inner.shelf.snapshot();
         let chunk = snapshot
@@ -226,7 +262,7 @@ impl Pool {
     }
 
     /// The chunks at this instant, newest first. Later changes of the pool do not change the answer,
-    /// and it holds up nobody. Not signal-safe.
+    /// and it holds up nobody. Linear in the number of chunks. Not signal-safe.
     #[must_use]
     pub fn chunks(&self) -> Chunks {
         self.inner.reveal(Chunks::new(&self.inner))
@@ -237,23 +273,63 @@ impl Pool {
     /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm. The
     /// allocation comes back when it is dropped.
     ///
-    /// One compare-and-swap where the run lies in one word of the bitmap; the search skips what
-    /// cannot serve. Signal-safe, if the default algorithm is.
+    /// One compare-and-swap where the run lies in one word of the bitmap, one a word where it is longer;
+    /// the search skips what cannot serve, and is at worst linear in the granules of the pool, 64 at a
+    /// time. A failing call looks at all of them, unless the last proof that no run is so long still holds.
+    /// Signal-safe, if the default algorithm is.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let buffer = pool.alloc(5000)?;
+    /// assert_eq!((buffer.addr(), buffer.size()), (0x1000, 8192));
+    /// drop(buffer);
+    /// assert_eq!(pool.avail(), pool.size());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`AllocError`].
+    /// [`Exhausted`](AllocError::Exhausted) where there is no fit, [`Contended`](AllocError::Contended) where
+    /// that could not be proved, [`ZeroSize`](AllocError::ZeroSize); from a default algorithm with rules
+    /// of its own also [`Unsuitable`](AllocError::Unsuitable) and
+    /// [`BadProposal`](AllocError::BadProposal).
     #[inline(always)]
     pub fn alloc(&self, size: usize) -> Result<Allocation<'_>, AllocError> {
         let inner = &*self.inner;
         inner.alloc_default(size, 0)
     }
 
-    /// Allocates as [`alloc`](Self::alloc) does, by the given algorithm. Signal-safe, if that is.
+    /// Allocates as [`alloc`](Self::alloc) does, by the given algorithm, which decides what the search
+    /// costs. Signal-safe, if that is.
+    ///
+    /// ```
+    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// /// The chunk's second half first.
+    /// struct UpperHalf;
+    ///
+    /// impl Algorithm for UpperHalf {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         let (n, middle) = (request.granules(), Granule(chunk.granules() / 2));
+    ///         chunk
+    ///             .find_run(middle, Granule(usize::MAX), n)
+    ///             .or_else(|| chunk.find_run(Granule(0), Granule(usize::MAX), n))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// assert_eq!(pool.alloc_with(1, &UpperHalf)?.addr(), 0x3000);
+    /// assert_eq!(pool.alloc(1)?.addr(), 0x1000); // the default is as before
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`AllocError`].
+    /// As [`alloc`](Self::alloc).
     #[inline(always)]
     pub fn alloc_with<A: Algorithm + ?Sized>(
         &self,
@@ -267,19 +343,34 @@ impl Pool {
     /// pool needs to take it back lives as long as it does. Signal-safe to allocate; the drop of the
     /// last one after the pool's end frees the pool's bookkeeping, which is not.
     ///
+    /// ```
+    /// use genpool_core::{OwnedAllocation, Pool};
+    ///
+    /// /// Lives as long as it likes, beside the pool or after it.
+    /// struct Connection {
+    ///     buffer: OwnedAllocation,
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let connection = Connection { buffer: pool.alloc_owned(5000)? };
+    /// let report = pool.destroy();
+    /// assert_eq!(report.held[0].addr, connection.buffer.addr());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`AllocError`].
+    /// As [`alloc`](Self::alloc).
     pub fn alloc_owned(&self, size: usize) -> Result<OwnedAllocation, AllocError> {
         Ok(self.alloc(size)?.outliving(&self.inner))
     }
 
-    /// Allocates as [`alloc_with`](Self::alloc_with) does, as a value that does not borrow the pool.
-    /// As signal-safe as [`alloc_owned`](Self::alloc_owned).
+    /// As [`alloc_owned`](Self::alloc_owned), by the given algorithm.
     ///
     /// # Errors
     ///
-    /// [`AllocError`].
+    /// As [`alloc`](Self::alloc).
     pub fn alloc_owned_with<A: Algorithm + ?Sized>(
         &self,
         size: usize,
@@ -291,7 +382,8 @@ impl Pool {
     /// Several allocations, all or nothing, each by the default algorithm in the order given. For
     /// everybody else a refused call never held anything: no caller is told
     /// [`Exhausted`](AllocError::Exhausted) because of it. While the call lasts they are told
-    /// [`Contended`](AllocError::Contended) instead. Not signal-safe.
+    /// [`Contended`](AllocError::Contended) instead. Costs what so many calls of [`alloc`](Self::alloc)
+    /// do, and memory for the list. Not signal-safe.
     ///
     /// ```
     /// use genpool_core::Pool;
@@ -307,7 +399,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`AllocError`], with the size of the first that found no room. `Exhausted` says that at some
+    /// As [`alloc`](Self::alloc), of the first that found no room, and [`NoMemory`](AllocError::NoMemory) for
+    /// the list. `Exhausted` says that at some
     /// instant there was no fit for that one beside those that had been placed before it.
     pub fn alloc_many(&self, sizes: &[usize]) -> Result<Vec<Allocation<'_>>, AllocError> {
         let inner = &*self.inner;
@@ -324,7 +417,28 @@ impl Pool {
     }
 
     /// Makes `algorithm`, with its data, the default from now on; others allocate meanwhile, each by
-    /// the old one or the new one, whole. Not signal-safe.
+    /// the old one or the new one, whole. Constant time. Not signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// struct LastFit;
+    ///
+    /// impl Algorithm for LastFit {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         let n = request.granules();
+    ///         let last = chunk.runs(Granule(0), n).last()?;
+    ///         Some(Granule(last.start.0 + last.len - n))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// assert_eq!(pool.alloc(1)?.addr(), 0x1000);
+    /// pool.set_algorithm(LastFit);
+    /// assert_eq!(pool.alloc(1)?.addr(), 0x4000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
         let (algorithm, default) = as_default(algorithm);
         let changed = self.inner.shelf.update(|list| {
@@ -367,9 +481,24 @@ impl Pool {
     /// wrong size inside other allocations cannot be told from a right one, nor can one of a range
     /// that an [`Allocation`] still holds or a [`Cache`] keeps.
     ///
+    /// ```
+    /// use genpool_core::{FreeError, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let range = pool.alloc(5000)?.into_raw();
+    /// pool.free(range.addr, range.size)?;
+    /// assert_eq!(pool.free(range.addr, range.size), Err(FreeError::NotAllocated { addr: 0x1000 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`FreeError`]; nothing was changed.
+    /// The range is [empty](FreeError::ZeroSize), [no chunk's](FreeError::Foreign),
+    /// [not on a granule](FreeError::Misaligned), [longer than its chunk](FreeError::PastChunk), or
+    /// [free already](FreeError::NotAllocated); with boundary tracking also
+    /// [of another size](FreeError::WrongSize) or [inside an allocation](FreeError::Interior). Nothing was
+    /// changed.
     pub fn free(&self, addr: usize, size: usize) -> Result<(), FreeError> {
         self.inner.free(addr, Some(size), |_, _| ())
     }
@@ -388,9 +517,19 @@ impl Pool {
     /// Gives back the allocation that starts at `addr` and answers its size in bytes. Needs boundary
     /// tracking. Costs what [`free`](Self::free) does. Signal-safe.
     ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let addr = pool.alloc(5000)?.into_raw().addr;
+    /// assert_eq!(pool.free_addr(addr), Ok(8192));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`FreeError`]; nothing was changed.
+    /// As [`free`](Self::free), and [`FreeError::NotTracked`] without boundary tracking. Nothing was changed.
     pub fn free_addr(&self, addr: usize) -> Result<usize, FreeError> {
         let order = self.inner.order;
         self.inner.free(addr, None, |_, granules| granules << order)
@@ -408,6 +547,16 @@ impl Pool {
     /// Bytes that are free, in all chunks but those that are being removed: counted in the bitmap,
     /// so never more than [`size`](Self::size), and exact when nobody moves. Linear in the granules,
     /// 64 at a time. Signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let _held = pool.alloc(1)?;
+    /// assert_eq!((pool.size(), pool.avail()), (0x4000, 0x3000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn avail(&self) -> usize {
         self.inner.reveal(self.inner.sum_alive(Chunk::avail))
@@ -415,6 +564,17 @@ impl Pool {
 
     /// Whether the whole range of `size` bytes at `addr` lies inside one chunk. An empty range and
     /// one that wraps never do. Logarithmic in the number of chunks. Signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// assert!(pool.contains(0x1000, 0x4000));
+    /// assert!(!pool.contains(0x4fff, 2)); // the second byte is outside
+    /// assert!(!pool.contains(usize::MAX, 2)); // never, where it wraps
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn contains(&self, addr: usize, size: usize) -> bool {
         let Some(last) = size.checked_sub(1).and_then(|more| addr.checked_add(more)) else {
@@ -426,6 +586,17 @@ impl Pool {
 
     /// The physical address that `addr` stands for, if its chunk was given one. Logarithmic in the
     /// number of chunks. Signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add_virt(0x1000, 0x8000_0000, 0x1000)?;
+    /// pool.add(0x2000, 0x1000)?;
+    /// assert_eq!(pool.phys_of(0x1234), Some(0x8000_0234));
+    /// assert_eq!(pool.phys_of(0x2234), None); // that chunk has none, and none is made up
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn phys_of(&self, addr: usize) -> Option<u64> {
         let phys = self.inner.in_chunk(addr, |chunk| chunk.phys_of(addr));
@@ -452,9 +623,21 @@ impl Pool {
     /// The live allocations, by address. Needs boundary tracking. Linear in the granules. Not
     /// signal-safe.
     ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let (_first, second) = (pool.alloc(1)?, pool.alloc(5000)?);
+    /// second.set_tag(2);
+    /// let live = pool.live()?;
+    /// assert_eq!((live[1].addr, live[1].size, live[1].tag), (0x2000, 8192, Some(2)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`FreeError::NotTracked`].
+    /// [`FreeError::NotTracked`] without boundary tracking.
     pub fn live(&self) -> Result<Vec<Held>, FreeError> {
         if !self.inner.tracked {
             return Err(FreeError::NotTracked);
@@ -491,7 +674,7 @@ impl Pool {
 
     /// Ends the pool and reports what is still held. Allocations that do not borrow the pool stay
     /// valid until they are given back, and the bookkeeping they need lives on with them; ranges
-    /// that are only known by address are given up. Linear in the granules.
+    /// that are only known by address are given up. Linear in the granules. Not signal-safe.
     ///
     /// ```
     /// use genpool_core::Pool;

@@ -16,6 +16,24 @@ use crate::registry::{RegisterError, Registry};
 use crate::tree::{Node, PhysRange, Tree};
 
 /// What is to be mapped.
+///
+/// ```
+/// use std::io;
+///
+/// use genpool_devm::{MapRequest, Mapped};
+///
+/// /// Maps nothing, but says what it is asked for.
+/// fn told(request: &MapRequest<'_>) -> io::Result<Mapped> {
+///     println!("{}: {}, write-combining: {}", request.node, request.range, request.write_combining);
+///     let start = usize::try_from(request.range.start()).map_err(io::Error::other)?;
+///     Ok(Mapped::new(start, ()))
+/// }
+/// # use genpool_devm::{Registry, Tree};
+/// # let tree = Tree::parse(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb")))?;
+/// # let registry = Registry::new();
+/// # assert!(registry.probe_srams(&tree, &told).iter().all(|(_, probed)| probed.is_ok()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct MapRequest<'a> {
@@ -28,6 +46,16 @@ pub struct MapRequest<'a> {
 }
 
 /// Memory that was mapped.
+///
+/// ```
+/// use genpool_devm::Mapped;
+///
+/// /// A mapping that goes away when it is dropped.
+/// struct Mapping(Vec<u8>);
+///
+/// let mapping = Mapping(vec![0; 4096]);
+/// let mapped = Mapped::new(mapping.0.as_ptr().addr(), mapping);
+/// ```
 pub struct Mapped {
     start: usize,
     mapping: Box<dyn Any + Send>,
@@ -47,6 +75,32 @@ impl Mapped {
 /// Maps physical memory: `/dev/mem`, a UIO map, whatever there is. With the feature `dma`, `UioMemory`
 /// maps by UIO, and a closure around `genpool_dma::source::physical_memory` by `/dev/mem`.
 /// [`AddressOnly`] maps nothing.
+///
+/// ```
+/// use std::io;
+///
+/// use genpool_devm::{MapMemory, MapRequest, Mapped, Registry, Tree};
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+///
+/// /// SRAM that the firmware has mapped already, one to one from here on.
+/// struct Mirrored {
+///     base: usize,
+/// }
+///
+/// impl MapMemory for Mirrored {
+///     fn map(&self, request: &MapRequest<'_>) -> io::Result<Mapped> {
+///         let phys = usize::try_from(request.range.start()).map_err(io::Error::other)?;
+///         Ok(Mapped::new(self.base + phys, ()))
+///     }
+/// }
+///
+/// let registry = Registry::new();
+/// let probed = registry.probe_srams(&Tree::parse(blob)?, &Mirrored { base: 0x1000_0000_0000 });
+/// assert!(probed.into_iter().all(|(_, device)| device.is_ok()));
+/// let pool = registry.pool("/soc/sram@0", Some("dsp"))?;
+/// assert_eq!(pool.alloc(1)?.addr(), 0x1000_5c00_4000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait MapMemory {
     /// Maps the range.
     ///
@@ -63,6 +117,19 @@ impl<F: Fn(&MapRequest<'_>) -> io::Result<Mapped>> MapMemory for F {
 }
 
 /// Maps nothing: addresses are the physical ones, for planning and tests.
+///
+/// ```
+/// use genpool_devm::{AddressOnly, Registry, Tree};
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+///
+/// let registry = Registry::new();
+/// for (node, probed) in registry.probe_srams(&Tree::parse(blob)?, &AddressOnly) {
+///     println!("{node}: {} pools", probed?.pools().len());
+/// }
+/// let buffer = registry.pool("/soc/sram@0", Some("dsp"))?.alloc_owned(100)?;
+/// assert_eq!(buffer.phys(), u64::try_from(buffer.addr()).ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AddressOnly;
 
@@ -78,6 +145,21 @@ impl MapMemory for AddressOnly {
 }
 
 /// Why an SRAM did not become a device.
+///
+/// ```
+/// use std::io;
+///
+/// use genpool_devm::{MapRequest, Mapped, Registry, SramError, Tree};
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+///
+/// let denied = |_: &MapRequest<'_>| -> io::Result<Mapped> { Err(io::ErrorKind::PermissionDenied.into()) };
+/// for (node, probed) in Registry::new().probe_srams(&Tree::parse(blob)?, &denied) {
+///     let refused = probed.err().ok_or("it was mapped")?;
+///     println!("{refused}");
+///     assert!(matches!(refused, SramError::Map { node: at, .. } if at == node));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SramError {
@@ -131,6 +213,18 @@ pub enum SramError {
 impl Registry {
     /// Makes a device of every enabled SRAM of a tree: see [`probe_sram`](Self::probe_sram). One that
     /// makes no sense does not stop the others.
+    ///
+    /// ```
+    /// use genpool_devm::{AddressOnly, Registry, Tree};
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    ///
+    /// let tree = Tree::parse(blob)?;
+    /// let registry = Registry::new();
+    /// let probed = registry.probe_srams(&tree, &AddressOnly);
+    /// let nodes: Vec<String> = probed.iter().map(|(node, _)| node.to_string()).collect();
+    /// assert_eq!(nodes, ["/soc/sram@0", "/soc/sram@40000000"]); // those that are enabled
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn probe_srams(
         &self,
         tree: &Tree,
@@ -158,6 +252,19 @@ impl Registry {
     /// owner of each chunk is the path of its node, as a `String`.
     ///
     /// Where a range does not begin or end at a multiple of 32, the rest of that granule is left out.
+    ///
+    /// ```
+    /// use genpool_devm::{AddressOnly, Registry, Sram, Tree};
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    ///
+    /// let tree = Tree::parse(blob)?;
+    /// let node = tree.find("/soc/sram@0").ok_or("no SRAM")?;
+    /// let registry = Registry::new();
+    /// let device = registry.probe_sram(&Sram::read(node)?, &AddressOnly)?;
+    /// assert_eq!(device.name(), "/soc/sram@0");
+    /// assert_eq!(device.pool(Some("dsp"))?.size(), 0x1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

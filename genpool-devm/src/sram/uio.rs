@@ -11,6 +11,19 @@ use super::{MapMemory, MapRequest, Mapped};
 /// Maps an SRAM by the UIO device that covers it: the one that a driver such as `uio_pdrv_genirq` made
 /// of the SRAM's node or of a bus around it. That driver decides about caching; the request for a
 /// write-combining mapping is not passed on.
+///
+/// ```no_run
+/// use genpool_devm::{Registry, Tree, UioMemory};
+///
+/// let registry = Registry::new();
+/// for (node, probed) in registry.probe_srams(&Tree::running()?, &UioMemory) {
+///     match probed {
+///         Ok(device) => println!("{node}: {} pools", device.pools().len()),
+///         Err(error) => println!("{error}"), // no UIO device covers it, say
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UioMemory;
 

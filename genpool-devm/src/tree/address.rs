@@ -12,6 +12,19 @@ const SIZE_CELLS: u32 = 1;
 const MOST_CELLS: u32 = 4;
 
 /// A range of physical addresses as the processor sees them. It is not empty and ends within 64 bits.
+///
+/// ```
+/// use genpool_devm::PhysRange;
+///
+/// let sram = PhysRange::new(0x5c00_0000, 0x4_0000).ok_or("it is empty or wraps")?;
+/// assert_eq!((sram.start(), sram.size(), sram.last()), (0x5c00_0000, 0x4_0000, 0x5c03_ffff));
+/// let part = PhysRange::new(0x5c03_fff0, 0x20).ok_or("it is empty or wraps")?;
+/// assert!(sram.overlaps(part) && !sram.contains(part));
+/// assert_eq!(part.whole_granules(5).map(PhysRange::start), None); // 16 bytes of one, 16 of the next
+/// assert_eq!(part.whole_granules(4), Some(part));
+/// assert_eq!(PhysRange::new(u64::MAX, 2), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PhysRange {
     start: u64,
@@ -121,6 +134,16 @@ impl<'t> Node<'t> {
     }
 
     /// The first range of its `reg`, as the processor sees it.
+    ///
+    /// ```
+    /// use genpool_devm::Tree;
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    ///
+    /// let tree = Tree::parse(blob)?;
+    /// let high = tree.find("/soc/sram@40000000").ok_or("no such node")?;
+    /// assert_eq!(high.range()?.start(), 0x1_0000_0000); // through the `ranges` of the bus
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ const RUNNING: &str = "/sys/firmware/fdt";
 /// More than any board's tree: those that Debian ships are below 300 KiB (2026-11).
 const LARGEST: u64 = 4 << 20;
 
-/// A device tree.
+/// A device tree: a copy, which borrows nothing of the blob.
 ///
 /// ```no_run
 /// use genpool_devm::{Registry, Tree};
@@ -56,7 +56,16 @@ enum ByPhandle {
 }
 
 impl Tree {
-    /// The tree in a flattened blob.
+    /// The tree in a flattened blob. Linear in its bytes.
+    ///
+    /// ```
+    /// use genpool_devm::Tree;
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    ///
+    /// let tree = Tree::parse(blob)?;
+    /// assert_eq!(tree.root().text("compatible"), Some("genpool,board"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -100,6 +109,15 @@ impl Tree {
     }
 
     /// The tree that this system runs with.
+    ///
+    /// ```
+    /// use genpool_devm::Tree;
+    ///
+    /// match Tree::running() {
+    ///     Ok(tree) => println!("{:?}", tree.root().text("model")),
+    ///     Err(error) => println!("{error}"), // as on a PC
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -165,7 +183,7 @@ impl Tree {
         (0..self.nodes.len()).map(|index| self.node(index))
     }
 
-    /// The node of that full path, unit addresses included.
+    /// The node of that full path, unit addresses included. Linear in the nodes beside each step.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Node<'_>> {
         let mut node = self.root();
@@ -176,6 +194,18 @@ impl Tree {
     }
 
     /// The node that has this phandle.
+    ///
+    /// ```
+    /// use genpool_devm::Tree;
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    ///
+    /// let tree = Tree::parse(blob)?;
+    /// let sram = tree.find("/soc/sram@40000000").ok_or("no such node")?;
+    /// let phandle = sram.phandle().ok_or("nobody refers to it")?;
+    /// assert_eq!(tree.by_phandle(phandle)?.name(), "sram@40000000");
+    /// assert!(tree.by_phandle(0xdead).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -190,6 +220,25 @@ impl Tree {
 }
 
 /// A node of a [`Tree`].
+///
+/// ```
+/// use genpool_devm::Tree;
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+///
+/// let tree = Tree::parse(blob)?;
+/// let sram = tree.find("/soc/sram@0").ok_or("no such node")?;
+/// assert_eq!((sram.name(), sram.base_name()), ("sram@0", "sram"));
+/// assert_eq!(sram.path().as_str(), "/soc/sram@0");
+/// assert_eq!(sram.parent().map(|bus| bus.name()), Some("soc"));
+/// assert_eq!(sram.children().count(), 6);
+/// assert!(sram.is_compatible("mmio-sram") && sram.is_enabled());
+/// assert_eq!(sram.texts("compatible").collect::<Vec<_>>(), ["genpool,tcm", "mmio-sram"]);
+/// assert!(sram.has("ranges") && sram.property("status").is_none());
+///
+/// let off = tree.find("/soc/sram@80000").ok_or("no such node")?;
+/// assert!(!off.is_available() && off.text("status") == Some("disabled"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Node<'t> {
     tree: &'t Tree,
@@ -305,6 +354,17 @@ impl<'t> Node<'t> {
 
     /// The value of a property as cells of 32 bits.
     ///
+    /// ```
+    /// use genpool_devm::Tree;
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    ///
+    /// let tree = Tree::parse(blob)?;
+    /// let sram = tree.find("/soc/sram@0").ok_or("no such node")?;
+    /// let cells = sram.cells("reg")?.iter().map(|&cell| u32::from_be_bytes(cell));
+    /// assert_eq!(cells.collect::<Vec<_>>(), [0x0, 0x4_0000]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Complaint::Missing`] or [`Complaint::Length`].
@@ -326,6 +386,18 @@ impl<'t> Node<'t> {
     }
 
     /// The node that the phandle in cell `index` of a property means.
+    ///
+    /// ```
+    /// use genpool_devm::Tree;
+    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    ///
+    /// let tree = Tree::parse(blob)?;
+    /// let codec = tree.find("/soc/codec@2000").ok_or("no such node")?;
+    /// assert_eq!(codec.follow("iram", 0)?.name(), "sram@40000000");
+    /// assert_eq!(codec.follow("iram", 1)?.name(), "sram@0");
+    /// assert!(codec.follow("iram", 2).is_err()); // it has two cells
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -358,6 +430,14 @@ impl std::fmt::Debug for Node<'_> {
 }
 
 /// A tree was not loaded.
+///
+/// ```
+/// use genpool_devm::{LoadError, Tree};
+///
+/// let refused = Tree::load("no-such-board.dtb").unwrap_err();
+/// assert!(matches!(refused, LoadError::Read { .. }));
+/// println!("{refused}"); // names the file
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -375,6 +455,17 @@ pub enum LoadError {
 }
 
 /// Something is wrong in a node.
+///
+/// ```
+/// use genpool_devm::{Complaint, Tree};
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+///
+/// let tree = Tree::parse(blob)?;
+/// let refused = tree.root().range().unwrap_err();
+/// assert_eq!(refused.complaint, Complaint::Missing { property: "reg".into() });
+/// assert_eq!(refused.node.as_str(), "/");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{node}: {complaint}")]
 pub struct TreeError {
@@ -385,6 +476,20 @@ pub struct TreeError {
 }
 
 /// What is wrong in a node.
+///
+/// ```
+/// use genpool_devm::{Complaint, Tree};
+/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+///
+/// let tree = Tree::parse(blob)?;
+/// let dsp = tree.find("/soc/dsp@3000").ok_or("no such node")?;
+/// let complaint = |property, index| dsp.follow(property, index).map_err(|refused| refused.complaint);
+/// assert_eq!(complaint("sram", 4).err(), Some(Complaint::NoNode { phandle: 0xdead }));
+/// assert_eq!(complaint("sram", 5).err(), Some(Complaint::NoCell { property: "sram".into(), index: 5 }));
+/// let odd = Complaint::Length { property: "pm-sram".into(), len: 3 };
+/// assert_eq!(complaint("pm-sram", 0).err(), Some(odd));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Complaint {

@@ -8,6 +8,21 @@ use std::path::PathBuf;
 use super::ram::PageSize;
 
 /// Why a source has no memory to give.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::source::{RamSource, SourceError};
+///
+/// let refused = RamSource::new(0).map().unwrap_err();
+/// assert!(matches!(refused, SourceError::Size { size: 0 }));
+/// match RamSource::new(1 << 30).locked().map() {
+///     Ok(region) => println!("{} bytes, locked", region.size()),
+///     Err(SourceError::LockLimit { limit, .. }) => println!("at most {limit:?} bytes may be locked"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SourceError {

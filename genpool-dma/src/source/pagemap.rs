@@ -19,6 +19,21 @@ const PATH: &str = "/proc/self/pagemap";
 ///
 /// What it says is true at this moment. Whether it stays true is a matter of the memory: see the
 /// [module](crate::source).
+///
+/// ```no_run
+/// use genpool_dma::VirtAddr;
+/// use genpool_dma::source::{PageMap, PageSize, RamSource};
+///
+/// let map = PageMap::open()?;
+/// let region = RamSource::new(4 << 20).pages(PageSize::Huge2M).map()?;
+/// println!("the first byte is at {}", map.phys(region.start())?);
+/// let region = map.resolve(region)?; // devices see it from here on
+/// for window in region.windows() {
+///     println!("{} bytes at {}, for devices at {}", window.size(), window.virt(), window.dma());
+/// }
+/// assert!(map.still_holds(&region)?); // as long as nobody moves the pages
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct PageMap {
     file: File,
@@ -156,6 +171,22 @@ impl PageMap {
 }
 
 /// Why memory has no physical address to tell.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::VirtAddr;
+/// use genpool_dma::source::{PageMap, Unresolved};
+///
+/// let value = 17_u64;
+/// let map = PageMap::open()?;
+/// match map.phys(VirtAddr::of(&raw const value)) {
+///     Ok(phys) => println!("{phys}"),
+///     Err(Unresolved::NoPrivilege) => println!("only root is told"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Unresolved {
@@ -213,6 +244,18 @@ impl Error for Unresolved {
 }
 
 /// A region's physical addresses could not be told.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::source::{PageMap, RamSource};
+///
+/// let region = RamSource::new(1 << 16).map()?; // nothing was touched, so no page is there
+/// let refused = PageMap::open()?.resolve(region).unwrap_err();
+/// println!("{}", refused.reason);
+/// assert_eq!(refused.region.size().get(), 1 << 16);
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct ResolveError {
     /// Why not.

@@ -17,12 +17,36 @@ use crate::kind::Device;
 use crate::region::Region;
 
 /// A PCI device as sysfs shows it.
+///
+/// ```no_run
+/// use genpool_dma::source::PciDevice;
+///
+/// let device = PciDevice::at("0000:00:04.0")?;
+/// assert_eq!(device.folder(), PciDevice::in_folder("/sys/bus/pci/devices/0000:00:04.0")?.folder());
+/// let bar = device.bar(2)?;
+/// println!("{} bytes at {}", bar.size(), bar.phys());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct PciDevice {
     folder: PathBuf,
 }
 
 /// A base address register that is memory.
+///
+/// ```no_run
+/// use genpool_dma::source::PciDevice;
+/// use genpool_dma::{MemoryPool, Width};
+///
+/// let bar = PciDevice::at("0000:00:04.0")?.bar(2)?;
+/// let region = match bar.is_prefetchable() {
+///     true => bar.map_write_combining()?,
+///     false => bar.map()?,
+/// };
+/// let pool = MemoryPool::of_device(8, Width::Four)?;
+/// pool.add(region)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Bar {
     file: PathBuf,

@@ -12,6 +12,20 @@ use crate::region::Region;
 /// Maps `size` bytes at a physical address through `/dev/mem`, uncached where the architecture knows
 /// that: for a device's memory that neither PCI nor UIO shows, such as on-chip SRAM on a board.
 ///
+/// ```no_run
+/// use std::num::NonZeroUsize;
+///
+/// use genpool_dma::source::physical_memory;
+/// use genpool_dma::{MemoryPool, PhysAddr, Width};
+///
+/// let size = NonZeroUsize::new(0x4_0000).ok_or("no bytes")?;
+/// // SAFETY: on this board it is SRAM, and no driver of the kernel uses it.
+/// let sram = unsafe { physical_memory(PhysAddr::new(0x5c00_0000), size)? };
+/// let pool = MemoryPool::of_device(5, Width::Four)?;
+/// pool.add(sram)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`SourceError`]; [`SourceError::NoPrivilege`] for who is not root, and also for root where the kernel

@@ -18,6 +18,13 @@ use crate::kind::Ram;
 use crate::region::Region;
 
 /// The size of the pages that memory consists of.
+///
+/// ```
+/// use genpool_dma::source::PageSize;
+///
+/// assert_eq!(PageSize::Huge2M.bytes(), 2 << 20);
+/// assert_eq!(PageSize::Huge1G.to_string(), "huge pages of 1 GiB");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PageSize {
     /// The machine's ordinary pages, 4 KiB on x86-64.
@@ -82,7 +89,8 @@ impl fmt::Display for PageSize {
     }
 }
 
-/// Ordinary memory to be mapped.
+/// Ordinary memory to be mapped. Describing it does nothing; mapping it is a system call or a few, linear in
+/// the pages where they are to be there at once. Not signal-safe.
 ///
 /// ```
 /// # #[cfg(not(miri))] {
@@ -106,6 +114,21 @@ pub struct RamSource {
 }
 
 /// The file behind memory that other processes can map.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::fs::File;
+///
+/// use genpool_dma::source::RamSource;
+///
+/// let (region, memory) = RamSource::new(1 << 16).map_memfd("rings")?;
+/// // SAFETY: only its length is asked for.
+/// let file = File::from(unsafe { memory.into_file() });
+/// assert_eq!(file.metadata()?.len(), region.size().get() as u64);
+/// // To be sent to the process that plays the device, by SCM_RIGHTS.
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct MemFd(OwnedFd);
 
@@ -146,6 +169,17 @@ impl RamSource {
     }
 
     /// Starting at a multiple of `bytes`, where that is more than a page: a pool's granule.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use genpool_dma::source::RamSource;
+    ///
+    /// // For a pool whose granules are 1 MiB.
+    /// let region = RamSource::new(4 << 20).align(1 << 20).prefault().map()?;
+    /// assert!(region.start().is_aligned(1 << 20));
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     #[must_use]
     pub fn align(mut self, bytes: usize) -> Self {
         self.align = bytes;
@@ -153,6 +187,18 @@ impl RamSource {
     }
 
     /// From one NUMA node, or not at all.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use genpool_dma::source::RamSource;
+    ///
+    /// match RamSource::new(1 << 16).node(0).map() {
+    ///     Ok(region) => println!("{} bytes of node 0", region.size()),
+    ///     Err(error) => println!("{error}"), // in a sandbox
+    /// }
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     #[must_use]
     pub fn node(mut self, node: u32) -> Self {
         self.node = Some(node);
@@ -161,6 +207,18 @@ impl RamSource {
 
     /// Locked: never swapped out. It may be moved to other frames all the same; see the
     /// [module](crate::source). Huge pages are never swapped and need no lock.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use genpool_dma::source::RamSource;
+    ///
+    /// match RamSource::new(1 << 16).locked().map() {
+    ///     Ok(region) => println!("{} bytes that are never swapped out", region.size()),
+    ///     Err(error) => println!("{error}"), // RLIMIT_MEMLOCK, as a rule
+    /// }
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     #[must_use]
     pub fn locked(mut self) -> Self {
         self.locked = true;
@@ -168,6 +226,16 @@ impl RamSource {
     }
 
     /// Every page is there when the call returns.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use genpool_dma::source::RamSource;
+    ///
+    /// let region = RamSource::new(1 << 16).prefault().map()?; // no access faults later
+    /// assert_eq!(region.size().get(), 1 << 16);
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     #[must_use]
     pub fn prefault(mut self) -> Self {
         self.prefault = true;
@@ -191,6 +259,17 @@ impl RamSource {
     }
 
     /// Maps a memfd, zeroed, which other processes can map as well. `name` shows up in `/proc`.
+    ///
+    /// ```
+    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use genpool_dma::source::RamSource;
+    ///
+    /// let (region, file) = RamSource::new(1 << 16).map_memfd("rings")?;
+    /// assert_eq!(region.size().get(), 1 << 16);
+    /// # drop(file);
+    /// # Ok(()) }
+    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+    /// ```
     ///
     /// # Errors
     ///

@@ -16,6 +16,24 @@ use crate::region::Region;
 const PHYSICAL_END: u64 = 1 << 56;
 
 /// A map of a UIO device: `/sys/class/uio/uioN/maps/mapM`.
+///
+/// ```no_run
+/// use std::num::NonZeroUsize;
+///
+/// use genpool_dma::PhysAddr;
+/// use genpool_dma::source::UioMap;
+///
+/// let map = UioMap::open(0, 1)?; // /sys/class/uio/uio0/maps/map1
+/// println!("{} bytes at {}", map.size(), map.phys());
+///
+/// // Or whichever device has the range:
+/// let (sram, size) = (PhysAddr::new(0x5c00_0000), NonZeroUsize::new(0x4_0000).ok_or("no bytes")?);
+/// let map = UioMap::covering(sram, size)?;
+/// let skip = map.offset_of(sram, size).ok_or("it covers the range")?;
+/// let region = map.map()?;
+/// println!("the SRAM begins {skip} bytes into {} bytes", region.size());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct UioMap {
     device: PathBuf,

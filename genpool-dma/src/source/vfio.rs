@@ -23,6 +23,23 @@ use crate::window::{Translation, Window};
 ///
 /// Everything that is [mapped](Self::map) is pinned: no page of it moves or is swapped while the device
 /// sees it. It counts against the process's limit of locked memory.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use genpool_dma::source::{Iommu, RamSource};
+/// use genpool_dma::{AddressMask, MemoryPool};
+///
+/// let folder = Path::new("/sys/bus/pci/devices/0000:00:04.0");
+/// let (iommu, device) = Iommu::open(folder, AddressMask::bits(39)?)?;
+/// let region = iommu.map(RamSource::new(4 << 20).map()?)?; // pinned, and seen at IOVAs
+/// let pool = MemoryPool::new(12)?;
+/// pool.add(region)?;
+/// let ring = pool.dma_zalloc(4096)?.share();
+/// println!("the device is told {}; {} bytes of IOVAs are free", ring.dma(), iommu.avail());
+/// # drop(device);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Iommu {
     ops: Arc<dyn VfioOps>,
     /// The device: without one, the kernel takes the address space apart.
@@ -255,6 +272,18 @@ fn unopened(path: &str, source: std::io::Error) -> SourceError {
 }
 
 /// A region was not mapped into the IOMMU.
+///
+/// ```no_run
+/// # fn with(iommu: genpool_dma::source::Iommu) -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::source::RamSource;
+///
+/// if let Err(refused) = iommu.map(RamSource::new(1 << 30).map()?) {
+///     println!("{}", refused.reason);
+///     let region = refused.region; // it comes back, as it was
+///     assert!(region.windows().is_empty());
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct MapError {
     /// Why not.
@@ -281,6 +310,18 @@ impl fmt::Display for MapError {
 impl Error for MapError {}
 
 /// Why a region was not mapped into the IOMMU.
+///
+/// ```no_run
+/// # fn with(iommu: genpool_dma::source::Iommu) -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool_dma::source::{MapRefused, RamSource};
+///
+/// match iommu.map(RamSource::new(1 << 30).map()?).map_err(|refused| refused.reason) {
+///     Ok(region) => println!("seen at {}", region.windows()[0].dma()),
+///     Err(MapRefused::NoIova(_)) => println!("unmap something first"),
+///     Err(refused) => println!("{refused}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MapRefused {

@@ -1,0 +1,213 @@
+//! A TCP service whose threads share one pool of buffers. Each thread has a cache of its own, so that a
+//! request costs it no more than a few instructions of the pool's; a buffer that is handed to another
+//! thread goes home from there. The clients are built in.
+//!
+//! The pool counts offsets in an arena, not addresses, and [`Buffer`] is the one place that knows what
+//! they mean. `genpool::dma::MemoryPool` is the same for memory that devices see.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use genpool::{AllocError, Allocation, Cache, Pool};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const ORDER: u32 = 10;
+const GRANULE: usize = 1 << ORDER;
+/// The longest request; a longer one ends the connection.
+const LONGEST: usize = 8 * GRANULE;
+const CONNECTIONS: usize = 4;
+const REQUESTS: usize = 5000;
+/// Each so many-th request is kept for the archive.
+const KEPT: usize = 16;
+/// Buffers that may wait for the archive.
+const QUEUE: usize = 64;
+
+/// Room for all that can be held at a time, so that the service is never told that the pool is full: what
+/// each thread's cache keeps and the buffer in its hands, and what the archive has.
+const GRANULES: usize =
+    CONNECTIONS * (Cache::MOST_GRANULES + LONGEST / GRANULE) + (QUEUE + 1) * (LONGEST / GRANULE);
+
+/// The memory that the pool's offsets are about. It is there for as long as the process lives.
+#[derive(Clone, Copy)]
+struct Arena(NonNull<u8>);
+
+// SAFETY: the memory belongs to the process, and `Buffer` sees to who accesses what of it.
+unsafe impl Send for Arena {}
+
+impl Arena {
+    fn new(size: usize) -> Self {
+        Self(NonNull::from(vec![0_u8; size].leak()).cast())
+    }
+}
+
+/// Bytes of the arena that are its holder's alone.
+///
+/// # Invariants
+///
+/// The allocation is of a pool whose chunks lie in the arena, and which only `Buffer`s are made of.
+struct Buffer<'p> {
+    allocation: Allocation<'p>,
+    arena: Arena,
+    len: usize,
+}
+
+impl Buffer<'_> {
+    fn start(&self) -> NonNull<u8> {
+        // SAFETY: the allocation lies in the arena.
+        unsafe { self.arena.0.add(self.allocation.addr()) }
+    }
+}
+
+impl Deref for Buffer<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the range is in the arena, initialised, and of one live allocation, which does not
+        // overlap any other; `self` is borrowed.
+        unsafe { std::slice::from_raw_parts(self.start().as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Buffer<'_> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for `deref`, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start().as_ptr(), self.len) }
+    }
+}
+
+/// A buffer of `len` bytes. "Contended" is no verdict, so it is asked again; "exhausted" is one.
+fn buffer<'p>(cache: &mut Cache<'p>, arena: Arena, len: usize) -> Result<Buffer<'p>, AllocError> {
+    loop {
+        match cache.alloc(len) {
+            Ok(allocation) => {
+                return Ok(Buffer {
+                    allocation,
+                    arena,
+                    len,
+                });
+            }
+            Err(AllocError::Contended { .. }) => std::thread::yield_now(),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Answers the requests of one client: a length, then so many bytes, which come back in upper case.
+fn serve<'p>(
+    mut client: TcpStream,
+    pool: &'p Pool,
+    arena: Arena,
+    archive: &SyncSender<Buffer<'p>>,
+) -> Result<usize, Failure> {
+    client.set_nodelay(true)?;
+    let mut cache = pool.cache();
+    let mut header = [0; 4];
+    let mut served = 0;
+    loop {
+        if client.read_exact(&mut header).is_err() {
+            return Ok(served); // the client has gone
+        }
+        let len = u32::from_le_bytes(header) as usize;
+        if len == 0 || len > LONGEST {
+            client.shutdown(Shutdown::Both)?;
+            return Ok(served);
+        }
+        let mut request = buffer(&mut cache, arena, len)?;
+        client.read_exact(&mut request)?;
+        request.make_ascii_uppercase();
+        client.write_all(&request)?;
+        if served % KEPT == 0 {
+            // The archive drops it, and it goes home to the pool from there.
+            archive.send(request).map_err(|_| "the archive has gone")?;
+        } else {
+            cache.free(request.allocation);
+        }
+        served += 1;
+    }
+}
+
+/// Sends requests of all lengths and checks the answers.
+fn ask(mut service: TcpStream, number: usize) -> Result<usize, Failure> {
+    service.set_nodelay(true)?;
+    let mut bytes = 0;
+    let mut answer = vec![0; LONGEST];
+    for round in 0..REQUESTS {
+        let len = 1 + (round * 257 + number * 4099) % LONGEST;
+        let letter = b'a' + (round % 26) as u8;
+        let mut request = u32::try_from(len)?.to_le_bytes().to_vec();
+        request.resize(4 + len, letter);
+        service.write_all(&request)?;
+        service.read_exact(&mut answer[..len])?;
+        let expected = letter.to_ascii_uppercase();
+        if answer[..len].iter().any(|&byte| byte != expected) {
+            return Err(format!("client {number}, request {round}: a wrong answer").into());
+        }
+        bytes += 2 * len;
+    }
+    Ok(bytes)
+}
+
+/// Keeps what it is sent for a while, as a log that is written in batches does.
+fn keep(kept: &Receiver<Buffer<'_>>) -> usize {
+    let mut bytes = 0;
+    for buffer in kept {
+        assert!(buffer.iter().all(u8::is_ascii_uppercase));
+        bytes += buffer.len();
+    }
+    bytes
+}
+
+fn main() -> Result<(), Failure> {
+    let arena = Arena::new(GRANULES * GRANULE);
+    let pool = Pool::builder().order(ORDER).name("buffers").build()?;
+    pool.add(0, GRANULES * GRANULE)?;
+
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?;
+    let began = Instant::now();
+    let (moved, archived) = std::thread::scope(|threads| -> Result<_, Failure> {
+        let (archive, kept) = sync_channel(QUEUE);
+        let archivist = threads.spawn(move || keep(&kept));
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|number| threads.spawn(move || ask(TcpStream::connect(address)?, number)))
+            .collect();
+        let servers: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                let (client, _) = listener.accept()?;
+                let (archive, pool) = (archive.clone(), &pool);
+                Ok(threads.spawn(move || serve(client, pool, arena, &archive)))
+            })
+            .collect::<Result<_, Failure>>()?;
+        drop(archive);
+
+        let mut moved = 0;
+        for client in clients {
+            moved += client.join().map_err(|_| "a client panicked")??;
+        }
+        let mut served = 0;
+        for server in servers {
+            served += server.join().map_err(|_| "a server panicked")??;
+        }
+        assert_eq!(served, CONNECTIONS * REQUESTS);
+        Ok((moved, archivist.join().map_err(|_| "the archive panicked")?))
+    })?;
+
+    let seconds = began.elapsed().as_secs_f64();
+    let requests = (CONNECTIONS * REQUESTS) as f64;
+    println!(
+        "{CONNECTIONS} connections, {:.0} requests a second, {:.0} MiB a second, {} KiB archived",
+        requests / seconds,
+        moved as f64 / seconds / f64::from(1 << 20),
+        archived >> 10,
+    );
+    let stats = pool.stats();
+    println!("{stats:?}");
+    assert_eq!((stats.exhausted, stats.used), (0, 0));
+    println!("all {} bytes came back", pool.avail());
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! In a service: one pool in a program that runs for months.
+//!
+//! # One pool, shared
+//!
+//! A pool is `Sync` and has no lock, so one is enough, in an `Arc` or in a `static`. Several pools are for
+//! several kinds of memory, or for sizes that are far apart ([`choosing`](super::choosing)).
+//!
+//! ```
+//! use std::sync::OnceLock;
+//!
+//! use genpool::{AllocError, BuildError, OwnedAllocation, Pool, ThreadStart};
+//!
+//! fn buffers() -> &'static Pool {
+//!     static BUFFERS: OnceLock<Pool> = OnceLock::new();
+//!     BUFFERS.get_or_init(|| {
+//!         let pool = Pool::builder().order(11).name("buffers").algorithm(ThreadStart).build();
+//!         let pool = pool.expect("the order is one of this machine's");
+//!         pool.add(0x4000_0000, 64 << 20).expect("the range is whole granules");
+//!         pool
+//!     })
+//! }
+//!
+//! let buffer = buffers().alloc(1514)?; // `Allocation<'static>`: may be kept anywhere
+//! std::thread::spawn(move || drop(buffer)).join().expect("it does not panic");
+//! assert_eq!(buffers().avail(), 64 << 20);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A cache for each thread
+//!
+//! A [`Cache`](crate::Cache) belongs to one thread and borrows the pool. Have each worker make one when it
+//! begins; it goes with the worker. Three things to know:
+//!
+//! - **What it keeps is taken for everybody else**, at most
+//!   [`Cache::MOST_GRANULES`](crate::Cache::MOST_GRANULES) (246) granules, in runs of one to eight. A pool for
+//!   `n` workers has at least `246 * n` granules more than what all of them hold, or a worker may be told that
+//!   the pool is full while others sit on what it needs.
+//! - **A thread that is about to wait for long** calls [`flush`](crate::Cache::flush) first.
+//! - A cache keeps nothing while the pool's default algorithm has rules of its own for places, and nothing of
+//!   chunks that were added after the first removal of one. It still works, as the pool does.
+//!
+//! ```
+//! use genpool::{Cache, Pool};
+//!
+//! const WORKERS: usize = 4;
+//! /// What a worker holds at a time, in granules.
+//! const HELD: usize = 64;
+//! const GRANULES: usize = WORKERS * (HELD + Cache::MOST_GRANULES);
+//!
+//! let pool = Pool::new(11)?;
+//! pool.add(0, GRANULES << 11)?;
+//! std::thread::scope(|threads| {
+//!     for _ in 0..WORKERS {
+//!         threads.spawn(|| {
+//!             let mut cache = pool.cache();
+//!             for _ in 0..100 {
+//!                 let held: Vec<_> = (0..HELD).map(|_| cache.alloc(1514)).collect();
+//!                 assert!(held.iter().all(Result::is_ok)); // there is room by construction
+//!                 for buffer in held.into_iter().flatten() {
+//!                     cache.free(buffer);
+//!                 }
+//!             }
+//!         });
+//!     }
+//! });
+//! assert_eq!(pool.stats().exhausted, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `examples/buffer_service.rs` is a TCP service that is built so.
+//!
+//! # When it is full
+//!
+//! An allocation fails in three ways, and each asks for something else:
+//!
+//! | | it says | do |
+//! |---|---|---|
+//! | [`Exhausted`](crate::AllocError::Exhausted) | at some instant of the call there was no fit: a proof | refuse work, or wait for a free, or add a chunk. Trying again at once is no use |
+//! | [`Contended`](crate::AllocError::Contended) | others moved all the time, so no proof could be given | try again, after a `yield` or a short pause; it is rare, and more than a few times in a row means that somebody is stopped in the middle of a call |
+//! | all others | the request makes no sense: no bytes, an alignment that the pool cannot have | mend the caller |
+//!
+//! No call of the pool waits for memory: waiting is a policy, and the service knows better what to wait for.
+//! The simplest limit is one outside: a semaphore, or a bounded channel, for as many requests as there is room
+//! for. Where that is not possible:
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//!
+//! use genpool::{AllocError, Allocation, Pool};
+//!
+//! /// Some room for `size` bytes within `patience`.
+//! fn patiently(pool: &Pool, size: usize, patience: Duration) -> Result<Allocation<'_>, AllocError> {
+//!     let until = Instant::now() + patience;
+//!     loop {
+//!         match pool.alloc(size) {
+//!             Err(AllocError::Contended { .. }) => std::thread::yield_now(),
+//!             Err(AllocError::Exhausted { .. }) if Instant::now() < until => {
+//!                 std::thread::sleep(Duration::from_millis(1));
+//!             }
+//!             outcome => return outcome,
+//!         }
+//!     }
+//! }
+//!
+//! let pool = Pool::new(12)?;
+//! pool.add(0, 0x4000)?;
+//! let held = pool.alloc(0x4000)?;
+//! let refused = patiently(&pool, 1, Duration::from_millis(5));
+//! assert_eq!(refused.err(), Some(AllocError::Exhausted { size: 1 }));
+//! drop(held);
+//! assert!(patiently(&pool, 1, Duration::from_millis(5)).is_ok());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! "Exhausted" with much free space is fragmentation: compare
+//! [`fragmentation().largest_run`](crate::Fragmentation::largest_run) with what was asked for. It may also be
+//! what caches keep ([`stats().cached`](crate::Stats::cached)), or constraints that only a part of the memory
+//! meets.
+//!
+//! # More memory, and less
+//!
+//! A chunk is added in a moment, and nobody waits for it; it is tried first from then on. To take one out,
+//! [`remove`](crate::Pool::remove) it: it hands out nothing more, and
+//! [`on_drained`](crate::Drain::on_drained) says when the last allocation in it is back. An allocation that is
+//! never given back keeps it for ever, and [`held`](crate::Drain::held) says how much that is; with boundary
+//! tracking [`live`](crate::Pool::live) says which. A cache gives its part of such a chunk back with its next
+//! call for that length, so one whose thread sleeps holds up the removal: flush it before.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use genpool::Pool;
+//!
+//! let pool = Pool::builder().order(12).boundary_tracking().build()?;
+//! pool.add(0x1000, 0x4000)?;
+//! let held = pool.alloc(5000)?;
+//! held.set_tag(17); // the number of the connection, say
+//!
+//! pool.add(0x8000, 0x8000)?; // more room, at once
+//! let drain = pool.remove(0x1000)?; // the old bank
+//! if !drain.wait(Some(Duration::from_millis(5))) {
+//!     for late in pool.live()?.iter().filter(|held| held.addr < 0x5000) {
+//!         println!("connection {:?} still holds {} bytes", late.tag, late.size);
+//!     }
+//! }
+//! drop(held);
+//! assert!(drain.wait(None));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What to watch
+//!
+//! [`stats`](crate::Pool::stats) and [`fragmentation`](crate::Pool::fragmentation) read the bitmap, 64 granules
+//! at a time, while others allocate: cheap enough for once a second, not for every request.
+//!
+//! | | tells |
+//! |---|---|
+//! | `free`, `size` | how full it is |
+//! | `largest_run` against `free` | how fragmented |
+//! | `exhausted` | requests that were refused: the pool is too small, or cut up |
+//! | `contended`, `lost_claims` | threads in each other's way: try [`ThreadStart`](crate::ThreadStart) and caches |
+//! | `cached` | what caches keep from everybody else |
+//! | `draining`, `draining_used` | chunks on their way out, and what holds them up |
+//! | `refused_frees`, `bad_proposals`, `unsuitable` | mistakes of the program; each should be 0 for ever |
+//!
+//! # Frees by address
+//!
+//! Where numbers go through tables and devices, a double free is only a matter of time. A free by address is
+//! checked as a whole and changes nothing when it is refused; but without boundary tracking a pool knows which
+//! granules are taken, not by whom, so a wrong size inside other allocations passes. Have
+//! [`boundary_tracking`](crate::Builder::boundary_tracking) on where the two words a granule can be afforded,
+//! and in tests always.
+//!
+//! # Panics
+//!
+//! No call on a pool panics by itself, whatever it is given. An allocation is given back as a panic unwinds
+//! through its holder, and a cache empties itself. Code of yours that the pool calls may panic: an algorithm's
+//! panic passes through `alloc` and loses nothing; a callback of a drain panics in whichever thread gave the
+//! last allocation back, so let it not.
+//!
+//! # Signals
+//!
+//! `alloc`, the drop of an allocation, and frees by address take no lock and touch no heap, so a signal handler
+//! may call them on a pool that it interrupted in the middle of any call; each call's documentation says
+//! whether it is signal-safe. Not so: adding and removing chunks, lists, owned allocations that outlive their
+//! pool, the callbacks of drains unless you see to it. The handler uses the pool, not a cache of the code it
+//! interrupted.
+//!
+//! # Fork
+//!
+//! A child has a copy of the bookkeeping as it was, and may go on with it; what other threads were in the
+//! middle of stays as it is, so a few granules may be taken for ever, and the child may be told "contended"
+//! where it would be told "exhausted". It does not share the memory that the pool stands for, unless that is
+//! shared: a child that hands out a device's memory does it behind the parent's back. Private memory of
+//! `genpool::dma` is not in the child at all (`MADV_DONTFORK`). So after a fork use the pool in one of the two
+//! processes.
+//!
+//! # Threads that are stopped
+//!
+//! A thread that is stopped at any instruction, or killed, stops no other. What it held stays taken; while it
+//! is in the middle of a change that crosses words of the bitmap, others are told "contended" in place of
+//! "exhausted".
+//!
+//! # The end
+//!
+//! [`destroy`](crate::Pool::destroy) answers what is still held, and a pool that is dropped tells
+//! [`on_leak`](crate::Builder::on_leak). Have it logged: a service that ends cleanly with something held has a
+//! leak.
+//!
+//! ```
+//! use genpool::Pool;
+//!
+//! let pool = Pool::builder().order(12).name("buffers").on_leak(|report| eprintln!("{report}"));
+//! let pool = pool.build()?;
+//! pool.add(0, 0x4000)?;
+//! drop(pool); // nothing is held, so nothing is said
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
