@@ -2,6 +2,8 @@
 
 use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
 
+use crate::report::Report;
+
 /// Widest table that may be printed.
 pub const WIDTH: usize = 100;
 
@@ -73,6 +75,35 @@ pub fn shorten(text: &str, longest: usize) -> String {
             .chain(text.chars().skip(over + 1))
             .collect(),
     }
+}
+
+/// Breaks `text` into lines of at most [`WIDTH`], behind `head` and then behind as much space.
+pub fn wrapped(head: &str, text: &str) -> String {
+    let mut all = String::new();
+    let mut line = head.to_owned();
+    let mut is_fresh = true;
+    for word in text.split(' ') {
+        if !is_fresh && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            all.push_str(&line);
+            all.push('\n');
+            line = " ".repeat(head.len());
+            is_fresh = true;
+        }
+        if !is_fresh {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_fresh = false;
+    }
+    all + &line + "\n"
+}
+
+/// What a report is about, a line or more for each fact.
+pub fn facts(report: &Report) -> String {
+    let facts = report.about.iter();
+    facts
+        .map(|fact| wrapped(&format!("{:<10}", fact.name), &fact.value))
+        .collect()
 }
 
 /// A time as a number of microseconds, in three digits or so.
@@ -151,5 +182,14 @@ mod tests {
         assert_eq!(count(99_999), "99999");
         assert_eq!(count(1_234_567), "1234k");
         assert_eq!(count(12_345_678), "12M");
+    }
+
+    #[test]
+    fn wrapping() {
+        let text = wrapped("note ", &"word ".repeat(40));
+        assert!(text.lines().all(|line| line.trim_end().len() <= WIDTH));
+        assert!(
+            text.starts_with("note word") && text.lines().nth(1).unwrap().starts_with("     word")
+        );
     }
 }
