@@ -15,7 +15,7 @@
 //! | `munmap` of a part of the newest mapping | an `alloc` of what is left of it: so do allocators that align |
 //! | `munmap` of a part of another mapping | nothing: a part cannot be given back, so all of it stays until its last page goes |
 //! | `mremap` to a larger size in place | a `free`, then an `alloc` of the new size |
-//! | `mremap` to another place | an `alloc` of the new size, then a `free` of what was there |
+//! | `mremap` to another place | an `alloc` of the new size, then a `free` of what was there; a `free` first where other threads had a turn meanwhile |
 //! | `execve`, or the end of the last thread | a `free` of all that is left |
 //!
 //! Threads share their mappings and processes do not, as far as the lines of `clone` and its

@@ -48,21 +48,20 @@ impl ReportArgs {
     }
 
     /// Opens the files, before the work whose result they get. `None`, and a complaint, where one
-    /// cannot be written, or is one of the `inputs`, which would be lost.
+    /// cannot be written, or is another of them or of the `inputs`, which would be lost.
     pub(super) fn open(&self, inputs: &[PathBuf]) -> Option<Output> {
-        let inputs: Vec<PathBuf> = inputs.iter().flat_map(fs::canonicalize).collect();
+        let mut known: Vec<PathBuf> = inputs.iter().flat_map(fs::canonicalize).collect();
         let mut files = Vec::new();
         for (kind, path) in self.files() {
-            if fs::canonicalize(path).is_ok_and(|path| inputs.contains(&path)) {
-                complain_of(
-                    path,
-                    None,
-                    "a trace to read, which the report would replace",
-                );
+            if fs::canonicalize(path).is_ok_and(|path| known.contains(&path)) {
+                complain_of(path, None, "named twice: what it holds would be lost");
                 return None;
             }
             match File::create(path) {
-                Ok(file) => files.push((kind, path.to_owned(), file)),
+                Ok(file) => {
+                    known.extend(fs::canonicalize(path));
+                    files.push((kind, path.to_owned(), file));
+                }
                 Err(error) => {
                     complain_of(path, None, format_args!("cannot write: {error}"));
                     return None;

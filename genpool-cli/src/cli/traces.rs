@@ -17,7 +17,7 @@ use crate::trace::{LoadError, Trace};
 use crate::verify::verify;
 
 /// Of a trace, in a table.
-const LONGEST_PATH: usize = 42;
+const LONGEST_PATH: usize = 34;
 
 pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Result<End> {
     let Some(output) = args.report.open(&args.files) else {

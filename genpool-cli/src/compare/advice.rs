@@ -134,6 +134,7 @@ fn rule<'f, 'r>(
         .map(|one| one.wasted)
         .fold(f64::INFINITY, f64::min);
     let most_wasted = left.iter().map(|one| one.wasted).fold(0.0, f64::max);
+    let undecided = left.len();
     left.retain(|one| one.wasted <= least_wasted + WASTE_TIE);
 
     let best = left
@@ -152,17 +153,16 @@ fn rule<'f, 'r>(
     let fails = match (least_failed, most_failed) {
         (0, 0) => "none fails".to_owned(),
         (least, most) if least == most => format!("all fail {least} of {}", best.allocs),
-        (0, most) => format!("never fails (others up to {most} of {})", best.allocs),
-        (least, most) => format!(
-            "fails least ({least} of {}, others up to {most})",
-            best.allocs
-        ),
+        (0, most) => format!("never fails (worst {most} of {})", best.allocs),
+        (least, most) => format!("fails least ({least} of {}, worst {most})", best.allocs),
     };
-    let wastes = match (best.wasted * 100.0, most_wasted * 100.0) {
-        (wasted, most) if most - wasted <= WASTE_TIE * 100.0 => {
-            format!("wastes {wasted:.1} %, as all")
-        }
-        (wasted, most) => format!("wastes least ({wasted:.1} %, others up to {most:.1} %)"),
+    let wasted = best.wasted * 100.0;
+    let wastes = match left.len() == undecided {
+        true => format!("wastes {wasted:.1} %, as all"),
+        false => format!(
+            "wastes least ({wasted:.1} %, worst {:.1} %)",
+            most_wasted * 100.0
+        ),
     };
     let speed = match best.speed {
         None => "not timed".to_owned(),
@@ -226,11 +226,11 @@ mod tests {
         let slow = (80.0, 100.0, 120.0);
         assert_eq!(
             advised(&[one("a", 4, 3, 0.0, fast), one("b", 4, 0, 0.5, slow)]),
-            "b 4: never fails (others up to 3 of 100), wastes 50.0 %, as all, 100 ns"
+            "b 4: never fails (worst 3 of 100), wastes 50.0 %, as all, 100 ns"
         );
         assert_eq!(
             advised(&[one("a", 4, 1, 0.2, fast), one("b", 6, 1, 0.1, slow)]),
-            "b 6: all fail 1 of 100, wastes least (10.0 %, others up to 20.0 %), 100 ns"
+            "b 6: all fail 1 of 100, wastes least (10.0 %, worst 20.0 %), 100 ns"
         );
         assert_eq!(
             advised(&[one("a", 4, 0, 0.205, fast), one("b", 6, 0, 0.2, slow)]),
@@ -251,7 +251,7 @@ mod tests {
         ];
         assert_eq!(
             advised(&all),
-            "a 4: fails least (2 of 100, others up to 9), wastes 0.0 %, as all, fastest (10 ns; as fast: b, c at 6, \
+            "a 4: fails least (2 of 100, worst 9), wastes 0.0 %, as all, fastest (10 ns; as fast: b, c at 6, \
              1 more)"
         );
     }

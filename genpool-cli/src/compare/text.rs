@@ -85,8 +85,8 @@ pub fn tables(report: &Report) -> String {
          rounding   taken beyond what was asked for, as granules are handed out whole: the mean\n\
          scattered  free outside the largest free run: the mean\n\
          largest    free run as a part of all that is free: the mean over all failures, or else over time\n\
-         each       mean of an operation in the median of all runs; p50 and p99 are of single operations, with\n\
-         \x20          the time to read the clock\n\
+         each       mean of an operation in the median of all runs; p50 and p99 are of single operations,\n\
+         \x20          with the time to read the clock\n\
          use        what fails least, of these wastes least (a hundredth of the pool is no difference), of\n\
          \x20          these is fastest\n",
     );
@@ -97,7 +97,8 @@ pub fn tables(report: &Report) -> String {
 }
 
 fn advised(whom: &str, algorithm: &str, order: u32, reason: &str) -> String {
-    format!("{whom} {algorithm} at order {order}: {reason}\n")
+    let head = format!("{whom} {algorithm} at order {order}:");
+    wrapped("", &format!("{head} {reason}"))
 }
 
 fn cells(entry: &Entry, is_best: bool) -> Vec<String> {

@@ -4,7 +4,7 @@ use super::bars::{self, Panel, Row};
 use super::chart::{Drawn, color};
 use super::lines::{self, Line};
 use super::map;
-use super::scale::{Scale, Unit, short};
+use super::scale::{Scale, Unit};
 use super::{Advice, Entry, Latency, Point};
 use crate::table::nanoseconds;
 
@@ -357,16 +357,16 @@ impl<'r> Load<'r> {
             else {
                 continue;
             };
-            let last = points.last().map_or(0.0, |point| point.fragmentation);
+            let parts = points.iter().map(|point| point.fragmentation * 100.0);
+            let mean = parts.sum::<f64>() / points.len() as f64;
             figures.push(Figure {
                 kind: "map",
                 title: format!("Occupancy, {}", self.name(entry)),
                 caption: format!(
-                    "Addresses upwards, the darker the fuller. {} rows, {} instants; at the end {} % of what is free is \
-                     outside the largest free run.",
+                    "Addresses upwards, the darker the fuller; {} rows, {} instants. On average {mean:.0} % of what is \
+                     free is outside the largest free run.",
                     timeline.addresses.len(),
                     points.len(),
-                    short((last * 1000.0).round() / 10.0)
                 ),
                 svg: map::draw(timeline, size)?,
             });

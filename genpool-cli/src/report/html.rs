@@ -121,6 +121,9 @@ fn figure(figure: &Figure) -> String {
 /// A column of the table: its head, and its cell of an entry, if that has one.
 type Column = (&'static str, fn(&Entry) -> Option<String>);
 
+/// Of these columns only those are shown in which entries differ.
+const TELLING: [&str; 2] = ["pool", "threads"];
+
 const COLUMNS: [Column; 15] = [
     ("algorithm", |entry| Some(entry.algorithm.clone())),
     ("pool", |entry| Some(entry.pool.to_owned())),
@@ -139,13 +142,13 @@ const COLUMNS: [Column; 15] = [
         let memory = entry.memory?;
         Some(Bytes(memory.scattered as usize).to_string())
     }),
-    ("largest run of free, at failures", |entry| {
+    ("largest at failures", |entry| {
         let failures = entry.memory?.at_failures?;
         let part = failures.largest_run * 100.0 / failures.free.max(1.0);
         Some(format!("{part:.0} %"))
     }),
     ("Mops/s", |entry| {
-        let speed = entry.speed?;
+        let speed = entry.speed.filter(|_| entry.memory.is_none())?;
         Some(format!("{:.2}", speed.per_second / 1e6))
     }),
     ("each", |entry| {
@@ -179,7 +182,13 @@ fn table(entries: &[&Entry], advice: Option<&Advice>) -> String {
         .map(|(_, cell)| entries.iter().map(|entry| cell(entry)).collect())
         .collect();
     let kept: Vec<usize> = (0..COLUMNS.len())
-        .filter(|&column| cells[column].iter().any(Option::is_some))
+        .filter(|&column| {
+            let cells = &cells[column];
+            match TELLING.contains(&COLUMNS[column].0) {
+                true => cells.windows(2).any(|pair| pair[0] != pair[1]),
+                false => cells.iter().any(Option::is_some),
+            }
+        })
         .collect();
     let mut table = "<div class=\"wide\"><table>\n<thead><tr>".to_owned();
     for &column in &kept {

@@ -172,7 +172,7 @@ pub(super) fn count(value: f64) -> String {
 }
 
 /// At most three decimal digits, and none that say nothing.
-pub(super) fn short(value: f64) -> String {
+fn short(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -53,7 +53,7 @@ pub fn add(report: &mut Report, plan: &Plan, outcome: Outcome) {
     report.notes.extend(notes(plan, &outcome));
     for row in outcome.rows {
         let entry = |pool, load: &Load| Entry {
-            load: format!("allocations of random sizes, {FULL_PERCENT} % full"),
+            load: format!("random sizes with the pool {FULL_PERCENT} % full"),
             algorithm: row.name.clone(),
             pool,
             order: plan.order(),

@@ -42,11 +42,9 @@ pub(super) enum Event {
     },
     Unmap(Pages),
     Remap {
-        /// `None` where the old size is 0, which makes a second mapping of the same memory.
+        /// What it takes away, if that was not told before.
         from: Option<Pages>,
         to: Pages,
-        /// Whether the old mapping stays.
-        keeps: bool,
     },
     /// A new process or thread is being made; `child` follows once it has returned.
     Spawn {
@@ -61,7 +59,14 @@ pub(super) enum Event {
 /// The reader of lines, which keeps what was begun and not yet resumed.
 #[derive(Default)]
 pub(super) struct Lines {
-    unfinished: HashMap<Pid, String>,
+    unfinished: HashMap<Pid, Begun>,
+}
+
+/// A call that has not returned yet.
+struct Begun {
+    text: String,
+    /// Whether what it takes away was told already.
+    is_told: bool,
 }
 
 impl Lines {
@@ -73,27 +78,43 @@ impl Lines {
             return Some((pid, Event::Exit));
         }
         if let Some(begun) = text.strip_suffix("<unfinished ...>") {
-            let begun = begun.trim_end();
-            self.unfinished.insert(pid, begun.to_owned());
-            let (name, arguments) = split_name(begun)?;
-            let shares = spawns(name, arguments)?;
-            return Some((
-                pid,
-                Event::Spawn {
-                    child: None,
-                    shares,
-                },
-            ));
+            return self.begin(pid, begun.trim_end()).map(|event| (pid, event));
         }
         let event = match text.split_once(" resumed>") {
             Some((head, rest)) if head.contains("<... ") => {
-                let begun = self.unfinished.remove(&pid)?;
+                let Begun { text, is_told } = self.unfinished.remove(&pid)?;
                 // What was begun ends with an argument or with a comma, and so the rest follows either.
-                call(&format!("{begun} {}", rest.trim_start()))
+                match call(&format!("{text} {}", rest.trim_start()))? {
+                    Event::Unmap(_) if is_told => return None,
+                    Event::Remap { to, .. } if is_told => Event::Remap { from: None, to },
+                    event => event,
+                }
             }
-            _ => call(text),
+            _ => call(text)?,
         };
-        Some((pid, event?))
+        Some((pid, event))
+    }
+
+    /// Keeps a call that has begun. Others may be given what it takes away before it returns, but not
+    /// before it began; what it makes is known when it returns.
+    fn begin(&mut self, pid: Pid, text: &str) -> Option<Event> {
+        let (name, arguments) = split_name(text)?;
+        let event = match name {
+            "munmap" => unmap(arguments),
+            "mremap" => taken(arguments).map(Event::Unmap),
+            name => spawns(name, arguments).map(|shares| Event::Spawn {
+                child: None,
+                shares,
+            }),
+        };
+        self.unfinished.insert(
+            pid,
+            Begun {
+                text: text.to_owned(),
+                is_told: matches!(event, Some(Event::Unmap(_))),
+            },
+        );
+        event
     }
 }
 
@@ -147,20 +168,33 @@ fn call(text: &str) -> Option<Event> {
             let pages = Pages::new(result, len)?;
             Some(Event::Map { pages, fixed })
         }
-        "munmap" => Some(Event::Unmap(Pages::new(number(next())?, number(next())?)?)),
+        "munmap" => unmap(arguments),
         "mremap" => {
-            let (addr, old, new) = (number(next())?, number(next())?, number(next())?);
+            let new = words.nth(2).and_then(number)?;
             Some(Event::Remap {
-                from: match old {
-                    0 => None,
-                    old => Some(Pages::new(addr, old)?),
-                },
+                from: taken(arguments),
                 to: Pages::new(result, new)?,
-                keeps: next().contains("MREMAP_DONTUNMAP"),
             })
         }
         "execve" | "execveat" => Some(Event::Exec),
         _ => None,
+    }
+}
+
+fn unmap(arguments: &str) -> Option<Event> {
+    let (addr, len) = arguments.split_once(',')?;
+    let pages = Pages::new(number(addr.trim())?, number(len.trim())?)?;
+    Some(Event::Unmap(pages))
+}
+
+/// What `mremap` takes away: nothing where the old size is 0, which makes a second mapping of the same
+/// memory, or where it is told to keep it.
+fn taken(arguments: &str) -> Option<Pages> {
+    let (addr, rest) = arguments.split_once(',')?;
+    let (old, flags) = rest.split_once(',')?;
+    match flags.contains("MREMAP_DONTUNMAP") {
+        true => None,
+        false => Pages::new(number(addr.trim())?, number(old.trim())?),
     }
 }
 

@@ -70,7 +70,7 @@ impl Spaces {
                     self.counts.unknown += 1;
                 }
             }
-            Event::Remap { from, to, keeps } => self.remap(home, from, to, keeps),
+            Event::Remap { from, to } => self.remap(home, from, to),
             Event::Spawn {
                 child: None,
                 shares,
@@ -201,7 +201,7 @@ impl Spaces {
         }
     }
 
-    fn remap(&mut self, home: usize, from: Option<Pages>, to: Pages, keeps: bool) {
+    fn remap(&mut self, home: usize, from: Option<Pages>, to: Pages) {
         self.counts.resized += 1;
         match from {
             Some(from) if from.start == to.start => {
@@ -219,7 +219,7 @@ impl Spaces {
             from => {
                 self.unmap(home, to);
                 self.alloc(home, to);
-                if let Some(from) = from.filter(|_| !keeps) {
+                if let Some(from) = from {
                     self.unmap(home, from);
                 }
             }
