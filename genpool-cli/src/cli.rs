@@ -31,6 +31,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run every algorithm on real memory with all cores, checking every allocation
+    ///
+    /// With a report everything is run with 1, 2, 4 and so on threads before all of them, and the pool is
+    /// looked at all the while, so that each algorithm has less of the time.
     Run(RunArgs),
     /// Time recorded traces, ignoring the answers recorded in them
     Replay(ReplayArgs),
@@ -70,7 +73,6 @@ struct RunArgs {
     /// Chunks that the memory is split into [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number)]
     chunks: Option<usize>,
-    /// A report has the throughput by threads too: everything is run with 1, 2, 4 and so on
     #[command(flatten)]
     report: ReportArgs,
 }
@@ -98,11 +100,11 @@ struct Repeats {
 #[derive(Debug, Args)]
 struct CompareArgs {
     /// Granules are 2^ORDER bytes [default: the trace's order, two below and two above]
-    #[arg(long, value_name = "ORDER", num_args = 1.., value_delimiter = ',', value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_ORDER)))]
+    #[arg(long, value_name = "ORDER,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_ORDER)))]
     order: Vec<u32>,
     /// Algorithms, named as in traces [default: first-fit, next-fit, best-fit, order-align, thread-start,
     /// and first-fit-align with the alignments that the trace names]
-    #[arg(long, value_name = "ALGO", num_args = 1.., value_delimiter = ',')]
+    #[arg(long, value_name = "ALGO,…", value_delimiter = ',')]
     algorithm: Vec<AlgorithmSpec>,
     #[command(flatten)]
     repeats: Repeats,

@@ -139,7 +139,7 @@ fn comparing_real_programs() {
         assert_eq!(Some(failed(best.unwrap())), least, "the advice fails least");
     }
     assert_eq!(found.text.matches("\nuse ").count(), traces.len());
-    assert_eq!(found.text.matches("\nfor all, use ").count(), 1);
+    assert_eq!(found.text.matches("\nall: use ").count(), 1);
     let each = [
         "bars",
         "free",

@@ -135,7 +135,7 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
     report.fact("rule", "fails least, then wastes least, then is fastest");
     let text = compare::text::tables(&report);
     let is_main = |line: &str| {
-        ["▸", "use ", "for all, use "]
+        ["▸", "use ", "all: use "]
             .iter()
             .any(|head| line.starts_with(head))
     };

@@ -55,7 +55,7 @@ impl<'r> Figures<'r> {
 /// the quartiles of the runs is named. `None` where nothing was allocated.
 pub fn advise(load: &str, entries: &[&Entry]) -> Option<Advice> {
     let figures: Vec<Figures<'_>> = entries.iter().map(|entry| Figures::of(entry)).collect();
-    rule(&figures, |ns| nanoseconds(ns)).map(|(best, reason)| Advice {
+    rule(&figures, |ns| Some(nanoseconds(ns))).map(|(best, reason)| Advice {
         load: Some(load.to_owned()),
         algorithm: best.algorithm.to_owned(),
         order: best.order,
@@ -108,7 +108,7 @@ pub fn advise_all(loads: &[(&str, Vec<&Entry>)]) -> Option<Advice> {
             })(),
         });
     }
-    rule(&figures, |ratio| format!("{ratio:.2} times the fastest")).map(|(best, reason)| Advice {
+    rule(&figures, |_| None).map(|(best, reason)| Advice {
         load: None,
         algorithm: best.algorithm.to_owned(),
         order: best.order,
@@ -116,10 +116,10 @@ pub fn advise_all(loads: &[(&str, Vec<&Entry>)]) -> Option<Advice> {
     })
 }
 
-/// The best of all and the reason for it.
+/// The best of all and the reason for it, in which `time` says how long an operation takes.
 fn rule<'f, 'r>(
     all: &'f [Figures<'r>],
-    time: impl Fn(f64) -> String,
+    time: impl Fn(f64) -> Option<String>,
 ) -> Option<(&'f Figures<'r>, String)> {
     let has_allocs = |figures: &&Figures<'_>| figures.allocs > 0;
     let least_failed = all.iter().filter(has_allocs).map(|one| one.failed).min()?;
@@ -150,31 +150,28 @@ fn rule<'f, 'r>(
         })
         .collect();
 
-    let fails = match (least_failed, most_failed) {
-        (0, 0) => "none fails".to_owned(),
-        (least, most) if least == most => format!("all fail {least} of {}", best.allocs),
-        (0, most) => format!("never fails (worst {most} of {})", best.allocs),
-        (least, most) => format!("fails least ({least} of {}, worst {most})", best.allocs),
+    let fails = match least_failed == most_failed {
+        true => format!("all fail {least_failed} of {}", best.allocs),
+        false => format!(
+            "fails {least_failed} of {} (worst {most_failed})",
+            best.allocs
+        ),
     };
     let wasted = best.wasted * 100.0;
     let wastes = match left.len() == undecided {
-        true => format!("wastes {wasted:.1} %, as all"),
-        false => format!(
-            "wastes least ({wasted:.1} %, worst {:.1} %)",
-            most_wasted * 100.0
-        ),
+        true => format!("wastes {wasted:.1} % as all"),
+        false => format!("wastes {wasted:.1} % (worst {:.1} %)", most_wasted * 100.0),
     };
-    let speed = match best.speed {
-        None => "not timed".to_owned(),
-        Some(_) if left.len() == 1 => time(best.median()),
-        Some(_) if equals.is_empty() => format!("fastest ({})", time(best.median())),
-        Some(_) => format!(
-            "fastest ({}; as fast: {})",
-            time(best.median()),
-            names(&equals, best)
-        ),
+    let took = best.speed.and_then(|speed| time(speed.median));
+    let speed = match (took, left.len(), &equals[..]) {
+        (took, 1, _) => took,
+        (None, _, []) => Some("fastest".to_owned()),
+        (Some(took), _, []) => Some(format!("fastest: {took}")),
+        (None, _, equals) => Some(format!("as fast: {}", names(equals, best))),
+        (Some(took), _, equals) => Some(format!("{took} as {}", names(equals, best))),
     };
-    Some((best, format!("{fails}, {wastes}, {speed}")))
+    let parts: Vec<String> = [fails, wastes].into_iter().chain(speed).collect();
+    Some((best, parts.join(", ")))
 }
 
 /// The first of those who do as well, and how many more there are.
@@ -216,7 +213,7 @@ mod tests {
     }
 
     fn advised(all: &[Figures<'_>]) -> String {
-        let (best, reason) = rule(all, nanoseconds).unwrap();
+        let (best, reason) = rule(all, |ns| Some(nanoseconds(ns))).unwrap();
         format!("{} {}: {reason}", best.algorithm, best.order)
     }
 
@@ -226,15 +223,15 @@ mod tests {
         let slow = (80.0, 100.0, 120.0);
         assert_eq!(
             advised(&[one("a", 4, 3, 0.0, fast), one("b", 4, 0, 0.5, slow)]),
-            "b 4: never fails (worst 3 of 100), wastes 50.0 %, as all, 100 ns"
+            "b 4: fails 0 of 100 (worst 3), wastes 50.0 % as all, 100 ns"
         );
         assert_eq!(
             advised(&[one("a", 4, 1, 0.2, fast), one("b", 6, 1, 0.1, slow)]),
-            "b 6: all fail 1 of 100, wastes least (10.0 %, worst 20.0 %), 100 ns"
+            "b 6: all fail 1 of 100, wastes 10.0 % (worst 20.0 %), 100 ns"
         );
         assert_eq!(
             advised(&[one("a", 4, 0, 0.205, fast), one("b", 6, 0, 0.2, slow)]),
-            "a 4: none fails, wastes 20.5 %, as all, fastest (10 ns)"
+            "a 4: all fail 0 of 100, wastes 20.5 % as all, fastest: 10 ns"
         );
     }
 
@@ -251,16 +248,15 @@ mod tests {
         ];
         assert_eq!(
             advised(&all),
-            "a 4: fails least (2 of 100, worst 9), wastes 0.0 %, as all, fastest (10 ns; as fast: b, c at 6, \
-             1 more)"
+            "a 4: fails 2 of 100 (worst 9), wastes 0.0 % as all, 10 ns as b, c at 6, 1 more"
         );
     }
 
     #[test]
     fn nothing_to_choose_from() {
-        assert!(rule(&[], nanoseconds).is_none());
+        assert!(rule(&[], |_| None).is_none());
         let mut none = one("a", 4, 0, 0.0, (1.0, 1.0, 1.0));
         none.allocs = 0;
-        assert!(rule(&[none], nanoseconds).is_none());
+        assert!(rule(&[none], |_| None).is_none());
     }
 }

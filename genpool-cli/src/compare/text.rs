@@ -73,7 +73,7 @@ pub fn tables(report: &Report) -> String {
     }
     for advice in report.advice.iter().filter(|advice| advice.load.is_none()) {
         text.push_str(&advised(
-            "for all, use",
+            "all: use",
             &advice.algorithm,
             advice.order,
             &advice.reason,
@@ -87,7 +87,7 @@ pub fn tables(report: &Report) -> String {
          largest    free run as a part of all that is free: the mean over all failures, or else over time\n\
          each       mean of an operation in the median of all runs; p50 and p99 are of single operations,\n\
          \x20          with the time to read the clock\n\
-         use        what fails least, of these wastes least (a hundredth of the pool is no difference), of\n\
+         rule       what fails least, of these wastes least (a hundredth of the pool is no difference), of\n\
          \x20          these is fastest\n",
     );
     for note in &report.notes {

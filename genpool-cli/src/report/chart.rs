@@ -13,7 +13,8 @@ pub(super) const MARK: RGBColor = RGBColor(0xff, 0xf1, 0xc9);
 /// Taken memory.
 pub(super) const TAKEN: RGBColor = RGBColor(0x0b, 0x5c, 0x8e);
 
-/// Okabe and Ito's colours, which most people can tell apart, and two more.
+/// Okabe and Ito's colours, which most people can tell apart, and three more. The style sheet has lighter
+/// ones for dark screens where they need it.
 const PALETTE: [RGBColor; 9] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xd5, 0x5e, 0x00),

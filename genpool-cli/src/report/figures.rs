@@ -6,6 +6,7 @@ use super::lines::{self, Line};
 use super::map;
 use super::scale::{Scale, Unit};
 use super::{Advice, Entry, Latency, Point};
+use crate::size::Grouped;
 use crate::table::nanoseconds;
 
 /// A picture and its words.
@@ -186,7 +187,7 @@ impl<'r> Load<'r> {
             return Ok(None);
         }
         let values = || lines.iter().flat_map(|line| line.points.iter());
-        let x = Scale::new("threads", Unit::Count, values().map(|point| point.0)).cut();
+        let x = Scale::new("threads", Unit::Threads, values().map(|point| point.0)).cut();
         let y = Scale::new(
             "million operations a second",
             Unit::Count,
@@ -218,7 +219,7 @@ impl<'r> Load<'r> {
                 vec![
                     line("taken", color(1), points, |point| point.taken),
                     line("free", color(5), points, |point| point.free),
-                    line("largest free run", color(0), points, |point| {
+                    line("largest free run", color(2), points, |point| {
                         point.largest_run
                     }),
                 ],
@@ -258,7 +259,7 @@ impl<'r> Load<'r> {
         self.over_time(
             "fragmentation",
             "Fragmentation",
-            "The part of the free memory that is outside the largest free run. Less is better.",
+            "The part of the free memory that is outside the largest free run, which ends where its chunk does. Less is better.",
             "outside the largest run",
             Unit::Percent,
             &lines,
@@ -339,7 +340,7 @@ impl<'r> Load<'r> {
             caption: format!(
                 "So many of all (to the right) took at most so long (upwards), of up to {} measured. Both scales are \
                  logarithmic: the right half is the slow tail. The time to read the clock is in it.",
-                super::scale::count(sampled as f64)
+                Grouped(sampled)
             ),
             svg: lines::draw(&x.cut(), &y, &lines)?,
         }))
@@ -363,7 +364,7 @@ impl<'r> Load<'r> {
                 kind: "map",
                 title: format!("Occupancy, {}", self.name(entry)),
                 caption: format!(
-                    "Addresses upwards, the darker the fuller; {} rows, {} instants. On average {mean:.0} % of what is \
+                    "Addresses upwards, the stronger the colour the fuller; {} rows, {} instants. On average {mean:.0} % of what is \
                      free is outside the largest free run.",
                     timeline.addresses.len(),
                     points.len(),

@@ -1,4 +1,4 @@
-//! The occupancy map: time to the right, addresses upwards, what is taken dark.
+//! The occupancy map: time to the right, addresses upwards, what is taken in colour.
 
 use std::fmt::Write;
 

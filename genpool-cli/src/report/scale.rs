@@ -10,6 +10,8 @@ use crate::size::Bytes;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Count,
+    /// On a logarithmic scale from 1.
+    Threads,
     Bytes,
     /// 0 to 100.
     Percent,
@@ -46,7 +48,8 @@ impl Scale {
             Unit::Percent => vec![0.0, 25.0, 50.0, 75.0, 100.0],
             Unit::Bytes => steps(most, binary_step(most)),
             Unit::Count | Unit::Seconds => steps(most, decimal_step(most)),
-            Unit::Nanoseconds | Unit::Percentile => powers(least, most),
+            Unit::Nanoseconds | Unit::Percentile => powers(10, least, most),
+            Unit::Threads => powers(2, 1.0, most),
         };
         Self {
             unit,
@@ -80,14 +83,14 @@ impl Scale {
     /// Where a value is: on logarithmic scales its logarithm.
     fn place(&self, value: f64) -> f64 {
         match self.unit {
-            Unit::Nanoseconds | Unit::Percentile => value.max(1.0).log10(),
+            Unit::Nanoseconds | Unit::Percentile | Unit::Threads => value.max(1.0).log10(),
             Unit::Count | Unit::Bytes | Unit::Percent | Unit::Seconds => value,
         }
     }
 
     fn label(&self, value: f64) -> String {
         match self.unit {
-            Unit::Count => count(value),
+            Unit::Count | Unit::Threads => count(value),
             Unit::Bytes => Bytes(value as usize).to_string(),
             Unit::Percent => format!("{value:.0} %"),
             Unit::Seconds => format!("{} s", short(value)),
@@ -153,16 +156,17 @@ fn decimal_step(most: f64) -> f64 {
     step.unwrap_or(10.0) * power
 }
 
-/// Powers of ten from the one below `least` to the one above `most`.
-fn powers(least: f64, most: f64) -> Vec<f64> {
+/// Powers of `base` from the one below `least` to the one above `most`.
+fn powers(base: i32, least: f64, most: f64) -> Vec<f64> {
+    let base = f64::from(base);
     let least = if least.is_finite() { least } else { 1.0 };
-    let first = least.max(1.0).log10().floor() as i32;
-    let last = (most.max(1.0).log10().ceil() as i32).max(first + 1);
-    (first..=last).map(|power| 10f64.powi(power)).collect()
+    let first = least.max(1.0).log(base).floor() as i32;
+    let last = (most.max(1.0).log(base).ceil() as i32).max(first + 1);
+    (first..=last).map(|power| base.powi(power)).collect()
 }
 
 /// A number in few characters.
-pub(super) fn count(value: f64) -> String {
+fn count(value: f64) -> String {
     match value {
         value if value >= 1e9 => format!("{} G", short(value / 1e9)),
         value if value >= 1e6 => format!("{} M", short(value / 1e6)),
@@ -201,6 +205,7 @@ mod tests {
             labels(Unit::Percentile, &[1.0, 5000.0]),
             ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]
         );
+        assert_eq!(labels(Unit::Threads, &[2.0, 6.0]), ["1", "2", "4", "8"]);
         assert_eq!(
             labels(Unit::Seconds, &[0.77]),
             ["0 s", "0.2 s", "0.4 s", "0.6 s", "0.8 s"]
@@ -211,6 +216,7 @@ mod tests {
     fn anything_has_a_scale() {
         for unit in [
             Unit::Count,
+            Unit::Threads,
             Unit::Bytes,
             Unit::Percent,
             Unit::Seconds,
@@ -226,7 +232,7 @@ mod tests {
             ] {
                 let scale = Scale::new("", unit, values.iter().copied());
                 assert!(
-                    (2..=400).contains(&scale.ticks.len()),
+                    (2..=1100).contains(&scale.ticks.len()),
                     "{unit:?} {values:?}"
                 );
                 for scale in [scale.clone(), scale.cut()] {
