@@ -18,7 +18,7 @@ report() { # name, command...
     shift
     cargo run --release --quiet -- "$@" --html "$out/$name.html" --json "$out/$name.json" --csv "$out/$name.csv"
 }
-report run run --seconds 2 --threads 2 --size 4M
+report run run --seconds 4 --threads 2 --size 4M
 report replay replay --repeats 2 traces/*.trace
 report compare compare --repeats 2 traces/*.trace
 

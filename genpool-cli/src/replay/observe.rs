@@ -28,8 +28,9 @@ pub(crate) fn observe(
     manner: Manner,
     watch: &mut dyn FnMut(&Look),
 ) -> Result<Observation, ReplayError> {
-    let space = Space::new(manner.order, &chunks(trace, manner.order)?, ROWS);
+    // First of all, because it refuses orders that this machine has no addresses for.
     let mut driver = Driver::new(trace, manner)?;
+    let space = Space::new(manner.order, &chunks(trace, manner.order)?, ROWS);
     let mut counts = Counts::default();
     let mut use_of = Use::new(manner.order);
     let mut points = Vec::new();

@@ -95,7 +95,7 @@ fn write_page(report: &Report) -> Drawn<String> {
 
 fn advised(advice: &Advice, whom: &str) -> String {
     format!(
-        "<p class=\"advice\">{whom}: <strong>{} at order {}</strong>. {}</p>\n",
+        "<p class=\"advice\">{whom}: <strong>{} at order {}</strong>: {}</p>\n",
         Escaped(&advice.algorithm),
         advice.order,
         Escaped(&advice.reason)
