@@ -126,6 +126,17 @@ pub fn nanoseconds(ns: f64) -> String {
     }
 }
 
+/// A mean of bytes, in three digits or so.
+pub fn bytes(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let step = (bytes.max(1.0).log2() / 10.0) as usize;
+    let step = step.min(units.len() - 1);
+    match bytes / 1024f64.powi(step as i32) {
+        value if step > 0 && value < 99.95 => format!("{value:.1} {}", units[step]),
+        value => format!("{value:.0} {}", units[step]),
+    }
+}
+
 /// A count in at most five characters.
 pub fn count(count: u64) -> String {
     match count {
@@ -179,6 +190,10 @@ mod tests {
         assert_eq!(microseconds(261), "0.26");
         assert_eq!(microseconds(20_700), "20.7");
         assert_eq!(microseconds(1_234_567), "1235");
+        assert_eq!(bytes(0.0), "0 B");
+        assert_eq!(bytes(1023.4), "1023 B");
+        assert_eq!(bytes(1.5 * 1024.0), "1.5 KiB");
+        assert_eq!(bytes(1023.0 * 1024.0), "1023 KiB");
         assert_eq!(count(99_999), "99999");
         assert_eq!(count(1_234_567), "1234k");
         assert_eq!(count(12_345_678), "12M");

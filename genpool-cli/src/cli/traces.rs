@@ -10,9 +10,8 @@ use super::{CompareArgs, ConvertArgs, End, ReplayArgs, VerifyArgs, complain_of};
 use crate::compare::{self, Wish, advise_all, compare};
 use crate::replay::{ReplayError, replay};
 use crate::report::{Entry, Report};
-use crate::size::Bytes;
 use crate::strace::convert;
-use crate::table::{layout, nanoseconds, shorten};
+use crate::table::{bytes, count, layout, nanoseconds, shorten};
 use crate::trace::{LoadError, Trace};
 use crate::verify::verify;
 
@@ -84,9 +83,9 @@ fn replayed(entry: &Entry) -> Vec<String> {
     vec![
         shorten(&entry.load, LONGEST_PATH),
         entry.operations.all.to_string(),
-        entry.operations.failed.to_string(),
-        Bytes(peak).to_string(),
-        Bytes(entry.size).to_string(),
+        count(entry.operations.failed),
+        bytes(peak as f64),
+        bytes(entry.size as f64),
         time(entry.speed.map(|speed| speed.ns)),
         time(latency.map(|latency| latency.p50 as f64)),
         time(latency.map(|latency| latency.p99 as f64)),

@@ -2,13 +2,13 @@
 
 use crate::report::{Entry, Report};
 use crate::size::Bytes;
-use crate::table::{Group, count, layout, nanoseconds, shorten, wrapped};
+use crate::table::{Group, bytes, count, layout, nanoseconds, shorten, wrapped};
 
 /// Of a trace, in a heading.
 const LONGEST_PATH: usize = 90;
 
 /// Of an algorithm, in the table.
-const LONGEST_NAME: usize = 28;
+const LONGEST_NAME: usize = 23;
 
 /// A table for each load, with the recommendation below it.
 pub fn tables(report: &Report) -> String {
@@ -103,7 +103,6 @@ fn advised(whom: &str, algorithm: &str, order: u32, reason: &str) -> String {
 
 fn cells(entry: &Entry, is_best: bool) -> Vec<String> {
     let dash = || "-".to_owned();
-    let bytes = |bytes: f64| Bytes(bytes as usize).to_string();
     let memory = entry.memory.as_ref();
     let largest = memory.map_or_else(dash, |memory| {
         let part = match &memory.at_failures {
@@ -129,4 +128,61 @@ fn cells(entry: &Entry, is_best: bool) -> Vec<String> {
         time(latency.map(|latency| latency.p50 as f64)),
         time(latency.map(|latency| latency.p99 as f64)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Advice, AtFailures, Latency, Memory, Operations, Speed};
+    use crate::table::WIDTH;
+
+    #[test]
+    fn everything_fits_the_width() {
+        let entry = Entry {
+            load: "a/".repeat(80),
+            algorithm: "first-fit-align:0x8000000000".to_owned(),
+            pool: "lock-free",
+            order: 63,
+            size: usize::MAX,
+            threads: 1,
+            operations: Operations {
+                failed: 99_999,
+                ..Operations::default()
+            },
+            speed: Speed::of_runs(vec![12_300_000.0]),
+            latency: Some(Latency {
+                of: "operation",
+                count: 1,
+                p50: 12_300_000,
+                p90: 0,
+                p99: 12_300_000,
+                p999: 0,
+                max: 0,
+                bins: Vec::new(),
+            }),
+            memory: Some(Memory {
+                rounding: 1023.0 * 1024.0,
+                scattered: 1023.0 * 1024.0,
+                at_failures: Some(AtFailures {
+                    free: 1.0,
+                    largest_run: 1.0,
+                    ..AtFailures::default()
+                }),
+                ..Memory::default()
+            }),
+            free_at_end: None,
+            timeline: None,
+        };
+        let mut report = Report::new("compare");
+        report.advice.push(Advice {
+            load: Some(entry.load.clone()),
+            algorithm: entry.algorithm.clone(),
+            order: 63,
+            reason: "a reason that is rather long ".repeat(4),
+        });
+        report.entries.push(entry);
+        for line in tables(&report).lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+    }
 }
