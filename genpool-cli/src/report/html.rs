@@ -7,7 +7,7 @@ use super::chart::Drawn;
 use super::figures::{Figure, figures};
 use super::{Advice, Entry, Report};
 use crate::size::Bytes;
-use crate::table::nanoseconds;
+use crate::table::{bytes, nanoseconds};
 
 const STYLE: &str = include_str!("page.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
@@ -136,11 +136,11 @@ const COLUMNS: [Column; 15] = [
     ("failed", |entry| Some(entry.operations.failed.to_string())),
     ("rounding", |entry| {
         let memory = entry.memory?;
-        Some(Bytes(memory.rounding as usize).to_string())
+        Some(bytes(memory.rounding))
     }),
     ("scattered", |entry| {
         let memory = entry.memory?;
-        Some(Bytes(memory.scattered as usize).to_string())
+        Some(bytes(memory.scattered))
     }),
     ("largest at failures", |entry| {
         let failures = entry.memory?.at_failures?;
