@@ -26,7 +26,7 @@ fuzz_target!(|text: &str| {
         return;
     }
     let verified = verify(&trace, AlgorithmSpec::FirstFit);
-    let replayed = replay(&trace, AlgorithmSpec::BestFit, 1);
+    let replayed = replay("", &trace, AlgorithmSpec::BestFit, Some(1), &mut |_| ());
     assert_eq!(verified.is_err(), replayed.is_err());
     assert!(!matches!(replayed, Err(ReplayError::FreeRefused { .. })));
     if verified.is_ok()

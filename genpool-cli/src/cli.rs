@@ -1,27 +1,24 @@
 //! The command line: arguments in, text and an exit code out.
 
+mod bar;
+mod output;
+mod run;
+mod traces;
+
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use genpool::devm::LoadError;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::algorithm::AlgorithmSpec;
 use crate::dt;
-use crate::memory::Arena;
-use crate::replay::{ReplayError, replay};
-use crate::run::load::Fault;
-use crate::run::plan::{Plan, Wish};
-use crate::run::{Progress, RunError, machine, report, run};
 use crate::size::{parse_number, parse_size};
-use crate::table::{layout, nanoseconds, shorten};
-use crate::trace::{self, Trace};
-use crate::verify::verify;
+use crate::trace::MAX_ORDER;
+use output::ReportArgs;
 
 /// Exercise and check the genpool allocator.
 #[derive(Debug, Parser)]
@@ -34,11 +31,27 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run every algorithm on real memory with all cores, checking every allocation
+    ///
+    /// With a report everything is run with 1, 2, 4 and so on threads before all of them, and the pool is
+    /// looked at all the while, so that each algorithm has less of the time.
     Run(RunArgs),
     /// Time recorded traces, ignoring the answers recorded in them
     Replay(ReplayArgs),
+    /// Compare all algorithms and several granularities by recorded traces
+    ///
+    /// Each trace is played on every contestant, whatever algorithms it names itself. The recommended
+    /// one fails least; of those that fail as little it wastes least, where a hundredth of the pool is
+    /// no difference; of these it is the fastest. Wasted is what rounding to whole granules takes, and
+    /// what is free outside the largest free run.
+    Compare(CompareArgs),
     /// Replay recorded traces and compare every answer
     Verify(VerifyArgs),
+    /// Make a trace of what strace saw of a program's mappings
+    ///
+    /// The output of `strace -f -e trace=mmap,munmap,mremap,clone,clone3,fork,vfork,execve -o FILE` becomes
+    /// a trace of a pool of pages (order 12), on standard output. A mapping is an allocation, which is
+    /// freed with its last page. What is approximated is counted in comments of the trace.
+    Convert(ConvertArgs),
     /// Show what pools a board has, by its device tree
     Dt(DtArgs),
 }
@@ -60,18 +73,56 @@ struct RunArgs {
     /// Chunks that the memory is split into [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number)]
     chunks: Option<usize>,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 #[derive(Debug, Args)]
 struct ReplayArgs {
     #[command(flatten)]
     unnamed: Unnamed,
-    /// Runs of each trace, of which the median counts
-    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    repeats: u32,
+    #[command(flatten)]
+    repeats: Repeats,
+    #[command(flatten)]
+    report: ReportArgs,
     /// Traces
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Repeats {
+    /// Runs of each trace, of which the median counts [default: 11, or as many as fit in 10 s]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    repeats: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+struct CompareArgs {
+    /// Granules are 2^ORDER bytes [default: the trace's order, two below and two above]
+    #[arg(long, value_name = "ORDER,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_ORDER)))]
+    order: Vec<u32>,
+    /// Algorithms, named as in traces [default: first-fit, next-fit, best-fit, order-align, thread-start,
+    /// and first-fit-align with the alignments that the trace names]
+    #[arg(long, value_name = "ALGO,…", value_delimiter = ',')]
+    algorithm: Vec<AlgorithmSpec>,
+    #[command(flatten)]
+    repeats: Repeats,
+    #[command(flatten)]
+    report: ReportArgs,
+    /// Traces
+    #[arg(value_name = "TRACE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ConvertArgs {
+    /// Size of the pool [default: the smallest power of two that holds what was mapped at once]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    size: Option<usize>,
+    /// What strace wrote
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -114,9 +165,6 @@ fn number(text: &str) -> Result<usize, String> {
         .and_then(|number| usize::try_from(number).map_err(|_| "too large".to_owned()))
 }
 
-/// Of a trace, in a table.
-const LONGEST_PATH: usize = 58;
-
 /// How a command ended, if it was not cut off by an error of its own output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
@@ -135,9 +183,11 @@ pub fn main() -> ExitCode {
     };
     let mut out = io::stdout().lock();
     let end = match cli.command {
-        Command::Run(args) => run_command(&args, &mut out),
-        Command::Replay(args) => replay_command(&args, &mut out),
-        Command::Verify(args) => verify_command(&args, &mut out),
+        Command::Run(args) => run::run_command(&args, &mut out),
+        Command::Replay(args) => traces::replay_command(&args, &mut out),
+        Command::Compare(args) => traces::compare_command(&args, &mut out),
+        Command::Verify(args) => traces::verify_command(&args, &mut out),
+        Command::Convert(args) => traces::convert_command(&args, &mut out),
         Command::Dt(args) => dt_command(&args, &mut out),
     };
     match end.and_then(|end| out.flush().map(|()| end)) {
@@ -192,180 +242,6 @@ fn complain_of(path: &Path, line: Option<u32>, what: impl Display) {
     };
 }
 
-fn run_command(args: &RunArgs, out: &mut dyn Write) -> io::Result<End> {
-    let default = Wish::default();
-    let wish = Wish {
-        seconds: args.seconds.unwrap_or(default.seconds),
-        threads: args.threads.unwrap_or(default.threads),
-        size: args.size.unwrap_or(default.size),
-        order: args.order.map_or(default.order, |order| {
-            u32::try_from(order).unwrap_or(u32::MAX)
-        }),
-        chunks: args.chunks.unwrap_or(default.chunks),
-    };
-    let plan = match Plan::new(&wish) {
-        Ok(plan) => plan,
-        Err(error) => {
-            complain(&error.to_string());
-            return Ok(End::Impossible);
-        }
-    };
-    let arena = match Arena::map(plan.size(), plan.granule(), plan.granule()) {
-        Ok(arena) => arena,
-        Err(error) => {
-            complain(&error.to_string());
-            return Ok(End::Impossible);
-        }
-    };
-    // More threads than processors share them as the system sees fit.
-    let processors = match machine::processors() {
-        processors if processors.len() >= plan.threads() => processors,
-        _ => Vec::new(),
-    };
-    writeln!(
-        out,
-        "{}",
-        report::head(&plan, arena.pages(), !processors.is_empty())
-    )?;
-    out.flush()?;
-
-    let bar = progress_bar(plan.time());
-    let outcome = run(
-        &plan,
-        &arena,
-        &processors,
-        &mut |Progress { name, elapsed }| {
-            bar.set_message(name.to_owned());
-            bar.set_position(elapsed.as_millis() as u64);
-        },
-    );
-    bar.finish_and_clear();
-    match outcome {
-        Ok(outcome) => {
-            writeln!(out, "{}", report::table(&plan, &outcome))?;
-            write!(out, "{}", report::verdict(&outcome))?;
-            Ok(End::Well)
-        }
-        Err(error) => {
-            complain(&error.to_string());
-            Ok(match error {
-                RunError::Setup(_) => End::Impossible,
-                RunError::Fault {
-                    fault: Fault::Spawn(_),
-                    ..
-                } => End::Impossible,
-                RunError::Fault { .. } => End::Wrong,
-            })
-        }
-    }
-}
-
-/// A bar on standard error that fills with the time; none where that is no terminal.
-fn progress_bar(time: Duration) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(time.as_millis() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}") {
-        bar.set_style(style);
-    }
-    bar
-}
-
-fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Result<End> {
-    let mut end = End::Well;
-    let mut rows = Vec::new();
-    for path in &args.files {
-        let Some(trace) = load(path) else {
-            end = End::Impossible;
-            continue;
-        };
-        match replay(&trace, args.unnamed.algorithm, args.repeats) {
-            Ok(replay) => rows.push(vec![
-                shorten(&path.display().to_string(), LONGEST_PATH),
-                replay.operations.to_string(),
-                replay.allocs.to_string(),
-                replay.failed.to_string(),
-                replay
-                    .ns_per_operation()
-                    .map_or("-".to_owned(), nanoseconds),
-            ]),
-            Err(ReplayError::Trace(error)) => {
-                complain_of(path, Some(error.line()), error.what());
-                end = End::Impossible;
-            }
-            Err(ReplayError::FreeRefused { line, error }) => {
-                complain_of(
-                    path,
-                    Some(line),
-                    format_args!("the pool refused a free: {error}"),
-                );
-                end = end.max(End::Wrong);
-            }
-        }
-    }
-    if !rows.is_empty() {
-        let header = ["trace", "operations", "allocs", "failed", "time each"];
-        write!(out, "{}", layout(&header, &[], &rows))?;
-        let runs = match args.repeats {
-            1 => "of one run".to_owned(),
-            n => format!("in the median of {n} runs"),
-        };
-        writeln!(
-            out,
-            "time of an operation, which is an allocation or a free: the mean {runs}"
-        )?;
-    }
-    Ok(end)
-}
-
-fn verify_command(args: &VerifyArgs, out: &mut dyn Write) -> io::Result<End> {
-    let mut end = End::Well;
-    let (mut files, mut checked, mut differences) = (0u64, 0u64, 0u64);
-    for path in &args.files {
-        let Some(trace) = load(path) else {
-            end = End::Impossible;
-            continue;
-        };
-        let found = match verify(&trace, args.unnamed.algorithm) {
-            Ok(found) => found,
-            Err(error) => {
-                complain_of(path, Some(error.line()), error.what());
-                end = End::Impossible;
-                continue;
-            }
-        };
-        if found.recorded == 0 && found.differences == 0 {
-            complain_of(
-                path,
-                None,
-                "nothing to verify: no result and no expectation is recorded",
-            );
-            end = End::Impossible;
-            continue;
-        }
-        files += 1;
-        checked += found.checked;
-        differences += found.differences;
-        let path = path.display();
-        writeln!(
-            out,
-            "{path}: {} operations checked, {} differences",
-            found.checked, found.differences
-        )?;
-        if let Some(first) = found.first {
-            writeln!(out, "{path}:{}: {first}", first.line)?;
-            end = end.max(End::Wrong);
-        }
-    }
-    writeln!(
-        out,
-        "{files} of {} files: {checked} operations checked, {differences} differences",
-        args.files.len()
-    )?;
-    Ok(end)
-}
-
 fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
     let mut end = End::Well;
     let mut files: Vec<Option<&Path>> = args.files.iter().map(|path| Some(&**path)).collect();
@@ -404,19 +280,4 @@ fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
         }
     }
     Ok(end)
-}
-
-/// Reads a trace, or says why not.
-fn load(path: &Path) -> Option<Trace> {
-    match Trace::load(path) {
-        Ok(trace) => Some(trace),
-        Err(trace::LoadError::Trace(error)) => {
-            complain_of(path, Some(error.line()), error.what());
-            None
-        }
-        Err(error) => {
-            complain_of(path, None, error);
-            None
-        }
-    }
 }

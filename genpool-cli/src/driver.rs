@@ -1,13 +1,45 @@
-//! A pool and what a trace holds of it: the step that replaying and verifying share.
+//! A pool and what a trace holds of it: the step that replaying, comparing and verifying share.
 
 use genpool::{Algorithm, AllocError, FreeError, Pool};
 
 use crate::algorithm::AlgorithmSpec;
-use crate::trace::{Slot, Trace, TraceError};
+use crate::trace::{MAX_GRANULES, Op, Slot, Trace, TraceError};
+
+/// How a trace is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// Order of the pool. Where it is not the trace's, chunks lose what is no whole granule of it at
+    /// their ends, and chunks of which nothing is left are not added.
+    pub(crate) order: u32,
+    /// Which algorithm serves which allocation.
+    pub(crate) choice: Choice,
+}
+
+impl Manner {
+    /// As it was recorded, with `unnamed` for allocations that name no algorithm.
+    pub(crate) fn recorded(trace: &Trace, unnamed: AlgorithmSpec) -> Self {
+        Self {
+            order: trace.order(),
+            choice: Choice::Unnamed(unnamed),
+        }
+    }
+}
+
+/// Which algorithm serves which allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Those that the allocations name, and this one where they name none.
+    Unnamed(AlgorithmSpec),
+    /// This one, whatever they name.
+    All(AlgorithmSpec),
+}
 
 /// One pool being driven by one trace.
 pub(crate) struct Driver {
     pool: Pool,
+    /// Whether chunks are cut to whole granules.
+    cuts: bool,
+    /// Empty where one algorithm serves all.
     named: Vec<Box<dyn Algorithm>>,
     unnamed: Box<dyn Algorithm>,
     /// What each allocation of the trace got: its address, and the size that was asked for.
@@ -15,17 +47,18 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// An empty pool for `trace`; `unnamed` serves allocations that name no algorithm.
-    pub(crate) fn new(trace: &Trace, unnamed: AlgorithmSpec) -> Result<Self, TraceError> {
-        let build = |spec: AlgorithmSpec| {
-            spec.build()
-                .map_err(|error| TraceError::new(trace.pool_line(), error.to_string()))
+    /// An empty pool for `trace`.
+    pub(crate) fn new(trace: &Trace, manner: Manner) -> Result<Self, TraceError> {
+        let of_pool = |error: String| TraceError::new(trace.pool_line(), error);
+        let build = |spec: AlgorithmSpec| spec.build().map_err(|error| of_pool(error.to_string()));
+        let (named, unnamed) = match manner.choice {
+            Choice::Unnamed(unnamed) => (trace.algorithms(), unnamed),
+            Choice::All(spec) => (&[][..], spec),
         };
         Ok(Self {
-            pool: Pool::new(trace.order())
-                .map_err(|error| TraceError::new(trace.pool_line(), error.to_string()))?,
-            named: trace
-                .algorithms()
+            pool: Pool::new(manner.order).map_err(|error| of_pool(error.to_string()))?,
+            cuts: manner.order != trace.order(),
+            named: named
                 .iter()
                 .map(|&spec| build(spec))
                 .collect::<Result<_, _>>()?,
@@ -45,9 +78,16 @@ impl Driver {
         phys: Option<u64>,
         size: usize,
     ) -> Result<(), TraceError> {
-        match phys {
-            Some(phys) => self.pool.add_virt(virt, phys, size),
-            None => self.pool.add(virt, size),
+        let (start, size) = match self.cuts {
+            true => whole(virt, size, self.pool.order()),
+            false => (virt, size),
+        };
+        if self.cuts && size == 0 {
+            return Ok(());
+        }
+        match phys.and_then(|phys| phys.checked_add((start - virt) as u64)) {
+            Some(phys) => self.pool.add_virt(start, phys, size),
+            None => self.pool.add(start, size),
         }
         .map_err(|error| TraceError::new(line, error.to_string()))
     }
@@ -58,13 +98,16 @@ impl Driver {
         size: usize,
         algorithm: Option<u32>,
     ) -> Result<usize, AllocError> {
-        let algorithm = match algorithm {
-            Some(index) => &*self.named[index as usize],
-            None => &*self.unnamed,
-        };
+        let named = algorithm.and_then(|index| self.named.get(index as usize));
+        let algorithm = &**named.unwrap_or(&self.unnamed);
         let addr = self.pool.alloc_with(size, algorithm)?.into_raw().addr;
         self.held[slot.index()] = Some((addr, size));
         Ok(addr)
+    }
+
+    /// The size that was asked for, of what the allocation holds.
+    pub(crate) fn held(&self, slot: Slot) -> Option<usize> {
+        self.held[slot.index()].map(|(_, size)| size)
     }
 
     /// `None` when there is nothing to give back. The size is the one that was asked for; the pool
@@ -80,5 +123,75 @@ impl Driver {
             .iter_mut()
             .filter_map(Option::take)
             .try_for_each(|(addr, size)| self.pool.free(addr, size))
+    }
+}
+
+/// The chunks of `trace` as a pool of `order` has them: start and size, in the order of the trace.
+///
+/// # Errors
+///
+/// [`TraceError`] when they are more than [`MAX_GRANULES`] granules.
+pub(crate) fn chunks(trace: &Trace, order: u32) -> Result<Vec<(usize, usize)>, TraceError> {
+    let mut granules = 0usize;
+    let mut chunks = Vec::new();
+    for step in trace.steps() {
+        let Op::Chunk { virt, size, .. } = step.op else {
+            continue;
+        };
+        let (start, size) = match order == trace.order() {
+            true => (virt, size),
+            false => whole(virt, size, order),
+        };
+        granules = granules.saturating_add(size.checked_shr(order).unwrap_or(0));
+        if granules > MAX_GRANULES {
+            return Err(TraceError::new(
+                step.line,
+                format!("at order {order} the chunks are over {MAX_GRANULES} granules"),
+            ));
+        }
+        if size > 0 {
+            chunks.push((start, size));
+        }
+    }
+    Ok(chunks)
+}
+
+/// What a range has in whole granules. A range that wraps around is left to the pool to refuse.
+fn whole(virt: usize, size: usize, order: u32) -> (usize, usize) {
+    let granule = 1u128 << order;
+    let end = virt as u128 + size as u128;
+    if end > usize::MAX as u128 + 1 {
+        return (virt, size);
+    }
+    let start = (virt as u128).next_multiple_of(granule);
+    match (end / granule * granule).checked_sub(start) {
+        Some(size) if size > 0 => (start as usize, size as usize),
+        Some(_) | None => (virt, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_cut_to_whole_granules() {
+        for (virt, size, order, expected) in [
+            (0x1000, 0x4000, 12, (0x1000, 0x4000)),
+            (0x1000, 0x4000, 13, (0x2000, 0x2000)),
+            (0x1000, 0x4000, 14, (0x1000, 0)),
+            (0, 0x4000, 14, (0, 0x4000)),
+            (0, 0x4000, 63, (0, 0)),
+            (usize::MAX - 0xfff, 0x1000, 12, (usize::MAX - 0xfff, 0x1000)),
+            (usize::MAX - 0xfff, 0x1000, 13, (usize::MAX - 0xfff, 0)),
+            (usize::MAX, 2, 3, (usize::MAX, 2)),
+            (8, 0, 3, (8, 0)),
+        ] {
+            assert_eq!(
+                whole(virt, size, order),
+                expected,
+                "{virt:#x} {size:#x} {order}"
+            );
+        }
     }
 }

@@ -1,12 +1,16 @@
 //! The `genpool` command as a library.
 //!
-//! Four jobs, a module each:
+//! Its jobs, a module each:
 //!
 //! - [`run`]: every algorithm in turn on real memory, by all cores, each allocation written over
 //!   its whole length and checked before it is given back, beside the same work on one mutex.
 //! - [`replay`]: a recorded [`trace`] driven through a pool, timed.
+//! - [`compare`]: the same on every algorithm and several granularities, and which of them to prefer.
 //! - [`verify`]: the same, comparing every recorded answer.
+//! - [`strace`]: from the mappings of a real program to a trace.
 //! - [`dt`]: the pools of a board, and who uses them, by its device tree.
+//!
+//! What `run`, `replay` and `compare` find is a [`report`], which is written as tables, HTML, JSON or CSV.
 //!
 //! [`cli`] turns arguments into these calls and their outcome into an exit code:
 //!
@@ -30,12 +34,17 @@
 
 pub mod algorithm;
 pub mod cli;
+pub mod compare;
 mod driver;
 pub mod dt;
+pub mod measure;
 pub mod memory;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod size;
+pub mod space;
+pub mod strace;
 pub mod table;
 pub mod trace;
 pub mod verify;

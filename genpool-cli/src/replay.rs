@@ -1,83 +1,100 @@
 //! Traces as a load: driven through a pool and timed, recorded answers ignored.
 
+mod observe;
+
 use std::time::{Duration, Instant};
 
 use genpool::FreeError;
+use hdrhistogram::Histogram;
 
 use crate::algorithm::AlgorithmSpec;
-use crate::driver::Driver;
+use crate::driver::{Driver, Manner};
+use crate::measure::{Contestant, Progress, measure};
+use crate::report::Entry;
 use crate::trace::{Op, Step, Trace, TraceError};
 
-/// What replaying one trace came to.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Replay {
-    /// Allocations and frees of one run. A free of a failed allocation does nothing and is not
-    /// counted.
-    pub operations: u64,
-    /// Allocations among them.
-    pub allocs: u64,
-    /// Allocations that failed.
-    pub failed: u64,
-    /// Median over all runs of the time for one run's operations.
-    pub time: Duration,
-}
+pub(crate) use observe::observe;
 
-impl Replay {
-    /// Nanoseconds an operation, or `None` when there was none.
-    pub fn ns_per_operation(&self) -> Option<f64> {
-        (self.operations > 0).then(|| self.time.as_nanos() as f64 / self.operations as f64)
-    }
-}
-
-/// Replays `trace` `repeats` times (at least once), each time on a fresh pool. Allocations that
-/// name no algorithm use `unnamed`.
+/// Replays `trace` `repeats` times (at least once, and where none are given as often as is sensible)
+/// to time it, and once more to look at the memory, each time on a fresh pool. Allocations that name
+/// no algorithm use `unnamed`. `load` is what the entry calls the trace.
 ///
-/// The clock runs from the first operation after the leading `chunk` lines to the last. `expect`
-/// lines are left out, frees go by address and size.
+/// The clock runs from the first allocation or free to the last. `expect` lines are left out, frees
+/// go by address and size.
 ///
 /// # Errors
 ///
 /// [`ReplayError`] when the pool refuses a chunk or a free.
-pub fn replay(trace: &Trace, unnamed: AlgorithmSpec, repeats: u32) -> Result<Replay, ReplayError> {
-    let is_chunk = |step: &Step| matches!(step.op, Op::Chunk { .. });
-    let steps: Vec<Step> = trace
-        .steps()
-        .iter()
-        .copied()
-        .filter(|step| is_chunk(step) || matches!(step.op, Op::Alloc { .. } | Op::Free { .. }))
-        .collect();
-    let (chunks, load) = steps.split_at(
-        steps
-            .iter()
-            .position(|step| !is_chunk(step))
-            .unwrap_or(steps.len()),
-    );
-
-    let mut times = Vec::new();
-    let mut replay = Replay {
-        operations: 0,
-        allocs: 0,
-        failed: 0,
-        time: Duration::ZERO,
+pub fn replay(
+    load: &str,
+    trace: &Trace,
+    unnamed: AlgorithmSpec,
+    repeats: Option<u32>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Entry, ReplayError> {
+    let name = match trace.algorithms() {
+        [] => unnamed.to_string(),
+        _ => "as recorded".to_owned(),
     };
-    for _ in 0..repeats.max(1) {
-        let mut driver = Driver::new(trace, unnamed)?;
-        for step in chunks {
-            play(&mut driver, step, &mut replay)?;
-        }
-        (replay.operations, replay.allocs, replay.failed) = (0, 0, 0);
-        let start = Instant::now();
-        for step in load {
-            play(&mut driver, step, &mut replay)?;
-        }
-        times.push(start.elapsed());
-    }
-    times.sort_unstable();
-    replay.time = times[times.len() / 2];
-    Ok(replay)
+    let manner = Manner::recorded(trace, unnamed);
+    let contestants = [Contestant { name, manner }];
+    let mut entries = measure(load, trace, &contestants, repeats, progress)?;
+    Ok(entries.remove(0))
 }
 
-fn play(driver: &mut Driver, step: &Step, counts: &mut Replay) -> Result<(), ReplayError> {
+/// What one playing of a trace counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) operations: u64,
+    pub(crate) allocs: u64,
+    pub(crate) failed: u64,
+}
+
+/// Plays `trace` once on a fresh pool, as fast as it goes.
+pub(crate) fn timed(trace: &Trace, manner: Manner) -> Result<(Counts, Duration), ReplayError> {
+    let (mut driver, load) = start(trace, manner)?;
+    let mut counts = Counts::default();
+    let start = Instant::now();
+    for step in load {
+        play(&mut driver, step, &mut counts)?;
+    }
+    Ok((counts, start.elapsed()))
+}
+
+/// Plays `trace` once on a fresh pool and adds the time of each operation to `latency`.
+pub(crate) fn clocked(
+    trace: &Trace,
+    manner: Manner,
+    latency: &mut Histogram<u64>,
+) -> Result<(), ReplayError> {
+    let (mut driver, load) = start(trace, manner)?;
+    let mut counts = Counts::default();
+    for step in load {
+        let before = counts.operations;
+        let start = Instant::now();
+        play(&mut driver, step, &mut counts)?;
+        let time = start.elapsed();
+        if counts.operations > before {
+            latency.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+    Ok(())
+}
+
+/// A fresh pool with the chunks that come before everything else, and the steps that are left.
+fn start(trace: &Trace, manner: Manner) -> Result<(Driver, &[Step]), ReplayError> {
+    let is_load = |step: &Step| matches!(step.op, Op::Alloc { .. } | Op::Free { .. });
+    let steps = trace.steps();
+    let (before, load) = steps.split_at(steps.iter().position(is_load).unwrap_or(steps.len()));
+    let mut driver = Driver::new(trace, manner)?;
+    let mut counts = Counts::default();
+    for step in before {
+        play(&mut driver, step, &mut counts)?;
+    }
+    Ok((driver, load))
+}
+
+fn play(driver: &mut Driver, step: &Step, counts: &mut Counts) -> Result<(), ReplayError> {
     match step.op {
         Op::Alloc {
             slot,
@@ -142,33 +159,40 @@ impl std::error::Error for ReplayError {}
 mod tests {
     use super::*;
 
-    fn replayed(lines: &str) -> Replay {
+    fn replayed(lines: &str) -> Result<Entry, ReplayError> {
         let trace = Trace::parse(&format!("# genpool trace v1\npool order=4\n{lines}")).unwrap();
-        replay(&trace, AlgorithmSpec::FirstFit, 3).unwrap()
+        let unnamed = AlgorithmSpec::FirstFit;
+        replay("a trace", &trace, unnamed, Some(3), &mut |_| ())
     }
 
     #[test]
     fn counts_are_those_of_one_run() {
-        let replay = replayed(
+        let entry = replayed(
             "chunk virt=0 size=0x40\nalloc 1 size=0x30\nalloc 2 size=0x20\nfree 2\nexpect avail=0x10 size=0x40\n\
              chunk virt=0x1000 size=0x40\nalloc 3 size=1 algo=best-fit -> none\nfree 1\n",
+        )
+        .unwrap();
+        let operations = entry.operations;
+        assert_eq!(
+            (operations.all, operations.allocs, operations.failed),
+            (4, 3, 1)
         );
-        assert_eq!((replay.operations, replay.allocs, replay.failed), (4, 3, 1));
+        assert_eq!((entry.size, entry.order, entry.threads), (0x80, 4, 1));
+        assert_eq!(entry.algorithm, "as recorded");
+        assert_eq!(entry.latency.unwrap().count, 12);
+        assert_eq!(entry.speed.unwrap().runs, 3);
     }
 
     #[test]
     fn no_operations() {
-        let replay = replayed("");
-        assert_eq!((replay.operations, replay.ns_per_operation()), (0, None));
+        let entry = replayed("").unwrap();
+        assert_eq!((entry.speed, entry.latency), (None, None));
+        assert_eq!(entry.algorithm, "first-fit");
     }
 
     #[test]
     fn refused_chunks_are_named_by_line() {
-        let trace = Trace::parse(
-            "# genpool trace v1\npool order=4\nchunk virt=0 size=0x40\nchunk virt=8 size=0x40\n",
-        )
-        .unwrap();
-        let error = replay(&trace, AlgorithmSpec::FirstFit, 1).unwrap_err();
+        let error = replayed("chunk virt=0 size=0x40\nchunk virt=8 size=0x40\n").unwrap_err();
         assert!(
             matches!(&error, ReplayError::Trace(error) if error.line() == 4),
             "{error}"

@@ -12,6 +12,7 @@ pub mod load;
 pub mod machine;
 pub mod plan;
 pub mod report;
+mod watch;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -22,12 +23,16 @@ use genpool::{
 };
 use genpool_plain::{Fit, LockedPool};
 
+use crate::measure::Progress;
 use crate::memory::Arena;
+use crate::report::{FreeSpace, Timeline};
 use crate::size::Bytes;
+use crate::space::Look;
 use backend::{Backend, LockFree, Locked};
 use drawn::Drawn;
 use load::{Fault, Load, Setting};
 use plan::Plan;
+use watch::Watch;
 
 /// Alignment of the aligned first fit, in granules.
 const ALIGN_GRANULES: usize = 4;
@@ -36,44 +41,37 @@ const ALIGN_GRANULES: usize = 4;
 /// allocation.
 const BOUNDARY_GRANULES: usize = 64;
 
-/// The parts of a run, one for each algorithm.
+/// What is done beside the table's figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// Whether the pool is looked at every now and then, which costs the load a little.
+    pub watch: bool,
+    /// Whether everything is run with 1, 2, 4 and so on threads before all of them.
+    pub by_threads: bool,
+}
+
+/// The parts of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// In the order they were run.
+    /// In the order they were run: one for each algorithm and number of threads.
     pub rows: Vec<Row>,
 }
 
-/// What one algorithm came to.
+/// What one algorithm came to with one number of threads.
 #[derive(Debug)]
 pub struct Row {
     /// Its name.
     pub name: String,
+    /// Threads.
+    pub threads: usize,
     /// On the lock-free pool.
     pub lock_free: Load,
     /// How the free part of that pool looked at the end.
     pub free: FreeSpace,
+    /// How that pool looked over time, if it was watched.
+    pub timeline: Option<Timeline>,
     /// The same work on the plain pool under a mutex, for algorithms that it knows.
     pub locked: Option<Load>,
-}
-
-/// The free part of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FreeSpace {
-    /// Bytes.
-    pub bytes: usize,
-    /// Maximal runs of free granules.
-    pub runs: usize,
-    /// Bytes of the largest.
-    pub largest: usize,
-}
-
-/// Where a run is, for a progress bar.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
-    /// What is being run.
-    pub name: &'a str,
-    /// Since the start of the run.
-    pub elapsed: Duration,
 }
 
 /// Runs the plan on `arena`, which must be as large as the plan says, with threads pinned to
@@ -86,56 +84,67 @@ pub fn run(
     plan: &Plan,
     arena: &Arena,
     processors: &[usize],
+    extent: Extent,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Outcome, RunError> {
     let entries = entries(plan)?;
+    let plans = match extent.by_threads {
+        true => plan.by_threads(),
+        false => vec![*plan],
+    };
     let count = entries.len() + entries.iter().filter(|entry| entry.fit.is_some()).count();
     let mut phases = Phases {
-        setting: Setting {
-            plan,
-            arena,
-            processors,
-            phase: 0,
-            time: plan.time() / count as u32,
-            alignment: 1,
-        },
+        arena,
+        processors,
+        number: 0,
+        time: plan.time() / (count * plans.len()) as u32,
+        all: plan.time(),
         start: Instant::now(),
         progress,
     };
     let mut rows = Vec::new();
-    for Entry {
-        name,
-        algorithm,
-        alignment,
-        fit,
-    } in entries
-    {
-        phases.setting.alignment = alignment;
-        let pool = lock_free_pool(plan, arena)?;
-        let (lock_free, free) = phases.next(&name, |setting, tick| {
-            lock_free(&pool, &*algorithm, setting, tick)
-        })?;
-        let locked = match fit {
-            Some(fit) => {
-                let pool = locked_pool(plan, arena)?;
-                let name = format!("{name}, mutex");
-                Some(phases.next(&name, |setting, tick| with_mutex(&pool, fit, setting, tick))?)
-            }
-            None => None,
-        };
-        rows.push(Row {
-            name,
-            lock_free,
-            free,
-            locked,
-        });
+    for entry in entries {
+        for plan in &plans {
+            let Entry { name, fit, .. } = &entry;
+            let pool = lock_free_pool(plan, arena)?;
+            let mut watch = extent.watch.then(|| Watch::new(plan, arena, phases.time));
+            let (lock_free, free) = phases.next(name, plan, entry.alignment, |setting, tick| {
+                lock_free(&pool, &*entry.algorithm, setting, &mut || {
+                    tick(watch.as_mut().and_then(|watch| watch.look(&pool)));
+                })
+            })?;
+            let locked = match *fit {
+                Some(fit) => {
+                    let pool = locked_pool(plan, arena)?;
+                    let name = format!("{name}, mutex");
+                    Some(phases.next(&name, plan, entry.alignment, |setting, tick| {
+                        with_mutex(&pool, fit, setting, &mut || tick(None))
+                    })?)
+                }
+                None => None,
+            };
+            rows.push(Row {
+                name: name.clone(),
+                threads: plan.threads(),
+                lock_free,
+                free,
+                timeline: watch.map(Watch::timeline),
+                locked,
+            });
+        }
     }
     Ok(Outcome { rows })
 }
 
 /// The phases of a run, one after the other.
 struct Phases<'a> {
-    setting: Setting<'a>,
+    arena: &'a Arena,
+    processors: &'a [usize],
+    /// Of the next phase, for the patterns.
+    number: u8,
+    /// Of each phase, and of all of them.
+    time: Duration,
+    all: Duration,
     start: Instant,
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
@@ -144,18 +153,29 @@ impl Phases<'_> {
     fn next<T>(
         &mut self,
         name: &str,
-        job: impl FnOnce(&Setting<'_>, &mut dyn FnMut()) -> Result<T, Fault>,
+        plan: &Plan,
+        alignment: usize,
+        job: impl FnOnce(&Setting<'_>, &mut dyn FnMut(Option<&Look>)) -> Result<T, Fault>,
     ) -> Result<T, RunError> {
-        let (start, progress) = (self.start, &mut *self.progress);
-        let mut tick = || {
+        let setting = Setting {
+            plan,
+            arena: self.arena,
+            processors: self.processors,
+            phase: self.number,
+            time: self.time,
+            alignment,
+        };
+        let (start, all, progress) = (self.start, self.all, &mut *self.progress);
+        let mut tick = |look: Option<&Look>| {
             progress(Progress {
                 name,
-                elapsed: start.elapsed(),
+                part: start.elapsed().as_secs_f64() / all.as_secs_f64(),
+                look,
             });
         };
-        tick();
-        let result = job(&self.setting, &mut tick);
-        self.setting.phase += 1;
+        tick(None);
+        let result = job(&setting, &mut tick);
+        self.number = self.number.wrapping_add(1);
         result.map_err(|fault| RunError::Fault {
             name: name.to_owned(),
             fault,

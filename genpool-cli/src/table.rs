@@ -2,6 +2,8 @@
 
 use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
 
+use crate::report::Report;
+
 /// Widest table that may be printed.
 pub const WIDTH: usize = 100;
 
@@ -75,6 +77,35 @@ pub fn shorten(text: &str, longest: usize) -> String {
     }
 }
 
+/// Breaks `text` into lines of at most [`WIDTH`], behind `head` and then behind as much space.
+pub fn wrapped(head: &str, text: &str) -> String {
+    let mut all = String::new();
+    let mut line = head.to_owned();
+    let mut is_fresh = true;
+    for word in text.split(' ') {
+        if !is_fresh && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            all.push_str(&line);
+            all.push('\n');
+            line = " ".repeat(head.len());
+            is_fresh = true;
+        }
+        if !is_fresh {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_fresh = false;
+    }
+    all + &line + "\n"
+}
+
+/// What a report is about, a line or more for each fact.
+pub fn facts(report: &Report) -> String {
+    let facts = report.about.iter();
+    facts
+        .map(|fact| wrapped(&format!("{:<10}", fact.name), &fact.value))
+        .collect()
+}
+
 /// A time as a number of microseconds, in three digits or so.
 pub fn microseconds(ns: u64) -> String {
     match ns as f64 / 1e3 {
@@ -92,6 +123,17 @@ pub fn nanoseconds(ns: f64) -> String {
         ns if ns < 999_500.0 => format!("{:.0} µs", ns / 1e3),
         ns if ns < 99_950_000.0 => format!("{:.1} ms", ns / 1e6),
         ns => format!("{:.2} s", ns / 1e9),
+    }
+}
+
+/// A mean of bytes, in three digits or so.
+pub fn bytes(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let step = (bytes.max(1.0).log2() / 10.0) as usize;
+    let step = step.min(units.len() - 1);
+    match bytes / 1024f64.powi(step as i32) {
+        value if step > 0 && value < 99.95 => format!("{value:.1} {}", units[step]),
+        value => format!("{value:.0} {}", units[step]),
     }
 }
 
@@ -148,8 +190,21 @@ mod tests {
         assert_eq!(microseconds(261), "0.26");
         assert_eq!(microseconds(20_700), "20.7");
         assert_eq!(microseconds(1_234_567), "1235");
+        assert_eq!(bytes(0.0), "0 B");
+        assert_eq!(bytes(1023.4), "1023 B");
+        assert_eq!(bytes(1.5 * 1024.0), "1.5 KiB");
+        assert_eq!(bytes(1023.0 * 1024.0), "1023 KiB");
         assert_eq!(count(99_999), "99999");
         assert_eq!(count(1_234_567), "1234k");
         assert_eq!(count(12_345_678), "12M");
+    }
+
+    #[test]
+    fn wrapping() {
+        let text = wrapped("note ", &"word ".repeat(40));
+        assert!(text.lines().all(|line| line.trim_end().len() <= WIDTH));
+        assert!(
+            text.starts_with("note word") && text.lines().nth(1).unwrap().starts_with("     word")
+        );
     }
 }

@@ -24,7 +24,7 @@ mod ids;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use crate::algorithm::AlgorithmSpec;
@@ -154,24 +154,34 @@ impl Trace {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] when the file cannot be read, is over [`MAX_BYTES`], is not UTF-8, or is not a
-    /// trace.
+    /// As [`Trace::read`].
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        let mut bytes = Vec::new();
-        File::open(path)?
-            .take(MAX_BYTES + 1)
-            .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(LoadError::TooLong);
-        }
-        match str::from_utf8(&bytes) {
-            Ok(text) => Ok(Self::parse(text)?),
-            Err(error) => {
-                let before = &bytes[..error.valid_up_to()];
-                let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-                Err(TraceError::new(line as u32, "not UTF-8 text").into())
+        Self::read(BufReader::new(File::open(path)?))
+    }
+
+    /// Reads a trace a line at a time, so that its text is never in memory as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] when the input cannot be read, is over [`MAX_BYTES`], is not UTF-8, or is not a
+    /// trace.
+    pub fn read(input: impl BufRead) -> Result<Self, LoadError> {
+        let mut input = input.take(MAX_BYTES + 1);
+        let mut reader = Reader::default();
+        let mut line = Vec::new();
+        while input.read_until(b'\n', &mut line)? > 0 {
+            if input.limit() == 0 {
+                return Err(LoadError::TooLong);
             }
+            match str::from_utf8(&line) {
+                Ok(line) => reader.line(line)?,
+                Err(_) => {
+                    return Err(TraceError::new(reader.lines + 1, "not UTF-8 text").into());
+                }
+            }
+            line.clear();
         }
+        Ok(reader.end()?)
     }
 
     /// Reads a trace from text.
@@ -180,29 +190,9 @@ impl Trace {
     ///
     /// [`TraceError`] with the first line that is wrong.
     pub fn parse(text: &str) -> Result<Self, TraceError> {
-        let mut lines = (1..).zip(text.lines());
-        check_header(lines.next().map_or("", |(_, line)| line))?;
         let mut reader = Reader::default();
-        for (number, line) in lines {
-            let operation = line.split('#').next().unwrap_or_default();
-            reader
-                .line(number, operation)
-                .map_err(|what| TraceError::new(number, what))?;
-        }
-        let last = text.lines().count().max(1) as u32;
-        let Some((order, pool_line)) = reader.pool else {
-            return Err(TraceError::new(
-                last,
-                "the trace ends without a `pool` line",
-            ));
-        };
-        Ok(Self {
-            order,
-            pool_line,
-            steps: reader.steps,
-            algorithms: reader.algorithms,
-            allocs: reader.ids.allocs(),
-        })
+        text.lines().try_for_each(|line| reader.line(line))?;
+        reader.end()
     }
 
     /// Order of the pool: granules are `1 << order` bytes.
@@ -252,18 +242,48 @@ fn check_header(line: &str) -> Result<(), TraceError> {
 
 /// What has been read so far.
 #[derive(Default)]
-struct Reader<'t> {
+struct Reader {
+    lines: u32,
     /// Its order, and the line that says so.
     pool: Option<(u32, u32)>,
     steps: Vec<Step>,
     algorithms: Vec<AlgorithmSpec>,
-    ids: Ids<'t>,
+    ids: Ids,
     chunks: usize,
     granules: usize,
 }
 
-impl<'t> Reader<'t> {
-    fn line(&mut self, number: u32, text: &'t str) -> Result<(), String> {
+impl Reader {
+    fn line(&mut self, line: &str) -> Result<(), TraceError> {
+        self.lines += 1;
+        if self.lines == 1 {
+            return check_header(line);
+        }
+        let operation = line.split('#').next().unwrap_or_default();
+        self.operation(self.lines, operation)
+            .map_err(|what| TraceError::new(self.lines, what))
+    }
+
+    fn end(self) -> Result<Trace, TraceError> {
+        if self.lines == 0 {
+            check_header("")?;
+        }
+        let Some((order, pool_line)) = self.pool else {
+            return Err(TraceError::new(
+                self.lines,
+                "the trace ends without a `pool` line",
+            ));
+        };
+        Ok(Trace {
+            order,
+            pool_line,
+            steps: self.steps,
+            algorithms: self.algorithms,
+            allocs: self.ids.allocs(),
+        })
+    }
+
+    fn operation(&mut self, number: u32, text: &str) -> Result<(), String> {
         let mut words = text.split_whitespace();
         let Some(verb) = words.next() else {
             return Ok(());
@@ -293,7 +313,7 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    fn pool(&mut self, line: u32, words: impl Iterator<Item = &'t str>) -> Result<(), String> {
+    fn pool<'t>(&mut self, line: u32, words: impl Iterator<Item = &'t str>) -> Result<(), String> {
         if self.pool.is_some() {
             return Err("a second `pool`: one trace drives one pool".to_owned());
         }
@@ -309,7 +329,11 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn chunk(&mut self, order: u32, words: impl Iterator<Item = &'t str>) -> Result<Op, String> {
+    fn chunk<'t>(
+        &mut self,
+        order: u32,
+        words: impl Iterator<Item = &'t str>,
+    ) -> Result<Op, String> {
         let mut fields = Fields::read(words)?;
         let virt = fields.address("virt")?;
         let phys = fields.optional_number("phys")?;
@@ -333,7 +357,11 @@ impl<'t> Reader<'t> {
         Ok(Op::Chunk { virt, phys, size })
     }
 
-    fn alloc(&mut self, line: u32, mut words: impl Iterator<Item = &'t str>) -> Result<Op, String> {
+    fn alloc<'t>(
+        &mut self,
+        line: u32,
+        mut words: impl Iterator<Item = &'t str>,
+    ) -> Result<Op, String> {
         let id = id("alloc", words.next())?;
         // The `->` ends the fields; taking it inside `take_while` also consumes it.
         let mut arrow = false;
@@ -360,7 +388,11 @@ impl<'t> Reader<'t> {
         })
     }
 
-    fn free(&mut self, line: u32, mut words: impl Iterator<Item = &'t str>) -> Result<Op, String> {
+    fn free<'t>(
+        &mut self,
+        line: u32,
+        mut words: impl Iterator<Item = &'t str>,
+    ) -> Result<Op, String> {
         let id = id("free", words.next())?;
         if let Some(word) = words.next() {
             return Err(format!("{} after the ID of a `free`", quoted(word)));

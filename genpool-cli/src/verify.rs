@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use genpool_dma::{DmaAlloc, PhysAddr, VirtAddr};
 
 use crate::algorithm::AlgorithmSpec;
-use crate::driver::Driver;
+use crate::driver::{Driver, Manner};
 use crate::trace::{Op, Outcome, Trace, TraceError};
 
 /// What verifying one trace came to.
@@ -48,7 +48,7 @@ impl Display for Difference {
 ///
 /// [`TraceError`] when the pool refuses a chunk.
 pub fn verify(trace: &Trace, unnamed: AlgorithmSpec) -> Result<Verification, TraceError> {
-    let mut driver = Driver::new(trace, unnamed)?;
+    let mut driver = Driver::new(trace, Manner::recorded(trace, unnamed))?;
     let mut found = Verification::default();
     let mut last_line = trace.pool_line();
     for step in trace.steps() {

@@ -40,7 +40,7 @@ fn refused(output: &Output, says: &str) {
 fn bad_trace(name: &str, content: &[u8], line: u32, says: &str) {
     let path = file(&format!("bad-{name}.trace"), content);
     let path = path.to_str().unwrap();
-    for command in ["verify", "replay"] {
+    for command in ["verify", "replay", "compare"] {
         let output = genpool(&[command, path]);
         refused(&output, &format!("{path}:{line}: "));
         refused(&output, says);
@@ -216,7 +216,7 @@ fn replay_counts_and_times() {
         .unwrap()
         .split_whitespace()
         .collect();
-    assert_eq!(row[1..4], ["3", "2", "1"], "{text}");
+    assert_eq!(row[1..7], ["3", "1", "32", "B", "64", "B"], "{text}");
     assert!(
         text.lines().all(|line| line.chars().count() <= 100),
         "{text}"
@@ -366,7 +366,7 @@ fn the_top_of_the_address_space() {
 
 #[test]
 fn bad_files() {
-    for command in ["verify", "replay"] {
+    for command in ["verify", "replay", "compare", "convert"] {
         let output = genpool(&[command, "/nonexistent/x.trace"]);
         refused(&output, "/nonexistent/x.trace: ");
         refused(
@@ -430,6 +430,10 @@ fn bad_arguments() {
         (["replay", "--algorithm", "worst-fit"], "unknown algorithm"),
         (["replay", "--repeats", "0"], "--repeats"),
         (["verify", "--algorithm", "fixed"], "needs offset"),
+        (["compare", "--algorithm", "worst-fit"], "unknown algorithm"),
+        (["compare", "--order", "64"], "--order"),
+        (["compare", "--repeats", "3"], "required"),
+        (["convert", "--size", "many"], "not a number"),
         (["walk", "the", "dog"], "walk"),
     ] {
         refused(&genpool(&arguments), says);

@@ -1,7 +1,11 @@
-//! A trace is untrusted: whatever it says, there is an answer or an error, and no panic.
+//! A trace is untrusted, and so is what strace wrote: whatever they say, there is an answer or an
+//! error, and no panic.
 
 use genpool_cli::algorithm::AlgorithmSpec;
+use genpool_cli::compare::{Wish, compare};
 use genpool_cli::replay::{ReplayError, replay};
+use genpool_cli::report::{Report, csv, html};
+use genpool_cli::strace::convert;
 use genpool_cli::trace::Trace;
 use genpool_cli::verify::verify;
 use proptest::prelude::*;
@@ -62,9 +66,73 @@ fn play(text: &str) {
         }
     };
     let verified = verify(&trace, AlgorithmSpec::FirstFit);
-    let replayed = replay(&trace, AlgorithmSpec::BestFit, 1);
+    let replayed = replay("a", &trace, AlgorithmSpec::BestFit, Some(1), &mut |_| ());
     assert_eq!(verified.is_err(), replayed.is_err());
     assert!(!matches!(replayed, Err(ReplayError::FreeRefused { .. })));
+    let wish = Wish {
+        repeats: Some(1),
+        ..Wish::default()
+    };
+    let compared = compare("a", &trace, &wish, &mut |_| ());
+    assert!(!matches!(compared, Err(ReplayError::FreeRefused { .. })));
+    let mut report = Report::new("compare");
+    if let Ok(found) = compared {
+        report.entries = found.entries;
+        report.advice.extend(found.advice);
+    }
+    report.entries.extend(replayed);
+    let page = html::page(&report).unwrap();
+    assert!(page.ends_with("</html>\n"));
+    assert!(
+        csv::table(&report)
+            .lines()
+            .all(|line| line.split(',').count() == 9)
+    );
+}
+
+/// Addresses of a few pages, some of them odd, and lengths that reach over them.
+fn mapped() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        12 => (0u64..24).prop_map(|page| 0x7000_0000_0000 + (page << 12)),
+        1 => Just(0x7000_0000_0800),
+        1 => Just(u64::MAX),
+    ]
+}
+
+fn length() -> impl Strategy<Value = u64> {
+    prop_oneof![12 => (0u64..8).prop_map(|pages| pages << 12), 1 => Just(1), 1 => Just(u64::MAX - 4095)]
+}
+
+fn call() -> impl Strategy<Value = String> {
+    let fixed = prop::sample::select(vec!["MAP_PRIVATE", "MAP_PRIVATE|MAP_FIXED"]);
+    let child = 1u32..6;
+    prop_oneof![
+        6 => (mapped(), length(), fixed).prop_map(|(at, len, flags)| {
+            format!("mmap({at:#x}, {len}, PROT_READ, {flags}|MAP_ANONYMOUS, -1, 0) = {at:#x}")
+        }),
+        6 => (mapped(), length()).prop_map(|(at, len)| format!("munmap({at:#x}, {len}) = 0")),
+        3 => (mapped(), length(), mapped(), length()).prop_map(|(from, old, to, new)| {
+            format!("mremap({from:#x}, {old}, {new}, MREMAP_MAYMOVE) = {to:#x}")
+        }),
+        1 => child.clone().prop_map(|pid| format!("clone(flags=CLONE_VM|CLONE_THREAD) = {pid}")),
+        1 => child.prop_map(|pid| format!("vfork() = {pid}")),
+        1 => Just("clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>".to_owned()),
+        1 => Just("execve(\"/bin/true\", [\"true\"], 0x7ffe /* 1 var */) = 0".to_owned()),
+        1 => Just("+++ exited with 0 +++".to_owned()),
+        1 => Just("<... mmap resumed>) = 0x700000000000".to_owned()),
+        1 => Just("mmap(NULL, 4096, PROT_NONE, <unfinished ...>".to_owned()),
+        1 => "[ -~]{0,30}",
+    ]
+}
+
+/// What is converted must be a trace, and one that fits its pool but for fragmentation.
+fn converted(text: &[u8]) {
+    if let Ok(converted) = convert(text, None) {
+        let trace = Trace::parse(&converted.to_string()).unwrap();
+        assert_eq!(trace.allocs() as u64, converted.counts().allocs);
+        let found = verify(&trace, AlgorithmSpec::FirstFit).unwrap();
+        assert_eq!(found.differences, 0);
+    }
 }
 
 proptest! {
@@ -78,6 +146,17 @@ proptest! {
             if order < 20 { 32u64 << order } else { 1 << order },
             lines.join("\n")
         ));
+    }
+
+    #[test]
+    fn lines_of_strace(lines in prop::collection::vec((1u32..6, call()), 0..80)) {
+        let lines: Vec<String> = lines.into_iter().map(|(pid, call)| format!("{pid} {call}\n")).collect();
+        converted(lines.concat().as_bytes());
+    }
+
+    #[test]
+    fn any_bytes_of_strace(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        converted(&bytes);
     }
 
     #[test]

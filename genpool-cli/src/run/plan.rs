@@ -137,6 +137,16 @@ impl Plan {
         self.threads
     }
 
+    /// The same plan with the threads 1, 2, 4 and so on, and at last with all of them.
+    pub fn by_threads(&self) -> Vec<Self> {
+        let doubled = std::iter::successors(Some(1), |threads| Some(threads * 2));
+        doubled
+            .take_while(|&threads| threads < self.threads)
+            .chain([self.threads])
+            .map(|threads| Self { threads, ..*self })
+            .collect()
+    }
+
     /// Order of the pool.
     pub fn order(&self) -> u32 {
         self.order
@@ -226,6 +236,16 @@ mod tests {
         })
         .unwrap();
         assert_eq!((plan.size(), plan.largest()), (512, 1));
+    }
+
+    #[test]
+    fn threads_double_up_to_all() {
+        for (threads, expected) in [(1, &[1][..]), (2, &[1, 2]), (6, &[1, 2, 4, 6])] {
+            let plan = Plan::new(&Wish { threads, ..wish() }).unwrap();
+            let plans = plan.by_threads();
+            assert!(plans.iter().map(Plan::threads).eq(expected.iter().copied()));
+            assert!(plans.iter().all(|other| other.size() == plan.size()));
+        }
     }
 
     #[test]

@@ -1,19 +1,18 @@
-//! What a run says: a head, a table, a verdict.
-
-use std::fmt::Write;
+//! What a run says: what it is about, a table, notes, a verdict.
 
 use super::load::{Load, SAMPLE};
 use super::plan::{FULL_PERCENT, Plan};
 use super::{Outcome, Row, alignment, boundary};
 use crate::memory::{HUGE_PAGE, Pages};
+use crate::report::{Entry, Latency, Operations, Report, Speed};
 use crate::size::{Bytes, Grouped};
-use crate::table::{Group, WIDTH, count, layout, microseconds};
+use crate::table::{Group, count, layout, microseconds, wrapped};
 
 /// A phase that stayed this many percent below the plan's fill is mentioned.
 const FILL_TOLERANCE: u64 = 5;
 
-/// Says what is going to be run, and on what.
-pub fn head(plan: &Plan, pages: &Pages, pinned: bool) -> String {
+/// A report that says what is going to be run, and on what.
+pub fn head(plan: &Plan, pages: &Pages, pinned: bool) -> Report {
     let chunks = match plan.chunk_count() {
         1 => "1 chunk".to_owned(),
         n => format!("{n} chunks"),
@@ -25,33 +24,76 @@ pub fn head(plan: &Plan, pages: &Pages, pinned: bool) -> String {
     };
     let pages = match pages {
         Pages::Huge => format!("huge pages of {}", Bytes(HUGE_PAGE)),
-        Pages::Ordinary { because } => {
-            format!("ordinary pages, not huge ones:\n          {because}")
-        }
+        Pages::Ordinary { because } => format!("ordinary pages, not huge ones: {because}"),
     };
     let mut sizes = Bytes(plan.granule()).to_string();
     if plan.largest() > 1 {
-        let _ = write!(
-            sizes,
-            " to {}, small ones most",
-            Bytes(plan.largest() * plan.granule())
-        );
+        let largest = Bytes(plan.largest() * plan.granule());
+        sizes = format!("{sizes} to {largest}, small ones most");
     }
-    format!(
-        "pool      {} in {chunks}, granules of {}\n\
-         memory    {pages}\n\
-         threads   {threads}\n\
-         load      allocations of {sizes}; the pool is kept {FULL_PERCENT} % full;\n          \
-         each is written over its whole length, and checked before it is freed\n\
-         time      {} s, shared by all algorithms\n",
-        Bytes(plan.size()),
-        Bytes(plan.granule()),
-        plan.time().as_secs_f64(),
-    )
+    let (size, granule) = (Bytes(plan.size()), Bytes(plan.granule()));
+    let mut report = Report::new("run");
+    report.fact("pool", format!("{size} in {chunks}, granules of {granule}"));
+    report.fact("memory", pages);
+    report.fact("threads", threads);
+    report.fact(
+        "load",
+        format!(
+            "allocations of {sizes}; the pool is kept {FULL_PERCENT} % full; each is written over its whole length, \
+             and checked before it is freed"
+        ),
+    );
+    let seconds = plan.time().as_secs_f64();
+    report.fact("time", format!("{seconds} s, shared by all algorithms"));
+    report
 }
 
-/// The table, and what its columns mean.
-pub fn table(plan: &Plan, outcome: &Outcome) -> String {
+/// Adds to `report` what the run came to.
+pub fn add(report: &mut Report, plan: &Plan, outcome: Outcome) {
+    report.notes.extend(notes(plan, &outcome));
+    for row in outcome.rows {
+        let entry = |pool, load: &Load| Entry {
+            load: format!("random sizes with the pool {FULL_PERCENT} % full"),
+            algorithm: row.name.clone(),
+            pool,
+            order: plan.order(),
+            size: plan.size(),
+            threads: row.threads,
+            operations: Operations {
+                all: load.operations,
+                allocs: load.allocs,
+                failed: load.exhausted + load.contended,
+                contended: load.contended,
+                checked: load.checked,
+            },
+            speed: speed(load, row.threads),
+            latency: Latency::new("alloc", &load.latency),
+            memory: None,
+            free_at_end: None,
+            timeline: None,
+        };
+        let mut lock_free = entry("lock-free", &row.lock_free);
+        lock_free.free_at_end = Some(row.free);
+        let locked = row.locked.as_ref().map(|load| entry("mutex", load));
+        lock_free.timeline = row.timeline.filter(|_| row.threads == plan.threads());
+        report.entries.push(lock_free);
+        report.entries.extend(locked);
+    }
+}
+
+fn speed(load: &Load, threads: usize) -> Option<Speed> {
+    let ns = threads as f64 * 1e9 / load.per_second;
+    (load.per_second > 0.0).then_some(Speed {
+        ns,
+        ns_low: ns,
+        ns_high: ns,
+        per_second: load.per_second,
+        runs: 1,
+    })
+}
+
+/// The table of what was run with all threads, and what its columns mean.
+pub fn table(plan: &Plan, report: &Report) -> String {
     let header = [
         "algorithm",
         "Mops/s",
@@ -84,10 +126,19 @@ pub fn table(plan: &Plan, outcome: &Outcome) -> String {
             title: "one mutex",
         },
     ];
-    let rows: Vec<Vec<String>> = outcome.rows.iter().map(cells).collect();
+    let full = |entry: &&Entry| entry.threads == plan.threads();
+    let entries: Vec<&Entry> = report.entries.iter().filter(full).collect();
+    let rows: Vec<Vec<String>> = entries
+        .iter()
+        .filter(|entry| entry.pool == "lock-free")
+        .map(|entry| {
+            let is_same =
+                |other: &&&Entry| other.pool == "mutex" && other.algorithm == entry.algorithm;
+            cells(entry, entries.iter().find(is_same).copied())
+        })
+        .collect();
     let mut text = layout(&header, &groups, &rows);
-    let _ = write!(
-        text,
+    text.push_str(&format!(
         "Mops/s   million allocations and frees a second, by all threads together; writing and checking\n         \
          the memory takes its part of the time, and as much of it with the mutex\n\
          alloc    one in {SAMPLE} is timed; the time to read the clock twice is in it\n\
@@ -99,40 +150,44 @@ pub fn table(plan: &Plan, outcome: &Outcome) -> String {
          multiple of {}; fixed are places drawn at random, full if all draws are taken\n",
         Bytes(alignment(plan)),
         Bytes(boundary(plan)),
-    );
-    text.push_str(&notes(plan, outcome));
+    ));
+    for note in &report.notes {
+        text.push_str(&wrapped("note     ", note));
+    }
     text
 }
 
-fn cells(row: &Row) -> Vec<String> {
-    let Row {
-        name,
-        lock_free,
-        free,
-        locked,
-    } = row;
+fn cells(entry: &Entry, locked: Option<&Entry>) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let time = |entry: &Entry, of: fn(&Latency) -> u64| {
+        let latency = entry.latency.as_ref();
+        latency.map_or_else(dash, |latency| microseconds(of(latency)))
+    };
+    let rate = |entry: &Entry| entry.speed.map_or(0.0, |speed| speed.per_second);
     let mutex = match locked {
         Some(locked) => [
-            millions(locked.per_second),
-            quantile(locked, 0.99),
-            ratio(lock_free.per_second / locked.per_second),
+            millions(rate(locked)),
+            time(locked, |latency| latency.p99),
+            ratio(rate(entry) / rate(locked)),
         ],
         None => ["", "", ""].map(str::to_owned),
     };
-    let largest = match free.bytes {
-        0 => "-".to_owned(),
-        bytes => format!("{:.0} %", free.largest as f64 * 100.0 / bytes as f64),
-    };
+    let free = entry.free_at_end;
     let mut cells = vec![
-        name.clone(),
-        millions(lock_free.per_second),
-        quantile(lock_free, 0.5),
-        quantile(lock_free, 0.99),
-        quantile(lock_free, 0.999),
-        count(lock_free.exhausted),
-        count(lock_free.contended),
-        count(free.runs as u64),
-        largest,
+        entry.algorithm.clone(),
+        millions(rate(entry)),
+        time(entry, |latency| latency.p50),
+        time(entry, |latency| latency.p99),
+        time(entry, |latency| latency.p999),
+        count(entry.operations.failed - entry.operations.contended),
+        count(entry.operations.contended),
+        free.map_or_else(dash, |free| count(free.runs as u64)),
+        match free {
+            Some(free) if free.bytes > 0 => {
+                format!("{:.0} %", free.largest as f64 * 100.0 / free.bytes as f64)
+            }
+            Some(_) | None => dash(),
+        },
     ];
     cells.extend(mutex);
     cells
@@ -156,21 +211,15 @@ fn ratio(ratio: f64) -> String {
     }
 }
 
-fn quantile(load: &Load, quantile: f64) -> String {
-    match load.latency.is_empty() {
-        true => "-".to_owned(),
-        false => microseconds(load.latency.value_at_quantile(quantile)),
-    }
-}
-
-/// Says where a phase did not get the pool as full as the plan has it, so that its figures are of a
-/// lighter load.
-fn notes(plan: &Plan, outcome: &Outcome) -> String {
+/// Says where a phase with all threads did not get the pool as full as the plan has it, so that its
+/// figures are of a lighter load.
+fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let percent = |granules: usize| granules as u64 * 100 / plan.granules() as u64;
     let is_light = |load: &Load| percent(load.taken) + FILL_TOLERANCE < FULL_PERCENT as u64;
     let mut light = Vec::new();
-    let mut text = String::new();
-    for row in &outcome.rows {
+    let mut notes = Vec::new();
+    let full = |row: &&Row| row.threads == plan.threads();
+    for row in outcome.rows.iter().filter(full) {
         let Row {
             name,
             lock_free,
@@ -181,10 +230,9 @@ fn notes(plan: &Plan, outcome: &Outcome) -> String {
         if is_light(lock_free) {
             light.push(format!("{name} {taken} %"));
         } else if held + FILL_TOLERANCE < taken {
-            let _ = writeln!(
-                text,
-                "note     {name}: {held} % allocated, {taken} % with the gaps that the alignment leaves"
-            );
+            notes.push(format!(
+                "{name}: {held} % allocated, {taken} % with the gaps that the alignment leaves"
+            ));
         }
         if let Some(locked) = locked.as_ref().filter(|locked| is_light(locked)) {
             light.push(format!("{name} on the mutex {} %", percent(locked.taken)));
@@ -192,42 +240,17 @@ fn notes(plan: &Plan, outcome: &Outcome) -> String {
     }
     if !light.is_empty() {
         let parts = light.join(", ");
-        let all = format!("too little time or room to get the pool {FULL_PERCENT} % full: {parts}");
-        text.push_str(&wrapped("note     ", &all));
+        notes.push(format!(
+            "too little time or room to get the pool {FULL_PERCENT} % full: {parts}"
+        ));
     }
-    text
-}
-
-/// Breaks `text` into lines of at most [`WIDTH`], behind `head` and then behind as much space.
-fn wrapped(head: &str, text: &str) -> String {
-    let mut all = String::new();
-    let mut line = head.to_owned();
-    let mut is_fresh = true;
-    for word in text.split(' ') {
-        if !is_fresh && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            all.push_str(&line);
-            all.push('\n');
-            line = " ".repeat(head.len());
-            is_fresh = true;
-        }
-        if !is_fresh {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_fresh = false;
-    }
-    all + &line + "\n"
+    notes
 }
 
 /// The last line of a run without fault.
-pub fn verdict(outcome: &Outcome) -> String {
-    let checked = outcome
-        .rows
-        .iter()
-        .flat_map(|row| [Some(&row.lock_free), row.locked.as_ref()])
-        .flatten()
-        .map(|load| load.checked)
-        .sum();
+pub fn verdict(report: &Report) -> String {
+    let entries = report.entries.iter();
+    let checked = entries.map(|entry| entry.operations.checked).sum();
     format!(
         "{} allocations written and checked, 0 overlaps, all memory given back\n",
         Grouped(checked)
@@ -238,17 +261,20 @@ pub fn verdict(outcome: &Outcome) -> String {
 mod tests {
     use hdrhistogram::Histogram;
 
-    use super::super::FreeSpace;
     use super::super::plan::Wish;
     use super::*;
+    use crate::report::FreeSpace;
+    use crate::table::{WIDTH, facts};
 
     /// Figures as wide as they get.
     fn load(latency: u64, held: usize) -> Load {
         let mut histogram = Histogram::new(2).unwrap();
         histogram.record(latency).unwrap();
         Load {
+            operations: 1,
             per_second: 123_456_789.0,
             latency: histogram,
+            allocs: 30_000_000,
             exhausted: 12_345_678,
             contended: 12_345_678,
             checked: 1_000_000,
@@ -257,20 +283,23 @@ mod tests {
         }
     }
 
-    fn outcome(names: &[&str], latency: u64, held: usize) -> Outcome {
+    fn report(names: &[&str], latency: u64, held: usize) -> Report {
         let row = |name: &&str| Row {
             name: (*name).to_owned(),
+            threads: 2,
             lock_free: load(latency, held),
             free: FreeSpace {
                 bytes: 3,
                 runs: 1_234_567,
                 largest: 3,
             },
+            timeline: None,
             locked: Some(load(latency, held)),
         };
-        Outcome {
-            rows: names.iter().map(row).collect(),
-        }
+        let rows = names.iter().map(row).collect();
+        let mut report = Report::new("run");
+        add(&mut report, &plan(), Outcome { rows });
+        report
     }
 
     fn plan() -> Plan {
@@ -294,7 +323,7 @@ mod tests {
             "constrained",
         ];
         for (latency, held) in [(12_345_678, 0), (50, 0), (50, 1 << 14)] {
-            let text = table(&plan(), &outcome(&names, latency, held));
+            let text = table(&plan(), &report(&names, latency, held));
             for line in text.lines() {
                 assert!(line.chars().count() <= WIDTH, "{line}");
             }
@@ -306,7 +335,7 @@ mod tests {
                 because: "none are free".to_owned(),
             },
         ] {
-            let text = head(&plan(), &pages, true);
+            let text = facts(&head(&plan(), &pages, true));
             assert!(
                 text.lines().all(|line| line.chars().count() <= WIDTH),
                 "{text}"
@@ -317,7 +346,7 @@ mod tests {
     #[test]
     fn the_verdict_counts_all() {
         assert_eq!(
-            verdict(&outcome(&["a", "b"], 1, 1)),
+            verdict(&report(&["a", "b"], 1, 1)),
             "4,000,000 allocations written and checked, 0 overlaps, all memory given back\n"
         );
     }
@@ -331,14 +360,5 @@ mod tests {
         assert_eq!(ratio(2.04), "2.0x");
         assert_eq!(ratio(13.1), "13x");
         assert_eq!(ratio(1.0 / 0.0), "-");
-    }
-
-    #[test]
-    fn wrapping() {
-        let text = wrapped("note ", &"word ".repeat(40));
-        assert!(text.lines().all(|line| line.trim_end().len() <= WIDTH));
-        assert!(
-            text.starts_with("note word") && text.lines().nth(1).unwrap().starts_with("     word")
-        );
     }
 }

@@ -8,16 +8,16 @@ use crate::size::parse_number;
 
 /// The IDs met so far.
 #[derive(Default)]
-pub(super) struct Ids<'t> {
-    known: HashMap<Id<'t>, Known>,
+pub(super) struct Ids {
+    known: HashMap<Id, Known>,
     allocs: u32,
 }
 
 /// Numbers are compared as numbers: `0x10` and `16` are one ID.
 #[derive(PartialEq, Eq, Hash)]
-enum Id<'t> {
+enum Id {
     Number(u64),
-    Word(&'t str),
+    Word(Box<str>),
 }
 
 struct Known {
@@ -35,14 +35,14 @@ enum State {
     Freed,
 }
 
-impl<'t> Ids<'t> {
+impl Ids {
     pub(super) fn allocs(&self) -> usize {
         self.allocs as usize
     }
 
     pub(super) fn alloc(
         &mut self,
-        id: &'t str,
+        id: &str,
         line: u32,
         result: Option<Outcome>,
     ) -> Result<Slot, String> {
@@ -67,7 +67,7 @@ impl<'t> Ids<'t> {
         Ok(slot)
     }
 
-    pub(super) fn free(&mut self, id: &'t str, line: u32) -> Result<Slot, String> {
+    pub(super) fn free(&mut self, id: &str, line: u32) -> Result<Slot, String> {
         let Some(known) = self.known.get_mut(&id.into()) else {
             return Err(format!("unknown ID {}: no `alloc` has it", quoted(id)));
         };
@@ -84,11 +84,11 @@ impl<'t> Ids<'t> {
     }
 }
 
-impl<'t> From<&'t str> for Id<'t> {
-    fn from(text: &'t str) -> Self {
+impl From<&str> for Id {
+    fn from(text: &str) -> Self {
         match parse_number(text) {
             Ok(number) => Self::Number(number),
-            Err(_) => Self::Word(text),
+            Err(_) => Self::Word(text.into()),
         }
     }
 }

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# The reports of all three commands in a real browser, headless chromium: no console message, no
+# request, and every picture there with a size. Reports and screenshots stay in target/reports.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if ! command -v chromium >/dev/null; then
+    apt-get update
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-dejavu-core
+fi
+
+out="${CARGO_TARGET_DIR:-target}/reports"
+mkdir -p "$out"
+out="$(cd "$out" && pwd)"
+
+report() { # name, command...
+    local name="$1"
+    shift
+    cargo run --release --quiet -- "$@" --html "$out/$name.html" --json "$out/$name.json" --csv "$out/$name.csv"
+}
+report run run --seconds 4 --threads 2 --size 4M
+report replay replay --repeats 2 traces/*.trace
+report compare compare --repeats 2 traces/*.trace
+
+browse() { # options...
+    timeout 60 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --disable-background-networking \
+        --allow-file-access-from-files --user-data-dir="$out/profile" --enable-logging=stderr "$@"
+}
+
+# A page around the report that measures it, because the report itself may run no script.
+around() { # name
+    cat <<HTML
+<!DOCTYPE html><body><iframe id="report" width="1240" height="900" src="$1.html"></iframe><pre id="found"></pre><script>
+document.getElementById("report").onload = event => {
+  const report = event.target.contentDocument, say = [];
+  for (const figure of report.querySelectorAll("figure")) {
+    const box = figure.querySelector("svg").getBoundingClientRect();
+    const marks = figure.querySelectorAll("svg path, svg polyline, svg rect").length;
+    say.push(figure.className + (box.width > 200 && box.height > 40 && marks > 3 ? "" : "=empty"));
+  }
+  say.push("requests=" + event.target.contentWindow.performance.getEntriesByType("resource").length);
+  document.getElementById("found").textContent = "found: " + say.sort().join(" ") + " end";
+};
+</script></body>
+HTML
+}
+
+# The kinds of pictures that a report must have, each at least so often.
+check() { # name, kind=number...
+    local name="$1" found kind least count
+    shift
+    around "$name" >"$out/around-$name.html"
+    browse --virtual-time-budget=10000 --dump-dom "file://$out/around-$name.html" >"$out/$name.dom" 2>"$out/$name.log"
+    if grep -F CONSOLE "$out/$name.log"; then
+        echo "reports: $name.html says something on the console" >&2
+        exit 1
+    fi
+    found="$(grep -o 'found: .* end' "$out/$name.dom")"
+    echo "$name: $found"
+    if [[ "$found" == *=empty* || "$found" != *requests=0* ]]; then
+        echo "reports: $name.html has an empty picture or asks for something" >&2
+        exit 1
+    fi
+    for kind in "$@"; do
+        least="${kind#*=}" count="$(grep -o -w "${kind%=*}" <<<"$found" | wc -l)"
+        if ((count < least)); then
+            echo "reports: $name.html has $count of the pictures $kind" >&2
+            exit 1
+        fi
+    done
+    for scheme in light dark; do
+        # Blink counts dark as 0 and light as 1.
+        local -i preferred=1
+        if [[ "$scheme" == dark ]]; then preferred=0; fi
+        browse --window-size=1240,3300 --blink-settings=preferredColorScheme="$preferred" \
+            --screenshot="$out/$name-$scheme.png" "file://$out/$name.html" 2>>"$out/$name.log"
+        test "$(stat -c %s "$out/$name-$scheme.png")" -gt 30000
+    done
+}
+check run bars=1 threads=1 free=1 fragmentation=1 latency=1 map=9
+check replay free=2 fragmentation=2 latency=2 map=2
+check compare bars=2 free=2 fragmentation=2 latency=2 map=10
+echo "reports: ok, $SECONDS s"

@@ -1,0 +1,262 @@
+//! Which contestant to prefer, and why, in one line.
+
+use crate::report::{Advice, Entry};
+use crate::table::nanoseconds;
+
+/// Waste within this part of the pool counts as equal: nobody chooses an algorithm for less.
+const WASTE_TIE: f64 = 0.01;
+
+/// Names of equals that are written out.
+const NAMED: usize = 2;
+
+/// A contestant as the rule sees it, over one load or several.
+struct Figures<'r> {
+    algorithm: &'r str,
+    order: u32,
+    allocs: u64,
+    failed: u64,
+    /// Part of the pool.
+    wasted: f64,
+    speed: Option<Times>,
+}
+
+/// Nanoseconds of an operation, or how much more than the fastest takes: median and quartiles.
+#[derive(Clone, Copy)]
+struct Times {
+    low: f64,
+    median: f64,
+    high: f64,
+}
+
+impl<'r> Figures<'r> {
+    fn of(entry: &'r Entry) -> Self {
+        let wasted = entry.memory.map_or(0.0, |memory| memory.wasted());
+        Self {
+            algorithm: &entry.algorithm,
+            order: entry.order,
+            allocs: entry.operations.allocs,
+            failed: entry.operations.failed,
+            wasted: wasted / entry.size.max(1) as f64,
+            speed: entry.speed.map(|speed| Times {
+                low: speed.ns_low,
+                median: speed.ns,
+                high: speed.ns_high,
+            }),
+        }
+    }
+
+    fn median(&self) -> f64 {
+        self.speed.map_or(f64::INFINITY, |speed| speed.median)
+    }
+}
+
+/// Recommends one of the entries of one load. What fails least; among these, what wastes least, where
+/// a hundredth of the pool makes no difference; among these, what is fastest. Who is as fast within
+/// the quartiles of the runs is named. `None` where nothing was allocated.
+pub fn advise(load: &str, entries: &[&Entry]) -> Option<Advice> {
+    let figures: Vec<Figures<'_>> = entries.iter().map(|entry| Figures::of(entry)).collect();
+    rule(&figures, |ns| Some(nanoseconds(ns))).map(|(best, reason)| Advice {
+        load: Some(load.to_owned()),
+        algorithm: best.algorithm.to_owned(),
+        order: best.order,
+        reason,
+    })
+}
+
+/// Recommends for several loads together, among the contestants that all of them have: failures are
+/// added up, waste and time are means, and times are first put in relation to the load's fastest.
+/// `None` for fewer than two loads, or where no contestant has met them all.
+pub fn advise_all(loads: &[(&str, Vec<&Entry>)]) -> Option<Advice> {
+    let (first, others) = loads.split_first()?;
+    if others.is_empty() {
+        return None;
+    }
+    let mut figures = Vec::new();
+    for entry in &first.1 {
+        let same =
+            |other: &&&Entry| other.algorithm == entry.algorithm && other.order == entry.order;
+        let of_all: Option<Vec<&Entry>> = loads
+            .iter()
+            .map(|(_, entries)| entries.iter().find(same).copied())
+            .collect();
+        let Some(of_all) = of_all else { continue };
+        let each: Vec<Figures<'_>> = of_all.iter().map(|entry| Figures::of(entry)).collect();
+        let fastest: Vec<f64> = loads
+            .iter()
+            .map(|(_, entries)| entries.iter().map(|entry| Figures::of(entry).median()))
+            .map(|medians| medians.fold(f64::INFINITY, f64::min))
+            .collect();
+        let mean = |of: &dyn Fn(Times) -> f64| {
+            let ratios = each.iter().zip(&fastest);
+            let sum: Option<f64> = ratios
+                .map(|(figures, fastest)| Some(of(figures.speed?) / fastest))
+                .sum();
+            sum.map(|sum| sum / loads.len() as f64)
+        };
+        figures.push(Figures {
+            algorithm: &entry.algorithm,
+            order: entry.order,
+            allocs: each.iter().map(|figures| figures.allocs).sum(),
+            failed: each.iter().map(|figures| figures.failed).sum(),
+            wasted: each.iter().map(|figures| figures.wasted).sum::<f64>() / loads.len() as f64,
+            speed: (|| {
+                Some(Times {
+                    low: mean(&|times| times.low)?,
+                    median: mean(&|times| times.median)?,
+                    high: mean(&|times| times.high)?,
+                })
+            })(),
+        });
+    }
+    rule(&figures, |_| None).map(|(best, reason)| Advice {
+        load: None,
+        algorithm: best.algorithm.to_owned(),
+        order: best.order,
+        reason,
+    })
+}
+
+/// The best of all and the reason for it, in which `time` says how long an operation takes.
+fn rule<'f, 'r>(
+    all: &'f [Figures<'r>],
+    time: impl Fn(f64) -> Option<String>,
+) -> Option<(&'f Figures<'r>, String)> {
+    let has_allocs = |figures: &&Figures<'_>| figures.allocs > 0;
+    let least_failed = all.iter().filter(has_allocs).map(|one| one.failed).min()?;
+    let most_failed = all.iter().map(|one| one.failed).max()?;
+    let mut left: Vec<&Figures<'_>> = all
+        .iter()
+        .filter(|one| one.failed == least_failed)
+        .collect();
+
+    let least_wasted = left
+        .iter()
+        .map(|one| one.wasted)
+        .fold(f64::INFINITY, f64::min);
+    let most_wasted = left.iter().map(|one| one.wasted).fold(0.0, f64::max);
+    let undecided = left.len();
+    left.retain(|one| one.wasted <= least_wasted + WASTE_TIE);
+
+    let best = left
+        .iter()
+        .copied()
+        .min_by(|a, b| f64::total_cmp(&a.median(), &b.median()))?;
+    let bound = best.speed.map_or(f64::INFINITY, |speed| speed.high);
+    let equals: Vec<&Figures<'_>> = left
+        .iter()
+        .copied()
+        .filter(|one| {
+            !std::ptr::eq(*one, best) && one.speed.is_some_and(|speed| speed.low <= bound)
+        })
+        .collect();
+
+    let fails = match least_failed == most_failed {
+        true => format!("all fail {least_failed} of {}", best.allocs),
+        false => format!(
+            "fails {least_failed} of {} (worst {most_failed})",
+            best.allocs
+        ),
+    };
+    let wasted = best.wasted * 100.0;
+    let wastes = match left.len() == undecided {
+        true => format!("wastes {wasted:.1} % as all"),
+        false => format!("wastes {wasted:.1} % (worst {:.1} %)", most_wasted * 100.0),
+    };
+    let took = best.speed.and_then(|speed| time(speed.median));
+    let speed = match (took, left.len(), &equals[..]) {
+        (took, 1, _) => took,
+        (None, _, []) => Some("fastest".to_owned()),
+        (Some(took), _, []) => Some(format!("fastest: {took}")),
+        (None, _, equals) => Some(format!("as fast: {}", names(equals, best))),
+        (Some(took), _, equals) => Some(format!("{took} as {}", names(equals, best))),
+    };
+    let parts: Vec<String> = [fails, wastes].into_iter().chain(speed).collect();
+    Some((best, parts.join(", ")))
+}
+
+/// The first of those who do as well, and how many more there are.
+fn names(equals: &[&Figures<'_>], best: &Figures<'_>) -> String {
+    let name = |one: &&Figures<'_>| match one.order == best.order {
+        true => one.algorithm.to_owned(),
+        false => format!("{} at {}", one.algorithm, one.order),
+    };
+    let mut names: Vec<String> = equals.iter().take(NAMED).map(name).collect();
+    if equals.len() > NAMED {
+        names.push(format!("{} more", equals.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(
+        algorithm: &str,
+        order: u32,
+        failed: u64,
+        wasted: f64,
+        ns: (f64, f64, f64),
+    ) -> Figures<'_> {
+        Figures {
+            algorithm,
+            order,
+            allocs: 100,
+            failed,
+            wasted,
+            speed: Some(Times {
+                low: ns.0,
+                median: ns.1,
+                high: ns.2,
+            }),
+        }
+    }
+
+    fn advised(all: &[Figures<'_>]) -> String {
+        let (best, reason) = rule(all, |ns| Some(nanoseconds(ns))).unwrap();
+        format!("{} {}: {reason}", best.algorithm, best.order)
+    }
+
+    #[test]
+    fn failures_come_first_then_waste_then_time() {
+        let fast = (8.0, 10.0, 12.0);
+        let slow = (80.0, 100.0, 120.0);
+        assert_eq!(
+            advised(&[one("a", 4, 3, 0.0, fast), one("b", 4, 0, 0.5, slow)]),
+            "b 4: fails 0 of 100 (worst 3), wastes 50.0 % as all, 100 ns"
+        );
+        assert_eq!(
+            advised(&[one("a", 4, 1, 0.2, fast), one("b", 6, 1, 0.1, slow)]),
+            "b 6: all fail 1 of 100, wastes 10.0 % (worst 20.0 %), 100 ns"
+        );
+        assert_eq!(
+            advised(&[one("a", 4, 0, 0.205, fast), one("b", 6, 0, 0.2, slow)]),
+            "a 4: all fail 0 of 100, wastes 20.5 % as all, fastest: 10 ns"
+        );
+    }
+
+    #[test]
+    fn who_is_as_fast_is_named() {
+        let ns = |median| (median - 2.0, median, median + 2.0);
+        let all = [
+            one("a", 4, 2, 0.0, ns(10.0)),
+            one("b", 4, 2, 0.0, ns(13.0)),
+            one("c", 6, 2, 0.0, ns(12.0)),
+            one("d", 4, 2, 0.0, ns(11.0)),
+            one("e", 4, 2, 0.0, ns(20.0)),
+            one("f", 4, 9, 0.0, ns(9.0)),
+        ];
+        assert_eq!(
+            advised(&all),
+            "a 4: fails 2 of 100 (worst 9), wastes 0.0 % as all, 10 ns as b, c at 6, 1 more"
+        );
+    }
+
+    #[test]
+    fn nothing_to_choose_from() {
+        assert!(rule(&[], |_| None).is_none());
+        let mut none = one("a", 4, 0, 0.0, (1.0, 1.0, 1.0));
+        none.allocs = 0;
+        assert!(rule(&[none], |_| None).is_none());
+    }
+}

@@ -1,0 +1,216 @@
+//! A trace played for what it does to the memory, without a clock.
+
+use super::{Counts, ReplayError, play};
+use crate::driver::{Driver, Manner, chunks};
+use crate::report::{AtFailures, COLUMNS, Memory, Point, ROWS, Timeline};
+use crate::space::{Look, Space};
+use crate::trace::{Op, Trace};
+
+/// Failures at which the pool is looked at. A look is linear in the granules, and a trace may have
+/// millions of failures; means change little after the first thousand (2026-11).
+const MOST_LOOKS: u64 = 1024;
+
+/// What a trace does to a pool.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Observation {
+    /// Bytes in all chunks at the end.
+    pub(crate) size: usize,
+    pub(crate) counts: Counts,
+    /// How well the memory was used.
+    pub(crate) memory: Memory,
+    /// How the pool looked over time.
+    pub(crate) timeline: Timeline,
+}
+
+/// Plays `trace` once and looks at the pool after every so many operations. `watch` gets each look.
+pub(crate) fn observe(
+    trace: &Trace,
+    manner: Manner,
+    watch: &mut dyn FnMut(&Look),
+) -> Result<Observation, ReplayError> {
+    // First of all, because it refuses orders that this machine has no addresses for.
+    let mut driver = Driver::new(trace, manner)?;
+    let space = Space::new(manner.order, &chunks(trace, manner.order)?, ROWS);
+    let mut counts = Counts::default();
+    let mut use_of = Use::new(manner.order);
+    let mut points = Vec::new();
+    let loads = trace
+        .steps()
+        .iter()
+        .filter(|step| matches!(step.op, Op::Alloc { .. } | Op::Free { .. }))
+        .count();
+    let mut played = 0usize;
+    for step in trace.steps() {
+        let freed = match step.op {
+            Op::Free { slot } => driver.held(slot),
+            _ => None,
+        };
+        let failed = counts.failed;
+        play(&mut driver, step, &mut counts)?;
+        match step.op {
+            Op::Alloc { size, .. } if counts.failed > failed => {
+                if counts.failed <= MOST_LOOKS {
+                    use_of.fail(size, &space.look(driver.pool()));
+                }
+                use_of.count();
+            }
+            Op::Alloc { size, .. } => use_of.take(size),
+            Op::Free { .. } => freed.into_iter().for_each(|size| use_of.give_back(size)),
+            _ => continue,
+        }
+        played += 1;
+        // The columns' ends among the operations, the last operation included.
+        if played * COLUMNS / loads > (played - 1) * COLUMNS / loads {
+            let look = space.look(driver.pool());
+            watch(&look);
+            points.push(Point::new(played as f64, look));
+        }
+    }
+    Ok(Observation {
+        size: driver.pool().size(),
+        counts,
+        memory: use_of.memory(&points),
+        timeline: Timeline {
+            unit: "operations",
+            addresses: space.addresses(),
+            points,
+        },
+    })
+}
+
+/// What is in use, and sums for the means.
+struct Use {
+    granule: usize,
+    asked: usize,
+    taken: usize,
+    operations: u64,
+    rounding: f64,
+    memory: Memory,
+    failures: AtFailures,
+}
+
+impl Use {
+    fn new(order: u32) -> Self {
+        Self {
+            granule: 1 << order,
+            asked: 0,
+            taken: 0,
+            operations: 0,
+            rounding: 0.0,
+            memory: Memory::default(),
+            failures: AtFailures::default(),
+        }
+    }
+
+    /// What an allocation of so many bytes takes; the pool has served it, so that it can be rounded.
+    fn rounded(&self, size: usize) -> usize {
+        size.div_ceil(self.granule) * self.granule
+    }
+
+    fn take(&mut self, size: usize) {
+        self.asked += size;
+        self.taken += self.rounded(size);
+        self.memory.peak_asked = self.memory.peak_asked.max(self.asked);
+        self.memory.peak_taken = self.memory.peak_taken.max(self.taken);
+        self.count();
+    }
+
+    fn give_back(&mut self, size: usize) {
+        self.asked -= size;
+        self.taken -= self.rounded(size);
+        self.count();
+    }
+
+    fn fail(&mut self, size: usize, look: &Look) {
+        self.failures.looks += 1;
+        self.failures.asked += size as f64;
+        self.failures.free += look.free as f64;
+        self.failures.largest_run += look.largest_run as f64;
+    }
+
+    fn count(&mut self) {
+        self.operations += 1;
+        self.rounding += (self.taken - self.asked) as f64;
+    }
+
+    fn memory(mut self, points: &[Point]) -> Memory {
+        let mean = |of: fn(&Point) -> f64| match points.len() {
+            0 => 0.0,
+            n => points.iter().map(of).sum::<f64>() / n as f64,
+        };
+        self.memory.scattered = mean(|point| (point.free - point.largest_run) as f64);
+        self.memory.fragmentation = mean(|point| point.fragmentation);
+        if self.operations > 0 {
+            self.memory.rounding = self.rounding / self.operations as f64;
+        }
+        let AtFailures {
+            looks,
+            asked,
+            free,
+            largest_run,
+        } = self.failures;
+        self.memory.at_failures = (looks > 0).then(|| AtFailures {
+            looks,
+            asked: asked / looks as f64,
+            free: free / looks as f64,
+            largest_run: largest_run / looks as f64,
+        });
+        self.memory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::AlgorithmSpec;
+
+    fn observed(lines: &str) -> Observation {
+        let trace = Trace::parse(&format!("# genpool trace v1\npool order=4\n{lines}")).unwrap();
+        let manner = Manner::recorded(&trace, AlgorithmSpec::FirstFit);
+        observe(&trace, manner, &mut |_| ()).unwrap()
+    }
+
+    #[test]
+    fn bytes_are_counted() {
+        let seen = observed(
+            "chunk virt=0x100 size=0x40\nalloc 1 size=1\nalloc 2 size=0x11\nalloc 3 size=0x20\nfree 1\nfree 3\n\
+             alloc 4 size=0x20\n",
+        );
+        assert_eq!(
+            (seen.size, seen.counts.operations, seen.counts.failed),
+            (0x40, 5, 2)
+        );
+        assert_eq!(
+            (seen.memory.peak_asked, seen.memory.peak_taken),
+            (0x12, 0x30)
+        );
+        // 15, 30, 30, 15 and 15; the free of what had failed is no operation.
+        assert_eq!(seen.memory.rounding, 21.0);
+        let failures = seen.memory.at_failures.unwrap();
+        assert_eq!((failures.looks, failures.asked), (2, 32.0));
+        assert_eq!((failures.free, failures.largest_run), (24.0, 16.0));
+        assert_eq!(seen.timeline.points.len(), 6);
+        assert_eq!(seen.timeline.points[5].rows, [0, 100, 100, 0]);
+        assert_eq!(seen.timeline.points[5].fragmentation, 0.5);
+        assert_eq!(seen.timeline.addresses, [0x100, 0x110, 0x120, 0x130]);
+    }
+
+    #[test]
+    fn a_timeline_has_its_columns_and_ends_at_the_end() {
+        let pairs: String = (0..1000)
+            .map(|id| format!("alloc {id} size=1\nfree {id}\n"))
+            .collect();
+        let points = observed(&format!("chunk virt=0 size=0x40\n{pairs}"))
+            .timeline
+            .points;
+        assert_eq!(points.len(), COLUMNS);
+        assert_eq!(points[COLUMNS - 1].at, 2000.0);
+    }
+
+    #[test]
+    fn nothing_to_see() {
+        let seen = observed("");
+        assert_eq!(seen.memory, Memory::default());
+        assert!(seen.timeline.points.is_empty());
+    }
+}

@@ -1,0 +1,54 @@
+//! What all pictures share: colours, type, and a drawing area that becomes text.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Text, axes. The page's style sheet knows these four by their value, and has others for dark screens.
+pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+/// Lines that only guide the eye.
+pub(super) const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+/// Behind what is recommended.
+pub(super) const MARK: RGBColor = RGBColor(0xff, 0xf1, 0xc9);
+/// Taken memory.
+pub(super) const TAKEN: RGBColor = RGBColor(0x0b, 0x5c, 0x8e);
+
+/// Okabe and Ito's colours, which most people can tell apart, and three more. The style sheet has lighter
+/// ones for dark screens where they need it.
+const PALETTE: [RGBColor; 9] = [
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0xd5, 0x5e, 0x00),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0xcc, 0x79, 0xa7),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+    RGBColor(0x7f, 0x7f, 0x7f),
+    RGBColor(0x8c, 0x56, 0x4b),
+    RGBColor(0x94, 0x67, 0xbd),
+];
+
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn<T> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
+
+/// The colour of the n-th of several.
+pub(super) fn color(n: usize) -> RGBColor {
+    PALETTE[n % PALETTE.len()]
+}
+
+/// Type of a picture's texts, in the given place about its anchor.
+pub(super) fn text(h: HPos, v: VPos) -> TextStyle<'static> {
+    TextStyle::from(("sans-serif", 15).into_font())
+        .color(&INK)
+        .pos(Pos::new(h, v))
+}
+
+/// Draws a picture; what comes back is an `svg` element.
+pub(super) fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -> Drawn<String> {
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        draw(&area)?;
+        area.present()?;
+    }
+    Ok(text)
+}

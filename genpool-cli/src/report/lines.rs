@@ -1,0 +1,66 @@
+//! Lines over a common axis.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::chart::{self, Drawn, GRID, INK};
+use super::scale::Scale;
+
+const SIZE: (u32, u32) = (900, 290);
+/// Pixels for the names of the lines.
+const LEGEND: u32 = 190;
+/// Pixels from one name to the next.
+const LEGEND_STEP: i32 = 20;
+
+/// A line.
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) color: RGBColor,
+    /// Drawn thin and pale, for what is only there to compare with.
+    pub(super) faint: bool,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+impl Line {
+    fn style(&self) -> ShapeStyle {
+        match self.faint {
+            true => self.color.mix(0.55).stroke_width(1),
+            false => self.color.stroke_width(2),
+        }
+    }
+}
+
+/// Draws the lines, each named at the right.
+pub(super) fn draw(x: &Scale, y: &Scale, lines: &[Line]) -> Drawn<String> {
+    chart::svg(SIZE, |root| {
+        let (plot, legend) = root.split_horizontally(SIZE.0 - LEGEND);
+        let mut chart = ChartBuilder::on(&plot)
+            .margin(8)
+            .margin_right(24)
+            .x_label_area_size(46)
+            .y_label_area_size(86)
+            .build_cartesian_2d(x.clone(), y.clone())?;
+        let label = chart::text(HPos::Center, VPos::Center);
+        chart
+            .configure_mesh()
+            .axis_style(INK)
+            .bold_line_style(GRID)
+            .light_line_style(TRANSPARENT)
+            .label_style(label.clone())
+            .axis_desc_style(label)
+            .x_desc(&x.title)
+            .y_desc(&y.title)
+            .draw()?;
+        for line in lines {
+            chart.draw_series([PathElement::new(line.points.clone(), line.style())])?;
+        }
+        for (at, line) in (0..).zip(lines) {
+            let top = 18 + at * LEGEND_STEP;
+            let key = vec![(0, top), (22, top)];
+            legend.draw(&PathElement::new(key, line.style().stroke_width(3)))?;
+            let style = chart::text(HPos::Left, VPos::Center);
+            legend.draw(&Text::new(line.name.clone(), (30, top), style))?;
+        }
+        Ok(())
+    })
+}

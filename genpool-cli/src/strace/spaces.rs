@@ -1,0 +1,341 @@
+//! The address spaces of a program's processes, and the allocations that their mappings are.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Counts;
+use super::line::{Event, Pages, Pid};
+
+/// An operation of the trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Op {
+    Alloc { id: u32, pages: u64 },
+    Free { id: u32 },
+}
+
+/// Everything that is mapped.
+#[derive(Default)]
+pub(super) struct Spaces {
+    spaces: Vec<Space>,
+    /// Which space each process or thread lives in.
+    homes: HashMap<Pid, usize>,
+    /// Who is making a process or thread, and whether that will share its space.
+    spawning: BTreeMap<Pid, bool>,
+    ops: Vec<Op>,
+    /// By ID, of which the first is 1.
+    mappings: Vec<Mapping>,
+    counts: Counts,
+}
+
+/// The memory of one process.
+#[derive(Default)]
+struct Space {
+    /// Its threads.
+    users: usize,
+    /// Mapped pages, by the first of each piece.
+    pieces: BTreeMap<u64, Piece>,
+    /// The same pages, whosever they are.
+    cover: Cover,
+    /// The mapping that was made last.
+    newest: Option<u32>,
+}
+
+/// Pages up to `end` that belong to one mapping.
+#[derive(Clone, Copy)]
+struct Piece {
+    end: u64,
+    id: u32,
+}
+
+struct Mapping {
+    /// Where in the operations its `alloc` is.
+    op: usize,
+    /// Pages that are still mapped.
+    left: u64,
+}
+
+impl Spaces {
+    /// Takes what a line says.
+    pub(super) fn event(&mut self, pid: Pid, event: Event) {
+        // Who has something else to say has come back from making a process.
+        self.spawning.remove(&pid);
+        let home = self.home(pid);
+        match event {
+            Event::Map { pages, fixed: true } => self.map_fixed(home, pages),
+            Event::Map {
+                pages,
+                fixed: false,
+            } => self.map_free(home, pages),
+            Event::Unmap(pages) => {
+                if self.unmap(home, pages) == 0 {
+                    self.counts.unknown += 1;
+                }
+            }
+            Event::Remap { from, to } => self.remap(home, from, to),
+            Event::Spawn {
+                child: None,
+                shares,
+            } => {
+                self.spawning.insert(pid, shares);
+            }
+            Event::Spawn {
+                child: Some(child),
+                shares,
+            } => {
+                // The child may have spoken before its maker.
+                if !self.homes.contains_key(&child) {
+                    let home = if shares { home } else { self.build() };
+                    self.settle(child, home);
+                }
+            }
+            Event::Exec => {
+                self.leave(pid);
+                let home = self.build();
+                self.settle(pid, home);
+            }
+            Event::Exit => self.leave(pid),
+        }
+    }
+
+    /// The operations; the counts go to `counts`.
+    pub(super) fn finish(self, counts: &mut Counts) -> Vec<Op> {
+        let (mut held, mut peak) = (0u128, 0u128);
+        let mut sizes = vec![0; self.mappings.len()];
+        for op in &self.ops {
+            match *op {
+                Op::Alloc { id, pages } => {
+                    sizes[id as usize - 1] = u128::from(pages);
+                    held += u128::from(pages);
+                    peak = peak.max(held);
+                }
+                Op::Free { id } => held -= sizes[id as usize - 1],
+            }
+        }
+        *counts = Counts {
+            lines: counts.lines,
+            ignored: counts.ignored,
+            allocs: self.mappings.len() as u64,
+            peak_pages: u64::try_from(peak).unwrap_or(u64::MAX),
+            ..self.counts
+        };
+        self.ops
+    }
+
+    fn build(&mut self) -> usize {
+        self.spaces.push(Space::default());
+        self.spaces.len() - 1
+    }
+
+    fn settle(&mut self, pid: Pid, home: usize) {
+        self.spaces[home].users += 1;
+        self.homes.insert(pid, home);
+    }
+
+    /// Where `pid` lives. Who was never heard of is the child of somebody who is making one, or else
+    /// a thread of the first process.
+    fn home(&mut self, pid: Pid) -> usize {
+        if let Some(&home) = self.homes.get(&pid) {
+            return home;
+        }
+        let home = match self.spawning.pop_first() {
+            Some((parent, true)) => self.home(parent),
+            Some((_, false)) => self.build(),
+            None if self.spaces.is_empty() => self.build(),
+            None => 0,
+        };
+        self.settle(pid, home);
+        home
+    }
+
+    /// Who leaves as the last one frees everything.
+    fn leave(&mut self, pid: Pid) {
+        let Some(home) = self.homes.remove(&pid) else {
+            return;
+        };
+        let space = &mut self.spaces[home];
+        space.users -= 1;
+        if space.users == 0 {
+            self.unmap(
+                home,
+                Pages {
+                    start: 0,
+                    end: u64::MAX,
+                },
+            );
+        }
+    }
+
+    fn alloc(&mut self, home: usize, pages: Pages) {
+        let id = self.mappings.len() as u32 + 1;
+        self.mappings.push(Mapping {
+            op: self.ops.len(),
+            left: pages.len(),
+        });
+        self.ops.push(Op::Alloc {
+            id,
+            pages: pages.len(),
+        });
+        let space = &mut self.spaces[home];
+        space
+            .pieces
+            .insert(pages.start, Piece { end: pages.end, id });
+        space.cover.add(pages);
+        space.newest = Some(id);
+    }
+
+    /// A mapping where the system found room.
+    fn map_free(&mut self, home: usize, pages: Pages) {
+        if self.unmap(home, pages) > 0 {
+            self.counts.conflicts += 1;
+        }
+        self.alloc(home, pages);
+    }
+
+    /// A mapping over whatever is there: only what is not mapped yet is new.
+    fn map_fixed(&mut self, home: usize, pages: Pages) {
+        let gaps = self.spaces[home].cover.add(pages);
+        if gaps.iter().map(|gap| gap.len()).sum::<u64>() < pages.len() {
+            self.counts.fixed += 1;
+        }
+        for gap in gaps {
+            self.alloc(home, gap);
+        }
+    }
+
+    fn remap(&mut self, home: usize, from: Option<Pages>, to: Pages) {
+        self.counts.resized += 1;
+        match from {
+            Some(from) if from.start == to.start => {
+                if to.end < from.end {
+                    let rest = Pages {
+                        start: to.end,
+                        end: from.end,
+                    };
+                    self.unmap(home, rest);
+                } else if to.end > from.end {
+                    self.unmap(home, to);
+                    self.alloc(home, to);
+                }
+            }
+            from => {
+                self.unmap(home, to);
+                self.alloc(home, to);
+                if let Some(from) = from {
+                    self.unmap(home, from);
+                }
+            }
+        }
+    }
+
+    /// Takes pages away and frees what has none left. How many were mapped.
+    fn unmap(&mut self, home: usize, pages: Pages) -> u64 {
+        let space = &mut self.spaces[home];
+        let newest = space.newest;
+        space.cover.remove(pages);
+        let mut gone = 0;
+        for (first, piece) in space.overlapping(pages) {
+            let (start, end) = (first.max(pages.start), piece.end.min(pages.end));
+            let space = &mut self.spaces[home];
+            space.pieces.remove(&first);
+            if first < start {
+                space.pieces.insert(
+                    first,
+                    Piece {
+                        end: start,
+                        id: piece.id,
+                    },
+                );
+            }
+            if end < piece.end {
+                space.pieces.insert(end, piece);
+            }
+            gone += end - start;
+            let mapping = &mut self.mappings[piece.id as usize - 1];
+            mapping.left -= end - start;
+            if mapping.left == 0 {
+                self.ops.push(Op::Free { id: piece.id });
+            } else if newest == Some(piece.id) {
+                self.counts.trimmed += 1;
+                self.ops[mapping.op] = Op::Alloc {
+                    id: piece.id,
+                    pages: mapping.left,
+                };
+            } else {
+                self.counts.partial += 1;
+            }
+        }
+        gone
+    }
+}
+
+impl Space {
+    /// The pieces that share a page with `pages`, upwards.
+    fn overlapping(&self, pages: Pages) -> Vec<(u64, Piece)> {
+        let before = self.pieces.range(..pages.start).next_back();
+        let inside = self.pieces.range(pages.start..pages.end);
+        before
+            .filter(|(_, piece)| piece.end > pages.start)
+            .into_iter()
+            .chain(inside)
+            .map(|(&first, &piece)| (first, piece))
+            .collect()
+    }
+}
+
+/// A set of pages, as the ranges that it has without touching each other. Each call takes away the
+/// ranges that it walks over, but for two, so that no sequence of calls is slow.
+#[derive(Default)]
+struct Cover {
+    ends: BTreeMap<u64, u64>,
+}
+
+impl Cover {
+    /// Adds pages, and says which of them were not there.
+    fn add(&mut self, pages: Pages) -> Vec<Pages> {
+        let Pages { mut start, mut end } = pages;
+        let mut at = start;
+        if let Some((&first, &last)) = self.ends.range(..start).next_back()
+            && last >= start
+        {
+            start = first;
+            at = last;
+            end = end.max(last);
+        }
+        let mut gaps = Vec::new();
+        while let Some((&first, &last)) = self.ends.range(pages.start..=pages.end).next() {
+            if at < first {
+                gaps.push(Pages {
+                    start: at,
+                    end: first,
+                });
+            }
+            at = at.max(last);
+            end = end.max(last);
+            self.ends.remove(&first);
+        }
+        if at < pages.end {
+            gaps.push(Pages {
+                start: at,
+                end: pages.end,
+            });
+        }
+        self.ends.insert(start, end);
+        gaps
+    }
+
+    fn remove(&mut self, pages: Pages) {
+        if let Some((&first, &last)) = self.ends.range(..pages.start).next_back()
+            && last > pages.start
+        {
+            self.ends.insert(first, pages.start);
+            if last > pages.end {
+                self.ends.insert(pages.end, last);
+            }
+        }
+        while let Some((&first, &last)) = self.ends.range(pages.start..pages.end).next() {
+            self.ends.remove(&first);
+            if last > pages.end {
+                self.ends.insert(pages.end, last);
+            }
+        }
+    }
+}

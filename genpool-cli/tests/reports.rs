@@ -1,0 +1,296 @@
+//! Reports of the built command, and the traces of real programs that it is shown with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use genpool_cli::algorithm::AlgorithmSpec;
+use genpool_cli::report::csv;
+use genpool_cli::trace::Trace;
+use genpool_cli::verify::verify;
+use serde_json::Value;
+
+/// The recorded traces.
+const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../traces");
+
+fn genpool(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_genpool"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn traces() -> Vec<PathBuf> {
+    let mut traces: Vec<PathBuf> = fs::read_dir(TRACES)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "trace"))
+        .collect();
+    traces.sort();
+    assert!(traces.len() >= 2);
+    traces
+}
+
+/// What a command wrote.
+struct Written {
+    text: String,
+    html: String,
+    json: Value,
+    csv: String,
+}
+
+/// Runs a command with all three reports.
+fn written(name: &str, arguments: &[&str]) -> Written {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file = |end: &str| folder.join(format!("report-{name}.{end}"));
+    let files = ["html", "json", "csv"].map(file);
+    let mut all = arguments.to_vec();
+    for (option, file) in ["--html", "--json", "--csv"].into_iter().zip(&files) {
+        all.extend([option, file.to_str().unwrap()]);
+    }
+    let output = genpool(&all);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), error.as_str()),
+        (Some(0), ""),
+        "{text}"
+    );
+    for line in text.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+        assert!(
+            !line.contains('\u{1b}'),
+            "no colours but on a terminal: {line}"
+        );
+    }
+    let [html, json, csv] = files.map(|file| fs::read_to_string(file).unwrap());
+    Written {
+        text,
+        html,
+        json: serde_json::from_str(&json).unwrap(),
+        csv,
+    }
+}
+
+/// The kinds of pictures of a page, each of which has something in it.
+fn pictures(html: &str) -> Vec<String> {
+    let options = roxmltree::ParsingOptions {
+        allow_dtd: true,
+        ..roxmltree::ParsingOptions::default()
+    };
+    let page = roxmltree::Document::parse_with_options(html, options).unwrap();
+    let figures = page
+        .descendants()
+        .filter(|node| node.has_tag_name(("http://www.w3.org/1999/xhtml", "figure")));
+    figures
+        .map(|figure| {
+            let svg = figure
+                .descendants()
+                .find(|node| node.tag_name().name() == "svg");
+            let drawn = ["path", "polyline", "rect"];
+            let marks = svg
+                .unwrap()
+                .descendants()
+                .filter(|node| drawn.contains(&node.tag_name().name()));
+            assert!(marks.count() > 3, "{figure:?}");
+            figure.attribute("class").unwrap().to_owned()
+        })
+        .collect()
+}
+
+/// Every line of the table has all columns; how many lines there are of some figures.
+fn figures(csv: &str, names: &[&str]) -> Vec<usize> {
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some(csv::HEADER));
+    let columns = csv::HEADER.split(',').count();
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert!(rows.iter().all(|row| row.len() == columns));
+    let count = |name: &&str| rows.iter().filter(|row| row[5] == *name).count();
+    names.iter().map(count).collect()
+}
+
+#[test]
+fn comparing_real_programs() {
+    let traces = traces();
+    let mut arguments = vec!["compare", "--repeats", "1"];
+    arguments.extend(traces.iter().map(|path| path.to_str().unwrap()));
+    let found = written("compare", &arguments);
+    let entries = found.json["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 15 * traces.len());
+    for path in &traces {
+        let name = path.to_str().unwrap();
+        let of_trace = |entry: &&Value| entry["load"] == name;
+        let orders: Vec<_> = entries
+            .iter()
+            .filter(of_trace)
+            .map(|entry| &entry["order"])
+            .collect();
+        assert_eq!(
+            (orders[0], orders[5], orders[10]),
+            (&10.into(), &12.into(), &14.into())
+        );
+        let advice = found.json["advice"].as_array().unwrap();
+        let advice = advice.iter().find(|advice| advice["load"] == name).unwrap();
+        let best = entries.iter().filter(of_trace).find(|entry| {
+            entry["algorithm"] == advice["algorithm"] && entry["order"] == advice["order"]
+        });
+        let failed = |entry: &Value| entry["operations"]["failed"].as_u64().unwrap();
+        let least = entries.iter().filter(of_trace).map(failed).min();
+        assert_eq!(Some(failed(best.unwrap())), least, "the advice fails least");
+    }
+    assert_eq!(found.text.matches("\nuse ").count(), traces.len());
+    assert_eq!(found.text.matches("\nall: use ").count(), 1);
+    let each = [
+        "bars",
+        "free",
+        "fragmentation",
+        "latency",
+        "map",
+        "map",
+        "map",
+        "map",
+        "map",
+    ];
+    assert_eq!(pictures(&found.html), each.repeat(traces.len()));
+    let counts = figures(
+        &found.csv,
+        &["failed", "ns", "scattered_bytes", "largest_run_bytes"],
+    );
+    assert_eq!(
+        counts,
+        [
+            entries.len(),
+            entries.len(),
+            entries.len(),
+            160 * 5 * traces.len()
+        ]
+    );
+}
+
+#[test]
+fn replaying_with_a_report() {
+    let path = &traces()[0];
+    let found = written(
+        "replay",
+        &["replay", "--repeats", "1", path.to_str().unwrap()],
+    );
+    let entry = &found.json["entries"][0];
+    assert_eq!(entry["algorithm"], "first-fit");
+    assert_eq!(entry["timeline"]["points"].as_array().unwrap().len(), 160);
+    assert_eq!(
+        entry["timeline"]["points"][0]["rows"]
+            .as_array()
+            .unwrap()
+            .len(),
+        48
+    );
+    assert_eq!(
+        pictures(&found.html),
+        ["free", "fragmentation", "latency", "map"]
+    );
+    assert_eq!(figures(&found.csv, &["p99_ns", "free_runs"]), [1, 160]);
+}
+
+#[test]
+fn a_run_with_a_report() {
+    let found = written(
+        "run",
+        &["run", "--seconds", "2", "--threads", "2", "--size", "1M"],
+    );
+    let kinds = pictures(&found.html);
+    assert_eq!(
+        kinds[..5],
+        ["bars", "threads", "free", "fragmentation", "latency"]
+    );
+    assert_eq!(kinds[5..], ["map"; 9]);
+    let entries = found.json["entries"].as_array().unwrap();
+    let with = |threads: u64| {
+        entries
+            .iter()
+            .filter(|entry| entry["threads"] == threads)
+            .count()
+    };
+    assert_eq!((with(1), with(2)), (13, 13));
+    assert_eq!(
+        figures(&found.csv, &["checked", "free_at_end_runs"]),
+        [26, 18]
+    );
+    assert!(found.text.contains("0 overlaps, all memory given back"));
+}
+
+#[test]
+fn recorded_traces_fit_their_pools_and_say_nothing_of_the_machine() {
+    for path in traces() {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.len() < 100_000, "{} is large", path.display());
+        assert!(!text.contains("/root") && !text.contains("/home") && !text.contains("/tmp"));
+        let trace = Trace::parse(&text).unwrap();
+        assert_eq!(trace.order(), 12);
+        assert!(trace.allocs() > 500, "{}", path.display());
+        assert_eq!(
+            verify(&trace, AlgorithmSpec::FirstFit).unwrap().differences,
+            0
+        );
+    }
+}
+
+#[test]
+fn converting_what_strace_wrote() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("a.strace");
+    let text = "1 mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000000000\n1 +++ exited with 0 +++\n";
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+    let output = genpool(&["convert", path, "--size", "64K"]);
+    let trace = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        trace.ends_with(
+            "pool order=12\nchunk virt=0x10000 size=0x10000\nalloc 1 size=0x2000\nfree 1\n"
+        ),
+        "{trace}"
+    );
+    fs::write(path, "nothing\n").unwrap();
+    let output = genpool(&["convert", path]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        error.starts_with(path) && error.contains("no line is a call of mmap"),
+        "{error}"
+    );
+}
+
+#[test]
+fn files_that_cannot_be_written() {
+    let trace = &traces()[0];
+    let trace = trace.to_str().unwrap();
+    let before = fs::read(trace).unwrap();
+    for (file, says) in [
+        (
+            "/nonexistent/report.html",
+            "/nonexistent/report.html: cannot write",
+        ),
+        (env!("CARGO_TARGET_TMPDIR"), "cannot write"),
+        (trace, "named twice"),
+    ] {
+        for command in ["replay", "compare"] {
+            let output = genpool(&[command, "--repeats", "1", trace, "--html", file]);
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(
+                (output.status.code(), output.stdout.len()),
+                (Some(2), 0),
+                "{error}"
+            );
+            assert!(
+                error.contains(says) && error.lines().count() == 1,
+                "{error}"
+            );
+        }
+    }
+    assert_eq!(fs::read(trace).unwrap(), before);
+    if Path::new("/dev/full").exists() {
+        let output = genpool(&["replay", "--repeats", "1", trace, "--json", "/dev/full"]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains("/dev/full: cannot write"), "{error}");
+    }
+}
