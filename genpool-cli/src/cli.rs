@@ -99,7 +99,7 @@ struct DtArgs {
 #[derive(Debug, Args)]
 struct Unnamed {
     /// For allocations that name no algorithm: first-fit, first-fit-align:BYTES, order-align,
-    /// best-fit, fixed:OFFSET, next-fit or thread-start
+    /// best-fit, fixed:OFFSET, fixed-address:ADDRESS, next-fit or thread-start
     #[arg(long, value_name = "ALGO", default_value_t)]
     algorithm: AlgorithmSpec,
 }

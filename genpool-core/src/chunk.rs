@@ -4,18 +4,29 @@ use core::any::Any;
 use core::fmt;
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 
 use crate::bitmap::{Above, Batch, Bitmap, NotTaken, Released};
 use crate::error::{AddRefused, FreeError};
 use crate::mailbox::Mailbox;
 use crate::memory::Node;
+#[cfg(feature = "observe")]
+use crate::observer::{Account, Audience, Event};
 use crate::records::{Extent, MAX_TRACKED, Records};
 use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, fence, seeded};
 use crate::traffic::Traffic;
 
 /// A value that the owner of a chunk's memory attaches to it: handed back on alloc and free.
 pub type Owner = Arc<dyn Any + Send + Sync>;
+
+/// An owner's value, if it is a text.
+pub(crate) fn text_of(owner: &Owner) -> Option<&str> {
+    owner
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| owner.downcast_ref::<&'static str>().copied())
+}
 
 /// A chunk to be added: a range of addresses, and what is known of it.
 ///
@@ -78,6 +89,11 @@ impl ChunkSpec {
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    #[cfg(feature = "observe")]
+    pub(crate) fn phys_of_start(&self) -> Option<u64> {
+        self.phys
     }
 
     /// The address of the last byte of a spec that was checked.
@@ -184,6 +200,8 @@ pub(crate) struct Chunk {
     /// A callback that was called: freed with the chunk, not where it was called, which may be a
     /// signal handler.
     called: Mailbox<Callback>,
+    #[cfg(feature = "observe")]
+    account: Account,
 }
 
 #[cfg(not(genpool_loom))]
@@ -214,7 +232,20 @@ impl Chunk {
             busy: AtomicUsize::new(0),
             on_drained: Mailbox::new(),
             called: Mailbox::new(),
+            #[cfg(feature = "observe")]
+            account: Account::new(None),
         })
+    }
+
+    /// Has the chunk tell these, before anybody else sees it.
+    #[cfg(feature = "observe")]
+    pub(crate) fn tell_to(&mut self, audience: Option<&Arc<Audience>>) {
+        self.account = Account::new(audience.cloned());
+    }
+
+    #[cfg(feature = "observe")]
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Gives the chunk a slot for its highest hint, before anybody else sees it.
@@ -499,6 +530,11 @@ impl Chunk {
         if last.is_ok() {
             // Against a callback being left in `on_drained`: one of the two sees the other.
             fence(Ordering::SeqCst);
+            #[cfg(feature = "observe")]
+            if let Some(audience) = &self.account.audience {
+                let (start, size) = (self.start, self.size());
+                return audience.around(|| self.call_back(), |_| Event::Drained { start, size });
+            }
             self.call_back();
         }
     }

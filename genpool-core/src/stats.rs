@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crossbeam_utils::CachePadded;
 
 use crate::bitmap::Look;
-use crate::chunk::{Chunk, Owner, State};
+use crate::chunk::{Chunk, Owner, State, text_of};
 use crate::pool::Inner;
 use crate::shelf::Snapshot;
 use crate::sync::{AtomicUsize, Ordering};
@@ -47,6 +47,8 @@ impl Counters {
 /// Totals of a pool and counts since it was built. The totals are read a word at a time while others
 /// move: each lies between 0 and `size`, and all are exact when nobody moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Stats {
     /// Chunks that serve.
@@ -121,6 +123,8 @@ impl Stats {
 
 /// How the free space of a pool is cut up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Fragmentation {
     /// Free bytes.
@@ -160,6 +164,14 @@ pub struct Held {
     pub tag: Option<usize>,
     /// The owner's value of the chunk.
     pub owner: Option<Owner>,
+}
+
+impl Held {
+    /// The owner's value, if it is a text.
+    #[must_use]
+    pub fn owner_name(&self) -> Option<&str> {
+        text_of(self.owner.as_ref()?)
+    }
 }
 
 impl fmt::Debug for Held {

@@ -27,7 +27,7 @@ const PROOFS: usize = if cfg!(genpool_loom) { 2 } else { 16 };
 impl Inner {
     /// `own` is the number of announced operations that this call is part of.
     #[inline(always)]
-    pub(super) fn alloc_default(
+    pub(crate) fn alloc_default(
         &self,
         size: usize,
         own: usize,

@@ -4,6 +4,8 @@ mod alloc_paths;
 mod builder;
 mod chunks;
 mod free_paths;
+#[cfg(feature = "observe")]
+mod told;
 
 use core::fmt;
 
@@ -22,6 +24,8 @@ use crate::chunk::{Chunk, ChunkSpec, Owner, State};
 use crate::drain::Drain;
 use crate::error::{AddError, AllocError, BuildError, FreeError, RemoveError};
 use crate::memory::Node;
+#[cfg(feature = "observe")]
+use crate::observer::{Audience, Event};
 use crate::shelf::{Route, Shelf, Tag};
 use crate::stats::{Counters, Destroyed, Fragmentation, Held, Stats, held_in};
 use crate::sync::{AtomicBool, AtomicUsize, Fault, Ordering, model_fence, seeded};
@@ -44,6 +48,8 @@ pub(crate) struct Inner {
     tracked: bool,
     node: Option<Node>,
     name: Option<String>,
+    #[cfg(feature = "observe")]
+    audience: Option<Arc<Audience>>,
 }
 
 type Report = Box<dyn FnOnce(Destroyed) + Send + Sync>;
@@ -151,6 +157,17 @@ impl Pool {
     ///
     /// As [`add`](Self::add); the chunk comes back in the error.
     pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience() {
+            let told = chunk.clone();
+            return self
+                .inner
+                .add_told(audience, &told, || self.add_untold(chunk));
+        }
+        self.add_untold(chunk)
+    }
+
+    fn add_untold(&self, chunk: ChunkSpec) -> Result<(), AddError> {
         let inner = &*self.inner;
         // Relaxed: only told apart. Wraps after 2^63 chunks (2^31 on 32-bit machines), for an
         // allocation keeps it in a word beside a flag.
@@ -168,6 +185,8 @@ impl Pool {
                 if let Some(place) = place {
                     new.go_on_at(inner.shelf.board.above(place)?);
                 }
+                #[cfg(feature = "observe")]
+                new.tell_to(inner.audience());
                 let new = Arc::new(new);
                 hanging = place.map(|place| (place, Arc::clone(&new)));
                 list.with_chunk(&new).map(Some)
@@ -214,15 +233,33 @@ impl Pool {
         let chunk = snapshot
             .find(start)
             .filter(|chunk| chunk.start() == start)
-            .ok_or(RemoveError::NoChunk { start })?;
+            .ok_or(RemoveError::NoChunk { start });
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience() {
+            match chunk {
+                Ok(chunk) => self
+                    .inner
+                    .remove_told(audience, chunk, || self.seal(chunk))?,
+                Err(error) => audience.tell(&Event::RemoveRefused { start, error }),
+            }
+            return Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk?)));
+        }
+        let chunk = chunk?;
+        self.seal(chunk)?;
+        Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk)))
+    }
+
+    /// From now on the chunk hands out nothing.
+    fn seal(&self, chunk: &Chunk) -> Result<(), RemoveError> {
         // SeqCst, as the load in `add_chunk`; a chunk that is added beside this may still count as
         // permanent, which only means that it is kept.
         self.inner.removals.store(true, Ordering::SeqCst);
+        let start = chunk.start();
         if !chunk.seal() {
             return Err(RemoveError::Draining { start });
         }
         self.inner.shelf.refresh_newest();
-        Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk)))
+        Ok(())
     }
 
     /// The chunks at this instant, newest first. Later changes of the pool do not change the answer,
@@ -246,6 +283,12 @@ impl Pool {
     #[inline(always)]
     pub fn alloc(&self, size: usize) -> Result<Allocation<'_>, AllocError> {
         let inner = &*self.inner;
+        #[cfg(feature = "observe")]
+        if let Some(audience) = inner.audience() {
+            return inner
+                .alloc_told(audience, size)
+                .map(Allocation::in_registers);
+        }
         inner.alloc_default(size, 0)
     }
 
@@ -260,7 +303,14 @@ impl Pool {
         size: usize,
         algorithm: &A,
     ) -> Result<Allocation<'_>, AllocError> {
-        self.inner.alloc_with(size, algorithm, 0)
+        let inner = &*self.inner;
+        #[cfg(feature = "observe")]
+        if let Some(audience) = inner.audience() {
+            return inner
+                .alloc_with_told(audience, size, algorithm)
+                .map(Allocation::in_registers);
+        }
+        inner.alloc_with(size, algorithm, 0)
     }
 
     /// Allocates as [`alloc`](Self::alloc) does, as a value that does not borrow the pool: what the
@@ -313,12 +363,26 @@ impl Pool {
         let inner = &*self.inner;
         let count = sizes.len();
         // Dropped after the list, so that a rollback is over before it is told.
-        let _crossing = inner.traffic.cross();
+        let crossing = inner.traffic.cross();
         let mut list = Vec::new();
         list.try_reserve_exact(count)
             .map_err(|_| AllocError::NoMemory { count })?;
         for &size in sizes {
-            list.push(inner.alloc_default(size, 1)?);
+            match inner.alloc_default(size, 1) {
+                Ok(found) => list.push(found),
+                Err(error) => {
+                    #[cfg(feature = "observe")]
+                    if let Some(audience) = inner.audience() {
+                        inner.tell_many(audience, sizes, &list, Some(error));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        drop(crossing);
+        #[cfg(feature = "observe")]
+        if let Some(audience) = inner.audience() {
+            inner.tell_many(audience, sizes, &list, None);
         }
         Ok(list)
     }
