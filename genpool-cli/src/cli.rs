@@ -18,6 +18,7 @@ use crate::replay::{ReplayError, replay};
 use crate::run::load::Fault;
 use crate::run::plan::{Plan, Wish};
 use crate::run::{Progress, RunError, machine, report, run};
+use crate::show;
 use crate::size::{parse_number, parse_size};
 use crate::table::{layout, nanoseconds, shorten};
 use crate::trace::{self, Trace};
@@ -41,6 +42,8 @@ enum Command {
     Verify(VerifyArgs),
     /// Show what pools a board has, by its device tree
     Dt(DtArgs),
+    /// Show a pool as it was, from a snapshot in JSON
+    Show(ShowArgs),
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +100,13 @@ struct DtArgs {
 }
 
 #[derive(Debug, Args)]
+struct ShowArgs {
+    /// Snapshots
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Unnamed {
     /// For allocations that name no algorithm: first-fit, first-fit-align:BYTES, order-align,
     /// best-fit, fixed:OFFSET, fixed-address:ADDRESS, next-fit or thread-start
@@ -139,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay_command(&args, &mut out),
         Command::Verify(args) => verify_command(&args, &mut out),
         Command::Dt(args) => dt_command(&args, &mut out),
+        Command::Show(args) => show_command(&args, &mut out),
     };
     match end.and_then(|end| out.flush().map(|()| end)) {
         Ok(End::Well) => ExitCode::SUCCESS,
@@ -401,6 +412,25 @@ fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
                 writeln!(out, "file      {}", path.display())?;
             }
             write!(out, "{}", dt::text::board(&board))?;
+        }
+    }
+    Ok(end)
+}
+
+fn show_command(args: &ShowArgs, out: &mut dyn Write) -> io::Result<End> {
+    let mut end = End::Well;
+    for (at, path) in args.files.iter().enumerate() {
+        match show::load(path) {
+            Ok(snapshot) => {
+                if at > 0 {
+                    writeln!(out)?;
+                }
+                write!(out, "{}", show::text::pool(&snapshot))?;
+            }
+            Err(error) => {
+                complain_of(path, None, error);
+                end = End::Impossible;
+            }
         }
     }
     Ok(end)

@@ -1,12 +1,13 @@
 //! The `genpool` command as a library.
 //!
-//! Four jobs, a module each:
+//! Five jobs, a module each:
 //!
 //! - [`run`]: every algorithm in turn on real memory, by all cores, each allocation written over
 //!   its whole length and checked before it is given back, beside the same work on one mutex.
 //! - [`replay`]: a recorded [`trace`] driven through a pool, timed.
 //! - [`verify`]: the same, comparing every recorded answer.
 //! - [`dt`]: the pools of a board, and who uses them, by its device tree.
+//! - [`show`]: a pool as it was, from a snapshot that it took of itself.
 //!
 //! [`cli`] turns arguments into these calls and their outcome into an exit code:
 //!
@@ -33,8 +34,10 @@ pub mod cli;
 mod driver;
 pub mod dt;
 pub mod memory;
+mod picture;
 pub mod replay;
 pub mod run;
+pub mod show;
 pub mod size;
 pub mod table;
 pub mod trace;

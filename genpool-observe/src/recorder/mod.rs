@@ -159,7 +159,7 @@ impl Recorder {
 
     /// Writes what was recorded and not written yet, and answers how many operations that was. May be
     /// called again and again while the pool is used, for instance by a thread of its own: the parts
-    /// make one trace. Each call writes at most as many operations as the recorder holds, so it ends
+    /// make one trace. Each call writes hardly more operations than the recorder holds, so it ends
     /// whatever others do. What comes after an operation that is under way is left for a later call.
     ///
     /// Calls at the same time wait for each other. It needs memory in proportion to what the pool's
@@ -171,8 +171,9 @@ impl Recorder {
     /// stopped.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<usize> {
         let mut writer = self.shared.writer.lock();
-        let mut count = 0;
-        for _ in 0..self.shared.ring.slots() {
+        let (mut count, mut read) = (0, 0);
+        // One more than can be there while nobody moves, so that all is passed that comes after them.
+        while read <= self.shared.ring.slots() {
             if writer.text.len() - writer.written >= PIECE {
                 writer.flush(out)?;
             }
@@ -180,12 +181,14 @@ impl Recorder {
                 Taken::Pending => break,
                 Taken::There(words) => {
                     let entry = Entry::of_words(words);
+                    read += 1;
                     count += usize::from(!matches!(entry, Entry::Nothing | Entry::Change));
                     match entry {
                         Entry::Change => writer.change(&self.shared),
                         _ => writer.entry(entry),
                     }
                 }
+                // Not counted: passing it over makes room, so they come to an end.
                 Taken::Missed => writer.change(&self.shared),
             }
             writer.next = writer.next.wrapping_add(1);
