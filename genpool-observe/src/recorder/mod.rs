@@ -44,8 +44,7 @@ const PIECE: usize = 1 << 16;
 /// recorder.write_to(&mut trace)?;
 /// assert_eq!(
 ///     String::from_utf8(trace)?,
-///     "# genpool trace v1\n\
-///      # pool rx\n\
+///     "# genpool trace v1\n# pool rx\n\
 ///      pool order=12\n\
 ///      chunk virt=0x100000 size=0x4000\n\
 ///      alloc 1 size=5000 algo=first-fit -> 0x100000\n\
