@@ -7,6 +7,7 @@ target="${CARGO_TARGET_DIR:-target}"
 
 # Without its cfg the crate of the models is empty, and its links lead nowhere.
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --exclude loom-tests --no-deps
+RUSTDOCFLAGS="-D warnings" cargo doc -p genpool-observe --all-features --no-deps
 RUSTDOCFLAGS="-D warnings" CARGO_TARGET_DIR="$target/private-docs" \
     cargo doc -p genpool-core --no-deps --document-private-items
 RUSTFLAGS="--cfg genpool_loom" RUSTDOCFLAGS="-D warnings --cfg genpool_loom" \

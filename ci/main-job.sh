@@ -22,4 +22,6 @@ cargo run --release -- dt genpool-devm/tests/trees/board.dtb
 for example in driver_buffers bar collections; do
     cargo run -p genpool-dma --example "$example"
 done
+cargo run -p genpool-observe --example grow_in_time
+cargo run -p genpool-observe --example prometheus -- --once
 echo "main-job: ok"

@@ -255,7 +255,7 @@ impl<'p> Allocation<'p> {
     /// Its chunk's account has so many granules more, or fewer. Says whether the chunk serves.
     #[cfg(feature = "observe")]
     pub(crate) fn account(&self, granules: isize) -> bool {
-        self.in_chunk(|chunk| chunk.account().change(granules))
+        self.in_chunk(|chunk| chunk.account(granules))
             .unwrap_or(false)
     }
 

@@ -200,8 +200,9 @@ pub(crate) struct Chunk {
     /// A callback that was called: freed with the chunk, not where it was called, which may be a
     /// signal handler.
     called: Mailbox<Callback>,
+    /// Of a pool that has an observer.
     #[cfg(feature = "observe")]
-    account: Account,
+    account: Option<Box<Account>>,
 }
 
 #[cfg(not(genpool_loom))]
@@ -233,19 +234,27 @@ impl Chunk {
             on_drained: Mailbox::new(),
             called: Mailbox::new(),
             #[cfg(feature = "observe")]
-            account: Account::new(None),
+            account: None,
         })
     }
 
     /// Has the chunk tell these, before anybody else sees it.
     #[cfg(feature = "observe")]
     pub(crate) fn tell_to(&mut self, audience: Option<&Arc<Audience>>) {
-        self.account = Account::new(audience.cloned());
+        self.account = audience.map(|audience| Box::new(Account::new(Arc::clone(audience))));
     }
 
+    /// So many granules more are held, or fewer. Says whether the chunk is not being removed.
     #[cfg(feature = "observe")]
-    pub(crate) fn account(&self) -> &Account {
-        &self.account
+    pub(crate) fn account(&self, granules: isize) -> bool {
+        let account = self.account.as_ref();
+        account.is_some_and(|account| account.change(granules))
+    }
+
+    /// The chunk is being removed. Answers the granules that are held.
+    #[cfg(feature = "observe")]
+    pub(crate) fn close_account(&self) -> usize {
+        self.account.as_ref().map_or(0, |account| account.close())
     }
 
     /// Gives the chunk a slot for its highest hint, before anybody else sees it.
@@ -359,6 +368,17 @@ impl Chunk {
         size_of::<Self>()
             + self.bitmap.footprint()
             + self.records.as_ref().map_or(0, Records::footprint)
+            + self.account_footprint()
+    }
+
+    #[cfg(feature = "observe")]
+    fn account_footprint(&self) -> usize {
+        self.account.as_deref().map_or(0, size_of_val)
+    }
+
+    #[cfg(not(feature = "observe"))]
+    fn account_footprint(&self) -> usize {
+        0
     }
 
     /// Takes the run of `n` granules at `start` that lie in the chunk, all or nothing.
@@ -531,9 +551,11 @@ impl Chunk {
             // Against a callback being left in `on_drained`: one of the two sees the other.
             fence(Ordering::SeqCst);
             #[cfg(feature = "observe")]
-            if let Some(audience) = &self.account.audience {
+            if let Some(account) = &self.account {
                 let (start, size) = (self.start, self.size());
-                return audience.around(|| self.call_back(), |_| Event::Drained { start, size });
+                return account
+                    .audience
+                    .around(|| self.call_back(), |_| Event::Drained { start, size });
             }
             self.call_back();
         }

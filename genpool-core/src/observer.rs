@@ -347,14 +347,14 @@ impl Audience {
 
 /// What allocations hold in a chunk, and who is told of it.
 pub(crate) struct Account {
-    pub(crate) audience: Option<Arc<Audience>>,
+    pub(crate) audience: Arc<Audience>,
     /// Granules, doubled, and a bit that says that the chunk is being removed. The granules wrap below
     /// zero where somebody freed by address what nobody held.
     held: AtomicUsize,
 }
 
 impl Account {
-    pub(crate) fn new(audience: Option<Arc<Audience>>) -> Self {
+    pub(crate) fn new(audience: Arc<Audience>) -> Self {
         Self {
             audience,
             held: AtomicUsize::new(0),

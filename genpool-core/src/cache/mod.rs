@@ -247,7 +247,7 @@ impl<'p> Cache<'p> {
             Put::Kept(chunk) => Event::Freed {
                 addr,
                 size,
-                serves: chunk.account().change(-(n as isize)),
+                serves: chunk.account(-(n as isize)),
             },
             Put::Lost => Event::FreeRefused {
                 addr,

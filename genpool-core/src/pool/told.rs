@@ -135,7 +135,7 @@ impl Inner {
         // Whether it came back, and if so, whether to a chunk that serves.
         let give_back = |chunk: &Chunk| {
             let taken_back = self.give_back_to(chunk, addr, extent);
-            taken_back.then(|| chunk.account().change(-(n as isize)))
+            taken_back.then(|| chunk.account(-(n as isize)))
         };
         let step = || {
             let outcome = match home.place() {
@@ -177,7 +177,7 @@ impl Inner {
         let order = self.order;
         let step = || {
             self.free_untold(addr, size, |chunk, n| {
-                let serves = chunk.account().change(-(n as isize));
+                let serves = chunk.account(-(n as isize));
                 (n << order, serves, with(chunk, n))
             })
         };
@@ -228,7 +228,7 @@ impl Inner {
                 size: chunk.size(),
                 free: chunk
                     .size()
-                    .wrapping_sub(chunk.account().close() << self.order),
+                    .wrapping_sub(chunk.close_account() << self.order),
             },
         })
     }
