@@ -6,8 +6,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo clippy --workspace --all-targets -- -D warnings
 cargo clippy -p genpool-dma --all-targets --all-features -- -D warnings
-# Snapshots alone, without what the workspace asks for together.
-cargo clippy -p genpool-observe --no-default-features -- -D warnings
 
 # Tables shrink to one entry there, so arithmetic on their sizes looks pointless.
 RUSTFLAGS="--cfg genpool_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" \

@@ -29,8 +29,9 @@ use genpool_core::{Event, Observer};
 ///   worst at each: a pool that stays about a mark crosses it often. A callback that needs quiet between
 ///   two calls remembers its own state.
 ///
-/// Costs one read-modify-write on a word of its own for each alloc and free. Signal-safe, if the callback
-/// is. Right for pools of less than half of all addresses.
+/// Costs one read-modify-write on a word of its own for each alloc and free, beside the one that the pool
+/// spends on telling: a pair of both took 2.8 times as long as without (2026-11). Signal-safe, if the
+/// callback is. Right for pools of less than half of all addresses.
 ///
 /// # The callback and the pool
 ///

@@ -89,7 +89,9 @@ pub struct Recorder {
 /// The end of a [`Recorder`] that goes into the pool, as its
 /// [observer](genpool_core::Builder::observer). There is one, since one trace is of one pool.
 ///
-/// It numbers the pool's events, and takes one read-modify-write and six stores for each. Signal-safe.
+/// It numbers the pool's events, and takes one read-modify-write and five stores for each. A pair of
+/// alloc and free took 2.3 times as long as without, and 5 times while the recorder was full
+/// (2026-11). Signal-safe.
 pub struct Tap {
     shared: Arc<Shared>,
 }
