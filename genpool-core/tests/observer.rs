@@ -333,6 +333,28 @@ fn an_observer_that_panics_loses_nothing() {
     }
 }
 
+/// Panics at the second request.
+struct Startled;
+
+impl Algorithm for Startled {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        assert!(request.size() < PAGE, "startled");
+        Unnamed.propose(chunk, request)
+    }
+}
+
+#[test]
+fn what_an_algorithm_that_panics_had_taken_is_told() {
+    let moody = Arc::new(Moody::default());
+    let builder = Pool::builder().order(12).algorithm(Startled);
+    let pool = builder.observer(Arc::clone(&moody)).build().unwrap();
+    pool.add(0, 4 * PAGE).unwrap();
+    let many = AssertUnwindSafe(|| drop(pool.alloc_many(&[1, PAGE])));
+    assert!(catch_unwind(many).is_err());
+    assert_eq!(pool.avail(), pool.size());
+    assert_eq!(moody.free.load(Ordering::Relaxed), pool.size() as isize);
+}
+
 #[test]
 fn a_callback_that_panics_is_told_of_all_the_same() {
     let (log, pool) = logged(true);

@@ -159,10 +159,8 @@ impl Pool {
     pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
         #[cfg(feature = "observe")]
         if let Some(audience) = self.inner.audience() {
-            let told = chunk.clone();
-            return self
-                .inner
-                .add_told(audience, &told, || self.add_untold(chunk));
+            let place = (chunk.start(), chunk.size(), chunk.phys_of_start());
+            return Inner::add_told(audience, place, || self.add_untold(chunk));
         }
         self.add_untold(chunk)
     }
@@ -237,9 +235,7 @@ impl Pool {
         #[cfg(feature = "observe")]
         if let Some(audience) = self.inner.audience() {
             match chunk {
-                Ok(chunk) => self
-                    .inner
-                    .remove_told(audience, chunk, || self.seal(chunk))?,
+                Ok(chunk) => Inner::remove_told(audience, chunk, || self.seal(chunk))?,
                 Err(error) => audience.tell(&Event::RemoveRefused { start, error }),
             }
             return Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk?)));
@@ -360,30 +356,14 @@ impl Pool {
     /// [`AllocError`], with the size of the first that found no room. `Exhausted` says that at some
     /// instant there was no fit for that one beside those that had been placed before it.
     pub fn alloc_many(&self, sizes: &[usize]) -> Result<Vec<Allocation<'_>>, AllocError> {
-        let inner = &*self.inner;
-        let count = sizes.len();
-        // Dropped after the list, so that a rollback is over before it is told.
-        let crossing = inner.traffic.cross();
-        let mut list = Vec::new();
-        list.try_reserve_exact(count)
-            .map_err(|_| AllocError::NoMemory { count })?;
-        for &size in sizes {
-            match inner.alloc_default(size, 1) {
-                Ok(found) => list.push(found),
-                Err(error) => {
-                    #[cfg(feature = "observe")]
-                    if let Some(audience) = inner.audience() {
-                        inner.tell_many(audience, sizes, &list, Some(error));
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        drop(crossing);
         #[cfg(feature = "observe")]
-        if let Some(audience) = inner.audience() {
-            inner.tell_many(audience, sizes, &list, None);
+        if let Some(audience) = self.inner.audience() {
+            return self.inner.alloc_many_told(audience, sizes);
         }
+        // Dropped after the list, so that a rollback is over before it is told.
+        let _crossing = self.inner.traffic.cross();
+        let mut list = Vec::new();
+        self.inner.alloc_each(sizes, &mut list)?;
         Ok(list)
     }
 

@@ -4,11 +4,12 @@ use core::panic::AssertUnwindSafe;
 use std::panic::{catch_unwind, resume_unwind};
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::Inner;
 use crate::algorithm::{Algorithm, FirstFit, Notation};
 use crate::allocation::{Allocation, Home, Place};
-use crate::chunk::{Chunk, ChunkSpec, granules_for};
+use crate::chunk::{Chunk, granules_for};
 use crate::error::{AddError, AllocError, FreeError, RemoveError};
 use crate::observer::{Audience, Event};
 use crate::records::Extent;
@@ -27,8 +28,10 @@ impl Inner {
         audience: &Audience,
         size: usize,
     ) -> Result<Allocation<'_>, AllocError> {
+        // Before anything is held: it is a user's code.
+        let algorithm = self.default_notation();
         let found = self.alloc_default(size, 0);
-        self.tell_alloc(audience, size, self.default_notation(), &found);
+        self.tell_alloc(audience, size, algorithm, &found);
         found
     }
 
@@ -40,31 +43,39 @@ impl Inner {
         size: usize,
         algorithm: &A,
     ) -> Result<Allocation<'_>, AllocError> {
+        let notation = algorithm.notation();
         let found = self.alloc_with(size, algorithm, 0);
-        self.tell_alloc(audience, size, algorithm.notation(), &found);
+        self.tell_alloc(audience, size, notation, &found);
         found
     }
 
-    /// Those of an `alloc_many` that found room, and the refusal of the one that did not.
-    pub(super) fn tell_many(
-        &self,
+    /// As if they had been asked for one by one, up to the one that was refused.
+    #[cold]
+    pub(super) fn alloc_many_told<'p>(
+        &'p self,
         audience: &Audience,
         sizes: &[usize],
-        list: &[Allocation<'_>],
-        refused: Option<AllocError>,
-    ) {
+    ) -> Result<Vec<Allocation<'p>>, AllocError> {
         let algorithm = self.default_notation();
+        // Dropped after the list.
+        let crossing = self.traffic.cross();
+        let mut list = Vec::new();
+        let each = AssertUnwindSafe(|| self.alloc_each(sizes, &mut list));
+        let outcome = catch_unwind(each);
+        if let Ok(Ok(())) = outcome {
+            drop(crossing);
+        }
         let mut panicked = None;
         let mut tell = |one: &dyn Fn()| {
-            // The others all the same: each of them is told of when it comes back.
-            panicked = panicked
-                .take()
-                .or(catch_unwind(AssertUnwindSafe(one)).err());
+            let told = catch_unwind(AssertUnwindSafe(one));
+            panicked = panicked.take().or(told.err());
         };
+        // All of them, though one panics: each will be told of when it comes back.
         for (allocation, &asked) in list.iter().zip(sizes) {
             tell(&|| self.tell_allocated(audience, asked, algorithm, allocation));
         }
-        if let (Some(error), Some(&asked)) = (refused, sizes.get(list.len())) {
+        if let (Ok(Err(error)), Some(&asked)) = (&outcome, sizes.get(list.len())) {
+            let (asked, error) = (asked, *error);
             tell(&|| {
                 audience.tell(&Event::AllocRefused {
                     asked,
@@ -73,8 +84,9 @@ impl Inner {
                 });
             });
         }
-        if let Some(payload) = panicked {
-            resume_unwind(payload);
+        match (outcome, panicked) {
+            (Err(payload), _) | (Ok(_), Some(payload)) => resume_unwind(payload),
+            (Ok(outcome), None) => outcome.map(|()| list),
         }
     }
 
@@ -198,12 +210,10 @@ impl Inner {
     }
 
     pub(super) fn add_told(
-        &self,
         audience: &Audience,
-        spec: &ChunkSpec,
+        (start, size, phys): (usize, usize, Option<u64>),
         add: impl FnOnce() -> Result<(), AddError>,
     ) -> Result<(), AddError> {
-        let (start, size, phys) = (spec.start(), spec.size(), spec.phys_of_start());
         audience.around(add, |outcome| match outcome {
             Some(Err(error)) => Event::AddRefused {
                 start,
@@ -215,7 +225,6 @@ impl Inner {
     }
 
     pub(super) fn remove_told(
-        &self,
         audience: &Audience,
         chunk: &Chunk,
         remove: impl FnOnce() -> Result<(), RemoveError>,
@@ -228,7 +237,7 @@ impl Inner {
                 size: chunk.size(),
                 free: chunk
                     .size()
-                    .wrapping_sub(chunk.close_account() << self.order),
+                    .wrapping_sub(chunk.close_account() << chunk.order()),
             },
         })
     }
