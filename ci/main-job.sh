@@ -24,4 +24,8 @@ for example in driver_buffers bar collections; do
 done
 cargo run -p genpool-observe --example grow_in_time
 cargo run -p genpool-observe --example prometheus -- --once
+trace="$(mktemp)"
+trap 'rm -f "$trace"' EXIT
+cargo run -p genpool-observe --example record -- "$trace"
+cargo run --release -- replay --repeats 1 "$trace"
 echo "main-job: ok"

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::thread;
 
+use genpool::dma::DmaAlloc;
 use genpool::observe::{Recorder, Tap};
 use genpool::{
-    Algorithm, Allocation, BestFit, Constrained, Constraints, FirstFit, FirstFitAlign,
+    Algorithm, Allocation, BestFit, ChunkSpec, Constrained, Constraints, FirstFit, FirstFitAlign,
     FixedAddress, FixedOffset, NextFit, OrderAlign, Pool, ThreadStart,
 };
 use genpool_cli::algorithm::AlgorithmSpec;
@@ -293,6 +294,35 @@ fn threads_record_while_one_writes() {
             assert!(text.contains("# lost: "));
         }
     }
+}
+
+#[test]
+fn calls_of_other_layers_are_told() {
+    let (recorder, tap) = Recorder::new(64).unwrap();
+    let device = genpool::devm::Device::new("sram");
+    let builder = Pool::builder().order(12).observer(tap);
+    let managed = device.create_pool(builder).unwrap();
+    managed
+        .add_chunk(ChunkSpec::new(0x10_0000, 4 * PAGE).phys(0x1000))
+        .unwrap();
+    drop(managed.alloc(1).unwrap());
+    let held = managed.alloc_owned(2 * PAGE).unwrap();
+    let _ = device.release().unwrap();
+    assert!(managed.alloc(1).is_err());
+    drop(held);
+    let text = recorded(&recorder);
+    assert_eq!(text.matches("\nalloc ").count(), 4, "{text}");
+    verified(&text);
+
+    let (recorder, tap) = Recorder::new(64).unwrap();
+    let pool = pool(tap);
+    pool.add_virt(0x10_0000, 0x1000, 4 * PAGE).unwrap();
+    drop(pool.dma_alloc(1).unwrap());
+    let raw = pool.dma_alloc_align(1, 2 * PAGE).unwrap().into_raw();
+    pool.free(raw.addr, raw.size).unwrap();
+    let text = recorded(&recorder);
+    assert!(text.contains("algo=first-fit-align:0x2000 -> 0x100000\nfree 2\n"));
+    assert_eq!(verified(&text), 2);
 }
 
 /// Takes a few bytes at a time, and then none for once.
