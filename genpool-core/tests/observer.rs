@@ -11,7 +11,7 @@ use std::thread;
 
 use genpool_core::{
     Algorithm, AllocError, ChunkView, Event, FreeError, Granule, Notation, Observer, Pool,
-    RemoveError, Request, ResizeError,
+    RawRange, RemoveError, Request, ResizeError,
 };
 
 const PAGE: usize = 4096;
@@ -206,6 +206,29 @@ fn refusals_and_many() {
         refused(size, FIRST, AllocError::Exhausted { size })
     );
     assert_eq!(said[7..], both[2..]);
+}
+
+/// Frees what it then proposes, as another thread might meanwhile.
+struct Swap<'p>(&'p Pool, Mutex<Option<RawRange>>);
+
+impl Algorithm for Swap<'_> {
+    fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+        let range = self.1.lock().unwrap().take()?;
+        self.0.free(range.addr, range.size).unwrap();
+        Some(Granule(range.addr >> 12))
+    }
+}
+
+#[test]
+fn an_alloc_has_a_higher_number_than_the_free_that_made_room() {
+    let (log, pool) = logged(false);
+    pool.add(0, PAGE).unwrap();
+    let range = pool.alloc(1).unwrap().into_raw();
+    log.said();
+    let swap = Swap(&pool, Mutex::new(Some(range)));
+    let again = pool.alloc_with(1, &swap).unwrap();
+    assert_eq!(log.said(), [freed(0, PAGE), allocated(0, 1, None)]);
+    drop(again);
 }
 
 #[test]
