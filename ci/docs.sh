@@ -10,6 +10,7 @@ python3 ci/doc-examples.py
 
 # Without its cfg the crate of the models is empty, and its links lead nowhere.
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --exclude loom-tests --no-deps
+RUSTDOCFLAGS="-D warnings" cargo doc -p genpool-observe --all-features --no-deps
 RUSTDOCFLAGS="-D warnings" CARGO_TARGET_DIR="$target/private-docs" \
     cargo doc -p genpool-core --no-deps --document-private-items
 RUSTFLAGS="--cfg genpool_loom" RUSTDOCFLAGS="-D warnings --cfg genpool_loom" \

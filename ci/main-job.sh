@@ -17,4 +17,9 @@ cargo run --release -- replay --repeats 1 genpool-cli/tests/traces/linux-6.12/mi
 cargo run --release -- compare --repeats 3 traces/*.trace
 
 cargo run --release -- dt examples/board.dtb
+
+trace="$(mktemp)"
+trap 'rm -f "$trace"' EXIT
+cargo run -p genpool-observe --example record -- "$trace"
+cargo run --release -- replay --repeats 1 "$trace"
 echo "main-job: ok"

@@ -33,6 +33,13 @@
 //! | `devm` (feature) | pools that belong to devices, and device trees |
 //! | `dma` (feature) | pools over memory that they own, such as huge pages and PCI BARs; DMA addresses; `vfio` for memory behind an IOMMU |
 //!
+//! # In production
+//!
+//! With the feature `observe`, a pool may be built with an observer that is told what it does, and the
+//! module `observe` has some: a recorder of real loads, watermarks, `metrics` and `tracing`, each by the
+//! feature of its name; and snapshots. The feature `serde` makes what a pool tells about itself
+//! serialisable.
+//!
 //! # Failure
 //!
 //! Every failure is a value that says what was wrong with what. [`AllocError::Exhausted`] is a
@@ -61,15 +68,21 @@ pub use genpool_algos::{
 pub use genpool_core::{
     AddError, AddRefused, Algorithm, AllocError, Allocation, BuildError, Builder, Cache, ChunkInfo,
     ChunkSpec, ChunkView, Chunks, Destroyed, Drain, FirstFit, Fragmentation, FreeError, Granule,
-    Held, OwnedAllocation, Owner, Pool, RawRange, RemoveError, Request, ResizeError, Run, Stats,
-    Unsuitable,
+    Held, Notation, OwnedAllocation, Owner, Pool, RawRange, RemoveError, Request, ResizeError, Run,
+    Stats, Unsuitable,
 };
+
+#[cfg(feature = "observe")]
+pub use genpool_core::{Event, Observer};
 
 #[cfg(feature = "devm")]
 pub use genpool_devm as devm;
 
 #[cfg(feature = "dma")]
 pub use genpool_dma as dma;
+
+#[cfg(feature = "observe")]
+pub use genpool_observe as observe;
 
 /// Compiles the README's examples, of which one takes Linux and one a feature, and runs what it can.
 #[cfg(all(doctest, target_os = "linux", feature = "devm"))]

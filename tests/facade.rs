@@ -348,6 +348,54 @@ fn cache() {
     assert_eq!(cache.alloc(PAGE).unwrap().addr(), addr);
 }
 
+#[test]
+fn notation() {
+    let aligned = FirstFitAlign::new(64).unwrap().notation();
+    assert_eq!(aligned, Some(Notation::FirstFitAlign { bytes: 64 }));
+}
+
+// ---- observers ----
+
+#[cfg(feature = "observe")]
+static CHANGE: AtomicUsize = AtomicUsize::new(0);
+
+#[cfg(feature = "observe")]
+#[test]
+fn observer() {
+    struct Free;
+    impl Observer for Free {
+        fn event(&self, _: usize, event: &Event<'_>) {
+            CHANGE.fetch_add(event.change() as usize, Ordering::Relaxed);
+        }
+    }
+    let pool = Pool::builder().order(12).observer(Free).build().unwrap();
+    pool.add(BASE, PAGE).unwrap();
+    assert_eq!(CHANGE.load(Ordering::Relaxed), PAGE);
+}
+
+#[cfg(feature = "observe")]
+#[test]
+fn event() {
+    struct OnlyBuilt;
+    impl Observer for OnlyBuilt {
+        fn event(&self, number: usize, event: &Event<'_>) {
+            assert!(matches!(event, Event::Built { order: 12, .. }) && number == 0);
+        }
+    }
+    Pool::builder()
+        .order(12)
+        .observer(OnlyBuilt)
+        .build()
+        .unwrap();
+}
+
+#[cfg(feature = "observe")]
+#[test]
+fn observe() {
+    let snapshot = genpool::observe::Snapshot::of(&sixteen_pages());
+    assert_eq!(snapshot.chunks.len(), 1);
+}
+
 // ---- devices ----
 
 #[cfg(feature = "devm")]

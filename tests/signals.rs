@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use genpool::{AllocError, BestFit, ChunkSpec, NextFit, Pool, ThreadStart};
+use genpool::{AllocError, BestFit, Builder, ChunkSpec, NextFit, Pool, ThreadStart};
 
 thread_local! {
     static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
@@ -23,7 +23,7 @@ thread_local! {
 static HEAP_CALLS: AtomicUsize = AtomicUsize::new(0);
 static INTERRUPTS: AtomicUsize = AtomicUsize::new(0);
 static SERVED: AtomicUsize = AtomicUsize::new(0);
-static POOLS: OnceLock<[Pool; 2]> = OnceLock::new();
+static POOLS: OnceLock<Vec<Pool>> = OnceLock::new();
 
 struct Watched;
 
@@ -113,6 +113,19 @@ impl Drop for Done<'_> {
     }
 }
 
+/// One whose chunk is permanent, and one that needs a pin in every call, since its chunks come after a
+/// removal.
+fn two_pools(chosen: impl Fn(Builder) -> Builder) -> Vec<Pool> {
+    let permanent = chosen(Pool::builder()).build().unwrap();
+    permanent.add_virt(0, 0x1_0000, 4096).unwrap();
+    let pinned = chosen(Pool::builder().boundary_tracking());
+    let pinned = pinned.build().unwrap();
+    pinned.add(0, 1).unwrap();
+    drop(pinned.remove(0).unwrap());
+    pinned.add_virt(0x1000, 0x2_0000, 4096).unwrap();
+    vec![permanent, pinned]
+}
+
 /// The control: what the handler must not do would be noticed.
 fn heap_calls_are_counted() {
     IN_HANDLER.set(true);
@@ -124,19 +137,20 @@ fn heap_calls_are_counted() {
 #[test]
 fn alloc_and_free_in_a_handler_that_interrupted_them() {
     let pools = POOLS.get_or_init(|| {
-        let permanent = Pool::new(0).unwrap();
-        permanent.add_virt(0, 0x1_0000, 4096).unwrap();
-        // Its chunks come after a removal, so every call needs a pin.
-        let pinned = Pool::builder().boundary_tracking().build().unwrap();
-        pinned.add(0, 1).unwrap();
-        drop(pinned.remove(0).unwrap());
-        pinned.add_virt(0x1000, 0x2_0000, 4096).unwrap();
-        [permanent, pinned]
+        let mut pools = two_pools(|builder| builder);
+        #[cfg(feature = "observe")]
+        pools.extend(two_pools(|builder| {
+            use genpool::observe::{Observers, Recorder, Watermarks};
+            // Soon full, so that operations are lost too.
+            let (_, tap) = Recorder::new(1 << 16).unwrap();
+            let marks = Watermarks::new(2048, 2048, |_| ());
+            builder.observer(Observers::new().and(tap).and(marks))
+        }));
+        pools
     });
     heap_calls_are_counted();
     install();
     let done = AtomicBool::new(false);
-    let (permanent, pinned) = (&pools[0], &pools[1]);
     thread::scope(|scope| {
         let _done = Done(&done);
         let workers: Vec<_> = (0..2)
@@ -148,8 +162,9 @@ fn alloc_and_free_in_a_handler_that_interrupted_them() {
                     tell.send(unsafe { libc::pthread_self() }).unwrap();
                     let mut step = worker;
                     while !done.load(Ordering::SeqCst) {
-                        work(permanent, step);
-                        work(pinned, step);
+                        for pool in pools {
+                            work(pool, step);
+                        }
                         step = step.wrapping_add(3);
                     }
                     // Signals may come until the sender has seen the end.
@@ -167,10 +182,12 @@ fn alloc_and_free_in_a_handler_that_interrupted_them() {
             }
             // Chunks come and go meanwhile.
             if round % 64 == 0 {
-                pinned.add_chunk(ChunkSpec::new(0x10_0000, 64)).unwrap();
-                let drain = pinned.remove(0x10_0000).unwrap();
-                assert!(drain.wait(Some(Duration::from_secs(30))));
-                let _ = drain.finish().unwrap();
+                for pinned in pools.iter().skip(1).step_by(2) {
+                    pinned.add_chunk(ChunkSpec::new(0x10_0000, 64)).unwrap();
+                    let drain = pinned.remove(0x10_0000).unwrap();
+                    assert!(drain.wait(Some(Duration::from_secs(30))));
+                    let _ = drain.finish().unwrap();
+                }
             }
             round += 1;
             thread::sleep(Duration::from_micros(100));

@@ -64,7 +64,9 @@ fn by_the_oracle(trace: &Trace) -> Option<String> {
                     AlgorithmSpec::OrderAlign => Fit::OrderAlign,
                     AlgorithmSpec::BestFit => Fit::BestFit,
                     AlgorithmSpec::Fixed(offset) => Fit::FixedOffset(offset),
-                    AlgorithmSpec::NextFit | AlgorithmSpec::ThreadStart => return None,
+                    AlgorithmSpec::FixedAddress(_)
+                    | AlgorithmSpec::NextFit
+                    | AlgorithmSpec::ThreadStart => return None,
                 };
                 let found = oracle.alloc(size, fit);
                 let told = found.map_or_else(|| "none".to_owned(), |addr| format!("{addr:#x}"));

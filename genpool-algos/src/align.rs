@@ -1,6 +1,6 @@
 //! First fit at aligned addresses.
 
-use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Request, Unsuitable};
+use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Notation, Request, Unsuitable};
 
 use crate::constraints::{Constrained, ConstraintError, Constraints};
 
@@ -18,7 +18,10 @@ use crate::constraints::{Constrained, ConstraintError, Constraints};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FirstFitAlign(Constrained<FirstFit>);
+pub struct FirstFitAlign {
+    bytes: usize,
+    fit: Constrained<FirstFit>,
+}
 
 impl FirstFitAlign {
     /// Aligned to `bytes`. An alignment below the granule asks for nothing.
@@ -35,17 +38,24 @@ impl FirstFitAlign {
     /// [`ConstraintError::Align`] unless `bytes` is a power of two.
     pub fn new(bytes: usize) -> Result<Self, ConstraintError> {
         let constraints = Constraints::new().align(bytes)?;
-        Ok(Self(Constrained::new(FirstFit, constraints)))
+        Ok(Self {
+            bytes,
+            fit: Constrained::new(FirstFit, constraints),
+        })
     }
 }
 
 impl Algorithm for FirstFitAlign {
     fn check(&self, request: &Request) -> Result<(), Unsuitable> {
-        self.0.check(request)
+        self.fit.check(request)
+    }
+
+    fn notation(&self) -> Option<Notation> {
+        Some(Notation::FirstFitAlign { bytes: self.bytes })
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        self.0.propose(chunk, request)
+        self.fit.propose(chunk, request)
     }
 }
 
@@ -66,6 +76,10 @@ impl Algorithm for FirstFitAlign {
 pub struct OrderAlign;
 
 impl Algorithm for OrderAlign {
+    fn notation(&self) -> Option<Notation> {
+        Some(Notation::OrderAlign)
+    }
+
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         match request.size().checked_next_power_of_two() {
             Some(align) => FirstFitAlign::new(align).ok()?.propose(chunk, request),

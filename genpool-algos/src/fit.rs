@@ -1,6 +1,6 @@
 //! Which of several free places: first fit and best fit, open to constraints.
 
-use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Request};
+use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Notation, Request};
 
 use crate::constraints::Constraints;
 
@@ -92,6 +92,10 @@ impl Fit for BestFit {
 impl Algorithm for BestFit {
     fn any_place(&self) -> bool {
         true
+    }
+
+    fn notation(&self) -> Option<Notation> {
+        Some(Notation::BestFit)
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {

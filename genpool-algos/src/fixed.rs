@@ -1,6 +1,6 @@
 //! Exactly there, or not at all.
 
-use genpool_core::{Algorithm, ChunkView, Granule, Request, Unsuitable};
+use genpool_core::{Algorithm, ChunkView, Granule, Notation, Request, Unsuitable};
 
 fn whole_granule(place: usize, request: &Request) -> Result<(), Unsuitable> {
     let granule = request.granule();
@@ -44,6 +44,11 @@ impl Algorithm for FixedOffset {
         whole_granule(self.offset, request)
     }
 
+    fn notation(&self) -> Option<Notation> {
+        let offset = self.offset;
+        Some(Notation::FixedOffset { offset })
+    }
+
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         let start = Granule(self.offset >> chunk.order());
         chunk.is_free(start, request.granules()).then_some(start)
@@ -79,6 +84,10 @@ impl FixedAddress {
 impl Algorithm for FixedAddress {
     fn check(&self, request: &Request) -> Result<(), Unsuitable> {
         whole_granule(self.addr, request)
+    }
+
+    fn notation(&self) -> Option<Notation> {
+        Some(Notation::FixedAddress { addr: self.addr })
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {

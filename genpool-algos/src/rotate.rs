@@ -4,7 +4,7 @@ use genpool_core::sync::{
     AtomicUsize, Ordering, ThreadPlace, move_thread_place, set_thread_place, thread_index,
     thread_place,
 };
-use genpool_core::{Algorithm, ChunkView, Granule, Request};
+use genpool_core::{Algorithm, ChunkView, Granule, Notation, Request};
 
 use crate::constraints::Constraints;
 use crate::fit::Fit;
@@ -77,6 +77,10 @@ impl Fit for NextFit {
 impl Algorithm for NextFit {
     fn any_place(&self) -> bool {
         true
+    }
+
+    fn notation(&self) -> Option<Notation> {
+        Some(Notation::NextFit)
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
@@ -208,6 +212,10 @@ impl Fit for ThreadStart {
 impl Algorithm for ThreadStart {
     fn any_place(&self) -> bool {
         true
+    }
+
+    fn notation(&self) -> Option<Notation> {
+        Some(Notation::ThreadStart)
     }
 
     #[inline(always)]

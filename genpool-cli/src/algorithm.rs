@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use genpool::{
-    Algorithm, BestFit, FirstFit, FirstFitAlign, FixedOffset, NextFit, OrderAlign, ThreadStart,
+    Algorithm, BestFit, FirstFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign,
+    ThreadStart,
 };
 
 use crate::size::parse_number;
@@ -34,6 +35,8 @@ pub enum AlgorithmSpec {
     BestFit,
     /// `fixed:OFFSET`, bytes from the start of a chunk.
     Fixed(usize),
+    /// `fixed-address:ADDRESS`
+    FixedAddress(usize),
     /// `next-fit`
     NextFit,
     /// `thread-start`
@@ -55,6 +58,7 @@ impl AlgorithmSpec {
             Self::OrderAlign => Box::new(OrderAlign),
             Self::BestFit => Box::new(BestFit),
             Self::Fixed(offset) => Box::new(FixedOffset::new(offset)),
+            Self::FixedAddress(addr) => Box::new(FixedAddress::new(addr)),
             Self::NextFit => Box::new(NextFit::new()),
             Self::ThreadStart => Box::new(ThreadStart),
         })
@@ -79,7 +83,7 @@ impl FromStr for AlgorithmSpec {
             parse_number(text)
                 .ok()
                 .and_then(|number| usize::try_from(number).ok())
-                .ok_or_else(|| SpecError(format!("the {of} of `{name}` is not a number of bytes")))
+                .ok_or_else(|| SpecError(format!("the {of} of `{name}` is not a number")))
         };
         let spec = match name {
             "first-fit" => Self::FirstFit,
@@ -95,12 +99,13 @@ impl FromStr for AlgorithmSpec {
             "order-align" => Self::OrderAlign,
             "best-fit" => Self::BestFit,
             "fixed" => return Ok(Self::Fixed(number("offset")?)),
+            "fixed-address" => return Ok(Self::FixedAddress(number("address")?)),
             "next-fit" => Self::NextFit,
             "thread-start" => Self::ThreadStart,
             _ => {
                 return Err(SpecError(
                     "unknown algorithm; known are first-fit, first-fit-align:BYTES, order-align, best-fit, \
-                     fixed:OFFSET, next-fit and thread-start"
+                     fixed:OFFSET, fixed-address:ADDRESS, next-fit and thread-start"
                         .to_owned(),
                 ));
             }
@@ -120,6 +125,7 @@ impl fmt::Display for AlgorithmSpec {
             Self::OrderAlign => f.write_str("order-align"),
             Self::BestFit => f.write_str("best-fit"),
             Self::Fixed(offset) => write!(f, "fixed:{offset:#x}"),
+            Self::FixedAddress(addr) => write!(f, "fixed-address:{addr:#x}"),
             Self::NextFit => f.write_str("next-fit"),
             Self::ThreadStart => f.write_str("thread-start"),
         }
@@ -150,11 +156,13 @@ mod tests {
             AlgorithmSpec::OrderAlign,
             AlgorithmSpec::BestFit,
             AlgorithmSpec::Fixed(0x1000),
+            AlgorithmSpec::FixedAddress(0x1000),
             AlgorithmSpec::NextFit,
             AlgorithmSpec::ThreadStart,
         ] {
             assert_eq!(spec.to_string().parse(), Ok(spec));
-            assert!(spec.build().is_ok());
+            let notation = spec.build().unwrap().notation().unwrap();
+            assert_eq!(notation.to_string(), spec.to_string());
         }
     }
 
@@ -164,11 +172,12 @@ mod tests {
             ("", "unknown algorithm"),
             ("worst-fit", "unknown algorithm"),
             ("first-fit-align", "needs bytes"),
-            ("first-fit-align:", "not a number of bytes"),
+            ("first-fit-align:", "not a number"),
             ("first-fit-align:0", "not a power of two"),
             ("first-fit-align:48", "not a power of two"),
             ("fixed", "needs offset"),
-            ("fixed:-1", "not a number of bytes"),
+            ("fixed-address", "needs address"),
+            ("fixed:-1", "not a number"),
             ("best-fit:3", "takes no number"),
         ] {
             let error = text.parse::<AlgorithmSpec>().unwrap_err().to_string();

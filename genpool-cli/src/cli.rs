@@ -16,6 +16,7 @@ use genpool::devm::LoadError;
 
 use crate::algorithm::AlgorithmSpec;
 use crate::dt;
+use crate::show;
 use crate::size::{parse_number, parse_size};
 use crate::trace::MAX_ORDER;
 use output::ReportArgs;
@@ -54,6 +55,8 @@ enum Command {
     Convert(ConvertArgs),
     /// Show what pools a board has, by its device tree
     Dt(DtArgs),
+    /// Show a pool as it was, from a snapshot in JSON
+    Show(ShowArgs),
 }
 
 #[derive(Debug, Args)]
@@ -148,9 +151,16 @@ struct DtArgs {
 }
 
 #[derive(Debug, Args)]
+struct ShowArgs {
+    /// Snapshots
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Unnamed {
     /// For allocations that name no algorithm: first-fit, first-fit-align:BYTES, order-align,
-    /// best-fit, fixed:OFFSET, next-fit or thread-start
+    /// best-fit, fixed:OFFSET, fixed-address:ADDRESS, next-fit or thread-start
     #[arg(long, value_name = "ALGO", default_value_t)]
     algorithm: AlgorithmSpec,
 }
@@ -189,6 +199,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => traces::verify_command(&args, &mut out),
         Command::Convert(args) => traces::convert_command(&args, &mut out),
         Command::Dt(args) => dt_command(&args, &mut out),
+        Command::Show(args) => show_command(&args, &mut out),
     };
     match end.and_then(|end| out.flush().map(|()| end)) {
         Ok(End::Well) => ExitCode::SUCCESS,
@@ -277,6 +288,25 @@ fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
                 writeln!(out, "file      {}", path.display())?;
             }
             write!(out, "{}", dt::text::board(&board))?;
+        }
+    }
+    Ok(end)
+}
+
+fn show_command(args: &ShowArgs, out: &mut dyn Write) -> io::Result<End> {
+    let mut end = End::Well;
+    for (at, path) in args.files.iter().enumerate() {
+        match show::load(path) {
+            Ok(snapshot) => {
+                if at > 0 {
+                    writeln!(out)?;
+                }
+                write!(out, "{}", show::text::pool(&snapshot))?;
+            }
+            Err(error) => {
+                complain_of(path, None, error);
+                end = End::Impossible;
+            }
         }
     }
     Ok(end)

@@ -9,6 +9,7 @@
 //! - [`verify`]: the same, comparing every recorded answer.
 //! - [`strace`]: from the mappings of a real program to a trace.
 //! - [`dt`]: the pools of a board, and who uses them, by its device tree.
+//! - [`show`]: a pool as it was, from a snapshot that it took of itself.
 //!
 //! What `run`, `replay` and `compare` find is a [`report`], which is written as tables, HTML, JSON or CSV.
 //!
@@ -39,9 +40,11 @@ mod driver;
 pub mod dt;
 pub mod measure;
 pub mod memory;
+mod picture;
 pub mod replay;
 pub mod report;
 pub mod run;
+pub mod show;
 pub mod size;
 pub mod space;
 pub mod strace;

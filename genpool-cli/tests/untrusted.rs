@@ -35,6 +35,7 @@ fn algorithm() -> impl Strategy<Value = String> {
         .prop_map(|name| format!("algo={name}")),
         (0u32..64).prop_map(|n| format!("algo=first-fit-align:{:#x}", 1u64 << n)),
         number().prop_map(|n| format!("algo=fixed:{n}")),
+        number().prop_map(|n| format!("algo=fixed-address:{n}")),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! Where in a chunk an allocation goes: the trait, and first fit.
 
+use core::fmt;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
@@ -56,6 +58,60 @@ impl Request {
     #[must_use]
     pub fn granule(&self) -> usize {
         1 << self.order
+    }
+}
+
+/// The algorithms that a trace can name, each with its data. `Display` writes what stands behind
+/// `algo=` there.
+///
+/// ```
+/// use genpool_core::{Algorithm, FirstFit, Notation};
+///
+/// assert_eq!(FirstFit.notation(), Some(Notation::FirstFit));
+/// assert_eq!(Notation::FirstFitAlign { bytes: 4096 }.to_string(), "first-fit-align:0x1000");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Notation {
+    /// `first-fit`
+    FirstFit,
+    /// `first-fit-align:BYTES`
+    FirstFitAlign {
+        /// A power of two.
+        bytes: usize,
+    },
+    /// `order-align`
+    OrderAlign,
+    /// `best-fit`
+    BestFit,
+    /// `fixed:OFFSET`
+    FixedOffset {
+        /// Bytes from the start of a chunk.
+        offset: usize,
+    },
+    /// `fixed-address:ADDRESS`
+    FixedAddress {
+        /// The address.
+        addr: usize,
+    },
+    /// `next-fit`
+    NextFit,
+    /// `thread-start`
+    ThreadStart,
+}
+
+impl fmt::Display for Notation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FirstFit => f.write_str("first-fit"),
+            Self::FirstFitAlign { bytes } => write!(f, "first-fit-align:{bytes:#x}"),
+            Self::OrderAlign => f.write_str("order-align"),
+            Self::BestFit => f.write_str("best-fit"),
+            Self::FixedOffset { offset } => write!(f, "fixed:{offset:#x}"),
+            Self::FixedAddress { addr } => write!(f, "fixed-address:{addr:#x}"),
+            Self::NextFit => f.write_str("next-fit"),
+            Self::ThreadStart => f.write_str("thread-start"),
+        }
     }
 }
 
@@ -122,6 +178,12 @@ pub trait Algorithm: Send + Sync {
         false
     }
 
+    /// How a trace names it, so that who replays the trace can make it again; none unless said.
+    #[inline]
+    fn notation(&self) -> Option<Notation> {
+        None
+    }
+
     /// The first granule of a free run of [`request.granules()`](Request::granules) in this chunk,
     /// or none if there is no fit in it.
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule>;
@@ -138,6 +200,11 @@ macro_rules! forward {
             #[inline]
             fn any_place(&self) -> bool {
                 (**self).any_place()
+            }
+
+            #[inline]
+            fn notation(&self) -> Option<Notation> {
+                (**self).notation()
             }
 
             #[inline]
@@ -170,6 +237,10 @@ pub struct FirstFit;
 impl Algorithm for FirstFit {
     fn any_place(&self) -> bool {
         true
+    }
+
+    fn notation(&self) -> Option<Notation> {
+        Some(Notation::FirstFit)
     }
 
     #[inline(always)]

@@ -10,6 +10,8 @@ use alloc::sync::Arc;
 
 use crate::chunk::{Chunk, Owner, granules_for};
 use crate::error::ResizeError;
+#[cfg(feature = "observe")]
+use crate::observer::{Audience, Event};
 use crate::pool::Inner;
 use crate::records::Extent;
 
@@ -246,6 +248,14 @@ impl<'p> Allocation<'p> {
     /// [`ResizeError`]; the size is as before. [`ResizeError::Neighbour`] is the news of one look:
     /// a claim that another thread is about to roll back counts as taken.
     pub fn resize(&mut self, size: usize) -> Result<(), ResizeError> {
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience() {
+            return self.resize_told(audience, size);
+        }
+        self.resize_untold(size)
+    }
+
+    fn resize_untold(&mut self, size: usize) -> Result<(), ResizeError> {
         if size == 0 {
             return Err(ResizeError::ZeroSize);
         }
@@ -256,6 +266,35 @@ impl<'p> Allocation<'p> {
                 .unwrap_or(Err(ResizeError::Lost))?;
         }
         Ok(())
+    }
+
+    #[cfg(feature = "observe")]
+    #[cold]
+    fn resize_told(&mut self, audience: &Audience, asked: usize) -> Result<(), ResizeError> {
+        let (addr, from, before) = (self.addr, self.size(), self.granules());
+        // Drawn before what is given back may be taken, and after what is taken was.
+        let early = (asked < from).then(|| audience.number());
+        let outcome = self.resize_untold(asked);
+        let number = early.unwrap_or_else(|| audience.number());
+        let event = match outcome {
+            Ok(()) => Event::Resized {
+                addr,
+                from,
+                asked,
+                to: self.size(),
+                serves: self.account(self.granules() as isize - before as isize),
+            },
+            Err(error) => Event::ResizeRefused { addr, asked, error },
+        };
+        audience.tell_as(number, &event);
+        outcome
+    }
+
+    /// Its chunk's account has so many granules more, or fewer. Says whether the chunk serves.
+    #[cfg(feature = "observe")]
+    pub(crate) fn account(&self, granules: isize) -> bool {
+        self.in_chunk(|chunk| chunk.account(granules))
+            .unwrap_or(false)
     }
 
     /// Lets the range go as plain numbers; [`Pool::free`](crate::Pool::free) gives it back.

@@ -4,12 +4,15 @@ use core::any::Any;
 use core::fmt;
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 
 use crate::bitmap::{Above, Batch, Bitmap, NotTaken, Released};
 use crate::error::{AddRefused, FreeError};
 use crate::mailbox::Mailbox;
 use crate::memory::Node;
+#[cfg(feature = "observe")]
+use crate::observer::{Account, Audience, Event};
 use crate::records::{Extent, MAX_TRACKED, Records};
 use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, fence, seeded};
 use crate::traffic::Traffic;
@@ -31,6 +34,14 @@ use crate::traffic::Traffic;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub type Owner = Arc<dyn Any + Send + Sync>;
+
+/// An owner's value, if it is a text.
+pub(crate) fn text_of(owner: &Owner) -> Option<&str> {
+    owner
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| owner.downcast_ref::<&'static str>().copied())
+}
 
 /// A chunk to be added: a range of addresses in bytes, and what is known of it. An owner's value is
 /// kept on the heap, so giving one is not signal-safe.
@@ -94,6 +105,11 @@ impl ChunkSpec {
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    #[cfg(feature = "observe")]
+    pub(crate) fn phys_of_start(&self) -> Option<u64> {
+        self.phys
     }
 
     /// The address of the last byte of a spec that was checked.
@@ -200,6 +216,9 @@ pub(crate) struct Chunk {
     /// A callback that was called: freed with the chunk, not where it was called, which may be a
     /// signal handler.
     called: Mailbox<Callback>,
+    /// Of a pool that has an observer.
+    #[cfg(feature = "observe")]
+    account: Option<Box<Account>>,
 }
 
 #[cfg(not(genpool_loom))]
@@ -230,7 +249,28 @@ impl Chunk {
             busy: AtomicUsize::new(0),
             on_drained: Mailbox::new(),
             called: Mailbox::new(),
+            #[cfg(feature = "observe")]
+            account: None,
         })
+    }
+
+    /// Has the chunk tell these, before anybody else sees it.
+    #[cfg(feature = "observe")]
+    pub(crate) fn tell_to(&mut self, audience: Option<&Arc<Audience>>) {
+        self.account = audience.map(|audience| Box::new(Account::new(Arc::clone(audience))));
+    }
+
+    /// So many granules more are held, or fewer. Says whether the chunk is not being removed.
+    #[cfg(feature = "observe")]
+    pub(crate) fn account(&self, granules: isize) -> bool {
+        let account = self.account.as_ref();
+        account.is_some_and(|account| account.change(granules))
+    }
+
+    /// The chunk is being removed. Answers the granules that are held.
+    #[cfg(feature = "observe")]
+    pub(crate) fn close_account(&self) -> usize {
+        self.account.as_ref().map_or(0, |account| account.close())
     }
 
     /// Gives the chunk a slot for its highest hint, before anybody else sees it.
@@ -344,6 +384,17 @@ impl Chunk {
         size_of::<Self>()
             + self.bitmap.footprint()
             + self.records.as_ref().map_or(0, Records::footprint)
+            + self.account_footprint()
+    }
+
+    #[cfg(feature = "observe")]
+    fn account_footprint(&self) -> usize {
+        self.account.as_deref().map_or(0, size_of_val)
+    }
+
+    #[cfg(not(feature = "observe"))]
+    fn account_footprint(&self) -> usize {
+        0
     }
 
     /// Takes the run of `n` granules at `start` that lie in the chunk, all or nothing.
@@ -515,6 +566,13 @@ impl Chunk {
         if last.is_ok() {
             // Against a callback being left in `on_drained`: one of the two sees the other.
             fence(Ordering::SeqCst);
+            #[cfg(feature = "observe")]
+            if let Some(account) = &self.account {
+                let (start, size) = (self.start, self.size());
+                return account
+                    .audience
+                    .around(|| self.call_back(), |_| Event::Drained { start, size });
+            }
             self.call_back();
         }
     }

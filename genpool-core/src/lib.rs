@@ -45,11 +45,15 @@ mod allocation;
 mod cache;
 mod drain;
 mod error;
+#[cfg(feature = "observe")]
+mod observer;
 mod pool;
+#[cfg(feature = "serde")]
+mod serial;
 mod stats;
 mod view;
 
-pub use crate::algorithm::{Algorithm, FirstFit, Request};
+pub use crate::algorithm::{Algorithm, FirstFit, Notation, Request};
 pub use crate::allocation::{Allocation, OwnedAllocation, RawRange};
 pub use crate::cache::Cache;
 pub use crate::chunk::{ChunkSpec, Owner};
@@ -57,6 +61,8 @@ pub use crate::drain::Drain;
 pub use crate::error::{
     AddError, AddRefused, AllocError, BuildError, FreeError, RemoveError, ResizeError, Unsuitable,
 };
+#[cfg(feature = "observe")]
+pub use crate::observer::{Event, Observer};
 pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool};
 pub use crate::stats::{Destroyed, Fragmentation, Held, Stats};
 pub use crate::view::{ChunkView, Granule, Run};

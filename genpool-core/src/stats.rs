@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crossbeam_utils::CachePadded;
 
 use crate::bitmap::Look;
-use crate::chunk::{Chunk, Owner, State};
+use crate::chunk::{Chunk, Owner, State, text_of};
 use crate::pool::Inner;
 use crate::shelf::Snapshot;
 use crate::sync::{AtomicUsize, Ordering};
@@ -60,6 +60,8 @@ impl Counters {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Stats {
     /// Chunks that serve.
@@ -149,6 +151,8 @@ impl Stats {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Fragmentation {
     /// Free bytes.
@@ -201,6 +205,14 @@ pub struct Held {
     pub tag: Option<usize>,
     /// The owner's value of the chunk.
     pub owner: Option<Owner>,
+}
+
+impl Held {
+    /// The owner's value, if it is a text.
+    #[must_use]
+    pub fn owner_name(&self) -> Option<&str> {
+        text_of(self.owner.as_ref()?)
+    }
 }
 
 impl fmt::Debug for Held {

@@ -3,11 +3,9 @@
 use std::fmt::Write;
 
 use super::{Board, Consumer, Layout, PartitionRow, Range, SramRow};
+use crate::picture::{CELLS, framed};
 use crate::size::Bytes;
 use crate::table::{WIDTH, layout, shorten};
-
-/// Cells of a picture: as wide as a table may be, less its frame.
-const CELLS: usize = WIDTH - 4;
 
 /// What partitions are called in a picture, by address; further ones share the last.
 const MARKS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#";
@@ -68,8 +66,7 @@ pub fn picture(layout: &Layout) -> String {
             *cell = if *cell == FREE { mark(at) } else { SEVERAL };
         }
     }
-    let line: String = cells.iter().collect();
-    format!("  ▕{line}▏\n")
+    framed(cells)
 }
 
 /// The cells that a part of `whole` touches.

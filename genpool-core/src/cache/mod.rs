@@ -40,6 +40,8 @@ pub(crate) use self::seats::Seats;
 use crate::allocation::{Allocation, Home, Place};
 use crate::chunk::{Chunk, State, granules_for};
 use crate::error::AllocError;
+#[cfg(feature = "observe")]
+use crate::observer::{Audience, Event};
 use crate::pool::{Inner, Pool};
 use crate::shelf::Tag;
 use crate::sync::{Fault, seeded};
@@ -117,6 +119,22 @@ pub struct Cache<'p> {
     magazines: [Magazine<'p>; SIZES],
 }
 
+/// What became of an allocation that a cache was given.
+enum Put<'p> {
+    /// It is over, and its range, in this chunk, is kept.
+    Kept(
+        #[cfg_attr(
+            not(feature = "observe"),
+            expect(dead_code, reason = "for who is told")
+        )]
+        &'p Chunk,
+    ),
+    /// It was over before: somebody freed it by address.
+    Lost,
+    /// It cannot be kept.
+    Home(#[expect(dead_code, reason = "dropped")] Allocation<'p>),
+}
+
 const _: () = {
     const fn sent<T: Send>() {}
     sent::<Cache<'_>>();
@@ -170,6 +188,17 @@ impl<'p> Cache<'p> {
     /// As [`Pool::alloc`], after all that is kept was given back.
     #[inline(always)]
     pub fn alloc(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience() {
+            return self
+                .alloc_told(audience, size)
+                .map(Allocation::in_registers);
+        }
+        self.alloc_untold(size)
+    }
+
+    #[inline(always)]
+    fn alloc_untold(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
         // A size of zero wraps, and is none that is kept.
         if size.wrapping_sub(1) < self.largest
             && (self.inner.shelf.tag() == self.tag || seeded(Fault::UncheckedAlgorithm))
@@ -203,6 +232,10 @@ impl<'p> Cache<'p> {
     /// ```
     #[inline(always)]
     pub fn free(&mut self, allocation: Allocation<'p>) {
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience() {
+            return self.free_told(audience, allocation);
+        }
         let (inner, home, addr, extent) = allocation.into_parts();
         let n = extent.len();
         if let Place::Permanent(chunk) = home.place()
@@ -216,6 +249,41 @@ impl<'p> Cache<'p> {
             return;
         }
         self.free_slowly(Allocation::new(inner, home, addr, extent));
+    }
+
+    #[cfg(feature = "observe")]
+    #[cold]
+    fn alloc_told(
+        &mut self,
+        audience: &Audience,
+        size: usize,
+    ) -> Result<Allocation<'p>, AllocError> {
+        let found = self.alloc_untold(size);
+        self.inner.tell_alloc(audience, size, None, &found);
+        found
+    }
+
+    #[cfg(feature = "observe")]
+    #[cold]
+    fn free_told(&mut self, audience: &Audience, allocation: Allocation<'p>) {
+        let (addr, size) = (allocation.addr(), allocation.size());
+        let n = allocation.granules();
+        // The number may be drawn late: nobody else has what is kept.
+        let event = match self.keep(allocation) {
+            // What goes home is told by its drop.
+            Put::Home(_) => return,
+            Put::Kept(chunk) => Event::Freed {
+                addr,
+                size,
+                serves: chunk.account(-(n as isize)),
+            },
+            Put::Lost => Event::FreeRefused {
+                addr,
+                size: Some(size),
+                error: None,
+            },
+        };
+        audience.tell(&event);
     }
 
     /// Bytes that are kept. Constant time.
@@ -283,10 +351,10 @@ impl<'p> Cache<'p> {
                 return Ok(found);
             }
         }
-        let found = match self.pool.alloc(size) {
+        let found = match self.inner.alloc_default(size, 0) {
             Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) if self.held() > 0 => {
                 self.flush();
-                self.pool.alloc(size)
+                self.inner.alloc_default(size, 0)
             }
             outcome => outcome,
         }?;
@@ -313,39 +381,44 @@ impl<'p> Cache<'p> {
         self.seat.tell(n, magazine.len());
     }
 
-    /// Has the magazine for such allocations keep runs of the same chunk, if it may, which it says.
-    fn turn_to_chunk_of(&mut self, allocation: &Allocation<'p>) -> bool {
-        let Some(chunk) = allocation.permanent_chunk() else {
-            return false;
-        };
+    /// Has the magazine for such allocations keep runs of the same chunk, if it may: then this is it.
+    fn turn_to_chunk_of(&mut self, allocation: &Allocation<'p>) -> Option<&'p Chunk> {
+        let chunk = allocation.permanent_chunk()?;
         let magazine = &mut self.magazines[allocation.granules() - 1];
         if magazine.len() == 0 {
             magazine.turn_to(Some(chunk), chunk.granule_of(allocation.addr()));
         }
-        chunk.state() == State::Alive && magazine.chunk().is_some_and(|own| ptr::eq(own, chunk))
+        let may = chunk.state() == State::Alive
+            && magazine.chunk().is_some_and(|own| ptr::eq(own, chunk));
+        may.then_some(chunk)
     }
 
     #[cold]
     fn free_slowly(&mut self, allocation: Allocation<'p>) {
+        // Dropped, it goes home.
+        drop(self.keep(allocation));
+    }
+
+    fn keep(&mut self, allocation: Allocation<'p>) -> Put<'p> {
         self.leave(|chunk| chunk.state() != State::Alive);
         let n = allocation.granules();
-        if self.largest == 0
-            || n > SIZES
-            || !allocation.is_of(self.inner)
-            || !self.turn_to_chunk_of(&allocation)
-        {
-            // Dropped, it goes home.
-            return;
+        if self.largest == 0 || n > SIZES || !allocation.is_of(self.inner) {
+            return Put::Home(allocation);
         }
+        let Some(chunk) = self.turn_to_chunk_of(&allocation) else {
+            return Put::Home(allocation);
+        };
         let magazine = &mut self.magazines[n - 1];
         if magazine.is_full() {
             magazine.shrink(n, magazine.len() / 2, self.inner);
         }
         let addr = allocation.addr();
-        if allocation.close() {
+        let closed = allocation.close();
+        if closed {
             magazine.push(addr);
         }
         self.seat.tell(n, magazine.len());
+        if closed { Put::Kept(chunk) } else { Put::Lost }
     }
 
     /// Gives back what is kept in the chunks for which `gone` says so, and turns away from them. If a

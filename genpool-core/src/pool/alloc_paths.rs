@@ -3,6 +3,7 @@
 
 use core::ops::ControlFlow;
 
+use alloc::vec::Vec;
 use crossbeam_utils::Backoff;
 
 use super::Inner;
@@ -27,7 +28,7 @@ const PROOFS: usize = if cfg!(genpool_loom) { 2 } else { 16 };
 impl Inner {
     /// `own` is the number of announced operations that this call is part of.
     #[inline(always)]
-    pub(super) fn alloc_default(
+    pub(crate) fn alloc_default(
         &self,
         size: usize,
         own: usize,
@@ -40,6 +41,21 @@ impl Inner {
             return Ok(self.hand_out(chunk, granule, n));
         }
         self.alloc_chosen(size, own).map(Allocation::in_registers)
+    }
+
+    /// One after the other by the default algorithm, up to the first that finds no room.
+    pub(super) fn alloc_each<'p>(
+        &'p self,
+        sizes: &[usize],
+        list: &mut Vec<Allocation<'p>>,
+    ) -> Result<(), AllocError> {
+        let count = sizes.len();
+        list.try_reserve_exact(count)
+            .map_err(|_| AllocError::NoMemory { count })?;
+        for &size in sizes {
+            list.push(self.alloc_default(size, 1)?);
+        }
+        Ok(())
     }
 
     /// First fit among permanent chunks, of which this one is tried first. Answers in registers, and

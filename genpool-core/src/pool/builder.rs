@@ -9,6 +9,8 @@ use crate::algorithm::{Algorithm, FirstFit};
 use crate::cache::Seats;
 use crate::error::BuildError;
 use crate::memory::Node;
+#[cfg(feature = "observe")]
+use crate::observer::{Audience, Event, Observer};
 use crate::shelf::{Route, Shelf};
 use crate::stats::{Counters, Destroyed};
 use crate::sync::{AtomicBool, AtomicUsize};
@@ -33,6 +35,8 @@ pub struct Builder {
     algorithm: (Arc<dyn Algorithm>, Route),
     tracked: bool,
     on_leak: Option<Report>,
+    #[cfg(feature = "observe")]
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl Builder {
@@ -44,6 +48,8 @@ impl Builder {
             algorithm: as_default(FirstFit),
             tracked: false,
             on_leak: None,
+            #[cfg(feature = "observe")]
+            observer: None,
         }
     }
 
@@ -127,6 +133,14 @@ impl Builder {
         self
     }
 
+    /// Who is told what the pool does; a later one takes the place of an earlier one. An `Arc` of an
+    /// observer is one too, so that it can be asked later. With the feature `observe`.
+    #[cfg(feature = "observe")]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
     /// The pool, without chunks.
     ///
     /// # Errors
@@ -142,6 +156,17 @@ impl Builder {
             Route::FirstFit => Route::FirstFit,
             _ => Route::BuiltWith,
         };
+        let node = self.node.map(Node::probe).transpose()?;
+        #[cfg(feature = "observe")]
+        let audience = self.observer.map(|observer| {
+            let audience = Arc::new(Audience::new(observer));
+            audience.tell(&Event::Built {
+                name: self.name.as_deref(),
+                order,
+                tracked: self.tracked,
+            });
+            audience
+        });
         Ok(Pool {
             inner: Arc::new(Inner {
                 order,
@@ -153,8 +178,10 @@ impl Builder {
                 removals: AtomicBool::new(false),
                 generations: AtomicUsize::new(0),
                 tracked: self.tracked,
-                node: self.node.map(Node::probe).transpose()?,
+                node,
                 name: self.name,
+                #[cfg(feature = "observe")]
+                audience,
             }),
             on_leak: self.on_leak,
         })

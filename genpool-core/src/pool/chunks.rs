@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::Inner;
 use crate::bitmap::Look;
-use crate::chunk::{Chunk, Owner, State};
+use crate::chunk::{Chunk, Owner, State, text_of};
 use crate::view::{Granule, Run};
 
 /// The chunks of a pool at one instant, newest first: an iterator that [`Pool::chunks`](crate::Pool::chunks)
@@ -116,6 +116,12 @@ impl ChunkInfo {
     #[must_use]
     pub fn owner(&self) -> Option<&Owner> {
         self.chunk.owner()
+    }
+
+    /// The owner's value, if it is a text.
+    #[must_use]
+    pub fn owner_name(&self) -> Option<&str> {
+        text_of(self.owner()?)
     }
 
     /// Whether the chunk is being removed, or was.

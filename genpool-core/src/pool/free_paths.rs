@@ -12,6 +12,10 @@ impl Inner {
     /// Takes back what an allocation held.
     #[inline(always)]
     pub(crate) fn give_back(&self, home: Home<'_>, addr: usize, extent: Extent) {
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.audience() {
+            return self.give_back_told(audience, home, addr, extent);
+        }
         let taken_back = match home.place() {
             Place::Permanent(chunk) => self.give_back_to(chunk, addr, extent),
             Place::Listed { generation } => self.give_back_listed(generation, addr, extent),
@@ -33,7 +37,7 @@ impl Inner {
     /// Takes what fits registers, and leaves all that is uncommon to the end of other functions, so
     /// that none have to be saved.
     #[inline(never)]
-    fn give_back_to(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
+    pub(super) fn give_back_to(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
         let start = chunk.granule_of(addr);
         if let Some(records) = chunk.records() {
             return self.give_back_tracked(chunk, records, start, extent.deed());
@@ -91,6 +95,19 @@ impl Inner {
     /// Takes back a range by its address, and by its size where one is given. Answers what `with`
     /// makes of its chunk and its size in granules; the chunk may not outlive the call.
     pub(super) fn free<R>(
+        &self,
+        addr: usize,
+        size: Option<usize>,
+        with: impl FnOnce(&Chunk, usize) -> R,
+    ) -> Result<R, FreeError> {
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.audience() {
+            return self.free_told(audience, addr, size, with);
+        }
+        self.free_untold(addr, size, with)
+    }
+
+    pub(super) fn free_untold<R>(
         &self,
         addr: usize,
         size: Option<usize>,

@@ -4,6 +4,8 @@ mod alloc_paths;
 mod builder;
 mod chunks;
 mod free_paths;
+#[cfg(feature = "observe")]
+mod told;
 
 use core::fmt;
 
@@ -22,6 +24,8 @@ use crate::chunk::{Chunk, ChunkSpec, Owner, State};
 use crate::drain::Drain;
 use crate::error::{AddError, AllocError, BuildError, FreeError, RemoveError};
 use crate::memory::Node;
+#[cfg(feature = "observe")]
+use crate::observer::{Audience, Event};
 use crate::shelf::{Route, Shelf, Tag};
 use crate::stats::{Counters, Destroyed, Fragmentation, Held, Stats, held_in};
 use crate::sync::{AtomicBool, AtomicUsize, Fault, Ordering, model_fence, seeded};
@@ -44,6 +48,8 @@ pub(crate) struct Inner {
     tracked: bool,
     node: Option<Node>,
     name: Option<String>,
+    #[cfg(feature = "observe")]
+    audience: Option<Arc<Audience>>,
 }
 
 type Report = Box<dyn FnOnce(Destroyed) + Send + Sync>;
@@ -187,6 +193,15 @@ impl Pool {
     ///
     /// As [`add`](Self::add); the chunk comes back in the error.
     pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience() {
+            let place = (chunk.start(), chunk.size(), chunk.phys_of_start());
+            return Inner::add_told(audience, place, || self.add_untold(chunk));
+        }
+        self.add_untold(chunk)
+    }
+
+    fn add_untold(&self, chunk: ChunkSpec) -> Result<(), AddError> {
         let inner = &*self.inner;
         // Relaxed: only told apart. Wraps after 2^63 chunks (2^31 on 32-bit machines), for an
         // allocation keeps it in a word beside a flag.
@@ -204,6 +219,8 @@ impl Pool {
                 if let Some(place) = place {
                     new.go_on_at(inner.shelf.board.above(place)?);
                 }
+                #[cfg(feature = "observe")]
+                new.tell_to(inner.audience());
                 let new = Arc::new(new);
                 hanging = place.map(|place| (place, Arc::clone(&new)));
                 list.with_chunk(&new).map(Some)
@@ -250,15 +267,31 @@ impl Pool {
         let chunk = snapshot
             .find(start)
             .filter(|chunk| chunk.start() == start)
-            .ok_or(RemoveError::NoChunk { start })?;
+            .ok_or(RemoveError::NoChunk { start });
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience() {
+            match chunk {
+                Ok(chunk) => Inner::remove_told(audience, chunk, || self.seal(chunk))?,
+                Err(error) => audience.tell(&Event::RemoveRefused { start, error }),
+            }
+            return Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk?)));
+        }
+        let chunk = chunk?;
+        self.seal(chunk)?;
+        Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk)))
+    }
+
+    /// From now on the chunk hands out nothing.
+    fn seal(&self, chunk: &Chunk) -> Result<(), RemoveError> {
         // SeqCst, as the load in `add_chunk`; a chunk that is added beside this may still count as
         // permanent, which only means that it is kept.
         self.inner.removals.store(true, Ordering::SeqCst);
+        let start = chunk.start();
         if !chunk.seal() {
             return Err(RemoveError::Draining { start });
         }
         self.inner.shelf.refresh_newest();
-        Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk)))
+        Ok(())
     }
 
     /// The chunks at this instant, newest first. Later changes of the pool do not change the answer,
@@ -299,6 +332,12 @@ impl Pool {
     #[inline(always)]
     pub fn alloc(&self, size: usize) -> Result<Allocation<'_>, AllocError> {
         let inner = &*self.inner;
+        #[cfg(feature = "observe")]
+        if let Some(audience) = inner.audience() {
+            return inner
+                .alloc_told(audience, size)
+                .map(Allocation::in_registers);
+        }
         inner.alloc_default(size, 0)
     }
 
@@ -336,7 +375,14 @@ impl Pool {
         size: usize,
         algorithm: &A,
     ) -> Result<Allocation<'_>, AllocError> {
-        self.inner.alloc_with(size, algorithm, 0)
+        let inner = &*self.inner;
+        #[cfg(feature = "observe")]
+        if let Some(audience) = inner.audience() {
+            return inner
+                .alloc_with_told(audience, size, algorithm)
+                .map(Allocation::in_registers);
+        }
+        inner.alloc_with(size, algorithm, 0)
     }
 
     /// Allocates as [`alloc`](Self::alloc) does, as a value that does not borrow the pool: what the
@@ -403,16 +449,14 @@ impl Pool {
     /// the list. `Exhausted` says that at some
     /// instant there was no fit for that one beside those that had been placed before it.
     pub fn alloc_many(&self, sizes: &[usize]) -> Result<Vec<Allocation<'_>>, AllocError> {
-        let inner = &*self.inner;
-        let count = sizes.len();
-        // Dropped after the list, so that a rollback is over before it is told.
-        let _crossing = inner.traffic.cross();
-        let mut list = Vec::new();
-        list.try_reserve_exact(count)
-            .map_err(|_| AllocError::NoMemory { count })?;
-        for &size in sizes {
-            list.push(inner.alloc_default(size, 1)?);
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience() {
+            return self.inner.alloc_many_told(audience, sizes);
         }
+        // Dropped after the list, so that a rollback is over before it is told.
+        let _crossing = self.inner.traffic.cross();
+        let mut list = Vec::new();
+        self.inner.alloc_each(sizes, &mut list)?;
         Ok(list)
     }
 

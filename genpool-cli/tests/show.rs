@@ -1,0 +1,172 @@
+//! `genpool show`: a pool's snapshot as a picture, and an error for whatever is none.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use genpool::observe::Snapshot;
+use genpool::{ChunkSpec, FixedOffset, Pool};
+use genpool_cli::show;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const PAGE: usize = 4096;
+
+fn genpool(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_genpool"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// A file in the folder that Cargo gives to integration tests.
+fn file(name: &str, content: &[u8]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+/// A pool with everything that is shown.
+fn snapshot() -> Snapshot {
+    let name = "rx\u{1b}[31m ring";
+    let builder = Pool::builder().order(12).name(name).boundary_tracking();
+    let pool = builder.build().unwrap();
+    let owner = "x".repeat(200);
+    let bank = ChunkSpec::new(0x10_0000, 96 * PAGE).phys(7).owner(owner);
+    pool.add_chunk(bank).unwrap();
+    pool.add(usize::MAX - (4 * PAGE - 1), 4 * PAGE).unwrap();
+    for (offset, pages) in [(0, 10), (40, 1)] {
+        let at = FixedOffset::new(offset * PAGE);
+        let held = pool.alloc_with(pages * PAGE, &at).unwrap();
+        held.set_tag(pages);
+        let _ = held.into_raw();
+    }
+    let _ = pool.alloc(2 * PAGE).unwrap().into_raw();
+    let _drain = pool.remove(usize::MAX - (4 * PAGE - 1)).unwrap();
+    assert!(pool.alloc(97 * PAGE).is_err());
+    Snapshot::of(&pool)
+}
+
+#[test]
+fn a_pool_is_drawn() {
+    let json = serde_json::to_vec(&snapshot()).unwrap();
+    let path = file("pool.json", &json);
+    let path = path.to_str().unwrap();
+    let output = genpool(&["show", path, path]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for line in text.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+    for says in [
+        "pool      rx[31m ring\n",
+        "granule   4 KiB, boundaries tracked\n",
+        "used                           44 KiB  11.5 %\n",
+        "largest free run              220 KiB  64.7 %\n",
+        "requests without room               1",
+        "chunk     0x100000 to 0x15ffff, 384 KiB, 11.5 % taken in 2 runs\nphys      0x7\n",
+        "▕██████████······························█·······",
+        "chunk     0xffffffffffffc000 to 0xffffffffffffffff, 16 KiB, 50.0 % taken in 1 run, being removed\n",
+        "0x128000             4 KiB  0x1",
+        "live      3 allocations\n",
+    ] {
+        assert!(text.contains(says), "{says:?} is not in\n{text}");
+    }
+}
+
+/// What is wrong must be said in one line, without a panic.
+fn refused(name: &str, content: &[u8], says: &str) {
+    let path = file(&format!("bad-{name}.json"), content);
+    let output = genpool(&["show", path.to_str().unwrap()]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{name}: {text}");
+    assert_eq!(text.lines().count(), 1, "{name}: {text}");
+    assert!(!text.contains("panicked") && text.contains(says), "{text}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn what_is_no_snapshot_is_refused() {
+    let good = serde_json::to_value(snapshot()).unwrap();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut value = good.clone();
+        change(&mut value);
+        serde_json::to_vec(&value).unwrap()
+    };
+    refused("empty", b"", "no snapshot");
+    refused("text", b"# genpool trace v1\npool order=4\n", "no snapshot");
+    refused("binary", &[0xff; 64], "no snapshot");
+    refused("list", b"[]", "no snapshot");
+    refused("deep", "[".repeat(100_000).as_bytes(), "no snapshot");
+    refused("object", b"{}", "missing field");
+    let json = serde_json::to_vec(&good).unwrap();
+    refused("half", &json[..json.len() / 2], "no snapshot");
+    let version = with(&|value| value["version"] = json!(2));
+    refused("version", &version, "version 1 is known");
+    let negative = with(&|value| value["order"] = json!(-1));
+    refused("negative", &negative, "no snapshot");
+    let order = with(&|value| value["order"] = json!(64));
+    refused("order", &order, "at most 63");
+    for (name, start, size) in [
+        ("none", 0x10_0000_u64, 0_u64),
+        ("part", 0x10_0000, 100),
+        ("off", 1, 4096),
+        ("wraps", u64::MAX - 4095, 8192),
+        ("behind", u64::MAX - 4095, 4096),
+    ] {
+        let chunk = with(&|value| {
+            value["chunks"][0]["start"] = json!(start);
+            value["chunks"][0]["size"] = json!(size);
+        });
+        refused(name, &chunk, "not behind the one before it");
+    }
+    for run in [[0, 0], [95, 2], [97, 1], [u64::MAX, 1], [1, u64::MAX]] {
+        let runs = with(&|value| value["chunks"][0]["taken"] = json!([run]));
+        refused("run", &runs, "leaves the chunk");
+    }
+    let twice = with(&|value| value["chunks"][0]["taken"] = json!([[3, 2], [4, 1]]));
+    refused("twice", &twice, "not behind");
+    let output = genpool(&["show", "/no/such/file"]);
+    assert_eq!(output.status.code(), Some(2));
+    let output = genpool(&["show", "/"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..64_u64, Just(4096), Just(1 << 40), any::<u64>()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever it says, it is drawn or refused.
+    #[test]
+    fn any_numbers(
+        order in 0..70_u64,
+        figures in prop::collection::vec(number(), 8),
+        chunks in prop::collection::vec((number(), number(), prop::collection::vec((number(), number()), 0..4)), 0..4),
+        live in prop::collection::vec((number(), number(), number()), 0..4),
+    ) {
+        let mut value = serde_json::to_value(snapshot()).unwrap();
+        value["order"] = json!(order);
+        for (name, figure) in ["size", "used", "free", "cached", "draining", "draining_used", "exhausted"].iter().zip(&figures) {
+            value["stats"][name] = json!(figure);
+        }
+        value["fragmentation"]["largest_run"] = json!(figures[7]);
+        value["live"] = live.iter().map(|(addr, size, tag)| json!({"addr": addr, "size": size, "tag": tag})).collect();
+        value["chunks"] = chunks.iter().map(|(start, size, taken)| {
+            let align = !0u64 << order.min(63);
+            json!({"start": start & align, "size": size & align, "phys": null, "owner": null, "draining": false, "taken": taken})
+        }).collect();
+        if let Ok(snapshot) = show::parse(&serde_json::to_vec(&value).unwrap()) {
+            let text = show::text::pool(&snapshot);
+            prop_assert!(text.lines().all(|line| line.chars().count() <= 100), "{}", text);
+        }
+    }
+
+    #[test]
+    fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        show::parse(&bytes).unwrap_err();
+    }
+}

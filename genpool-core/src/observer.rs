@@ -1,0 +1,379 @@
+//! Who is told what a pool does: the trait, and how the pool tells.
+//!
+//! Compiled with the feature `observe` only. A pool that was built without an observer then has one
+//! branch more in each call; a pool with one takes other paths from the beginning of a call
+//! (`pool/told.rs`), which go the usual way and tell about it.
+//!
+//! # Numbers
+//!
+//! The number of an event is drawn after what it takes was taken, and before what it gives back may
+//! be taken by others. Claims acquire and releases release, and numbers are drawn by one
+//! read-modify-write, so events in the order of their numbers are a history that the pool could have
+//! had: no range is handed out before it came back.
+//!
+//! # Accounts
+//!
+//! Each chunk counts what allocations hold in it, in the word that also says whether the chunk has
+//! begun to be removed. So each event knows whether it changed what is free in chunks that serve, and
+//! the sum over all events is exact, whoever races.
+
+use core::panic::AssertUnwindSafe;
+use std::panic::{catch_unwind, resume_unwind};
+use std::thread;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use crossbeam_utils::CachePadded;
+
+use crate::algorithm::Notation;
+use crate::error::{AddRefused, AllocError, FreeError, RemoveError, ResizeError};
+use crate::sync::{AtomicUsize, Ordering};
+
+/// Is told what a pool does, by the thread that does it: see
+/// [`Builder::observer`](crate::Builder::observer).
+///
+/// It is told outside of what other threads could run into: an allocation holds its range and gives it
+/// back if the observer panics, a free is over. (Only a refused
+/// [`alloc_many`](crate::Pool::alloc_many) is told before it is rolled back.) So an observer may call
+/// the pool; what it does there is told to it as well. Wrappers that keep their list of chunks under a
+/// lock, such as pools of devices and pools over memory, add and remove chunks under that lock: who is
+/// told of a chunk must not call those of them.
+///
+/// # Signal safety
+///
+/// A call on a pool with an observer is as signal-safe as the observer.
+///
+/// # Panics
+///
+/// A panic of the observer comes out of the call that told it. What the call did is done: a range that
+/// was to be given back has been. While the thread is panicking already, further ones end here.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use genpool_core::{Event, Observer, Pool};
+///
+/// #[derive(Default)]
+/// struct Refusals(AtomicUsize);
+///
+/// impl Observer for Refusals {
+///     fn event(&self, _number: usize, event: &Event<'_>) {
+///         if let Event::AllocRefused { .. } = event {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+///
+/// let refusals = Arc::new(Refusals::default());
+/// let pool = Pool::builder().order(12).observer(Arc::clone(&refusals)).build()?;
+/// pool.add(0, 4096)?;
+/// assert!(pool.alloc(4097).is_err());
+/// assert_eq!(refusals.0.load(Ordering::Relaxed), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Observer: Send + Sync {
+    /// Whether it wants its pool's events numbered, which costs each of them a read-modify-write on a
+    /// word that all threads share. Asked once, when the pool is built; no, unless said.
+    fn numbered(&self) -> bool {
+        false
+    }
+
+    /// Something happened. Threads tell side by side, so events may come in another order than that
+    /// of their numbers, which is one in which they could have happened one after the other.
+    ///
+    /// Numbers begin at 0, none is left out, and they wrap. All are 0 where they were not asked for.
+    fn event(&self, number: usize, event: &Event<'_>);
+}
+
+macro_rules! forward {
+    ($($pointer:ty),+) => {
+        $(impl<O: Observer + ?Sized> Observer for $pointer {
+            fn numbered(&self) -> bool {
+                (**self).numbered()
+            }
+
+            fn event(&self, number: usize, event: &Event<'_>) {
+                (**self).event(number, event);
+            }
+        })+
+    };
+}
+
+forward!(&O, Box<O>, Arc<O>);
+
+/// What an [`Observer`] is told. Addresses and sizes are bytes.
+///
+/// What a [`Cache`](crate::Cache) hands out and takes back is allocated and freed as any other range;
+/// what it fetches from the pool to have it at hand, and returns, is not told. A range that an
+/// allocation let go of by [`into_raw`](crate::Allocation::into_raw) is held until it is freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// The pool was built: the first event.
+    #[non_exhaustive]
+    Built {
+        /// The pool's name.
+        name: Option<&'e str>,
+        /// A granule is `1 << order` bytes.
+        order: u32,
+        /// Whether it tracks boundaries.
+        tracked: bool,
+    },
+    /// A range was handed out.
+    #[non_exhaustive]
+    Allocated {
+        /// Where it begins.
+        addr: usize,
+        /// What was asked for.
+        asked: usize,
+        /// What it takes, whole granules.
+        size: usize,
+        /// By which algorithm, if that has a notation; none out of a cache.
+        algorithm: Option<Notation>,
+        /// Whether its chunk is not being removed.
+        serves: bool,
+    },
+    /// A request was refused.
+    #[non_exhaustive]
+    AllocRefused {
+        /// What was asked for.
+        asked: usize,
+        /// As of [`Allocated`](Self::Allocated).
+        algorithm: Option<Notation>,
+        /// Why.
+        error: AllocError,
+    },
+    /// A range came back.
+    #[non_exhaustive]
+    Freed {
+        /// Where it begins.
+        addr: usize,
+        /// Whole granules. 0 if that is not known, because a callback of a drained chunk panicked out
+        /// of a free by address alone.
+        size: usize,
+        /// Whether its chunk is not being removed.
+        serves: bool,
+    },
+    /// A free was refused, and nothing was changed.
+    #[non_exhaustive]
+    FreeRefused {
+        /// Where the range begins.
+        addr: usize,
+        /// Bytes, if any were given.
+        size: Option<usize>,
+        /// Why. None where an allocation ended whose range had been freed by address before.
+        error: Option<FreeError>,
+    },
+    /// An allocation has another size, at the same place.
+    #[non_exhaustive]
+    Resized {
+        /// Where it begins.
+        addr: usize,
+        /// What it took, whole granules.
+        from: usize,
+        /// What was asked for.
+        asked: usize,
+        /// What it takes now, whole granules.
+        to: usize,
+        /// Whether its chunk is not being removed.
+        serves: bool,
+    },
+    /// An allocation kept its size.
+    #[non_exhaustive]
+    ResizeRefused {
+        /// Where it begins.
+        addr: usize,
+        /// What was asked for.
+        asked: usize,
+        /// Why.
+        error: ResizeError,
+    },
+    /// A chunk was added.
+    #[non_exhaustive]
+    ChunkAdded {
+        /// Where it begins.
+        start: usize,
+        /// Bytes.
+        size: usize,
+        /// The physical address of its first byte.
+        phys: Option<u64>,
+    },
+    /// A chunk was not added.
+    #[non_exhaustive]
+    AddRefused {
+        /// Where it would begin.
+        start: usize,
+        /// Bytes.
+        size: usize,
+        /// Why.
+        reason: AddRefused,
+    },
+    /// A chunk hands out nothing more from now on. An alloc that took something of it before may be
+    /// told after this.
+    #[non_exhaustive]
+    Draining {
+        /// Where it begins.
+        start: usize,
+        /// Bytes.
+        size: usize,
+        /// Bytes of it that nobody held.
+        free: usize,
+    },
+    /// A chunk was not removed.
+    #[non_exhaustive]
+    RemoveRefused {
+        /// The address given.
+        start: usize,
+        /// Why.
+        error: RemoveError,
+    },
+    /// The last range of a chunk that is being removed came back. May be told before
+    /// [`Draining`](Self::Draining) is, but has a higher number.
+    #[non_exhaustive]
+    Drained {
+        /// Where it begins.
+        start: usize,
+        /// Bytes.
+        size: usize,
+    },
+}
+
+impl Event<'_> {
+    /// By how many bytes it changed what is free in chunks that are not being removed. Added up over
+    /// all events, in any order, this is [`Pool::avail`](crate::Pool::avail) when nobody moves, and what
+    /// caches keep.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicIsize, Ordering};
+    /// use genpool_core::{Event, Observer, Pool};
+    ///
+    /// #[derive(Default)]
+    /// struct Free(AtomicIsize);
+    ///
+    /// impl Observer for Free {
+    ///     fn event(&self, _number: usize, event: &Event<'_>) {
+    ///         self.0.fetch_add(event.change(), Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// let free = Arc::new(Free::default());
+    /// let pool = Pool::builder().order(12).observer(Arc::clone(&free)).build()?;
+    /// pool.add(0, 0x4000)?;
+    /// let held = pool.alloc(5000)?;
+    /// assert_eq!(free.0.load(Ordering::Relaxed), 0x2000);
+    /// # drop(held);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn change(&self) -> isize {
+        // Sums wrap, and no true sum exceeds the pool's size; that of a chunk of more than half of all
+        // addresses is right as a word.
+        match *self {
+            Self::Allocated {
+                size, serves: true, ..
+            } => 0usize.wrapping_sub(size) as isize,
+            Self::Freed {
+                size, serves: true, ..
+            } => size as isize,
+            Self::Resized {
+                from,
+                to,
+                serves: true,
+                ..
+            } => from.wrapping_sub(to) as isize,
+            Self::ChunkAdded { size, .. } => size as isize,
+            Self::Draining { free, .. } => 0usize.wrapping_sub(free) as isize,
+            _ => 0,
+        }
+    }
+}
+
+/// The observer of a pool, and its count of events.
+pub(crate) struct Audience {
+    observer: Box<dyn Observer>,
+    /// The next number, where numbers are asked for.
+    next: Option<CachePadded<AtomicUsize>>,
+}
+
+impl Audience {
+    pub(crate) fn new(observer: Box<dyn Observer>) -> Self {
+        let next = observer
+            .numbered()
+            .then(|| CachePadded::new(AtomicUsize::new(0)));
+        Self { observer, next }
+    }
+
+    /// Whoever draws one tells one event.
+    pub(crate) fn number(&self) -> usize {
+        // Relaxed: claims and releases order what the numbers order (see the module's text).
+        self.next
+            .as_ref()
+            .map_or(0, |next| next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Tells what took something, or changed nothing.
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        self.tell_as(self.number(), event);
+    }
+
+    pub(crate) fn tell_as(&self, number: usize, event: &Event<'_>) {
+        let told = catch_unwind(AssertUnwindSafe(|| self.observer.event(number, event)));
+        if let Err(payload) = told
+            // A second panic in a destructor ends the process.
+            && !thread::panicking()
+        {
+            resume_unwind(payload);
+        }
+    }
+
+    /// Does `step`, which may give something back, and tells what `event` makes of its outcome: none if
+    /// a callback panicked, by which time it is done all the same.
+    pub(crate) fn around<'e, R>(
+        &self,
+        step: impl FnOnce() -> R,
+        event: impl FnOnce(Option<&R>) -> Event<'e>,
+    ) -> R {
+        let number = self.number();
+        let done = catch_unwind(AssertUnwindSafe(step));
+        let tell = || self.tell_as(number, &event(done.as_ref().ok()));
+        let told = catch_unwind(AssertUnwindSafe(tell));
+        match (done, told) {
+            (Err(payload), _) | (Ok(_), Err(payload)) => resume_unwind(payload),
+            (Ok(done), Ok(())) => done,
+        }
+    }
+}
+
+/// What allocations hold in a chunk, and who is told of it.
+pub(crate) struct Account {
+    pub(crate) audience: Arc<Audience>,
+    /// Granules, doubled, and a bit that says that the chunk is being removed. The granules wrap below
+    /// zero where somebody freed by address what nobody held.
+    held: AtomicUsize,
+}
+
+impl Account {
+    pub(crate) fn new(audience: Arc<Audience>) -> Self {
+        Self {
+            audience,
+            held: AtomicUsize::new(0),
+        }
+    }
+
+    /// So many granules more are held, or fewer. Says whether the chunk is not being removed.
+    pub(crate) fn change(&self, granules: isize) -> bool {
+        // Relaxed: one word, and sums do not depend on the order.
+        let before = self
+            .held
+            .fetch_add((granules as usize) << 1, Ordering::Relaxed);
+        before & 1 == 0
+    }
+
+    /// The chunk is being removed. Answers the granules that are held.
+    pub(crate) fn close(&self) -> usize {
+        // Relaxed: as above.
+        let before = self.held.fetch_or(1, Ordering::Relaxed);
+        ((before as isize) >> 1) as usize
+    }
+}

@@ -1,0 +1,525 @@
+//! What a pool tells its observer: each operation once, in an order that could have been, and sums that
+//! are exact.
+
+#![cfg(feature = "observe")]
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use genpool_core::{
+    Algorithm, AllocError, ChunkView, Event, FreeError, Granule, Notation, Observer, Pool,
+    RawRange, RemoveError, Request, ResizeError,
+};
+
+const PAGE: usize = 4096;
+
+/// Writes down everything.
+#[derive(Default)]
+struct Log(Mutex<Vec<(usize, String)>>);
+
+impl Observer for Log {
+    fn numbered(&self) -> bool {
+        true
+    }
+
+    fn event(&self, number: usize, event: &Event<'_>) {
+        self.0.lock().unwrap().push((number, format!("{event:?}")));
+    }
+}
+
+impl Log {
+    /// What was told since the last time, by number.
+    fn said(&self) -> Vec<String> {
+        let mut all = std::mem::take(&mut *self.0.lock().unwrap());
+        all.sort();
+        all.into_iter().map(|(_, event)| event).collect()
+    }
+}
+
+fn logged(tracked: bool) -> (Arc<Log>, Pool) {
+    let log = Arc::new(Log::default());
+    let builder = Pool::builder()
+        .order(12)
+        .name("p")
+        .observer(Arc::clone(&log));
+    let builder = if tracked {
+        builder.boundary_tracking()
+    } else {
+        builder
+    };
+    (log, builder.build().unwrap())
+}
+
+fn allocated(addr: usize, asked: usize, algorithm: Option<Notation>) -> String {
+    let size = asked.next_multiple_of(PAGE);
+    format!(
+        "Allocated {{ addr: {addr}, asked: {asked}, size: {size}, algorithm: {algorithm:?}, serves: true }}"
+    )
+}
+
+fn freed(addr: usize, size: usize) -> String {
+    format!("Freed {{ addr: {addr}, size: {size}, serves: true }}")
+}
+
+fn refused(asked: usize, algorithm: Option<Notation>, error: AllocError) -> String {
+    format!("AllocRefused {{ asked: {asked}, algorithm: {algorithm:?}, error: {error:?} }}")
+}
+
+const FIRST: Option<Notation> = Some(Notation::FirstFit);
+
+#[test]
+fn chunks() {
+    let (log, pool) = logged(false);
+    assert_eq!(
+        log.said(),
+        ["Built { name: Some(\"p\"), order: 12, tracked: false }"]
+    );
+    pool.add_virt(0, 7, 4 * PAGE).unwrap();
+    assert!(pool.add(PAGE, PAGE).is_err());
+    assert!(pool.remove(1).is_err());
+    let held = pool.alloc(1).unwrap();
+    let drain = pool.remove(0).unwrap();
+    assert!(matches!(
+        pool.remove(0),
+        Err(RemoveError::Draining { start: 0 })
+    ));
+    drop(held);
+    drop(drain);
+    assert_eq!(
+        log.said(),
+        [
+            "ChunkAdded { start: 0, size: 16384, phys: Some(7) }".to_owned(),
+            "AddRefused { start: 4096, size: 4096, reason: Overlaps { start: 0, size: 16384 } }"
+                .to_owned(),
+            "RemoveRefused { start: 1, error: NoChunk { start: 1 } }".to_owned(),
+            allocated(0, 1, FIRST),
+            "Draining { start: 0, size: 16384, free: 12288 }".to_owned(),
+            "RemoveRefused { start: 0, error: Draining { start: 0 } }".to_owned(),
+            "Freed { addr: 0, size: 4096, serves: false }".to_owned(),
+            "Drained { start: 0, size: 16384 }".to_owned(),
+        ]
+    );
+}
+
+struct Unnamed;
+
+impl Algorithm for Unnamed {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
+    }
+}
+
+#[test]
+fn every_way_to_allocate_and_free() {
+    for tracked in [false, true] {
+        let (log, pool) = logged(tracked);
+        pool.add(0, 4 * PAGE).unwrap();
+        log.said();
+
+        drop(pool.alloc(1).unwrap());
+        drop(pool.alloc_owned(PAGE + 1).unwrap());
+        drop(pool.alloc_with(1, &Unnamed).unwrap());
+        let owned = pool.alloc_owned_with(1, &Unnamed).unwrap().into_raw();
+        pool.free(owned.addr, owned.size).unwrap();
+        let raw = pool.alloc(1).unwrap().into_raw();
+        assert_eq!(pool.free_owner(raw.addr, 1).unwrap().map(|_| ()), None);
+        assert_eq!(
+            log.said(),
+            [
+                allocated(0, 1, FIRST),
+                freed(0, PAGE),
+                allocated(0, PAGE + 1, FIRST),
+                freed(0, 2 * PAGE),
+                allocated(0, 1, None),
+                freed(0, PAGE),
+                allocated(0, 1, None),
+                freed(0, PAGE),
+                allocated(0, 1, FIRST),
+                freed(0, PAGE),
+            ]
+        );
+
+        // By address alone, and refused.
+        let raw = pool.alloc(2 * PAGE).unwrap().into_raw();
+        let by_address = pool.free_addr(raw.addr);
+        if tracked {
+            assert_eq!(by_address, Ok(2 * PAGE));
+            assert_eq!(log.said()[1], freed(0, 2 * PAGE));
+        } else {
+            assert_eq!(by_address, Err(FreeError::NotTracked));
+            assert_eq!(
+                log.said()[1],
+                "FreeRefused { addr: 0, size: None, error: Some(NotTracked) }"
+            );
+            pool.free(raw.addr, raw.size).unwrap();
+            log.said();
+        }
+        assert!(pool.free(PAGE, 1).is_err());
+        let held = pool.alloc(1).unwrap();
+        pool.free(held.addr(), 1).unwrap();
+        drop(held);
+        assert_eq!(
+            log.said(),
+            [
+                "FreeRefused { addr: 4096, size: Some(1), error: Some(NotAllocated { addr: 4096 }) }"
+                    .to_owned(),
+                allocated(0, 1, FIRST),
+                freed(0, PAGE),
+                "FreeRefused { addr: 0, size: Some(4096), error: None }".to_owned(),
+            ]
+        );
+    }
+}
+
+#[test]
+fn refusals_and_many() {
+    let (log, pool) = logged(false);
+    pool.add(0, 4 * PAGE).unwrap();
+    log.said();
+    let size = 5 * PAGE;
+    assert!(pool.alloc(0).is_err() && pool.alloc_with(size, &Unnamed).is_err());
+    assert_eq!(
+        log.said(),
+        [
+            refused(0, FIRST, AllocError::ZeroSize),
+            refused(size, None, AllocError::Exhausted { size }),
+        ]
+    );
+    let size = 2 * PAGE;
+    drop(pool.alloc_many(&[PAGE, size]).unwrap());
+    // As if they had been asked for one by one.
+    assert!(pool.alloc_many(&[PAGE, size, size]).is_err());
+    let both = [
+        allocated(0, PAGE, FIRST),
+        allocated(PAGE, size, FIRST),
+        freed(0, PAGE),
+        freed(PAGE, size),
+    ];
+    let said = log.said();
+    assert_eq!(said[..4], both);
+    assert_eq!(said[4..6], both[..2]);
+    assert_eq!(
+        said[6],
+        refused(size, FIRST, AllocError::Exhausted { size })
+    );
+    assert_eq!(said[7..], both[2..]);
+}
+
+/// Frees what it then proposes, as another thread might meanwhile.
+struct Swap<'p>(&'p Pool, Mutex<Option<RawRange>>);
+
+impl Algorithm for Swap<'_> {
+    fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+        let range = self.1.lock().unwrap().take()?;
+        self.0.free(range.addr, range.size).unwrap();
+        Some(Granule(range.addr >> 12))
+    }
+}
+
+#[test]
+fn an_alloc_has_a_higher_number_than_the_free_that_made_room() {
+    let (log, pool) = logged(false);
+    pool.add(0, PAGE).unwrap();
+    let range = pool.alloc(1).unwrap().into_raw();
+    log.said();
+    let swap = Swap(&pool, Mutex::new(Some(range)));
+    let again = pool.alloc_with(1, &swap).unwrap();
+    assert_eq!(log.said(), [freed(0, PAGE), allocated(0, 1, None)]);
+    drop(again);
+}
+
+#[test]
+fn resizes() {
+    for tracked in [false, true] {
+        let (log, pool) = logged(tracked);
+        pool.add(0, 4 * PAGE).unwrap();
+        let mut held = pool.alloc_owned(2 * PAGE).unwrap();
+        log.said();
+        held.resize(3 * PAGE).unwrap();
+        held.resize(1).unwrap();
+        assert_eq!(held.resize(0), Err(ResizeError::ZeroSize));
+        assert_eq!(held.resize(5 * PAGE), Err(ResizeError::PastChunk));
+        drop(held);
+        assert_eq!(
+            log.said(),
+            [
+                "Resized { addr: 0, from: 8192, asked: 12288, to: 12288, serves: true }".to_owned(),
+                "Resized { addr: 0, from: 12288, asked: 1, to: 4096, serves: true }".to_owned(),
+                "ResizeRefused { addr: 0, asked: 0, error: ZeroSize }".to_owned(),
+                "ResizeRefused { addr: 0, asked: 20480, error: PastChunk }".to_owned(),
+                freed(0, PAGE),
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_cache_tells_what_it_hands_out_and_takes_back() {
+    for tracked in [false, true] {
+        let (log, pool) = logged(tracked);
+        pool.add(0, 64 * PAGE).unwrap();
+        let (_, other) = logged(tracked);
+        other.add(0, PAGE).unwrap();
+        log.said();
+        let mut cache = pool.cache();
+        let first = cache.alloc(PAGE).unwrap();
+        let addr = first.addr();
+        cache.free(first);
+        let again = cache.alloc(1).unwrap();
+        assert_eq!(again.addr(), addr);
+        drop(again);
+        // What it does not keep goes home.
+        let long = cache.alloc(9 * PAGE).unwrap();
+        let at = long.addr();
+        cache.free(long);
+        cache.free(other.alloc(1).unwrap());
+        let size = 65 * PAGE;
+        assert!(cache.alloc(size).is_err());
+        drop(cache);
+        assert_eq!(
+            log.said(),
+            [
+                allocated(addr, PAGE, None),
+                freed(addr, PAGE),
+                allocated(addr, 1, None),
+                freed(addr, PAGE),
+                allocated(at, 9 * PAGE, None),
+                freed(at, 9 * PAGE),
+                refused(size, None, AllocError::Exhausted { size }),
+            ]
+        );
+        assert_eq!(pool.avail(), pool.size());
+    }
+}
+
+/// Panics when it is told so.
+#[derive(Default)]
+struct Moody {
+    angry: AtomicBool,
+    free: AtomicIsize,
+}
+
+impl Observer for Moody {
+    fn event(&self, _: usize, event: &Event<'_>) {
+        self.free.fetch_add(event.change(), Ordering::Relaxed);
+        assert!(!self.angry.load(Ordering::Relaxed), "told");
+    }
+}
+
+#[test]
+fn an_observer_that_panics_loses_nothing() {
+    for tracked in [false, true] {
+        let moody = Arc::new(Moody::default());
+        let builder = Pool::builder().order(12).observer(Arc::clone(&moody));
+        let builder = if tracked {
+            builder.boundary_tracking()
+        } else {
+            builder
+        };
+        let pool = builder.build().unwrap();
+        pool.add(0, 64 * PAGE).unwrap();
+        let mut held = Some(pool.alloc(1).unwrap());
+        let mut resized = pool.alloc(1).unwrap();
+        let raw = pool.alloc(1).unwrap().into_raw();
+        let mut cache = pool.cache();
+        let mut cached = Some(cache.alloc(1).unwrap());
+        moody.angry.store(true, Ordering::Relaxed);
+        let angers = |call: &mut dyn FnMut()| {
+            let outcome = catch_unwind(AssertUnwindSafe(call));
+            assert_eq!(
+                outcome.unwrap_err().downcast_ref::<&str>(),
+                Some(&"told"),
+                "it was not told"
+            );
+        };
+        angers(&mut || drop(pool.alloc(1)));
+        angers(&mut || drop(pool.alloc(0)));
+        angers(&mut || drop(pool.alloc_with(1, &Unnamed)));
+        angers(&mut || drop(pool.alloc_owned(1)));
+        angers(&mut || drop(pool.alloc_many(&[1, 1])));
+        angers(&mut || drop(pool.alloc_many(&[1, 65 * PAGE])));
+        angers(&mut || drop(held.take()));
+        angers(&mut || pool.free(raw.addr, raw.size).unwrap());
+        angers(&mut || resized.resize(2 * PAGE).unwrap());
+        angers(&mut || cache.free(cached.take().unwrap()));
+        angers(&mut || drop(cache.alloc(1)));
+        angers(&mut || pool.add(0x100_0000, PAGE).unwrap());
+        angers(&mut || drop(pool.remove(0x100_0000)));
+        moody.angry.store(false, Ordering::Relaxed);
+        drop((cache, resized));
+        assert!(pool.is_sound());
+        assert_eq!(pool.avail(), 64 * PAGE);
+        assert_eq!(moody.free.load(Ordering::Relaxed), 64 * PAGE as isize);
+    }
+}
+
+/// Panics at the second request.
+struct Startled;
+
+impl Algorithm for Startled {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        assert!(request.size() < PAGE, "startled");
+        Unnamed.propose(chunk, request)
+    }
+}
+
+#[test]
+fn what_an_algorithm_that_panics_had_taken_is_told() {
+    let moody = Arc::new(Moody::default());
+    let builder = Pool::builder().order(12).algorithm(Startled);
+    let pool = builder.observer(Arc::clone(&moody)).build().unwrap();
+    pool.add(0, 4 * PAGE).unwrap();
+    let many = AssertUnwindSafe(|| drop(pool.alloc_many(&[1, PAGE])));
+    assert!(catch_unwind(many).is_err());
+    assert_eq!(pool.avail(), pool.size());
+    assert_eq!(moody.free.load(Ordering::Relaxed), pool.size() as isize);
+}
+
+#[test]
+fn a_callback_that_panics_is_told_of_all_the_same() {
+    let (log, pool) = logged(true);
+    for by_address in [false, true] {
+        pool.add(0, PAGE).unwrap();
+        let held = pool.alloc(1).unwrap();
+        let drain = pool.remove(0).unwrap();
+        drain.on_drained(|| panic!("drained"));
+        log.said();
+        let free = || match by_address {
+            false => drop(held),
+            true => drop(pool.free_addr(held.into_raw().addr)),
+        };
+        assert!(catch_unwind(AssertUnwindSafe(free)).is_err());
+        let size = if by_address { 0 } else { PAGE };
+        assert_eq!(
+            log.said(),
+            [
+                format!("Freed {{ addr: 0, size: {size}, serves: false }}"),
+                "Drained { start: 0, size: 4096 }".to_owned(),
+            ]
+        );
+        drain.finish().unwrap();
+    }
+}
+
+/// Sorts what several threads tell by its numbers, and replays it.
+#[derive(Default)]
+struct History {
+    list: Mutex<BTreeMap<usize, Told>>,
+    free: AtomicUsize,
+}
+
+enum Told {
+    Taken(usize, usize),
+    Back(usize, usize),
+    Other,
+}
+
+impl Observer for History {
+    fn numbered(&self) -> bool {
+        true
+    }
+
+    fn event(&self, number: usize, event: &Event<'_>) {
+        self.free
+            .fetch_add(event.change() as usize, Ordering::Relaxed);
+        let told = match *event {
+            Event::Allocated { addr, size, .. } => Told::Taken(addr, size),
+            Event::Freed { addr, size, .. } => Told::Back(addr, size),
+            Event::Resized { addr, from, to, .. } if to > from => {
+                Told::Taken(addr + from, to - from)
+            }
+            Event::Resized { addr, from, to, .. } => Told::Back(addr + to, from - to),
+            _ => Told::Other,
+        };
+        assert!(self.list.lock().unwrap().insert(number, told).is_none());
+    }
+}
+
+#[test]
+fn numbers_are_an_order_that_could_have_been() {
+    const ROUNDS: usize = if cfg!(miri) { 20 } else { 3000 };
+    for tracked in [false, true] {
+        let history = Arc::new(History::default());
+        let builder = Pool::builder().order(12).observer(Arc::clone(&history));
+        let builder = if tracked {
+            builder.boundary_tracking()
+        } else {
+            builder
+        };
+        let pool = builder.build().unwrap();
+        pool.add(0, 24 * PAGE).unwrap();
+        thread::scope(|scope| {
+            for seed in 0..3_usize {
+                let pool = &pool;
+                scope.spawn(move || {
+                    let mut cache = pool.cache();
+                    let mut step = seed.wrapping_mul(0x9e37_79b9) | 1;
+                    for _ in 0..ROUNDS {
+                        step = step.wrapping_mul(0x5851_f42d).wrapping_add(0x1405_7b7e);
+                        let size = (step >> 9) % 3 * PAGE + 1;
+                        match (step >> 16) % 6 {
+                            0 => {
+                                if let Ok(range) = cache.alloc(size) {
+                                    cache.free(range);
+                                }
+                            }
+                            1 => {
+                                if let Ok(mut range) = pool.alloc(size) {
+                                    range.resize(size + PAGE).ok();
+                                    range.resize(1).unwrap();
+                                }
+                            }
+                            2 => drop(pool.alloc_many(&[size, PAGE, size])),
+                            3 => {
+                                if let Ok(range) = pool.alloc(size) {
+                                    let range = range.into_raw();
+                                    pool.free(range.addr, range.size).unwrap();
+                                }
+                            }
+                            4 => drop(pool.alloc_with(size, &Unnamed)),
+                            _ => cache.flush(),
+                        }
+                    }
+                });
+            }
+            // Chunks come and go meanwhile.
+            scope.spawn(|| {
+                for _ in 0..ROUNDS / 20 {
+                    pool.add(0x100_0000, 8 * PAGE).unwrap();
+                    thread::yield_now();
+                    let drain = pool.remove(0x100_0000).unwrap();
+                    // Caches keep nothing of chunks that came after a removal, but of the first.
+                    while !drain.wait(Some(std::time::Duration::from_millis(1))) {
+                        thread::yield_now();
+                    }
+                }
+            });
+        });
+        assert_eq!(pool.avail(), pool.size());
+        assert_eq!(history.free.load(Ordering::Relaxed), pool.size());
+        let list = history.list.lock().unwrap();
+        assert!(
+            list.keys().copied().eq(0..list.len()),
+            "a number is missing"
+        );
+        let mut held = [false; 0x1010];
+        for (number, told) in list.iter() {
+            let (addr, size, taken) = match *told {
+                Told::Taken(addr, size) => (addr, size, true),
+                Told::Back(addr, size) => (addr, size, false),
+                Told::Other => continue,
+            };
+            for granule in &mut held[addr / PAGE..(addr + size) / PAGE] {
+                assert_ne!(
+                    *granule, taken,
+                    "number {number} tells of what was so before"
+                );
+                *granule = taken;
+            }
+        }
+        assert!(held.iter().all(|&granule| !granule));
+    }
+}

@@ -1,0 +1,75 @@
+//! A service that records its load while it runs: `cargo run -p genpool-observe --example record -- FILE`,
+//! `requests.trace` in the folder for temporary files unless said.
+//!
+//! Three threads serve requests; one writes what was recorded to the file every few milliseconds, so the
+//! memory for it stays small. `genpool replay FILE` then times the same load on any algorithm. A pool
+//! that one thread uses gives a trace that `genpool verify FILE` accepts, address by address.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use genpool_core::Pool;
+use genpool_observe::Recorder;
+
+/// A request needs a header and a body of some length for as long as it takes.
+fn serve(pool: &Pool, requests: usize, seed: usize) {
+    let mut open = Vec::new();
+    let mut length = seed;
+    for _ in 0..requests {
+        length = length.wrapping_mul(0x9e37).wrapping_add(0x79b9) % 60_000;
+        if let Ok(request) = pool.alloc_many(&[128, length + 1]) {
+            open.push(request);
+        }
+        if open.len() > 20 {
+            // Some are answered before older ones.
+            drop(open.swap_remove(length % open.len()));
+        }
+        if length.is_multiple_of(16) {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let path = match std::env::args_os().nth(1) {
+        Some(path) => PathBuf::from(path),
+        None => std::env::temp_dir().join("requests.trace"),
+    };
+    let mut file = BufWriter::new(File::create(&path)?);
+    let (recorder, tap) = Recorder::new(1 << 14)?;
+    let builder = Pool::builder().order(7).name("requests").observer(tap);
+    let pool = builder.build()?;
+    pool.add(0x1000_0000, 4 << 20)?;
+
+    let done = AtomicBool::new(false);
+    let written = thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut written = 0;
+            while !done.load(Ordering::Acquire) {
+                written += recorder.write_to(&mut file)?;
+                thread::sleep(Duration::from_millis(2));
+            }
+            Ok::<_, std::io::Error>(written)
+        });
+        thread::scope(|scope| {
+            for seed in 0..3 {
+                let pool = &pool;
+                scope.spawn(move || serve(pool, 2000, seed));
+            }
+        });
+        done.store(true, Ordering::Release);
+        writer.join().map_err(|_| "the writer panicked")
+    })??;
+    let written = written + recorder.write_to(&mut file)?;
+    println!(
+        "{written} operations in {}, {} lost",
+        path.display(),
+        recorder.lost()
+    );
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Several observers of one pool.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use genpool_core::{Event, Observer};
+
+/// Observers that are told one after the other, in the order in which they were named. If one panics,
+/// the others are told all the same. As signal-safe as all of them.
+///
+/// ```
+/// use genpool_core::Pool;
+/// use genpool_observe::{Observers, Recorder, Watermarks};
+///
+/// let (recorder, tap) = Recorder::new(64)?;
+/// let marks = Watermarks::new(4096, 8192, |crossing| println!("{crossing:?}"));
+/// let pool = Pool::builder().observer(Observers::new().and(tap).and(marks)).build()?;
+/// # drop((pool, recorder));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Default)]
+#[must_use]
+pub struct Observers {
+    list: Vec<Box<dyn Observer>>,
+}
+
+impl Observers {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// These, and then that one.
+    pub fn and(mut self, observer: impl Observer + 'static) -> Self {
+        self.list.push(Box::new(observer));
+        self
+    }
+}
+
+impl Observer for Observers {
+    fn numbered(&self) -> bool {
+        self.list.iter().any(|observer| observer.numbered())
+    }
+
+    fn event(&self, number: usize, event: &Event<'_>) {
+        let mut panicked = None;
+        for observer in &self.list {
+            let tell = AssertUnwindSafe(|| observer.event(number, event));
+            panicked = panicked.or(catch_unwind(tell).err());
+        }
+        if let Some(payload) = panicked {
+            resume_unwind(payload);
+        }
+    }
+}
+
+impl std::fmt::Debug for Observers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observers")
+            .field("count", &self.list.len())
+            .finish()
+    }
+}

@@ -1,0 +1,202 @@
+//! What is kept of an event, in words.
+
+use genpool_core::{Event, Notation};
+
+use super::ring::Words;
+
+/// An operation as a trace needs it. Addresses and sizes are bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// Nothing that a trace could say.
+    Nothing,
+    /// Something that is kept aside: see [`Change`].
+    Change,
+    Alloc {
+        addr: usize,
+        asked: usize,
+        algorithm: Option<Notation>,
+    },
+    Refused {
+        asked: usize,
+        algorithm: Option<Notation>,
+    },
+    Free {
+        addr: usize,
+        size: usize,
+    },
+    Resize {
+        addr: usize,
+        from: usize,
+        asked: usize,
+    },
+}
+
+/// What is rare, and has no room in words or must not be lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Built {
+        name: Option<String>,
+        order: u32,
+    },
+    Added {
+        start: usize,
+        size: usize,
+        phys: Option<u64>,
+    },
+    Draining {
+        start: usize,
+    },
+}
+
+impl Change {
+    pub(super) fn of(event: &Event<'_>) -> Option<Self> {
+        match *event {
+            Event::Built { name, order, .. } => Some(Self::Built {
+                name: name.map(str::to_owned),
+                order,
+            }),
+            Event::ChunkAdded {
+                start, size, phys, ..
+            } => Some(Self::Added { start, size, phys }),
+            Event::Draining { start, .. } => Some(Self::Draining { start }),
+            _ => None,
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn of(event: &Event<'_>) -> Self {
+        match *event {
+            Event::Allocated {
+                addr,
+                asked,
+                algorithm,
+                ..
+            } => Self::Alloc {
+                addr,
+                asked,
+                algorithm,
+            },
+            Event::AllocRefused {
+                asked, algorithm, ..
+            } => Self::Refused { asked, algorithm },
+            Event::Freed { addr, size, .. } => Self::Free { addr, size },
+            Event::Resized {
+                addr, from, asked, ..
+            } => Self::Resize { addr, from, asked },
+            _ => Self::Nothing,
+        }
+    }
+
+    pub(super) fn to_words(self) -> Words {
+        match self {
+            Self::Nothing => [0; 4],
+            Self::Change => [1, 0, 0, 0],
+            Self::Alloc {
+                addr,
+                asked,
+                algorithm,
+            } => {
+                let (kind, data) = pack(algorithm);
+                [2 | kind << 8, addr, asked, data]
+            }
+            Self::Refused { asked, algorithm } => {
+                let (kind, data) = pack(algorithm);
+                [3 | kind << 8, 0, asked, data]
+            }
+            Self::Free { addr, size } => [4, addr, size, 0],
+            Self::Resize { addr, from, asked } => [5, addr, asked, from],
+        }
+    }
+
+    pub(super) fn of_words([kind, addr, size, data]: Words) -> Self {
+        let algorithm = || unpack(kind >> 8, data);
+        match kind & 0xff {
+            1 => Self::Change,
+            2 => Self::Alloc {
+                addr,
+                asked: size,
+                algorithm: algorithm(),
+            },
+            3 => Self::Refused {
+                asked: size,
+                algorithm: algorithm(),
+            },
+            4 => Self::Free { addr, size },
+            5 => Self::Resize {
+                addr,
+                from: data,
+                asked: size,
+            },
+            _ => Self::Nothing,
+        }
+    }
+}
+
+fn pack(algorithm: Option<Notation>) -> (usize, usize) {
+    match algorithm {
+        Some(Notation::FirstFit) => (1, 0),
+        Some(Notation::FirstFitAlign { bytes }) => (2, bytes),
+        Some(Notation::OrderAlign) => (3, 0),
+        Some(Notation::BestFit) => (4, 0),
+        Some(Notation::FixedOffset { offset }) => (5, offset),
+        Some(Notation::FixedAddress { addr }) => (6, addr),
+        Some(Notation::NextFit) => (7, 0),
+        Some(Notation::ThreadStart) => (8, 0),
+        _ => (0, 0),
+    }
+}
+
+fn unpack(kind: usize, data: usize) -> Option<Notation> {
+    Some(match kind {
+        1 => Notation::FirstFit,
+        2 => Notation::FirstFitAlign { bytes: data },
+        3 => Notation::OrderAlign,
+        4 => Notation::BestFit,
+        5 => Notation::FixedOffset { offset: data },
+        6 => Notation::FixedAddress { addr: data },
+        7 => Notation::NextFit,
+        8 => Notation::ThreadStart,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_survive_words() {
+        let (addr, asked) = (usize::MAX - 1, 5);
+        let algorithms = [
+            None,
+            Some(Notation::FirstFit),
+            Some(Notation::FirstFitAlign { bytes: 64 }),
+            Some(Notation::OrderAlign),
+            Some(Notation::BestFit),
+            Some(Notation::FixedOffset { offset: 7 }),
+            Some(Notation::FixedAddress { addr: usize::MAX }),
+            Some(Notation::NextFit),
+            Some(Notation::ThreadStart),
+        ];
+        let allocs = algorithms.map(|algorithm| Entry::Alloc {
+            addr,
+            asked,
+            algorithm,
+        });
+        let refused = algorithms.map(|algorithm| Entry::Refused { asked, algorithm });
+        let others = [
+            Entry::Nothing,
+            Entry::Change,
+            Entry::Free { addr, size: 8 },
+            Entry::Resize {
+                addr,
+                from: 8,
+                asked,
+            },
+        ];
+        for entry in allocs.into_iter().chain(refused).chain(others) {
+            assert_eq!(Entry::of_words(entry.to_words()), entry);
+        }
+    }
+}

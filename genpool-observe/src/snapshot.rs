@@ -1,0 +1,267 @@
+//! A pool as a plain value, for who looks at it from elsewhere.
+
+use std::error::Error;
+use std::fmt;
+
+use genpool_core::{ChunkInfo, Fragmentation, Pool, Stats};
+
+/// Entries of a snapshot, unless said: runs and live allocations together take 16 to 48 bytes each
+/// (2026-11).
+const ENTRIES: usize = 1 << 20;
+
+/// What a pool looks like: its chunks, what is taken in them, and what is held. With the feature `serde`
+/// it goes into JSON and back, and `genpool show` draws it.
+///
+/// # What agrees with what
+///
+/// It is taken while others allocate and free, and holds up nobody. Which chunks there are was so at one
+/// instant. Everything else is read one after the other, a word of the bitmap or an allocation at a
+/// time: each run was taken, and each allocation live, when it was read, and what came and went
+/// meanwhile may show in the totals and not in the runs. When nobody moves, all of it agrees.
+///
+/// ```
+/// use genpool_core::{ChunkSpec, Pool};
+/// use genpool_observe::Snapshot;
+///
+/// let pool = Pool::builder().order(12).name("sram").boundary_tracking().build()?;
+/// pool.add_chunk(ChunkSpec::new(0x10_0000, 0x8000).owner("bank 0"))?;
+/// let held = pool.alloc(5000)?;
+///
+/// let snapshot = Snapshot::of(&pool);
+/// assert_eq!(snapshot.chunks[0].taken, [(0, 2)]);
+/// assert_eq!(snapshot.live.as_ref().unwrap()[0].size, 0x2000);
+/// # #[cfg(feature = "serde")]
+/// # {
+/// let json = serde_json::to_string(&snapshot)?;
+/// let back: Snapshot = serde_json::from_str(&json)?;
+/// assert_eq!(back, snapshot);
+/// # }
+/// # drop(held);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Of this layout: [`VERSION`](Self::VERSION).
+    pub version: u32,
+    /// The pool's name.
+    pub name: Option<String>,
+    /// A granule is `1 << order` bytes.
+    pub order: u32,
+    /// Whether boundaries are tracked.
+    pub tracked: bool,
+    /// Totals and counts.
+    pub stats: Stats,
+    /// How the free space is cut up.
+    pub fragmentation: Fragmentation,
+    /// By address.
+    pub chunks: Vec<ChunkShot>,
+    /// The live allocations, by address, where boundaries are tracked.
+    pub live: Option<Vec<LiveShot>>,
+    /// Whether runs or allocations were left out, because there were more than should be kept.
+    pub cut: bool,
+}
+
+/// A chunk of a [`Snapshot`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct ChunkShot {
+    /// The address of its first byte.
+    pub start: usize,
+    /// Bytes.
+    pub size: usize,
+    /// The physical address of its first byte, if it was given.
+    pub phys: Option<u64>,
+    /// The owner's value, if that is a text.
+    pub owner: Option<String>,
+    /// Whether it is being removed.
+    pub draining: bool,
+    /// The runs of granules that are taken, upwards: the first granule, and how many. What caches keep is
+    /// among them.
+    pub taken: Vec<(usize, usize)>,
+}
+
+/// A live allocation of a [`Snapshot`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct LiveShot {
+    /// The address of its first byte.
+    pub addr: usize,
+    /// Bytes, whole granules.
+    pub size: usize,
+    /// The holder's tag; 0 if it gave none.
+    pub tag: usize,
+}
+
+impl Snapshot {
+    /// The layout that this crate writes.
+    pub const VERSION: u32 = 1;
+
+    /// A snapshot of at most a million runs and live allocations. Linear in the granules. Not
+    /// signal-safe.
+    #[must_use]
+    pub fn of(pool: &Pool) -> Self {
+        Self::at_most(pool, ENTRIES)
+    }
+
+    /// A snapshot of at most so many runs and live allocations together, runs first. It says so if
+    /// there were [more](Self::cut). Costs what [`of`](Self::of) does.
+    #[must_use]
+    pub fn at_most(pool: &Pool, entries: usize) -> Self {
+        let mut left = entries;
+        let mut cut = false;
+        let mut chunks: Vec<ChunkShot> = pool
+            .chunks()
+            .map(|chunk| ChunkShot::of(&chunk, pool.order(), &mut left, &mut cut))
+            .collect();
+        chunks.sort_unstable_by_key(|chunk| chunk.start);
+        let live = pool.live().ok().map(|mut live| {
+            cut |= live.len() > left;
+            live.truncate(left);
+            live.iter()
+                .map(|held| LiveShot {
+                    addr: held.addr,
+                    size: held.size,
+                    tag: held.tag.unwrap_or(0),
+                })
+                .collect()
+        });
+        Self {
+            version: Self::VERSION,
+            name: pool.name().map(str::to_owned),
+            order: pool.order(),
+            tracked: pool.is_tracked(),
+            stats: pool.stats(),
+            fragmentation: pool.fragmentation(),
+            chunks,
+            live,
+            cut,
+        }
+    }
+
+    /// Whether it could be one of a pool, for who has it from a file: all that arithmetic on it relies
+    /// on. Linear in its size.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSnapshot`] says what cannot be.
+    pub fn check(&self) -> Result<(), NoSnapshot> {
+        if self.version != Self::VERSION {
+            return Err(NoSnapshot::Version(self.version));
+        }
+        if self.order >= usize::BITS {
+            return Err(NoSnapshot::Order(self.order));
+        }
+        let mut after = Some(0);
+        for chunk in &self.chunks {
+            let (start, size) = (chunk.start, chunk.size);
+            let granule = 1 << self.order;
+            let last = size.checked_sub(1).and_then(|more| start.checked_add(more));
+            let is_whole = start.is_multiple_of(granule) && size.is_multiple_of(granule);
+            let (Some(last), true, true) = (last, is_whole, after.is_some_and(|at| at <= start))
+            else {
+                return Err(NoSnapshot::Chunk { start, size });
+            };
+            after = last.checked_add(1);
+            let granules = size >> self.order;
+            let mut free = 0;
+            for &(first, len) in &chunk.taken {
+                if len == 0 || first < free || first > granules || len > granules - first {
+                    return Err(NoSnapshot::Run { start, first, len });
+                }
+                free = first + len;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ChunkShot {
+    fn of(chunk: &ChunkInfo, order: u32, left: &mut usize, cut: &mut bool) -> Self {
+        let granules = chunk.size() >> order;
+        let mut taken = Vec::new();
+        let mut at = 0;
+        let free = chunk.free_runs().map(|run| (run.start.0, run.len));
+        for (start, len) in free.chain([(granules, 0)]) {
+            if at < start {
+                if *left == 0 {
+                    *cut = true;
+                    break;
+                }
+                *left -= 1;
+                taken.push((at, start - at));
+            }
+            at = start + len;
+        }
+        Self {
+            start: chunk.start(),
+            size: chunk.size(),
+            phys: chunk.phys(),
+            owner: chunk.owner_name().map(str::to_owned),
+            draining: chunk.is_draining(),
+            taken,
+        }
+    }
+
+    /// Granules that are taken.
+    #[must_use]
+    pub fn taken_granules(&self) -> usize {
+        let lengths = self.taken.iter().map(|&(_, len)| len);
+        // No sum of what was checked; what was not may hold anything.
+        lengths.fold(0, usize::saturating_add)
+    }
+}
+
+/// Why a value is no snapshot of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoSnapshot {
+    /// Its layout is another one.
+    Version(u32),
+    /// A granule would have more bytes than there are addresses.
+    Order(u32),
+    /// A chunk is empty, wraps, does not consist of whole granules, or is not behind the one before it.
+    Chunk {
+        /// Where it starts.
+        start: usize,
+        /// Bytes.
+        size: usize,
+    },
+    /// A run is empty, leaves its chunk, or is not behind the one before it.
+    Run {
+        /// Where the chunk starts.
+        start: usize,
+        /// The run's first granule.
+        first: usize,
+        /// How many it has.
+        len: usize,
+    },
+}
+
+impl fmt::Display for NoSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(version) => write!(
+                f,
+                "a snapshot of version {version}; version {} is known",
+                Snapshot::VERSION
+            ),
+            Self::Order(order) => write!(f, "order {order}: at most {}", usize::BITS - 1),
+            Self::Chunk { start, size } => write!(
+                f,
+                "the chunk of {size:#x} bytes at {start:#x} is empty, wraps, is not of whole granules, or is not \
+                 behind the one before it"
+            ),
+            Self::Run { start, first, len } => write!(
+                f,
+                "the run of {len} granules at granule {first} of the chunk at {start:#x} is empty, leaves the chunk, \
+                 or is not behind the one before it"
+            ),
+        }
+    }
+}
+
+impl Error for NoSnapshot {}

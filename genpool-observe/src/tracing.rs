@@ -1,0 +1,114 @@
+//! Events for the crate `tracing`.
+
+use std::sync::OnceLock;
+
+use genpool_core::{AllocError, Event, Observer};
+use tracing::{debug, info, trace, warn};
+
+/// Tells `tracing` what a pool does: an [`Observer`]. The target is `genpool`, the field `pool` is the
+/// pool's name.
+///
+/// | level | what |
+/// |---|---|
+/// | info | chunks added, being removed, drained |
+/// | warn | requests for which there was no room, frees that were refused |
+/// | debug | requests, resizes and chunks that were refused for another reason |
+/// | trace | allocations, frees, resizes |
+///
+/// As signal-safe as the subscriber, which is hardly ever. Where no subscriber wants an event it costs a
+/// load and a branch.
+///
+/// ```
+/// use genpool_core::Pool;
+/// use genpool_observe::Traced;
+///
+/// let pool = Pool::builder().order(12).name("rx").observer(Traced::new()).build()?;
+/// # drop(pool);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Traced {
+    /// The pool's name, once it is built.
+    name: OnceLock<String>,
+}
+
+impl Traced {
+    /// For one pool.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// An address or a size of a chunk, as people write it.
+macro_rules! hex {
+    ($number:expr) => {
+        format_args!("{:#x}", $number)
+    };
+}
+
+impl Observer for Traced {
+    fn event(&self, _number: usize, event: &Event<'_>) {
+        let pool = self.name.get().map(String::as_str);
+        match *event {
+            Event::Built { name, order, .. } => {
+                if let Some(name) = name {
+                    // Of the first pool, should it be given to several.
+                    let _ = self.name.set(name.to_owned());
+                }
+                debug!(target: "genpool", pool = name, order, "pool built");
+            }
+            Event::Allocated {
+                addr, asked, size, ..
+            } => {
+                trace!(target: "genpool", pool, addr = hex!(addr), asked, size, "allocated");
+            }
+            Event::AllocRefused { asked, error, .. } => match error {
+                AllocError::Exhausted { .. } | AllocError::Contended { .. } => {
+                    warn!(target: "genpool", pool, asked, %error, "no room");
+                }
+                _ => debug!(target: "genpool", pool, asked, %error, "refused"),
+            },
+            Event::Freed { addr, size, .. } => {
+                trace!(target: "genpool", pool, addr = hex!(addr), size, "freed");
+            }
+            Event::FreeRefused {
+                addr, size, error, ..
+            } => {
+                let error = error.as_ref().map(tracing::field::display);
+                warn!(target: "genpool", pool, addr = hex!(addr), size, error, "free refused");
+            }
+            Event::Resized { addr, from, to, .. } => {
+                trace!(target: "genpool", pool, addr = hex!(addr), from, to, "resized");
+            }
+            Event::ResizeRefused {
+                addr, asked, error, ..
+            } => {
+                debug!(target: "genpool", pool, addr = hex!(addr), asked, %error, "resize refused");
+            }
+            Event::ChunkAdded { start, size, .. } => {
+                info!(target: "genpool", pool, start = hex!(start), size, "chunk added");
+            }
+            Event::AddRefused {
+                start,
+                size,
+                reason,
+                ..
+            } => {
+                debug!(target: "genpool", pool, start = hex!(start), size, %reason, "chunk refused");
+            }
+            Event::Draining {
+                start, size, free, ..
+            } => {
+                info!(target: "genpool", pool, start = hex!(start), size, free, "chunk draining");
+            }
+            Event::RemoveRefused { start, error, .. } => {
+                debug!(target: "genpool", pool, start = hex!(start), %error, "removal refused");
+            }
+            Event::Drained { start, size, .. } => {
+                info!(target: "genpool", pool, start = hex!(start), size, "chunk drained");
+            }
+            _ => {}
+        }
+    }
+}

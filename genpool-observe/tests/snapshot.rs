@@ -1,0 +1,170 @@
+//! A snapshot says what is there, also while others move, and survives JSON.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use genpool_core::{ChunkSpec, Pool};
+use genpool_observe::{NoSnapshot, Snapshot};
+
+const PAGE: usize = 4096;
+
+fn pool(tracked: bool) -> Pool {
+    let builder = Pool::builder().order(12).name("sram");
+    let builder = if tracked {
+        builder.boundary_tracking()
+    } else {
+        builder
+    };
+    builder.build().unwrap()
+}
+
+#[test]
+fn everything_is_there() {
+    for tracked in [false, true] {
+        let pool = pool(tracked);
+        pool.add_virt(0x20_0000, 0x7000, 8 * PAGE).unwrap();
+        let bank = ChunkSpec::new(0x10_0000, 8 * PAGE).owner("bank");
+        pool.add_chunk(bank).unwrap();
+        let first = pool.alloc(2 * PAGE).unwrap();
+        let second = pool.alloc(PAGE).unwrap();
+        second.set_tag(7);
+        let third = pool.alloc(8 * PAGE).unwrap();
+        drop(first);
+        let drain = pool.remove(0x20_0000).unwrap();
+        let shot = Snapshot::of(&pool);
+        shot.check().unwrap();
+        assert_eq!((shot.name.as_deref(), shot.order), (Some("sram"), 12));
+        assert_eq!((shot.tracked, shot.cut), (tracked, false));
+        assert_eq!(shot.stats, pool.stats());
+        assert_eq!(shot.fragmentation, pool.fragmentation());
+        let [low, high] = &shot.chunks[..] else {
+            panic!("{shot:?}");
+        };
+        assert_eq!((low.start, low.size, low.phys), (0x10_0000, 8 * PAGE, None));
+        assert_eq!((low.owner.as_deref(), low.draining), (Some("bank"), false));
+        assert_eq!(low.taken, [(2, 1)]);
+        assert_eq!(
+            (high.phys, high.owner.as_ref(), high.draining),
+            (Some(0x7000), None, true)
+        );
+        assert_eq!((&*high.taken, high.taken_granules()), (&[(0, 8)][..], 8));
+        let live = shot.live.map(|live| {
+            let list = live.iter().map(|one| (one.addr, one.size, one.tag));
+            list.collect::<Vec<_>>()
+        });
+        let expected = vec![(0x10_2000, PAGE, 7), (0x20_0000, 8 * PAGE, 0)];
+        assert_eq!(live, tracked.then_some(expected));
+        drop((second, third, drain));
+    }
+}
+
+#[test]
+fn no_more_than_asked_for() {
+    let pool = pool(true);
+    pool.add(0, 16 * PAGE).unwrap();
+    let all: Vec<_> = (0..16).map(|_| pool.alloc(1).unwrap()).collect();
+    let odd: Vec<_> = all.into_iter().skip(1).step_by(2).collect();
+    for (most, runs, live) in [(0, 0, 0), (3, 3, 0), (8, 8, 0), (11, 8, 3), (16, 8, 8)] {
+        let shot = Snapshot::at_most(&pool, most);
+        shot.check().unwrap();
+        assert_eq!(shot.chunks[0].taken.len(), runs);
+        assert_eq!(shot.live.unwrap().len(), live);
+        assert_eq!(shot.cut, most < 16);
+    }
+    drop(odd);
+}
+
+#[test]
+fn taken_while_others_move() {
+    let pool = pool(true);
+    pool.add(0, 200 * PAGE).unwrap();
+    let fixed = pool.alloc(3 * PAGE).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for size in [1, 3] {
+            let (pool, done) = (&pool, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    drop(pool.alloc_many(&[size * PAGE, PAGE, 70 * PAGE]));
+                }
+            });
+        }
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                pool.add(0x100_0000, 8 * PAGE).unwrap();
+                let drain = pool.remove(0x100_0000).unwrap();
+                while !drain.wait(Some(std::time::Duration::from_millis(1))) {}
+            }
+        });
+        for _ in 0..if cfg!(miri) { 3 } else { 300 } {
+            let shot = Snapshot::of(&pool);
+            shot.check().unwrap();
+            // What nobody moves is seen.
+            let run = shot.chunks[0].taken[0];
+            assert!(run.0 == 0 && run.1 >= 3, "{shot:?}");
+            assert_eq!(shot.live.unwrap()[0].addr, fixed.addr());
+            assert!(shot.stats.used <= shot.stats.size);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    drop(fixed);
+    assert_eq!(Snapshot::of(&pool).chunks[0].taken, []);
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let pool = pool(false);
+    pool.add(0x1_0000, 16 * PAGE).unwrap();
+    let good = Snapshot::of(&pool);
+    let with = |change: &dyn Fn(&mut Snapshot)| {
+        let mut shot = good.clone();
+        change(&mut shot);
+        shot.check()
+    };
+    assert_eq!(with(&|_| ()), Ok(()));
+    assert_eq!(with(&|shot| shot.version = 7), Err(NoSnapshot::Version(7)));
+    assert_eq!(with(&|shot| shot.order = 64), Err(NoSnapshot::Order(64)));
+    let (start, size) = (0x1_0000, 0);
+    assert_eq!(
+        with(&|shot| shot.chunks[0].size = 0),
+        Err(NoSnapshot::Chunk { start, size })
+    );
+    let (first, len) = (usize::MAX, 2);
+    assert_eq!(
+        with(&|shot| shot.chunks[0].taken = vec![(first, len)]),
+        Err(NoSnapshot::Run { start, first, len })
+    );
+    let runs = vec![(0, usize::MAX), (1, usize::MAX)];
+    let mut shot = good.clone();
+    shot.chunks[0].taken = runs;
+    assert!(shot.check().unwrap_err().to_string().contains("granule 0"));
+    assert_eq!(shot.chunks[0].taken_granules(), usize::MAX);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn there_and_back() {
+    let pool = pool(true);
+    pool.add_virt(0x1000, u64::MAX - 16 * PAGE as u64, 16 * PAGE)
+        .unwrap();
+    let held = pool.alloc(PAGE).unwrap();
+    let shot = Snapshot::of(&pool);
+    let json = serde_json::to_string(&shot).unwrap();
+    assert!(json.contains(r#""taken":[[0,1]]"#), "{json}");
+    assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), shot);
+
+    // Values of the core by themselves.
+    let stats = serde_json::to_string(&pool.stats()).unwrap();
+    assert_eq!(
+        serde_json::from_str::<genpool_core::Stats>(&stats).unwrap(),
+        pool.stats()
+    );
+    let chunk = serde_json::to_value(pool.chunks().next().unwrap()).unwrap();
+    assert_eq!(chunk["avail"], 15 * PAGE);
+    let held = {
+        drop(held);
+        let _kept = pool.alloc(PAGE).unwrap().into_raw();
+        serde_json::to_value(pool.destroy()).unwrap()
+    };
+    assert_eq!(held["held"][0]["size"], PAGE);
+}
