@@ -154,7 +154,7 @@ impl<'d> Scribe<'d> {
     pub(crate) fn done(self) -> Option<Self> {
         let asked = &self.directory.asked;
         if seeded(Fault::LostRequest) {
-            asked.store(0, Ordering::Release);
+            asked.store(0, Ordering::Relaxed);
             return None;
         }
         // AcqRel: as in `ask`.

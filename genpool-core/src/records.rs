@@ -91,7 +91,9 @@ impl Records {
         // Relaxed: only the owner of the granule writes here, for nobody shows a closed deed, and who
         // owned it before released its bit after closing it.
         let deed = Deed(record.deed.load(Ordering::Relaxed)).next(len);
-        record.tag.store(0, Ordering::Relaxed);
+        if !seeded(Fault::KeptTag) {
+            record.tag.store(0, Ordering::Relaxed);
+        }
         // Release: who sees the deed sees the tag (pairs with `get`).
         record.deed.store(deed.0, Ordering::Release);
         deed
@@ -118,7 +120,7 @@ impl Records {
     ) -> Result<Deed, OtherDeed> {
         let next = shown.next(len);
         if seeded(Fault::SharedDeed) {
-            self.0[start].deed.store(next.0, Ordering::Release);
+            self.0[start].deed.store(next.0, Ordering::Relaxed);
             return Ok(next);
         }
         // AcqRel: of two that show the same deed one wins, and what the allocation's owner did
