@@ -157,8 +157,8 @@ impl<'d> Scribe<'d> {
             asked.store(0, Ordering::Relaxed);
             return None;
         }
-        // AcqRel: as in `ask`.
-        let ended = asked.compare_exchange(self.asked, 0, Ordering::AcqRel, Ordering::Acquire);
+        // Release, and Acquire where somebody asked: as in `ask`.
+        let ended = asked.compare_exchange(self.asked, 0, Ordering::Release, Ordering::Acquire);
         ended.err().map(|asked| Self { asked, ..self })
     }
 }

@@ -328,7 +328,9 @@ impl Shelf {
     /// Which way `alloc` goes, and since when: a tag that is the same says that nothing changed.
     #[inline]
     pub(crate) fn tag(&self) -> Tag {
-        // Acquire: pairs with `advance_tag`, so that a changed default is seen once it was changed.
+        // Acquire: pairs with `advance_tag`, so that what is pinned next is no older than what is told.
+        // Not caught: what is pinned is read with `SeqCst`, which loom and Miri never read older than what
+        // was stored earlier in the execution.
         self.tag.load(Ordering::Acquire)
     }
 

@@ -52,7 +52,8 @@ fn weaken(target: &Path, table: &Path, only: &[String]) -> Result<usize, Failure
     let kept = Kept::of(&tree, target)?;
     let mut rows = Vec::new();
     for (number, site) in sites.iter().enumerate() {
-        let chosen = only.is_empty() || only.iter().any(|part| site.file.contains(part));
+        let name = format!("{}:{}", site.file, site.line);
+        let chosen = only.is_empty() || only.iter().any(|part| name.contains(part));
         let judge = |weaker: &'static str| -> Result<Row, Failure> {
             let verdict = match kept.get(site, weaker) {
                 Some(known) => known,

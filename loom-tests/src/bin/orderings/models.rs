@@ -30,6 +30,8 @@ pub(crate) struct Models {
     /// Those that loom is done with soon come first.
     models: Vec<Model>,
     effort: Effort,
+    /// Parts of the names of those that are tried first.
+    first: Vec<String>,
 }
 
 /// How long is looked for a model that notices.
@@ -79,6 +81,9 @@ impl Models {
             tree: fs::canonicalize(tree)?,
             target: fs::canonicalize(target)?,
             models: Vec::new(),
+            first: std::env::var("ORDERINGS_FIRST")
+                .map(|names| names.split(' ').map(String::from).collect())
+                .unwrap_or_default(),
             effort: Effort {
                 loom: asked("ORDERINGS_LOOM_SECONDS", 2),
                 executions: asked("ORDERINGS_EXECUTIONS", 30),
@@ -187,22 +192,23 @@ impl Models {
         site: &Site,
         weaker: &'static str,
     ) -> Result<Verdict, Failure> {
-        let by_it = || {
-            self.models
-                .iter()
-                .filter(|model| model.sites.contains(&number))
-        };
+        let mut by_it: Vec<&Model> = self.models.iter().collect();
+        by_it.retain(|model| model.sites.contains(&number));
+        by_it.sort_by_key(|model| !self.first.iter().any(|name| model.function.contains(name)));
+        let tried = self.effort.models.max(self.first.len()).min(by_it.len());
         let weakened = format!("{number} {weaker}");
-        let fences = site.fences(weaker).unwrap_or_default();
-        for model in by_it().take(self.effort.models) {
-            if let Some(caught) = self.noticed_by_loom(model, &weakened, fences)?
-                && self.noticed_by_loom(model, "", fences)?.is_none()
-            {
-                return Ok(caught);
+        for model in &by_it[..tried] {
+            for fences in site.fences(weaker) {
+                let Some(caught) = self.noticed_by_loom(model, &weakened, fences)? else {
+                    break;
+                };
+                if self.noticed_by_loom(model, "", fences)?.is_none() {
+                    return Ok(caught);
+                }
             }
         }
         for seed in 0..self.effort.seeds {
-            for model in by_it().take(self.effort.miri_models) {
+            for model in by_it.iter().take(self.effort.miri_models) {
                 let run = self
                     .miri(
                         "--test",
@@ -218,7 +224,8 @@ impl Models {
             }
         }
         Ok(Verdict::Uncaught {
-            models: by_it().count(),
+            tried,
+            models: by_it.len(),
         })
     }
 
@@ -246,6 +253,7 @@ impl Models {
             let execution = after.lines().next().unwrap_or(after);
             let fences = match fences {
                 "" => String::new(),
+                "none" => ", no fences".into(),
                 which => format!(", fences at {which}"),
             };
             Verdict::Caught {

@@ -13,8 +13,9 @@ pub(crate) enum Verdict {
         model: String,
         how: String,
     },
-    /// By none of so many models that come by.
+    /// By none of those tried of so many models that come by.
     Uncaught {
+        tried: usize,
         models: usize,
     },
     NotRun,
@@ -28,7 +29,7 @@ impl Verdict {
     pub(crate) fn to_line(&self) -> String {
         match self {
             Self::Caught { model, how } => format!("{model}\t{how}"),
-            Self::Uncaught { models } => format!("{models}"),
+            Self::Uncaught { tried, models } => format!("{tried} {models}"),
             Self::NotRun => String::new(),
         }
     }
@@ -39,7 +40,13 @@ impl Verdict {
                 model: model.into(),
                 how: how.into(),
             }),
-            None => line.parse().ok().map(|models| Self::Uncaught { models }),
+            None => {
+                let (tried, models) = line.split_once(' ')?;
+                Some(Self::Uncaught {
+                    tried: tried.parse().ok()?,
+                    models: models.parse().ok()?,
+                })
+            }
         }
     }
 }
@@ -56,7 +63,9 @@ impl fmt::Display for Row {
         let weaker = self.weaker;
         match &self.verdict {
             Verdict::Caught { model, how } => write!(f, "{weaker}: `{model}` ({how})"),
-            Verdict::Uncaught { models } => write!(f, "{weaker}: none of {models} models"),
+            Verdict::Uncaught { tried, models } => {
+                write!(f, "{weaker}: none of {tried} tried of {models} models")
+            }
             Verdict::NotRun => write!(f, "{weaker}: not run"),
         }
     }
@@ -87,13 +96,17 @@ pub(crate) fn write(
                     caught += 1;
                     format!("`{model}` ({how})")
                 }
-                (Verdict::Uncaught { models }, Some(excuse)) => {
+                (Verdict::Uncaught { models: 0, .. }, Some(excuse)) => {
                     excused += 1;
-                    format!("none of {models} models: {excuse}")
+                    format!("in no model: {excuse}")
                 }
-                (Verdict::Uncaught { models }, None) => {
+                (Verdict::Uncaught { tried, .. }, Some(excuse)) => {
+                    excused += 1;
+                    format!("none of {tried} models: {excuse}")
+                }
+                (Verdict::Uncaught { tried, models }, None) => {
                     open += 1;
-                    format!("**open**: none of {models} models")
+                    format!("**open**: none of {tried} tried of {models} models")
                 }
                 (Verdict::NotRun, _) => {
                     open += 1;

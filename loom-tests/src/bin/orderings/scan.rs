@@ -88,14 +88,18 @@ impl Site {
         }
     }
 
-    /// The fences that take the place of `SeqCst` accesses, if that is what is weakened: this side's only,
-    /// for those of the other side would hide that one is not there.
-    pub(crate) fn fences(&self, weaker: &str) -> Option<&'static str> {
+    /// What loom has in the place of its models' own fences. Where it is `SeqCst` that is taken away, the
+    /// fences that accesses stand for, on this side only, for those of the other would hide that one is
+    /// missing. Otherwise none, for fences hide that an access orders nothing; or the models' own, if a
+    /// model needs some.
+    pub(crate) fn fences(&self, weaker: &str) -> &'static [&'static str] {
         match self.kind {
-            _ if self.ordering != "SeqCst" || self.two_steps_down().contains(&weaker) => None,
-            Kind::Fence => None,
-            Kind::Load | Kind::Refusal => Some("reads"),
-            Kind::Store | Kind::Change => Some("writes"),
+            Kind::Fence => &[""],
+            _ if self.ordering != "SeqCst" || self.two_steps_down().contains(&weaker) => {
+                &["none", ""]
+            }
+            Kind::Load | Kind::Refusal => &["reads"],
+            Kind::Store | Kind::Change => &["writes"],
         }
     }
 }
