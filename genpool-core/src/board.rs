@@ -62,8 +62,8 @@ impl Rack {
     }
 
     fn chunk(&self, slot: usize) -> Option<&Chunk> {
-        // Acquire: pairs with `Board::hang`, so that the chunk is seen whole.
-        let chunk = NonNull::new(self.chunks[slot].load(Ordering::Acquire))?;
+        // Relaxed: the hint that led here was raised by who had the chunk, and is read with `SeqCst`.
+        let chunk = NonNull::new(self.chunks[slot].load(Ordering::Relaxed))?;
         // SAFETY: by the board's invariant.
         Some(unsafe { chunk.as_ref() })
     }
@@ -119,8 +119,8 @@ impl Board {
         // There is one: its hints are the chunk's.
         if let Some(rack) = self.rack_of(place) {
             let pointer = ptr::from_ref(chunk).cast_mut();
-            // Release: who sees the chunk sees it whole (pairs with `Rack::chunk`).
-            rack.chunks[rack.slot_of(place)].store(pointer, Ordering::Release);
+            // Relaxed: see `Rack::chunk`.
+            rack.chunks[rack.slot_of(place)].store(pointer, Ordering::Relaxed);
             chunk.bitmap().hints().raise_above();
         }
     }

@@ -527,7 +527,7 @@ impl Chunk {
             State::Alive,
             State::Draining,
             Ordering::SeqCst,
-            Ordering::SeqCst,
+            Ordering::Relaxed,
         );
         if sealed.is_ok() {
             crate::sync::model_fence();
@@ -557,11 +557,13 @@ impl Chunk {
         if self.state() != State::Draining || !self.bitmap.is_empty(&self.busy) {
             return;
         }
+        // Release: who hears that it is drained sees what was done to it until then (pairs with `state`),
+        // which came to us with the bits.
         let last = self.state.compare_exchange(
             State::Draining,
             State::Drained,
-            Ordering::SeqCst,
-            Ordering::SeqCst,
+            Ordering::Release,
+            Ordering::Relaxed,
         );
         if last.is_ok() {
             // Against a callback being left in `on_drained`: one of the two sees the other.

@@ -154,11 +154,11 @@ impl<'d> Scribe<'d> {
     pub(crate) fn done(self) -> Option<Self> {
         let asked = &self.directory.asked;
         if seeded(Fault::LostRequest) {
-            asked.store(0, Ordering::Release);
+            asked.store(0, Ordering::Relaxed);
             return None;
         }
-        // AcqRel: as in `ask`.
-        let ended = asked.compare_exchange(self.asked, 0, Ordering::AcqRel, Ordering::Acquire);
+        // Release, and Acquire where somebody asked: as in `ask`.
+        let ended = asked.compare_exchange(self.asked, 0, Ordering::Release, Ordering::Acquire);
         ended.err().map(|asked| Self { asked, ..self })
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! # Orderings
 //!
-//! An item is pushed with `AcqRel` and reached with `Acquire`: who sees it sees it whole, and the older
-//! ones, which came to who pushed it in the same way.
+//! An item is pushed with `Release` and reached with `Acquire`: who sees it sees it whole, and the older
+//! ones, which who pushed it had reached in the same way.
 
 use core::fmt;
 use core::iter::successors;
@@ -88,9 +88,9 @@ impl<T> Growing<T> {
     pub(crate) fn push(&self, after: &Newest<'_, T>, value: T) -> Option<&T> {
         let older = after.item;
         let item = Box::into_raw(Box::new(Item { value, older }));
-        let pushed = self
-            .newest
-            .compare_exchange(older, item, Ordering::AcqRel, Ordering::Relaxed);
+        let pushed =
+            self.newest
+                .compare_exchange(older, item, Ordering::Release, Ordering::Relaxed);
         if pushed.is_err() {
             // SAFETY: it was not pushed, so it is still ours alone.
             drop(unsafe { Box::from_raw(item) });

@@ -11,8 +11,8 @@
 //! # Orderings
 //!
 //! The deed carries everything: it is written with `Release` and read with `Acquire`, so who sees it
-//! sees the tag, and who exchanges it (`AcqRel`) sees what the allocation's owner did. Models: `racing
-//! tracked frees`, `tracked frees and a new allocation`.
+//! sees the tag, and who shows it saw what the allocation's owner did. Models: `racing tracked frees`,
+//! `tracked frees and a new allocation`, `tag beside alloc`.
 
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, seeded};
@@ -91,7 +91,9 @@ impl Records {
         // Relaxed: only the owner of the granule writes here, for nobody shows a closed deed, and who
         // owned it before released its bit after closing it.
         let deed = Deed(record.deed.load(Ordering::Relaxed)).next(len);
-        record.tag.store(0, Ordering::Relaxed);
+        if !seeded(Fault::KeptTag) {
+            record.tag.store(0, Ordering::Relaxed);
+        }
         // Release: who sees the deed sees the tag (pairs with `get`).
         record.deed.store(deed.0, Ordering::Release);
         deed
@@ -118,14 +120,17 @@ impl Records {
     ) -> Result<Deed, OtherDeed> {
         let next = shown.next(len);
         if seeded(Fault::SharedDeed) {
-            self.0[start].deed.store(next.0, Ordering::Release);
+            self.0[start].deed.store(next.0, Ordering::Relaxed);
             return Ok(next);
         }
-        // AcqRel: of two that show the same deed one wins, and what the allocation's owner did
-        // before is visible to it.
+        // Of two that show the same deed one wins. Release: who reads the new deed sees what was claimed
+        // for it. What the one that is shown stands for was seen when that was read. Acquire where another
+        // is there, which is told.
+        // Not caught: loom and Miri take changes of a word in the order in which they are executed, so who
+        // frees by the new deed never comes before the claim.
         self.0[start]
             .deed
-            .compare_exchange(shown.0, next.0, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(shown.0, next.0, Ordering::Release, Ordering::Acquire)
             .map(|_| next)
             .map_err(|now| OtherDeed(Deed(now)))
     }

@@ -58,8 +58,8 @@ pub(crate) struct Snapshot {
     algorithm: Arc<dyn Algorithm>,
     default: Route,
     next_retired: AtomicPtr<Snapshot>,
-    #[cfg(genpool_loom)]
-    dropped: std::sync::atomic::AtomicBool,
+    #[cfg(all(genpool_loom, not(genpool_machine)))]
+    dropped: loom::sync::atomic::AtomicBool,
 }
 
 /// Which way `alloc` goes: the first two need no snapshot.
@@ -158,8 +158,8 @@ impl Snapshot {
             algorithm,
             default,
             next_retired: AtomicPtr::new(ptr::null_mut()),
-            #[cfg(genpool_loom)]
-            dropped: std::sync::atomic::AtomicBool::new(false),
+            #[cfg(all(genpool_loom, not(genpool_machine)))]
+            dropped: loom::sync::atomic::AtomicBool::new(false),
         }
     }
 
@@ -307,7 +307,8 @@ impl Shelf {
     /// Brings readers up to a snapshot that was seen, before anything is told of it: its author may
     /// have been stopped before that, and what is listed can be allocated from.
     fn catch_up(&self, seen: &Arc<Snapshot>) {
-        let current = self.current.load(Ordering::SeqCst).cast_const();
+        // Relaxed: if it was current at some time, readers that hear of it are no further back.
+        let current = self.current.load(Ordering::Relaxed).cast_const();
         if !ptr::eq(current, Arc::as_ptr(seen)) && !seeded(Fault::ToldTooSoon) {
             self.advance(seen);
         }
@@ -327,7 +328,9 @@ impl Shelf {
     /// Which way `alloc` goes, and since when: a tag that is the same says that nothing changed.
     #[inline]
     pub(crate) fn tag(&self) -> Tag {
-        // Acquire: pairs with `advance_tag`, so that a changed default is seen once it was changed.
+        // Acquire: pairs with `advance_tag`, so that what is pinned next is no older than what is told.
+        // Not caught: what is pinned is read with `SeqCst`, which loom and Miri never read older than what
+        // was stored earlier in the execution.
         self.tag.load(Ordering::Acquire)
     }
 
@@ -342,7 +345,8 @@ impl Shelf {
 
     /// The current snapshot, held in place until the pin is dropped. Signal-safe.
     pub(crate) fn pin(&self) -> Pin<'_> {
-        let mut snapshot = self.current.load(Ordering::SeqCst);
+        // Relaxed: looked at again before it is used.
+        let mut snapshot = self.current.load(Ordering::Relaxed);
         let first = thread_index();
         for slot in (0..SLOTS).map(|at| &self.slots[(first + at) % SLOTS]) {
             // Relaxed: only a hint whether the exchange is worth a try.
@@ -373,7 +377,9 @@ impl Shelf {
             }
         }
         // SeqCst: counted before `current` is read (pairs with `is_pinned`).
-        self.crowd.fetch_add(1, Ordering::SeqCst);
+        if !seeded(Fault::UncountedCrowd) {
+            self.crowd.fetch_add(1, Ordering::SeqCst);
+        }
         model_fence();
         Pin::new(self, self.current.load(Ordering::SeqCst), None)
     }
@@ -441,7 +447,7 @@ impl Shelf {
             let old = pin.snapshot.as_ptr();
             if self
                 .current
-                .compare_exchange(old, raw, Ordering::SeqCst, Ordering::SeqCst)
+                .compare_exchange(old, raw, Ordering::SeqCst, Ordering::Relaxed)
                 .is_ok()
             {
                 drop(pin);
@@ -563,27 +569,27 @@ impl Shelf {
     }
 }
 
-#[cfg(not(genpool_loom))]
+#[cfg(any(not(genpool_loom), genpool_machine))]
 fn drop_snapshot(snapshot: NonNull<Snapshot>) {
     // SAFETY: by the shelf's invariant the pointer owns one count, which ends here.
     drop(unsafe { Arc::from_raw(snapshot.as_ptr()) });
 }
 
-/// In the model the snapshot stays, marked, so that a reader that comes too late is caught.
-#[cfg(genpool_loom)]
+/// In the model the snapshot stays, marked, so that a reader that comes too late is caught, and one
+/// that nothing orders before.
+#[cfg(all(genpool_loom, not(genpool_machine)))]
 fn drop_snapshot(snapshot: NonNull<Snapshot>) {
     // SAFETY: the caller hands over a count, so the snapshot is alive.
     let snapshot = unsafe { snapshot.as_ref() };
-    snapshot
-        .dropped
-        .store(true, std::sync::atomic::Ordering::Relaxed);
+    snapshot.dropped.store(true, Ordering::Relaxed);
 }
 
 impl Drop for Shelf {
     fn drop(&mut self) {
         // Nobody has a pin: pins borrow the shelf.
         self.reclaim();
-        if let Some(current) = NonNull::new(self.current.load(Ordering::Acquire)) {
+        // Relaxed: nobody else is there.
+        if let Some(current) = NonNull::new(self.current.load(Ordering::Relaxed)) {
             drop_snapshot(current);
         }
     }
@@ -642,20 +648,28 @@ impl Deref for Pin<'_> {
     fn deref(&self) -> &Snapshot {
         // SAFETY: by the pin's invariant the snapshot is alive.
         let snapshot = unsafe { self.snapshot.as_ref() };
-        #[cfg(genpool_loom)]
-        assert!(
-            !snapshot.dropped.load(std::sync::atomic::Ordering::Relaxed),
-            "a pinned snapshot was dropped"
-        );
+        #[cfg(all(genpool_loom, not(genpool_machine)))]
+        {
+            // SAFETY: loom reports it if somebody stores meanwhile.
+            let dropped = unsafe { snapshot.dropped.unsync_load() };
+            assert!(!dropped, "a pinned snapshot was dropped");
+        }
         snapshot
     }
 }
 
 impl Drop for Pin<'_> {
     fn drop(&mut self) {
+        // In a crowd a reader writes nothing that a model would try the drop before.
+        #[cfg(all(genpool_loom, not(genpool_machine)))]
+        if self.slot.is_none() && !std::thread::panicking() {
+            let dropped = self.dropped.load(Ordering::Relaxed);
+            assert!(!dropped, "a snapshot was dropped in a crowd");
+        }
         // Release: our reads of the snapshot come before its drop (pairs with `is_pinned`).
         match self.slot {
             Some(slot) => slot.store(ptr::null_mut(), Ordering::Release),
+            None if seeded(Fault::UncountedCrowd) => {}
             None => {
                 self.shelf.crowd.fetch_sub(1, Ordering::Release);
             }

@@ -2,7 +2,7 @@
 //!
 //! Normally these are the machine's. Under `--cfg genpool_loom` they are loom's, so that
 //! `loom-tests` explores the real code of the crates; with `--cfg genpool_shuttle` beside it they are
-//! shuttle's, for `proofs`. All atomics of the pool's state come from
+//! shuttle's, for `proofs`, and with `--cfg genpool_machine` the machine's, for Miri. All atomics of the pool's state come from
 //! here. The module is public for the workspace's own crates; it is no part of the stable API.
 //!
 //! # Orderings
@@ -31,6 +31,8 @@ pub use self::lock::{Counted, Guard, Mutex};
 mod lock;
 #[cfg(genpool_loom)]
 mod model;
+#[cfg(any(not(genpool_loom), genpool_machine))]
+mod snapshots;
 
 /// A step of a protocol, left out on purpose in a control of `loom-tests`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub enum Fault {
     UncheckedAlgorithm,
     /// A pin does not look whether its snapshot is still current.
     UncheckedPin,
+    /// A reader that finds all slots taken does not count itself.
+    UncountedCrowd,
     /// An operation that crosses words is not announced.
     Unannounced,
     /// One that ends leaves no trace.
@@ -87,6 +91,8 @@ pub enum Fault {
     SharedDeed,
     /// The bitmap is given back before the deed.
     BitsBeforeDeed,
+    /// A new deed keeps the tag of the one before.
+    KeptTag,
     /// What lies under a device's pool is released without waiting for what is held.
     HastyRelease,
 }
@@ -104,10 +110,10 @@ pub struct ThreadPlace {
 
 #[cfg(not(genpool_loom))]
 mod real {
+    pub use super::snapshots::Snapshots;
     pub use atomic::Atomic;
     pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 
-    use alloc::sync::Arc;
     use core::cell::Cell;
 
     /// Nothing here; a `SeqCst` fence in the model (see the module's text).
@@ -206,28 +212,5 @@ mod real {
     #[inline(always)]
     pub fn move_thread_place(key: usize, at: usize) {
         NOTED.with(|noted| noted[slot_of(key)].at.set(at));
-    }
-
-    /// The owner of the current value of a snapshot: `arc_swap::ArcSwap`.
-    #[derive(Debug)]
-    pub struct Snapshots<T>(arc_swap::ArcSwap<T>);
-
-    impl<T> Snapshots<T> {
-        /// A holder of `value`.
-        pub fn new(value: Arc<T>) -> Self {
-            Self(arc_swap::ArcSwap::new(value))
-        }
-
-        /// The current value, kept alive by the returned count.
-        pub fn load_full(&self) -> Arc<T> {
-            self.0.load_full()
-        }
-
-        /// Replaces `current` by `next`, unless another value came first; says whether it did.
-        #[must_use]
-        pub fn replace(&self, current: &Arc<T>, next: Arc<T>) -> bool {
-            let seen = self.0.compare_and_swap(current, next);
-            Arc::ptr_eq(&seen, current)
-        }
     }
 }

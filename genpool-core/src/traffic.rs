@@ -147,9 +147,10 @@ impl Traffic {
     }
 
     fn exchange(&self, old: Audience, new: Audience) -> Result<(), Audience> {
-        // SeqCst: as `audience`.
+        // SeqCst: as `audience`. Relaxed where another change came first: what is read is no older than
+        // what `audience` read before.
         self.audience
-            .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst)
+            .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::Relaxed)
             .map(drop)
             .map_err(Audience)
     }
@@ -223,10 +224,11 @@ impl Drop for Crossing<'_> {
         if seeded(Fault::Unannounced) {
             return;
         }
-        model_fence();
         let passed = if seeded(Fault::KeptEpoch) { 0 } else { EPOCH };
-        // One off the count and one onto the epoch, in one step.
-        self.0.fetch_add(passed.wrapping_sub(1), Ordering::SeqCst);
+        // One off the count and one onto the epoch, in one step. Release: who reads that it is over sees
+        // all its changes (pairs with `Watch::read`). Whoever reads too late that it is over reads that it
+        // is in flight, and proves nothing.
+        self.0.fetch_add(passed.wrapping_sub(1), Ordering::Release);
     }
 }
 
@@ -277,6 +279,8 @@ impl Watch<'_> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.0.audience.fetch_sub(1, Ordering::SeqCst);
+        // Relaxed: an operation that this watcher's scan saw the effect of has looked for watchers, or has
+        // not returned, before.
+        self.0.audience.fetch_sub(1, Ordering::Relaxed);
     }
 }

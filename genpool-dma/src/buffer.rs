@@ -180,6 +180,7 @@ impl<'p, T: Content> CpuBuffer<'p, T> {
     /// afterwards.
     #[must_use]
     pub fn share(self) -> DeviceBuffer<'p, T> {
+        // Not caught: the other side is a device, and no model has one.
         fence(Ordering::SeqCst);
         DeviceBuffer { buffer: self }
     }
@@ -244,6 +245,7 @@ impl<'p, T: Content> DeviceBuffer<'p, T> {
     /// again.
     #[must_use]
     pub unsafe fn reclaim(self) -> CpuBuffer<'p, T> {
+        // Not caught: the other side is a device, and no model has one.
         fence(Ordering::SeqCst);
         self.buffer
     }

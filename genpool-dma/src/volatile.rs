@@ -215,6 +215,7 @@ impl Cells {
             Width::Eight => self.zero_by::<u64>(),
         }
         // Stores to write-combining memory leave the processor before what comes next does.
+        // Not caught: the other side is a device, and no model has one.
         fence(Ordering::SeqCst);
     }
 

@@ -10,18 +10,27 @@
 //! Two habits against what loom 0.7 misses: each thread begins with a read-modify-write on a shared
 //! word ([`Race::start`]), because a first load is explored too little, and the main thread only
 //! spawns and joins.
+//!
+//! With `--cfg genpool_machine` beside it the same models run on the machine's threads and atomics, many
+//! times over: under Miri, which knows sequentially consistent accesses as loom does not. They prove
+//! nothing there, but what fails is a fault (`ci/orderings.sh`).
 
 #![cfg(genpool_loom)]
 
-use std::collections::BTreeSet;
-use std::fmt::Debug;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
-use genpool_core::sync::{Fault, seed};
-use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Pool, Request};
-use loom::thread::JoinHandle;
+use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+
+#[cfg(not(genpool_machine))]
+pub mod checker;
+#[cfg(genpool_machine)]
+#[path = "machine.rs"]
+pub mod checker;
+
+pub use self::checker::{explore, must_fail};
+
+use self::checker::JoinHandle;
 
 /// Where the models' chunk starts; granules are single bytes.
 pub const BASE: usize = 16;
@@ -35,87 +44,9 @@ pub const THREE: Option<usize> = Some(2);
 /// Forced switches in an execution of threads that each change the chunk list.
 pub const ONCE: Option<usize> = Some(1);
 
-/// Further forced switches for every [`explore`], for a longer look: `GENPOOL_LOOM_DEEPER=1`.
-fn deeper() -> usize {
-    let said = std::env::var("GENPOOL_LOOM_DEEPER").unwrap_or_default();
-    said.parse().unwrap_or(0)
-}
-
-fn builder(preemptions: Option<usize>) -> loom::model::Builder {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
-    // A model that outgrows this panics; there is no limit at which loom would stop silently.
-    builder.max_branches = 100_000;
-    builder.max_permutations = None;
-    builder.max_duration = None;
-    builder.checkpoint_file = None;
-    builder
-}
-
-/// Explores all of `model` (up to `preemptions` forced switches an execution) and requires that its
-/// outcomes are exactly `expected`.
-///
-/// # Panics
-///
-/// When the model fails, or its outcomes are others.
-pub fn explore<O>(
-    name: &str,
-    preemptions: Option<usize>,
-    expected: &[O],
-    model: impl Fn() -> O + Send + Sync + 'static,
-) where
-    O: Ord + Clone + Debug + Send + 'static,
-{
-    seed(&[]);
-    let preemptions = preemptions.map(|most| most + deeper());
-    let executions = Arc::new(AtomicUsize::new(0));
-    let reached = Arc::new(Mutex::new(BTreeSet::new()));
-    let (count, outcomes) = (Arc::clone(&executions), Arc::clone(&reached));
-    builder(preemptions).check(move || {
-        let outcome = model();
-        count.fetch_add(1, Ordering::Relaxed);
-        outcomes.lock().expect("not poisoned").insert(outcome);
-    });
-    let executions = executions.load(Ordering::Relaxed);
-    let bound = preemptions.map_or("unbounded".into(), |most| format!("{most} preemptions"));
-    println!("{name}: complete, {executions} executions, {bound}");
-    assert!(executions > 1, "{name}: nothing was explored");
-    let expected: BTreeSet<_> = expected.iter().cloned().collect();
-    assert_eq!(*reached.lock().expect("not poisoned"), expected, "{name}");
-}
-
-/// Requires that `model` fails once `faults` are seeded in the real code.
-///
-/// # Panics
-///
-/// When the model passes all the same.
-pub fn must_fail<O>(
-    name: &str,
-    faults: &[Fault],
-    preemptions: Option<usize>,
-    model: impl Fn() -> O + Send + Sync + 'static,
-) {
-    seed(faults);
-    let executions = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&executions);
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        builder(preemptions).check(move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            model();
-        });
-    }));
-    seed(&[]);
-    let executions = executions.load(Ordering::Relaxed);
-    assert!(
-        outcome.is_err(),
-        "{name}: passed with {faults:?} in all of {executions} executions"
-    );
-    println!("{name}: control {faults:?} caught in execution {executions}");
-}
-
 /// The threads of a model: they race with each other, never with the main thread.
 pub struct Race<T = Pool> {
-    gate: Arc<loom::sync::atomic::AtomicUsize>,
+    gate: Arc<checker::AtomicUsize>,
     shared: Arc<T>,
 }
 
@@ -124,7 +55,7 @@ impl<T: 'static> Race<T> {
     #[must_use]
     pub fn on(shared: T) -> Self {
         Self {
-            gate: Arc::new(loom::sync::atomic::AtomicUsize::new(0)),
+            gate: Arc::new(checker::AtomicUsize::new(0)),
             shared: Arc::new(shared),
         }
     }
@@ -132,8 +63,8 @@ impl<T: 'static> Race<T> {
     /// A thread that does `work`.
     pub fn start<R: 'static>(&self, work: impl FnOnce(&T) -> R + 'static) -> JoinHandle<R> {
         let (gate, shared) = (Arc::clone(&self.gate), Arc::clone(&self.shared));
-        loom::thread::spawn(move || {
-            gate.fetch_add(1, loom::sync::atomic::Ordering::AcqRel);
+        checker::spawn(move || {
+            gate.fetch_add(1, Ordering::AcqRel);
             work(&shared)
         })
     }
@@ -189,6 +120,7 @@ impl Algorithm for At {
 /// times: alone, on the list, and to prove that there is nothing. This picks the look that counts.
 pub struct Late {
     skip: AtomicUsize,
+    look: fn(&ChunkView<'_>, usize) -> Option<Granule>,
 }
 
 impl Late {
@@ -197,6 +129,7 @@ impl Late {
     pub fn in_the_proof() -> Self {
         Self {
             skip: AtomicUsize::new(2),
+            look: |chunk, n| chunk.find_run(Granule(0), Granule(usize::MAX), n),
         }
     }
 
@@ -205,6 +138,28 @@ impl Late {
     pub fn on_the_list() -> Self {
         Self {
             skip: AtomicUsize::new(1),
+            ..Self::in_the_proof()
+        }
+    }
+
+    /// Only the third look, granule by granule.
+    #[must_use]
+    pub fn by_granules() -> Self {
+        Self {
+            look: |chunk, n| {
+                let mut granules = (0..chunk.granules()).map(Granule);
+                granules.find(|&start| chunk.is_free(start, n))
+            },
+            ..Self::in_the_proof()
+        }
+    }
+
+    /// Only the third look, run by run.
+    #[must_use]
+    pub fn by_runs() -> Self {
+        Self {
+            look: |chunk, n| chunk.runs(Granule(0), n).next().map(|run| run.start),
+            ..Self::in_the_proof()
         }
     }
 }
@@ -216,7 +171,7 @@ impl Algorithm for Late {
             self.skip.store(skip - 1, Ordering::Relaxed);
             return None;
         }
-        FirstFit.propose(chunk, request)
+        (self.look)(chunk, request.granules())
     }
 }
 

@@ -12,8 +12,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
 use genpool_core::sync::Fault;
 use genpool_core::{AllocError, Cache, Pool};
-use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicBool, Ordering};
+use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
 use loom_tests::{At, BASE, Late, Race, TWO, explore, hold, must_fail, pool};
 
 /// The pool of a race, for caches that are made before its threads start and moved into them.

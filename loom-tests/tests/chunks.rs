@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
 use genpool_core::sync::Fault;
-use genpool_core::{AllocError, Pool};
-use loom::sync::atomic::{AtomicBool, Ordering};
+use genpool_core::{Algorithm, AllocError, ChunkView, Granule, Pool, Request};
+use loom_tests::checker::{AtomicBool, Ordering};
 use loom_tests::{At, BASE, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 /// A completed free is seen by a later alloc.
@@ -328,6 +328,58 @@ fn control_unchecked_pin() {
         &[Fault::UncheckedPin],
         TWO,
         pin_beside_replace,
+    );
+}
+
+/// First fit whose caller, and as many more as are asked for, are in the middle of an allocation while
+/// `then` is done.
+struct Meanwhile<'p> {
+    pool: &'p Pool,
+    more: usize,
+    then: &'p (dyn Fn() + Sync),
+}
+
+impl Algorithm for Meanwhile<'_> {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        match self.more.checked_sub(1) {
+            Some(more) => drop(self.pool.alloc_with(1, &Meanwhile { more, ..*self })),
+            None => (self.then)(),
+        }
+        chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
+    }
+}
+
+/// As `pin_beside_replace`, while both slots name an earlier list.
+fn crowd_beside_replace() {
+    let race = Race::on(pinned_pool());
+    let then = || {
+        race.pool().add(BASE + 4, 1).unwrap();
+        let reader = race.start(|pool| pool.alloc(1).is_ok());
+        let writer = race.start(|pool| pool.add(BASE + 8, 1).unwrap());
+        writer.join().unwrap();
+        assert!(reader.join().unwrap());
+    };
+    let (pool, then) = (race.pool(), &then);
+    let outer = Meanwhile {
+        pool,
+        more: 1,
+        then,
+    };
+    assert!(pool.alloc_with(1, &outer).is_ok());
+}
+
+#[test]
+fn a_list_stays_while_there_is_a_crowd() {
+    explore("crowd beside replace", THREE, &[()], crowd_beside_replace);
+}
+
+#[test]
+fn control_uncounted_crowd() {
+    must_fail(
+        "crowd beside replace",
+        &[Fault::UncountedCrowd],
+        THREE,
+        crowd_beside_replace,
     );
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use genpool_core::Pool;
 use genpool_core::sync::Fault;
-use loom::cell::UnsafeCell;
+use loom_tests::checker::UnsafeCell;
 use loom_tests::{At, BASE, Insist, Race, TWO, explore, hold, must_fail, pool};
 
 /// Two runs that share a granule and cross the word border: granules 1-2 and 2-3 of four, each
@@ -244,4 +244,29 @@ fn control_shared_deed() {
     must_fail("racing tracked frees", &[Fault::SharedDeed], TWO, || {
         racing_frees_only(tracked())
     });
+}
+
+/// An allocation that is seen has no tag but its own, at a granule whose last owner had one.
+fn tag_beside_alloc() -> bool {
+    let prepared = tracked();
+    prepared.alloc(1).unwrap().set_tag(7);
+    let race = Race::on(prepared);
+    let alloc = race.start(|pool| pool.alloc_with(1, &At(0)).map(|found| found.into_raw()));
+    let seen = race.start(|pool| {
+        let live = pool.live().unwrap();
+        assert!(live.iter().all(|held| held.tag == Some(0)), "another's tag");
+        !live.is_empty()
+    });
+    assert!(alloc.join().unwrap().is_ok());
+    seen.join().unwrap()
+}
+
+#[test]
+fn a_tag_is_its_allocations_own() {
+    explore("tag beside alloc", TWO, &[false, true], tag_beside_alloc);
+}
+
+#[test]
+fn control_kept_tag() {
+    must_fail("tag beside alloc", &[Fault::KeptTag], TWO, tag_beside_alloc);
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 use genpool_core::sync::Fault;
 use genpool_core::{ChunkSpec, OwnedAllocation, Pool};
 use genpool_devm::{Device, GetError, ManagedPool};
-use loom::cell::UnsafeCell;
+use loom_tests::checker::UnsafeCell;
 use loom_tests::{BASE, Race, THREE, explore, must_fail};
 
 /// The memory under a device's pool: written by who holds an allocation, and by who unmaps it.
@@ -36,6 +36,12 @@ impl Memory {
     fn unmap(&self) {
         self.write();
         self.unmapped.fetch_add(1, PlainOrdering::Relaxed);
+    }
+
+    /// Whoever hears that the release is complete may do as it likes with what was mapped.
+    fn reuse(&self) {
+        // SAFETY: as in `write`.
+        self.byte.with_mut(|byte| unsafe { *byte += 1 });
     }
 
     fn is_unmapped(&self) -> bool {
@@ -149,7 +155,11 @@ fn release_beside_two_drops() -> bool {
     });
     let release = race.start(|driver| {
         let released = driver.device.release().unwrap();
-        (released.is_complete(), released)
+        let at_once = released.is_complete();
+        if at_once {
+            driver.memory.reuse();
+        }
+        (at_once, released)
     });
     one.join().unwrap();
     two.join().unwrap();

@@ -193,6 +193,38 @@ fn control_frees_join_unseen() {
     );
 }
 
+/// The same, where one of them crosses a border itself: what it frees begins at a word's beginning, and
+/// joins with what is freed at the end of the word before.
+fn two_frees_join_across() {
+    let prepared = pool(6);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 1);
+    hold(&prepared, 2, 3);
+    hold(&prepared, 5, 1);
+    look(&prepared, 1);
+    let race = Race::on(prepared);
+    let low = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
+    let high = race.start(|pool| pool.free(BASE + 2, 3).unwrap());
+    low.join().unwrap();
+    high.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn hints_hold_where_a_free_across_joins() {
+    explore("two frees join across", TWO, &[()], two_frees_join_across);
+}
+
+#[test]
+fn control_free_across_joins_unseen() {
+    must_fail(
+        "two frees join across",
+        &[Fault::RelaxedRelease, Fault::NoFence],
+        TWO,
+        two_frees_join_across,
+    );
+}
+
 /// Two frees in one line, the shorter stretch first, beside a look that lowers the hint above: it
 /// must see the longer one too.
 fn two_frees_beside_two_levels() {

@@ -190,6 +190,26 @@ fn control_untold_free() {
     });
 }
 
+#[test]
+fn a_moving_hole_is_not_missed_by_other_looks() {
+    explore("moving hole by granules", TWO, &[Found], || {
+        moving_hole(Late::by_granules)
+    });
+    explore("moving hole by runs", TWO, &[Found], || {
+        moving_hole(Late::by_runs)
+    });
+}
+
+#[test]
+fn control_untold_free_of_other_looks() {
+    must_fail("moving hole by granules", &[Fault::UntoldFree], TWO, || {
+        moving_hole(Late::by_granules)
+    });
+    must_fail("moving hole by runs", &[Fault::UntoldFree], TWO, || {
+        moving_hole(Late::by_runs)
+    });
+}
+
 /// Takes granule 0, and only if it got that, granules 4 and 5.
 type Taker = fn(&Pool);
 
@@ -272,20 +292,28 @@ fn control_untold_claim() {
     }
 }
 
-fn avail_of_chunk(pool: &Pool) -> usize {
-    pool.chunks().map(|chunk| chunk.avail()).sum()
+fn shows_two(pool: &Pool) -> bool {
+    pool.avail() == 2
 }
 
-/// A query shows a free that has not told yet; who saw it then takes the other hole.
-fn answer_before_free(avail: fn(&Pool) -> usize) -> Answer {
+fn shows_two_in_its_chunk(pool: &Pool) -> bool {
+    pool.chunks().map(|chunk| chunk.avail()).sum::<usize>() == 2
+}
+
+fn is_freed_already(pool: &Pool) -> bool {
+    pool.free(BASE, 1).is_err()
+}
+
+/// An answer shows a free that has not told yet; who saw it then takes the other hole.
+fn answer_before_free(is_told: fn(&Pool) -> bool) -> Answer {
     let prepared = pool(4);
     for granule in 0..3 {
         hold(&prepared, granule, 1);
     }
     let race = Race::on(prepared);
-    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
+    let free = race.start(|pool| pool.free(BASE, 1).ok());
     let taker = race.start(move |pool| {
-        if avail(pool) == 2 {
+        if is_told(pool) {
             let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
         }
     });
@@ -299,9 +327,9 @@ fn answer_before_free(avail: fn(&Pool) -> usize) -> Answer {
 
 #[test]
 fn answers_tell_the_watchers() {
-    for avail in [Pool::avail, avail_of_chunk] {
+    for is_told in [shows_two, shows_two_in_its_chunk, is_freed_already] {
         explore("answer before free", THREE, &[Found], move || {
-            answer_before_free(avail)
+            answer_before_free(is_told)
         });
     }
 }
@@ -309,7 +337,7 @@ fn answers_tell_the_watchers() {
 #[test]
 fn control_untold_answer() {
     must_fail("answer before free", &[Fault::UntoldAnswer], TWO, || {
-        answer_before_free(Pool::avail)
+        answer_before_free(shows_two)
     });
 }
 

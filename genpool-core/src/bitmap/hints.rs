@@ -261,9 +261,10 @@ impl Hints {
     }
 
     fn exchange(&self, level: Level, node: usize, old: Pack, new: Pack) -> Result<(), Pack> {
-        // SeqCst: a lowered hint precedes the second look (pairs with `load` in a free).
+        // SeqCst: a lowered hint precedes the second look (pairs with `load` in a free). Relaxed where
+        // another change came first: what is read is no older than what `load` read before.
         self.nodes[level.start + node]
-            .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst)
+            .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::Relaxed)
             .map(drop)
             .map_err(Pack)
     }
@@ -292,7 +293,8 @@ impl Hints {
     /// The first word of node `node` that may serve, and its hint.
     #[inline(always)]
     pub(super) fn in_node(&self, node: usize, need: Need) -> Option<(usize, usize)> {
-        let pack = Pack(self.nodes.get(node)?.load(Ordering::SeqCst));
+        // Relaxed: a proposal; the claim decides.
+        let pack = Pack(self.nodes.get(node)?.load(Ordering::Relaxed));
         let slot = pack.first(0, need)?;
         Some((node * FAN + slot, pack.hint(slot)))
     }

@@ -31,8 +31,8 @@
 //! gave a granule back happens before the next owner's use (models: `handover`, `handover
 //! by drop`). Both are `SeqCst`
 //! because each is followed by a load that must not be ordered before it: of the chunk's state, of
-//! the watchers, of a hint. Scans load with `SeqCst` because in the exact look they
-//! stand between two readings of the traffic.
+//! the watchers, of a hint. Looks that prove load with `SeqCst` because they stand between two readings
+//! of the traffic; searches, see `search.rs`, `Relaxed`.
 
 mod batch;
 mod hints;
@@ -261,7 +261,7 @@ impl Bitmap {
     fn try_claim(word: &AtomicWord, mask: usize, seen: usize) -> Result<(), usize> {
         let set = seen | mask;
         if seeded(Fault::TornClaim) {
-            word.store(set, Ordering::SeqCst);
+            word.store(set, Ordering::Relaxed);
             return Ok(());
         }
         // SeqCst: Acquire pairs with `release_piece` (hand-over); the rest is for the loads that
@@ -513,7 +513,8 @@ impl Bitmap {
 
     /// How many granules are taken.
     pub(crate) fn taken(&self) -> usize {
-        let set = |word: &AtomicWord| word.load(Ordering::SeqCst).count_ones() as usize;
+        // Acquire: what is told of is told to the watchers first (`Inner::reveal`).
+        let set = |word: &AtomicWord| word.load(Ordering::Acquire).count_ones() as usize;
         self.words.iter().map(set).sum::<usize>() - (self.words.len() * WORD_BITS - self.len)
     }
 
@@ -540,7 +541,7 @@ impl Bitmap {
             .all(|word| self.stretch(word) <= self.hints.get(word));
         let padded = |at| {
             let padding = self.padding(at);
-            self.word(at).load(Ordering::SeqCst) & padding == padding
+            self.word(at).load(Ordering::Relaxed) & padding == padding
         };
         hinted && self.hints.is_sound() && words.last().is_some_and(padded)
     }

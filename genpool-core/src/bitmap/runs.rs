@@ -36,10 +36,11 @@ impl Bitmap {
         let mut next = 0;
         while let Some(word) = self.hints.next(next, need) {
             let first = word * WORD_BITS;
-            let seen = self.word(word).load(Ordering::SeqCst);
+            // Relaxed: see `search.rs`.
+            let seen = self.word(word).load(Ordering::Relaxed);
             let free = free_bits(seen);
             let below = match word.checked_sub(1) {
-                Some(below) => free_bits(self.word(below).load(Ordering::SeqCst)),
+                Some(below) => free_bits(self.word(below).load(Ordering::Relaxed)),
                 None => 0,
             };
             next = word + 1;
@@ -121,6 +122,7 @@ impl FreeRuns<'_> {
     /// Reads the word; the bits in `skip` count as taken.
     #[inline]
     fn enter(&mut self, skip: usize) {
+        // SeqCst: the look may be part of a proof.
         let seen = self.bitmap.word(self.word).load(Ordering::SeqCst) | skip;
         self.free = free_bits(seen);
         let short = self.open.is_none() && self.min > 1;

@@ -1,4 +1,11 @@
 //! Searches: where a run of free granules is, and first fit that takes it at once.
+//!
+//! # Orderings
+//!
+//! What may be part of a proof (`is_free`, `find_exactly`) loads with `SeqCst`: see `traffic.rs`. All other
+//! searches load `Relaxed`: what they find is a proposal, which a claim takes or refuses; a hint that they
+//! lower is looked at again; and that they find nothing proves nothing. What a free that has returned
+//! cleared they see all the same, for one word is never read older than it was known to be.
 
 use core::hint::spin_loop;
 
@@ -88,7 +95,7 @@ impl Bitmap {
                 Ok(found) => return Some(found),
                 Err(end) => next = end,
             }
-            self.lower_hint(word, self.word(word).load(Ordering::SeqCst));
+            self.lower_hint(word, self.word(word).load(Ordering::Relaxed));
         }
     }
 
@@ -101,7 +108,7 @@ impl Bitmap {
         }
         let mut word = from / WORD_BITS;
         let look = |word: usize, seen: &AtomicWord| {
-            let at = find(seen.load(Ordering::SeqCst), n, FULL);
+            let at = find(seen.load(Ordering::Relaxed), n, FULL);
             at.map(|at| word * WORD_BITS + at)
         };
         // The hints cost as much as a word or two.
@@ -132,7 +139,7 @@ impl Bitmap {
         places: P,
     ) -> Result<usize, usize> {
         let first = word * WORD_BITS;
-        let seen = self.word(word).load(Ordering::SeqCst) | mask(0, from);
+        let seen = self.word(word).load(Ordering::Relaxed) | mask(0, from);
         if n <= WORD_BITS
             && let Some(at) = find(seen, n, places.pattern(first))
         {
@@ -204,7 +211,7 @@ impl Bitmap {
         let mut end = at;
         while end < ceiling {
             let in_word = end % WORD_BITS;
-            let seen = self.word(end / WORD_BITS).load(Ordering::SeqCst);
+            let seen = self.word(end / WORD_BITS).load(Ordering::Relaxed);
             let free = free_prefix(seen >> in_word).min(WORD_BITS - in_word);
             end += free;
             if free < WORD_BITS - in_word {
@@ -231,7 +238,7 @@ impl Bitmap {
         }
         // Above one node there is no level, so a second node is one of the lowest too.
         let (word, hint) = self.hints.in_node(node, need)?;
-        let seen = self.word(word).load(Ordering::SeqCst);
+        let seen = self.word(word).load(Ordering::Relaxed);
         let at = find(seen, n, FULL)?;
         let piece = Piece::new(word, at, n);
         if Self::shortens(piece, seen, hint) {
@@ -246,7 +253,7 @@ impl Bitmap {
         let need = Need::of(n);
         let mut next = self.hints.first(need);
         while let Some(word) = next {
-            let mut seen = self.word(word).load(Ordering::SeqCst);
+            let mut seen = self.word(word).load(Ordering::Relaxed);
             let mut lost = 0;
             while let Some(at) = find(seen, n, FULL) {
                 let piece = Piece::new(word, at, n);
@@ -265,7 +272,7 @@ impl Bitmap {
                 }
                 // Whoever was faster has the cache line, and goes on with it meanwhile.
                 (0..PAUSES << lost).for_each(|_| spin_loop());
-                seen = self.word(word).load(Ordering::SeqCst);
+                seen = self.word(word).load(Ordering::Relaxed);
             }
             let behind = (word + 1) * WORD_BITS;
             let suffix = free_suffix(seen);

@@ -40,6 +40,7 @@ impl Seat {
 
     /// The cache is gone, and holds nothing.
     pub(super) fn leave(&self) {
+        // Not caught: see `take`.
         self.taken.store(false, Ordering::Release);
     }
 
@@ -62,6 +63,8 @@ impl Seats {
         let mut seats = self.0.iter().map(|seat| &**seat);
         let left = seats.find(|seat| {
             // Relaxed: only a hint whether the exchange is worth a try.
+            // Not caught: of two caches on one seat the later one's counts might be overwritten by the
+            // earlier one's, but loom and Miri take stores in the order in which they are executed.
             !seat.taken.load(Ordering::Relaxed)
                 && seat
                     .taken

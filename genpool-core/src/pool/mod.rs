@@ -213,7 +213,8 @@ impl Pool {
                 list.admits(&chunk)?;
                 // Read again whenever another change came first: a permanent chunk is older than all
                 // that are not.
-                let permanent = !inner.removals.load(Ordering::SeqCst);
+                // Relaxed: who sees a chunk in the list that is not sees why.
+                let permanent = !inner.removals.load(Ordering::Relaxed);
                 let mut new = Chunk::new(&chunk, order, generation, permanent, tracked, node)?;
                 let place = permanent.then(|| list.permanent());
                 if let Some(place) = place {
@@ -283,9 +284,9 @@ impl Pool {
 
     /// From now on the chunk hands out nothing.
     fn seal(&self, chunk: &Chunk) -> Result<(), RemoveError> {
-        // SeqCst, as the load in `add_chunk`; a chunk that is added beside this may still count as
-        // permanent, which only means that it is kept.
-        self.inner.removals.store(true, Ordering::SeqCst);
+        // Relaxed: a chunk that is added beside this may still count as permanent, which only means that it
+        // is kept.
+        self.inner.removals.store(true, Ordering::Relaxed);
         let start = chunk.start();
         if !chunk.seal() {
             return Err(RemoveError::Draining { start });

@@ -4,9 +4,9 @@
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-#[cfg(genpool_loom)]
+#[cfg(all(genpool_loom, not(genpool_machine)))]
 use loom::sync as imp;
-#[cfg(not(genpool_loom))]
+#[cfg(any(not(genpool_loom), genpool_machine))]
 use std::sync as imp;
 
 /// A shared count: `std::sync::Arc`, or loom's, which knows the order that the last drop gives.

@@ -2,28 +2,38 @@
 //!
 //! loom's, [`mended`]; or, with `--cfg genpool_shuttle` beside `--cfg genpool_loom`, shuttle's. loom tries
 //! every interleaving of two or three threads, and what weak orderings allow. shuttle picks some of the
-//! interleavings of many threads, with all accesses in one order.
+//! interleavings of many threads, with all accesses in one order. With `--cfg genpool_machine` they are
+//! the machine's after all: Miri knows what `SeqCst` means, and tries what comes along.
 
-#[cfg(not(genpool_shuttle))]
+#[cfg(not(any(genpool_shuttle, genpool_machine)))]
 mod mended;
 
-#[cfg(not(genpool_shuttle))]
+#[cfg(not(any(genpool_shuttle, genpool_machine)))]
 pub use self::mended::{AtomicBool, AtomicPtr, AtomicUsize};
-#[cfg(not(genpool_shuttle))]
+#[cfg(genpool_machine)]
+pub use super::snapshots::Snapshots;
+#[cfg(genpool_machine)]
+pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
+#[cfg(not(any(genpool_shuttle, genpool_machine)))]
 pub use loom::sync::atomic::{Ordering, fence};
 #[cfg(genpool_shuttle)]
 pub use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 
+#[cfg(not(genpool_machine))]
 use alloc::sync::Arc;
+#[cfg(not(genpool_machine))]
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::marker::PhantomData;
 
 use super::Fault;
 
-/// loom's `SeqCst` accesses order as `AcqRel`; the fence gives what they lack.
+/// loom's `SeqCst` accesses order as `AcqRel`; the fence gives what they lack. The machine's lack
+/// nothing.
 pub fn model_fence() {
-    fence(Ordering::SeqCst);
+    if !cfg!(genpool_machine) {
+        fence(Ordering::SeqCst);
+    }
 }
 
 std::thread_local! {
@@ -106,12 +116,14 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
 
 /// Stands in for `arc_swap::ArcSwap` with what it guarantees and no more: a version index (load
 /// `Acquire`, replace `AcqRel`) into a table that only grows and lives as long as the execution.
+#[cfg(not(genpool_machine))]
 #[derive(Debug)]
 pub struct Snapshots<T> {
     index: AtomicUsize,
     table: std::sync::Mutex<Vec<Arc<T>>>,
 }
 
+#[cfg(not(genpool_machine))]
 impl<T> Snapshots<T> {
     /// A holder of `value`.
     pub fn new(value: Arc<T>) -> Self {

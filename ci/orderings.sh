@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Makes each ordering above Relaxed weaker, one at a time, and runs the models that come by until one
+# notices: under loom, then on the machine's atomics under Miri. Writes the table proofs/ORDERINGS.md, and
+# fails if a weakening is neither noticed nor excused by a comment `Not caught: ...` at its place. Arguments
+# are parts of source files' names: only those are run. Verdicts are kept in the target folder, so what was
+# stopped goes on where it was. Takes a quarter of an hour of a processor if nothing is kept; no step of
+# .ci/run. ORDERINGS_SEEDS=10, ORDERINGS_EXECUTIONS=200, ORDERINGS_LOOM_SECONDS=60 and ORDERINGS_MODELS=99
+# look longer for what nothing noticed. Needs `rustup +nightly component add miri rust-src`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+mkdir -p "${CARGO_TARGET_DIR:-target}/orderings"
+target="$(cd "${CARGO_TARGET_DIR:-target}" && pwd)"
+cargo run -q -p loom-tests --bin orderings -- "$target/orderings" proofs/ORDERINGS.md "$@"

@@ -1,0 +1,306 @@
+//! The models, by tool: which sites they come by, and what they say of a weakened one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::Failure;
+use crate::report::Verdict;
+use crate::scan::Site;
+
+/// Seconds of processor time in which a model is watched for the sites that it comes by: they are come
+/// by in the first executions (2026-11).
+const WATCHED: u32 = 1;
+
+/// A function of tests with one model or more.
+#[derive(Debug)]
+struct Model {
+    file: String,
+    function: String,
+    /// Under loom.
+    program: PathBuf,
+    sites: BTreeSet<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Models {
+    tree: PathBuf,
+    target: PathBuf,
+    /// Those that loom is done with soon come first.
+    models: Vec<Model>,
+    effort: Effort,
+    /// Parts of the names of those that are tried first.
+    first: Vec<String>,
+}
+
+/// How long is looked for a model that notices.
+#[derive(Clone, Copy, Debug)]
+struct Effort {
+    /// Seconds of processor time for a model under loom.
+    loom: u32,
+    /// Executions of a model under Miri, with each of the seeds.
+    executions: u32,
+    seeds: u32,
+    /// Models tried under loom.
+    models: usize,
+    /// And under Miri.
+    miri_models: usize,
+}
+
+/// A number from the environment, or this one.
+fn asked(name: &str, otherwise: u32) -> u32 {
+    let given = std::env::var(name).ok();
+    given
+        .and_then(|given| given.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+fn flags(more: &str) -> String {
+    format!("--cfg genpool_loom {more} -Awarnings")
+}
+
+/// A program that ends after so many seconds of processor time.
+fn limited(seconds: u32, program: &Path) -> Command {
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", &format!("ulimit -t {seconds}; exec \"$0\" \"$@\"")])
+        .arg(program)
+        .env("RUST_BACKTRACE", "0");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl Models {
+    /// Builds the models in `tree` for both tools, and sees which sites each of them comes by.
+    pub(crate) fn build(tree: &Path, target: &Path) -> Result<Self, Failure> {
+        let mut models = Self {
+            tree: fs::canonicalize(tree)?,
+            target: fs::canonicalize(target)?,
+            models: Vec::new(),
+            first: std::env::var("ORDERINGS_FIRST")
+                .map(|names| names.split(' ').map(String::from).collect())
+                .unwrap_or_default(),
+            effort: Effort {
+                loom: asked("ORDERINGS_LOOM_SECONDS", 2),
+                executions: asked("ORDERINGS_EXECUTIONS", 30),
+                seeds: asked("ORDERINGS_SEEDS", 1),
+                models: asked("ORDERINGS_MODELS", 10) as usize,
+                miri_models: asked("ORDERINGS_MIRI_MODELS", 3) as usize,
+            },
+        };
+        let built = Command::new("cargo")
+            .args([
+                "test",
+                "--release",
+                "-p",
+                "loom-tests",
+                "--tests",
+                "--no-run",
+            ])
+            .current_dir(&models.tree)
+            .env("CARGO_TARGET_DIR", models.target.join("loom"))
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "4")
+            .env("RUSTFLAGS", flags(""))
+            .output()?;
+        let told = text(&built.stderr);
+        if !built.status.success() {
+            return Err(told.into());
+        }
+        for line in told.lines() {
+            let Some(named) = line.trim().strip_prefix("Executable tests/") else {
+                continue;
+            };
+            let (file, program) = named
+                .split_once(".rs (")
+                .ok_or("an unknown line of cargo's")?;
+            models.watch(file, program.trim_end_matches(')'))?;
+        }
+        let built = models.miri("--no-run", &[]).output()?;
+        if !built.status.success() {
+            return Err(text(&built.stderr).into());
+        }
+        Ok(models)
+    }
+
+    /// Adds the models of a file of tests, by the order in which loom is done with them.
+    fn watch(&mut self, file: &str, program: &str) -> Result<(), Failure> {
+        let program = fs::canonicalize(program)?;
+        let listed = text(&Command::new(&program).arg("--list").output()?.stdout);
+        let functions = listed
+            .lines()
+            .filter_map(|line| line.strip_suffix(": test"));
+        for function in functions.filter(|name| !name.starts_with("control_")) {
+            let seen = self.target.join("watched").join(function);
+            let told = match fs::read_to_string(&seen) {
+                Ok(told) if self.is_newer(&seen, &program) => told,
+                _ => {
+                    let run = limited(WATCHED, &program)
+                        .args(["--exact", function, "--nocapture"])
+                        .env("GENPOOL_SITES", "")
+                        .output()?;
+                    let told = text(&run.stdout);
+                    if told.contains(": failed in execution") {
+                        return Err(format!("{function} fails though nothing is weakened").into());
+                    }
+                    fs::create_dir_all(self.target.join("watched"))?;
+                    fs::write(seen, &told)?;
+                    told
+                }
+            };
+            let sites = told
+                .lines()
+                .filter_map(|line| line.split("site ").nth(1)?.parse().ok());
+            self.models.push(Model {
+                file: file.into(),
+                function: function.into(),
+                program: program.clone(),
+                sites: sites.collect(),
+            });
+        }
+        // Models that come by little are small.
+        self.models.sort_by_key(|model| model.sites.len());
+        Ok(())
+    }
+
+    fn is_newer(&self, file: &Path, than: &Path) -> bool {
+        let changed = |file: &Path| fs::metadata(file).and_then(|data| data.modified()).ok();
+        changed(file) > changed(than)
+    }
+
+    /// Miri on tests of the models.
+    fn miri(&self, arguments: &str, more: &[&str]) -> Command {
+        let mut command = limited(600, Path::new("cargo"));
+        command
+            .args(["+nightly", "miri", "test", "-q", "-p", "loom-tests"])
+            .args(arguments.split(' '))
+            .args(more)
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", self.target.join("machine"))
+            .env("RUSTFLAGS", flags("--cfg genpool_machine"));
+        command
+    }
+
+    /// What the models say when a site is weakened.
+    pub(crate) fn judge(
+        &self,
+        number: usize,
+        site: &Site,
+        weaker: &'static str,
+    ) -> Result<Verdict, Failure> {
+        let mut by_it: Vec<&Model> = self.models.iter().collect();
+        by_it.retain(|model| model.sites.contains(&number));
+        by_it.sort_by_key(|model| !self.first.iter().any(|name| model.function.contains(name)));
+        let tried = self.effort.models.max(self.first.len()).min(by_it.len());
+        let weakened = format!("{number} {weaker}");
+        for model in &by_it[..tried] {
+            for fences in site.fences(weaker) {
+                let Some(caught) = self.noticed_by_loom(model, &weakened, fences)? else {
+                    break;
+                };
+                if self.noticed_by_loom(model, "", fences)?.is_none() {
+                    return Ok(caught);
+                }
+            }
+        }
+        for seed in 0..self.effort.seeds {
+            for model in by_it.iter().take(self.effort.miri_models) {
+                let run = self
+                    .miri(
+                        "--test",
+                        &[&model.file, "--", "--exact", &model.function, "--nocapture"],
+                    )
+                    .env("GENPOOL_WEAKENED", &weakened)
+                    .env("GENPOOL_EXECUTIONS", self.effort.executions.to_string())
+                    .env("MIRIFLAGS", miri_flags(seed))
+                    .output()?;
+                if let Some(caught) = noticed_by_miri(&run, seed)? {
+                    return Ok(caught);
+                }
+            }
+        }
+        Ok(Verdict::Uncaught {
+            tried,
+            models: by_it.len(),
+        })
+    }
+
+    fn noticed_by_loom(
+        &self,
+        model: &Model,
+        weakened: &str,
+        fences: &str,
+    ) -> Result<Option<Verdict>, Failure> {
+        let run = limited(self.effort.loom, &model.program)
+            .args(["--exact", &model.function, "--nocapture"])
+            .env("GENPOOL_WEAKENED", weakened)
+            .env("GENPOOL_FENCES", fences)
+            .output()?;
+        let (told, errors) = (text(&run.stdout), text(&run.stderr));
+        // Endless executions are loom's unfairness.
+        if run.status.success() || errors.contains("exceeded maximum number of branches") {
+            return Ok(None);
+        }
+        // Killed at its limit, it says nothing.
+        let failed = told.split_once(": failed in execution ");
+        Ok(failed.map(|(before, after)| {
+            let model = before.rsplit(['\n']).next().unwrap_or(before);
+            let model = model.rsplit("... ").next().unwrap_or(model);
+            let execution = after.lines().next().unwrap_or(after);
+            let fences = match fences {
+                "" => String::new(),
+                "none" => ", no fences".into(),
+                which => format!(", fences at {which}"),
+            };
+            Verdict::Caught {
+                model: model.into(),
+                how: format!("loom{fences}, execution {execution}"),
+            }
+        }))
+    }
+}
+
+/// Aliasing and validity are other tests' matter. Bookkeeping that the models keep is no leak.
+fn miri_flags(seed: u32) -> String {
+    format!(
+        "-Zmiri-disable-isolation -Zmiri-ignore-leaks -Zmiri-disable-stacked-borrows \
+         -Zmiri-disable-validation -Zmiri-preemption-rate=0.03 -Zmiri-seed={seed}"
+    )
+}
+
+fn noticed_by_miri(run: &Output, seed: u32) -> Result<Option<Verdict>, Failure> {
+    if run.status.success() {
+        return Ok(None);
+    }
+    let (told, errors) = (text(&run.stdout), text(&run.stderr));
+    let what = if errors.contains("Data race detected") {
+        "a data race"
+    } else if errors.contains("Undefined Behavior") {
+        "undefined behaviour"
+    } else if errors.contains("panicked at") {
+        "an assertion"
+    } else if errors.contains("deadlock") {
+        "a deadlock"
+    } else if errors.contains("error: could not compile") {
+        return Err(errors.into());
+    } else {
+        return Ok(None);
+    };
+    let begun = told
+        .lines()
+        .filter_map(|line| line.split_once(" executions on the"))
+        .last();
+    let Some((begun, _)) = begun else {
+        return Err(format!("Miri failed before a model began:\n{errors}").into());
+    };
+    let (model, _) = begun.rsplit_once(": ").ok_or("a model without a name")?;
+    let model = model.rsplit("... ").next().unwrap_or(model);
+    Ok(Some(Verdict::Caught {
+        model: model.into(),
+        how: format!("Miri, {what}, seed {seed}"),
+    }))
+}

@@ -1,0 +1,109 @@
+//! The models' threads, atomics and cells: loom's, and how it explores a model.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
+use std::sync::{Arc, Mutex};
+
+use genpool_core::sync::{Fault, seed};
+pub use loom::cell::UnsafeCell;
+pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub use loom::thread::{JoinHandle, spawn};
+
+/// Says in which execution a model failed.
+struct Failing<'n> {
+    name: &'n str,
+    executions: Arc<Plain>,
+}
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let executions = self.executions.load(PlainOrdering::Relaxed);
+            println!("{}: failed in execution {executions}", self.name);
+        }
+    }
+}
+
+/// Further forced switches for every [`explore`], for a longer look: `GENPOOL_LOOM_DEEPER=1`.
+fn deeper() -> usize {
+    let said = std::env::var("GENPOOL_LOOM_DEEPER").unwrap_or_default();
+    said.parse().unwrap_or(0)
+}
+
+fn builder(preemptions: Option<usize>) -> loom::model::Builder {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions;
+    // A model that outgrows this panics; there is no limit at which loom would stop silently.
+    builder.max_branches = 100_000;
+    builder.max_permutations = None;
+    builder.max_duration = None;
+    builder.checkpoint_file = None;
+    builder
+}
+
+/// Explores all of `model` (up to `preemptions` forced switches an execution) and requires that its
+/// outcomes are exactly `expected`.
+///
+/// # Panics
+///
+/// When the model fails, or its outcomes are others.
+pub fn explore<O>(
+    name: &str,
+    preemptions: Option<usize>,
+    expected: &[O],
+    model: impl Fn() -> O + Send + Sync + 'static,
+) where
+    O: Ord + Clone + Debug + Send + 'static,
+{
+    seed(&[]);
+    let preemptions = preemptions.map(|most| most + deeper());
+    let executions = Arc::new(Plain::new(0));
+    let _failing = Failing {
+        name,
+        executions: Arc::clone(&executions),
+    };
+    let reached = Arc::new(Mutex::new(BTreeSet::new()));
+    let (count, outcomes) = (Arc::clone(&executions), Arc::clone(&reached));
+    builder(preemptions).check(move || {
+        count.fetch_add(1, PlainOrdering::Relaxed);
+        let outcome = model();
+        outcomes.lock().expect("not poisoned").insert(outcome);
+    });
+    let executions = executions.load(PlainOrdering::Relaxed);
+    let bound = preemptions.map_or("unbounded".into(), |most| format!("{most} preemptions"));
+    println!("{name}: complete, {executions} executions, {bound}");
+    assert!(executions > 1, "{name}: nothing was explored");
+    let expected: BTreeSet<_> = expected.iter().cloned().collect();
+    assert_eq!(*reached.lock().expect("not poisoned"), expected, "{name}");
+}
+
+/// Requires that `model` fails once `faults` are seeded in the real code.
+///
+/// # Panics
+///
+/// When the model passes all the same.
+pub fn must_fail<O>(
+    name: &str,
+    faults: &[Fault],
+    preemptions: Option<usize>,
+    model: impl Fn() -> O + Send + Sync + 'static,
+) {
+    seed(faults);
+    let executions = Arc::new(Plain::new(0));
+    let count = Arc::clone(&executions);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        builder(preemptions).check(move || {
+            count.fetch_add(1, PlainOrdering::Relaxed);
+            model();
+        });
+    }));
+    seed(&[]);
+    let executions = executions.load(PlainOrdering::Relaxed);
+    assert!(
+        outcome.is_err(),
+        "{name}: passed with {faults:?} in all of {executions} executions"
+    );
+    println!("{name}: control {faults:?} caught in execution {executions}");
+}
