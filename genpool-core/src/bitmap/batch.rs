@@ -182,6 +182,23 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_near_where_it_is_looked_for() {
+        let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
+        let claim = |from, most| {
+            let batch = bitmap.claim_batch(from, 2, most, &traffic)?;
+            Some(batch.collect::<Vec<_>>())
+        };
+        let word = |at: usize| at * WORD_BITS;
+        assert_eq!(claim(word(2) + 7, 2), Some(vec![word(2), word(2) + 2]));
+        // Of words with as much room the first, also when none has as much as is asked for.
+        let all = WORD_BITS / 2;
+        let found = claim(word(2), 2 * all).unwrap();
+        assert_eq!((found.len(), found[0]), (all, word(3)));
+        let found = claim(word(2), 2 * all).unwrap();
+        assert_eq!((found.len(), found[0]), (all, word(0)));
+    }
+
+    #[test]
     fn a_batch_is_released_whatever_its_runs() {
         let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
         bitmap.claim(0, 4 * WORD_BITS, &traffic).unwrap();
