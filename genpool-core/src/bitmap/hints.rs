@@ -472,6 +472,34 @@ mod tests {
         &[1, 7, 8, 9, SPAN - 1, SPAN, SPAN + 1, 1000, 20_000]
     };
 
+    #[test]
+    fn the_slot_above_says_the_highest() {
+        for words in [3, SPAN + 3, 3 * SPAN] {
+            let above = Arc::new(Hints::closed(9).unwrap());
+            let mut hints = Hints::new(words, None).unwrap();
+            assert!(hints.is_covered(), "there is nothing above");
+            let slot = 5;
+            hints.go_on_at(Above {
+                hints: Arc::clone(&above),
+                slot,
+            });
+            assert!(!hints.is_covered());
+            hints.raise_above();
+            assert_eq!(above.get(slot), LONG);
+            for word in 0..words {
+                hints.lower(word, 4, || 4);
+            }
+            // The levels above learn it from a search in vain.
+            assert_eq!(hints.first(Need::of(5)), None);
+            hints.lower_above();
+            assert_eq!(above.get(slot), 4);
+            hints.raise(words - 1, 9);
+            assert_eq!(above.get(slot), 9);
+            assert!(hints.is_covered());
+            assert!((0..9).all(|other| other == slot || above.get(other) == 0));
+        }
+    }
+
     #[derive(Clone, Copy, Debug)]
     enum Op {
         Raise(usize, usize),
