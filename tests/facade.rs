@@ -108,6 +108,10 @@ fn constrained() {
 fn constraint_error() {
     let refused = Constraints::new().align(3).unwrap_err();
     assert_eq!(refused, ConstraintError::Align { bytes: 3 });
+    assert_eq!(
+        refused.to_string(),
+        "an alignment of 3 is not a power of two"
+    );
 }
 
 #[test]
@@ -210,6 +214,10 @@ fn owner() {
 fn add_error() {
     let refused: AddError = Pool::new(12).unwrap().add(BASE, 0).unwrap_err();
     assert_eq!(refused.chunk.start(), BASE);
+    assert_eq!(
+        refused.to_string(),
+        "chunk of 0x0 bytes at 0x100000: a chunk has at least one granule"
+    );
 }
 
 #[test]

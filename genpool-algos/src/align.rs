@@ -1,6 +1,6 @@
 //! First fit at aligned addresses.
 
-use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Request, Unsuitable};
+use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Request};
 
 use crate::constraints::{Constrained, ConstraintError, Constraints};
 
@@ -21,10 +21,6 @@ impl FirstFitAlign {
 }
 
 impl Algorithm for FirstFitAlign {
-    fn check(&self, request: &Request) -> Result<(), Unsuitable> {
-        self.0.check(request)
-    }
-
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         self.0.propose(chunk, request)
     }
