@@ -8,20 +8,24 @@ use std::sync::Mutex;
 use genpool_core::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request, Run};
 use proptest::prelude::*;
 
-/// Looks, and finds no place: the pool asks once as it searches and once as it proves that there is none.
-struct Look<F>(Mutex<F>);
+/// Finds no place: the pool asks once as it searches, and once as it proves that there is none.
+struct Look<F>(Mutex<(F, usize)>);
 
-impl<F: FnMut(&ChunkView<'_>) + Send> Algorithm for Look<F> {
+impl<F: FnMut(&ChunkView<'_>, bool) + Send> Algorithm for Look<F> {
     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-        (self.0.lock().unwrap())(chunk);
+        let (look, count) = &mut *self.0.lock().unwrap();
+        *count += 1;
+        look(chunk, *count == 3);
         None
     }
 }
 
-/// Has `look` look at a chunk of the pool, once in each way.
-fn look(pool: &Pool, look: impl FnMut(&ChunkView<'_>) + Send) {
-    let refused = pool.alloc_with(1, &Look(Mutex::new(look))).unwrap_err();
+/// Has `look` look at a chunk of the pool in both ways; it is told when it is for the proof.
+fn look(pool: &Pool, look: impl FnMut(&ChunkView<'_>, bool) + Send) {
+    let look = Look(Mutex::new((look, 0)));
+    let refused = pool.alloc_with(1, &look).unwrap_err();
     assert_eq!(refused, AllocError::Exhausted { size: 1 });
+    assert_eq!(look.0.into_inner().unwrap().1, 3);
 }
 
 /// There, or nowhere.
@@ -115,7 +119,7 @@ impl Free {
         runs
     }
 
-    fn check(&self, view: &ChunkView<'_>, start: usize, question: Question) {
+    fn check(&self, view: &ChunkView<'_>, proves: bool, start: usize, question: Question) {
         let Question {
             from,
             limit,
@@ -146,9 +150,16 @@ impl Free {
         assert!(view.runs(from, n).eq(long(from.0, n)));
 
         assert_eq!(view.is_free(from, n), self.is_free(from.0, n));
-        if let Some(near) = view.find_nearby(from, n) {
-            assert!(self.is_free(near.0, n) && near.0 >= from.0 / 64 * 64);
-        }
+        // In one word, from the word of `from` on.
+        let bits = usize::BITS as usize;
+        let in_word = |start: &usize| start % bits + n <= bits;
+        let near = |start: &usize| *start >= from.0 / bits * bits;
+        let nearby = self
+            .starts(n)
+            .filter(in_word)
+            .find(near)
+            .filter(|_| !proves);
+        assert_eq!(view.find_nearby(from, n), nearby.map(Granule));
     }
 }
 
@@ -176,7 +187,7 @@ proptest! {
             drop(taken);
         }
         for question in case.questions {
-            look(&pool, |view| free.check(view, case.start, question));
+            look(&pool, |view, proves| free.check(view, proves, case.start, question));
         }
         prop_assert!(pool.is_sound());
     }
@@ -186,7 +197,7 @@ proptest! {
 fn a_view_knows_its_addresses() {
     let pool = Pool::new(4).unwrap();
     pool.add_virt(0x1000, 0x9000, 0x100).unwrap();
-    look(&pool, |view| {
+    look(&pool, |view, _| {
         assert_eq!(
             (view.start(), view.last(), view.phys()),
             (0x1000, 0x10ff, Some(0x9000))
@@ -203,7 +214,7 @@ fn a_view_knows_its_addresses() {
 fn those_that_keep_apart_begin_all_over_the_chunk() {
     let pool = Pool::new(0).unwrap();
     pool.add(0x1_0000, 0x8000).unwrap();
-    look(&pool, |view| {
+    look(&pool, |view, _| {
         let starts = [0, 1, 2, 3, 4].map(|number| view.start_apart(number).0);
         assert_eq!(starts, [0, 0x4000, 0x2000, 0x6000, 0x1000]);
         // Any number has a place.
@@ -217,7 +228,7 @@ fn nothing_is_found_for_no_granules_or_by_an_impossible_alignment() {
     let pool = Pool::new(0).unwrap();
     pool.add(0, 64).unwrap();
     let (all, end) = (Granule(0), Granule(64));
-    look(&pool, |view| {
+    look(&pool, |view, _| {
         assert_eq!(view.find_run(all, end, 0), None);
         assert_eq!(view.find_nearby(all, 0), None);
         assert_eq!(view.find_tightest(0), None);

@@ -198,16 +198,14 @@ impl Bitmap {
         None
     }
 
-    /// How many granules are free from `at` on, up to `ceiling`.
-    pub(crate) fn free_after(&self, at: usize, ceiling: usize) -> usize {
+    /// How many granules are free from `at` on, where a word begins, up to `ceiling`.
+    pub(super) fn free_after(&self, at: usize, ceiling: usize) -> usize {
         let ceiling = ceiling.min(self.len);
         let mut end = at;
         while end < ceiling {
-            let in_word = end % WORD_BITS;
-            let seen = self.word(end / WORD_BITS).load(Ordering::SeqCst);
-            let free = free_prefix(seen >> in_word).min(WORD_BITS - in_word);
+            let free = free_prefix(self.word(end / WORD_BITS).load(Ordering::SeqCst));
             end += free;
-            if free < WORD_BITS - in_word {
+            if free < WORD_BITS {
                 break;
             }
         }
@@ -335,6 +333,8 @@ mod tests {
         assert_eq!(bitmap.take_at_once(0, 1), None);
         assert_eq!(bitmap.take_at_once(1, 1), Some(word(8) + 1));
         assert_eq!(bitmap.take_at_once(9, 1), None, "beyond the last");
+        let bitmap = Bitmap::new(WORD_BITS, None).unwrap();
+        assert_eq!(bitmap.take_at_once(0, WORD_BITS), Some(0));
     }
 
     #[test]
@@ -353,6 +353,25 @@ mod tests {
         assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (0, 2));
         assert_eq!(bitmap.take_lowest(1, &traffic), Search::Found(word(2) + 5));
         assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (0, 0));
+    }
+
+    #[test]
+    fn what_shortens_the_longest_run_is_known_at_once() {
+        let (bitmap, traffic) = full(2);
+        bitmap.release(1, 3, &traffic).unwrap();
+        bitmap.release(10, 2, &traffic).unwrap();
+        assert_eq!(bitmap.hints.get(0), 3);
+        assert_eq!(bitmap.take_at_once(0, 2), None, "there is a hint to lower");
+        assert_eq!(bitmap.take_lowest(2, &traffic), Search::Found(1));
+        assert_eq!(bitmap.hints.get(0), 2);
+        assert_eq!(bitmap.take_at_once(0, 1), Some(3), "it was not the longest");
+        assert_eq!(bitmap.take_at_once(0, 2), Some(10));
+        assert_eq!(bitmap.hints.get(0), 2, "a full word is seen to be full");
+        // A run over the border is as long as it has to be, or longer.
+        bitmap.release(word(1) - 1, 7, &traffic).unwrap();
+        assert_eq!(bitmap.take_lowest(4, &traffic), Search::Found(word(1) - 1));
+        assert_eq!(bitmap.take_lowest(4, &traffic), Search::Nowhere);
+        assert_eq!(bitmap.take_lowest(3, &traffic), Search::Found(word(1) + 3));
     }
 
     #[test]
