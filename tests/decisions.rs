@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::thread;
 
-use common::{Done, PAGE, refusal, tracked};
+use common::{Done, PAGE, builder, refusal, tracked};
 use genpool::{
     AddRefused, AllocError, BestFit, ChunkSpec, ChunkView, ConstraintError, FirstFit,
     FirstFitAlign, FixedOffset, FreeError, Granule, OrderAlign, Pool, Request, ResizeError,
@@ -116,6 +116,21 @@ fn overlapping_wrapping_and_empty_chunks_are_errors() {
     // Touching is not overlapping.
     pool.add(0x10_4000, PAGE).unwrap();
     pool.add(0xf_f000, PAGE).unwrap();
+}
+
+#[test]
+fn a_chunk_that_boundary_tracking_cannot_record_is_an_error() {
+    let pool = builder(true).build().unwrap();
+    let vast = ChunkSpec::new(0, 1 << (usize::BITS - 2));
+    let AddRefused::TooManyToTrack { most } = refusal(&pool, vast) else {
+        panic!("not refused for its length");
+    };
+    let refused = refusal(&pool, ChunkSpec::new(0, most + 1));
+    assert_eq!(refused, AddRefused::TooManyToTrack { most });
+    // It is granules that count.
+    let pool = builder(true).order(usize::BITS - 8).build().unwrap();
+    pool.add(0, 3 << (usize::BITS - 8)).unwrap();
+    assert_eq!(pool.alloc(1).unwrap().addr(), 0);
 }
 
 #[test]
