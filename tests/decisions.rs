@@ -156,6 +156,18 @@ fn order_alignment_aligns_the_absolute_address() {
         let a = pool.alloc_with(pages * PAGE, &OrderAlign).unwrap();
         assert_eq!(a.addr(), expected);
     }
+
+    // More than half of all addresses: only the first is so aligned.
+    let (order, size) = (usize::BITS - 2, usize::MAX / 2 + 2);
+    for (start, expected) in [
+        (0, Ok(0)),
+        (1 << order, Err(AllocError::Exhausted { size })),
+    ] {
+        let pool = Pool::new(order).unwrap();
+        pool.add(start, 3 << order).unwrap();
+        let placed = pool.alloc_with(size, &OrderAlign);
+        assert_eq!(placed.map(|vast| vast.addr()), expected);
+    }
 }
 
 #[test]

@@ -90,6 +90,19 @@ fn thread_start() {
         .map(|_| pool.alloc_with(1, &ThreadStart).unwrap())
         .collect();
     assert_eq!((all.len(), pool.avail()), (16, 0));
+
+    // It goes on in the word where it found something last, unless that has no room.
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 1 << 16).unwrap();
+    let alloc = || pool.alloc_with(1, &ThreadStart).unwrap();
+    let start = alloc().into_raw().addr;
+    let bits = usize::BITS as usize;
+    let all: Vec<_> = (0..2 * bits).map(|_| alloc().into_raw().addr).collect();
+    assert!(all.into_iter().eq(start + 1..=start + 2 * bits));
+    pool.free(start, 1).unwrap();
+    assert_eq!(alloc().addr(), start + 2 * bits + 1);
+    pool.free(start + 2 * bits, 1).unwrap();
+    assert_eq!(alloc().addr(), start + 2 * bits);
 }
 
 #[test]
@@ -261,6 +274,11 @@ fn allocation() {
     let pool = sixteen_pages();
     let allocation: Allocation<'_> = pool.alloc(1).unwrap();
     assert_eq!((allocation.addr(), allocation.size()), (BASE, PAGE));
+    assert!(allocation.owner().is_none());
+    let pool = Pool::new(0).unwrap();
+    pool.add_chunk(ChunkSpec::new(0, 1).owner(7_u8)).unwrap();
+    let owner = pool.alloc(1).unwrap().owner().unwrap();
+    assert_eq!(owner.downcast_ref(), Some(&7_u8));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod common;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::{Done, PAGE, refusal, tracked};
 use genpool::{
@@ -161,6 +162,23 @@ fn a_report_names_every_range_that_is_held() {
     let first = [1000, 1007, 1064, 1150, 1199].map(|addr| (addr, 1));
     assert_eq!(held, [&first[..], &[(1200, 2), (1260, 70)]].concat());
     assert_eq!(report.to_string().lines().count(), 8);
+}
+
+#[test]
+fn who_waits_for_a_drain_waits_as_long_as_it_says() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 16).unwrap();
+    let held = pool.alloc_owned(1).unwrap();
+    let drain = pool.remove(0).unwrap();
+    let (begin, limit) = (Instant::now(), Duration::from_millis(20));
+    assert!(!drain.wait(Some(Duration::ZERO)));
+    assert!(!drain.wait(Some(limit)));
+    assert!(begin.elapsed() >= limit);
+    thread::scope(|threads| {
+        threads.spawn(|| assert!(drain.wait(None)));
+        drop(held);
+    });
+    assert!(drain.wait(Some(Duration::ZERO)));
 }
 
 #[test]

@@ -207,6 +207,9 @@ fn an_allocation_goes_home_from_any_thread() {
     // Another pool's goes home to that.
     cache.free(other.alloc(PAGE).unwrap());
     assert_eq!(used(&other), 0);
+    let mut empty = pool.cache();
+    empty.free(other.alloc(PAGE).unwrap());
+    assert_eq!((empty.held(), used(&other)), (0, 0));
 
     // The cache itself goes to another thread, with all it keeps.
     thread::scope(|threads| {
