@@ -346,6 +346,12 @@ mod tests {
         assert_eq!(found, Some(word(2) + 2));
         // Five granules at the end of the first word and two of the next; none begins in the second.
         assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (7, 2));
+        let (tight, _) = full(3);
+        tight.release(word(1) - 5, 7, &traffic).unwrap();
+        tight.claim(word(1) - 3, 1, &traffic).unwrap();
+        assert_eq!(tight.hints.get(0), 7);
+        assert_eq!(tight.find_tightest(5, Look::Hinted), None);
+        assert_eq!(tight.hints.get(0), 4);
         // What is taken from the beginning of the longest run is remembered too.
         assert_eq!(bitmap.take_lowest(7, &traffic), Search::Found(word(1) - 5));
         assert_eq!(bitmap.hints.get(0), 7, "unless it is seen at once");
