@@ -55,6 +55,34 @@ fn control_no_fence() {
     must_fail("free beside look", &[Fault::NoFence], TWO, free_beside_look);
 }
 
+/// A free behind the word whose hint a look lowers, into which its stretch goes on.
+fn free_behind_look() {
+    let prepared = pool(4);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 2, 2);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE + 2, 1).unwrap());
+    let scan = race.start(|pool| look(pool, 3));
+    free.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn hints_hold_beside_a_free_behind() {
+    explore("free behind look", TWO, &[()], free_behind_look);
+}
+
+#[test]
+fn control_no_second_look_behind() {
+    must_fail(
+        "free behind look",
+        &[Fault::NoSecondLook],
+        TWO,
+        free_behind_look,
+    );
+}
+
 /// Looks for two sizes beside a free.
 fn free_beside_two_looks() {
     let prepared = pool(4);
