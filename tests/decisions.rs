@@ -128,8 +128,9 @@ fn a_chunk_that_boundary_tracking_cannot_record_is_an_error() {
     let refused = refusal(&pool, ChunkSpec::new(0, most + 1));
     assert_eq!(refused, AddRefused::TooManyToTrack { most });
     // It is granules that count.
-    let pool = builder(true).order(usize::BITS - 8).build().unwrap();
-    pool.add(0, 3 << (usize::BITS - 8)).unwrap();
+    let order = usize::BITS / 2 - 2;
+    let pool = builder(true).order(order).build().unwrap();
+    pool.add(0, 4 << order).unwrap();
     assert_eq!(pool.alloc(1).unwrap().addr(), 0);
 }
 
