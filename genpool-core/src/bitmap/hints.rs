@@ -473,6 +473,19 @@ mod tests {
     };
 
     #[test]
+    fn the_highest_of_a_line_is_its_own() {
+        let hints = Hints::new(3 * SPAN + 2, None).unwrap();
+        for word in 0..3 * SPAN + 2 {
+            hints.lower(word, 1, || 1);
+        }
+        for (word, stretch) in [(0, 3), (2 * SPAN - 1, 5), (2 * SPAN, 9), (3 * SPAN + 1, 4)] {
+            hints.raise(word, stretch);
+        }
+        let highest = [0, 1, 2, 3].map(|line| hints.highest(hints.lowest(), line));
+        assert_eq!(highest, [3, 5, 9, 4]);
+    }
+
+    #[test]
     fn the_slot_above_says_the_highest() {
         for words in [3, SPAN + 3, 3 * SPAN] {
             let above = Arc::new(Hints::closed(9).unwrap());
