@@ -267,3 +267,28 @@ fn what_is_taken_after_a_refusal_comes_back() {
         assert!(pool.alloc(2048).is_ok());
     }
 }
+
+#[test]
+fn a_full_pool_is_known_to_be_full() {
+    struct Asked(AtomicUsize);
+    impl Algorithm for Asked {
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            FirstFit.propose(chunk, request)
+        }
+    }
+    let (pool, asked) = (pool(600, &[]), Asked(AtomicUsize::new(0)));
+    let count = |n: usize, fits: bool| {
+        let before = asked.0.load(Ordering::Relaxed);
+        assert_eq!(pool.alloc_with(n, &asked).is_ok(), fits);
+        asked.0.load(Ordering::Relaxed) - before
+    };
+    let most = pool.alloc(590).unwrap();
+    assert!(count(11, false) > 0);
+    assert_eq!([11, 12, 600].map(|n| count(n, false)), [0; 3]);
+    // Of less room nothing is known, and it is no longer when some was taken or came back.
+    assert!(count(10, true) > 0);
+    assert!(count(11, false) > 0);
+    drop(most);
+    assert!(count(11, true) > 0);
+}
