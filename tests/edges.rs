@@ -198,6 +198,9 @@ fn an_algorithm_that_others_outrun_is_not_blamed() {
     };
     let refused = pool.alloc_with(1, &outrun).unwrap_err();
     assert_eq!(refused, AllocError::Contended { size: 1 });
+    let stats = pool.stats();
+    assert_eq!((stats.contended, stats.exhausted), (1, 0));
+    assert!(stats.lost_claims > 0);
 }
 
 #[test]
