@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::thread;
 
-use common::{Done, PAGE, refusal, tracked};
+use common::{Done, PAGE, builder, refusal, tracked};
 use genpool::{
     AddRefused, AllocError, BestFit, ChunkSpec, ChunkView, ConstraintError, FirstFit,
     FirstFitAlign, FixedOffset, FreeError, Granule, OrderAlign, Pool, Request, ResizeError,
@@ -119,6 +119,22 @@ fn overlapping_wrapping_and_empty_chunks_are_errors() {
 }
 
 #[test]
+fn a_chunk_that_boundary_tracking_cannot_record_is_an_error() {
+    let pool = builder(true).build().unwrap();
+    let vast = ChunkSpec::new(0, 1 << (usize::BITS - 2));
+    let AddRefused::TooManyToTrack { most } = refusal(&pool, vast) else {
+        panic!("not refused for its length");
+    };
+    let refused = refusal(&pool, ChunkSpec::new(0, most + 1));
+    assert_eq!(refused, AddRefused::TooManyToTrack { most });
+    // It is granules that count.
+    let order = usize::BITS / 2 - 2;
+    let pool = builder(true).order(order).build().unwrap();
+    pool.add(0, 4 << order).unwrap();
+    assert_eq!(pool.alloc(1).unwrap().addr(), 0);
+}
+
+#[test]
 fn a_refused_chunk_comes_back_with_its_owner() {
     let pool = Pool::new(12).unwrap();
     let refused = pool
@@ -140,6 +156,18 @@ fn order_alignment_aligns_the_absolute_address() {
     for (pages, expected) in [(3, 0x10_4000), (5, 0x10_8000), (16, 0x11_0000)] {
         let a = pool.alloc_with(pages * PAGE, &OrderAlign).unwrap();
         assert_eq!(a.addr(), expected);
+    }
+
+    // More than half of all addresses: only the first is so aligned.
+    let (order, size) = (usize::BITS - 2, usize::MAX / 2 + 2);
+    for (start, expected) in [
+        (0, Ok(0)),
+        (1 << order, Err(AllocError::Exhausted { size })),
+    ] {
+        let pool = Pool::new(order).unwrap();
+        pool.add(start, 3 << order).unwrap();
+        let placed = pool.alloc_with(size, &OrderAlign);
+        assert_eq!(placed.map(|vast| vast.addr()), expected);
     }
 }
 

@@ -82,21 +82,25 @@ fn the_last_granule_is_found_from_any_start() {
 
 #[test]
 fn a_stale_allocation_leaves_a_later_chunk_alone() {
-    let pool = after_a_removal(true);
-    pool.add(0, 4096).unwrap();
-    let mut stale = pool.alloc(10).unwrap();
-    pool.free_addr(stale.addr()).unwrap();
-    let _ = pool.remove(0).unwrap().finish().unwrap();
-    // The same range again, and in it an allocation of the same extent.
-    pool.add_virt(0, 77, 4096).unwrap();
-    let fresh = pool.alloc(10).unwrap();
-    assert_eq!((fresh.addr(), fresh.phys()), (stale.addr(), Some(77)));
-    assert_eq!(stale.phys(), None);
-    stale.set_tag(5);
-    assert!(stale.resize(20).is_err());
-    drop(stale);
-    assert_eq!(pool.stats().used, 10);
-    assert_eq!(pool.live().unwrap()[0].tag, Some(0));
+    // Whatever chunks came, or were refused, before.
+    for refused in 0..3 {
+        let pool = after_a_removal(true);
+        (0..refused).for_each(|_| assert!(pool.add(0, 0).is_err()));
+        pool.add(0, 4096).unwrap();
+        let mut stale = pool.alloc(10).unwrap();
+        pool.free_addr(stale.addr()).unwrap();
+        let _ = pool.remove(0).unwrap().finish().unwrap();
+        // The same range again, and in it an allocation of the same extent.
+        pool.add_virt(0, 77, 4096).unwrap();
+        let fresh = pool.alloc(10).unwrap();
+        assert_eq!((fresh.addr(), fresh.phys()), (stale.addr(), Some(77)));
+        assert_eq!(stale.phys(), None);
+        stale.set_tag(5);
+        assert!(stale.resize(20).is_err());
+        drop(stale);
+        assert_eq!(pool.stats().used, 10);
+        assert_eq!(pool.live().unwrap()[0].tag, Some(0));
+    }
 }
 
 #[test]
@@ -194,6 +198,9 @@ fn an_algorithm_that_others_outrun_is_not_blamed() {
     };
     let refused = pool.alloc_with(1, &outrun).unwrap_err();
     assert_eq!(refused, AllocError::Contended { size: 1 });
+    let stats = pool.stats();
+    assert_eq!((stats.contended, stats.exhausted), (1, 0));
+    assert!(stats.lost_claims > 0);
 }
 
 #[test]
@@ -234,4 +241,57 @@ fn runs_may_be_asked_for_after_their_end() {
     let all = pool.alloc_with(300, &PastTheEnd).unwrap();
     assert!(pool.alloc_with(1, &PastTheEnd).is_err());
     drop(all);
+}
+
+#[test]
+fn what_is_taken_after_a_refusal_comes_back() {
+    // A refusal is remembered, and what changes must be told; in the first words, further on, in an older
+    // chunk, and by another algorithm.
+    for (chunks, held) in [(1, 20), (1, 700), (1, 1900), (3, 2030)] {
+        let pool = Pool::new(0).unwrap();
+        for at in 0..chunks {
+            pool.add(at * 0x1_0000, 2048).unwrap();
+        }
+        let all: Vec<_> = (1..chunks).map(|_| pool.alloc(2048).unwrap()).collect();
+        let most = pool.alloc(held).unwrap();
+        let rest = 2048 - held;
+        for algorithm in [&FirstFit as &dyn Algorithm, &BestFit] {
+            let refused = pool.alloc_with(rest + 1, algorithm).unwrap_err();
+            assert_eq!(refused, AllocError::Exhausted { size: rest + 1 });
+            for n in [1, rest] {
+                drop(pool.alloc(n).unwrap());
+                drop(pool.alloc_with(n, algorithm).unwrap());
+            }
+            assert_eq!(pool.avail(), rest);
+        }
+        assert!(!pool.is_tracked());
+        drop((all, most));
+        assert_eq!(pool.avail(), pool.size());
+        assert!(pool.alloc(2048).is_ok());
+    }
+}
+
+#[test]
+fn a_full_pool_is_known_to_be_full() {
+    struct Asked(AtomicUsize);
+    impl Algorithm for Asked {
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            FirstFit.propose(chunk, request)
+        }
+    }
+    let (pool, asked) = (pool(600, &[]), Asked(AtomicUsize::new(0)));
+    let count = |n: usize, fits: bool| {
+        let before = asked.0.load(Ordering::Relaxed);
+        assert_eq!(pool.alloc_with(n, &asked).is_ok(), fits);
+        asked.0.load(Ordering::Relaxed) - before
+    };
+    let most = pool.alloc(590).unwrap();
+    assert!(count(11, false) > 0);
+    assert_eq!([11, 12, 600].map(|n| count(n, false)), [0; 3]);
+    // Of less room nothing is known, and it is no longer when some was taken or came back.
+    assert!(count(10, true) > 0);
+    assert!(count(11, false) > 0);
+    drop(most);
+    assert!(count(11, true) > 0);
 }

@@ -90,6 +90,19 @@ fn thread_start() {
         .map(|_| pool.alloc_with(1, &ThreadStart).unwrap())
         .collect();
     assert_eq!((all.len(), pool.avail()), (16, 0));
+
+    // It goes on in the word where it found something last, unless that has no room.
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 1 << 16).unwrap();
+    let alloc = || pool.alloc_with(1, &ThreadStart).unwrap();
+    let start = alloc().into_raw().addr;
+    let bits = usize::BITS as usize;
+    let all: Vec<_> = (0..2 * bits).map(|_| alloc().into_raw().addr).collect();
+    assert!(all.into_iter().eq(start + 1..=start + 2 * bits));
+    pool.free(start, 1).unwrap();
+    assert_eq!(alloc().addr(), start + 2 * bits + 1);
+    pool.free(start + 2 * bits, 1).unwrap();
+    assert_eq!(alloc().addr(), start + 2 * bits);
 }
 
 #[test]
@@ -108,6 +121,10 @@ fn constrained() {
 fn constraint_error() {
     let refused = Constraints::new().align(3).unwrap_err();
     assert_eq!(refused, ConstraintError::Align { bytes: 3 });
+    assert_eq!(
+        refused.to_string(),
+        "an alignment of 3 is not a power of two"
+    );
 }
 
 #[test]
@@ -210,6 +227,10 @@ fn owner() {
 fn add_error() {
     let refused: AddError = Pool::new(12).unwrap().add(BASE, 0).unwrap_err();
     assert_eq!(refused.chunk.start(), BASE);
+    assert_eq!(
+        refused.to_string(),
+        "chunk of 0x0 bytes at 0x100000: a chunk has at least one granule"
+    );
 }
 
 #[test]
@@ -253,6 +274,11 @@ fn allocation() {
     let pool = sixteen_pages();
     let allocation: Allocation<'_> = pool.alloc(1).unwrap();
     assert_eq!((allocation.addr(), allocation.size()), (BASE, PAGE));
+    assert!(allocation.owner().is_none());
+    let pool = Pool::new(0).unwrap();
+    pool.add_chunk(ChunkSpec::new(0, 1).owner(7_u8)).unwrap();
+    let owner = pool.alloc(1).unwrap().owner().unwrap();
+    assert_eq!(owner.downcast_ref(), Some(&7_u8));
 }
 
 #[test]

@@ -6,11 +6,12 @@ mod common;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::{Done, PAGE, refusal, tracked};
 use genpool::{
-    AddRefused, AllocError, ChunkSpec, ChunkView, FirstFit, Granule, Pool, RemoveError, Request,
-    ResizeError,
+    AddRefused, AllocError, ChunkSpec, ChunkView, FirstFit, FixedAddress, Granule, Pool,
+    RemoveError, Request, ResizeError,
 };
 
 #[test]
@@ -138,6 +139,46 @@ fn destroying_reports_and_what_is_held_stays_valid() {
     drop(pool);
     assert_eq!(*told.lock().unwrap(), Some(1));
     let _ = kept.into_raw();
+}
+
+#[test]
+fn a_report_names_every_range_that_is_held() {
+    // Without boundary tracking neighbours are one range; a chunk's end and its border to the next end one.
+    let pool = Pool::new(0).unwrap();
+    pool.add(1000, 200).unwrap();
+    pool.add(1200, 130).unwrap();
+    let first = [0, 7, 64, 150, 199].map(|at| pool.alloc_with(1, &FixedAddress::new(1000 + at)));
+    let second =
+        [(0, 2), (60, 70)].map(|(at, n)| pool.alloc_with(n, &FixedAddress::new(1200 + at)));
+    for held in first.into_iter().chain(second) {
+        let _ = held.unwrap().into_raw();
+    }
+    let report = pool.destroy();
+    let held: Vec<_> = report
+        .held
+        .iter()
+        .map(|held| (held.addr, held.size))
+        .collect();
+    let first = [1000, 1007, 1064, 1150, 1199].map(|addr| (addr, 1));
+    assert_eq!(held, [&first[..], &[(1200, 2), (1260, 70)]].concat());
+    assert_eq!(report.to_string().lines().count(), 8);
+}
+
+#[test]
+fn who_waits_for_a_drain_waits_as_long_as_it_says() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 16).unwrap();
+    let held = pool.alloc_owned(1).unwrap();
+    let drain = pool.remove(0).unwrap();
+    let (begin, limit) = (Instant::now(), Duration::from_millis(20));
+    assert!(!drain.wait(Some(Duration::ZERO)));
+    assert!(!drain.wait(Some(limit)));
+    assert!(begin.elapsed() >= limit);
+    thread::scope(|threads| {
+        threads.spawn(|| assert!(drain.wait(None)));
+        drop(held);
+    });
+    assert!(drain.wait(Some(Duration::ZERO)));
 }
 
 #[test]

@@ -1,19 +1,20 @@
-//! Bookkeeping memory that is not to be had, at every point of a call that asks for some.
+//! Bookkeeping memory: how much there is, and what happens where it is not to be had, at every point of a
+//! call that asks for some.
 
 #![cfg(not(miri))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use genpool::{AddRefused, AllocError, Pool};
+use genpool::{AddRefused, AllocError, BestFit, ChunkSpec, Pool};
 
-/// What is smaller is had.
+/// What is smaller is had always.
 const LARGE: usize = 4096;
 
 thread_local! {
     /// So many large allocations from now on one is refused.
     static REFUSE: Cell<usize> = const { Cell::new(0) };
-    /// Bytes of large allocations.
+    /// Bytes that are allocated.
     static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
@@ -30,7 +31,7 @@ impl Scarce {
     }
 
     fn count(at: *mut u8, layout: Layout, sign: isize) -> *mut u8 {
-        if !at.is_null() && layout.size() >= LARGE {
+        if !at.is_null() {
             HELD.set(HELD.get() + layout.size() as isize * sign);
         }
         at
@@ -101,6 +102,99 @@ fn an_add_without_memory_changes_nothing() {
     assert!(refused >= 5);
     assert_eq!(pool.alloc(size).unwrap().addr(), start);
     assert!(pool.is_sound());
+}
+
+/// Bytes on the heap beside what the pool tells of; not much, and never fewer.
+#[track_caller]
+fn check_told(before: isize, pool: &Pool) {
+    let told = pool.stats().bookkeeping;
+    let held = usize::try_from(HELD.get() - before).unwrap();
+    assert!(
+        told <= held && held <= told * 9 / 8 + 1000,
+        "{told} of {held}"
+    );
+}
+
+#[test]
+fn bookkeeping_is_what_is_on_the_heap() {
+    // What most of it is: words and hints, records, chunks and lists of them, caches.
+    let before = HELD.get();
+    let pool = Pool::new(0).unwrap();
+    check_told(before, &pool);
+    pool.add(0, 1 << 20).unwrap();
+    check_told(before, &pool);
+
+    let before = HELD.get();
+    let pool = Pool::builder().boundary_tracking().build().unwrap();
+    pool.add(0, 1 << 12).unwrap();
+    check_told(before, &pool);
+
+    let before = HELD.get();
+    let pool = Pool::new(0).unwrap();
+    for at in 0..1000 {
+        pool.add(at * 2, 1).unwrap();
+    }
+    check_told(before, &pool);
+    let _ = pool.remove(0).unwrap().finish().unwrap();
+    check_told(before, &pool);
+
+    let before = HELD.get();
+    let pool = Pool::new(0).unwrap();
+    let mut caches = Vec::with_capacity(100);
+    caches.extend((0..100).map(|_| pool.cache()));
+    let list = isize::try_from(size_of_val(&*caches)).unwrap();
+    check_told(before + list, &pool);
+}
+
+/// All of a pool's life, with what is left to its end.
+fn live_and_end() {
+    let pool = Pool::builder().boundary_tracking().build().unwrap();
+    for at in 0..200 {
+        let chunk = ChunkSpec::new(at * 4096, 4096).owner(vec![at]);
+        pool.add_chunk(chunk).unwrap();
+    }
+    let (other, mut cache) = (pool.cache(), pool.cache());
+    let held = cache.alloc(1).unwrap();
+    cache.free(held);
+    // Removed, and called back; then again, before it is.
+    let drain = pool.remove(0).unwrap();
+    let told = Box::new(7);
+    drain.on_drained(move || assert_eq!(*told, 7));
+    let kept = pool.alloc_owned(5000).unwrap_err();
+    assert_eq!(kept, AllocError::Exhausted { size: 5000 });
+    let kept = pool.alloc_owned(100).unwrap();
+    let leaving = pool.remove(kept.addr() / 4096 * 4096).unwrap();
+    let told = Box::new(8);
+    leaving.on_drained(move || assert_eq!(*told, 8));
+    let told = Box::new(9);
+    leaving.on_drained(move || assert_eq!(*told, 9));
+    pool.add(1 << 30, 1 << 16).unwrap();
+    pool.set_algorithm(BestFit);
+    let listed = pool.chunks();
+    cache.flush();
+    drop((cache, other));
+    let report = pool.destroy();
+    drop((listed, report, drain, kept, leaving));
+}
+
+#[test]
+fn all_memory_is_given_back() {
+    // What a thread keeps to itself it keeps once.
+    live_and_end();
+    let before = HELD.get();
+    live_and_end();
+    assert_eq!(HELD.get(), before);
+
+    let pool = Pool::new(0).unwrap();
+    let cycle = || {
+        pool.add(0, 1 << 12).unwrap();
+        drop(pool.remove(0).unwrap());
+    };
+    cycle();
+    cycle();
+    let before = HELD.get();
+    (0..100).for_each(|_| cycle());
+    assert_eq!(HELD.get(), before);
 }
 
 #[test]

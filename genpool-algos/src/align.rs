@@ -1,6 +1,6 @@
 //! First fit at aligned addresses.
 
-use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Notation, Request, Unsuitable};
+use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Notation, Request};
 
 use crate::constraints::{Constrained, ConstraintError, Constraints};
 
@@ -46,10 +46,6 @@ impl FirstFitAlign {
 }
 
 impl Algorithm for FirstFitAlign {
-    fn check(&self, request: &Request) -> Result<(), Unsuitable> {
-        self.fit.check(request)
-    }
-
     fn notation(&self) -> Option<Notation> {
         Some(Notation::FirstFitAlign { bytes: self.bytes })
     }

@@ -154,3 +154,82 @@ impl Board {
         None
     }
 }
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::bitmap::Search;
+    use crate::chunk::ChunkSpec;
+    use crate::traffic::Traffic;
+
+    const GRANULES: usize = 64;
+
+    /// So many chunks, the oldest first, all on the board.
+    fn hung(board: &Board, count: usize) -> Vec<Arc<Chunk>> {
+        let hang = |place| {
+            let spec = ChunkSpec::new(place * GRANULES, GRANULES);
+            let mut chunk = Chunk::new(&spec, 0, 0, true, false, None).unwrap();
+            chunk.go_on_at(board.above(place).unwrap());
+            let chunk = Arc::new(chunk);
+            // SAFETY: no test uses the board once its chunks are dropped.
+            unsafe { board.hang(place, &chunk) };
+            chunk
+        };
+        (0..count).map(hang).collect()
+    }
+
+    /// Where the chunks start that are visited for `n` granules, none of which serves.
+    fn visited(board: &Board, n: usize) -> Vec<usize> {
+        let mut starts = Vec::new();
+        let found: Option<()> = board.find(n, |chunk| {
+            starts.push(chunk.start() / GRANULES);
+            ControlFlow::Continue(())
+        });
+        assert!(found.is_none());
+        starts
+    }
+
+    #[test]
+    fn the_newest_that_may_have_room_comes_first() {
+        let counts: &[usize] = if cfg!(miri) {
+            &[1, FIRST + 1]
+        } else {
+            &[1, 2, FIRST, FIRST + 1, 5 * FIRST]
+        };
+        for &count in counts {
+            let (board, traffic) = (Board::new(), Traffic::new());
+            let chunks = hung(&board, count);
+            let newest_first: Vec<_> = (0..count).rev().collect();
+            assert_eq!(visited(&board, 1), newest_first);
+            for chunk in &chunks {
+                chunk.claim(0, GRANULES, &traffic).unwrap();
+            }
+            // Each is looked at in vain once.
+            let look = |chunk: &Chunk| match chunk.bitmap().take_lowest(1, &traffic) {
+                Search::Nowhere => ControlFlow::Continue(()),
+                found => ControlFlow::Break(found),
+            };
+            assert_eq!(board.find(1, look), None);
+            assert_eq!(visited(&board, 1), []);
+            // What comes back is found where it is, as long as it serves.
+            let at = count / 2;
+            chunks[at].give_back(7, 3, &traffic).unwrap();
+            assert_eq!(visited(&board, 4), []);
+            assert_eq!(board.find(3, look), Some(Search::Found(7)));
+            assert!(chunks[at].seal());
+            assert_eq!(visited(&board, 1), []);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "long")]
+    fn racks_double() {
+        let board = Board::new();
+        let _chunks = hung(&board, 7 * FIRST);
+        assert_eq!(board.racks.iter().count(), 3);
+        let slot = size_of::<usize>() + 1;
+        assert!((7 * FIRST * slot..9 * FIRST * slot).contains(&board.footprint()));
+    }
+}

@@ -162,3 +162,85 @@ impl<'d> Scribe<'d> {
         ended.err().map(|asked| Self { asked, ..self })
     }
 }
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::chunk::ChunkSpec;
+
+    fn chunk(start: usize, size: usize) -> Chunk {
+        Chunk::new(&ChunkSpec::new(start, size), 0, 0, true, false, None).unwrap()
+    }
+
+    /// Rewrites the directory of these chunks, the newest first.
+    fn write(directory: &Directory, chunks: &[Chunk]) {
+        let scribe = directory.ask().unwrap();
+        // SAFETY: no test uses the directory once its chunks are dropped.
+        unsafe { scribe.write(chunks.iter()) };
+        assert!(scribe.done().is_none());
+    }
+
+    #[test]
+    fn chunks_in_a_row_are_all_found() {
+        let counts: &[usize] = if cfg!(miri) {
+            &[1, 8]
+        } else {
+            &[1, 2, 3, 8, 100]
+        };
+        for &count in counts {
+            let chunks: Vec<_> = (0..count).map(|at| chunk(4096 + at * 64, 64)).collect();
+            let directory = Directory::new();
+            assert!(!directory.knows(&chunks[0]));
+            for listed in 1..=count {
+                write(&directory, &chunks[..listed]);
+            }
+            for chunk in &chunks {
+                for addr in [chunk.start(), chunk.last()] {
+                    assert!(
+                        directory
+                            .find(addr)
+                            .is_some_and(|found| ptr::eq(found, chunk))
+                    );
+                }
+                assert!(directory.knows(chunk));
+            }
+            for outside in [0, 4095, 4096 + count * 64, usize::MAX] {
+                assert!(directory.find(outside).is_none());
+            }
+            // Rewritten, it knows no more than those that it was told of.
+            write(&directory, &chunks[..1]);
+            assert!(directory.find(4096 + 64).is_none());
+            // Tables double: three buckets for two chunks, at least, and not six for one.
+            let words = directory.footprint() / size_of::<usize>();
+            assert!(
+                (count..16 * count + 16).contains(&words),
+                "{count}: {words}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_chunks_that_share_a_bucket_the_newest_is_found() {
+        let chunks = [chunk(100, 10), chunk(50, 10), chunk(1 << 40, 1)];
+        let directory = Directory::new();
+        write(&directory, &chunks);
+        let found = [105, 55, 1 << 40].map(|addr| directory.find(addr).map(Chunk::start));
+        assert_eq!(found, [Some(100), None, Some(1 << 40)]);
+        assert!(
+            directory.knows(&chunks[1]),
+            "there is one where it is looked for"
+        );
+    }
+
+    #[test]
+    fn who_comes_meanwhile_has_it_rewritten() {
+        let directory = Directory::new();
+        let scribe = directory.ask().unwrap();
+        assert!(directory.ask().is_none() && directory.ask().is_none());
+        let again = scribe.done().unwrap();
+        assert!(again.done().is_none());
+        assert!(directory.ask().is_some());
+    }
+}

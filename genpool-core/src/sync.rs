@@ -213,4 +213,47 @@ mod real {
     pub fn move_thread_place(key: usize, at: usize) {
         NOTED.with(|noted| noted[slot_of(key)].at.set(at));
     }
+
+    #[cfg(test)]
+    mod tests {
+        use super::super::ThreadPlace;
+        use super::*;
+
+        fn place(at: usize, len: usize) -> ThreadPlace {
+            ThreadPlace { at, from: 64, len }
+        }
+
+        #[test]
+        fn threads_have_numbers_of_their_own() {
+            let number = || std::thread::spawn(thread_index).join().unwrap();
+            let mut numbers = [(); 8].map(|()| number());
+            numbers.sort_unstable();
+            assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+            assert_eq!(thread_index(), thread_index());
+            assert!(numbers[7] < 1 << 16, "given out in order");
+        }
+
+        #[test]
+        fn a_thread_remembers_places_by_their_keys() {
+            // As far apart as chunks are that follow each other on the heap.
+            let keys = [0, 1, 2, 3].map(|at| 0x5_0000 + at * 256);
+            for (at, key) in (100..).zip(keys) {
+                assert_eq!(thread_place(key), None);
+                set_thread_place(key, place(at, 512));
+            }
+            let noted = keys.map(thread_place);
+            assert_eq!(noted, [100, 101, 102, 103].map(|at| Some(place(at, 512))));
+            move_thread_place(keys[2], 7);
+            assert_eq!(thread_place(keys[2]), Some(place(7, 512)));
+            assert_eq!(thread_place(keys[1]), Some(place(101, 512)));
+            // One that is noted instead, and one without a length.
+            set_thread_place(keys[0] + 1024, place(9, 1));
+            assert_eq!(thread_place(keys[0]), None);
+            set_thread_place(keys[0], place(9, 0));
+            assert_eq!(thread_place(keys[0]), None);
+            // Others have their own.
+            let theirs = std::thread::spawn(move || thread_place(keys[2]));
+            assert_eq!(theirs.join().unwrap(), None);
+        }
+    }
 }

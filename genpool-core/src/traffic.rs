@@ -284,3 +284,100 @@ impl Drop for Watch<'_> {
         self.0.audience.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use super::*;
+
+    /// Leaves the verdict, as one who proved it just now.
+    fn prove(traffic: &Traffic, n: usize) {
+        let watch = traffic.watch();
+        let before = watch.read();
+        watch.remember(n, before, || true);
+    }
+
+    #[test]
+    fn watchers_are_told_what_moves() {
+        let traffic = Traffic::new();
+        assert!(traffic.is_unwatched());
+        let watches = [traffic.watch(), traffic.watch()];
+        assert!(!traffic.is_unwatched());
+        let before = watches[0].read();
+        assert_eq!(watches[1].read(), before);
+        assert!(before.is_quiet(0));
+        traffic.changed();
+        let changed = watches[0].read();
+        assert_ne!(changed, before);
+        assert!(changed.is_quiet(0));
+        let crossings = [traffic.cross(), traffic.cross()];
+        let crossed = watches[0].read();
+        assert!(crossed.is_quiet(2) && !crossed.is_quiet(0));
+        drop(crossings);
+        let done = watches[0].read();
+        assert!(done.is_quiet(0) && done != changed);
+        // As long as one of them is there.
+        let [first, second] = watches;
+        drop(first);
+        traffic.changed();
+        assert_ne!(second.read(), done);
+        drop(second);
+        assert!(traffic.is_unwatched());
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_until_something_moves() {
+        let traffic = Traffic::new();
+        let moves: [fn(&Traffic); 2] = [Traffic::changed, |traffic| drop(traffic.cross())];
+        assert!(!traffic.is_refused(usize::MAX));
+        for moves in moves {
+            prove(&traffic, 5);
+            let refused = [1, 4, 5, 6, usize::MAX].map(|n| traffic.is_refused(n));
+            assert_eq!(refused, [false, false, true, true, true]);
+            assert!(!traffic.is_unwatched());
+            moves(&traffic);
+            assert!(!traffic.is_refused(usize::MAX) && traffic.is_unwatched());
+        }
+    }
+
+    #[test]
+    fn the_strongest_refusal_stands() {
+        let traffic = Traffic::new();
+        let most = Audience::MAX_SIZE;
+        for (n, stands) in [
+            (most + 1, None),
+            (most, Some(most)),
+            (9, Some(9)),
+            (12, Some(9)),
+            (1, Some(1)),
+        ] {
+            prove(&traffic, n);
+            assert_eq!(traffic.audience().verdict(), stands, "{n}");
+            assert_eq!(traffic.audience().0 & Audience::WATCHERS, 0);
+        }
+    }
+
+    #[test]
+    fn what_is_no_longer_proved_is_not_remembered() {
+        let traffic = Traffic::new();
+        let watch = traffic.watch();
+        let before = watch.read();
+        watch.remember(5, before, || false);
+        assert!(!traffic.is_refused(5));
+        traffic.changed();
+        watch.remember(5, before, || true);
+        assert!(!traffic.is_refused(5));
+        // Something moves, or somebody else looks, between the claim and the verdict.
+        watch.remember(5, watch.read(), || {
+            traffic.changed();
+            true
+        });
+        assert!(!traffic.is_refused(5));
+        watch.remember(5, watch.read(), || {
+            drop(traffic.watch());
+            assert!(!traffic.is_refused(5), "a claim is no verdict");
+            prove(&traffic, 3);
+            true
+        });
+        assert!(traffic.is_refused(5) && !traffic.is_refused(4));
+    }
+}

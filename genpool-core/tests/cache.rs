@@ -44,6 +44,19 @@ impl Algorithm for Even {
     }
 }
 
+/// First fit by another name.
+struct Anywhere;
+
+impl Algorithm for Anywhere {
+    fn any_place(&self) -> bool {
+        true
+    }
+
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        FirstFit.propose(chunk, request)
+    }
+}
+
 // ---- what it keeps ----
 
 #[test]
@@ -116,6 +129,32 @@ fn it_keeps_no_more_than_its_bound() {
 }
 
 #[test]
+fn half_of_it_stays_at_hand_when_there_is_too_much() {
+    let pool = pool(256);
+    let mut cache = pool.cache();
+    // As many as are kept, and one more; not out of the cache itself.
+    let live: Vec<_> = (0..34).map(|_| pool.alloc(PAGE).unwrap()).collect();
+    let mut held = Vec::new();
+    for allocation in live {
+        cache.free(allocation);
+        held.push(cache.held() / PAGE);
+    }
+    let expected = (1..=32).chain([17, 18]);
+    assert!(held.iter().copied().eq(expected), "{held:?}");
+}
+
+#[test]
+fn caches_begin_apart() {
+    let pool = pool(1 << 14);
+    let mut caches = [pool.cache(), pool.cache(), pool.cache(), pool.cache()];
+    let starts = caches.each_mut().map(|cache| {
+        let first = cache.alloc(PAGE).unwrap();
+        (first.addr() - BASE) / PAGE
+    });
+    assert_eq!(starts, [0, 1 << 13, 1 << 12, 3 << 12]);
+}
+
+#[test]
 fn runs_across_words_are_kept_too() {
     let pool = pool(256);
     let mut cache = pool.cache();
@@ -168,6 +207,9 @@ fn an_allocation_goes_home_from_any_thread() {
     // Another pool's goes home to that.
     cache.free(other.alloc(PAGE).unwrap());
     assert_eq!(used(&other), 0);
+    let mut empty = pool.cache();
+    empty.free(other.alloc(PAGE).unwrap());
+    assert_eq!((empty.held(), used(&other)), (0, 0));
 
     // The cache itself goes to another thread, with all it keeps.
     thread::scope(|threads| {
@@ -233,6 +275,21 @@ fn an_algorithm_with_rules_is_asked_every_time() {
     let live: Vec<_> = (0..8).map(|_| cache.alloc(PAGE).unwrap()).collect();
     assert!(live.iter().all(|held| held.addr().is_multiple_of(2 * PAGE)));
     assert_eq!((cache.held(), used(&pool)), (0, 8 * PAGE));
+}
+
+#[test]
+fn another_algorithm_finds_what_is_at_hand() {
+    let pool = pool(256);
+    let mut cache = pool.cache();
+    let live: Vec<_> = (0..32).map(|_| pool.alloc(PAGE).unwrap()).collect();
+    live.into_iter()
+        .for_each(|allocation| cache.free(allocation));
+    pool.set_algorithm(Anywhere);
+    let held = cache.alloc(PAGE).unwrap();
+    assert_eq!((cache.held(), used(&pool)), (31 * PAGE, 32 * PAGE));
+    drop(held);
+    drop(cache);
+    assert_eq!(used(&pool), 0);
 }
 
 // ---- failure ----
@@ -316,6 +373,17 @@ fn a_call_lets_a_chunk_drain() {
         assert!(told.load(Ordering::Relaxed));
         assert!(drain.finish().is_ok());
     }
+}
+
+#[test]
+fn what_comes_back_to_a_chunk_that_is_being_removed_is_not_kept() {
+    let pool = pool(64);
+    let mut cache = pool.cache();
+    let held = cache.alloc(PAGE).unwrap();
+    let drain = pool.remove(BASE).unwrap();
+    cache.free(held);
+    assert_eq!(cache.held(), 0);
+    assert!(drain.is_drained());
 }
 
 #[test]

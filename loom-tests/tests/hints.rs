@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::Fault;
 use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
-use loom_tests::{BASE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{At, BASE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 fn look(pool: &Pool, n: usize) {
     drop(pool.alloc_with(1, &Peek(n)));
@@ -53,6 +53,72 @@ fn control_no_second_look() {
 #[test]
 fn control_no_fence() {
     must_fail("free beside look", &[Fault::NoFence], TWO, free_beside_look);
+}
+
+/// A free behind the word whose hint a look lowers, into which its stretch goes on.
+fn free_behind_look() {
+    let prepared = pool(4);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 2, 2);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE + 2, 1).unwrap());
+    let scan = race.start(|pool| look(pool, 3));
+    free.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn hints_hold_beside_a_free_behind() {
+    explore("free behind look", TWO, &[()], free_behind_look);
+}
+
+#[test]
+fn control_no_second_look_behind() {
+    must_fail(
+        "free behind look",
+        &[Fault::NoSecondLook],
+        TWO,
+        free_behind_look,
+    );
+}
+
+/// An allocation that cannot grow, since the last of the words that it would grow into is taken, beside a
+/// look that sees the others taken for the moment.
+fn refused_growth_beside_look() {
+    let prepared = pool(10);
+    hold(&prepared, 0, 3);
+    hold(&prepared, 8, 2);
+    let race = Race::on(prepared);
+    let grow = race.start(|pool| {
+        let mut growing = pool.alloc_with(1, &At(3)).expect("free");
+        assert!(growing.resize(6).is_err());
+        let _ = growing.into_raw();
+    });
+    let scan = race.start(|pool| look(pool, 2));
+    grow.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn hints_hold_beside_a_refused_growth() {
+    explore(
+        "refused growth beside look",
+        THREE,
+        &[()],
+        refused_growth_beside_look,
+    );
+}
+
+#[test]
+fn control_unraised_after_a_refused_growth() {
+    must_fail(
+        "refused growth beside look",
+        &[Fault::UnraisedHint],
+        THREE,
+        refused_growth_beside_look,
+    );
 }
 
 /// Looks for two sizes beside a free.

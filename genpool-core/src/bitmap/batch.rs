@@ -146,6 +146,7 @@ fn spread(starts: usize, n: usize) -> usize {
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
     use super::*;
+    use crate::bitmap::Search;
 
     #[test]
     fn runs_of_a_word_share_nothing() {
@@ -182,9 +183,28 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_near_where_it_is_looked_for() {
+        let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
+        let claim = |from, most| {
+            let batch = bitmap.claim_batch(from, 2, most, &traffic)?;
+            Some(batch.collect::<Vec<_>>())
+        };
+        let word = |at: usize| at * WORD_BITS;
+        assert_eq!(claim(word(2) + 7, 2), Some(vec![word(2), word(2) + 2]));
+        // Of words with as much room the first, also when none has as much as is asked for.
+        let all = WORD_BITS / 2;
+        let found = claim(word(2), 2 * all).unwrap();
+        assert_eq!((found.len(), found[0]), (all, word(3)));
+        let found = claim(word(2), 2 * all).unwrap();
+        assert_eq!((found.len(), found[0]), (all, word(0)));
+    }
+
+    #[test]
     fn a_batch_is_released_whatever_its_runs() {
         let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
         bitmap.claim(0, 4 * WORD_BITS, &traffic).unwrap();
+        // Whence it is known that nothing is free.
+        assert_eq!(bitmap.take_lowest(1, &traffic), Search::Nowhere);
         // In one word, across words, in a later word, in an earlier one.
         let starts = [0, 2, 8, WORD_BITS - 1, 2 * WORD_BITS + 5, 4];
         let released = bitmap.release_batch(starts.into_iter(), 2, &traffic);
@@ -192,6 +212,7 @@ mod tests {
         assert_eq!(bitmap.taken(), bitmap.len() - 12);
         assert!(starts.into_iter().all(|start| bitmap.is_free(start, 2)));
         assert!(bitmap.is_sound());
+        assert_eq!([0, 1, 2].map(|word| bitmap.hints().get(word)), [6, 1, 2]);
         let again = bitmap.release_batch([10, 0].into_iter(), 2, &traffic);
         assert_eq!(again, Err(NotTaken { granule: 0 }));
         assert_eq!(bitmap.taken(), bitmap.len() - 14);

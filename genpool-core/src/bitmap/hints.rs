@@ -474,6 +474,47 @@ mod tests {
         &[1, 7, 8, 9, SPAN - 1, SPAN, SPAN + 1, 1000, 20_000]
     };
 
+    #[test]
+    fn the_highest_of_a_line_is_its_own() {
+        let hints = Hints::new(3 * SPAN + 2, None).unwrap();
+        for word in 0..3 * SPAN + 2 {
+            hints.lower(word, 1, || 1);
+        }
+        for (word, stretch) in [(0, 3), (2 * SPAN - 1, 5), (2 * SPAN, 9), (3 * SPAN + 1, 4)] {
+            hints.raise(word, stretch);
+        }
+        let highest = [0, 1, 2, 3].map(|line| hints.highest(hints.lowest(), line));
+        assert_eq!(highest, [3, 5, 9, 4]);
+    }
+
+    #[test]
+    fn the_slot_above_says_the_highest() {
+        for words in [3, SPAN + 3, 3 * SPAN] {
+            let above = Arc::new(Hints::closed(9).unwrap());
+            let mut hints = Hints::new(words, None).unwrap();
+            assert!(hints.is_covered(), "there is nothing above");
+            let slot = 5;
+            hints.go_on_at(Above {
+                hints: Arc::clone(&above),
+                slot,
+            });
+            assert!(!hints.is_covered());
+            hints.raise_above();
+            assert_eq!(above.get(slot), LONG);
+            for word in 0..words {
+                hints.lower(word, 4, || 4);
+            }
+            // The levels above learn it from a search in vain.
+            assert_eq!(hints.first(Need::of(5)), None);
+            hints.lower_above();
+            assert_eq!(above.get(slot), 4);
+            hints.raise(words - 1, 9);
+            assert_eq!(above.get(slot), 9);
+            assert!(hints.is_covered());
+            assert!((0..9).all(|other| other == slot || above.get(other) == 0));
+        }
+    }
+
     #[derive(Clone, Copy, Debug)]
     enum Op {
         Raise(usize, usize),

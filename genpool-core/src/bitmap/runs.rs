@@ -181,7 +181,7 @@ impl Iterator for FreeRuns<'_> {
             }
             let at = self.free.trailing_zeros() as usize;
             let start = self.word * WORD_BITS + at;
-            let len = free_prefix(!(self.free >> at) & FULL).min(WORD_BITS - at);
+            let len = free_prefix(!(self.free >> at) & FULL);
             self.free &= !mask(at, len);
             if at + len == WORD_BITS {
                 self.open = Some(start);

@@ -205,16 +205,14 @@ impl Bitmap {
         None
     }
 
-    /// How many granules are free from `at` on, up to `ceiling`.
-    pub(crate) fn free_after(&self, at: usize, ceiling: usize) -> usize {
+    /// How many granules are free from `at` on, where a word begins, up to `ceiling`.
+    pub(super) fn free_after(&self, at: usize, ceiling: usize) -> usize {
         let ceiling = ceiling.min(self.len);
         let mut end = at;
         while end < ceiling {
-            let in_word = end % WORD_BITS;
-            let seen = self.word(end / WORD_BITS).load(Ordering::Relaxed);
-            let free = free_prefix(seen >> in_word).min(WORD_BITS - in_word);
+            let free = free_prefix(self.word(end / WORD_BITS).load(Ordering::Relaxed));
             end += free;
-            if free < WORD_BITS - in_word {
+            if free < WORD_BITS {
                 break;
             }
         }
@@ -296,5 +294,150 @@ impl Bitmap {
     fn shortens(piece: Piece, seen: usize, hint: usize) -> bool {
         let run = free_prefix(seen >> piece.mask.trailing_zeros());
         hint < LONG && run >= hint && seen | piece.mask != FULL
+    }
+}
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use super::super::NotTaken;
+    use super::super::places::Anywhere;
+    use super::*;
+
+    /// Where word `at` begins.
+    const fn word(at: usize) -> usize {
+        at * WORD_BITS
+    }
+
+    /// All of `words` words taken, and known to be.
+    fn full(words: usize) -> (Bitmap, Traffic) {
+        let (bitmap, traffic) = (Bitmap::new(word(words), None).unwrap(), Traffic::new());
+        bitmap.claim(0, word(words), &traffic).unwrap();
+        assert_eq!(bitmap.take_lowest(1, &traffic), Search::Nowhere);
+        (bitmap, traffic)
+    }
+
+    /// Gives the run back; whether that was all there was to do.
+    fn is_settled(bitmap: &Bitmap, start: usize, n: usize, traffic: &Traffic) -> bool {
+        let released = bitmap.release_at_once(start, n).unwrap();
+        let settled = bitmap.is_settled(released);
+        bitmap.settle(released, traffic).unwrap();
+        assert!(bitmap.is_sound());
+        settled
+    }
+
+    #[test]
+    fn the_commonest_case_is_taken_at_once() {
+        let (bitmap, traffic) = (Bitmap::new(word(24), None).unwrap(), Traffic::new());
+        assert_eq!(bitmap.take_at_once(0, 3), Some(0));
+        assert_eq!(bitmap.take_at_once(0, 2), Some(3));
+        assert_eq!(bitmap.take_at_once(0, WORD_BITS + 1), None);
+        bitmap.claim(5, word(8) - 5, &traffic).unwrap();
+        // There is something to be done about the first words.
+        assert_eq!(bitmap.take_at_once(0, 1), None);
+        assert_eq!(bitmap.take_at_once(1, 1), None);
+        assert_eq!(bitmap.take_lowest(1, &traffic), Search::Found(word(8)));
+        // It is done.
+        assert_eq!(bitmap.take_at_once(0, 1), None);
+        assert_eq!(bitmap.take_at_once(1, 1), Some(word(8) + 1));
+        assert_eq!(bitmap.take_at_once(9, 1), None, "beyond the last");
+        let bitmap = Bitmap::new(WORD_BITS, None).unwrap();
+        assert_eq!(bitmap.take_at_once(0, WORD_BITS), Some(0));
+    }
+
+    #[test]
+    fn a_look_in_vain_is_remembered() {
+        let (bitmap, traffic) = (Bitmap::new(word(4), None).unwrap(), Traffic::new());
+        bitmap.claim(0, word(1) - 5, &traffic).unwrap();
+        bitmap.claim(word(1) + 2, WORD_BITS, &traffic).unwrap();
+        let found = bitmap.find_run(0, word(4), 8, Anywhere, Look::Hinted);
+        assert_eq!(found, Some(word(2) + 2));
+        // Five granules at the end of the first word and two of the next; none begins in the second.
+        assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (7, 2));
+        let (tight, _) = full(3);
+        tight.release(word(1) - 5, 7, &traffic).unwrap();
+        tight.claim(word(1) - 3, 1, &traffic).unwrap();
+        assert_eq!(tight.hints.get(0), 7);
+        assert_eq!(tight.find_tightest(5, Look::Hinted), None);
+        assert_eq!(tight.hints.get(0), 4);
+        // What is taken from the beginning of the longest run is remembered too.
+        assert_eq!(bitmap.take_lowest(7, &traffic), Search::Found(word(1) - 5));
+        assert_eq!(bitmap.hints.get(0), 7, "unless it is seen at once");
+        assert_eq!(bitmap.take_lowest(3, &traffic), Search::Found(word(2) + 2));
+        assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (0, 2));
+        assert_eq!(bitmap.take_lowest(1, &traffic), Search::Found(word(2) + 5));
+        assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (0, 0));
+    }
+
+    #[test]
+    fn what_shortens_the_longest_run_is_known_at_once() {
+        let (bitmap, traffic) = full(2);
+        bitmap.release(1, 3, &traffic).unwrap();
+        bitmap.release(10, 2, &traffic).unwrap();
+        assert_eq!(bitmap.hints.get(0), 3);
+        assert_eq!(bitmap.take_at_once(0, 2), None, "there is a hint to lower");
+        assert_eq!(bitmap.take_lowest(2, &traffic), Search::Found(1));
+        assert_eq!(bitmap.hints.get(0), 2);
+        assert_eq!(bitmap.take_at_once(0, 1), Some(3), "it was not the longest");
+        assert_eq!(bitmap.take_at_once(0, 2), Some(10));
+        assert_eq!(bitmap.hints.get(0), 2, "a full word is seen to be full");
+        // A run over the border is as long as it has to be, or longer.
+        bitmap.release(word(1) - 1, 7, &traffic).unwrap();
+        assert_eq!(bitmap.take_lowest(4, &traffic), Search::Found(word(1) - 1));
+        assert_eq!(bitmap.take_lowest(4, &traffic), Search::Nowhere);
+        assert_eq!(bitmap.take_lowest(3, &traffic), Search::Found(word(1) + 3));
+    }
+
+    #[test]
+    fn a_hint_is_raised_to_what_there_is() {
+        let (bitmap, traffic) = full(4);
+        let hints = || [0, 1, 2, 3].map(|at| bitmap.hints.get(at));
+        assert_eq!(hints(), [0; 4]);
+        bitmap.release(word(1) + 10, 3, &traffic).unwrap();
+        assert_eq!(hints(), [0, 3, 0, 0]);
+        // On to the word's end and into the next, and to its beginning from the one before.
+        bitmap.release(word(2), 7, &traffic).unwrap();
+        assert_eq!(hints(), [0, 3, 7, 0]);
+        bitmap.release(word(2) - 4, 4, &traffic).unwrap();
+        assert_eq!(hints(), [0, 11, 7, 0]);
+        bitmap.release(word(1) - 1, 2, &traffic).unwrap();
+        assert_eq!(hints(), [2, 11, 7, 0]);
+        bitmap.release(word(3), WORD_BITS, &traffic).unwrap();
+        assert_eq!(hints(), [2, 11, 7, WORD_BITS]);
+        // A piece of what is free already.
+        bitmap.claim(word(2) + 2, 1, &traffic).unwrap();
+        bitmap.release(word(2) + 2, 1, &traffic).unwrap();
+        assert_eq!(hints(), [2, 11, 7, WORD_BITS]);
+        assert_eq!(
+            bitmap.release(word(2) + 2, 1, &traffic),
+            Err(NotTaken {
+                granule: word(2) + 2
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_hinted_at_already_is_given_back_in_one_step() {
+        let (bitmap, traffic) = full(3);
+        let give = |start, n| is_settled(&bitmap, start, n, &traffic);
+        assert!(!give(word(1) + 10, 3), "the first");
+        bitmap.claim(word(1) + 11, 1, &traffic).unwrap();
+        assert!(give(word(1) + 11, 1), "no longer than before");
+        assert!(!give(word(1) + 13, 1), "longer");
+        assert!(give(word(1), 2), "the word before is full");
+        assert!(!give(word(1) - 1, 1), "a run to the end of the word");
+        bitmap.claim(word(1), 1, &traffic).unwrap();
+        bitmap.claim(word(1) + 11, 1, &traffic).unwrap();
+        assert!(
+            give(word(1) + 11, 1),
+            "what the word before ends with is not met"
+        );
+        assert!(!give(word(1), 1), "it is");
+        // In a fresh word anything may be free.
+        let (bitmap, traffic) = (Bitmap::new(word(2), None).unwrap(), Traffic::new());
+        bitmap.claim(word(1), WORD_BITS, &traffic).unwrap();
+        assert!(is_settled(&bitmap, word(1), 3, &traffic));
+        assert!(is_settled(&bitmap, word(2) - 3, 3, &traffic));
+        let again = bitmap.release_at_once(word(1), 1).unwrap();
+        assert!(!bitmap.is_settled(again), "it was free");
     }
 }

@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Mutants of genpool-core and genpool-algos: small changes of the code that some test should notice.
+# proofs/MUTANTS.md tells what came of it. Not a part of .ci/run: all of it takes hours.
+#
+#   ci/mutants.sh quick [ARGS]           every mutant, against all that is quick
+#   ci/mutants.sh slow [ARGS]            those that the last run missed, against the slower tests as well
+#   ci/mutants.sh models TEST RE [ARGS]  those whose name matches RE, against the loom models of
+#                                        loom-tests/tests/TEST.rs
+#
+# ARGS go to `cargo mutants`: `--file genpool-core/src/records.rs`, `--shard 1/8`. The work is done in a copy
+# of the sources, in MUTANTS_DIR, where the results are too (mutants.out); runs add up there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+readonly VERSION=27.1.0
+
+stage="${1:?quick, slow or models}"
+shift
+dir="${MUTANTS_DIR:-${TMPDIR:-/tmp}/genpool-mutants}"
+copy="$dir/copy"
+mkdir -p "$dir"
+if ! cargo mutants --version 2>/dev/null | grep -qF "$VERSION"; then
+    cargo install cargo-mutants --locked --version "$VERSION"
+fi
+
+# Most of a mutant's time goes by on building, so what tests it is one program: the tests of three crates, as
+# modules of one.
+programs=(
+    tests/{adversarial,decisions,edges,facade,genalloc,lifecycle,many_chunks,thread_exit}
+    genpool-core/tests/{cache,stale,view}
+    genpool-algos/tests/{cache,concurrent,dma,suite}
+)
+rm -rf "$copy"
+mkdir -p "$copy/mutants/tests" "$copy/mutants/src"
+git ls-files -z | xargs -0 cp --parents -t "$copy"
+sed -i 's/^members = \[/members = [\n    "mutants",/' "$copy/Cargo.toml"
+touch "$copy/mutants/src/lib.rs"
+cat >"$copy/mutants/Cargo.toml" <<'EOF'
+[package]
+name = "mutants"
+publish = false
+version.workspace = true
+edition.workspace = true
+
+[dev-dependencies]
+genpool.workspace = true
+genpool-algos.workspace = true
+genpool-core.workspace = true
+genpool-plain.workspace = true
+libc.workspace = true
+proptest.workspace = true
+EOF
+for program in "${programs[@]}"; do
+    name="$(tr -c 'a-z\n' _ <<<"${program//\/tests/}")"
+    printf '#[path = "../../%s.rs"]\nmod %s;\n' "$program" "$name"
+    # What was a crate's root is a module.
+    if [[ -d "$copy/$program" ]]; then
+        sed -i "s/\bcrate::/crate::$name::/" "$copy/$program"/*.rs
+    fi
+done >"$copy/mutants/tests/all.rs"
+cat >"$copy/.cargo/config.toml" <<'EOF'
+[profile.dev]
+debug = 0
+incremental = true
+[profile.dev.package."*"]
+opt-level = 2
+[profile.dev.package.genpool-plain]
+opt-level = 2
+EOF
+
+export CARGO_TARGET_DIR="$dir/target" RUST_BACKTRACE=0 PROPTEST_MAX_SHRINK_ITERS=0
+# A mutant may ask for all memory that there is.
+ulimit -v $((12 << 20))
+mutate() { # arguments of cargo mutants...
+    # Exit status 2 and 3: some were missed, some ran out of time.
+    cargo mutants --dir "$copy" --in-place --output "$dir" --iterate --baseline skip \
+        -p genpool-core -p genpool-algos "$@" || (($? == 2 || $? == 3))
+}
+case "$stage" in
+    quick)
+        export PROPTEST_CASES=24
+        # Without those that take longest at this level of optimisation.
+        slow=(
+            a_chunk_can_be_removed_while_others_allocate a_chunk_costs_256_bytes_and_a_granule
+            a_reserve_is_always_found caches_share_nothing_and_lose_nothing one_of_two_racing_frees
+            the_last_granule_is_always_found the_newest_serves_first_and_every_chunk_serves
+            thread_locals_allocate_and_free threads_mix
+        )
+        # shellcheck disable=SC2046 # Two words for each.
+        mutate --test-package genpool-core --test-package mutants --timeout 25 "$@" \
+            -C=--lib -C=--test=all -- -- $(printf -- '--skip %s ' "${slow[@]}")
+        ;;
+    slow)
+        export PROPTEST_CASES=200
+        mutate --test-package genpool-core --test-package mutants --timeout 240 "$@" \
+            -C=--lib -C=--test=all
+        ;;
+    models)
+        test="${1:?the name of a file in loom-tests/tests}"
+        names="${2:?a regular expression}"
+        shift 2
+        export RUSTFLAGS="--cfg genpool_loom"
+        mutate --test-package loom-tests --profile release --timeout 1800 --re "$names" "$@" -C=--test="$test"
+        ;;
+    *)
+        echo "mutants: there is no stage '$stage'" >&2
+        exit 1
+        ;;
+esac
