@@ -3,9 +3,8 @@
 # same way, and the real arc-swap: ci/sanitizers.sh [thread] [address], both unless said. Then the controls:
 # a race and an overrun on purpose, which must be found. Needs `rustup +nightly component add rust-src`.
 #
-# ThreadSanitizer knows no fences, and no orders but those of atomics and locks. There are no suppressions:
-# what the pool hands over, it hands over by the atomics' own orders. What hangs on fences alone is for loom
-# and Miri to judge.
+# ThreadSanitizer knows no fences. The pool has none (genpool-dma's are between a processor and a device), and
+# there are no suppressions.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if (($# == 0)); then set -- thread address; fi

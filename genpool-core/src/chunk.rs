@@ -14,7 +14,7 @@ use crate::memory::Node;
 #[cfg(feature = "observe")]
 use crate::observer::{Account, Audience, Event};
 use crate::records::{Extent, MAX_TRACKED, Records};
-use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, fence, seeded};
+use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, seeded};
 use crate::traffic::Traffic;
 
 /// A value that the owner of a chunk's memory attaches to it: handed back on alloc and free.
@@ -566,8 +566,6 @@ impl Chunk {
             Ordering::Relaxed,
         );
         if last.is_ok() {
-            // Against a callback being left in `on_drained`: one of the two sees the other.
-            fence(Ordering::SeqCst);
             #[cfg(feature = "observe")]
             if let Some(account) = &self.account {
                 let (start, size) = (self.start, self.size());
@@ -583,7 +581,9 @@ impl Chunk {
     /// earlier one that was not called yet is replaced and comes back.
     pub(crate) fn on_drained(&self, callback: Callback) -> Option<Callback> {
         let earlier = self.on_drained.put(Box::new(callback));
-        fence(Ordering::SeqCst);
+        // Who drains the chunk looks for a callback after it says so, and each look and each put reads what
+        // the one before left there (`Mailbox::swap`): either the look finds this callback, or this sees
+        // that the chunk is drained.
         if self.state() == State::Drained {
             self.call_back();
         }

@@ -112,7 +112,7 @@ pub struct ThreadPlace {
 mod real {
     pub use super::snapshots::Snapshots;
     pub use atomic::Atomic;
-    pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
+    pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
     use core::cell::Cell;
 
