@@ -38,7 +38,8 @@ fn builder(preemptions: Option<usize>) -> loom::model::Builder {
 }
 
 /// Explores all of `model` (up to `preemptions` forced switches an execution) and requires that its
-/// outcomes are exactly `expected`.
+/// outcomes are exactly `expected`. `GENPOOL_PREEMPTIONS` is another number, for who is in a hurry; then
+/// some outcomes may not be reached.
 ///
 /// # Panics
 ///
@@ -52,6 +53,9 @@ pub fn explore<O>(
     O: Ord + Clone + Debug + Send + 'static,
 {
     seed(&[]);
+    let hasty = std::env::var("GENPOOL_PREEMPTIONS").ok();
+    let fewer = hasty.and_then(|most| most.parse().ok());
+    let preemptions = fewer.or(preemptions);
     let executions = Arc::new(Plain::new(0));
     let _failing = Failing {
         name,
@@ -69,7 +73,12 @@ pub fn explore<O>(
     println!("{name}: complete, {executions} executions, {bound}");
     assert!(executions > 1, "{name}: nothing was explored");
     let expected: BTreeSet<_> = expected.iter().cloned().collect();
-    assert_eq!(*reached.lock().expect("not poisoned"), expected, "{name}");
+    let reached = reached.lock().expect("not poisoned");
+    if fewer.is_some() {
+        assert!(reached.is_subset(&expected), "{name}: {reached:?}");
+    } else {
+        assert_eq!(*reached, expected, "{name}");
+    }
 }
 
 /// Requires that `model` fails once `faults` are seeded in the real code.
