@@ -13,6 +13,9 @@ use crate::scan::Site;
 /// by in the first executions (2026-11).
 const WATCHED: u32 = 1;
 
+/// So many times more models are tried with few switches than with all.
+const HASTY: usize = 4;
+
 /// A function of tests with one model or more.
 #[derive(Debug)]
 struct Model {
@@ -197,8 +200,8 @@ impl Models {
         by_it.sort_by_key(|model| !self.first.iter().any(|name| model.function.contains(name)));
         let tried = self.effort.models.max(self.first.len()).min(by_it.len());
         let weakened = format!("{number} {weaker}");
-        // Most faults need few switches. All models go through those soon.
-        let hasty = by_it.iter().map(|model| (model, "1"));
+        // Most faults need few switches. Models go through those soon.
+        let hasty = by_it.iter().take(HASTY * tried).map(|model| (model, "1"));
         let thorough = by_it[..tried]
             .iter()
             .flat_map(|model| [(model, "2"), (model, "")]);
@@ -241,7 +244,8 @@ impl Models {
         fences: &str,
         switches: &str,
     ) -> Result<Option<Verdict>, Failure> {
-        let run = limited(self.effort.loom, &model.program)
+        let seconds = if switches == "1" { 1 } else { self.effort.loom };
+        let run = limited(seconds, &model.program)
             .args(["--exact", &model.function, "--nocapture"])
             .env("GENPOOL_WEAKENED", weakened)
             .env("GENPOOL_FENCES", fences)
