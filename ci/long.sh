@@ -12,7 +12,7 @@ mkdir -p "$logs"
 if (($# == 0)); then set -- loom miri shuttle sanitizers soak fuzz plants orderings mutants boards; fi
 
 # Its command, the seconds that it may take, and the lines of its output that say how much was done.
-loom=("env GENPOOL_LOOM_DEEPER=1 ci/loom.sh" 7200 '^loom:')
+loom=("env GENPOOL_PREEMPTIONS=+1 ci/loom.sh" 7200 '^loom:')
 miri=("ci/miri.sh 1 2 3 4 5 6 7 8" 7200 '^miri:')
 shuttle=("env PROOFS_TIMES=60 ci/shuttle.sh" 7200 'histories of')
 sanitizers=("ci/sanitizers.sh" 1800 '^sanitizers:')

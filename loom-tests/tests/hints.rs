@@ -259,6 +259,38 @@ fn control_frees_join_unseen() {
     );
 }
 
+/// The same, where the upper one is given back by a drop, which looks whether there is anything to raise.
+fn drop_joins_free() {
+    let prepared = pool(4);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 1);
+    let upper = prepared.alloc_owned(1).unwrap();
+    assert_eq!(upper.addr(), BASE + 2);
+    hold(&prepared, 3, 1);
+    look(&prepared, 1);
+    let race = Race::on(prepared);
+    let low = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
+    let high = race.start(move |_| drop(upper));
+    low.join().unwrap();
+    high.join().unwrap();
+    assert!(race.pool().is_sound(), "a hint is too low");
+}
+
+#[test]
+fn hints_hold_where_a_drop_joins() {
+    explore("drop joins free", TWO, &[()], drop_joins_free);
+}
+
+#[test]
+fn control_drop_joins_unseen() {
+    must_fail(
+        "drop joins free",
+        &[Fault::RelaxedRelease, Fault::NoFence],
+        TWO,
+        drop_joins_free,
+    );
+}
+
 /// The same, where one of them crosses a border itself: what it frees begins at a word's beginning, and
 /// joins with what is freed at the end of the word before.
 fn two_frees_join_across() {

@@ -13,6 +13,9 @@ use crate::scan::Site;
 /// by in the first executions (2026-11).
 const WATCHED: u32 = 1;
 
+/// So many times more models are tried with few switches than with all.
+const HASTY: usize = 4;
+
 /// A function of tests with one model or more.
 #[derive(Debug)]
 struct Model {
@@ -197,12 +200,17 @@ impl Models {
         by_it.sort_by_key(|model| !self.first.iter().any(|name| model.function.contains(name)));
         let tried = self.effort.models.max(self.first.len()).min(by_it.len());
         let weakened = format!("{number} {weaker}");
-        for model in &by_it[..tried] {
+        // Most faults need few switches. Models go through those soon.
+        let hasty = by_it.iter().take(HASTY * tried).map(|model| (model, "1"));
+        let thorough = by_it[..tried]
+            .iter()
+            .flat_map(|model| [(model, "2"), (model, "")]);
+        for (model, switches) in hasty.chain(thorough) {
             for fences in site.fences(weaker) {
-                let Some(caught) = self.noticed_by_loom(model, &weakened, fences)? else {
+                let Some(caught) = self.noticed_by_loom(model, &weakened, fences, switches)? else {
                     break;
                 };
-                if self.noticed_by_loom(model, "", fences)?.is_none() {
+                if self.noticed_by_loom(model, "", fences, switches)?.is_none() {
                     return Ok(caught);
                 }
             }
@@ -234,11 +242,14 @@ impl Models {
         model: &Model,
         weakened: &str,
         fences: &str,
+        switches: &str,
     ) -> Result<Option<Verdict>, Failure> {
-        let run = limited(self.effort.loom, &model.program)
+        let seconds = if switches == "1" { 1 } else { self.effort.loom };
+        let run = limited(seconds, &model.program)
             .args(["--exact", &model.function, "--nocapture"])
             .env("GENPOOL_WEAKENED", weakened)
             .env("GENPOOL_FENCES", fences)
+            .env("GENPOOL_PREEMPTIONS", switches)
             .output()?;
         let (told, errors) = (text(&run.stdout), text(&run.stderr));
         // Endless executions are loom's unfairness.
@@ -251,6 +262,10 @@ impl Models {
             let model = before.rsplit(['\n']).next().unwrap_or(before);
             let model = model.rsplit("... ").next().unwrap_or(model);
             let execution = after.lines().next().unwrap_or(after);
+            let switches = match switches {
+                "" => String::new(),
+                most => format!(", {most} preemptions"),
+            };
             let fences = match fences {
                 "" => String::new(),
                 "none" => ", no fences".into(),
@@ -258,7 +273,7 @@ impl Models {
             };
             Verdict::Caught {
                 model: model.into(),
-                how: format!("loom{fences}, execution {execution}"),
+                how: format!("loom{fences}{switches}, execution {execution}"),
             }
         }))
     }
