@@ -77,7 +77,9 @@ fn an_add_without_memory_changes_nothing() {
         pool.add(at * 2, 1).unwrap();
     }
     // The bookkeeping of those that were there from the beginning is kept in a list too.
-    let drains: Vec<_> = (1100..1700).map(|at| pool.remove(at * 2).unwrap()).collect();
+    let drains: Vec<_> = (1100..1700)
+        .map(|at| pool.remove(at * 2).unwrap())
+        .collect();
     drop(drains);
     let (start, size) = (1 << 20, 1 << 20);
     let before = (pool.size(), pool.chunks().len(), pool.stats().bookkeeping);
