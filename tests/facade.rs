@@ -335,6 +335,13 @@ fn stats() {
     let _held = pool.alloc(1).unwrap();
     let stats: Stats = pool.stats();
     assert_eq!((stats.used, stats.free), (PAGE, 15 * PAGE));
+    assert!(pool.alloc(0).is_err() && pool.alloc(16 * PAGE).is_err());
+    assert!(pool.free(0, 1).is_err() && pool.free(BASE, 0).is_err());
+    let stats = pool.stats();
+    assert_eq!(
+        (stats.unsuitable, stats.exhausted, stats.refused_frees),
+        (1, 1, 2)
+    );
 }
 
 #[test]

@@ -68,14 +68,19 @@ unsafe impl GlobalAlloc for Scarce {
 #[global_allocator]
 static HEAP: Scarce = Scarce;
 
-/// Bitmap, hints, records, and the two lists of a snapshot that has many chunks: each in turn is not to be
+/// Bitmap, hints, records, and the lists of a snapshot that has many chunks: each in turn is not to be
 /// had. Nothing is changed, nothing leaks, and the next try succeeds.
 #[test]
 fn an_add_without_memory_changes_nothing() {
     let pool = Pool::builder().boundary_tracking().build().unwrap();
-    for at in 0..1100 {
+    for at in 0..1700 {
         pool.add(at * 2, 1).unwrap();
     }
+    // The bookkeeping of those that were there from the beginning is kept in a list too.
+    let drains: Vec<_> = (1100..1700)
+        .map(|at| pool.remove(at * 2).unwrap())
+        .collect();
+    drop(drains);
     let (start, size) = (1 << 20, 1 << 20);
     let before = (pool.size(), pool.chunks().len(), pool.stats().bookkeeping);
     let mut refused = 0;
@@ -99,7 +104,7 @@ fn an_add_without_memory_changes_nothing() {
         assert!(!pool.contains(start, 1));
     }
     println!("refused at {refused} points");
-    assert!(refused >= 5);
+    assert!(refused >= 6);
     assert_eq!(pool.alloc(size).unwrap().addr(), start);
     assert!(pool.is_sound());
 }

@@ -31,6 +31,9 @@
 //! order: `SeqCst` on both sides (model: `pin beside replace`). Clearing a slot is `Release`, so what
 //! the reader did with the snapshot happens before it is dropped.
 
+#[cfg(all(test, not(genpool_loom)))]
+mod tests;
+
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 

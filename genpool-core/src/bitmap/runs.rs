@@ -68,9 +68,9 @@ impl Bitmap {
             if shortest == n {
                 return start;
             }
-            // The run at the word's end, if it begins here: as long as it may be to be better.
+            // The run at the word's end, which begins here: as long as it may be to be better.
             let mut through = 0;
-            if suffix > 0 && begin >> (WORD_BITS - suffix) & 1 != 0 {
+            if suffix > 0 {
                 let further = shortest.saturating_sub(suffix).min(self.len);
                 let behind = next * WORD_BITS;
                 through = suffix + self.free_after(behind, behind + further);

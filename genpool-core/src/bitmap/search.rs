@@ -345,6 +345,42 @@ mod tests {
     }
 
     #[test]
+    fn whoever_changes_bits_tells_the_watchers() {
+        let (bitmap, traffic) = (Bitmap::new(word(4), None).unwrap(), Traffic::new());
+        let watch = traffic.watch();
+        let mut last = watch.read();
+        let mut told = |by| {
+            let now = watch.read();
+            assert!(now != last && now.is_quiet(0), "{by}");
+            last = now;
+        };
+        bitmap.claim(0, 3, &traffic).unwrap();
+        told("a claim");
+        bitmap.claim(word(1) - 3, 9, &traffic).unwrap();
+        told("a claim across words");
+        bitmap.claim(word(1) - 7, 9, &traffic).unwrap_err();
+        assert_eq!(bitmap.claim(word(2) - 4, WORD_BITS, &traffic), Ok(()));
+        told("a refused claim, and another");
+        bitmap.claim(word(3) - 9, WORD_BITS, &traffic).unwrap_err();
+        bitmap.claim(word(2) - 5, 9, &traffic).unwrap_err();
+        told("a claim that was rolled back");
+        assert_eq!(bitmap.take_lowest(1, &traffic), Search::Found(3));
+        told("first fit");
+        let mut batch = bitmap.claim_batch(0, 1, 2, &traffic).unwrap();
+        told("a batch");
+        bitmap.release(batch.next().unwrap(), 1, &traffic).unwrap();
+        told("a release");
+        bitmap.release(word(2) - 4, 9, &traffic).unwrap();
+        told("a release across words");
+        bitmap.release_checked(0, 2, &traffic).unwrap();
+        told("a free");
+        bitmap.release_checked(word(1) - 3, 9, &traffic).unwrap();
+        told("a free across words");
+        bitmap.release_batch(batch, 1, &traffic).unwrap();
+        told("a batch that is given back");
+    }
+
+    #[test]
     fn a_look_in_vain_is_remembered() {
         let (bitmap, traffic) = (Bitmap::new(word(4), None).unwrap(), Traffic::new());
         bitmap.claim(0, word(1) - 5, &traffic).unwrap();
