@@ -40,8 +40,8 @@ pub struct ManagedPool {
 
 struct Shared {
     pool: Pool,
-    /// False once sealed. Held while a chunk is added, so that a seal sees all chunks. No alloc, no free
-    /// and no query takes it.
+    /// False once sealed. Held while a chunk is added, so that a seal sees all chunks. Beside those
+    /// two only [`is_sealed`](ManagedPool::is_sealed) takes it.
     open: Mutex<bool>,
 }
 
