@@ -21,27 +21,29 @@ IMPL = re.compile(r"impl(?:<.*>)? (?:[\w:<>', ]+ for )?(?P<name>\$?\w+)")
 
 def items(path):
     """Each public item of a file: its line, kind, name, type, signature and documentation."""
-    docs, hidden, of = [], False, None
+    docs, hidden, sealed, of = [], False, False, None
     lines = path.read_text().splitlines()
     for at, line in enumerate(lines):
         text = line.strip()
         if text.startswith("///"):
             docs.append(text[3:].strip())
-        elif text == "#[doc(hidden)]" or text.endswith("mod sealed {"):
+        elif text == "#[doc(hidden)]":
             hidden = True
+        elif text.endswith("mod sealed {"):
+            sealed = True
         elif text.startswith("#[cfg(test)]"):
             return
         elif not text.startswith(("#[", ")]", "//")):
             if implemented := IMPL.match(text):
                 of = implemented["name"]
             found = ITEM.match(line)
-            if found and not hidden:
+            if found and not hidden and not sealed:
                 signature = "".join(part.strip() for part in lines[at : at + 8]).split("{")[0]
                 item = found["kind"], found["name"], of if found["kind"] == "fn" else None
                 yield at + 1, *item, signature, "\n".join(docs)
-            docs = []
+            docs, hidden = [], False
             # Items that seal a trait are in a module of their own, which ends at its closing brace.
-            hidden = hidden and (line.startswith("    ") or not line)
+            sealed = sealed and (line.startswith("    ") or not line)
 
 
 def may_do_without(name, of_type, signature, docs):

@@ -31,14 +31,9 @@
 //! | [`Pool`], [`Allocation`], [`Cache`], [`Drain`] | what most programs use |
 //! | [`Algorithm`], [`Constraints`], [`Fit`] | where an allocation goes |
 //! | `devm` (feature) | pools that belong to devices, and device trees |
-//! | `dma` (feature) | pools over memory that they own, such as huge pages and PCI BARs; DMA addresses; `vfio` for memory behind an IOMMU |
-//!
-//! # In production
-//!
-//! With the feature `observe`, a pool may be built with an observer that is told what it does, and the
-//! module `observe` has some: a recorder of real loads, watermarks, `metrics` and `tracing`, each by the
-//! feature of its name; and snapshots. The feature `serde` makes what a pool tells about itself
-//! serialisable.
+//! | `dma` (feature) | pools over memory that they own, such as huge pages and PCI BARs; DMA addresses; `vfio` and `vfio-cdev` for memory behind an IOMMU |
+//! | `observe` (feature) | observers, which a pool tells what it does: a recorder of real loads, watermarks; with `metrics` and `tracing` those for these crates; snapshots |
+//! | `serde` (feature) | totals, chunks, what is held, snapshots in any format |
 //!
 //! # Failure
 //!

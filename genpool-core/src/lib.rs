@@ -26,6 +26,8 @@
 //! in any thread. The bitmap's, the shelf's and the traffic's module texts in the source say why
 //! each protocol works; ARCHITECTURE.md is the map.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 extern crate alloc;
 
 mod bitmap;

@@ -35,9 +35,8 @@ use crate::sync::{AtomicUsize, Ordering};
 /// It is told outside of what other threads could run into: an allocation holds its range and gives it
 /// back if the observer panics, a free is over. (Only a refused
 /// [`alloc_many`](crate::Pool::alloc_many) is told before it is rolled back.) So an observer may call
-/// the pool; what it does there is told to it as well. Wrappers that keep their list of chunks under a
-/// lock, such as pools of devices and pools over memory, add and remove chunks under that lock: who is
-/// told of a chunk must not call those of them.
+/// the pool, and a pool over memory or of a device that is around it; what it does there is told to it
+/// as well.
 ///
 /// # Signal safety
 ///
@@ -106,6 +105,32 @@ forward!(&O, Box<O>, Arc<O>);
 /// What a [`Cache`](crate::Cache) hands out and takes back is allocated and freed as any other range;
 /// what it fetches from the pool to have it at hand, and returns, is not told. A range that an
 /// allocation let go of by [`into_raw`](crate::Allocation::into_raw) is held until it is freed.
+///
+/// ```
+/// use std::sync::mpsc::{Sender, channel};
+/// use genpool_core::{Event, Observer, Pool};
+///
+/// struct Calls(Sender<String>);
+///
+/// impl Observer for Calls {
+///     fn event(&self, _number: usize, event: &Event<'_>) {
+///         let call = match *event {
+///             Event::Allocated { addr, asked, size, .. } => format!("{addr:#x}: {asked} in {size}"),
+///             Event::Freed { addr, .. } => format!("{addr:#x}: freed"),
+///             _ => return, // what is not asked for, and what later versions tell
+///         };
+///         self.0.send(call).ok();
+///     }
+/// }
+///
+/// let (tell, told) = channel();
+/// let pool = Pool::builder().order(12).observer(Calls(tell)).build()?;
+/// pool.add(0x1000, 0x4000)?;
+/// drop(pool.alloc(5000)?);
+/// drop(pool);
+/// assert_eq!(told.iter().collect::<Vec<_>>(), ["0x1000: 5000 in 8192", "0x1000: freed"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'e> {

@@ -40,8 +40,8 @@ pub struct ManagedPool {
 
 struct Shared {
     pool: Pool,
-    /// False once sealed. Held while a chunk is added, so that a seal sees all chunks; no other call
-    /// takes it.
+    /// False once sealed. Held while a chunk is added, so that a seal sees all chunks. Beside those
+    /// two only [`is_sealed`](ManagedPool::is_sealed) takes it.
     open: Mutex<bool>,
 }
 
@@ -69,20 +69,20 @@ impl ManagedPool {
         if !*open {
             return Err(AddChunkError::Sealed(chunk));
         }
-        Ok(self.pool().add_chunk(chunk)?)
+        Ok(self.pool().add_chunk_then(chunk, || drop(open))?)
     }
 
-    /// Whether the device has ended.
+    /// Whether the device has ended, so that nothing more is handed out. Linear in the number of chunks.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
-        !*self.shared.open.lock()
+        !*self.shared.open.lock() && self.pool().chunks().all(|chunk| chunk.is_draining())
     }
 
     /// Ends the handing out. The answers tell when each chunk's last allocation is back.
     pub(crate) fn seal(&self) -> Vec<Drain> {
         let pool = self.pool();
-        let mut open = self.shared.open.lock();
-        *open = false;
+        // Let go at once: observers are told of what follows.
+        *self.shared.open.lock() = false;
         pool.chunks()
             // Nobody else removes chunks, and a pool is sealed once.
             .filter_map(|chunk| pool.remove(chunk.start()).ok())

@@ -22,11 +22,10 @@ use crate::volatile::Width;
 ///
 /// A region stays mapped until every allocation in it is back, also beyond the pool's own end; what went
 /// as plain numbers keeps nothing beyond that. All regions that devices see are on one [`Bus`], for good
-/// that of the first.
+/// that of the first one whose windows are of whole granules.
 ///
 /// Its calls cost what those of a [`Pool`] do, and are signal-safe where those are; zeroing is linear in the
-/// bytes. Adding and removing regions is linear in the number of chunks, waits for others that do, and is
-/// not signal-safe.
+/// bytes. Adding and removing regions is linear in the number of chunks, and not signal-safe.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -58,9 +57,10 @@ use crate::volatile::Width;
 pub struct MemoryPool<K: Kind = Ram> {
     pool: Pool,
     kind: K,
-    /// Set by the first region that devices see.
+    /// Set by the first region that devices see, before it has chunks.
     bus: OnceLock<Bus>,
-    /// Held while regions come and go, never on the way of an allocation.
+    /// Regions whose chunks are all there. Held to put one in or take one out, never while chunks come and
+    /// go, which observers are told of.
     homes: Mutex<Vec<Arc<Home<K>>>>,
 }
 
@@ -147,19 +147,17 @@ impl<K: Kind> MemoryPool<K> {
     // ---- regions ----
 
     /// Adds a region: each window that devices see is a chunk, so no allocation is ever seen in two
-    /// pieces; a region that no device sees is one chunk. Others allocate meanwhile; calls that add and
-    /// remove regions wait for each other.
+    /// pieces; a region that no device sees is one chunk. Others allocate meanwhile, and add and remove
+    /// regions. It can be removed when this returns.
     ///
     /// # Errors
     ///
     /// [`RegionError`], with the region in it.
     pub fn add(&self, region: Region<K>) -> Result<(), RegionError<K>> {
-        let mut homes = self.homes();
         let chunks = match self.chunks_of(&region) {
             Ok(chunks) => chunks,
             Err(reason) => return Err(RegionError::new(reason, Some(region))),
         };
-        let bus = region.bus().cloned();
         let home = Arc::new(Home {
             start: region.start(),
             chunks: chunks.iter().map(ChunkSpec::start).collect(),
@@ -175,15 +173,11 @@ impl<K: Kind> MemoryPool<K> {
             let back = RegionDrain { drains, home }.finish().ok();
             return Err(RegionError::new(RegionRefused::Chunk(refused), back));
         }
-        if let Some(bus) = bus {
-            // Nobody else was here since the region's was compared with it.
-            self.bus.get_or_init(|| bus);
-        }
-        homes.push(home);
+        self.homes().push(home);
         Ok(())
     }
 
-    /// The region's chunks, if this pool can have them.
+    /// The region's chunks, if this pool can have them. Its bus is the pool's from then on.
     fn chunks_of(&self, region: &Region<K>) -> Result<Vec<ChunkSpec>, RegionRefused> {
         let granule = self.pool.granule();
         let chunks: Vec<ChunkSpec> = match region.bus() {
@@ -209,8 +203,10 @@ impl<K: Kind> MemoryPool<K> {
                 });
             }
         }
-        match (region.bus(), self.bus.get()) {
-            (Some(bus), Some(known)) if bus != known => Err(RegionRefused::AnotherBus),
+        match region.bus() {
+            Some(bus) if self.bus.get_or_init(|| bus.clone()) != bus => {
+                Err(RegionRefused::AnotherBus)
+            }
             _ => Ok(chunks),
         }
     }
@@ -241,10 +237,11 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// [`RemoveError::NoChunk`], also if it is being removed already.
     pub fn remove(&self, start: VirtAddr) -> Result<RegionDrain<K>, RemoveError> {
-        let mut homes = self.homes();
-        let at = homes.iter().position(|home| home.start == start);
-        let at = at.ok_or(RemoveError::NoChunk { start: start.get() })?;
-        let home = homes.swap_remove(at);
+        let home = {
+            let mut homes = self.homes();
+            let at = homes.iter().position(|home| home.start == start);
+            homes.swap_remove(at.ok_or(RemoveError::NoChunk { start: start.get() })?)
+        };
         Ok(RegionDrain {
             drains: self.drain(&home.chunks),
             home,

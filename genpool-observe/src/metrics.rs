@@ -142,7 +142,17 @@ const METER: [(&str, Unit, &str); 6] = [
     ),
 ];
 
-/// Tells the recorder of `metrics` units and help texts of all figures, once at the start of a program.
+/// Tells the recorder of `metrics` units and help texts of all figures, once at the start of a program,
+/// when that recorder is installed.
+///
+/// ```
+/// use genpool_core::Pool;
+///
+/// genpool_observe::describe();
+/// let pool = Pool::builder().name("rx").build()?;
+/// genpool_observe::report(&pool, &[("pool", "rx")]); // and again every few seconds
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn describe() {
     for Figure {
         name, unit, says, ..

@@ -64,6 +64,23 @@ pub struct Snapshot {
 }
 
 /// A chunk of a [`Snapshot`].
+///
+/// ```
+/// use genpool_core::Pool;
+/// use genpool_observe::Snapshot;
+///
+/// let pool = Pool::new(12)?;
+/// pool.add_virt(0x10_0000, 0x8000_0000, 0x8000)?;
+/// let [a, b, c] = [pool.alloc(4096)?, pool.alloc(4096)?, pool.alloc(8192)?];
+/// drop(b);
+///
+/// let chunk = &Snapshot::of(&pool).chunks[0];
+/// assert_eq!((chunk.start, chunk.size, chunk.phys), (0x10_0000, 0x8000, Some(0x8000_0000)));
+/// assert_eq!(chunk.taken, [(0, 1), (2, 2)]); // granule 0, and two from granule 2 on
+/// assert_eq!(chunk.taken_granules(), 3);
+/// # drop((a, c));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -84,6 +101,21 @@ pub struct ChunkShot {
 }
 
 /// A live allocation of a [`Snapshot`].
+///
+/// ```
+/// use genpool_core::Pool;
+/// use genpool_observe::Snapshot;
+///
+/// let pool = Pool::builder().order(12).boundary_tracking().build()?;
+/// pool.add(0x10_0000, 0x8000)?;
+/// let ring = pool.alloc(5000)?;
+/// ring.set_tag(7);
+///
+/// let live = Snapshot::of(&pool).live.ok_or("boundaries are tracked")?;
+/// assert_eq!((live[0].addr, live[0].size, live[0].tag), (0x10_0000, 0x2000, 7));
+/// # drop(ring);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -109,6 +141,18 @@ impl Snapshot {
 
     /// A snapshot of at most so many runs and live allocations together, runs first. It says so if
     /// there were [more](Self::cut). Costs what [`of`](Self::of) does.
+    ///
+    /// ```
+    /// # use genpool_core::Pool;
+    /// # use genpool_observe::Snapshot;
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let mut held = pool.alloc_many(&[4096; 4])?;
+    /// drop(held.remove(1));
+    /// let snapshot = Snapshot::at_most(&pool, 1);
+    /// assert_eq!((snapshot.chunks[0].taken.as_slice(), snapshot.cut), (&[(0, 1)][..], true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn at_most(pool: &Pool, entries: usize) -> Self {
         let mut left = entries;
@@ -144,6 +188,16 @@ impl Snapshot {
 
     /// Whether it could be one of a pool, for who has it from a file: all that arithmetic on it relies
     /// on. Linear in its size.
+    ///
+    /// ```
+    /// # use genpool_core::Pool;
+    /// # use genpool_observe::{NoSnapshot, Snapshot};
+    /// let mut snapshot = Snapshot::of(&Pool::new(12)?);
+    /// assert_eq!(snapshot.check(), Ok(()));
+    /// snapshot.order = 64;
+    /// assert_eq!(snapshot.check(), Err(NoSnapshot::Order(64)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -215,7 +269,21 @@ impl ChunkShot {
     }
 }
 
-/// Why a value is no snapshot of a pool.
+/// Why a value is no snapshot of a pool: [`Snapshot::check`] says it.
+///
+/// ```
+/// use genpool_core::Pool;
+/// use genpool_observe::{NoSnapshot, Snapshot};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let mut read = Snapshot::of(&pool); // from a file, say
+/// read.chunks[0].taken = vec![(3, 2)];
+/// let reason = NoSnapshot::Run { start: 0x1000, first: 3, len: 2 };
+/// assert_eq!(read.check(), Err(reason)); // it has four granules
+/// println!("{reason}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoSnapshot {

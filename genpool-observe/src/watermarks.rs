@@ -70,6 +70,16 @@ pub struct Watermarks<F> {
 }
 
 /// Which mark.
+///
+/// ```
+/// use genpool_observe::{Mark, Watermarks};
+///
+/// let marks = Watermarks::new(0x2000, 0x8000, |crossing| match crossing.mark {
+///     Mark::Low => eprintln!("only {} bytes are left: add a chunk", crossing.free),
+///     Mark::High => eprintln!("{} bytes are free: one might go", crossing.free),
+/// });
+/// # drop(marks);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mark {
     /// Less is free than the low mark.
@@ -79,6 +89,22 @@ pub enum Mark {
 }
 
 /// A mark was crossed.
+///
+/// ```
+/// use std::sync::mpsc::channel;
+/// use genpool_core::Pool;
+/// use genpool_observe::{Mark, Watermarks};
+///
+/// let (tell, told) = channel();
+/// let marks = Watermarks::new(0x2000, 0x8000, move |crossing| tell.send(crossing).unwrap_or(()));
+/// let pool = Pool::builder().order(12).observer(marks).build()?;
+/// pool.add(0x10_0000, 0x4000)?;
+/// let held = pool.alloc(0x3000)?;
+/// let crossing = told.recv()?;
+/// assert_eq!((crossing.mark, crossing.free), (Mark::Low, 0x1000));
+/// # drop(held);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Crossing {

@@ -127,10 +127,27 @@
 //!
 //! # Try it on your own load
 //!
-//! A trace of what your program does answers both questions. `genpool replay` runs it by any algorithm and
-//! tells the time of an operation and how many allocations failed:
+//! A trace, a text of allocations and frees, answers both questions. `genpool compare` plays it on every
+//! algorithm and several orders, and recommends what fails least, of these what wastes least, of these what is
+//! fastest, with its reason; `--html` also writes a page with pictures of each. `genpool replay` times one
+//! algorithm, and shows the pool's occupancy over time.
 //!
 //! ```sh
-//! genpool replay --algorithm first-fit load.trace
-//! genpool replay --algorithm best-fit load.trace
+//! genpool compare load.trace --html compared.html
+//! genpool replay --algorithm best-fit load.trace --html replayed.html
 //! ```
+//!
+//! Of a program that has a pool, a `Recorder` writes the trace (feature `observe`,
+//! [`tour`](super::tour#watching-a-pool-observe)). Of any other program on Linux strace sees what it maps, and
+//! `genpool convert` makes a trace of pages of it:
+//!
+//! ```sh
+//! strace -f -o load.strace -e trace=mmap,munmap,mremap,clone,clone3,fork,vfork,execve PROGRAM
+//! genpool convert load.strace >load.trace
+//! ```
+//!
+//! What malloc cuts from arenas of its own does not show, unless it is told to map each block from some size on:
+//! with glibc by `MALLOC_MMAP_THRESHOLD_=8192 MALLOC_MMAP_MAX_=100000000` in the program's environment.
+//!
+//! Such a trace is of large requests, one after the other, so it tells more of fragmentation than of speed. For
+//! speed with all cores there is `genpool run`, which makes a load of its own.

@@ -148,6 +148,45 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! `Watermarks` (feature `observe`) says when it is time: it calls back when free space falls below a mark, in
+//! the thread that crossed it, which may add a chunk at once. The mark is more than all threads take meanwhile.
+//! Where a chunk takes long to come by, the callback wakes a thread that adds it, so that no request waits:
+//!
+//! ```
+//! # #[cfg(feature = "observe")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::mpsc::sync_channel;
+//!
+//! use genpool::Pool;
+//! use genpool::observe::Watermarks;
+//!
+//! let (wake, woken) = sync_channel(1);
+//! let marks = Watermarks::new(0x4000, usize::MAX, move |_| {
+//!     wake.try_send(()).ok(); // full: it is awake already
+//! });
+//! let pool = Pool::builder().order(12).observer(marks).build()?;
+//! pool.add(0x1000, 0x6000)?;
+//!
+//! let held = std::thread::scope(|threads| {
+//!     let pool = &pool;
+//!     threads.spawn(move || {
+//!         for at in [0x10_0000, 0x20_0000].into_iter().take_while(|_| woken.recv().is_ok()) {
+//!             pool.add(at, 0x6000).expect("nobody else adds");
+//!         }
+//!     });
+//!     let first = pool.alloc(0x3000); // leaves less than the mark
+//!     while pool.size() < 0xc000 {
+//!         std::thread::yield_now();
+//!     }
+//!     (first, pool.alloc(0x6000)) // once more
+//! });
+//! assert_eq!((held.0.is_ok(), held.1.is_ok(), pool.size()), (true, true, 0x1_2000));
+//! # Ok(()) }
+//! # #[cfg(not(feature = "observe"))] fn main() {}
+//! ```
+//!
+//! Pools over memory and pools of devices may be added to so, too; the example `grow_in_time` of
+//! `genpool-observe` adds in the callback.
+//!
 //! # What to watch
 //!
 //! [`stats`](crate::Pool::stats) and [`fragmentation`](crate::Pool::fragmentation) read the bitmap, 64 granules
@@ -162,6 +201,21 @@
 //! | `cached` | what caches keep from everybody else |
 //! | `draining`, `draining_used` | chunks on their way out, and what holds them up |
 //! | `refused_frees`, `bad_proposals`, `unsuitable` | mistakes of the program; each should be 0 for ever |
+//!
+//! How they leave the process:
+//!
+//! - **As they are.** With the feature `serde` both, and the lists of chunks and of what is held, go into any
+//!   format. The example `prometheus` of `genpool-observe` serves them as text over the standard library alone.
+//! - **`metrics`.** With the feature of that name `genpool::observe::report` sets gauges and counters of
+//!   that crate, every few seconds or before they are fetched; a `Meter` in the pool counts calls, for rates.
+//! - **`tracing`.** With the feature of that name a `Traced` in the pool tells requests that found no room and
+//!   frees that were refused as warnings, chunks that come and go as information, and the rest below.
+//! - **A picture.** `genpool::observe::Snapshot::of(&pool)`, taken while others allocate, has each chunk, the
+//!   runs that are taken in it, and with boundary tracking what is held, with tags. Written by
+//!   `serde_json::to_writer` behind an address for maintenance, it is what `genpool show FILE` draws.
+//!
+//! `report` and snapshots do nothing on the way of an allocation. Observers do, and say how much: a pair of
+//! alloc and free takes two to three times as long with watermarks or a recorder.
 //!
 //! # Frees by address
 //!

@@ -255,6 +255,44 @@
 //! # #[cfg(not(feature = "devm"))] fn main() {}
 //! ```
 //!
+//! # Watching a pool: `observe`
+//!
+//! With the feature `observe` a pool is built with an observer, which it tells each operation in the thread
+//! that does it. A pool without one has a branch more in each call, and without the feature nothing. There
+//! are observers to take: a `Recorder` writes a real load as a trace, `Watermarks` calls back when free space
+//! falls below a mark or rises above one, and with the features `metrics` and `tracing` a `Meter` and a
+//! `Traced` tell those crates. `Observers` are several for one pool.
+//!
+//! A `Snapshot` takes no observer: it is what any pool looks like now, taken while others allocate. With the
+//! feature `serde` it goes into JSON, which `genpool show` draws, as do [`Stats`](crate::Stats) and
+//! [`Fragmentation`](crate::Fragmentation).
+//!
+//! ```
+//! # #[cfg(feature = "observe")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use genpool::Pool;
+//! use genpool::observe::{Mark, Observers, Recorder, Snapshot, Watermarks};
+//!
+//! let (recorder, tap) = Recorder::new(1 << 12)?; // holds so many operations that are not written yet
+//! let marks = Watermarks::new(0x2000, usize::MAX, |crossing| {
+//!     assert_eq!((crossing.mark, crossing.free), (Mark::Low, 0x1000)); // a chunk could be added
+//! });
+//! let pool = Pool::builder().order(12).observer(Observers::new().and(tap).and(marks)).build()?;
+//! pool.add(0x10_0000, 0x4000)?;
+//! let ring = pool.alloc(0x3000)?;
+//!
+//! let snapshot = Snapshot::of(&pool);
+//! assert_eq!(snapshot.chunks[0].taken, [(0, 3)]); // three granules from the first on
+//!
+//! let mut trace = Vec::new();
+//! recorder.write_to(&mut trace)?; // for `genpool compare`
+//! assert!(String::from_utf8(trace)?.ends_with("alloc 1 size=12288 algo=first-fit -> 0x100000\n"));
+//! # drop(ring);
+//! # Ok(()) }
+//! # #[cfg(not(feature = "observe"))] fn main() {}
+//! ```
+//!
+//! Programs that do so are in `genpool-observe/examples`; [`service`](super::service) says what to watch.
+//!
 //! # When there is no room
 //!
 //! [`AllocError::Exhausted`](crate::AllocError::Exhausted) is a proof: at some instant during the call there

@@ -135,6 +135,28 @@ impl Builder {
 
     /// Who is told what the pool does; a later one takes the place of an earlier one. An `Arc` of an
     /// observer is one too, so that it can be asked later. With the feature `observe`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use genpool_core::{Event, Observer, Pool};
+    ///
+    /// #[derive(Default)]
+    /// struct Calls(AtomicUsize);
+    ///
+    /// impl Observer for Calls {
+    ///     fn event(&self, _number: usize, _event: &Event<'_>) {
+    ///         self.0.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// let calls = Arc::new(Calls::default());
+    /// let pool = Pool::builder().order(12).observer(Arc::clone(&calls)).build()?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// drop(pool.alloc(1)?);
+    /// assert_eq!(calls.0.load(Ordering::Relaxed), 4); // built, a chunk, an allocation, its free
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "observe")]
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Some(Box::new(observer));

@@ -193,12 +193,25 @@ impl Pool {
     ///
     /// As [`add`](Self::add); the chunk comes back in the error.
     pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
+        self.add_chunk_then(chunk, || {})
+    }
+
+    /// As [`add_chunk`](Self::add_chunk), and does `then` before anybody is told of it: for the workspace's
+    /// wrappers, which let go of their locks there.
+    #[doc(hidden)]
+    pub fn add_chunk_then(&self, chunk: ChunkSpec, then: impl FnOnce()) -> Result<(), AddError> {
+        #[cfg(feature = "observe")]
+        let place = (chunk.start(), chunk.size(), chunk.phys_of_start());
+        let add = || {
+            let added = self.add_untold(chunk);
+            then();
+            added
+        };
         #[cfg(feature = "observe")]
         if let Some(audience) = self.inner.audience() {
-            let place = (chunk.start(), chunk.size(), chunk.phys_of_start());
-            return Inner::add_told(audience, place, || self.add_untold(chunk));
+            return Inner::add_told(audience, place, add);
         }
-        self.add_untold(chunk)
+        add()
     }
 
     fn add_untold(&self, chunk: ChunkSpec) -> Result<(), AddError> {

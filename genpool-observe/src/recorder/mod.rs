@@ -92,6 +92,18 @@ pub struct Recorder {
 /// It numbers the pool's events, and takes one read-modify-write and five stores for each. A pair of
 /// alloc and free took 2.3 times as long as without, and 5 times while the recorder was full
 /// (2026-11). Signal-safe.
+///
+/// ```
+/// use genpool_core::Pool;
+/// use genpool_observe::{Observers, Recorder, Watermarks};
+///
+/// let (recorder, tap) = Recorder::new(1 << 12)?;
+/// let marks = Watermarks::new(0x1000, usize::MAX, |crossing| eprintln!("{crossing:?}"));
+/// let pool = Pool::builder().observer(Observers::new().and(tap).and(marks)).build()?;
+/// assert_eq!(recorder.lost(), 0);
+/// # drop(pool);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Tap {
     shared: Arc<Shared>,
 }
@@ -114,6 +126,13 @@ struct Writer {
 }
 
 /// A recorder cannot have so much memory.
+///
+/// ```
+/// use genpool_observe::Recorder;
+///
+/// let refused = Recorder::new(usize::MAX).expect_err("more than there are addresses");
+/// assert_eq!(refused.operations, usize::MAX);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory {
     /// The operations that it was to hold.
