@@ -57,7 +57,7 @@ fn weaken(target: &Path, table: &Path, only: &[String]) -> Result<usize, Failure
         let judge = |weaker: &'static str| -> Result<Row, Failure> {
             let verdict = match kept.get(site, weaker) {
                 Some(known) => known,
-                None if !chosen => Verdict::NotRun,
+                None if !chosen && models.come_by(number) => Verdict::NotRun,
                 None => {
                     let verdict = models.judge(number, site, weaker)?;
                     kept.put(site, weaker, &verdict)?;

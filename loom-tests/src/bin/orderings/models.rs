@@ -188,6 +188,13 @@ impl Models {
         command
     }
 
+    /// Whether any of them comes by that site.
+    pub(crate) fn come_by(&self, number: usize) -> bool {
+        self.models
+            .iter()
+            .any(|model| model.sites.contains(&number))
+    }
+
     /// What the models say when a site is weakened.
     pub(crate) fn judge(
         &self,

@@ -319,13 +319,13 @@ pub fn weakened(site: usize, reads: bool, writes: bool, ordering: Ordering) -> O
         _ => ordering,
     };
     if reads || writes {
-        mapped::access(reads, writes, ordering);
+        mapped::access(writes, ordering);
     }
     ordering
 }
 
 /// loom takes `SeqCst` accesses for `AcqRel`. They are what compilers make of them where there are only
-/// fences: one before each that reads, or one after each that writes. `GENPOOL_FENCES` says which.
+/// fences: one before each load, or one after each that writes. `GENPOOL_FENCES` says which.
 #[cfg(all(genpool_loom, not(genpool_machine)))]
 mod mapped {
     use super::{Ordering, fence};
@@ -345,10 +345,10 @@ mod mapped {
         static OWED: core::cell::Cell<bool> = core::cell::Cell::new(false);
     }
 
-    pub(super) fn access(reads: bool, writes: bool, ordering: Ordering) {
+    pub(super) fn access(writes: bool, ordering: Ordering) {
         let strong = ordering == Ordering::SeqCst;
         match asked() {
-            "reads" if strong && reads => fence(Ordering::SeqCst),
+            "reads" if strong && !writes => fence(Ordering::SeqCst),
             "writes" => OWED.with(|owed| {
                 if owed.get() {
                     fence(Ordering::SeqCst);
@@ -366,7 +366,7 @@ mod mapped {
         false
     }
 
-    pub(super) fn access(_reads: bool, _writes: bool, _ordering: super::Ordering) {}
+    pub(super) fn access(_writes: bool, _ordering: super::Ordering) {}
 }
 
 /// See `mapped`.
