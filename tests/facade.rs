@@ -318,6 +318,8 @@ fn unsuitable() {
 fn free_error() {
     let refused = sixteen_pages().free(BASE, PAGE).unwrap_err();
     assert_eq!(refused, FreeError::NotAllocated { addr: BASE });
+    let nothing = sixteen_pages().free(1, 0);
+    assert_eq!(nothing, Err(FreeError::ZeroSize { addr: 1 }));
 }
 
 #[test]
