@@ -315,7 +315,7 @@ fn noticed_by_miri(run: &Output, seed: u32) -> Result<Option<Verdict>, Failure> 
     let begun = told
         .lines()
         .filter_map(|line| line.split_once(" executions on the"))
-        .last();
+        .next_back();
     let Some((begun, _)) = begun else {
         return Err(format!("Miri failed before a model began:\n{errors}").into());
     };
