@@ -24,9 +24,11 @@ fn every_evidence_that_is_named_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut code = String::new();
     for entry in fs::read_dir(root).unwrap() {
-        let tests = entry.unwrap().path().join("tests");
-        if tests.is_dir() {
-            sources(&tests, &mut code);
+        let package = entry.unwrap().path();
+        for folder in ["src", "tests"].map(|folder| package.join(folder)) {
+            if folder.is_dir() {
+                sources(&folder, &mut code);
+            }
         }
     }
     sources(&root.join("tests"), &mut code);

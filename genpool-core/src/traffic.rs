@@ -228,6 +228,8 @@ impl Drop for Crossing<'_> {
         // One off the count and one onto the epoch, in one step. Release: who reads that it is over sees
         // all its changes (pairs with `Watch::read`). Whoever reads too late that it is over reads that it
         // is in flight, and proves nothing.
+        // Not caught: the changes are `SeqCst`, and what loom and Miri execute later reads none of them
+        // older.
         self.0.fetch_add(passed.wrapping_sub(1), Ordering::Release);
     }
 }
