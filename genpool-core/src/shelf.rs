@@ -656,11 +656,6 @@ impl Deref for Pin<'_> {
 
 impl Drop for Pin<'_> {
     fn drop(&mut self) {
-        // In the model: it is alive still.
-        #[cfg(genpool_loom)]
-        if !std::thread::panicking() {
-            let _: &Snapshot = self;
-        }
         // Release: our reads of the snapshot come before its drop (pairs with `is_pinned`).
         match self.slot {
             Some(slot) => slot.store(ptr::null_mut(), Ordering::Release),
