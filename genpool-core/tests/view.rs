@@ -217,7 +217,6 @@ fn a_view_knows_its_addresses() {
         0,
     )));
     assert!(pool.alloc_with(1, &note).is_err());
-    drop(note);
     ids.sort_unstable();
     ids.dedup();
     assert!(ids.len() == 2 && ids[0].1 != ids[1].1, "{ids:?}");
