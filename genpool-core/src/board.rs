@@ -207,9 +207,13 @@ mod tests {
                 chunk.claim(0, GRANULES, &traffic).unwrap();
             }
             // Each is looked at in vain once.
-            let look = |chunk: &Chunk| match chunk.bitmap().take_lowest(1, &traffic) {
-                Search::Nowhere => ControlFlow::Continue(()),
-                found => ControlFlow::Break(found),
+            let look = |chunk: &Chunk| {
+                // A weak exchange may fail of itself, on some machines and in Miri.
+                let mut searches = (0..100).map(|_| chunk.bitmap().take_lowest(1, &traffic));
+                match searches.find(|&search| search != Search::Missed) {
+                    Some(Search::Nowhere) => ControlFlow::Continue(()),
+                    found => ControlFlow::Break(found),
+                }
             };
             assert_eq!(board.find(1, look), None);
             assert_eq!(visited(&board, 1), []);
@@ -217,7 +221,7 @@ mod tests {
             let at = count / 2;
             chunks[at].give_back(7, 3, &traffic).unwrap();
             assert_eq!(visited(&board, 4), []);
-            assert_eq!(board.find(3, look), Some(Search::Found(7)));
+            assert_eq!(board.find(3, look), Some(Some(Search::Found(7))));
             assert!(chunks[at].seal());
             assert_eq!(visited(&board, 1), []);
         }

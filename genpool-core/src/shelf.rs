@@ -663,11 +663,11 @@ impl Deref for Pin<'_> {
 
 impl Drop for Pin<'_> {
     fn drop(&mut self) {
-        // In the model: it is there to the end of the pin.
+        // In a crowd a reader writes nothing that a model would try the drop before.
         #[cfg(all(genpool_loom, not(genpool_machine)))]
-        if !std::thread::panicking() {
+        if self.slot.is_none() && !std::thread::panicking() {
             let dropped = self.dropped.load(Ordering::Relaxed);
-            assert!(!dropped, "a pinned snapshot was dropped");
+            assert!(!dropped, "a snapshot was dropped in a crowd");
         }
         // Release: our reads of the snapshot come before its drop (pairs with `is_pinned`).
         match self.slot {

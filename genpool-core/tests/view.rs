@@ -223,6 +223,18 @@ fn a_view_knows_its_addresses() {
 }
 
 #[test]
+fn best_fit_sees_a_run_that_begins_with_a_word() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 256).unwrap();
+    let held = pool.alloc_with(1, &At(63)).unwrap();
+    look(&pool, |view, _| {
+        assert_eq!(view.find_tightest(100), Some(Granule(64)));
+        assert_eq!(view.find_tightest(5), Some(Granule(0)));
+    });
+    drop(held);
+}
+
+#[test]
 fn those_that_keep_apart_begin_all_over_the_chunk() {
     let pool = Pool::new(0).unwrap();
     pool.add(0x1_0000, 0x8000).unwrap();
