@@ -136,7 +136,8 @@ pub(crate) fn write(
          runs. Each ordering above `Relaxed` is made weaker by itself, and models that come by are run \
          until one notices. A weakening that is noticed speaks for those that go further.\n\n\
          {sites} sites, {all} weakenings: {caught} noticed, {excused} not, for the reason at the site, \
-         {open} open.\n",
+         {open} open: not run yet, or tried with \
+         few models for a short time, which says nothing about whether they are needed.\n",
         date = today(),
         minutes = took.as_secs().div_ceil(60),
         sites = sites.len(),
