@@ -70,6 +70,11 @@ EOF
 export CARGO_TARGET_DIR="$dir/target" RUST_BACKTRACE=0 PROPTEST_MAX_SHRINK_ITERS=0
 # A mutant may ask for all memory that there is.
 ulimit -v $((12 << 20))
+# Those with an allocator of their own are a program of their own.
+tests=(
+    --test-package genpool-core --test-package mutants --test-package genpool
+    -C=--lib -C=--test=all -C=--test=no_memory
+)
 mutate() { # arguments of cargo mutants...
     # Exit status 2 and 3: some were missed, some ran out of time.
     cargo mutants --dir "$copy" --in-place --output "$dir" --iterate --baseline skip \
@@ -86,13 +91,11 @@ case "$stage" in
             thread_locals_allocate_and_free threads_mix
         )
         # shellcheck disable=SC2046 # Two words for each.
-        mutate --test-package genpool-core --test-package mutants --timeout 25 "$@" \
-            -C=--lib -C=--test=all -- -- $(printf -- '--skip %s ' "${slow[@]}")
+        mutate "${tests[@]}" --timeout 25 "$@" -- -- $(printf -- '--skip %s ' "${slow[@]}")
         ;;
     slow)
         export PROPTEST_CASES=200
-        mutate --test-package genpool-core --test-package mutants --timeout 240 "$@" \
-            -C=--lib -C=--test=all
+        mutate "${tests[@]}" --timeout 240 "$@"
         ;;
     models)
         test="${1:?the name of a file in loom-tests/tests}"
