@@ -129,12 +129,7 @@ fn overlapping_adds_exclude_each_other() {
 
 #[test]
 fn control_lost_update() {
-    must_fail(
-        "add beside add",
-        &[Fault::LostUpdate],
-        THREE,
-        add_beside_add,
-    );
+    must_fail("add beside add", &[Fault::LostUpdate], ONCE, add_beside_add);
 }
 
 /// Two chunks come at once, and each is in the directory.
@@ -221,7 +216,7 @@ fn removal_beside_alloc(prepared: Pool) -> bool {
 
 #[test]
 fn removal_waits_for_what_is_held() {
-    explore("removal beside alloc", TWO, &[false, true], || {
+    explore("removal beside alloc", THREE, &[false, true], || {
         removal_beside_alloc(pool(2))
     });
 }

@@ -62,7 +62,7 @@ fn control_unannounced_claim() {
     must_fail(
         "refused claim beside alloc",
         &[Fault::Unannounced],
-        TWO,
+        THREE,
         refused_claim_beside_alloc,
     );
 }
@@ -421,7 +421,7 @@ fn add_chunk(pool: &Pool) {
 #[test]
 fn no_verdict_stands_where_there_is_room() {
     for make_room in [free_one, free_across, add_chunk] {
-        explore("room beside verdict", TWO, &[Found], move || {
+        explore("room beside verdict", THREE, &[Found], move || {
             room_beside_verdict(make_room)
         });
     }
