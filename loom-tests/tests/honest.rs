@@ -51,7 +51,7 @@ fn refused_claim_beside_alloc() -> Answer {
 fn a_rolled_back_claim_is_nobodys() {
     explore(
         "refused claim beside alloc",
-        TWO,
+        THREE,
         &[Found, Contended],
         refused_claim_beside_alloc,
     );
