@@ -166,20 +166,21 @@
 //! let pool = Pool::builder().order(12).observer(marks).build()?;
 //! pool.add(0x1000, 0x6000)?;
 //!
-//! let held = std::thread::scope(|threads| {
+//! let (first, grown) = std::thread::scope(|threads| {
 //!     let pool = &pool;
-//!     threads.spawn(move || {
-//!         for at in [0x10_0000, 0x20_0000].into_iter().take_while(|_| woken.recv().is_ok()) {
-//!             pool.add(at, 0x6000).expect("nobody else adds");
-//!         }
+//!     let grower = threads.spawn(move || {
+//!         woken.recv().is_ok_and(|()| {
+//!             // Until there is enough: what is added may be taken at once, and then no mark is crossed.
+//!             let mut more = [0x10_0000, 0x20_0000].into_iter();
+//!             while pool.avail() < 0x4000 && more.next().is_some_and(|at| pool.add(at, 0x6000).is_ok()) {}
+//!             true
+//!         })
 //!     });
 //!     let first = pool.alloc(0x3000); // leaves less than the mark
-//!     while pool.size() < 0xc000 {
-//!         std::thread::yield_now();
-//!     }
-//!     (first, pool.alloc(0x6000)) // once more
+//!     (first.is_ok(), grower.join())
 //! });
-//! assert_eq!((held.0.is_ok(), held.1.is_ok(), pool.size()), (true, true, 0x1_2000));
+//! assert!(first && grown.is_ok_and(|grown| grown));
+//! assert_eq!(pool.size(), 0xc000);
 //! # Ok(()) }
 //! # #[cfg(not(feature = "observe"))] fn main() {}
 //! ```
