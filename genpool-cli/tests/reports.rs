@@ -259,6 +259,35 @@ fn converting_what_strace_wrote() {
     );
 }
 
+/// What is there is lost only to a report that is whole, and never if it is a trace by another name.
+#[test]
+fn files_keep_what_they_hold_until_there_is_a_report() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let [trace, link, kept] = ["linked.trace", "link.trace", "kept.html"].map(|n| folder.join(n));
+    fs::copy(&traces()[0], &trace).unwrap();
+    fs::remove_file(&link).ok();
+    fs::hard_link(&trace, &link).unwrap();
+    let [trace, link, kept] = [&trace, &link, &kept].map(|path| path.to_str().unwrap());
+    fs::write(kept, "precious").unwrap();
+    for arguments in [
+        ["replay", trace, "--html", link],
+        ["compare", "nofile.trace", "--html", kept],
+    ] {
+        assert_eq!(genpool(&arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert_eq!(fs::read(trace).unwrap(), fs::read(&traces()[0]).unwrap());
+    assert_eq!(fs::read(kept).unwrap(), b"precious");
+
+    fs::write(kept, "x".repeat(10_000_000)).unwrap();
+    let arguments = ["replay", "--repeats", "1", trace, "--html", kept];
+    assert_eq!(genpool(&arguments).status.code(), Some(0));
+    let page = fs::read_to_string(kept).unwrap();
+    assert!(
+        page.trim_end().ends_with("</html>"),
+        "what was longer is cut"
+    );
+}
+
 #[test]
 fn files_that_cannot_be_written() {
     let trace = &traces()[0];

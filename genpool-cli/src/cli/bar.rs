@@ -56,6 +56,11 @@ impl Bar {
         }
     }
 
+    /// Does what may complain, which would otherwise be drawn over.
+    pub(super) fn aside<R>(&self, what: impl FnOnce() -> R) -> R {
+        self.bar.suspend(what)
+    }
+
     /// Takes it off the terminal.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();

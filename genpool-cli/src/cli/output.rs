@@ -47,19 +47,25 @@ impl ReportArgs {
         .filter_map(|(kind, path)| Some((kind, path.as_deref()?)))
     }
 
-    /// Opens the files, before the work whose result they get. `None`, and a complaint, where one
-    /// cannot be written, or is another of them or of the `inputs`, which would be lost.
+    /// Opens the files, before the work whose result they get; what they hold stays until there is one.
+    /// `None`, and a complaint, where one cannot be written, or is another of them or of the `inputs`,
+    /// which would be lost.
     pub(super) fn open(&self, inputs: &[PathBuf]) -> Option<Output> {
-        let mut known: Vec<PathBuf> = inputs.iter().flat_map(fs::canonicalize).collect();
+        let mut known: Vec<_> = inputs.iter().flat_map(|path| identity(path)).collect();
         let mut files = Vec::new();
         for (kind, path) in self.files() {
-            if fs::canonicalize(path).is_ok_and(|path| known.contains(&path)) {
+            if identity(path).is_ok_and(|file| known.contains(&file)) {
                 complain_of(path, None, "named twice: what it holds would be lost");
                 return None;
             }
-            match File::create(path) {
+            let opened = File::options()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path);
+            match opened {
                 Ok(file) => {
-                    known.extend(fs::canonicalize(path));
+                    known.extend(identity(path));
                     files.push((kind, path.to_owned(), file));
                 }
                 Err(error) => {
@@ -70,6 +76,30 @@ impl ReportArgs {
         }
         Some(Output { files })
     }
+}
+
+/// The same for all names of a file.
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+
+    // Without opening it, for it may be a pipe.
+    let file = fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// The same for all names of a file but hard links.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
+}
+
+/// Replaces what the file holds; a device or a pipe holds nothing.
+fn replace(file: &mut File, text: &str) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    file.write_all(text.as_bytes())
 }
 
 /// Files that are open.
@@ -87,7 +117,7 @@ impl Output {
                 Kind::Json => Ok(report.to_json() + "\n"),
                 Kind::Csv => Ok(csv::table(report)),
             };
-            if let Err(error) = text.and_then(|text| file.write_all(text.as_bytes())) {
+            if let Err(error) = text.and_then(|text| replace(&mut file, &text)) {
                 complain_of(&path, None, format_args!("cannot write: {error}"));
                 all = false;
             }

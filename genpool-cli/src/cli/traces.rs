@@ -26,7 +26,7 @@ pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Resu
     let mut report = Report::new("replay");
     let mut bar = Bar::new();
     for path in &args.files {
-        let Some(trace) = load(path) else {
+        let Some(trace) = bar.aside(|| load(path)) else {
             end = End::Impossible;
             continue;
         };
@@ -37,7 +37,7 @@ pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Resu
             bar.show(progress)
         }) {
             Ok(entry) => report.entries.push(entry),
-            Err(error) => end = end.max(refused(path, &error)),
+            Err(error) => end = end.max(bar.aside(|| refused(path, &error))),
         }
     }
     bar.clear();
@@ -105,7 +105,7 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
     let mut report = Report::new("compare");
     let mut bar = Bar::new();
     for path in &args.files {
-        let Some(trace) = load(path) else {
+        let Some(trace) = bar.aside(|| load(path)) else {
             end = End::Impossible;
             continue;
         };
@@ -121,7 +121,7 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
                     ));
                 }
             }
-            Err(error) => end = end.max(refused(path, &error)),
+            Err(error) => end = end.max(bar.aside(|| refused(path, &error))),
         }
     }
     bar.clear();
