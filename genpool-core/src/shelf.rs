@@ -61,7 +61,7 @@ pub(crate) struct Snapshot {
     algorithm: Arc<dyn Algorithm>,
     default: Route,
     next_retired: AtomicPtr<Snapshot>,
-    #[cfg(all(genpool_loom, not(genpool_machine)))]
+    #[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
     dropped: loom::sync::atomic::AtomicBool,
 }
 
@@ -161,7 +161,7 @@ impl Snapshot {
             algorithm,
             default,
             next_retired: AtomicPtr::new(ptr::null_mut()),
-            #[cfg(all(genpool_loom, not(genpool_machine)))]
+            #[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
             dropped: loom::sync::atomic::AtomicBool::new(false),
         }
     }
@@ -572,7 +572,7 @@ impl Shelf {
     }
 }
 
-#[cfg(any(not(genpool_loom), genpool_machine))]
+#[cfg(any(not(genpool_loom), genpool_machine, genpool_shuttle))]
 fn drop_snapshot(snapshot: NonNull<Snapshot>) {
     // SAFETY: by the shelf's invariant the pointer owns one count, which ends here.
     drop(unsafe { Arc::from_raw(snapshot.as_ptr()) });
@@ -580,7 +580,7 @@ fn drop_snapshot(snapshot: NonNull<Snapshot>) {
 
 /// In the model the snapshot stays, marked, so that a reader that comes too late is caught, and one
 /// that nothing orders before.
-#[cfg(all(genpool_loom, not(genpool_machine)))]
+#[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
 fn drop_snapshot(snapshot: NonNull<Snapshot>) {
     // SAFETY: the caller hands over a count, so the snapshot is alive.
     let snapshot = unsafe { snapshot.as_ref() };
@@ -651,7 +651,7 @@ impl Deref for Pin<'_> {
     fn deref(&self) -> &Snapshot {
         // SAFETY: by the pin's invariant the snapshot is alive.
         let snapshot = unsafe { self.snapshot.as_ref() };
-        #[cfg(all(genpool_loom, not(genpool_machine)))]
+        #[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
         {
             // SAFETY: loom reports it if somebody stores meanwhile.
             let dropped = unsafe { snapshot.dropped.unsync_load() };
@@ -664,7 +664,7 @@ impl Deref for Pin<'_> {
 impl Drop for Pin<'_> {
     fn drop(&mut self) {
         // In a crowd a reader writes nothing that a model would try the drop before.
-        #[cfg(all(genpool_loom, not(genpool_machine)))]
+        #[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
         if self.slot.is_none() && !std::thread::panicking() {
             let dropped = self.dropped.load(Ordering::Relaxed);
             assert!(!dropped, "a snapshot was dropped in a crowd");
