@@ -1,24 +1,14 @@
 //! The built command, on good and on bad input.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
+
+use common::{file, genpool};
 
 const GOOD: &str = "# genpool trace v1\npool order=4\nchunk virt=0 phys=0x100 size=0x40\n";
-
-fn genpool(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_genpool"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-/// A file in the folder that Cargo gives to integration tests.
-fn file(name: &str, content: &[u8]) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::write(&path, content).unwrap();
-    path
-}
 
 fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()

@@ -1,9 +1,11 @@
 //! Reports of the built command, and the traces of real programs that it is shown with.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
+use common::genpool;
 use genpool_cli::algorithm::AlgorithmSpec;
 use genpool_cli::report::csv;
 use genpool_cli::trace::Trace;
@@ -12,13 +14,6 @@ use serde_json::Value;
 
 /// The recorded traces.
 const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../traces");
-
-fn genpool(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_genpool"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
 
 fn traces() -> Vec<PathBuf> {
     let mut traces: Vec<PathBuf> = fs::read_dir(TRACES)

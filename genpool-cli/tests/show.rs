@@ -1,9 +1,8 @@
 //! `genpool show`: a pool's snapshot as a picture, and an error for whatever is none.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
+use common::{file, genpool};
 use genpool::observe::Snapshot;
 use genpool::{ChunkSpec, FixedOffset, Pool};
 use genpool_cli::show;
@@ -11,20 +10,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const PAGE: usize = 4096;
-
-fn genpool(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_genpool"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-/// A file in the folder that Cargo gives to integration tests.
-fn file(name: &str, content: &[u8]) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::write(&path, content).unwrap();
-    path
-}
 
 /// A pool with everything that is shown.
 fn snapshot() -> Snapshot {

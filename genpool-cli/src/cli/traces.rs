@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::bar::Bar;
 use super::output::emphasised;
@@ -22,25 +22,15 @@ pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Resu
     let Some(output) = args.report.open(&args.files) else {
         return Ok(End::Impossible);
     };
-    let mut end = End::Well;
     let mut report = Report::new("replay");
-    let mut bar = Bar::new();
-    for path in &args.files {
-        let Some(trace) = bar.aside(|| load(path)) else {
-            end = End::Impossible;
-            continue;
-        };
-        let name = path.display().to_string();
-        let repeats = args.repeats.repeats;
-        let algorithm = args.unnamed.algorithm;
-        match replay(&name, &trace, algorithm, repeats, &mut |progress| {
+    let (algorithm, repeats) = (args.unnamed.algorithm, args.repeats.repeats);
+    let mut end = play_all(&args.files, |name, trace, bar| {
+        let entry = replay(name, trace, algorithm, repeats, &mut |progress| {
             bar.show(progress)
-        }) {
-            Ok(entry) => report.entries.push(entry),
-            Err(error) => end = end.max(bar.aside(|| refused(path, &error))),
-        }
-    }
-    bar.clear();
+        })?;
+        report.entries.push(entry);
+        Ok(())
+    });
     if report.entries.is_empty() {
         return Ok(end);
     }
@@ -101,30 +91,19 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
         algorithms: args.algorithm.clone(),
         repeats: args.repeats.repeats,
     };
-    let mut end = End::Well;
     let mut report = Report::new("compare");
-    let mut bar = Bar::new();
-    for path in &args.files {
-        let Some(trace) = bar.aside(|| load(path)) else {
-            end = End::Impossible;
-            continue;
-        };
-        let name = path.display().to_string();
-        match compare(&name, &trace, &wish, &mut |progress| bar.show(progress)) {
-            Ok(found) => {
-                report.entries.extend(found.entries);
-                report.advice.extend(found.advice);
-                if found.named > 0 {
-                    report.notes.push(format!(
-                        "{name}: {} allocations name an algorithm of their own, which is not heeded here",
-                        found.named
-                    ));
-                }
-            }
-            Err(error) => end = end.max(bar.aside(|| refused(path, &error))),
+    let mut end = play_all(&args.files, |name, trace, bar| {
+        let found = compare(name, trace, &wish, &mut |progress| bar.show(progress))?;
+        report.entries.extend(found.entries);
+        report.advice.extend(found.advice);
+        if found.named > 0 {
+            report.notes.push(format!(
+                "{name}: {} allocations name an algorithm of their own, which is not heeded here",
+                found.named
+            ));
         }
-    }
-    bar.clear();
+        Ok(())
+    });
     if report.entries.is_empty() {
         return Ok(end);
     }
@@ -143,6 +122,26 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
         end = end.max(End::Impossible);
     }
     Ok(end)
+}
+
+/// Plays one trace after the other, with a bar; complains of what cannot be read or played.
+fn play_all(
+    files: &[PathBuf],
+    mut play: impl FnMut(&str, &Trace, &mut Bar) -> Result<(), ReplayError>,
+) -> End {
+    let mut end = End::Well;
+    let mut bar = Bar::new();
+    for path in files {
+        let Some(trace) = bar.aside(|| load(path)) else {
+            end = End::Impossible;
+            continue;
+        };
+        if let Err(error) = play(&path.display().to_string(), &trace, &mut bar) {
+            end = end.max(bar.aside(|| refused(path, &error)));
+        }
+    }
+    bar.clear();
+    end
 }
 
 /// Says why a trace cannot be played.
