@@ -3,37 +3,51 @@
 #
 #   ci/long.sh [STEP...]
 #
-# Steps: loom miri shuttle sanitizers soak fuzz plants orderings mutants boards; all unless said. Prints a table of what
-# was run and how it ended; each step's output is kept under target/long. Fails if a step does.
+# Steps: loom miri shuttle sanitizers soak fuzz plants orderings mutants boards; all unless said. Writes into the
+# table proofs/LONG.md what was run and how it ended; a step that is not run keeps its line. Each step's output is
+# kept under target/long. Fails if a step does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 logs="${CARGO_TARGET_DIR:-target}/long"
 mkdir -p "$logs"
-if (($# == 0)); then set -- loom miri shuttle sanitizers soak fuzz plants orderings mutants boards; fi
+readonly TABLE=proofs/LONG.md
+readonly LADDER=(loom miri shuttle sanitizers soak fuzz plants orderings mutants boards)
+if (($# == 0)); then set -- "${LADDER[@]}"; fi
 
 # Its command, the seconds that it may take, and the lines of its output that say how much was done.
-loom=("env GENPOOL_PREEMPTIONS=+1 ci/loom.sh" 7200 '^loom:')
+loom=("env GENPOOL_PREEMPTIONS=+1 ci/loom.sh" 10800 '^loom:')
 miri=("ci/miri.sh 1 2 3 4 5 6 7 8" 7200 '^miri:')
 shuttle=("env PROOFS_TIMES=60 ci/shuttle.sh" 7200 'histories of')
 sanitizers=("ci/sanitizers.sh" 1800 '^sanitizers:')
-soak=("ci/soak.sh 3600" 7200 '^soak:')
+soak=("ci/soak.sh 600" 3600 '^soak:')
 fuzz=("ci/fuzz-long.sh 1800" 10800 '^fuzz-long:')
 plants=("ci/plants.sh" 7200 '^plants:')
 orderings=("ci/orderings.sh" 14400 '^orderings:')
-mutants=("ci/mutants.sh" 28800 '^mutants:')
+mutants=("ci/mutants.sh quick" 28800 '^mutants:')
 boards=("ci/boards.sh" 1800 '^boards:')
 
+# Puts a step's line into the table, in the ladder's order.
+note() { # step, the line
+    local lines name
+    lines="$(grep -E '^\| [a-z]+ \| `' "$TABLE" | grep -v "^| $1 |" || true)"
+    lines+=$'\n'"$2"
+    sed -n '1,/^|---/p' "$TABLE" >"$TABLE.next"
+    for name in "${LADDER[@]}"; do
+        grep "^| $name |" <<<"$lines" >>"$TABLE.next" || true
+    done
+    mv "$TABLE.next" "$TABLE"
+}
+
 failed=0
-rows=()
 for step; do
     declare -n row="$step"
     began="$SECONDS" verdict=ok
+    # shellcheck disable=SC2086 # words of a command line
     timeout "${row[1]}" ${row[0]} >"$logs/$step.log" 2>&1 </dev/null || verdict="FAILED ($?)"
     if [[ "$verdict" != ok ]]; then failed=1; fi
     said="$(grep -E "${row[2]}" "$logs/$step.log" | tail -1 | tr -d '|' || true)"
-    rows+=("| \`${row[0]}\` | $((SECONDS - began)) s | $verdict | $said |")
-    echo "long: $step: ${rows[-1]}"
+    line="| $step | \`${row[0]}\` | $(date +%F), $(git rev-parse --short HEAD) | $((SECONDS - began)) s | $verdict | $said |"
+    note "$step" "$line"
+    echo "long: $line"
 done
-printf '\n| command | took | | its last words |\n|---|---|---|---|\n'
-printf '%s\n' "${rows[@]}"
 exit "$failed"

@@ -21,8 +21,8 @@ fi
 missing=0
 check() { # function, pattern of its line after the model's name
     local calls names name
-    calls="$(cat loom-tests/tests/*.rs | grep -cE "\b$1\(")"
-    names="$(cat loom-tests/tests/*.rs | tr -s '\n ' ' ' | grep -oE "\b$1\( ?\"[^\"]+\"" | cut -d'"' -f2)"
+    calls="$(cat loom-tests/tests/models/*.rs | grep -cE "\b$1\(")"
+    names="$(cat loom-tests/tests/models/*.rs | tr -s '\n ' ' ' | grep -oE "\b$1\( ?\"[^\"]+\"" | cut -d'"' -f2)"
     if [[ "$(wc -l <<<"$names")" -ne "$calls" ]]; then
         echo "loom: a call of $1 does not begin with the model's name" >&2
         missing=1

@@ -4,8 +4,8 @@
 #
 #   ci/mutants.sh quick [ARGS]           every mutant, against all that is quick
 #   ci/mutants.sh slow [ARGS]            those that the last run missed, against the slower tests as well
-#   ci/mutants.sh models TEST RE [ARGS]  those whose name matches RE, against the loom models of
-#                                        loom-tests/tests/TEST.rs
+#   ci/mutants.sh models PART RE [ARGS]  those whose name matches RE, against the loom models of
+#                                        loom-tests/tests/models/PART.rs
 #
 # ARGS go to `cargo mutants`: `--file genpool-core/src/records.rs`, `--shard 1/8`. The work is done in a copy
 # of the sources, in MUTANTS_DIR, where the results are too (mutants.out); runs add up there.
@@ -98,11 +98,11 @@ case "$stage" in
         mutate "${tests[@]}" --timeout 240 "$@"
         ;;
     models)
-        test="${1:?the name of a file in loom-tests/tests}"
+        part="${1:?the name of a file in loom-tests/tests/models}"
         names="${2:?a regular expression}"
         shift 2
         export RUSTFLAGS="--cfg genpool_loom"
-        mutate --test-package loom-tests --profile release --timeout 1800 --re "$names" "$@" -C=--test="$test"
+        mutate --test-package loom-tests --profile release --timeout 1800 --re "$names" -C=--test=models "$@" -- -- "$part::"
         ;;
     *)
         echo "mutants: there is no stage '$stage'" >&2

@@ -47,7 +47,8 @@ use crate::chunk::{Chunk, ChunkSpec, State};
 use crate::directory::Directory;
 use crate::error::AddRefused;
 use crate::sync::{
-    Atomic, AtomicPtr, AtomicUsize, Fault, Ordering, Snapshots, model_fence, seeded, thread_index,
+    Atomic, AtomicPtr, AtomicUsize, Fault, Life, Ordering, Snapshots, model_fence, seeded,
+    thread_index,
 };
 
 /// Slots for pins. More threads than this in the middle of a pinned call at once form a crowd;
@@ -61,8 +62,7 @@ pub(crate) struct Snapshot {
     algorithm: Arc<dyn Algorithm>,
     default: Route,
     next_retired: AtomicPtr<Snapshot>,
-    #[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
-    dropped: loom::sync::atomic::AtomicBool,
+    life: Life,
 }
 
 /// Which way `alloc` goes: the first two need no snapshot.
@@ -161,8 +161,7 @@ impl Snapshot {
             algorithm,
             default,
             next_retired: AtomicPtr::new(ptr::null_mut()),
-            #[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
-            dropped: loom::sync::atomic::AtomicBool::new(false),
+            life: Life::new(),
         }
     }
 
@@ -572,19 +571,13 @@ impl Shelf {
     }
 }
 
-#[cfg(any(not(genpool_loom), genpool_machine, genpool_shuttle))]
-fn drop_snapshot(snapshot: NonNull<Snapshot>) {
-    // SAFETY: by the shelf's invariant the pointer owns one count, which ends here.
-    drop(unsafe { Arc::from_raw(snapshot.as_ptr()) });
-}
-
-/// In the model the snapshot stays, marked, so that a reader that comes too late is caught, and one
-/// that nothing orders before.
-#[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
 fn drop_snapshot(snapshot: NonNull<Snapshot>) {
     // SAFETY: the caller hands over a count, so the snapshot is alive.
-    let snapshot = unsafe { snapshot.as_ref() };
-    snapshot.dropped.store(true, Ordering::Relaxed);
+    let stays = unsafe { snapshot.as_ref() }.life.end();
+    if !stays {
+        // SAFETY: by the shelf's invariant the pointer owns one count, which ends here.
+        drop(unsafe { Arc::from_raw(snapshot.as_ptr()) });
+    }
 }
 
 impl Drop for Shelf {
@@ -651,24 +644,14 @@ impl Deref for Pin<'_> {
     fn deref(&self) -> &Snapshot {
         // SAFETY: by the pin's invariant the snapshot is alive.
         let snapshot = unsafe { self.snapshot.as_ref() };
-        #[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
-        {
-            // SAFETY: loom reports it if somebody stores meanwhile.
-            let dropped = unsafe { snapshot.dropped.unsync_load() };
-            assert!(!dropped, "a pinned snapshot was dropped");
-        }
+        snapshot.life.used();
         snapshot
     }
 }
 
 impl Drop for Pin<'_> {
     fn drop(&mut self) {
-        // In a crowd a reader writes nothing that a model would try the drop before.
-        #[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
-        if self.slot.is_none() && !std::thread::panicking() {
-            let dropped = self.dropped.load(Ordering::Relaxed);
-            assert!(!dropped, "a snapshot was dropped in a crowd");
-        }
+        self.life.done();
         // Release: our reads of the snapshot come before its drop (pairs with `is_pinned`).
         match self.slot {
             Some(slot) => slot.store(ptr::null_mut(), Ordering::Release),

@@ -26,8 +26,10 @@ pub use self::real::*;
 #[cfg(genpool_loom)]
 pub use self::model::*;
 
+pub use self::life::Life;
 pub use self::lock::{Counted, Guard, Mutex};
 
+mod life;
 mod lock;
 #[cfg(genpool_loom)]
 mod model;

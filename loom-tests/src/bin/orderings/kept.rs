@@ -21,7 +21,7 @@ impl Kept {
     pub(crate) fn of(tree: &Path, target: &Path) -> Result<Self, Failure> {
         let folder = target.join("verdicts");
         fs::create_dir_all(&folder)?;
-        let mut files: Vec<PathBuf> = fs::read_dir(tree.join("loom-tests/tests"))?
+        let mut files: Vec<PathBuf> = fs::read_dir(tree.join("loom-tests/tests/models"))?
             .map(|file| Ok(file?.path()))
             .collect::<Result<_, std::io::Error>>()?;
         files.sort();

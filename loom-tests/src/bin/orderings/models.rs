@@ -19,7 +19,7 @@ const HASTY: usize = 4;
 /// A function of tests with one model or more.
 #[derive(Debug)]
 struct Model {
-    file: String,
+    /// With the module's name.
     function: String,
     /// Under loom.
     program: PathBuf,
@@ -101,7 +101,8 @@ impl Models {
                 "--release",
                 "-p",
                 "loom-tests",
-                "--tests",
+                "--test",
+                "models",
                 "--no-run",
             ])
             .current_dir(&models.tree)
@@ -114,30 +115,26 @@ impl Models {
         if !built.status.success() {
             return Err(told.into());
         }
-        for line in told.lines() {
-            let Some(named) = line.trim().strip_prefix("Executable tests/") else {
-                continue;
-            };
-            let (file, program) = named
-                .split_once(".rs (")
-                .ok_or("an unknown line of cargo's")?;
-            models.watch(file, program.trim_end_matches(')'))?;
-        }
-        let built = models.miri("--no-run", &[]).output()?;
+        let (_, program) = told
+            .trim_end()
+            .rsplit_once("Executable tests/models/main.rs (")
+            .ok_or("an unknown line of cargo's")?;
+        models.watch(program.trim_end_matches(')'))?;
+        let built = models.miri(&["--no-run"]).output()?;
         if !built.status.success() {
             return Err(text(&built.stderr).into());
         }
         Ok(models)
     }
 
-    /// Adds the models of a file of tests, by the order in which loom is done with them.
-    fn watch(&mut self, file: &str, program: &str) -> Result<(), Failure> {
+    /// Takes the program's models, by the order in which loom is done with them.
+    fn watch(&mut self, program: &str) -> Result<(), Failure> {
         let program = fs::canonicalize(program)?;
         let listed = text(&Command::new(&program).arg("--list").output()?.stdout);
         let functions = listed
             .lines()
             .filter_map(|line| line.strip_suffix(": test"));
-        for function in functions.filter(|name| !name.starts_with("control_")) {
+        for function in functions.filter(|name| !name.contains("::control_")) {
             let seen = self.target.join("watched").join(function);
             let told = match fs::read_to_string(&seen) {
                 Ok(told) if self.is_newer(&seen, &program) => told,
@@ -159,7 +156,6 @@ impl Models {
                 .lines()
                 .filter_map(|line| line.split("site ").nth(1)?.parse().ok());
             self.models.push(Model {
-                file: file.into(),
                 function: function.into(),
                 program: program.clone(),
                 sites: sites.collect(),
@@ -176,11 +172,19 @@ impl Models {
     }
 
     /// Miri on tests of the models.
-    fn miri(&self, arguments: &str, more: &[&str]) -> Command {
+    fn miri(&self, more: &[&str]) -> Command {
         let mut command = limited(600, Path::new("cargo"));
         command
-            .args(["+nightly", "miri", "test", "-q", "-p", "loom-tests"])
-            .args(arguments.split(' '))
+            .args([
+                "+nightly",
+                "miri",
+                "test",
+                "-q",
+                "-p",
+                "loom-tests",
+                "--test",
+                "models",
+            ])
             .args(more)
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", self.target.join("machine"))
@@ -225,10 +229,7 @@ impl Models {
         for seed in 0..self.effort.seeds {
             for model in by_it.iter().take(self.effort.miri_models) {
                 let run = self
-                    .miri(
-                        "--test",
-                        &[&model.file, "--", "--exact", &model.function, "--nocapture"],
-                    )
+                    .miri(&["--", "--exact", &model.function, "--nocapture"])
                     .env("GENPOOL_WEAKENED", &weakened)
                     .env("GENPOOL_EXECUTIONS", self.effort.executions.to_string())
                     .env("MIRIFLAGS", miri_flags(seed))

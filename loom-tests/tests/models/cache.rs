@@ -1,7 +1,6 @@
 //! The cache of one thread: what it claims is its own, what it gives back is told, what is removed it
 //! lets go.
 
-#![cfg(genpool_loom)]
 #![allow(
     clippy::arc_with_non_send_sync,
     reason = "loom's threads share its cells, which check the sharing themselves"
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 use genpool_core::sync::Fault;
 use genpool_core::{AllocError, Cache, Pool};
 use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
-use loom_tests::{At, BASE, Late, Race, TWO, explore, hold, must_fail, pool};
+use loom_tests::{At, BASE, Late, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 /// The pool of a race, for caches that are made before its threads start and moved into them.
 fn lent(race: &Race) -> &'static Pool {
@@ -64,7 +63,7 @@ fn refill_beside_claim() -> (usize, bool) {
 fn a_batch_is_exclusive() {
     explore(
         "refill beside claim",
-        TWO,
+        THREE,
         &[(2, false), (1, true)],
         refill_beside_claim,
     );
@@ -75,7 +74,7 @@ fn control_torn_batch() {
     must_fail(
         "refill beside claim",
         &[Fault::TornClaim],
-        TWO,
+        THREE,
         refill_beside_claim,
     );
 }

@@ -1,7 +1,5 @@
 //! Hints: never too low at rest.
 
-#![cfg(genpool_loom)]
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::Fault;

@@ -1,7 +1,5 @@
 //! Adding and removing chunks, and changing the default algorithm, beside allocations.
 
-#![cfg(genpool_loom)]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
@@ -86,7 +84,7 @@ fn add_beside_alloc() -> Option<bool> {
 fn add_is_seen_whole_or_not() {
     explore(
         "add beside alloc",
-        TWO,
+        THREE,
         &[None, Some(false), Some(true)],
         add_beside_alloc,
     );
@@ -97,7 +95,7 @@ fn control_unpublished_chunk() {
     must_fail(
         "add beside alloc",
         &[Fault::Unpublished],
-        TWO,
+        THREE,
         add_beside_alloc,
     );
 }
@@ -121,7 +119,7 @@ fn add_beside_add() -> (bool, bool) {
 fn overlapping_adds_exclude_each_other() {
     explore(
         "add beside add",
-        THREE,
+        ONCE,
         &[(true, false), (false, true)],
         add_beside_add,
     );
@@ -313,7 +311,7 @@ fn pin_beside_replace() -> bool {
 
 #[test]
 fn a_pinned_list_stays() {
-    explore("pin beside replace", TWO, &[true], pin_beside_replace);
+    explore("pin beside replace", THREE, &[true], pin_beside_replace);
 }
 
 #[test]
@@ -321,7 +319,7 @@ fn control_unchecked_pin() {
     must_fail(
         "pin beside replace",
         &[Fault::UncheckedPin],
-        TWO,
+        THREE,
         pin_beside_replace,
     );
 }

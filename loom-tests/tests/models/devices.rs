@@ -1,7 +1,5 @@
 //! A device ends while others use its pool: its memory goes after the last of them, and once.
 
-#![cfg(genpool_loom)]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 

@@ -1,6 +1,5 @@
 //! Claims and frees: exclusive, all or nothing, handed over.
 
-#![cfg(genpool_loom)]
 #![allow(
     clippy::arc_with_non_send_sync,
     reason = "loom's threads share its cells, which check the sharing themselves"
