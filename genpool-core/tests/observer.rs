@@ -390,6 +390,47 @@ fn a_panic_whose_payload_panics_ends_as_well() {
     assert_eq!((pool.avail(), pool.stats().observer_panics), (PAGE, 4));
 }
 
+/// What [`Event::change`] says of frees by address that take what is still held.
+#[test]
+fn a_part_that_was_freed_behind_an_allocation_is_missing_in_the_sum() {
+    let moody = Arc::new(Moody::default());
+    let builder = Pool::builder().order(12).observer(Arc::clone(&moody));
+    let pool = builder.build().unwrap();
+    let surplus = || moody.free.load(Ordering::Relaxed) - pool.avail() as isize;
+    let page = PAGE as isize;
+    pool.add(0, 16 * PAGE).unwrap();
+
+    // All of it: nothing is missing.
+    let whole = pool.alloc(4 * PAGE).unwrap();
+    pool.free(whole.addr(), 4 * PAGE).unwrap();
+    drop(whole);
+    assert_eq!(surplus(), 0);
+    // A part: the rest of three pages comes back untold.
+    let dropped = pool.alloc(4 * PAGE).unwrap();
+    pool.free(dropped.addr(), PAGE).unwrap();
+    assert_eq!(surplus(), 0);
+    drop(dropped);
+    assert_eq!(surplus(), -3 * page);
+    // A part that is told twice.
+    let mut shrunk = pool.alloc(4 * PAGE).unwrap();
+    pool.free(shrunk.addr() + 3 * PAGE, PAGE).unwrap();
+    shrunk.resize(3 * PAGE).unwrap();
+    assert_eq!(surplus(), -2 * page);
+    drop(shrunk);
+    // What a cache keeps, which is not told.
+    let mut cache = pool.cache();
+    let kept = cache.alloc(PAGE).unwrap();
+    let addr = kept.addr();
+    cache.free(kept);
+    assert_eq!(surplus(), -2 * page + cache.held() as isize);
+    pool.free(addr, PAGE).unwrap();
+    drop(cache);
+    assert_eq!(surplus(), -page);
+
+    let drain = pool.remove(0).unwrap();
+    assert_eq!((surplus(), drain.is_drained()), (0, true));
+}
+
 /// Panics at the second request.
 struct Startled;
 

@@ -15,6 +15,10 @@ use genpool_core::{Event, Observer};
 /// that moment. The count is exact when nobody moves; while others are in calls, it is apart from
 /// [`Pool::avail`](genpool_core::Pool::avail) by what those calls move.
 ///
+/// One mistake of a program makes it wrong until the chunk is removed: without boundary tracking a free by
+/// address can take a part of what an allocation or a cache still holds.
+/// [`Event::change`](genpool_core::Event::change) says by how much.
+///
 /// # What is promised
 ///
 /// - The marks are independent. Each time the count goes from the low mark or more to less, the callback
