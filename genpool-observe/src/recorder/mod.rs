@@ -60,21 +60,21 @@ const PIECE: usize = 1 << 16;
 /// allocation after whatever had to be given back for it. Recorded from several threads at once it is a
 /// load to be replayed; whether another pool would have answered the same is chance, since an
 /// allocation that was about to be given back is in the way of one and not of another. What one thread
-/// did stands as it was done, and verifies, address by address, if each request went by an algorithm that
-/// has a [notation](genpool_core::Notation), with these exceptions:
+/// did stands as it was done, and verifies, address by address, where each request went by an algorithm
+/// that has a [notation](genpool_core::Notation), but for this:
 ///
-/// - What a [`Cache`](genpool_core::Cache) hands out names no algorithm, and what it keeps at hand is in
-///   the way of other requests, which the trace does not show.
+/// - A [`Cache`](genpool_core::Cache) names no algorithm, and what it keeps at hand is in the way of other
+///   requests, which the trace does not show.
 /// - Results of `thread-start` depend on the thread, and those of `next-fit` on what else that one value
 ///   of it was used for.
-/// - Requests that were refused are recorded with `-> none`, whatever the reason.
-/// - Version 1 of the format has no line for a resize, a free of a part, a removal of a chunk. The trace
-///   says them by frees and by allocations at fixed addresses (`algo=fixed-address:`), so that whoever
-///   replays it has the same granules free. A chunk that is removed stays in it, taken. If it is added
-///   again the trace frees it; it is then not the newest chunk, and later results may differ.
-/// - Where a chunk is added again in another shape, what reaches out of the old one cannot be said; a
-///   comment and [`unsaid`](Self::unsaid) say so.
-/// - Frees that were refused change nothing and are left out.
+/// - A chunk that was removed and is added again is the newest one in the pool, and not in the trace.
+///
+/// Version 1 of the format has no line for a resize, a free of a part, a removal of a chunk. The trace
+/// says them by frees and by allocations at fixed addresses (`algo=fixed-address:`), so that whoever
+/// replays it has the same granules free. A chunk that is removed stays in it, taken; if it is added again
+/// the trace frees it. Should it then have another shape, what reaches out of the old one cannot be said;
+/// a comment and [`unsaid`](Self::unsaid) say so. Requests that were refused are recorded with `-> none`,
+/// whatever the reason; frees that were refused change nothing and are left out.
 ///
 /// # What is lost
 ///
@@ -188,8 +188,8 @@ impl Recorder {
 
     /// Writes what was recorded and not written yet, and answers how many operations that was. May be
     /// called again and again while the pool is used, for instance by a thread of its own: the parts
-    /// make one trace. Each call writes at most twice as many operations as the recorder holds and
-    /// passes by what was lost, however much, so it ends whatever others do. What comes after an operation
+    /// make one trace. Each call writes hardly more than twice as many operations as the recorder holds
+    /// and passes by what was lost, however much, so it ends whatever others do. What comes after an operation
     /// that is under way is left for a later call.
     ///
     /// Calls at the same time wait for each other. It needs memory in proportion to what the pool's
