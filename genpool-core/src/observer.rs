@@ -40,10 +40,10 @@ use crate::sync::{AtomicUsize, Ordering};
 /// Is told what a pool does, by the thread that does it: see
 /// [`Builder::observer`](crate::Builder::observer).
 ///
-/// It is told outside of what other threads could run into: an allocation holds its range, a free is over. (Only a refused
-/// [`alloc_many`](crate::Pool::alloc_many) is told before it is rolled back.) So an observer may call
-/// the pool, and a pool over memory or of a device that is around it; what it does there is told to it
-/// as well.
+/// It is told outside of what other threads could run into: an allocation holds its range, a free is
+/// over. (Only a refused [`alloc_many`](crate::Pool::alloc_many) is told before it is rolled back.) So
+/// an observer may call the pool, and a pool over memory or of a device that is around it; what it does
+/// there is told to it as well.
 ///
 /// # Signal safety
 ///

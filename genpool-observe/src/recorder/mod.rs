@@ -193,7 +193,7 @@ impl Recorder {
     /// that is under way is left for a later call.
     ///
     /// Calls at the same time wait for each other. It needs memory in proportion to what the pool's
-    /// users hold. Not signal-safe.
+    /// users hold, and to the chunks that there ever were. Not signal-safe.
     ///
     /// # Errors
     ///
