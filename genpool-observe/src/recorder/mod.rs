@@ -96,7 +96,7 @@ pub struct Recorder {
 /// shared and go into a second one, the trace ends where that was built, and says so.
 ///
 /// It numbers the pool's events, and takes one read-modify-write and five stores for each. A pair of
-/// alloc and free took 2.3 times as long as without, and 5 times while the recorder was full
+/// alloc and free took 2.3 to 4 times as long as without, and 5 times while the recorder was full
 /// (2026-11). Signal-safe.
 ///
 /// ```
