@@ -417,11 +417,9 @@ fn event() {
             assert!(matches!(event, Event::Built { order: 12, .. }) && number == 0);
         }
     }
-    Pool::builder()
-        .order(12)
-        .observer(OnlyBuilt)
-        .build()
-        .unwrap();
+    let builder = Pool::builder().order(12).observer(OnlyBuilt);
+    let pool = builder.build().unwrap();
+    assert_eq!(pool.stats().observer_panics, 0);
 }
 
 #[cfg(feature = "observe")]

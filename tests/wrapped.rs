@@ -1,5 +1,5 @@
 //! Pools over memory and pools of devices tell their observers while they hold no lock: a watermark may
-//! add memory to them, whatever crossed it.
+//! add memory to them, whatever crossed it. An observer that panics keeps nothing from being done.
 #![cfg(all(
     feature = "devm",
     feature = "dma",
@@ -16,7 +16,7 @@ use genpool::devm::{AddChunkError, Device, ManagedPool};
 use genpool::dma::source::RamSource;
 use genpool::dma::{MemoryPool, Region, VirtAddr};
 use genpool::observe::{Crossing, Mark, Watermarks};
-use genpool::{ChunkSpec, Pool};
+use genpool::{ChunkSpec, Event, Observer, Pool};
 
 const PAGE: usize = 4096;
 
@@ -51,6 +51,7 @@ fn memory_is_added_by_whoever_crosses_a_mark() {
     assert_eq!((pool.size(), drain.held()), (16 * PAGE, 5 * PAGE));
     drop((held, more));
     assert!(drain.finish().is_ok());
+    assert_eq!(pool.stats().observer_panics, 0);
 }
 
 #[test]
@@ -89,4 +90,56 @@ fn chunks_are_added_by_whoever_crosses_a_mark_until_the_device_ends() {
     assert_eq!((pool.size(), refused.load(Ordering::Relaxed)), (0, 1));
     assert!(pool.is_sealed());
     drop(held);
+    assert_eq!(pool.stats().observer_panics, 0);
+}
+
+/// Panics whatever it is told.
+struct Broken;
+
+impl Observer for Broken {
+    fn event(&self, _: usize, _: &Event<'_>) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_device_ends_as_a_whole_though_observers_panic() {
+    let device = Device::new("video");
+    let unmapped = Arc::new(OnceLock::new());
+    let unmap = Arc::clone(&unmapped);
+    device.on_release(move || unmap.set(()).unwrap()).unwrap();
+    let pools = ["rx", "tx"].map(|name| {
+        let builder = Pool::builder().name(name).observer(Broken);
+        let pool = device.create_pool(builder).unwrap();
+        for start in [0, 8] {
+            pool.add_chunk(ChunkSpec::new(start, 8)).unwrap();
+        }
+        pool
+    });
+    let held = pools[0].alloc_owned(8).unwrap();
+    let released = device.release().unwrap();
+    for pool in &pools {
+        assert!(pool.is_sealed() && pool.alloc(1).is_err());
+        assert!(pool.stats().observer_panics > 4);
+    }
+    assert_eq!(released.outstanding.len(), 1);
+    assert!(released.panics.is_empty() && !released.is_complete());
+    drop(held);
+    assert!(released.is_complete() && unmapped.get().is_some());
+}
+
+#[test]
+fn regions_come_and_go_though_observers_panic() {
+    let builder = Pool::builder().order(12).observer(Broken);
+    let pool = MemoryPool::build(builder).unwrap();
+    let region = eight_pages();
+    let start = region.start();
+    pool.add(region).unwrap();
+    let mut held = Vec::with_capacity_in(PAGE, &pool);
+    held.push(1_u8);
+    let drain = pool.remove(start).unwrap();
+    let drain = drain.finish().unwrap_err();
+    drop(held);
+    assert_eq!(drain.finish().unwrap().start(), start);
+    assert_eq!(pool.stats().observer_panics, 6);
 }

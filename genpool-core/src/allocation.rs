@@ -250,43 +250,49 @@ impl<'p> Allocation<'p> {
     pub fn resize(&mut self, size: usize) -> Result<(), ResizeError> {
         #[cfg(feature = "observe")]
         if let Some(audience) = self.inner.audience() {
-            return self.resize_told(audience, size);
+            self.extent = self.resized_told(audience, size)?;
+            return Ok(());
         }
-        self.resize_untold(size)
+        self.extent = self.resized(size)?;
+        Ok(())
     }
 
-    fn resize_untold(&mut self, size: usize) -> Result<(), ResizeError> {
+    /// What it is made of when it has another size.
+    fn resized(&self, size: usize) -> Result<Extent, ResizeError> {
         if size == 0 {
             return Err(ResizeError::ZeroSize);
         }
         let wanted = granules_for(size, self.inner.order());
-        if wanted != self.granules() {
-            self.extent = self
-                .in_chunk(|chunk| self.inner.resize(chunk, self.addr, self.extent, wanted))
-                .unwrap_or(Err(ResizeError::Lost))?;
+        if wanted == self.granules() {
+            return Ok(self.extent);
         }
-        Ok(())
+        self.in_chunk(|chunk| self.inner.resize(chunk, self.addr, self.extent, wanted))
+            .unwrap_or(Err(ResizeError::Lost))
     }
 
     #[cfg(feature = "observe")]
     #[cold]
-    fn resize_told(&mut self, audience: &Audience, asked: usize) -> Result<(), ResizeError> {
-        let (addr, from, before) = (self.addr, self.size(), self.granules());
-        // Drawn before what is given back may be taken, and after what is taken was.
-        let early = (asked < from).then(|| audience.number());
-        let outcome = self.resize_untold(asked);
-        let number = early.unwrap_or_else(|| audience.number());
-        let event = match outcome {
-            Ok(()) => Event::Resized {
+    fn resized_told(&self, audience: &Audience, asked: usize) -> Result<Extent, ResizeError> {
+        let (addr, from, order) = (self.addr, self.size(), self.inner.order());
+        let event = |outcome: Option<&Result<Extent, ResizeError>>| {
+            if let Some(&Err(error)) = outcome {
+                return Event::ResizeRefused { addr, asked, error };
+            }
+            let granules = granules_for(asked, order);
+            Event::Resized {
                 addr,
                 from,
                 asked,
-                to: self.size(),
-                serves: self.account(self.granules() as isize - before as isize),
-            },
-            Err(error) => Event::ResizeRefused { addr, asked, error },
+                to: granules << order,
+                serves: self.account(granules as isize - self.granules() as isize),
+            }
         };
-        audience.tell_as(number, &event);
+        if asked < from {
+            return audience.around(|| self.resized(asked), event);
+        }
+        // The number comes after what is taken was.
+        let outcome = self.resized(asked);
+        audience.tell(&event(Some(&outcome)));
         outcome
     }
 

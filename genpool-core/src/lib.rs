@@ -66,5 +66,7 @@ pub use crate::error::{
 #[cfg(feature = "observe")]
 pub use crate::observer::{Event, Observer};
 pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool};
+#[doc(hidden)]
+pub use crate::stats::owner_name;
 pub use crate::stats::{Destroyed, Fragmentation, Held, Stats};
 pub use crate::view::{ChunkView, Granule, Run};

@@ -15,11 +15,19 @@
 //!
 //! Each chunk counts what allocations hold in it, in the word that also says whether the chunk has
 //! begun to be removed. So each event knows whether it changed what is free in chunks that serve, and
-//! the sum over all events is exact, whoever races.
+//! the sum over all events is exact, whoever races. It is not where a free by address takes what an
+//! allocation or a cache still holds: see [`Event::change`].
+//!
+//! # Panics
+//!
+//! A panic of an observer ends where it was told. So whatever a call answers is answered, which is more
+//! than an allocation that comes back by itself: a removal's `Drain`, a refused chunk, the pool itself. And
+//! who calls several times, to seal the pools of a device say, is not stopped in the middle.
 
+use core::any::Any;
+use core::mem;
 use core::panic::AssertUnwindSafe;
 use std::panic::{catch_unwind, resume_unwind};
-use std::thread;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -32,11 +40,10 @@ use crate::sync::{AtomicUsize, Ordering};
 /// Is told what a pool does, by the thread that does it: see
 /// [`Builder::observer`](crate::Builder::observer).
 ///
-/// It is told outside of what other threads could run into: an allocation holds its range and gives it
-/// back if the observer panics, a free is over. (Only a refused
-/// [`alloc_many`](crate::Pool::alloc_many) is told before it is rolled back.) So an observer may call
-/// the pool, and a pool over memory or of a device that is around it; what it does there is told to it
-/// as well.
+/// It is told outside of what other threads could run into: an allocation holds its range, a free is
+/// over. (Only a refused [`alloc_many`](crate::Pool::alloc_many) is told before it is rolled back.) So
+/// an observer may call the pool, and a pool over memory or of a device that is around it; what it does
+/// there is told to it as well.
 ///
 /// # Signal safety
 ///
@@ -44,8 +51,10 @@ use crate::sync::{AtomicUsize, Ordering};
 ///
 /// # Panics
 ///
-/// A panic of the observer comes out of the call that told it. What the call did is done: a range that
-/// was to be given back has been. While the thread is panicking already, further ones end here.
+/// An observer takes no part in what it is told of, so a panic of it ends where it was told: the call goes
+/// on and answers as it would have without. The program's panic hook has heard of it by then, and
+/// [`Stats::observer_panics`](crate::Stats::observer_panics) counts it. A test whose observer asserts
+/// something should look there.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -268,6 +277,14 @@ impl Event<'_> {
     /// all events, in any order, this is [`Pool::avail`](crate::Pool::avail) when nobody moves, and what
     /// caches keep.
     ///
+    /// Not so where a free by address took what an [`Allocation`](crate::Allocation) or a
+    /// [`Cache`](crate::Cache) still held, as it [can](crate::Pool::free) without boundary tracking. If it
+    /// took a part of an allocation and nobody else has that part when the allocation ends, the end is told
+    /// as a free that was refused although the rest comes back: the sum is too low by this rest. It is
+    /// too high by the part if the allocation was shrunk by it, or went into a cache, and by what was taken
+    /// from a cache. Where the part is somebody else's by then, it is theirs that is given back, and what
+    /// was said holds for them. Each lasts until the chunk is removed.
+    ///
     /// ```
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicIsize, Ordering};
@@ -319,6 +336,7 @@ pub(crate) struct Audience {
     observer: Box<dyn Observer>,
     /// The next number, where numbers are asked for.
     next: Option<CachePadded<AtomicUsize>>,
+    panics: AtomicUsize,
 }
 
 impl Audience {
@@ -326,7 +344,18 @@ impl Audience {
         let next = observer
             .numbered()
             .then(|| CachePadded::new(AtomicUsize::new(0)));
-        Self { observer, next }
+        let panics = AtomicUsize::new(0);
+        Self {
+            observer,
+            next,
+            panics,
+        }
+    }
+
+    /// How often the observer panicked.
+    pub(crate) fn panics(&self) -> usize {
+        // Relaxed: a count.
+        self.panics.load(Ordering::Relaxed)
     }
 
     /// Whoever draws one tells one event.
@@ -342,18 +371,25 @@ impl Audience {
         self.tell_as(self.number(), event);
     }
 
-    pub(crate) fn tell_as(&self, number: usize, event: &Event<'_>) {
+    fn tell_as(&self, number: usize, event: &Event<'_>) {
         let told = catch_unwind(AssertUnwindSafe(|| self.observer.event(number, event)));
-        if let Err(payload) = told
-            // A second panic in a destructor ends the process.
-            && !thread::panicking()
-        {
-            resume_unwind(payload);
+        if let Err(payload) = told {
+            self.end_panic(payload);
+        }
+    }
+
+    #[cold]
+    fn end_panic(&self, payload: Box<dyn Any + Send>) {
+        // Relaxed: a count.
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        // Its drop is code of others too.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            mem::forget(again);
         }
     }
 
     /// Does `step`, which may give something back, and tells what `event` makes of its outcome: none if
-    /// a callback panicked, by which time it is done all the same.
+    /// a callback of a drained chunk panicked, by which time it is done all the same.
     pub(crate) fn around<'e, R>(
         &self,
         step: impl FnOnce() -> R,
@@ -361,12 +397,8 @@ impl Audience {
     ) -> R {
         let number = self.number();
         let done = catch_unwind(AssertUnwindSafe(step));
-        let tell = || self.tell_as(number, &event(done.as_ref().ok()));
-        let told = catch_unwind(AssertUnwindSafe(tell));
-        match (done, told) {
-            (Err(payload), _) | (Ok(_), Err(payload)) => resume_unwind(payload),
-            (Ok(done), Ok(())) => done,
-        }
+        self.tell_as(number, &event(done.as_ref().ok()));
+        done.unwrap_or_else(|payload| resume_unwind(payload))
     }
 }
 

@@ -95,6 +95,8 @@ pub struct Stats {
     pub lost_claims: usize,
     /// Frees that were refused.
     pub refused_frees: usize,
+    /// Panics of the pool's observer, each of which ended where it was told something.
+    pub observer_panics: usize,
 }
 
 impl Stats {
@@ -112,6 +114,7 @@ impl Stats {
             refused_frees: counters.read(3),
             unsuitable: counters.read(4),
             bad_proposals: counters.read(5),
+            observer_panics: inner.observer_panics(),
             ..Self::default()
         };
         for chunk in snapshot.chunks() {
@@ -215,6 +218,13 @@ impl Held {
     }
 }
 
+/// The value of a chunk's owner, if it is a text. For the workspace's reports.
+#[doc(hidden)]
+#[must_use]
+pub fn owner_name(owner: &Owner) -> Option<&str> {
+    text_of(owner)
+}
+
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held")
@@ -268,32 +278,28 @@ impl fmt::Display for Destroyed {
     }
 }
 
-/// Everything that is held in the chunks of a snapshot, by address: allocation by allocation where
-/// they are tracked, else run by run.
-pub(crate) fn held_in(snapshot: &Snapshot) -> Vec<Held> {
-    let mut all = Vec::new();
-    for chunk in snapshot.chunks() {
-        let mut push = |granule, granules: usize, tag| {
-            all.push(Held {
-                addr: chunk.addr_of(granule),
-                size: granules << chunk.order(),
-                tag,
-                owner: chunk.owner().cloned(),
-            });
-        };
-        match chunk.records() {
-            Some(records) => {
-                for (start, deed) in records.live() {
-                    push(start, deed.len(), Some(records.tag(start)));
-                }
-            }
-            None => {
-                for (start, len) in chunk.bitmap().taken_runs() {
-                    push(start, len, None);
-                }
-            }
-        }
-    }
-    all.sort_unstable_by_key(|held| held.addr);
-    all
+/// What is held in the chunks of a snapshot, by address, at most so much of it: allocation by allocation
+/// where they are tracked, else run by run.
+pub(crate) fn held_in(snapshot: &Snapshot, most: usize) -> Vec<Held> {
+    let mut chunks: Vec<_> = snapshot.chunks().collect();
+    chunks.sort_unstable_by_key(|chunk| chunk.start());
+    let held = chunks.into_iter().flat_map(|chunk| held_of(chunk));
+    held.take(most).collect()
+}
+
+fn held_of(chunk: &Chunk) -> impl Iterator<Item = Held> {
+    let held = |granule, granules: usize, tag| Held {
+        addr: chunk.addr_of(granule),
+        size: granules << chunk.order(),
+        tag,
+        owner: chunk.owner().cloned(),
+    };
+    let records = chunk.records();
+    let recorded = records.into_iter().flat_map(move |records| {
+        let live = records.live();
+        live.map(move |(start, deed)| held(start, deed.len(), Some(records.tag(start))))
+    });
+    let runs = records.is_none().then(|| chunk.bitmap().taken_runs());
+    let runs = runs.into_iter().flatten();
+    recorded.chain(runs.map(move |(start, len)| held(start, len, None)))
 }

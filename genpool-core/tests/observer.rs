@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use genpool_core::{
-    Algorithm, AllocError, ChunkView, Event, FreeError, Granule, Notation, Observer, Pool,
-    RawRange, RemoveError, Request, ResizeError,
+    Algorithm, AllocError, ChunkSpec, ChunkView, Event, FreeError, Granule, Notation, Observer,
+    Pool, RawRange, RemoveError, Request, ResizeError,
 };
 
 const PAGE: usize = 4096;
@@ -299,18 +299,20 @@ fn a_cache_tells_what_it_hands_out_and_takes_back() {
 #[derive(Default)]
 struct Moody {
     angry: AtomicBool,
+    told: AtomicUsize,
     free: AtomicIsize,
 }
 
 impl Observer for Moody {
     fn event(&self, _: usize, event: &Event<'_>) {
         self.free.fetch_add(event.change(), Ordering::Relaxed);
+        self.told.fetch_add(1, Ordering::Relaxed);
         assert!(!self.angry.load(Ordering::Relaxed), "told");
     }
 }
 
 #[test]
-fn an_observer_that_panics_loses_nothing() {
+fn an_observer_that_panics_changes_nothing() {
     for tracked in [false, true] {
         let moody = Arc::new(Moody::default());
         let builder = Pool::builder().order(12).observer(Arc::clone(&moody));
@@ -319,41 +321,114 @@ fn an_observer_that_panics_loses_nothing() {
         } else {
             builder
         };
-        let pool = builder.build().unwrap();
-        pool.add(0, 64 * PAGE).unwrap();
-        let mut held = Some(pool.alloc(1).unwrap());
-        let mut resized = pool.alloc(1).unwrap();
-        let raw = pool.alloc(1).unwrap().into_raw();
-        let mut cache = pool.cache();
-        let mut cached = Some(cache.alloc(1).unwrap());
         moody.angry.store(true, Ordering::Relaxed);
-        let angers = |call: &mut dyn FnMut()| {
-            let outcome = catch_unwind(AssertUnwindSafe(call));
-            assert_eq!(
-                outcome.unwrap_err().downcast_ref::<&str>(),
-                Some(&"told"),
-                "it was not told"
-            );
-        };
-        angers(&mut || drop(pool.alloc(1)));
-        angers(&mut || drop(pool.alloc(0)));
-        angers(&mut || drop(pool.alloc_with(1, &Unnamed)));
-        angers(&mut || drop(pool.alloc_owned(1)));
-        angers(&mut || drop(pool.alloc_many(&[1, 1])));
-        angers(&mut || drop(pool.alloc_many(&[1, 65 * PAGE])));
-        angers(&mut || drop(held.take()));
-        angers(&mut || pool.free(raw.addr, raw.size).unwrap());
-        angers(&mut || resized.resize(2 * PAGE).unwrap());
-        angers(&mut || cache.free(cached.take().unwrap()));
-        angers(&mut || drop(cache.alloc(1)));
-        angers(&mut || pool.add(0x100_0000, PAGE).unwrap());
-        angers(&mut || drop(pool.remove(0x100_0000)));
-        moody.angry.store(false, Ordering::Relaxed);
-        drop((cache, resized));
+        let pool = builder.build().unwrap();
+        let told = || moody.told.swap(0, Ordering::Relaxed);
+        assert_eq!((pool.stats().observer_panics, told()), (1, 1));
+        pool.add(0, 64 * PAGE).unwrap();
+        let owner = Arc::new(());
+        let taken = ChunkSpec::new(PAGE, PAGE).shared_owner(owner.clone());
+        let refused = pool.add_chunk(taken).unwrap_err();
+        assert!(refused.chunk.into_owner().is_some());
+        assert_eq!(told(), 2);
+
+        let held = pool.alloc(1).unwrap();
+        assert!(pool.alloc(0).is_err());
+        let mut resized = pool.alloc_with(1, &Unnamed).unwrap();
+        resized.resize(2 * PAGE).unwrap();
+        resized.resize(1).unwrap();
+        assert!(resized.resize(0).is_err());
+        let owned = pool.alloc_owned(1).unwrap();
+        let many = pool.alloc_many(&[1, 1]).unwrap();
+        assert!(pool.alloc_many(&[1, 65 * PAGE]).is_err());
+        let raw = pool.alloc(1).unwrap().into_raw();
+        pool.free(raw.addr, raw.size).unwrap();
+        assert!(pool.free(raw.addr, raw.size).is_err());
+        let mut cache = pool.cache();
+        let cached = cache.alloc(1).unwrap();
+        cache.free(cached);
+        drop(cache);
+        assert_eq!(told(), 17);
+
+        pool.add(0x100_0000, PAGE).unwrap();
+        let last = pool.alloc(1).unwrap();
+        let drain = pool.remove(0x100_0000).unwrap();
+        assert!(pool.remove(0x100_0000).is_err() && !drain.is_drained());
+        drop(last);
+        assert_eq!(drain.finish().unwrap().start(), 0x100_0000);
+        drop((held, resized, owned, many));
+        assert_eq!(told(), 6 + 5);
+        assert_eq!(pool.stats().observer_panics, 1 + 2 + 17 + 11);
         assert!(pool.is_sound());
         assert_eq!(pool.avail(), 64 * PAGE);
         assert_eq!(moody.free.load(Ordering::Relaxed), 64 * PAGE as isize);
     }
+}
+
+#[test]
+fn a_panic_whose_payload_panics_ends_as_well() {
+    struct Payload;
+    impl Drop for Payload {
+        fn drop(&mut self) {
+            panic!("once more");
+        }
+    }
+    struct Worse;
+    impl Observer for Worse {
+        fn event(&self, _: usize, _: &Event<'_>) {
+            std::panic::panic_any(Payload);
+        }
+    }
+    let pool = Pool::builder().order(12).observer(Worse).build().unwrap();
+    pool.add(0, PAGE).unwrap();
+    // While the thread panics already.
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        let _held = pool.alloc(1).unwrap();
+        panic!("of its own");
+    }));
+    assert!(unwound.is_err());
+    assert_eq!((pool.avail(), pool.stats().observer_panics), (PAGE, 4));
+}
+
+/// What [`Event::change`] says of frees by address that take what is still held.
+#[test]
+fn a_part_that_was_freed_behind_an_allocation_is_missing_in_the_sum() {
+    let moody = Arc::new(Moody::default());
+    let builder = Pool::builder().order(12).observer(Arc::clone(&moody));
+    let pool = builder.build().unwrap();
+    let surplus = || moody.free.load(Ordering::Relaxed) - pool.avail() as isize;
+    let page = PAGE as isize;
+    pool.add(0, 16 * PAGE).unwrap();
+
+    // All of it: nothing is missing.
+    let whole = pool.alloc(4 * PAGE).unwrap();
+    pool.free(whole.addr(), 4 * PAGE).unwrap();
+    drop(whole);
+    assert_eq!(surplus(), 0);
+    // A part: the rest of three pages comes back untold.
+    let dropped = pool.alloc(4 * PAGE).unwrap();
+    pool.free(dropped.addr(), PAGE).unwrap();
+    assert_eq!(surplus(), 0);
+    drop(dropped);
+    assert_eq!(surplus(), -3 * page);
+    // A part that is told twice.
+    let mut shrunk = pool.alloc(4 * PAGE).unwrap();
+    pool.free(shrunk.addr() + 3 * PAGE, PAGE).unwrap();
+    shrunk.resize(3 * PAGE).unwrap();
+    assert_eq!(surplus(), -2 * page);
+    drop(shrunk);
+    // What a cache keeps, which is not told.
+    let mut cache = pool.cache();
+    let kept = cache.alloc(PAGE).unwrap();
+    let addr = kept.addr();
+    cache.free(kept);
+    assert_eq!(surplus(), -2 * page + cache.held() as isize);
+    pool.free(addr, PAGE).unwrap();
+    drop(cache);
+    assert_eq!(surplus(), -page);
+
+    let drain = pool.remove(0).unwrap();
+    assert_eq!((surplus(), drain.is_drained()), (0, true));
 }
 
 /// Panics at the second request.
@@ -498,6 +573,7 @@ fn numbers_are_an_order_that_could_have_been() {
                 }
             });
         });
+        assert_eq!(pool.stats().observer_panics, 0, "a number came twice");
         assert_eq!(pool.avail(), pool.size());
         assert_eq!(history.free.load(Ordering::Relaxed), pool.size());
         let list = history.list.lock().unwrap();

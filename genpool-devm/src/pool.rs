@@ -91,38 +91,9 @@ impl ManagedPool {
 
     /// What is held: allocation by allocation with boundary tracking, else run by run. A claim that
     /// lost against a seal and is about to be taken back shows in runs.
-    pub(crate) fn outstanding(&self) -> Vec<Outstanding> {
-        let pool = self.pool();
-        match pool.live() {
-            Ok(live) => live
-                .into_iter()
-                .map(|held| {
-                    Outstanding::new(self.name(), held.addr, held.size, held.tag, held.owner)
-                })
-                .collect(),
-            Err(_) => {
-                let mut all = Vec::new();
-                for chunk in pool.chunks() {
-                    let granules = chunk.size() >> pool.order();
-                    let mut at = 0;
-                    let ends = chunk.free_runs().map(|run| (run.start.0, run.len));
-                    for (free, len) in ends.chain([(granules, 0)]) {
-                        if free > at {
-                            all.push(Outstanding::new(
-                                self.name(),
-                                chunk.start() + (at << pool.order()),
-                                (free - at) << pool.order(),
-                                None,
-                                chunk.owner().cloned(),
-                            ));
-                        }
-                        at = free + len;
-                    }
-                }
-                all.sort_unstable_by_key(|held| held.addr);
-                all
-            }
-        }
+    pub(crate) fn outstanding(&self) -> impl Iterator<Item = Outstanding> {
+        let held = self.pool().held(usize::MAX).into_iter();
+        held.map(|held| Outstanding::new(self.name(), held))
     }
 }
 

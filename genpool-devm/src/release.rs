@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use genpool_core::sync::{AtomicBool, Counted, Fault, Mutex, Ordering, seeded};
-use genpool_core::{Drain, Owner};
+use genpool_core::{Drain, Held, Owner, owner_name};
 
 use crate::error::Name;
 use crate::pool::ManagedPool;
@@ -59,30 +59,20 @@ pub struct Outstanding {
 }
 
 impl Outstanding {
-    pub(crate) fn new(
-        pool: Option<&str>,
-        addr: usize,
-        size: usize,
-        tag: Option<usize>,
-        owner: Option<Owner>,
-    ) -> Self {
+    pub(crate) fn new(pool: Option<&str>, held: Held) -> Self {
         Self {
             pool: pool.map(str::to_owned),
-            addr,
-            size,
-            tag,
-            owner,
+            addr: held.addr,
+            size: held.size,
+            tag: held.tag,
+            owner: held.owner,
         }
     }
 
     /// The owner's value, if it is a text.
     #[must_use]
     pub fn owner_name(&self) -> Option<&str> {
-        let owner: &(dyn Any + Send + Sync) = self.owner.as_deref()?;
-        owner
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| owner.downcast_ref::<&'static str>().copied())
+        owner_name(self.owner.as_ref()?)
     }
 }
 

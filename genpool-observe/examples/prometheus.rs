@@ -9,48 +9,29 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use genpool_core::Pool;
 
 const ADDRESS: &str = "127.0.0.1:9184";
+/// A client that says nothing, or says it slowly, or takes no answer, holds up the next one no longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of a request.
+const LONGEST: usize = 8192;
 
 /// The text format that Prometheus reads, version 0.0.4.
-fn figures(pool: &Pool) -> String {
-    let (stats, fragmentation) = (pool.stats(), pool.fragmentation());
-    let figures = [
-        ("genpool_size_bytes", "gauge", stats.size),
-        ("genpool_used_bytes", "gauge", stats.used),
-        ("genpool_free_bytes", "gauge", stats.free),
-        ("genpool_cached_bytes", "gauge", stats.cached),
-        ("genpool_chunks", "gauge", stats.chunks),
-        ("genpool_draining_chunks", "gauge", stats.draining),
-        ("genpool_free_runs", "gauge", fragmentation.free_runs),
-        (
-            "genpool_largest_free_run_bytes",
-            "gauge",
-            fragmentation.largest_run,
-        ),
-        ("genpool_bookkeeping_bytes", "gauge", stats.bookkeeping),
-        ("genpool_exhausted_total", "counter", stats.exhausted),
-        ("genpool_contended_total", "counter", stats.contended),
-        ("genpool_lost_claims_total", "counter", stats.lost_claims),
-        (
-            "genpool_refused_frees_total",
-            "counter",
-            stats.refused_frees,
-        ),
-    ];
+fn text(pool: &Pool) -> String {
     let label = escaped(pool.name().unwrap_or("unnamed"));
     let mut text = String::new();
-    for (name, kind, value) in figures {
+    for figure in genpool_observe::figures(pool) {
+        let (name, says, kind, value) = (figure.name, figure.says, figure.kind, figure.value);
         let _ = writeln!(
             text,
-            "# TYPE {name} {kind}\n{name}{{pool=\"{label}\"}} {value}"
+            "# HELP {name} {says}\n# TYPE {name} {kind}\n{name}{{pool=\"{label}\"}} {value}"
         );
     }
     text
@@ -64,16 +45,39 @@ fn escaped(value: &str) -> String {
         .replace('\n', "\\n")
 }
 
-fn answer(mut stream: TcpStream, pool: &Pool) -> std::io::Result<()> {
-    // A client that says nothing, or has no end, holds up the next one no longer than this.
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    let mut request = String::new();
-    BufReader::new(std::io::Read::take(&stream, 8192)).read_line(&mut request)?;
-    let (status, body) = if request.starts_with("GET /metrics") {
-        ("200 OK", figures(pool))
-    } else {
-        ("404 Not Found", "see /metrics\n".to_owned())
+/// The head of a request, as far as it comes in time.
+fn head(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut head, mut part) = (Vec::new(), [0; 1024]);
+    while head.len() < LONGEST && !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut part)? {
+            0 => break,
+            len => head.extend(&part[..len]),
+        }
+    }
+    Ok(head)
+}
+
+/// Whether a request asks for the figures.
+fn is_ours(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|&byte| byte == b' ');
+    let path = |target: &[u8]| target.split(|&byte| byte == b'?').next() == Some(b"/metrics");
+    words.next() == Some(b"GET") && words.next().is_some_and(path)
+}
+
+fn answer(mut stream: TcpStream, pool: &Pool) -> io::Result<()> {
+    let (status, body) = match is_ours(&head(&stream)?) {
+        true => ("200 OK", text(pool)),
+        false => ("404 Not Found", "see /metrics\n".to_owned()),
     };
+    // Less than what a socket takes at once, so this is all the time that it may take.
+    stream.set_write_timeout(Some(PATIENCE))?;
     write!(
         stream,
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -86,7 +90,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     pool.add(0x1000_0000, 1 << 20)?;
     let kept = pool.alloc(100_000)?;
     if std::env::args().all(|argument| argument != "--serve") {
-        print!("{}", figures(&pool));
+        print!("{}", text(&pool));
+        assert!(is_ours(b"GET /metrics?name=genpool_chunks HTTP/1.1\r\n"));
+        assert!(!is_ours(b"GET /metrics.old HTTP/1.1\r\n") && !is_ours(b""));
         return Ok(());
     }
 

@@ -2,8 +2,8 @@
 //! `requests.trace` in the folder for temporary files unless said.
 //!
 //! Three threads serve requests; one writes what was recorded to the file every few milliseconds, so the
-//! memory for it stays small. `genpool replay FILE` then times the same load on any algorithm. A pool
-//! that one thread uses gives a trace that `genpool verify FILE` accepts, address by address.
+//! memory for it stays small. `genpool replay FILE` then times the same load on any algorithm. A pool that
+//! one thread uses, without a cache, gives a trace that `genpool verify FILE` accepts, address by address.
 
 use std::error::Error;
 use std::fs::File;

@@ -5,11 +5,12 @@
 //! | [`Recorder`] | records a real load as a trace, to be replayed on other algorithms |
 //! | [`Watermarks`] | calls back when free space falls below or rises above a mark |
 //! | [`Snapshot`] | chunks, what is taken in them and what is held, as a plain value; `genpool show` draws it |
+//! | [`figures`] | totals, counts and fragmentation under the names that metrics have |
 //! | `report`, `Meter` | gauges and counters of the crate `metrics`, with the feature `metrics` |
 //! | `Traced` | events of the crate `tracing`, with the feature `tracing` |
 //! | [`Observers`] | several of these for one pool |
 //!
-//! All but `Snapshot` and `report` are [observers](genpool_core::Observer): a pool is built with one, and
+//! All but `Snapshot`, `figures` and `report` are [observers](genpool_core::Observer): a pool is built with one, and
 //! tells it of each operation in the thread that does it. They come with the feature `observer`, which is
 //! a default one and compiles a branch into each call of every pool. A pool without an observer pays no
 //! more than that.
@@ -17,6 +18,8 @@
 //! The features `serde`, `metrics` and `tracing` say what they bring.
 //!
 //! ```
+//! # #[cfg(feature = "observer")]
+//! # {
 //! use genpool_core::Pool;
 //! use genpool_observe::{Mark, Watermarks};
 //!
@@ -27,12 +30,14 @@
 //! });
 //! let pool = Pool::builder().order(12).observer(marks).build()?;
 //! pool.add(0x10_0000, 0x4000)?;
+//! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod figures;
 mod snapshot;
 
 #[cfg(feature = "metrics")]
@@ -46,6 +51,7 @@ mod tracing;
 #[cfg(feature = "observer")]
 mod watermarks;
 
+pub use crate::figures::{Figure, FigureKind, figures};
 #[cfg(feature = "metrics")]
 pub use crate::metrics::{Meter, describe, report};
 #[cfg(feature = "observer")]

@@ -3,114 +3,7 @@
 use genpool_core::{Event, Fragmentation, Observer, Pool, Stats};
 use metrics::{Counter, IntoLabels, Label, Unit, counter, describe_counter, describe_gauge, gauge};
 
-struct Figure {
-    name: &'static str,
-    unit: Unit,
-    says: &'static str,
-    of: fn(&Stats, &Fragmentation) -> usize,
-}
-
-const GAUGES: [Figure; 10] = [
-    Figure {
-        name: "genpool_size_bytes",
-        unit: Unit::Bytes,
-        says: "Bytes in chunks that serve",
-        of: |stats, _| stats.size,
-    },
-    Figure {
-        name: "genpool_used_bytes",
-        unit: Unit::Bytes,
-        says: "Bytes that are taken in chunks that serve",
-        of: |stats, _| stats.used,
-    },
-    Figure {
-        name: "genpool_free_bytes",
-        unit: Unit::Bytes,
-        says: "Bytes that are free in chunks that serve",
-        of: |stats, _| stats.free,
-    },
-    Figure {
-        name: "genpool_cached_bytes",
-        unit: Unit::Bytes,
-        says: "Bytes that are taken because caches keep them",
-        of: |stats, _| stats.cached,
-    },
-    Figure {
-        name: "genpool_free_runs",
-        unit: Unit::Count,
-        says: "Free runs that cannot be made longer",
-        of: |_, fragmentation| fragmentation.free_runs,
-    },
-    Figure {
-        name: "genpool_largest_free_run_bytes",
-        unit: Unit::Bytes,
-        says: "Bytes of the largest free run",
-        of: |_, fragmentation| fragmentation.largest_run,
-    },
-    Figure {
-        name: "genpool_chunks",
-        unit: Unit::Count,
-        says: "Chunks that serve",
-        of: |stats, _| stats.chunks,
-    },
-    Figure {
-        name: "genpool_draining_chunks",
-        unit: Unit::Count,
-        says: "Chunks that are being removed",
-        of: |stats, _| stats.draining,
-    },
-    Figure {
-        name: "genpool_draining_used_bytes",
-        unit: Unit::Bytes,
-        says: "Bytes that are still held in chunks that are being removed",
-        of: |stats, _| stats.draining_used,
-    },
-    Figure {
-        name: "genpool_bookkeeping_bytes",
-        unit: Unit::Bytes,
-        says: "Bytes of bookkeeping",
-        of: |stats, _| stats.bookkeeping,
-    },
-];
-
-const COUNTERS: [Figure; 6] = [
-    Figure {
-        name: "genpool_exhausted_total",
-        unit: Unit::Count,
-        says: "Requests for which there was no fit",
-        of: |stats, _| stats.exhausted,
-    },
-    Figure {
-        name: "genpool_contended_total",
-        unit: Unit::Count,
-        says: "Requests for which it could not be settled whether there was a fit",
-        of: |stats, _| stats.contended,
-    },
-    Figure {
-        name: "genpool_unsuitable_total",
-        unit: Unit::Count,
-        says: "Requests that no free space could have served",
-        of: |stats, _| stats.unsuitable,
-    },
-    Figure {
-        name: "genpool_bad_proposals_total",
-        unit: Unit::Count,
-        says: "Requests that an algorithm spoilt",
-        of: |stats, _| stats.bad_proposals,
-    },
-    Figure {
-        name: "genpool_lost_claims_total",
-        unit: Unit::Count,
-        says: "Claims that were lost to a faster thread and tried again",
-        of: |stats, _| stats.lost_claims,
-    },
-    Figure {
-        name: "genpool_refused_frees_total",
-        unit: Unit::Count,
-        says: "Frees that were refused",
-        of: |stats, _| stats.refused_frees,
-    },
-];
+use crate::figures::{Figure, FigureKind, figures, figures_of};
 
 /// What a [`Meter`] counts.
 const METER: [(&str, Unit, &str); 6] = [
@@ -154,24 +47,26 @@ const METER: [(&str, Unit, &str); 6] = [
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn describe() {
+    let all = figures_of(&Stats::default(), &Fragmentation::default());
     for Figure {
-        name, unit, says, ..
-    } in GAUGES
+        name, says, kind, ..
+    } in all
     {
-        describe_gauge!(name, unit, says);
-    }
-    for Figure {
-        name, unit, says, ..
-    } in COUNTERS
-    {
-        describe_counter!(name, unit, says);
+        let unit = match name.ends_with("_bytes") {
+            true => Unit::Bytes,
+            false => Unit::Count,
+        };
+        match kind {
+            FigureKind::Gauge => describe_gauge!(name, unit, says),
+            FigureKind::Counter => describe_counter!(name, unit, says),
+        }
     }
     for (name, unit, says) in METER {
         describe_counter!(name, unit, says);
     }
 }
 
-/// Sets gauges and counters of [`Stats`] and [`Fragmentation`] for this pool, under the given labels: for
+/// Sets gauges and counters, the [`figures`] of this pool, under the given labels: for
 /// a thread that does so every few seconds, or before figures are fetched. Nothing happens on the
 /// pool's hot path. Linear in the granules. Not signal-safe.
 ///
@@ -185,12 +80,14 @@ pub fn describe() {
 /// ```
 pub fn report(pool: &Pool, labels: impl IntoLabels) {
     let labels = labels.into_labels();
-    let (stats, fragmentation) = (pool.stats(), pool.fragmentation());
-    for Figure { name, of, .. } in GAUGES {
-        gauge!(name, labels.clone()).set(of(&stats, &fragmentation) as f64);
-    }
-    for Figure { name, of, .. } in COUNTERS {
-        counter!(name, labels.clone()).absolute(of(&stats, &fragmentation) as u64);
+    for Figure {
+        name, kind, value, ..
+    } in figures(pool)
+    {
+        match kind {
+            FigureKind::Gauge => gauge!(name, labels.clone()).set(value as f64),
+            FigureKind::Counter => counter!(name, labels.clone()).absolute(value as u64),
+        }
     }
 }
 

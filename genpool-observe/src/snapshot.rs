@@ -140,7 +140,8 @@ impl Snapshot {
     }
 
     /// A snapshot of at most so many runs and live allocations together, runs first. It says so if
-    /// there were [more](Self::cut). Costs what [`of`](Self::of) does.
+    /// there were [more](Self::cut). Costs what [`of`](Self::of) does, and memory for so many, whatever
+    /// there is.
     ///
     /// ```
     /// # use genpool_core::Pool;
@@ -162,10 +163,12 @@ impl Snapshot {
             .map(|chunk| ChunkShot::of(&chunk, pool.order(), &mut left, &mut cut))
             .collect();
         chunks.sort_unstable_by_key(|chunk| chunk.start);
-        let live = pool.live().ok().map(|mut live| {
-            cut |= live.len() > left;
-            live.truncate(left);
-            live.iter()
+        let live = pool.is_tracked().then(|| {
+            // One more says that there are more.
+            let held = pool.held(left.saturating_add(1));
+            cut |= held.len() > left;
+            held.iter()
+                .take(left)
                 .map(|held| LiveShot {
                     addr: held.addr,
                     size: held.size,

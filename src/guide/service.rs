@@ -201,7 +201,7 @@
 //! | `contended`, `lost_claims` | threads in each other's way: try [`ThreadStart`](crate::ThreadStart) and caches |
 //! | `cached` | what caches keep from everybody else |
 //! | `draining`, `draining_used` | chunks on their way out, and what holds them up |
-//! | `refused_frees`, `bad_proposals`, `unsuitable` | mistakes of the program; each should be 0 for ever |
+//! | `refused_frees`, `bad_proposals`, `unsuitable`, `observer_panics` | mistakes of the program; each should be 0 for ever |
 //!
 //! How they leave the process:
 //!
@@ -216,7 +216,7 @@
 //!   `serde_json::to_writer` behind an address for maintenance, it is what `genpool show FILE` draws.
 //!
 //! `report` and snapshots do nothing on the way of an allocation. Observers do, and say how much: a pair of
-//! alloc and free takes two to three times as long with watermarks or a recorder.
+//! alloc and free takes two to three times as long with watermarks, up to four times with a recorder.
 //!
 //! # Frees by address
 //!
@@ -230,8 +230,8 @@
 //!
 //! No call on a pool panics by itself, whatever it is given. An allocation is given back as a panic unwinds
 //! through its holder, and a cache empties itself. Code of yours that the pool calls may panic: an algorithm's
-//! panic passes through `alloc` and loses nothing; a callback of a drain panics in whichever thread gave the
-//! last allocation back, so let it not.
+//! panic passes through `alloc` and loses nothing; an observer's ends where it was told something, and is
+//! counted; a callback of a drain panics in whichever thread gave the last allocation back, so let it not.
 //!
 //! # Signals
 //!

@@ -286,6 +286,7 @@
 //! let mut trace = Vec::new();
 //! recorder.write_to(&mut trace)?; // for `genpool compare`
 //! assert!(String::from_utf8(trace)?.ends_with("alloc 1 size=12288 algo=first-fit -> 0x100000\n"));
+//! assert_eq!(pool.stats().observer_panics, 0); // an observer that panics stops nobody, but is counted
 //! # drop(ring);
 //! # Ok(()) }
 //! # #[cfg(not(feature = "observe"))] fn main() {}

@@ -700,7 +700,16 @@ impl Pool {
         if !self.inner.tracked {
             return Err(FreeError::NotTracked);
         }
-        Ok(self.inner.reveal(held_in(&self.inner.shelf.snapshot())))
+        Ok(self.held(usize::MAX))
+    }
+
+    /// What is held, by address, at most so much of it: allocation by allocation with boundary tracking,
+    /// else run by run. For the workspace's reports.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn held(&self, most: usize) -> Vec<Held> {
+        self.inner
+            .reveal(held_in(&self.inner.shelf.snapshot(), most))
     }
 
     /// For tests, while nobody moves: whether the bookkeeping agrees with itself. Where boundaries are
@@ -753,7 +762,7 @@ impl Pool {
     fn report(&self) -> Destroyed {
         Destroyed {
             name: self.inner.name.clone(),
-            held: held_in(&self.inner.shelf.snapshot()),
+            held: held_in(&self.inner.shelf.snapshot(), usize::MAX),
         }
     }
 }
@@ -787,6 +796,14 @@ impl Inner {
 
     pub(crate) fn is_tracked(&self) -> bool {
         self.tracked
+    }
+
+    pub(crate) fn observer_panics(&self) -> usize {
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.audience() {
+            return audience.panics();
+        }
+        0
     }
 
     /// Whether every place is as good to the default algorithm of this tag, or of a later one.

@@ -65,28 +65,20 @@ impl Inner {
         if let Ok(Ok(())) = outcome {
             drop(crossing);
         }
-        let mut panicked = None;
-        let mut tell = |one: &dyn Fn()| {
-            let told = catch_unwind(AssertUnwindSafe(one));
-            panicked = panicked.take().or(told.err());
-        };
-        // All of them, though one panics: each will be told of when it comes back.
+        // All of them: each will be told of when it comes back.
         for (allocation, &asked) in list.iter().zip(sizes) {
-            tell(&|| self.tell_allocated(audience, asked, algorithm, allocation));
+            self.tell_allocated(audience, asked, algorithm, allocation);
         }
-        if let (Ok(Err(error)), Some(&asked)) = (&outcome, sizes.get(list.len())) {
-            let (asked, error) = (asked, *error);
-            tell(&|| {
-                audience.tell(&Event::AllocRefused {
-                    asked,
-                    algorithm,
-                    error,
-                });
+        if let (&Ok(Err(error)), Some(&asked)) = (&outcome, sizes.get(list.len())) {
+            audience.tell(&Event::AllocRefused {
+                asked,
+                algorithm,
+                error,
             });
         }
-        match (outcome, panicked) {
-            (Err(payload), _) | (Ok(_), Some(payload)) => resume_unwind(payload),
-            (Ok(outcome), None) => outcome.map(|()| list),
+        match outcome {
+            Ok(outcome) => outcome.map(|()| list),
+            Err(payload) => resume_unwind(payload),
         }
     }
 

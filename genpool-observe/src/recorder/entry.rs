@@ -29,6 +29,12 @@ pub(super) enum Entry {
         from: usize,
         asked: usize,
     },
+    /// The last of a chunk that is being removed came back. No [`Change`], which would take a lock: it
+    /// may be told in a signal handler.
+    Drained {
+        start: usize,
+        size: usize,
+    },
 }
 
 /// What is rare, and has no room in words or must not be lost.
@@ -45,6 +51,7 @@ pub(super) enum Change {
     },
     Draining {
         start: usize,
+        size: usize,
     },
 }
 
@@ -58,7 +65,7 @@ impl Change {
             Event::ChunkAdded {
                 start, size, phys, ..
             } => Some(Self::Added { start, size, phys }),
-            Event::Draining { start, .. } => Some(Self::Draining { start }),
+            Event::Draining { start, size, .. } => Some(Self::Draining { start, size }),
             _ => None,
         }
     }
@@ -84,8 +91,14 @@ impl Entry {
             Event::Resized {
                 addr, from, asked, ..
             } => Self::Resize { addr, from, asked },
+            Event::Drained { start, size, .. } => Self::Drained { start, size },
             _ => Self::Nothing,
         }
+    }
+
+    /// Whether it is a call on the pool that a trace speaks of.
+    pub(super) fn is_operation(self) -> bool {
+        !matches!(self, Self::Nothing | Self::Change | Self::Drained { .. })
     }
 
     pub(super) fn to_words(self) -> Words {
@@ -106,6 +119,7 @@ impl Entry {
             }
             Self::Free { addr, size } => [4, addr, size, 0],
             Self::Resize { addr, from, asked } => [5, addr, asked, from],
+            Self::Drained { start, size } => [6, start, size, 0],
         }
     }
 
@@ -128,15 +142,17 @@ impl Entry {
                 from: data,
                 asked: size,
             },
+            6 => Self::Drained { start: addr, size },
             _ => Self::Nothing,
         }
     }
 }
 
+/// An algorithm of a user's own may name what no trace can: then it is without a name.
 fn pack(algorithm: Option<Notation>) -> (usize, usize) {
     match algorithm {
         Some(Notation::FirstFit) => (1, 0),
-        Some(Notation::FirstFitAlign { bytes }) => (2, bytes),
+        Some(Notation::FirstFitAlign { bytes }) if bytes.is_power_of_two() => (2, bytes),
         Some(Notation::OrderAlign) => (3, 0),
         Some(Notation::BestFit) => (4, 0),
         Some(Notation::FixedOffset { offset }) => (5, offset),
@@ -194,9 +210,26 @@ mod tests {
                 from: 8,
                 asked,
             },
+            Entry::Drained { start: 7, size: 9 },
         ];
         for entry in allocs.into_iter().chain(refused).chain(others) {
             assert_eq!(Entry::of_words(entry.to_words()), entry);
+        }
+    }
+    #[test]
+    fn what_no_trace_can_name_has_no_name() {
+        for bytes in [0, 3, usize::MAX] {
+            let algorithm = Some(Notation::FirstFitAlign { bytes });
+            let words = Entry::Refused {
+                asked: 1,
+                algorithm,
+            }
+            .to_words();
+            let unnamed = Entry::Refused {
+                asked: 1,
+                algorithm: None,
+            };
+            assert_eq!(Entry::of_words(words), unnamed);
         }
     }
 }

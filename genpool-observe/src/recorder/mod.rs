@@ -4,7 +4,7 @@ mod entry;
 mod ring;
 mod script;
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use genpool_core::sync::{AtomicUsize, Mutex, Ordering};
 use genpool_core::{Event, Observer};
 
 use self::entry::{Change, Entry};
-use self::ring::{Ring, Taken};
+use self::ring::{Reader, Ring, Taken, is_before};
 use self::script::Script;
 
 /// Changes of the chunk list that wait to be written; as many as `genpool` reads chunks of a trace
@@ -57,23 +57,24 @@ const PIECE: usize = 1 << 16;
 /// # What a trace says
 ///
 /// The operations stand in an order in which they could have happened one after the other: an
-/// allocation after whatever had to be given back for it. For a pool that one thread uses it is the
-/// order in which they did happen, and the trace verifies, address by address. Recorded from several
-/// threads at once it is a load to be replayed; whether another pool would have answered the same is
-/// chance, since an allocation that was about to be given back is in the way of one and not of
-/// another.
+/// allocation after whatever had to be given back for it. Recorded from several threads at once it is a
+/// load to be replayed; whether another pool would have answered the same is chance, since an
+/// allocation that was about to be given back is in the way of one and not of another. What one thread
+/// did stands as it was done, and verifies, address by address, where each request went by an algorithm
+/// that has a [notation](genpool_core::Notation), but for this:
 ///
-/// - Requests that were refused are recorded with `-> none`, whatever the reason.
-/// - The algorithm is named where it has a [notation](genpool_core::Notation). Results of others, such as
-///   constrained ones, and of a [`Cache`](genpool_core::Cache), which names none, do not verify; nor do
-///   those of `thread-start` but by the thread that was recorded.
-/// - Version 1 of the format has no line for a resize, a free of a part, a removal of a chunk. The trace
-///   says them by frees and by allocations at fixed addresses (`algo=fixed-address:`), so that whoever
-///   replays it has the same granules free. A chunk that is removed stays in it, taken. If it is added
-///   again as it was, the trace frees it; it is then not the newest chunk, and later results may differ.
-/// - Where a chunk is added again in another shape, what happens beyond the old one cannot be said; a
-///   comment and [`unsaid`](Self::unsaid) say so.
-/// - Frees that were refused change nothing and are left out.
+/// - A [`Cache`](genpool_core::Cache) names no algorithm, and what it keeps at hand is in the way of other
+///   requests, which the trace does not show.
+/// - Results of `thread-start` depend on the thread, and those of `next-fit` on what else that one value
+///   of it was used for.
+/// - A chunk that was removed and is added again is the newest one in the pool, and not in the trace.
+///
+/// Version 1 of the format has no line for a resize, a free of a part, a removal of a chunk. The trace
+/// says them by frees and by allocations at fixed addresses (`algo=fixed-address:`), so that whoever
+/// replays it has the same granules free. A chunk that is removed stays in it, taken; if it is added again
+/// the trace frees it. Should it then have another shape, what reaches out of the old one cannot be said;
+/// a comment and [`unsaid`](Self::unsaid) say so. Requests that were refused are recorded with `-> none`,
+/// whatever the reason; frees that were refused change nothing and are left out.
 ///
 /// # What is lost
 ///
@@ -81,16 +82,21 @@ const PIECE: usize = 1 << 16;
 /// lost. [`lost`](Self::lost) counts them, and a comment in the trace says how many are missing where.
 /// What is written is still a trace: an allocation whose place was held by one whose free was lost
 /// frees that first. Changes of the chunk list are kept apart, up to 16,384 of them, so that they are
-/// not lost in a burst.
+/// not lost in a burst; one that comes later than its place was passed by, since it takes long to add
+/// a chunk, is written where it comes, and a comment says that it was found.
+///
+/// No trace becomes larger than `genpool` reads: 16,384 chunks that were ever added, 2<sup>30</sup>
+/// granules in them, 256 MiB of text. What goes beyond is left out, and `unsaid` counts it.
 pub struct Recorder {
     shared: Arc<Shared>,
 }
 
 /// The end of a [`Recorder`] that goes into the pool, as its
-/// [observer](genpool_core::Builder::observer). There is one, since one trace is of one pool.
+/// [observer](genpool_core::Builder::observer). There is one, since one trace is of one pool: should it be
+/// shared and go into a second one, the trace ends where that was built, and says so.
 ///
 /// It numbers the pool's events, and takes one read-modify-write and five stores for each. A pair of
-/// alloc and free took 2.3 times as long as without, and 5 times while the recorder was full
+/// alloc and free took 2.3 to 4 times as long as without, and 5 times while the recorder was full
 /// (2026-11). Signal-safe.
 ///
 /// ```
@@ -110,15 +116,17 @@ pub struct Tap {
 
 struct Shared {
     ring: Ring,
-    /// By number.
-    changes: Mutex<BTreeMap<usize, Change>>,
+    changes: Mutex<Changes>,
     lost: AtomicUsize,
     writer: Mutex<Writer>,
 }
 
+/// Changes of the chunk list that were not written yet, the first first.
+#[derive(Default)]
+struct Changes(VecDeque<(usize, Change)>);
+
 struct Writer {
-    /// The number that is read next.
-    next: usize,
+    reader: Reader,
     script: Script,
     /// What was not written yet begins at `written`.
     text: String,
@@ -160,16 +168,17 @@ impl Recorder {
     /// [`NoMemory`] where memory for them cannot be had.
     pub fn new(operations: usize) -> Result<(Self, Tap), NoMemory> {
         let ring = Ring::new(operations).ok_or(NoMemory { operations })?;
+        let writer = Writer {
+            reader: ring.reader(),
+            script: Script::default(),
+            text: String::new(),
+            written: 0,
+        };
         let shared = Arc::new(Shared {
             ring,
             changes: Mutex::default(),
             lost: AtomicUsize::new(0),
-            writer: Mutex::new(Writer {
-                next: 0,
-                script: Script::default(),
-                text: String::new(),
-                written: 0,
-            }),
+            writer: Mutex::new(writer),
         });
         let tap = Tap {
             shared: Arc::clone(&shared),
@@ -179,39 +188,40 @@ impl Recorder {
 
     /// Writes what was recorded and not written yet, and answers how many operations that was. May be
     /// called again and again while the pool is used, for instance by a thread of its own: the parts
-    /// make one trace. Each call writes hardly more operations than the recorder holds, so it ends
-    /// whatever others do. What comes after an operation that is under way is left for a later call.
+    /// make one trace. Each call writes hardly more than twice as many operations as the recorder holds
+    /// and passes by what was lost, however much, so it ends whatever others do. What comes after an operation
+    /// that is under way is left for a later call.
     ///
     /// Calls at the same time wait for each other. It needs memory in proportion to what the pool's
-    /// users hold. Not signal-safe.
+    /// users hold, and to the chunks that there ever were. Not signal-safe.
     ///
     /// # Errors
     ///
     /// Those of `out`. Nothing is lost by them: the next call goes on at the byte where this one
     /// stopped.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<usize> {
-        let mut writer = self.shared.writer.lock();
-        let (mut count, mut read) = (0, 0);
-        // One more than can be there while nobody moves, so that all is passed that comes after them.
-        while read <= self.shared.ring.slots() {
+        let shared = &*self.shared;
+        let mut writer = shared.writer.lock();
+        // What came late has its place before what comes now.
+        writer.pass(shared, 0);
+        let mut count = 0;
+        // What is left of a lap, a whole one, and what was missed behind each of them: while nobody moves
+        // that is all.
+        for _ in 0..2 * (shared.ring.slots() + 1) {
             if writer.text.len() - writer.written >= PIECE {
                 writer.flush(out)?;
             }
-            match self.shared.ring.take(writer.next) {
+            match shared.ring.take(&mut writer.reader) {
                 Taken::Pending => break,
-                Taken::There(words) => {
-                    let entry = Entry::of_words(words);
-                    read += 1;
-                    count += usize::from(!matches!(entry, Entry::Nothing | Entry::Change));
-                    match entry {
-                        Entry::Change => writer.change(&self.shared),
-                        _ => writer.entry(entry),
+                Taken::There(words) => match Entry::of_words(words) {
+                    Entry::Change => writer.pass(shared, 1),
+                    entry => {
+                        count += usize::from(entry.is_operation());
+                        writer.entry(entry);
                     }
-                }
-                // Not counted: passing it over makes room, so they come to an end.
-                Taken::Missed => writer.change(&self.shared),
+                },
+                Taken::Missed(missed) => writer.pass(shared, missed),
             }
-            writer.next = writer.next.wrapping_add(1);
         }
         writer.say_lost();
         writer.flush(out)?;
@@ -227,8 +237,8 @@ impl Recorder {
     }
 
     /// How many operations so far no line of the trace stands for, because they were in a chunk that
-    /// the trace does not know. Waits for a call of [`write_to`](Self::write_to), and knows what those
-    /// wrote.
+    /// the trace does not know, or the trace was at its end. Waits for a call of
+    /// [`write_to`](Self::write_to), and knows what those wrote.
     #[must_use]
     pub fn unsaid(&self) -> u64 {
         self.shared.writer.lock().script.unsaid()
@@ -246,13 +256,23 @@ impl Writer {
         self.script.entry(&mut self.text, entry);
     }
 
-    /// The change of this number; if none was kept, the number is lost.
-    fn change(&mut self, shared: &Shared) {
-        let change = shared.changes.lock().remove(&self.next);
-        match change {
-            Some(change) => self.script.change(&mut self.text, change),
-            None => self.script.lost(),
+    /// The last `count` numbers that were taken have no entries. Changes among them were kept apart, as
+    /// were those that came late; the others are lost.
+    fn pass(&mut self, shared: &Shared, count: usize) {
+        let next = self.reader.next();
+        let mut number = next.wrapping_sub(count);
+        loop {
+            let change = shared.changes.lock().take_before(next);
+            let Some((of, change)) = change else { break };
+            if is_before(of, number) {
+                self.script.found(&mut self.text);
+            } else {
+                self.script.lost(of.wrapping_sub(number));
+                number = of.wrapping_add(1);
+            }
+            self.script.change(&mut self.text, change);
         }
+        self.script.lost(next.wrapping_sub(number));
     }
 
     fn say_lost(&mut self) {
@@ -286,7 +306,7 @@ impl Observer for Tap {
         let kept = match Change::of(event) {
             None => shared.ring.put(number, Entry::of(event).to_words()),
             Some(change) => {
-                let kept = shared.keep(number, change);
+                let kept = shared.changes.lock().keep(number, change);
                 // Missed or not, the reader looks among the changes when it comes here.
                 let _ = shared.ring.put(number, Entry::Change.to_words());
                 kept
@@ -299,15 +319,22 @@ impl Observer for Tap {
     }
 }
 
-impl Shared {
+impl Changes {
     /// Says whether there was room.
-    fn keep(&self, number: usize, change: Change) -> bool {
-        let mut changes = self.changes.lock();
-        let has_room = changes.len() < MOST_CHANGES;
+    fn keep(&mut self, number: usize, change: Change) -> bool {
+        let has_room = self.0.len() < MOST_CHANGES;
         if has_room {
-            changes.insert(number, change);
+            let at = self
+                .0
+                .partition_point(|&(other, _)| !is_before(number, other));
+            self.0.insert(at, (number, change));
         }
         has_room
+    }
+
+    /// The first one, if its number is before `next`.
+    fn take_before(&mut self, next: usize) -> Option<(usize, Change)> {
+        self.0.pop_front_if(|(number, _)| is_before(*number, next))
     }
 }
 

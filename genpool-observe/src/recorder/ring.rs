@@ -4,13 +4,17 @@
 //! whoever comes first. A slot's stamp says which number it is for and how far that is:
 //!
 //! ```text
-//! free for n ── writer ──► n is being written ── writer ──► n is there ── reader ──► free for n + slots
+//! free for n ── writer ──► n is being written ── writer ──► n is there ── reader ──► free for a later one
 //!      └──────────────── reader, if n or a later number of the slot was missed ──────────────┘
 //! ```
 //!
-//! Who finds the slot not free for its number, since the reader is a lap behind, leaves a note that it
-//! was missed, for the reader to go on. A number that is late for a whole lap is passed over in the same
-//! way, and then finds its slot taken. So each number either is read or was missed, once.
+//! Who finds the slot free for an earlier number, since the reader is a lap behind, leaves a note that its
+//! number was missed, for the reader to go on. A number that is late for a whole lap is passed over in the
+//! same way, and then finds its slot taken. So each number either is read or was missed, once.
+//!
+//! The reader goes by laps of as many numbers as there are slots. What it has read in one lap is free for
+//! the next, and where that begins is settled when the lap does: behind the latest number that was missed
+//! until then. So a reader that was left behind by any number of laps is back after two.
 //!
 //! # Orderings
 //!
@@ -27,9 +31,14 @@ const FREE: usize = 0;
 const WRITING: usize = 1;
 const THERE: usize = 2;
 
-/// Numbers wrap, and lose two bits here: no two that are told apart are so far apart.
+/// Stamps lose two bits of the number: no two that are told apart are so far apart.
 fn stamp(number: usize, state: usize) -> usize {
     number << 2 | state
+}
+
+/// Numbers wrap, and so do stamps: no two that are told apart are half of all apart.
+pub(super) fn is_before(one: usize, other: usize) -> bool {
+    (one.wrapping_sub(other) as isize) < 0
 }
 
 #[derive(Debug)]
@@ -40,19 +49,64 @@ struct Slot {
     words: [AtomicUsize; 4],
 }
 
+impl Slot {
+    /// The latest number that was missed here, unless that is before `number`.
+    fn missed_since(&self, number: usize) -> Option<usize> {
+        // Acquire: what was done for that number comes before the note of it.
+        let note = self.missed.load(Ordering::Acquire);
+        let latest = note.wrapping_sub(1);
+        (note != 0 && !is_before(latest, number)).then_some(latest)
+    }
+
+    /// Forgets a note of a number before `number`, lest it seem a later one when numbers wrap.
+    fn forget_before(&self, number: usize) {
+        let note = self.missed.load(Ordering::Relaxed);
+        if note != 0 && is_before(note.wrapping_sub(1), number) {
+            // Lost to a note that is not to be forgotten.
+            let _ = self
+                .missed
+                .compare_exchange(note, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Ring {
     /// A power of two of them.
     slots: Box<[Slot]>,
 }
 
+/// Where the one who reads a ring is. The slots are for the numbers that are left of its lap, and for
+/// those of the next lap.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// The number that is read next.
+    next: usize,
+    /// Numbers of its lap from there on.
+    left: usize,
+    /// Where the next lap begins.
+    then: usize,
+}
+
+impl Reader {
+    /// The number that is read next.
+    pub(super) fn next(&self) -> usize {
+        self.next
+    }
+
+    fn pass_one(&mut self) {
+        self.next = self.next.wrapping_add(1);
+        self.left -= 1;
+    }
+}
+
 /// What the reader finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     There(Words),
-    /// There was no room for it.
-    Missed,
-    /// It has not come yet.
+    /// There was no room for the next numbers, so many of them.
+    Missed(usize),
+    /// The next number has not come yet.
     Pending,
 }
 
@@ -72,6 +126,15 @@ impl Ring {
         })
     }
 
+    /// The one reader that a ring may have.
+    pub(super) fn reader(&self) -> Reader {
+        Reader {
+            next: 0,
+            left: self.slots(),
+            then: self.slots(),
+        }
+    }
+
     pub(super) fn slots(&self) -> usize {
         self.slots.len()
     }
@@ -84,22 +147,23 @@ impl Ring {
     #[must_use]
     pub(super) fn put(&self, number: usize, words: Words) -> bool {
         let slot = self.slot(number);
+        let free = stamp(number, FREE);
         let taken = slot.stamp.compare_exchange(
-            stamp(number, FREE),
+            free,
             stamp(number, WRITING),
             Ordering::Acquire,
             Ordering::Relaxed,
         );
-        if taken.is_err() {
-            let note = number.wrapping_add(1);
-            // The latest stays. Release: what was done for this number comes before the note of it.
-            let newer = |noted: usize| {
-                let is_newer = noted == 0 || note.wrapping_sub(noted) as isize > 0;
-                is_newer.then_some(note)
-            };
-            let _ = slot
-                .missed
-                .fetch_update(Ordering::Release, Ordering::Relaxed, newer);
+        if let Err(found) = taken {
+            // Where the reader has passed the number it knows.
+            if is_before(found, free) {
+                let note = number.wrapping_add(1);
+                // The latest stays. Release: see `Slot::missed_since`.
+                let newer = |noted| (noted == 0 || is_before(noted, note)).then_some(note);
+                let _ = slot
+                    .missed
+                    .fetch_update(Ordering::Release, Ordering::Relaxed, newer);
+            }
             return false;
         }
         for (place, word) in slot.words.iter().zip(words) {
@@ -109,32 +173,50 @@ impl Ring {
         true
     }
 
-    /// The reader, one at a time, takes numbers in order.
-    pub(super) fn take(&self, number: usize) -> Taken {
-        let slot = self.slot(number);
-        let next = stamp(number.wrapping_add(self.slots.len()), FREE);
-        if slot.stamp.load(Ordering::Acquire) == stamp(number, THERE) {
+    /// What has become of the next number. Linear in the slots once a lap, else constant.
+    pub(super) fn take(&self, reader: &mut Reader) -> Taken {
+        if reader.left == 0 {
+            let missed = reader.then.wrapping_sub(reader.next);
+            reader.next = reader.then;
+            reader.left = self.slots();
+            reader.then = self.lap_after(reader.next);
+            if missed > 0 {
+                return Taken::Missed(missed);
+            }
+        }
+        let slot = self.slot(reader.next);
+        let free = stamp(reader.next, FREE);
+        let into_lap = reader.next.wrapping_sub(reader.then) & (self.slots() - 1);
+        let next_free = stamp(reader.then.wrapping_add(into_lap), FREE);
+        let found = slot.stamp.load(Ordering::Acquire);
+        if found == stamp(reader.next, THERE) {
             let words = [0, 1, 2, 3].map(|at: usize| slot.words[at].load(Ordering::Relaxed));
-            slot.stamp.store(next, Ordering::Release);
+            slot.stamp.store(next_free, Ordering::Release);
+            reader.pass_one();
             return Taken::There(words);
         }
-        let noted = slot.missed.load(Ordering::Acquire);
-        let is_missed = noted != 0 && noted.wrapping_sub(number.wrapping_add(1)) as isize >= 0;
-        let passed = is_missed
+        let passed = found == free
+            && slot.missed_since(reader.next).is_some()
             && slot
                 .stamp
-                .compare_exchange(
-                    stamp(number, FREE),
-                    next,
-                    Ordering::Release,
-                    Ordering::Relaxed,
-                )
+                .compare_exchange(free, next_free, Ordering::Release, Ordering::Relaxed)
                 .is_ok();
         if passed {
-            Taken::Missed
+            reader.pass_one();
+            Taken::Missed(1)
         } else {
             Taken::Pending
         }
+    }
+
+    /// Where the lap begins that follows the one that begins at `start`.
+    fn lap_after(&self, start: usize) -> usize {
+        let end = start.wrapping_add(self.slots());
+        self.slots.iter().fold(end, |then, slot| {
+            slot.forget_before(start);
+            let missed = slot.missed_since(then);
+            missed.map_or(then, |latest| latest.wrapping_add(1))
+        })
     }
 }
 
@@ -146,40 +228,119 @@ mod tests {
         [number, !number, number << 1, 7]
     }
 
+    /// What is taken until something is pending, numbers that are there and how many are missing.
+    fn taken(ring: &Ring, reader: &mut Reader) -> Vec<Result<usize, usize>> {
+        let one = || match ring.take(reader) {
+            Taken::There(found) => {
+                assert_eq!(found, words(reader.next().wrapping_sub(1)));
+                Some(Ok(found[0]))
+            }
+            Taken::Missed(count) => Some(Err(count)),
+            Taken::Pending => None,
+        };
+        std::iter::from_fn(one).collect()
+    }
+
     #[test]
     fn what_has_no_room_is_missed_and_what_follows_is_read() {
         let ring = Ring::new(3).unwrap();
+        let mut reader = ring.reader();
         assert_eq!(ring.slots(), 4);
         for number in [2, 0, 1] {
             assert!(ring.put(number, words(number)));
         }
-        assert_eq!(ring.take(0), Taken::There(words(0)));
+        assert_eq!(ring.take(&mut reader), Taken::There(words(0)));
         assert!(ring.put(3, words(3)) && ring.put(4, words(4)));
         // A lap ahead of 1 and 2, which are not read yet.
         assert!(!ring.put(5, words(5)) && !ring.put(6, words(6)) && !ring.put(9, words(9)));
-        for number in 1..5 {
-            assert_eq!(ring.take(number), Taken::There(words(number)));
-        }
-        assert_eq!(ring.take(5), Taken::Missed);
-        assert_eq!(ring.take(6), Taken::Missed);
-        assert_eq!(ring.take(7), Taken::Pending);
-        assert!(ring.put(7, words(7)) && ring.put(8, words(8)));
-        assert_eq!(ring.take(7), Taken::There(words(7)));
-        assert_eq!(ring.take(8), Taken::There(words(8)));
-        assert_eq!(ring.take(9), Taken::Missed);
+        let all = taken(&ring, &mut reader);
+        assert_eq!(all, [Ok(1), Ok(2), Ok(3), Ok(4), Err(1), Err(1)]);
+        assert!(ring.put(7, words(7)));
+        assert!(!ring.put(8, words(8)), "the lap after next begins at 10");
+        assert!(ring.put(10, words(10)));
+        assert_eq!(taken(&ring, &mut reader), [Ok(7), Err(2), Ok(10)]);
     }
 
     #[test]
     fn a_number_that_is_late_for_a_lap_is_passed_over() {
         let ring = Ring::new(2).unwrap();
+        let mut reader = ring.reader();
         assert!(ring.put(1, words(1)) && !ring.put(2, words(2)));
-        assert_eq!(ring.take(0), Taken::Missed);
-        assert_eq!(ring.take(1), Taken::There(words(1)));
+        assert_eq!(taken(&ring, &mut reader), [Err(1), Ok(1), Err(1)]);
         assert!(!ring.put(0, words(0)));
-        assert_eq!(ring.take(2), Taken::Missed);
         assert!(ring.put(3, words(3)) && ring.put(4, words(4)));
-        assert_eq!(ring.take(3), Taken::There(words(3)));
-        assert_eq!(ring.take(4), Taken::There(words(4)));
+        assert_eq!(taken(&ring, &mut reader), [Ok(3), Ok(4)]);
+    }
+
+    #[test]
+    fn a_reader_that_was_left_behind_leaps() {
+        let ring = Ring::new(8).unwrap();
+        let mut reader = ring.reader();
+        let mut number = 0;
+        for laps in [0, 1, 2, 5, if cfg!(miri) { 50 } else { 10_000 }] {
+            let mut room = 0;
+            for _ in 0..laps * ring.slots() + 3 {
+                room += usize::from(ring.put(number, words(number)));
+                number += 1;
+            }
+            // Two laps, and what lies between them.
+            let (mut there, mut missed, mut looks) = (0, 0, 0);
+            let before = reader.next();
+            loop {
+                match ring.take(&mut reader) {
+                    Taken::There(_) => there += 1,
+                    Taken::Missed(count) => missed += count,
+                    Taken::Pending => break,
+                }
+                looks += 1;
+            }
+            assert!(
+                looks <= 2 * ring.slots() + 2,
+                "{looks} looks at {laps} laps"
+            );
+            assert_eq!((there, reader.next()), (room, number));
+            assert_eq!(there + missed, number - before);
+        }
+    }
+
+    #[test]
+    fn numbers_wrap() {
+        // The state of a ring whose numbers are about to wrap.
+        let ring = Ring::new(4).unwrap();
+        let start = usize::MAX - 5;
+        for at in 0..4 {
+            let number = start.wrapping_add(at);
+            ring.slot(number)
+                .stamp
+                .store(stamp(number, FREE), Ordering::Relaxed);
+        }
+        let mut reader = Reader {
+            next: start,
+            left: 4,
+            then: start.wrapping_add(4),
+        };
+        let mut number = start;
+        for _ in 0..20 {
+            for _ in 0..3 {
+                assert!(ring.put(number, words(number)));
+                number = number.wrapping_add(1);
+            }
+            assert_eq!(taken(&ring, &mut reader).len(), 3);
+        }
+        // Notes of long ago are not taken for those of numbers to come.
+        for _ in 0..6 {
+            let _ = ring.put(number, words(number));
+            number = number.wrapping_add(1);
+        }
+        taken(&ring, &mut reader);
+        assert_eq!(reader.next(), number);
+        for _ in 0..12 {
+            let _ = ring.put(number, words(number));
+            number = number.wrapping_add(1);
+            taken(&ring, &mut reader);
+        }
+        let mut notes = ring.slots.iter().map(|slot| &slot.missed);
+        assert!(notes.all(|note| note.load(Ordering::Relaxed) == 0));
     }
 
     #[test]
@@ -207,17 +368,15 @@ mod tests {
                     }
                 });
             }
-            let (mut number, mut missed) = (0, 0);
-            while number < THREADS * EACH {
-                match ring.take(number) {
+            let mut reader = ring.reader();
+            let mut missed = 0;
+            while reader.next() < THREADS * EACH {
+                let number = reader.next();
+                match ring.take(&mut reader) {
                     Taken::There(found) => assert_eq!(found, words(number)),
-                    Taken::Missed => missed += 1,
-                    Taken::Pending => {
-                        std::thread::yield_now();
-                        continue;
-                    }
+                    Taken::Missed(count) => missed += count,
+                    Taken::Pending => std::thread::yield_now(),
                 }
-                number += 1;
             }
             // Counted after the note that lets the reader go on.
             while refused.load(Ordering::Relaxed) < missed {

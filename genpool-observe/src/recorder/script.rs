@@ -8,30 +8,61 @@
 //! | an allocation was resized | it is freed, and allocated at the same address with the other size |
 //! | a part of an allocation, or several at once, were freed by address | those are freed, and what is left is allocated where it is |
 //! | a chunk is being removed | what is free in it is allocated; what comes back there is not freed |
-//! | it was added again, as it was | all of it is freed |
+//! | all of it is back | the trace may hold it in many pieces: they are freed, and the whole is allocated |
+//! | it was added again | all of it is freed |
 //!
 //! What is held, as the trace says it, is kept here, so that it stays legal whatever was lost: an
-//! allocation on top of others frees those first.
+//! allocation on top of others frees those first. So are its chunks, which no line removes: beside them
+//! stands which ones the pool has.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Arguments, Write};
 
 use genpool_core::Notation;
 
 use super::entry::{Change, Entry};
 
-#[derive(Debug, Default)]
+/// What `genpool` reads of one trace: so many chunks, granules in all of them, and bytes of text
+/// (2026-11).
+const MOST_CHUNKS: usize = 1 << 14;
+const MOST_GRANULES: usize = 1 << 30;
+const MOST_BYTES: usize = 256 << 20;
+
+/// Pieces in which a trace holds a chunk that was removed: as many as chunks of a trace may have
+/// without much memory, and few chunks have more (2026-11).
+const MOST_PIECES: usize = 16;
+
+/// The last line of a trace that takes no more.
+const END: &str = "# the end: ";
+const FULL: &str = "the trace is as long as it may be\n";
+const SHARED: &str = "the recorder was given to a second pool\n";
+
+#[derive(Debug)]
 pub(super) struct Script {
     /// Once the pool is known.
     order: Option<u32>,
     next_id: u64,
     /// What the trace holds, by address.
     held: BTreeMap<usize, Held>,
-    chunks: BTreeMap<usize, Chunk>,
+    /// The chunks of the trace: how many bytes, by address.
+    ground: BTreeMap<usize, usize>,
+    /// The chunks that serve, by address and size: how often they were added since they were removed.
+    /// Twice is once too often to have been so, but chunks may be told of late.
+    serving: BTreeMap<(usize, usize), usize>,
+    room: Room,
+    ended: bool,
     /// Operations in a row that were lost up to here.
-    lost: u64,
+    lost: usize,
     /// Operations so far that no line stands for.
     unsaid: u64,
+}
+
+/// What the trace may still hold.
+#[derive(Debug)]
+struct Room {
+    chunks: usize,
+    granules: usize,
+    bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,17 +71,24 @@ struct Held {
     size: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Chunk {
-    size: usize,
-    draining: bool,
-}
-
-/// A text that has room for everything.
-fn say(text: &mut String, line: std::fmt::Arguments<'_>) {
-    text.write_fmt(line)
-        .expect("a text takes whatever is written");
-    text.push('\n');
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            order: None,
+            next_id: 0,
+            held: BTreeMap::new(),
+            ground: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            room: Room {
+                chunks: MOST_CHUNKS,
+                granules: MOST_GRANULES,
+                bytes: MOST_BYTES - END.len() - FULL.len().max(SHARED.len()),
+            },
+            ended: false,
+            lost: 0,
+            unsaid: 0,
+        }
+    }
 }
 
 impl Script {
@@ -58,37 +96,54 @@ impl Script {
         self.unsaid
     }
 
-    /// An operation is missing here.
-    pub(super) fn lost(&mut self) {
-        self.lost += 1;
+    /// So many operations are missing here.
+    pub(super) fn lost(&mut self, count: usize) {
+        self.lost = self.lost.saturating_add(count);
     }
 
     /// Says what was lost up to here.
     pub(super) fn say_lost(&mut self, text: &mut String) {
         if self.lost > 0 && self.order.is_some() {
             let lost = std::mem::take(&mut self.lost);
-            say(text, format_args!("# lost: {lost} operations"));
+            self.say(text, format_args!("# lost: {lost} operations"));
+        }
+    }
+
+    /// What comes next was given up for lost.
+    pub(super) fn found(&mut self, text: &mut String) {
+        match self.lost.checked_sub(1) {
+            Some(others) => self.lost = others,
+            None => self.say(text, format_args!("# found: 1 operation of those lost")),
         }
     }
 
     pub(super) fn change(&mut self, text: &mut String, change: Change) {
         self.say_lost(text);
+        if self.ended {
+            self.unsaid += 1;
+            return;
+        }
         match change {
+            Change::Built { .. } if self.order.is_some() => self.end(text, SHARED),
             Change::Built { name, order } => {
                 self.order = Some(order);
-                say(text, format_args!("# genpool trace v1"));
+                self.say(text, format_args!("# genpool trace v1"));
                 if let Some(name) = name {
-                    say(text, format_args!("# pool {}", name.escape_debug()));
+                    self.say(text, format_args!("# pool {}", name.escape_debug()));
                 }
-                say(text, format_args!("pool order={order}"));
+                self.say(text, format_args!("pool order={order}"));
             }
             Change::Added { start, size, phys } => self.added(text, start, size, phys),
-            Change::Draining { start } => self.draining(text, start),
+            Change::Draining { start, size } => self.draining(text, start, size),
         }
     }
 
     pub(super) fn entry(&mut self, text: &mut String, entry: Entry) {
         self.say_lost(text);
+        if self.ended {
+            self.unsaid += u64::from(entry.is_operation());
+            return;
+        }
         match entry {
             Entry::Nothing | Entry::Change => {}
             Entry::Alloc {
@@ -103,81 +158,103 @@ impl Script {
             Entry::Refused { asked, algorithm } => {
                 let id = self.id();
                 let by = By(algorithm);
-                say(text, format_args!("alloc {id} size={asked}{by} -> none"));
+                self.say(text, format_args!("alloc {id} size={asked}{by} -> none"));
             }
             Entry::Free { addr, size } => self.freed(text, addr, size),
             Entry::Resize { addr, from, asked } => {
                 let to = self.round_up(asked);
-                let stays = self.chunk_at(addr).is_some_and(|chunk| chunk.draining);
-                if !stays && from != to && self.vacate(text, addr, from.max(to)) {
+                let is_said = self.serves(addr) && from != to;
+                if is_said && self.vacate(text, addr, from.max(to)) {
                     self.place(text, addr, asked);
                 }
             }
+            Entry::Drained { start, size } => self.drained(text, start, size),
         }
     }
 
     fn added(&mut self, text: &mut String, start: usize, size: usize, phys: Option<u64>) {
+        *self.serving.entry((start, size)).or_default() += 1;
         let last = start.saturating_add(size - 1);
-        let met = self.chunks.range(..=last).next_back();
-        match met {
-            Some((&known, &chunk)) if known.saturating_add(chunk.size - 1) >= start => {
-                if (known, chunk.size) == (start, size) {
-                    say(text, format_args!("# the chunk at {start:#x} again"));
-                    self.vacate(text, start, size);
-                } else {
-                    self.unsaid += 1;
-                    say(
-                        text,
-                        format_args!("# unsaid: a chunk at {start:#x} where another was"),
-                    );
-                    return;
-                }
-            }
-            _ => match phys {
-                Some(phys) => say(
+        let granules = size >> self.order.unwrap_or(0);
+        if self.ground.get(&start) == Some(&size) {
+            self.say(text, format_args!("# the chunk at {start:#x} again"));
+            self.clear(text, start, last);
+        } else if !self.ground_in(start, last).is_empty() {
+            self.leave_out(
+                text,
+                format_args!("a chunk at {start:#x} where another was"),
+            );
+            self.clear(text, start, last);
+        } else if self.room.chunks == 0 || self.room.granules < granules {
+            self.leave_out(
+                text,
+                format_args!("a chunk at {start:#x}, too much for a trace"),
+            );
+        } else {
+            self.room.chunks -= 1;
+            self.room.granules -= granules;
+            self.ground.insert(start, size);
+            match phys {
+                Some(phys) => self.say(
                     text,
                     format_args!("chunk virt={start:#x} phys={phys:#x} size={size:#x}"),
                 ),
-                None => say(text, format_args!("chunk virt={start:#x} size={size:#x}")),
-            },
+                None => self.say(text, format_args!("chunk virt={start:#x} size={size:#x}")),
+            }
         }
-        let draining = false;
-        self.chunks.insert(start, Chunk { size, draining });
     }
 
-    fn draining(&mut self, text: &mut String, start: usize) {
-        let Some(chunk) = self.chunks.get_mut(&start) else {
-            return;
-        };
-        chunk.draining = true;
-        let last = start + (chunk.size - 1);
-        say(text, format_args!("# the chunk at {start:#x} is removed"));
-        let mut gaps = Vec::new();
-        let mut at = Some(start);
-        for (&addr, held) in self.held.range(start..=last) {
-            if let Some(at) = at.filter(|&at| at < addr) {
-                gaps.push((at, addr - at));
+    fn draining(&mut self, text: &mut String, start: usize, size: usize) {
+        match self.serving.get_mut(&(start, size)) {
+            None => return,
+            Some(times) => {
+                *times -= 1;
+                if *times > 0 {
+                    return;
+                }
             }
-            at = addr.checked_add(held.size);
         }
-        if let Some(at) = at.filter(|&at| at <= last) {
-            gaps.push((at, last - at + 1));
+        self.serving.remove(&(start, size));
+        for (start, last) in self.removed(start, size) {
+            self.say(text, format_args!("# the chunk at {start:#x} is removed"));
+            let mut gaps = Vec::new();
+            let mut at = Some(start);
+            let before = self.held.range(..start).next_back();
+            for (&addr, held) in before.into_iter().chain(self.held.range(start..=last)) {
+                if let Some(at) = at.filter(|&at| at < addr) {
+                    gaps.push((at, addr - at));
+                }
+                at = addr.checked_add(held.size).map(|end| end.max(start));
+            }
+            if let Some(at) = at.filter(|&at| at <= last) {
+                gaps.push((at, last - at + 1));
+            }
+            for (addr, size) in gaps {
+                self.place(text, addr, size);
+            }
         }
-        for (addr, size) in gaps {
-            self.place(text, addr, size);
+    }
+
+    fn drained(&mut self, text: &mut String, start: usize, size: usize) {
+        for (start, last) in self.removed(start, size) {
+            if self.held.range(start..=last).nth(MOST_PIECES).is_some() {
+                self.clear(text, start, last);
+                self.place(text, start, last - start + 1);
+            }
         }
     }
 
     fn freed(&mut self, text: &mut String, addr: usize, size: usize) {
+        if !self.serves(addr) {
+            return;
+        }
         let whole = self.held.get(&addr).copied();
-        let known = whole.filter(|held| size == 0 || held.size == size);
-        match (self.chunk_at(addr), known) {
-            (Some(chunk), _) if chunk.draining => {}
-            (Some(_), Some(held)) => {
+        match whole.filter(|held| size == 0 || held.size == size) {
+            Some(held) => {
                 self.held.remove(&addr);
-                say(text, format_args!("free {}", held.id));
+                self.say(text, format_args!("free {}", held.id));
             }
-            _ => {
+            None => {
                 self.vacate(text, addr, size);
             }
         }
@@ -191,32 +268,61 @@ impl Script {
         }
     }
 
-    fn chunk_at(&self, addr: usize) -> Option<Chunk> {
-        let (&start, &chunk) = self.chunks.range(..=addr).next_back()?;
-        (addr - start < chunk.size).then_some(chunk)
+    // ---- chunks ----
+
+    /// Whether what comes back at `addr` is free again.
+    fn serves(&self, addr: usize) -> bool {
+        let near = self.serving.range(..=(addr, usize::MAX)).next_back();
+        near.is_some_and(|(&(start, size), _)| addr - start < size)
     }
 
-    /// Has the trace hold nothing of a range, and the rest of what reaches into it as before. Says
-    /// whether the range lies in a chunk that the trace knows.
+    /// The parts of a chunk that was removed that lie in chunks of the trace, as first and last address;
+    /// none if another serves there by now.
+    fn removed(&self, start: usize, size: usize) -> Vec<(usize, usize)> {
+        let last = start.saturating_add(size - 1);
+        let near = self.serving.range(..=(last, usize::MAX)).next_back();
+        match near {
+            Some((&(other, size), _)) if other.saturating_add(size - 1) >= start => Vec::new(),
+            _ => self.ground_in(start, last),
+        }
+    }
+
+    /// The parts of a range that lie in chunks of the trace, as first and last address.
+    fn ground_in(&self, start: usize, last: usize) -> Vec<(usize, usize)> {
+        let chunks = self.ground.range(..=last).rev();
+        let ends = chunks.map(|(&chunk, &size)| (chunk, chunk.saturating_add(size - 1)));
+        ends.take_while(|&(_, end)| end >= start)
+            .map(|(chunk, end)| (chunk.max(start), end.min(last)))
+            .collect()
+    }
+
+    // ---- what the trace holds ----
+
+    /// Has the trace hold nothing of a range, if one of its chunks has all of that. Says whether.
     fn vacate(&mut self, text: &mut String, addr: usize, size: usize) -> bool {
         let Some(last) = size.checked_sub(1).and_then(|more| addr.checked_add(more)) else {
             return false;
         };
-        if self.chunk_at(addr).is_none() {
-            self.unsaid += 1;
-            say(
+        let is_inside = self.ground_in(addr, last) == [(addr, last)];
+        match is_inside {
+            true => self.clear(text, addr, last),
+            false => self.leave_out(
                 text,
-                format_args!("# unsaid: {size:#x} bytes at {addr:#x}, in no chunk of this trace"),
-            );
-            return false;
+                format_args!("{size:#x} bytes at {addr:#x}, in no chunk of this trace"),
+            ),
         }
+        is_inside
+    }
+
+    /// Has the trace hold nothing of a range, and the rest of what reaches into it as before.
+    fn clear(&mut self, text: &mut String, addr: usize, last: usize) {
         while let Some((&start, &held)) = self.held.range(..=last).next_back() {
             let end = start + (held.size - 1);
             if end < addr {
                 break;
             }
             self.held.remove(&start);
-            say(text, format_args!("free {}", held.id));
+            self.say(text, format_args!("free {}", held.id));
             if end > last {
                 self.place(text, last + 1, end - last);
             }
@@ -224,7 +330,6 @@ impl Script {
                 self.place(text, start, addr - start);
             }
         }
-        true
     }
 
     /// Has the trace hold what is free there.
@@ -234,19 +339,60 @@ impl Script {
 
     fn alloc(&mut self, text: &mut String, addr: usize, asked: usize, algorithm: Option<Notation>) {
         let id = self.id();
-        let size = self.round_up(asked);
-        self.held.insert(addr, Held { id, size });
         let by = By(algorithm);
-        say(
+        self.say(
             text,
             format_args!("alloc {id} size={asked}{by} -> {addr:#x}"),
         );
+        if !self.ended {
+            let size = self.round_up(asked);
+            self.held.insert(addr, Held { id, size });
+        }
     }
 
     fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
+
+    // ---- text ----
+
+    fn leave_out(&mut self, text: &mut String, what: Arguments<'_>) {
+        self.unsaid += 1;
+        self.say(text, format_args!("# unsaid: {what}"));
+    }
+
+    /// A line, if there is room for it.
+    fn say(&mut self, text: &mut String, line: Arguments<'_>) {
+        if self.ended {
+            return;
+        }
+        let before = text.len();
+        write(text, format_args!("{line}\n"));
+        match self.room.bytes.checked_sub(text.len() - before) {
+            Some(left) => self.room.bytes = left,
+            None => {
+                text.truncate(before);
+                self.unsaid += 1;
+                self.end(text, FULL);
+            }
+        }
+    }
+
+    /// From now on nothing is said.
+    fn end(&mut self, text: &mut String, why: &str) {
+        write(text, format_args!("{END}{why}"));
+        self.ended = true;
+        self.held.clear();
+        self.ground.clear();
+        self.serving.clear();
+    }
+}
+
+/// A text has room for everything.
+fn write(text: &mut String, what: Arguments<'_>) {
+    text.write_fmt(what)
+        .expect("a text takes whatever is written");
 }
 
 /// The field that names an algorithm, if it can be named.
@@ -260,3 +406,6 @@ impl std::fmt::Display for By {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! A recorder loses nothing without saying so, and what it writes is a trace. That traces verify and replay
+//! is tested where they are read, in `genpool-cli`.
+
+#![cfg(feature = "observer")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::{io, thread};
+
+use genpool_core::{Algorithm, ChunkView, Event, Granule, Notation, Observer, Pool, Request};
+use genpool_observe::{Observers, Recorder};
+
+const PAGE: usize = 4096;
+
+fn written(recorder: &Recorder) -> String {
+    let mut text = Vec::new();
+    recorder.write_to(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// What the comments of one kind add up to.
+fn comments(text: &str, kind: &str) -> usize {
+    let counts = text.lines().filter_map(|line| {
+        let count = line
+            .strip_prefix("# ")?
+            .strip_prefix(kind)?
+            .split(' ')
+            .nth(1)?;
+        Some(count.parse::<usize>().unwrap())
+    });
+    counts.sum()
+}
+
+/// Does something before the observers behind it are told of a chunk at this address.
+struct Before<F>(usize, F);
+
+impl<F: Fn() + Send + Sync> Observer for Before<F> {
+    fn event(&self, _: usize, event: &Event<'_>) {
+        if let Event::ChunkAdded { start, .. } = *event
+            && start == self.0
+        {
+            (self.1)();
+        }
+    }
+}
+
+#[test]
+fn a_chunk_that_is_told_of_a_lap_late_is_in_the_trace() {
+    let (recorder, tap) = Recorder::new(8).unwrap();
+    let recorder = Arc::new(recorder);
+    let text = Arc::new(Mutex::new(String::new()));
+    let pool = Arc::new_cyclic(|pool: &Weak<Pool>| {
+        let (pool, recorder, text) = (pool.clone(), Arc::clone(&recorder), Arc::clone(&text));
+        let laps = move || {
+            let pool = pool.upgrade().unwrap();
+            for _ in 0..20 {
+                drop(pool.alloc(2 * PAGE).unwrap());
+            }
+            *text.lock().unwrap() += &written(&recorder);
+        };
+        let observers = Observers::new().and(Before(0x20_0000, laps)).and(tap);
+        let builder = Pool::builder().order(12).observer(observers);
+        builder.build().unwrap()
+    });
+    pool.add(0x10_0000, 4 * PAGE).unwrap();
+    pool.add(0x20_0000, PAGE).unwrap();
+    drop(pool.alloc(PAGE).unwrap());
+    let text = text.lock().unwrap().clone() + &written(&recorder);
+    assert!(
+        text.contains("\nchunk virt=0x200000 size=0x1000\n"),
+        "{text}"
+    );
+    assert!(text.contains(" size=4096 algo=first-fit -> 0x200000\nfree "));
+    let lost = comments(&text, "lost") - comments(&text, "found");
+    assert_eq!((lost, recorder.unsaid()), (recorder.lost(), 0), "{text}");
+    assert!(lost > 0);
+}
+
+#[test]
+fn writing_ends_beside_threads_that_are_faster() {
+    const CALLS: usize = if cfg!(miri) { 3 } else { 100 };
+    let (recorder, tap) = Recorder::new(2).unwrap();
+    let pool = Pool::builder().order(12).observer(tap).build().unwrap();
+    pool.add(0x10_0000, 4 * PAGE).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    drop(pool.alloc(PAGE));
+                }
+            });
+        }
+        for _ in 0..CALLS {
+            let count = recorder.write_to(&mut io::sink()).unwrap();
+            assert!(count <= 2 * (recorder.capacity() + 1));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    // In one call, however far it was left behind.
+    recorder.write_to(&mut io::sink()).unwrap();
+    drop(pool.alloc(PAGE).unwrap());
+    assert!(written(&recorder).contains(" size=4096 algo=first-fit -> 0x100000\nfree "));
+}
+
+#[test]
+fn a_tap_that_is_shared_ends_the_trace() {
+    let (recorder, tap) = Recorder::new(64).unwrap();
+    let tap = Arc::new(tap);
+    let pools = [5, 12].map(|order| {
+        let builder = Pool::builder().order(order).observer(Arc::clone(&tap));
+        let pool = builder.build().unwrap();
+        pool.add(0, PAGE).unwrap();
+        drop(pool.alloc(1).unwrap());
+        pool
+    });
+    let text = written(&recorder);
+    assert_eq!(text.matches("pool order=").count(), 1, "{text}");
+    assert!(text.ends_with("\n# the end: the recorder was given to a second pool\n"));
+    assert!(recorder.lost() > 0);
+    drop(pools);
+}
+
+/// First fit under a name that no trace can have.
+struct Odd;
+
+impl Algorithm for Odd {
+    fn notation(&self) -> Option<Notation> {
+        Some(Notation::FirstFitAlign { bytes: 3 })
+    }
+
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
+    }
+}
+
+#[test]
+fn a_name_that_no_trace_can_have_is_left_out() {
+    let (recorder, tap) = Recorder::new(64).unwrap();
+    let builder = Pool::builder().order(12).algorithm(Odd).observer(tap);
+    let pool = builder.build().unwrap();
+    pool.add(0x10_0000, PAGE).unwrap();
+    drop(pool.alloc(1).unwrap());
+    let text = written(&recorder);
+    assert!(
+        text.ends_with("\nalloc 1 size=1 -> 0x100000\nfree 1\n"),
+        "{text}"
+    );
+}
