@@ -172,6 +172,26 @@ mod tests {
         assert_eq!(advice.algorithm, "best-fit", "{advice:?}");
     }
 
+    /// A chunk of five granules, of which four make one of a coarser order: all of it is well used, but for
+    /// what that order cannot have.
+    #[test]
+    fn what_an_order_cuts_off_is_wasted() {
+        let text = "# genpool trace v1\npool order=12\nchunk virt=0 size=0x5000\nalloc 1 size=0x4000\nfree 1\n";
+        let wish = Wish {
+            algorithms: vec![AlgorithmSpec::FirstFit],
+            repeats: Some(1),
+            ..Wish::default()
+        };
+        let found = compared(&Trace::parse(text).unwrap(), &wish);
+        let of = |order: u32| found.entries.iter().find(|entry| entry.order == order);
+        let coarse = of(14).unwrap();
+        assert_eq!((coarse.size, coarse.given()), (0x4000, 0x5000));
+        assert_eq!(coarse.memory.unwrap().cut_off, 0x1000);
+        assert_eq!(coarse.wasted(), Some(0.2));
+        assert_eq!(of(12).unwrap().wasted(), Some(0.0));
+        assert_ne!(found.advice.unwrap().order, 14);
+    }
+
     #[test]
     fn wishes_are_heeded() {
         let wish = Wish {

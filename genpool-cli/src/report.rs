@@ -94,6 +94,20 @@ pub struct Entry {
     pub timeline: Option<Timeline>,
 }
 
+impl Entry {
+    /// Bytes in all chunks of the load, with those that the pool does not have because of its order.
+    pub fn given(&self) -> usize {
+        let cut_off = self.memory.map_or(0, |memory| memory.cut_off);
+        self.size.saturating_add(cut_off)
+    }
+
+    /// The part of the given bytes that served nobody, 0 to 1: the mean.
+    pub fn wasted(&self) -> Option<f64> {
+        let memory = self.memory?;
+        Some((memory.rounded() + memory.scattered) / self.given().max(1) as f64)
+    }
+}
+
 /// How many operations there were. For traces one playing of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Operations {
@@ -207,6 +221,9 @@ pub struct Memory {
     pub peak_asked: usize,
     /// Most bytes taken at one time.
     pub peak_taken: usize,
+    /// Bytes at the ends of the load's chunks that are no whole granule of this order, so that the pool
+    /// does not have them.
+    pub cut_off: usize,
     /// Bytes taken beyond what was asked for, because granules are handed out whole: the mean.
     pub rounding: f64,
     /// Free bytes outside the largest free run: the mean.
@@ -218,9 +235,9 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Bytes that served nobody: the mean.
-    pub fn wasted(&self) -> f64 {
-        self.rounding + self.scattered
+    /// Bytes lost because granules are whole, inside allocations and at the ends of chunks: the mean.
+    pub fn rounded(&self) -> f64 {
+        self.cut_off as f64 + self.rounding
     }
 }
 

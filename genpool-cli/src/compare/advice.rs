@@ -15,7 +15,7 @@ struct Figures<'r> {
     order: u32,
     allocs: u64,
     failed: u64,
-    /// Part of the pool.
+    /// Part of the memory that the load gives the pool.
     wasted: f64,
     speed: Option<Times>,
 }
@@ -30,13 +30,12 @@ struct Times {
 
 impl<'r> Figures<'r> {
     fn of(entry: &'r Entry) -> Self {
-        let wasted = entry.memory.map_or(0.0, |memory| memory.wasted());
         Self {
             algorithm: &entry.algorithm,
             order: entry.order,
             allocs: entry.operations.allocs,
             failed: entry.operations.failed,
-            wasted: wasted / entry.size.max(1) as f64,
+            wasted: entry.wasted().unwrap_or(0.0),
             speed: entry.speed.map(|speed| Times {
                 low: speed.ns_low,
                 median: speed.ns,

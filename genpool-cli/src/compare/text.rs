@@ -44,7 +44,7 @@ pub fn tables(report: &Report) -> String {
             .iter()
             .find(|advice| advice.load.as_deref() == Some(load));
         let first = entries.first();
-        let (size, allocs) = first.map_or((0, 0), |entry| (entry.size, entry.operations.allocs));
+        let (size, allocs) = first.map_or((0, 0), |entry| (entry.given(), entry.operations.allocs));
         text.push_str(&format!(
             "{}\n{} allocations in {}\n",
             shorten(load, LONGEST_PATH),
@@ -82,7 +82,7 @@ pub fn tables(report: &Report) -> String {
     }
     text.push_str(
         "failed     allocations that found no room\n\
-         rounding   taken beyond what was asked for, as granules are handed out whole: the mean\n\
+         rounding   lost as granules are whole, beyond what was asked for and at the ends of chunks: the mean\n\
          scattered  free outside the largest free run: the mean\n\
          largest    free run as a part of all that is free: the mean over all failures, or else over time\n\
          each       mean of an operation in the median of all runs; p50 and p99 are of single operations,\n\
@@ -121,7 +121,7 @@ fn cells(entry: &Entry, is_best: bool) -> Vec<String> {
         ),
         entry.order.to_string(),
         count(entry.operations.failed),
-        memory.map_or_else(dash, |memory| bytes(memory.rounding)),
+        memory.map_or_else(dash, |memory| bytes(memory.rounded())),
         memory.map_or_else(dash, |memory| bytes(memory.scattered)),
         largest,
         time(entry.speed.map(|speed| speed.ns)),

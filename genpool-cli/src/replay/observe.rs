@@ -66,16 +66,29 @@ pub(crate) fn observe(
             points.push(Point::new(played as f64, look));
         }
     }
+    let size = driver.pool().size();
     Ok(Observation {
-        size: driver.pool().size(),
+        size,
         counts,
-        memory: use_of.memory(&points),
+        memory: Memory {
+            cut_off: given(trace).saturating_sub(size),
+            ..use_of.memory(&points)
+        },
         timeline: Timeline {
             unit: "operations",
             addresses: space.addresses(),
             points,
         },
     })
+}
+
+/// Bytes in all chunks of a trace.
+fn given(trace: &Trace) -> usize {
+    let sizes = trace.steps().iter().map(|step| match step.op {
+        Op::Chunk { size, .. } => size,
+        _ => 0,
+    });
+    sizes.fold(0, usize::saturating_add)
 }
 
 /// What is in use, and sums for the means.

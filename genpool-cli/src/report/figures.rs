@@ -128,7 +128,7 @@ impl<'r> Load<'r> {
                 vec![
                     failed,
                     panel("memory wasted, part of the pool", &|entry| {
-                        let part = entry.memory?.wasted() * 100.0 / entry.size.max(1) as f64;
+                        let part = entry.wasted()? * 100.0;
                         Some((part, format!("{part:.1} %")))
                     }),
                     panel("time of an operation", &|entry| {
@@ -136,8 +136,8 @@ impl<'r> Load<'r> {
                         Some((speed.ns, nanoseconds(speed.ns)))
                     }),
                 ],
-                "Wasted is what rounding to whole granules takes, and what is free outside the largest free run, on \
-                 average.",
+                "Wasted is what rounding to whole granules takes, also at the ends of chunks, and what is free outside \
+                 the largest free run, on average.",
             ),
             false => (
                 vec![

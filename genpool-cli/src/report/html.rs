@@ -136,7 +136,7 @@ const COLUMNS: [Column; 15] = [
     ("failed", |entry| Some(entry.operations.failed.to_string())),
     ("rounding", |entry| {
         let memory = entry.memory?;
-        Some(bytes(memory.rounding))
+        Some(bytes(memory.rounded()))
     }),
     ("scattered", |entry| {
         let memory = entry.memory?;
