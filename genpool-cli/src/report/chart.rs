@@ -4,6 +4,9 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::plain::columns;
+use crate::table::shorten;
+
 /// Text, axes. The page's style sheet knows these four by their value, and has others for dark screens.
 pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 /// Lines that only guide the eye.
@@ -29,6 +32,21 @@ const PALETTE: [RGBColor; 9] = [
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Drawn<T> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
+
+/// Pixels of a column of text in the type of [`text`], by a wide typeface such as DejaVu Sans: the reader's
+/// browser has one of its own (2026-11).
+const COLUMN: f64 = 7.5;
+
+/// Room for the longest of `names`, at most so many pixels.
+pub(super) fn room<'n>(names: impl Iterator<Item = &'n str>, most: i32) -> i32 {
+    let longest = names.map(columns).max().unwrap_or(0);
+    most.min((longest as f64 * COLUMN).ceil() as i32)
+}
+
+/// As much of a name as so many pixels have room for.
+pub(super) fn fitted(name: &str, pixels: i32) -> String {
+    shorten(name, (f64::from(pixels) / COLUMN) as usize)
+}
 
 /// The colour of the n-th of several.
 pub(super) fn color(n: usize) -> RGBColor {

@@ -6,9 +6,13 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::chart::{self, Drawn, GRID, INK};
 use super::scale::Scale;
 
-const SIZE: (u32, u32) = (900, 290);
-/// Pixels for the names of the lines.
-const LEGEND: u32 = 190;
+const WIDTH: i32 = 900;
+/// Pixels, or more where so many lines are to be named.
+const HEIGHT: i32 = 290;
+/// Most pixels for the names of the lines, and those before and behind them.
+const MOST_NAMES: i32 = 320;
+const KEY: i32 = 30;
+const MARGIN: i32 = 8;
 /// Pixels from one name to the next.
 const LEGEND_STEP: i32 = 20;
 
@@ -32,8 +36,10 @@ impl Line {
 
 /// Draws the lines, each named at the right.
 pub(super) fn draw(x: &Scale, y: &Scale, lines: &[Line]) -> Drawn<String> {
-    chart::svg(SIZE, |root| {
-        let (plot, legend) = root.split_horizontally(SIZE.0 - LEGEND);
+    let names = chart::room(lines.iter().map(|line| line.name.as_str()), MOST_NAMES);
+    let height = HEIGHT.max((lines.len() as i32 + 1) * LEGEND_STEP);
+    chart::svg((WIDTH as u32, height as u32), |root| {
+        let (plot, legend) = root.split_horizontally(WIDTH - KEY - names - MARGIN);
         let mut chart = ChartBuilder::on(&plot)
             .margin(8)
             .margin_right(24)
@@ -59,7 +65,8 @@ pub(super) fn draw(x: &Scale, y: &Scale, lines: &[Line]) -> Drawn<String> {
             let key = vec![(0, top), (22, top)];
             legend.draw(&PathElement::new(key, line.style().stroke_width(3)))?;
             let style = chart::text(HPos::Left, VPos::Center);
-            legend.draw(&Text::new(line.name.clone(), (30, top), style))?;
+            let name = chart::fitted(&line.name, names);
+            legend.draw(&Text::new(name, (KEY, top), style))?;
         }
         Ok(())
     })
