@@ -129,9 +129,10 @@ pub struct Operations {
 pub struct Speed {
     /// Mean of an operation; the median of all runs.
     pub ns: f64,
-    /// Lower quartile of the runs.
+    /// Lower quartile of the runs. Where it lies between two runs it is the one further from the median, so
+    /// that of three runs the quartiles are the fastest and the slowest.
     pub ns_low: f64,
-    /// Upper quartile of the runs.
+    /// Upper quartile of the runs, likewise.
     pub ns_high: f64,
     /// Operations a second, by all threads together.
     pub per_second: f64,
@@ -143,13 +144,13 @@ impl Speed {
     /// The speed of runs of so many nanoseconds an operation, by one thread. None for no runs.
     pub fn of_runs(mut ns: Vec<f64>) -> Option<Self> {
         ns.sort_unstable_by(f64::total_cmp);
+        let last = ns.len().checked_sub(1)?;
         // Of two in the middle the lower: what disturbs a run makes it longer.
-        let at = |quarters: usize| ns.get(ns.len().checked_sub(1)? * quarters / 4).copied();
-        let median = at(2)?;
+        let median = ns[last / 2];
         Some(Self {
             ns: median,
-            ns_low: at(1)?,
-            ns_high: at(3)?,
+            ns_low: ns[last / 4],
+            ns_high: ns[(last * 3).div_ceil(4)],
             per_second: 1e9 / median,
             runs: ns.len() as u32,
         })
@@ -230,7 +231,7 @@ pub struct Memory {
     pub scattered: f64,
     /// The part of the free bytes outside the largest free run, 0 to 1: the mean.
     pub fragmentation: f64,
-    /// How it was when allocations failed.
+    /// How it was when allocations failed, the first 1,024 times.
     pub at_failures: Option<AtFailures>,
 }
 

@@ -127,7 +127,7 @@ impl<'r> Load<'r> {
             true => (
                 vec![
                     failed,
-                    panel("memory wasted, part of the pool", &|entry| {
+                    panel("part of the pool wasted", &|entry| {
                         let part = entry.wasted()? * 100.0;
                         Some((part, format!("{part:.1} %")))
                     }),
