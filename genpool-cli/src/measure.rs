@@ -15,7 +15,7 @@ const ROUNDS: u32 = 11;
 /// How long looking at the memory may take, and timing as well, unless the caller says how many rounds:
 /// no longer than one likes to wait (2026-11).
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Of fewer rounds a reader is told.
+/// Of fewer rounds a reader is told, unless the caller wanted them.
 const FEW_ROUNDS: usize = 3;
 /// Names of those left out that are written out.
 const NAMED: usize = 4;
@@ -100,10 +100,10 @@ pub(crate) fn measure(
     notes.extend(left_out(&slow));
     let times = time(trace, steps, &playing, pace, progress)?;
     let rounds = times.iter().map(|times| times.runs.len()).max();
-    if let Some(rounds @ 1..FEW_ROUNDS) = rounds {
+    if let (Pace::Within(_), Some(rounds @ 1..FEW_ROUNDS)) = (pace, rounds) {
         let times = if rounds == 1 { "once" } else { "twice" };
         notes.push(format!(
-            "timed {times}: small differences in speed may be chance"
+            "timed {times} for want of time: small differences in speed may be chance"
         ));
     }
     let entries = playing

@@ -88,7 +88,7 @@ pub fn wrapped(head: &str, text: &str) -> String {
     let mut all = String::new();
     let mut line = head.to_owned();
     let mut is_fresh = true;
-    for word in text.split(' ') {
+    for word in words(text) {
         if !is_fresh && columns(&line) + 1 + columns(word) > WIDTH {
             all.push_str(&line);
             all.push('\n');
@@ -102,6 +102,24 @@ pub fn wrapped(head: &str, text: &str) -> String {
         is_fresh = false;
     }
     all + &line + "\n"
+}
+
+/// The words of a text. A number and its unit are one.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    const UNITS: [&str; 9] = ["ns", "µs", "ms", "s", "%", "B", "KiB", "MiB", "GiB"];
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (first, behind) = text.split_once(' ').unwrap_or((text, ""));
+        let next = behind.split(' ').next().unwrap_or_default();
+        let is_unit = UNITS.contains(&next.trim_end_matches([',', ')', ';', '.']));
+        let end = match is_unit && first.ends_with(|c: char| c.is_ascii_digit()) {
+            true => first.len() + 1 + next.len(),
+            false => first.len(),
+        };
+        rest = text.get(end + 1..);
+        Some(&text[..end])
+    })
 }
 
 /// What a report is about, a line or more for each fact.
@@ -213,6 +231,19 @@ mod tests {
         assert_eq!(shorten("軍軍軍", 6), "軍軍軍");
         assert_eq!(shorten("軍軍軍軍", 6), "…軍軍");
         assert_eq!(columns(&shorten(&"軍".repeat(80), 34)), 33);
+    }
+
+    #[test]
+    fn a_number_stays_with_its_unit() {
+        let found: Vec<&str> = words("wastes 5.3 % (worst 9.1 %), fastest: 41 ns").collect();
+        assert_eq!(
+            found,
+            ["wastes", "5.3 %", "(worst", "9.1 %),", "fastest:", "41 ns"]
+        );
+        for text in ["", " ", "a", "1", "1 ", "1 s", "ns ns", "of 2 traces"] {
+            let found: Vec<&str> = words(text).collect();
+            assert_eq!(found.join(" "), text);
+        }
     }
 
     #[test]

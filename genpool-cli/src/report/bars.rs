@@ -7,7 +7,7 @@ use super::chart::{self, Drawn, GRID, INK, MARK};
 
 const WIDTH: i32 = 900;
 /// Most pixels for the contestants' names, and those beside them.
-const MOST_NAMES: i32 = 320;
+const MOST_NAMES: i32 = 290;
 const BESIDE: i32 = 20;
 /// Pixels for the panels' titles.
 const HEAD: i32 = 34;

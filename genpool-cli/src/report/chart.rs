@@ -35,7 +35,7 @@ pub(super) type Drawn<T> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
 
 /// Pixels of a column of text in the type of [`text`], by a wide typeface such as DejaVu Sans: the reader's
 /// browser has one of its own (2026-11).
-const COLUMN: f64 = 7.5;
+const COLUMN: f64 = 6.5;
 
 /// Room for the longest of `names`, at most so many pixels.
 pub(super) fn room<'n>(names: impl Iterator<Item = &'n str>, most: i32) -> i32 {
@@ -48,9 +48,20 @@ pub(super) fn fitted(name: &str, pixels: i32) -> String {
     shorten(name, (f64::from(pixels) / COLUMN) as usize)
 }
 
-/// The colour of the n-th of several.
-pub(super) fn color(n: usize) -> RGBColor {
-    PALETTE[n % PALETTE.len()]
+/// What the n-th of several is drawn in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ink {
+    pub(super) color: RGBColor,
+    /// For lines, where a colour comes again.
+    pub(super) dashed: bool,
+}
+
+/// The ink of the n-th of several.
+pub(super) fn ink(n: usize) -> Ink {
+    Ink {
+        color: PALETTE[n % PALETTE.len()],
+        dashed: n / PALETTE.len() % 2 == 1,
+    }
 }
 
 /// Type of a picture's texts, in the given place about its anchor.
@@ -69,4 +80,31 @@ pub(super) fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -
         area.present()?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_algorithms_fit() {
+        let name = "fixed-address:0x8000000000000000, order 63";
+        let pixels = room(["first-fit", name].into_iter(), 290);
+        assert!(pixels < 290);
+        assert_eq!(fitted(name, pixels), name);
+        // Of longer ones the end is shown, and wide letters have room for fewer.
+        let pixels = room(["軍".repeat(80).as_str()].into_iter(), 290);
+        assert_eq!(
+            fitted(&"軍".repeat(80), pixels),
+            format!("…{}", "軍".repeat(21))
+        );
+    }
+
+    #[test]
+    fn no_two_lines_look_alike_soon() {
+        let inks: Vec<Ink> = (0..2 * PALETTE.len()).map(ink).collect();
+        for (at, one) in inks.iter().enumerate() {
+            assert!(!inks[..at].contains(one), "{at}");
+        }
+    }
 }
