@@ -42,10 +42,10 @@ enum Command {
     /// Compare all algorithms and several granularities by recorded traces
     ///
     /// Each trace is played on every contestant, whatever algorithms it names itself; an alignment that it
-    /// names, by first-fit-align or order-align, is kept by all of them. The recommended
-    /// one fails least; of those that fail as little it wastes least, where a hundredth of the pool is
-    /// no difference; of these it is the fastest. Wasted is what rounding to whole granules takes, and
-    /// what is free outside the largest free run.
+    /// names, by first-fit-align or order-align, is kept by all of them. The recommended one fails least; of
+    /// those that fail as little it wastes least, where a hundredth of the pool is no difference; of these it
+    /// is the fastest. Wasted is what rounding to whole granules takes, also at the ends of chunks, and what
+    /// is free outside the largest free run. A trace takes about half a minute at most.
     Compare(CompareArgs),
     /// Replay recorded traces and compare every answer
     Verify(VerifyArgs),
@@ -54,6 +54,9 @@ enum Command {
     /// The output of `strace -f -e trace=mmap,munmap,mremap,clone,clone3,fork,vfork,execve -o FILE` becomes
     /// a trace of a pool of pages (order 12), on standard output. A mapping is an allocation, which is
     /// freed with its last page. What is approximated is counted in comments of the trace.
+    ///
+    /// malloc maps only large blocks one by one. With MALLOC_MMAP_THRESHOLD_=8192 and
+    /// MALLOC_MMAP_MAX_=100000000 in the program's environment that of glibc does so from 8 KiB on.
     Convert(ConvertArgs),
     /// Show what pools a board has, by its device tree
     Dt(DtArgs),
