@@ -246,6 +246,25 @@ mod tests {
         assert_eq!(points[COLUMNS - 1].at, 2000.0);
     }
 
+    /// Nothing of one pool is left to the next that the thread uses, which may well have its place in memory.
+    #[test]
+    fn a_trace_does_the_same_each_time() {
+        let lines: String = (0..2000u32)
+            .map(|id| match id.checked_sub(90) {
+                Some(old) => format!("alloc {id} size={}\nfree {old}\n", 16 * (1 + id % 7)),
+                None => format!("alloc {id} size=16\n"),
+            })
+            .collect();
+        let text = format!("# genpool trace v1\npool order=4\nchunk virt=0 size=0x40000\n{lines}");
+        let trace = Trace::parse(&text).unwrap();
+        for spec in [AlgorithmSpec::NextFit, AlgorithmSpec::ThreadStart] {
+            let manner = Manner::recorded(&trace, spec);
+            let seen = || observe(&trace, trace.steps(), manner, None, &mut |_| ()).unwrap();
+            let first = seen();
+            assert!((0..4).all(|_| seen() == first), "{spec}");
+        }
+    }
+
     #[test]
     fn nothing_to_see() {
         let seen = observed("");
