@@ -16,6 +16,7 @@ use genpool::devm::LoadError;
 
 use crate::algorithm::AlgorithmSpec;
 use crate::dt;
+use crate::plain::Plain;
 use crate::show;
 use crate::size::{parse_number, parse_size};
 use crate::trace::MAX_ORDER;
@@ -40,10 +41,11 @@ enum Command {
     Replay(ReplayArgs),
     /// Compare all algorithms and several granularities by recorded traces
     ///
-    /// Each trace is played on every contestant, whatever algorithms it names itself. The recommended
-    /// one fails least; of those that fail as little it wastes least, where a hundredth of the pool is
-    /// no difference; of these it is the fastest. Wasted is what rounding to whole granules takes, and
-    /// what is free outside the largest free run.
+    /// Each trace is played on every contestant, whatever algorithms it names itself; an alignment that it
+    /// names, by first-fit-align or order-align, is kept by all of them. The recommended one fails least; of
+    /// those that fail as little it wastes least, where a hundredth of the pool is no difference; of these it
+    /// is the fastest. Wasted is what rounding to whole granules takes, also at the ends of chunks, and what
+    /// is free outside the largest free run. A trace takes about half a minute at most.
     Compare(CompareArgs),
     /// Replay recorded traces and compare every answer
     Verify(VerifyArgs),
@@ -52,6 +54,9 @@ enum Command {
     /// The output of `strace -f -e trace=mmap,munmap,mremap,clone,clone3,fork,vfork,execve -o FILE` becomes
     /// a trace of a pool of pages (order 12), on standard output. A mapping is an allocation, which is
     /// freed with its last page. What is approximated is counted in comments of the trace.
+    ///
+    /// malloc maps only large blocks one by one. With MALLOC_MMAP_THRESHOLD_=8192 and
+    /// MALLOC_MMAP_MAX_=100000000 in the program's environment that of glibc does so from 8 KiB on.
     Convert(ConvertArgs),
     /// Show what pools a board has, by its device tree
     Dt(DtArgs),
@@ -95,7 +100,8 @@ struct ReplayArgs {
 
 #[derive(Debug, Args)]
 struct Repeats {
-    /// Runs of each trace, of which the median counts [default: 11, or as many as fit in 10 s]
+    /// Runs of each trace, of which the median counts [default: up to 11, as many as fit in 10 s; of a
+    /// trace that takes longer than that by itself only its beginning is played]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     repeats: Option<u32>,
 }
@@ -105,8 +111,7 @@ struct CompareArgs {
     /// Granules are 2^ORDER bytes [default: the trace's order, two below and two above]
     #[arg(long, value_name = "ORDER,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_ORDER)))]
     order: Vec<u32>,
-    /// Algorithms, named as in traces [default: first-fit, next-fit, best-fit, order-align, thread-start,
-    /// and first-fit-align with the alignments that the trace names]
+    /// Algorithms, named as in traces [default: first-fit, next-fit, best-fit, order-align, thread-start]
     #[arg(long, value_name = "ALGO,…", value_delimiter = ',')]
     algorithm: Vec<AlgorithmSpec>,
     #[command(flatten)]
@@ -246,7 +251,7 @@ fn complain(line: &str) {
 
 /// The same about a file, so that editors find the place.
 fn complain_of(path: &Path, line: Option<u32>, what: impl Display) {
-    let path = path.display();
+    let path = Plain(path.display());
     let _ = match line {
         Some(line) => writeln!(io::stderr(), "{path}:{line}: {what}"),
         None => writeln!(io::stderr(), "{path}: {what}"),
@@ -285,7 +290,7 @@ fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
                 writeln!(out)?;
             }
             if let Some(path) = path {
-                writeln!(out, "file      {}", path.display())?;
+                writeln!(out, "file      {}", Plain(path.display()))?;
             }
             write!(out, "{}", dt::text::board(&board))?;
         }

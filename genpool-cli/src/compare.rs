@@ -1,43 +1,41 @@
 //! One trace on several algorithms and granularities: which fails least, wastes least, is fastest.
 //!
-//! The rule is [`advise`]'s: first what fails least, then what wastes least, then what is fastest.
+//! The rule is [`advise`]'s: first what fails least, then what wastes least, then what is fastest. What it
+//! recommends keeps the alignments that the trace names, for every contestant has to.
 
 mod advice;
 pub mod text;
 
 use crate::algorithm::AlgorithmSpec;
-use crate::driver::{Choice, Manner, chunks};
-use crate::measure::{Contestant, Progress, measure};
+use crate::driver::{Alignment, Choice, Manner, chunks};
+use crate::measure::{Contestant, Measured, Pace, Progress, measure};
 use crate::replay::ReplayError;
 use crate::report::{Advice, Entry};
+use crate::size::{Bytes, Grouped};
 use crate::trace::{MAX_ORDER, Op, Trace};
 
 pub use advice::{advise, advise_all};
-
-/// Alignments of the trace's own that are tried with [`AlgorithmSpec::FirstFitAlign`].
-const MOST_ALIGNMENTS: usize = 2;
 
 /// What to compare.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
     /// Orders; none for the trace's own, and two below and above it.
     pub orders: Vec<u32>,
-    /// Algorithms; none for all that take any request, and aligned first fit with the alignments
-    /// that the trace names.
+    /// Algorithms; none for all that take any request.
     pub algorithms: Vec<AlgorithmSpec>,
-    /// Rounds; none for as many as are sensible.
+    /// Rounds; none for as many as are sensible, and as much of the trace as can be played in time.
     pub repeats: Option<u32>,
 }
 
 /// What comparing came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// All contestants. Those of the recommended order have their timelines.
+    /// All contestants, but those that were too slow. Those of the recommended order have their timelines.
     pub entries: Vec<Entry>,
-    /// Which to prefer; none where the trace allocates nothing.
+    /// Which to prefer; none where no allocation succeeds.
     pub advice: Option<Advice>,
-    /// Allocations that name an algorithm, which no contestant heeds.
-    pub named: usize,
+    /// What a reader of the figures should know.
+    pub notes: Vec<String>,
 }
 
 /// Compares by one trace, which the entries call `load`.
@@ -56,7 +54,7 @@ pub fn compare(
     for &order in &orders {
         // A wished order that cannot be is an error, with its line.
         chunks(trace, order)?;
-        for spec in algorithms(trace, wish) {
+        for spec in algorithms(wish) {
             contestants.push(Contestant {
                 name: spec.to_string(),
                 manner: Manner {
@@ -66,25 +64,71 @@ pub fn compare(
             });
         }
     }
-    let mut entries = measure(load, trace, &contestants, wish.repeats, progress)?;
+    let pace = Pace::of(wish.repeats);
+    let measured = measure(load, trace, &contestants, pace, progress)?;
+    let Measured {
+        mut entries,
+        mut notes,
+    } = measured;
     let advice = advise(load, &entries.iter().collect::<Vec<_>>());
     let shown = advice.as_ref().map_or(trace.order(), |advice| advice.order);
     for entry in entries.iter_mut().filter(|entry| entry.order != shown) {
         entry.timeline = None;
     }
-    let is_named = |op: &Op| {
-        matches!(op, Op::Alloc { algorithm: Some(index), .. }
-            if trace.algorithms().get(*index as usize) != Some(&AlgorithmSpec::FirstFit))
-    };
+    notes.extend(notes_on_wishes(trace, advice.as_ref()));
     Ok(Comparison {
         entries,
         advice,
-        named: trace
-            .steps()
-            .iter()
-            .filter(|step| is_named(&step.op))
-            .count(),
+        notes,
     })
+}
+
+/// How the advice stands to what the trace says of single allocations.
+fn notes_on_wishes(trace: &Trace, advice: Option<&Advice>) -> Vec<String> {
+    let (mut allocs, mut aligned, mut others, mut uneven) = (0u64, 0u64, 0u64, false);
+    for step in trace.steps() {
+        let Op::Alloc {
+            size, algorithm, ..
+        } = step.op
+        else {
+            continue;
+        };
+        allocs += 1;
+        uneven |= !size.is_multiple_of(1 << trace.order());
+        let named = algorithm.and_then(|index| trace.algorithms().get(index as usize));
+        match named {
+            None | Some(AlgorithmSpec::FirstFit) => {}
+            Some(&spec) if Alignment::named_by(spec).is_some() => aligned += 1,
+            Some(_) => others += 1,
+        }
+    }
+    let mut notes = Vec::new();
+    if aligned > 0 {
+        notes.push(format!(
+            "{} of {} allocations with an alignment, by first-fit-align or order-align: every algorithm keeps it for them",
+            Grouped(aligned),
+            Grouped(allocs)
+        ));
+    }
+    if others > 0 {
+        notes.push(format!(
+            "{} of {} allocations with another algorithm or a place of their own, which is not heeded here",
+            Grouped(others),
+            Grouped(allocs)
+        ));
+    }
+    match advice {
+        None => notes.push("nothing is recommended, as no allocation succeeds".to_owned()),
+        // Where all sizes are whole granules of the trace's, so are addresses.
+        Some(advice) if advice.order < trace.order() && uneven => notes.push(format!(
+            "at order {} addresses are multiples of {}, those of the trace are of {}",
+            advice.order,
+            Bytes(1 << advice.order),
+            Bytes(1 << trace.order())
+        )),
+        Some(_) => {}
+    }
+    notes
 }
 
 fn orders(trace: &Trace, wish: &Wish) -> Vec<u32> {
@@ -105,7 +149,7 @@ fn orders(trace: &Trace, wish: &Wish) -> Vec<u32> {
     orders
 }
 
-fn algorithms(trace: &Trace, wish: &Wish) -> Vec<AlgorithmSpec> {
+fn algorithms(wish: &Wish) -> Vec<AlgorithmSpec> {
     let mut algorithms = wish.algorithms.clone();
     if algorithms.is_empty() {
         algorithms.extend([
@@ -115,14 +159,6 @@ fn algorithms(trace: &Trace, wish: &Wish) -> Vec<AlgorithmSpec> {
             AlgorithmSpec::OrderAlign,
             AlgorithmSpec::ThreadStart,
         ]);
-        let aligned = |spec: &&AlgorithmSpec| matches!(spec, AlgorithmSpec::FirstFitAlign(_));
-        algorithms.extend(
-            trace
-                .algorithms()
-                .iter()
-                .filter(aligned)
-                .take(MOST_ALIGNMENTS),
-        );
     }
     let mut seen = Vec::new();
     algorithms.retain(|spec| {
@@ -172,6 +208,26 @@ mod tests {
         assert_eq!(advice.algorithm, "best-fit", "{advice:?}");
     }
 
+    /// A chunk of five granules, of which four make one of a coarser order: all of it is well used, but for
+    /// what that order cannot have.
+    #[test]
+    fn what_an_order_cuts_off_is_wasted() {
+        let text = "# genpool trace v1\npool order=12\nchunk virt=0 size=0x5000\nalloc 1 size=0x4000\nfree 1\n";
+        let wish = Wish {
+            algorithms: vec![AlgorithmSpec::FirstFit],
+            repeats: Some(1),
+            ..Wish::default()
+        };
+        let found = compared(&Trace::parse(text).unwrap(), &wish);
+        let of = |order: u32| found.entries.iter().find(|entry| entry.order == order);
+        let coarse = of(14).unwrap();
+        assert_eq!((coarse.size, coarse.given()), (0x4000, 0x5000));
+        assert_eq!(coarse.memory.unwrap().cut_off, 0x1000);
+        assert_eq!(coarse.wasted(), Some(0.2));
+        assert_eq!(of(12).unwrap().wasted(), Some(0.0));
+        assert_ne!(found.advice.unwrap().order, 14);
+    }
+
     #[test]
     fn wishes_are_heeded() {
         let wish = Wish {
@@ -179,10 +235,59 @@ mod tests {
             algorithms: vec![AlgorithmSpec::BestFit, AlgorithmSpec::BestFit],
             repeats: Some(1),
         };
-        let text = "alloc 1 size=1 algo=order-align\nalloc 2 size=1 algo=first-fit\n";
+        let text = "alloc 1 size=1 algo=fixed:0\nalloc 2 size=1 algo=first-fit\n";
         let found = compared(&trace(text), &wish);
         let orders: Vec<u32> = found.entries.iter().map(|entry| entry.order).collect();
-        assert_eq!((orders, found.named), (vec![3, 5], 1));
+        assert_eq!(orders, [3, 5]);
+        assert!(
+            found
+                .notes
+                .iter()
+                .any(|note| note.starts_with("1 of 2 allocations with another")),
+            "{:?}",
+            found.notes
+        );
+    }
+
+    /// Two places are aligned, so of three that want one each algorithm has to refuse one, at any order.
+    #[test]
+    fn alignments_are_kept_by_all() {
+        let one = |id| format!("alloc {id} size=1 algo=first-fit-align:0x80\n");
+        let text: String = (1..4).map(one).collect();
+        let wish = Wish {
+            orders: vec![0, 4, 6],
+            repeats: Some(1),
+            ..Wish::default()
+        };
+        let found = compared(&trace(&text), &wish);
+        assert_eq!(found.entries.len(), 15);
+        for entry in &found.entries {
+            assert_eq!(entry.operations.failed, 1, "{entry:?}");
+        }
+        let notes = found.notes.join("\n");
+        assert!(
+            notes.contains("3 of 3 allocations with an alignment"),
+            "{notes}"
+        );
+        let order = found.advice.unwrap().order;
+        assert_eq!(
+            notes.contains("those of the trace are of 16 B"),
+            order == 0,
+            "{notes}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_recommended_where_all_fail() {
+        let wish = Wish {
+            orders: vec![4, 63],
+            repeats: Some(1),
+            ..Wish::default()
+        };
+        let found = compared(&trace("alloc 1 size=0x101\nalloc 2 size=0\n"), &wish);
+        assert_eq!(found.advice, None);
+        let last = found.notes.last().unwrap();
+        assert!(last.contains("no allocation succeeds"), "{last}");
     }
 
     #[test]

@@ -1,9 +1,16 @@
 //! A pool and what a trace holds of it: the step that replaying, comparing and verifying share.
 
+mod aligned;
+mod forget;
+
 use genpool::{Algorithm, AllocError, FreeError, Pool};
 
 use crate::algorithm::AlgorithmSpec;
 use crate::trace::{MAX_GRANULES, Op, Slot, Trace, TraceError};
+use aligned::keeping;
+use forget::forget;
+
+pub(crate) use aligned::Alignment;
 
 /// How a trace is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +37,7 @@ impl Manner {
 pub(crate) enum Choice {
     /// Those that the allocations name, and this one where they name none.
     Unnamed(AlgorithmSpec),
-    /// This one, whatever they name.
+    /// This one, at the alignment that they name, whatever else that is.
     All(AlgorithmSpec),
 }
 
@@ -39,8 +46,8 @@ pub(crate) struct Driver {
     pool: Pool,
     /// Whether chunks are cut to whole granules.
     cuts: bool,
-    /// Empty where one algorithm serves all.
-    named: Vec<Box<dyn Algorithm>>,
+    /// What serves allocations that name an algorithm, by its index; `None` is for what serves the others.
+    named: Vec<Option<Box<dyn Algorithm>>>,
     unnamed: Box<dyn Algorithm>,
     /// What each allocation of the trace got: its address, and the size that was asked for.
     held: Vec<Option<(usize, usize)>>,
@@ -51,17 +58,24 @@ impl Driver {
     pub(crate) fn new(trace: &Trace, manner: Manner) -> Result<Self, TraceError> {
         let of_pool = |error: String| TraceError::new(trace.pool_line(), error);
         let build = |spec: AlgorithmSpec| spec.build().map_err(|error| of_pool(error.to_string()));
+        let algorithms = trace.algorithms().iter().copied();
         let (named, unnamed) = match manner.choice {
-            Choice::Unnamed(unnamed) => (trace.algorithms(), unnamed),
-            Choice::All(spec) => (&[][..], spec),
+            Choice::Unnamed(unnamed) => {
+                let named = algorithms.map(|spec| build(spec).map(Some));
+                (named.collect::<Result<_, _>>()?, unnamed)
+            }
+            Choice::All(spec) => {
+                let wanted = |named| {
+                    Alignment::named_by(named).filter(|wanted| !wanted.is_free_at(manner.order))
+                };
+                let named = algorithms.map(|named| Some(keeping(spec, wanted(named)?)));
+                (named.collect(), spec)
+            }
         };
         Ok(Self {
             pool: Pool::new(manner.order).map_err(|error| of_pool(error.to_string()))?,
             cuts: manner.order != trace.order(),
-            named: named
-                .iter()
-                .map(|&spec| build(spec))
-                .collect::<Result<_, _>>()?,
+            named,
             unnamed: build(unnamed)?,
             held: vec![None; trace.allocs()],
         })
@@ -89,7 +103,9 @@ impl Driver {
             Some(phys) => self.pool.add_virt(start, phys, size),
             None => self.pool.add(start, size),
         }
-        .map_err(|error| TraceError::new(line, error.to_string()))
+        .map_err(|error| TraceError::new(line, error.to_string()))?;
+        forget(&self.pool);
+        Ok(())
     }
 
     pub(crate) fn alloc(
@@ -98,8 +114,8 @@ impl Driver {
         size: usize,
         algorithm: Option<u32>,
     ) -> Result<usize, AllocError> {
-        let named = algorithm.and_then(|index| self.named.get(index as usize));
-        let algorithm = &**named.unwrap_or(&self.unnamed);
+        let named = algorithm.and_then(|index| self.named.get(index as usize)?.as_deref());
+        let algorithm = named.unwrap_or(&*self.unnamed);
         let addr = self.pool.alloc_with(size, algorithm)?.into_raw().addr;
         self.held[slot.index()] = Some((addr, size));
         Ok(addr)

@@ -41,6 +41,7 @@ pub mod dt;
 pub mod measure;
 pub mod memory;
 mod picture;
+pub mod plain;
 pub mod replay;
 pub mod report;
 pub mod run;

@@ -3,18 +3,22 @@
 use std::time::{Duration, Instant};
 
 use crate::driver::Manner;
-use crate::replay::{ReplayError, clocked, observe, timed};
+use crate::replay::{Observation, ReplayError, clocked, observe, timed};
 use crate::report::{Entry, Latency, Operations, Speed};
 use crate::run::load::histogram;
+use crate::size::Grouped;
 use crate::space::Look;
-use crate::trace::Trace;
+use crate::trace::{Step, Trace};
 
-/// Most rounds, and what they may take together, unless the caller says how many: enough for
-/// quartiles, and no longer than one likes to wait (2026-11).
+/// Most rounds, unless the caller says how many: enough for quartiles (2026-11).
 const ROUNDS: u32 = 11;
+/// How long looking at the memory may take, and timing as well, unless the caller says how many rounds:
+/// no longer than one likes to wait (2026-11).
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Rounds that there are in any case.
-const LEAST_ROUNDS: u32 = 3;
+/// Of fewer rounds a reader is told, unless the caller wanted them.
+const FEW_ROUNDS: usize = 3;
+/// Names of those left out that are written out.
+const NAMED: usize = 4;
 
 /// Where a command is, for a progress bar.
 #[derive(Debug, Clone, Copy)]
@@ -34,65 +38,82 @@ pub(crate) struct Contestant {
     pub(crate) manner: Manner,
 }
 
-/// Plays `trace` on all contestants: once to look at the memory, then `repeats` rounds, or as many as
-/// there is patience for, in which each is timed as a whole and again by single operations. Every
-/// round begins with another contestant, so that a machine that becomes slower or faster on the way
-/// does so for all of them.
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// So many rounds of the whole trace, whatever they take.
+    Rounds(u32),
+    /// As many as fit, or as much of the trace: so long for looking, and about twice as long for timing.
+    Within(Duration),
+}
+
+impl Pace {
+    /// What a caller wishes, who may have no wish.
+    pub(crate) fn of(repeats: Option<u32>) -> Self {
+        repeats.map_or(Self::Within(PATIENCE), Self::Rounds)
+    }
+}
+
+/// What measuring came to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Measured {
+    /// Of each contestant that could play in time.
+    pub(crate) entries: Vec<Entry>,
+    /// What was left out.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Plays `trace` on all contestants: once to look at the memory, then in rounds, in which each is timed as
+/// a whole and again by single operations. Every round begins with another contestant, so that a machine
+/// that becomes slower or faster on the way does so for all of them.
 pub(crate) fn measure(
     load: &str,
     trace: &Trace,
     contestants: &[Contestant],
-    repeats: Option<u32>,
+    pace: Pace,
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Vec<Entry>, ReplayError> {
-    let count = contestants.len();
-    let most = repeats.unwrap_or(ROUNDS).max(1);
-    let steps = count as f64 * f64::from(1 + most);
-    let mut done = 0f64;
-    let mut observations = Vec::new();
-    for contestant in contestants {
-        observations.push(observe(trace, contestant.manner, &mut |look| {
-            progress(Progress {
-                name: &contestant.name,
-                part: done / steps,
-                look: Some(look),
-            });
-        })?);
-        done += 1.0;
-    }
-    let mut times = vec![Vec::new(); count];
-    let mut latencies = vec![histogram(); count];
-    let start = Instant::now();
-    for round in 0..most {
-        if repeats.is_none() && round >= LEAST_ROUNDS && start.elapsed() > PATIENCE {
-            break;
+) -> Result<Measured, ReplayError> {
+    let mut notes = Vec::new();
+    let mut steps = trace.steps();
+    let seen = loop {
+        let seen = look(trace, steps, contestants, pace, progress)?;
+        let reached = seen.iter().map(|seen| seen.steps).collect();
+        match playable(reached, steps.len()) {
+            all if all == steps.len() => break seen,
+            fewer => steps = &steps[..fewer],
         }
-        for at in (0..count).map(|i| (i + round as usize) % count) {
-            let Contestant { name, manner } = &contestants[at];
-            progress(Progress {
-                name,
-                part: done / steps,
-                look: None,
-            });
-            let (counts, time) = timed(trace, *manner)?;
-            if counts.operations > 0 {
-                times[at].push(time.as_nanos() as f64 / counts.operations as f64);
-            }
-            clocked(trace, *manner, &mut latencies[at])?;
-            done += 1.0;
+    };
+    if steps.len() < trace.steps().len() {
+        notes.push(format!(
+            "only the first {} of {} steps are played, as all of them take too long",
+            Grouped(steps.len() as u64),
+            Grouped(trace.steps().len() as u64)
+        ));
+    }
+    let (mut playing, mut slow) = (Vec::new(), Vec::new());
+    for (contestant, seen) in contestants.iter().zip(seen) {
+        match seen.steps == steps.len() {
+            true => playing.push((contestant, seen)),
+            false => slow.push(contestant),
         }
     }
-    let entries = contestants
-        .iter()
-        .zip(observations)
+    notes.extend(left_out(&slow));
+    let times = time(trace, steps, &playing, pace, progress)?;
+    let rounds = times.iter().map(|times| times.runs.len()).max();
+    if let (Pace::Within(_), Some(rounds @ 1..FEW_ROUNDS)) = (pace, rounds) {
+        let times = if rounds == 1 { "once" } else { "twice" };
+        notes.push(format!(
+            "timed {times} for want of time: small differences in speed may be chance"
+        ));
+    }
+    let entries = playing
+        .into_iter()
         .zip(times)
-        .zip(latencies);
-    Ok(entries
-        .map(|(((contestant, seen), times), latency)| Entry {
+        .map(|((one, seen), times)| Entry {
             load: load.to_owned(),
-            algorithm: contestant.name.clone(),
+            algorithm: one.name.clone(),
             pool: "lock-free",
-            order: contestant.manner.order,
+            order: one.manner.order,
             size: seen.size,
             threads: 1,
             operations: Operations {
@@ -101,11 +122,177 @@ pub(crate) fn measure(
                 failed: seen.counts.failed,
                 ..Operations::default()
             },
-            speed: Speed::of_runs(times),
-            latency: Latency::new("operation", &latency),
+            speed: Speed::of_runs(times.runs),
+            latency: Latency::new("operation", &times.single),
             memory: Some(seen.memory),
             free_at_end: None,
             timeline: Some(seen.timeline),
-        })
-        .collect())
+        });
+    Ok(Measured {
+        entries: entries.collect(),
+        notes,
+    })
+}
+
+/// Observes all contestants, each in its share of the time.
+fn look(
+    trace: &Trace,
+    steps: &[Step],
+    contestants: &[Contestant],
+    pace: Pace,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Vec<Observation>, ReplayError> {
+    let start = Instant::now();
+    let mut seen = Vec::new();
+    for (done, Contestant { name, manner }) in contestants.iter().enumerate() {
+        let share = match pace {
+            Pace::Within(patience) => {
+                Some(patience.saturating_sub(start.elapsed()) / (contestants.len() - done) as u32)
+            }
+            Pace::Rounds(_) => None,
+        };
+        let part = done as f64 / contestants.len() as f64 / 2.0;
+        seen.push(observe(trace, steps, *manner, share, &mut |look| {
+            let look = Some(look);
+            progress(Progress { name, part, look });
+        })?);
+    }
+    Ok(seen)
+}
+
+/// How many of so many steps are to be played, where contestants reached so many in time: all if half of
+/// them reached all, who are then compared without the others. Otherwise half of what half of them
+/// reached, so that they reach it again.
+fn playable(mut reached: Vec<usize>, all: usize) -> usize {
+    reached.sort_unstable();
+    match reached.get(reached.len() / 2) {
+        Some(&median) if median < all => median / 2,
+        Some(_) | None => all,
+    }
+}
+
+fn left_out(slow: &[&Contestant]) -> Option<String> {
+    let name = |one: &&Contestant| format!("{} at order {}", one.name, one.manner.order);
+    let mut names: Vec<String> = slow.iter().take(NAMED).map(name).collect();
+    if slow.len() > NAMED {
+        names.push(format!("{} more", slow.len() - NAMED));
+    }
+    (!names.is_empty()).then(|| format!("left out, as it takes too long: {}", names.join(", ")))
+}
+
+/// What the rounds came to for one contestant.
+struct Times {
+    /// Nanoseconds of an operation, of each round.
+    runs: Vec<f64>,
+    /// Of single operations, of all rounds.
+    single: hdrhistogram::Histogram<u64>,
+}
+
+fn time(
+    trace: &Trace,
+    steps: &[Step],
+    playing: &[(&Contestant, Observation)],
+    pace: Pace,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Vec<Times>, ReplayError> {
+    let count = playing.len();
+    let fresh = || Times {
+        runs: Vec::new(),
+        single: histogram(),
+    };
+    let mut times: Vec<Times> = std::iter::repeat_with(fresh).take(count).collect();
+    let most = match pace {
+        Pace::Rounds(rounds) => rounds.max(1),
+        Pace::Within(_) => ROUNDS,
+    };
+    let start = Instant::now();
+    for round in 0..most {
+        // The first round takes what looking took, which was in time, and each as long as the one before.
+        let is_late = |patience| round > 0 && start.elapsed() / round * (round + 1) > patience;
+        if matches!(pace, Pace::Within(patience) if is_late(patience)) {
+            break;
+        }
+        for turn in 0..count {
+            let at = (turn + round as usize) % count;
+            let Contestant { name, manner } = playing[at].0;
+            let done = f64::from(round) + turn as f64 / count as f64;
+            progress(Progress {
+                name,
+                part: 0.5 + done / f64::from(most) / 2.0,
+                look: None,
+            });
+            let (counts, time) = timed(trace, steps, *manner)?;
+            if counts.operations > 0 {
+                let ns = time.as_nanos() as f64 / counts.operations as f64;
+                times[at].runs.push(ns);
+            }
+            clocked(trace, steps, *manner, &mut times[at].single)?;
+        }
+    }
+    Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::AlgorithmSpec;
+    use crate::driver::Choice;
+
+    #[test]
+    fn what_is_playable_is_what_half_of_them_reach() {
+        assert_eq!(playable(vec![], 10), 10);
+        assert_eq!(playable(vec![10], 10), 10);
+        assert_eq!(playable(vec![1], 10), 0);
+        assert_eq!(playable(vec![10, 2, 10], 10), 10);
+        assert_eq!(playable(vec![6, 2, 10], 10), 3);
+        assert_eq!(playable(vec![2, 10], 10), 10);
+    }
+
+    #[test]
+    fn a_trace_that_takes_too_long_is_cut_for_all_alike() {
+        const PAIRS: usize = 200_000;
+        let pair = |id| format!("alloc {id} size=1\nfree {id}\n");
+        let pairs: String = (0..PAIRS).map(pair).collect();
+        let head = "# genpool trace v1\npool order=4\nchunk virt=0 size=0x100\n";
+        let trace = Trace::parse(&format!("{head}{pairs}")).unwrap();
+        let contestant = |spec: AlgorithmSpec| Contestant {
+            name: spec.to_string(),
+            manner: Manner {
+                order: 4,
+                choice: Choice::All(spec),
+            },
+        };
+        let contestants = [AlgorithmSpec::FirstFit, AlgorithmSpec::BestFit].map(contestant);
+        let pace = Pace::Within(Duration::from_millis(4));
+        let found = measure("a", &trace, &contestants, pace, &mut |_| ()).unwrap();
+        assert!(
+            found.notes[0].contains("of 400,001 steps are played"),
+            "{:?}",
+            found.notes
+        );
+        let all: Vec<u64> = found.entries.iter().map(|one| one.operations.all).collect();
+        assert!(
+            !all.is_empty() && all.iter().all(|&n| n == all[0] && n < 400_000),
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn who_is_left_out_is_named() {
+        let contestant = |n: u32| Contestant {
+            name: format!("a{n}"),
+            manner: Manner {
+                order: n,
+                choice: Choice::All(AlgorithmSpec::FirstFit),
+            },
+        };
+        let slow: Vec<Contestant> = (1..8).map(contestant).collect();
+        let slow: Vec<&Contestant> = slow.iter().collect();
+        assert_eq!(left_out(&[]), None);
+        let text = left_out(&slow).unwrap();
+        assert!(
+            text.ends_with("a3 at order 3, a4 at order 4, 3 more"),
+            "{text}"
+        );
+    }
 }

@@ -9,15 +9,25 @@ use hdrhistogram::Histogram;
 
 use crate::algorithm::AlgorithmSpec;
 use crate::driver::{Driver, Manner};
-use crate::measure::{Contestant, Progress, measure};
+use crate::measure::{Contestant, Measured, Pace, Progress, measure};
 use crate::report::Entry;
 use crate::trace::{Op, Step, Trace, TraceError};
 
-pub(crate) use observe::observe;
+pub(crate) use observe::{MOST_LOOKS, Observation, observe};
 
-/// Replays `trace` `repeats` times (at least once, and where none are given as often as is sensible)
-/// to time it, and once more to look at the memory, each time on a fresh pool. Allocations that name
-/// no algorithm use `unnamed`. `load` is what the entry calls the trace.
+/// What replaying came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replayed {
+    /// The figures; none where not even a part of the trace could be played in time.
+    pub entry: Option<Entry>,
+    /// What was left out.
+    pub notes: Vec<String>,
+}
+
+/// Replays `trace` `repeats` times (at least once) to time it, and once more to look at the memory, each
+/// time on a fresh pool. Where no number is given it is played as often as is sensible, and only a part
+/// of it if it would take longer than half a minute. Allocations that name no algorithm use `unnamed`.
+/// `load` is what the entry calls the trace.
 ///
 /// The clock runs from the first allocation or free to the last. `expect` lines are left out, frees
 /// go by address and size.
@@ -31,15 +41,19 @@ pub fn replay(
     unnamed: AlgorithmSpec,
     repeats: Option<u32>,
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Entry, ReplayError> {
+) -> Result<Replayed, ReplayError> {
     let name = match trace.algorithms() {
         [] => unnamed.to_string(),
         _ => "as recorded".to_owned(),
     };
     let manner = Manner::recorded(trace, unnamed);
     let contestants = [Contestant { name, manner }];
-    let mut entries = measure(load, trace, &contestants, repeats, progress)?;
-    Ok(entries.remove(0))
+    let pace = Pace::of(repeats);
+    let Measured { mut entries, notes } = measure(load, trace, &contestants, pace, progress)?;
+    Ok(Replayed {
+        entry: entries.pop(),
+        notes,
+    })
 }
 
 /// What one playing of a trace counted.
@@ -50,9 +64,13 @@ pub(crate) struct Counts {
     pub(crate) failed: u64,
 }
 
-/// Plays `trace` once on a fresh pool, as fast as it goes.
-pub(crate) fn timed(trace: &Trace, manner: Manner) -> Result<(Counts, Duration), ReplayError> {
-    let (mut driver, load) = start(trace, manner)?;
+/// Plays the first `steps` of `trace` once on a fresh pool, as fast as it goes.
+pub(crate) fn timed(
+    trace: &Trace,
+    steps: &[Step],
+    manner: Manner,
+) -> Result<(Counts, Duration), ReplayError> {
+    let (mut driver, load) = start(trace, steps, manner)?;
     let mut counts = Counts::default();
     let start = Instant::now();
     for step in load {
@@ -61,13 +79,14 @@ pub(crate) fn timed(trace: &Trace, manner: Manner) -> Result<(Counts, Duration),
     Ok((counts, start.elapsed()))
 }
 
-/// Plays `trace` once on a fresh pool and adds the time of each operation to `latency`.
+/// Plays the first `steps` of `trace` once on a fresh pool and adds the time of each operation to `latency`.
 pub(crate) fn clocked(
     trace: &Trace,
+    steps: &[Step],
     manner: Manner,
     latency: &mut Histogram<u64>,
 ) -> Result<(), ReplayError> {
-    let (mut driver, load) = start(trace, manner)?;
+    let (mut driver, load) = start(trace, steps, manner)?;
     let mut counts = Counts::default();
     for step in load {
         let before = counts.operations;
@@ -82,9 +101,12 @@ pub(crate) fn clocked(
 }
 
 /// A fresh pool with the chunks that come before everything else, and the steps that are left.
-fn start(trace: &Trace, manner: Manner) -> Result<(Driver, &[Step]), ReplayError> {
+fn start<'t>(
+    trace: &Trace,
+    steps: &'t [Step],
+    manner: Manner,
+) -> Result<(Driver, &'t [Step]), ReplayError> {
     let is_load = |step: &Step| matches!(step.op, Op::Alloc { .. } | Op::Free { .. });
-    let steps = trace.steps();
     let (before, load) = steps.split_at(steps.iter().position(is_load).unwrap_or(steps.len()));
     let mut driver = Driver::new(trace, manner)?;
     let mut counts = Counts::default();
@@ -162,7 +184,8 @@ mod tests {
     fn replayed(lines: &str) -> Result<Entry, ReplayError> {
         let trace = Trace::parse(&format!("# genpool trace v1\npool order=4\n{lines}")).unwrap();
         let unnamed = AlgorithmSpec::FirstFit;
-        replay("a trace", &trace, unnamed, Some(3), &mut |_| ())
+        let found = replay("a trace", &trace, unnamed, Some(3), &mut |_| ())?;
+        Ok(found.entry.unwrap())
     }
 
     #[test]

@@ -94,6 +94,20 @@ pub struct Entry {
     pub timeline: Option<Timeline>,
 }
 
+impl Entry {
+    /// Bytes in all chunks of the load, with those that the pool does not have because of its order.
+    pub fn given(&self) -> usize {
+        let cut_off = self.memory.map_or(0, |memory| memory.cut_off);
+        self.size.saturating_add(cut_off)
+    }
+
+    /// The part of the given bytes that served nobody, 0 to 1: the mean.
+    pub fn wasted(&self) -> Option<f64> {
+        let memory = self.memory?;
+        Some((memory.rounded() + memory.scattered) / self.given().max(1) as f64)
+    }
+}
+
 /// How many operations there were. For traces one playing of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Operations {
@@ -115,9 +129,10 @@ pub struct Operations {
 pub struct Speed {
     /// Mean of an operation; the median of all runs.
     pub ns: f64,
-    /// Lower quartile of the runs.
+    /// Lower quartile of the runs. Where it lies between two runs it is the one further from the median, so
+    /// that of three runs the quartiles are the fastest and the slowest.
     pub ns_low: f64,
-    /// Upper quartile of the runs.
+    /// Upper quartile of the runs, likewise.
     pub ns_high: f64,
     /// Operations a second, by all threads together.
     pub per_second: f64,
@@ -129,13 +144,13 @@ impl Speed {
     /// The speed of runs of so many nanoseconds an operation, by one thread. None for no runs.
     pub fn of_runs(mut ns: Vec<f64>) -> Option<Self> {
         ns.sort_unstable_by(f64::total_cmp);
+        let last = ns.len().checked_sub(1)?;
         // Of two in the middle the lower: what disturbs a run makes it longer.
-        let at = |quarters: usize| ns.get(ns.len().checked_sub(1)? * quarters / 4).copied();
-        let median = at(2)?;
+        let median = ns[last / 2];
         Some(Self {
             ns: median,
-            ns_low: at(1)?,
-            ns_high: at(3)?,
+            ns_low: ns[last / 4],
+            ns_high: ns[(last * 3).div_ceil(4)],
             per_second: 1e9 / median,
             runs: ns.len() as u32,
         })
@@ -207,20 +222,23 @@ pub struct Memory {
     pub peak_asked: usize,
     /// Most bytes taken at one time.
     pub peak_taken: usize,
+    /// Bytes at the ends of the load's chunks that are no whole granule of this order, so that the pool
+    /// does not have them.
+    pub cut_off: usize,
     /// Bytes taken beyond what was asked for, because granules are handed out whole: the mean.
     pub rounding: f64,
     /// Free bytes outside the largest free run: the mean.
     pub scattered: f64,
     /// The part of the free bytes outside the largest free run, 0 to 1: the mean.
     pub fragmentation: f64,
-    /// How it was when allocations failed.
+    /// How it was when allocations failed, the first 1,024 times.
     pub at_failures: Option<AtFailures>,
 }
 
 impl Memory {
-    /// Bytes that served nobody: the mean.
-    pub fn wasted(&self) -> f64 {
-        self.rounding + self.scattered
+    /// Bytes lost because granules are whole, inside allocations and at the ends of chunks: the mean.
+    pub fn rounded(&self) -> f64 {
+        self.cut_off as f64 + self.rounding
     }
 }
 

@@ -4,13 +4,20 @@ pub mod text;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use genpool_observe::{NoSnapshot, Snapshot};
 
-/// Longest snapshot that is read: 64 MiB, which those have room in that were not asked to be larger.
-pub const MAX_BYTES: u64 = 64 << 20;
+use crate::plain::Plain;
+use crate::table::shorten;
+
+/// Longest snapshot that is read: 160 MiB (2026-11). A snapshot that was not asked to be larger has a million runs
+/// and allocations at most, which are some 120 MiB where they are long and indented; the rest is for chunks.
+pub const MAX_BYTES: u64 = 160 << 20;
+
+/// Of what is wrong with a file, on one line.
+const LONGEST_REASON: usize = 120;
 
 /// Reads a snapshot; anything that can be read to its end will do, a pipe included.
 ///
@@ -32,9 +39,7 @@ pub const MAX_BYTES: u64 = 64 << 20;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn parse(json: &[u8]) -> Result<Snapshot, ShowError> {
-    let snapshot: Snapshot = serde_json::from_slice(json).map_err(ShowError::Json)?;
-    snapshot.check().map_err(ShowError::Value)?;
-    Ok(snapshot)
+    checked(serde_json::from_slice(json).map_err(ShowError::Json)?)
 }
 
 /// Reads the file at `path` as [`parse`] does.
@@ -43,14 +48,26 @@ pub fn parse(json: &[u8]) -> Result<Snapshot, ShowError> {
 ///
 /// As [`parse`].
 pub fn load(path: &Path) -> Result<Snapshot, ShowError> {
-    let mut json = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut json))
-        .map_err(ShowError::Io)?;
-    if json.len() as u64 > MAX_BYTES {
+    let file = File::open(path).map_err(ShowError::Io)?;
+    read(file, MAX_BYTES)
+}
+
+/// Reads at most so many bytes, a piece at a time, so that the text is never in memory as a whole.
+fn read(input: impl Read, most: u64) -> Result<Snapshot, ShowError> {
+    let mut input = input.take(most + 1);
+    let snapshot = serde_json::from_reader(BufReader::new(&mut input));
+    if input.limit() == 0 {
         return Err(ShowError::TooLong);
     }
-    parse(&json)
+    checked(snapshot.map_err(|error| match error.is_io() {
+        true => ShowError::Io(error.into()),
+        false => ShowError::Json(error),
+    })?)
+}
+
+fn checked(snapshot: Snapshot) -> Result<Snapshot, ShowError> {
+    snapshot.check().map_err(ShowError::Value)?;
+    Ok(snapshot)
 }
 
 /// Why there is nothing to show.
@@ -71,10 +88,66 @@ impl fmt::Display for ShowError {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::TooLong => write!(f, "longer than {} MiB", MAX_BYTES >> 20),
-            Self::Json(error) => write!(f, "no snapshot: {error}"),
+            Self::Json(error) => {
+                let reason = shorten(&Plain(error).to_string(), LONGEST_REASON);
+                write!(f, "no snapshot: {reason}")
+            }
             Self::Value(error) => write!(f, "no snapshot of a pool: {error}"),
         }
     }
 }
 
 impl std::error::Error for ShowError {}
+
+#[cfg(test)]
+mod tests {
+    use genpool::Pool;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let pool = Pool::builder()
+            .order(12)
+            .boundary_tracking()
+            .build()
+            .unwrap();
+        pool.add(0x1000, 0x4000).unwrap();
+        let _ = pool.alloc(1).unwrap().into_raw();
+        Snapshot::of(&pool)
+    }
+
+    #[test]
+    fn too_long_is_told_from_wrong() {
+        let json = serde_json::to_vec(&snapshot()).unwrap();
+        let most = json.len() as u64;
+        assert_eq!(read(&json[..], most).unwrap(), snapshot());
+        for most in [most - 1, 1, 0] {
+            assert!(matches!(read(&json[..], most), Err(ShowError::TooLong)));
+        }
+        let half = &json[..json.len() / 2];
+        assert!(matches!(read(half, most), Err(ShowError::Json(_))));
+    }
+
+    /// A million allocations, and as many runs would be less.
+    #[test]
+    fn the_longest_snapshot_of_its_own_accord_has_room() {
+        const ENTRIES: u64 = 1 << 20;
+        let with = |live: usize| {
+            let mut value = serde_json::to_value(snapshot()).unwrap();
+            let one = json!({"addr": u64::MAX, "size": u64::MAX, "tag": u64::MAX});
+            value["live"] = Value::Array(vec![one; live]);
+            serde_json::to_string_pretty(&value).unwrap().len() as u64
+        };
+        let each = with(2) - with(1);
+        assert!(each * ENTRIES < MAX_BYTES / 4 * 3, "{each}");
+    }
+
+    #[test]
+    fn reasons_are_short() {
+        let name = "\u{1b}[31m".repeat(1000);
+        let error = parse(json!({"version": name}).to_string().as_bytes()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.len() < 200 && !text.contains('\u{1b}'), "{text}");
+    }
+}

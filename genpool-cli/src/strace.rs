@@ -16,7 +16,7 @@
 //! | `munmap` of a part of another mapping | nothing: a part cannot be given back, so all of it stays until its last page goes |
 //! | `mremap` to a larger size in place | a `free`, then an `alloc` of the new size |
 //! | `mremap` to another place | an `alloc` of the new size, then a `free` of what was there; a `free` first where other threads had a turn meanwhile |
-//! | `execve`, or the end of the last thread | a `free` of all that is left |
+//! | `execve`, which ends all other threads, or the end of the last thread | a `free` of all that is left |
 //!
 //! Threads share their mappings and processes do not, as far as the lines of `clone` and its
 //! relatives say; without such lines all are taken for threads. All processes together are served by
@@ -86,11 +86,17 @@ pub fn convert(input: impl BufRead, size: Option<usize>) -> Result<Converted, Co
             return Err(ConvertError::TooLong);
         }
         counts.lines += 1;
-        match lines.read(&String::from_utf8_lossy(&line)) {
-            Some((pid, event)) => spaces.event(pid, event),
-            None => counts.ignored += 1,
+        if !lines.read(&String::from_utf8_lossy(&line)) {
+            counts.ignored += 1;
+        }
+        while let Some((pid, event)) = lines.next() {
+            spaces.event(pid, event);
         }
         line.clear();
+    }
+    lines.close();
+    while let Some((pid, event)) = lines.next() {
+        spaces.event(pid, event);
     }
     let ops = spaces.finish(&mut counts);
     if ops.is_empty() {

@@ -1,7 +1,9 @@
 //! Tables for a terminal of 100 columns.
 
 use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
+use unicode_width::UnicodeWidthChar;
 
+use crate::plain::columns;
 use crate::report::Report;
 
 /// Widest table that may be printed.
@@ -67,14 +69,18 @@ pub fn layout(header: &[&str], groups: &[Group<'_>], rows: &[Vec<String>]) -> St
     }
 }
 
-/// The end of a text that is too long for a table.
+/// The end of a text that takes more columns than there are.
 pub fn shorten(text: &str, longest: usize) -> String {
-    match text.chars().count().checked_sub(longest) {
-        None | Some(0) => text.to_owned(),
-        Some(over) => std::iter::once('…')
-            .chain(text.chars().skip(over + 1))
-            .collect(),
+    if columns(text) <= longest {
+        return text.to_owned();
     }
+    let mut used = 1;
+    let end = text.char_indices().rev().take_while(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used <= longest
+    });
+    let start = end.last().map_or(text.len(), |(start, _)| start);
+    format!("…{}", &text[start..])
 }
 
 /// Breaks `text` into lines of at most [`WIDTH`], behind `head` and then behind as much space.
@@ -82,8 +88,8 @@ pub fn wrapped(head: &str, text: &str) -> String {
     let mut all = String::new();
     let mut line = head.to_owned();
     let mut is_fresh = true;
-    for word in text.split(' ') {
-        if !is_fresh && line.chars().count() + 1 + word.chars().count() > WIDTH {
+    for word in words(text) {
+        if !is_fresh && columns(&line) + 1 + columns(word) > WIDTH {
             all.push_str(&line);
             all.push('\n');
             line = " ".repeat(head.len());
@@ -96,6 +102,24 @@ pub fn wrapped(head: &str, text: &str) -> String {
         is_fresh = false;
     }
     all + &line + "\n"
+}
+
+/// The words of a text. A number and its unit are one.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    const UNITS: [&str; 9] = ["ns", "µs", "ms", "s", "%", "B", "KiB", "MiB", "GiB"];
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (first, behind) = text.split_once(' ').unwrap_or((text, ""));
+        let next = behind.split(' ').next().unwrap_or_default();
+        let is_unit = UNITS.contains(&next.trim_end_matches([',', ')', ';', '.']));
+        let end = match is_unit && first.ends_with(|c: char| c.is_ascii_digit()) {
+            true => first.len() + 1 + next.len(),
+            false => first.len(),
+        };
+        rest = text.get(end + 1..);
+        Some(&text[..end])
+    })
 }
 
 /// What a report is about, a line or more for each fact.
@@ -197,6 +221,29 @@ mod tests {
         assert_eq!(count(99_999), "99999");
         assert_eq!(count(1_234_567), "1234k");
         assert_eq!(count(12_345_678), "12M");
+    }
+
+    #[test]
+    fn the_end_is_kept() {
+        assert_eq!(shorten("abcdef", 6), "abcdef");
+        assert_eq!(shorten("abcdefg", 6), "…cdefg");
+        // Two columns each: no half of one is shown.
+        assert_eq!(shorten("軍軍軍", 6), "軍軍軍");
+        assert_eq!(shorten("軍軍軍軍", 6), "…軍軍");
+        assert_eq!(columns(&shorten(&"軍".repeat(80), 34)), 33);
+    }
+
+    #[test]
+    fn a_number_stays_with_its_unit() {
+        let found: Vec<&str> = words("wastes 5.3 % (worst 9.1 %), fastest: 41 ns").collect();
+        assert_eq!(
+            found,
+            ["wastes", "5.3 %", "(worst", "9.1 %),", "fastest:", "41 ns"]
+        );
+        for text in ["", " ", "a", "1", "1 ", "1 s", "ns ns", "of 2 traces"] {
+            let found: Vec<&str> = words(text).collect();
+            assert_eq!(found.join(" "), text);
+        }
     }
 
     #[test]

@@ -225,7 +225,9 @@ fn check_header(line: &str) -> Result<(), TraceError> {
     let Some(version) = line.trim_end().strip_prefix(HEADER) else {
         return Err(TraceError::new(
             1,
-            format!("the first line must be `{HEADER}{VERSION}`"),
+            format!(
+                "the first line must be `{HEADER}{VERSION}`; of what strace wrote `genpool convert` makes a trace"
+            ),
         ));
     };
     if version != VERSION {

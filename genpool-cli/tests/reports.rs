@@ -163,6 +163,59 @@ fn comparing_real_programs() {
 }
 
 #[test]
+fn a_trace_given_twice_and_one_that_is_missing() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let trace = folder.join("twice.trace");
+    fs::copy(&traces()[0], &trace).unwrap();
+    let (trace, json) = (trace.to_str().unwrap(), folder.join("twice.json"));
+    let json = json.to_str().unwrap();
+    let output = genpool(&[
+        "compare", trace, "/no/such", trace, "--order", "12", "--json", json,
+    ]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "one of them cannot be read");
+    let again = format!("{trace} (2)");
+    for line in [trace, &again, &format!("wrote      {json}")] {
+        assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+    }
+    let report: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let loads = |name: &str| {
+        let entries = report["entries"].as_array().unwrap().iter();
+        entries.filter(|entry| entry["load"] == name).count()
+    };
+    assert_eq!((loads(trace), loads(&again)), (5, 5));
+    let all = report["advice"].as_array().unwrap().last().unwrap();
+    assert!(all["load"].is_null());
+    let reason = all["reason"].as_str().unwrap();
+    assert!(reason.ends_with("; without /no/such"), "{reason}");
+}
+
+/// What a file is called must not command the terminal, nor be markup.
+#[cfg(unix)]
+#[test]
+fn names_of_files_are_only_text() {
+    let name = "<h2>\u{1b}[2J\u{202e}\",軍\n& 'x'.trace";
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::copy(&traces()[0], &path).unwrap();
+    for command in ["compare", "replay"] {
+        let found = written(
+            "names",
+            &[command, "--repeats", "1", path.to_str().unwrap()],
+        );
+        let is_bad = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
+        for text in [&found.text, &found.html, &found.csv] {
+            assert!(!text.contains(is_bad), "{text}");
+        }
+        assert!(!pictures(&found.html).is_empty());
+        let load = found.json["entries"][0]["load"].as_str().unwrap();
+        assert!(
+            load.ends_with("\u{fffd}\",軍\u{fffd}& 'x'.trace") && !load.contains(is_bad),
+            "{load}"
+        );
+    }
+}
+
+#[test]
 fn replaying_with_a_report() {
     let path = &traces()[0];
     let found = written(

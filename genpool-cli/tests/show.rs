@@ -45,7 +45,7 @@ fn a_pool_is_drawn() {
         assert!(!line.contains(char::is_control), "{line:?}");
     }
     for says in [
-        "pool      rx[31m ring\n",
+        "pool      rx\u{fffd}[31m ring\n",
         "granule   4 KiB, boundaries tracked\n",
         "used                           44 KiB  11.5 %\n",
         "largest free run              220 KiB  64.7 %\n",

@@ -81,7 +81,9 @@ fn play(text: &str) {
         report.entries = found.entries;
         report.advice.extend(found.advice);
     }
-    report.entries.extend(replayed);
+    report
+        .entries
+        .extend(replayed.ok().and_then(|found| found.entry));
     let page = html::page(&report).unwrap();
     assert!(page.ends_with("</html>\n"));
     assert!(

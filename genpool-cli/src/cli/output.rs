@@ -8,6 +8,7 @@ use clap::Args;
 use console::Style;
 
 use super::complain_of;
+use crate::plain::Plain;
 use crate::report::{Report, csv, html};
 
 #[derive(Debug, Args)]
@@ -108,8 +109,9 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Writes the report. False, and a complaint, where a file cannot be written.
-    pub(super) fn write(self, report: &Report) -> bool {
+    /// Writes the report, and to `out` which files have it. False, and a complaint, where a file cannot be
+    /// written.
+    pub(super) fn write(self, report: &Report, out: &mut dyn Write) -> io::Result<bool> {
         let mut all = true;
         for (kind, path, mut file) in self.files {
             let text = match kind {
@@ -117,12 +119,15 @@ impl Output {
                 Kind::Json => Ok(report.to_json() + "\n"),
                 Kind::Csv => Ok(csv::table(report)),
             };
-            if let Err(error) = text.and_then(|text| replace(&mut file, &text)) {
-                complain_of(&path, None, format_args!("cannot write: {error}"));
-                all = false;
+            match text.and_then(|text| replace(&mut file, &text)) {
+                Ok(()) => writeln!(out, "wrote      {}", Plain(path.display()))?,
+                Err(error) => {
+                    complain_of(&path, None, format_args!("cannot write: {error}"));
+                    all = false;
+                }
             }
         }
-        all
+        Ok(all)
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn run_command(args: &RunArgs, out: &mut dyn Write) -> io::Result<End
             report::add(&mut found, &plan, outcome);
             writeln!(out, "{}", report::table(&plan, &found))?;
             write!(out, "{}", emphasised(&report::verdict(&found), |_| true))?;
-            Ok(match output.write(&found) {
+            Ok(match output.write(&found, out)? {
                 true => End::Well,
                 false => End::Impossible,
             })

@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use super::bar::Bar;
 use super::output::emphasised;
 use super::{CompareArgs, ConvertArgs, End, ReplayArgs, VerifyArgs, complain_of};
 use crate::compare::{self, Wish, advise_all, compare};
+use crate::plain::Plain;
 use crate::replay::{ReplayError, replay};
 use crate::report::{Entry, Report};
 use crate::strace::convert;
-use crate::table::{bytes, count, layout, nanoseconds, shorten};
+use crate::table::{bytes, count, layout, nanoseconds, shorten, wrapped};
 use crate::trace::{LoadError, Trace};
 use crate::verify::verify;
 
@@ -24,16 +26,18 @@ pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Resu
     };
     let mut report = Report::new("replay");
     let (algorithm, repeats) = (args.unnamed.algorithm, args.repeats.repeats);
-    let mut end = play_all(&args.files, |name, trace, bar| {
-        let entry = replay(name, trace, algorithm, repeats, &mut |progress| {
+    let Played { mut end, missing } = play_all(&args.files, |name, trace, bar| {
+        let found = replay(name, trace, algorithm, repeats, &mut |progress| {
             bar.show(progress)
         })?;
-        report.entries.push(entry);
+        report.entries.extend(found.entry);
+        report.notes.extend(noted(name, found.notes));
         Ok(())
     });
     if report.entries.is_empty() {
         return Ok(end);
     }
+    report.notes.extend(left_out(&missing));
     report.fact("traces", report.entries.len().to_string());
     report.fact(
         "algorithm",
@@ -60,7 +64,10 @@ pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Resu
          each   mean of an operation, which is an allocation or a free, in the median of all runs\n\
          p50    and p99 are of single operations, with the time to read the clock"
     )?;
-    if !output.write(&report) {
+    for note in &report.notes {
+        write!(out, "{}", wrapped("note   ", note))?;
+    }
+    if !output.write(&report, out)? {
         end = end.max(End::Impossible);
     }
     Ok(end)
@@ -92,23 +99,26 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
         repeats: args.repeats.repeats,
     };
     let mut report = Report::new("compare");
-    let mut end = play_all(&args.files, |name, trace, bar| {
+    let Played { mut end, missing } = play_all(&args.files, |name, trace, bar| {
         let found = compare(name, trace, &wish, &mut |progress| bar.show(progress))?;
         report.entries.extend(found.entries);
         report.advice.extend(found.advice);
-        if found.named > 0 {
-            report.notes.push(format!(
-                "{name}: {} allocations name an algorithm of their own, which is not heeded here",
-                found.named
-            ));
-        }
+        report.notes.extend(noted(name, found.notes));
         Ok(())
     });
     if report.entries.is_empty() {
         return Ok(end);
     }
-    let all = advise_all(&report.loads());
-    report.advice.extend(all);
+    report.notes.extend(left_out(&missing));
+    let loads = report.loads();
+    if loads.len() > 1 {
+        match advise_all(&loads, &missing) {
+            Some(advice) => report.advice.push(advice),
+            None => report.notes.push(
+                "nothing is recommended for all traces together: no algorithm and order served all of them".to_owned(),
+            ),
+        }
+    }
     report.fact("traces", report.loads().len().to_string());
     report.fact("rule", "fails least, then wastes least, then is fastest");
     let text = compare::text::tables(&report);
@@ -118,30 +128,68 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
             .any(|head| line.starts_with(head))
     };
     write!(out, "{}", emphasised(&text, is_main))?;
-    if !output.write(&report) {
+    if !output.write(&report, out)? {
         end = end.max(End::Impossible);
     }
     Ok(end)
+}
+
+/// What playing several traces came to.
+struct Played {
+    end: End,
+    /// The names of those that could not be played.
+    missing: Vec<String>,
 }
 
 /// Plays one trace after the other, with a bar; complains of what cannot be read or played.
 fn play_all(
     files: &[PathBuf],
     mut play: impl FnMut(&str, &Trace, &mut Bar) -> Result<(), ReplayError>,
-) -> End {
+) -> Played {
     let mut end = End::Well;
+    let mut missing = Vec::new();
     let mut bar = Bar::new();
-    for path in files {
+    for (path, name) in files.iter().zip(names(files)) {
         let Some(trace) = bar.aside(|| load(path)) else {
             end = End::Impossible;
+            missing.push(name);
             continue;
         };
-        if let Err(error) = play(&path.display().to_string(), &trace, &mut bar) {
+        if let Err(error) = play(&name, &trace, &mut bar) {
             end = end.max(bar.aside(|| refused(path, &error)));
+            missing.push(name);
         }
     }
     bar.clear();
-    end
+    Played { end, missing }
+}
+
+/// What reports call the files: their paths, with a number where one comes again.
+fn names(files: &[PathBuf]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for path in files {
+        let path = Plain(path.display()).to_string();
+        let numbered = (2..).map(|n| format!("{path} ({n})"));
+        let name = iter::once(path.clone())
+            .chain(numbered)
+            .find(|name| !names.contains(name));
+        names.extend(name);
+    }
+    names
+}
+
+/// Notes on one of several traces.
+fn noted(name: &str, notes: Vec<String>) -> impl Iterator<Item = String> {
+    let name = shorten(name, LONGEST_PATH);
+    notes.into_iter().map(move |note| format!("{name}: {note}"))
+}
+
+fn left_out(missing: &[String]) -> Option<String> {
+    let names: Vec<String> = missing
+        .iter()
+        .map(|name| shorten(name, LONGEST_PATH))
+        .collect();
+    (!names.is_empty()).then(|| format!("could not be played: {}", names.join(", ")))
 }
 
 /// Says why a trace cannot be played.
@@ -203,7 +251,7 @@ pub(super) fn verify_command(args: &VerifyArgs, out: &mut dyn Write) -> io::Resu
         files += 1;
         checked += found.checked;
         differences += found.differences;
-        let path = path.display();
+        let path = Plain(path.display());
         writeln!(
             out,
             "{path}: {} operations checked, {} differences",
@@ -234,5 +282,17 @@ fn load(path: &Path) -> Option<Trace> {
             complain_of(path, None, error);
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct() {
+        let files = ["a", "b", "a", "a (2)", "a", "c\u{1b}[2J"].map(PathBuf::from);
+        let expected = ["a", "b", "a (2)", "a (2) (2)", "a (3)", "c\u{fffd}[2J"];
+        assert_eq!(names(&files), expected);
     }
 }

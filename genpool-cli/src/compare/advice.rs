@@ -1,13 +1,14 @@
 //! Which contestant to prefer, and why, in one line.
 
 use crate::report::{Advice, Entry};
-use crate::table::nanoseconds;
+use crate::table::{nanoseconds, shorten};
 
 /// Waste within this part of the pool counts as equal: nobody chooses an algorithm for less.
 const WASTE_TIE: f64 = 0.01;
 
-/// Names of equals that are written out.
+/// Names of equals, and of traces that are missing, that are written out, and how much of the latter.
 const NAMED: usize = 2;
+const LONGEST_NAME: usize = 40;
 
 /// A contestant as the rule sees it, over one load or several.
 struct Figures<'r> {
@@ -15,7 +16,7 @@ struct Figures<'r> {
     order: u32,
     allocs: u64,
     failed: u64,
-    /// Part of the pool.
+    /// Part of the memory that the load gives the pool.
     wasted: f64,
     speed: Option<Times>,
 }
@@ -30,13 +31,12 @@ struct Times {
 
 impl<'r> Figures<'r> {
     fn of(entry: &'r Entry) -> Self {
-        let wasted = entry.memory.map_or(0.0, |memory| memory.wasted());
         Self {
             algorithm: &entry.algorithm,
             order: entry.order,
             allocs: entry.operations.allocs,
             failed: entry.operations.failed,
-            wasted: wasted / entry.size.max(1) as f64,
+            wasted: entry.wasted().unwrap_or(0.0),
             speed: entry.speed.map(|speed| Times {
                 low: speed.ns_low,
                 median: speed.ns,
@@ -52,7 +52,7 @@ impl<'r> Figures<'r> {
 
 /// Recommends one of the entries of one load. What fails least; among these, what wastes least, where
 /// a hundredth of the pool makes no difference; among these, what is fastest. Who is as fast within
-/// the quartiles of the runs is named. `None` where nothing was allocated.
+/// the quartiles of the runs is named. `None` where no allocation succeeded.
 pub fn advise(load: &str, entries: &[&Entry]) -> Option<Advice> {
     let figures: Vec<Figures<'_>> = entries.iter().map(|entry| Figures::of(entry)).collect();
     rule(&figures, |ns| Some(nanoseconds(ns))).map(|(best, reason)| Advice {
@@ -64,9 +64,14 @@ pub fn advise(load: &str, entries: &[&Entry]) -> Option<Advice> {
 }
 
 /// Recommends for several loads together, among the contestants that all of them have: failures are
-/// added up, waste and time are means, and times are first put in relation to the load's fastest.
-/// `None` for fewer than two loads, or where no contestant has met them all.
-pub fn advise_all(loads: &[(&str, Vec<&Entry>)]) -> Option<Advice> {
+/// added up, waste and time are means, and times are first put in relation to the load's fastest. Loads
+/// without an allocation say nothing; they are named as missing, as those are that are `missing` already.
+/// `None` for fewer than two other loads, or where no contestant has met them all.
+pub fn advise_all(loads: &[(&str, Vec<&Entry>)], missing: &[String]) -> Option<Advice> {
+    let allocates = |entries: &[&Entry]| entries.iter().any(|entry| entry.operations.allocs > 0);
+    let (loads, idle): (Vec<_>, Vec<_>) = loads.iter().partition(|(_, entries)| allocates(entries));
+    let idle = idle.iter().map(|(load, _)| *load);
+    let missing: Vec<&str> = missing.iter().map(String::as_str).chain(idle).collect();
     let (first, others) = loads.split_first()?;
     if others.is_empty() {
         return None;
@@ -108,7 +113,12 @@ pub fn advise_all(loads: &[(&str, Vec<&Entry>)]) -> Option<Advice> {
             })(),
         });
     }
-    rule(&figures, |_| None).map(|(best, reason)| Advice {
+    let (best, mut reason) = rule(&figures, |_| None)?;
+    if !missing.is_empty() {
+        let names = missing.iter().map(|name| shorten(name, LONGEST_NAME));
+        reason.push_str(&format!("; without {}", first_of(names)));
+    }
+    Some(Advice {
         load: None,
         algorithm: best.algorithm.to_owned(),
         order: best.order,
@@ -121,8 +131,8 @@ fn rule<'f, 'r>(
     all: &'f [Figures<'r>],
     time: impl Fn(f64) -> Option<String>,
 ) -> Option<(&'f Figures<'r>, String)> {
-    let has_allocs = |figures: &&Figures<'_>| figures.allocs > 0;
-    let least_failed = all.iter().filter(has_allocs).map(|one| one.failed).min()?;
+    let has_served = |figures: &&Figures<'_>| figures.failed < figures.allocs;
+    let least_failed = all.iter().filter(has_served).map(|one| one.failed).min()?;
     let most_failed = all.iter().map(|one| one.failed).max()?;
     let mut left: Vec<&Figures<'_>> = all
         .iter()
@@ -180,16 +190,22 @@ fn names(equals: &[&Figures<'_>], best: &Figures<'_>) -> String {
         true => one.algorithm.to_owned(),
         false => format!("{} at {}", one.algorithm, one.order),
     };
-    let mut names: Vec<String> = equals.iter().take(NAMED).map(name).collect();
-    if equals.len() > NAMED {
-        names.push(format!("{} more", equals.len() - NAMED));
+    first_of(equals.iter().map(name))
+}
+
+fn first_of(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let mut first: Vec<String> = names.take(NAMED).collect();
+    if more > 0 {
+        first.push(format!("{more} more"));
     }
-    names.join(", ")
+    first.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{Operations, Speed};
 
     fn one(
         algorithm: &str,
@@ -258,5 +274,42 @@ mod tests {
         let mut none = one("a", 4, 0, 0.0, (1.0, 1.0, 1.0));
         none.allocs = 0;
         assert!(rule(&[none], |_| None).is_none());
+        let all_failed = one("a", 63, 100, 0.0, (1.0, 1.0, 1.0));
+        assert!(rule(&[all_failed], |_| None).is_none());
+    }
+
+    #[test]
+    fn the_advice_for_all_says_what_is_missing() {
+        let entry = |load: &str, allocs| Entry {
+            load: load.to_owned(),
+            algorithm: "first-fit".to_owned(),
+            pool: "lock-free",
+            order: 4,
+            size: 64,
+            threads: 1,
+            operations: Operations {
+                all: allocs,
+                allocs,
+                ..Operations::default()
+            },
+            speed: Speed::of_runs(vec![10.0; allocs as usize]),
+            latency: None,
+            memory: None,
+            free_at_end: None,
+            timeline: None,
+        };
+        let entries = [entry("a", 1), entry("b", 2), entry("idle", 0)];
+        let loads: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.load.as_str(), vec![entry]))
+            .collect();
+        let reason = advise_all(&loads, &[]).unwrap().reason;
+        assert!(reason.ends_with("; without idle"), "{reason}");
+        let missing = ["x", "y"].map(str::to_owned);
+        let reason = advise_all(&loads, &missing).unwrap().reason;
+        assert!(reason.ends_with("; without x, y, 1 more"), "{reason}");
+        let reason = advise_all(&loads[..2], &[]).unwrap().reason;
+        assert!(!reason.contains("without"), "{reason}");
+        assert_eq!(advise_all(&loads[1..], &[]), None);
     }
 }

@@ -1,7 +1,8 @@
 //! What comparing says on a terminal.
 
+use crate::replay::MOST_LOOKS;
 use crate::report::{Entry, Report};
-use crate::size::Bytes;
+use crate::size::{Bytes, Grouped};
 use crate::table::{Group, bytes, count, layout, nanoseconds, shorten, wrapped};
 
 /// Of a trace, in a heading.
@@ -44,7 +45,7 @@ pub fn tables(report: &Report) -> String {
             .iter()
             .find(|advice| advice.load.as_deref() == Some(load));
         let first = entries.first();
-        let (size, allocs) = first.map_or((0, 0), |entry| (entry.size, entry.operations.allocs));
+        let (size, allocs) = first.map_or((0, 0), |entry| (entry.given(), entry.operations.allocs));
         text.push_str(&format!(
             "{}\n{} allocations in {}\n",
             shorten(load, LONGEST_PATH),
@@ -80,16 +81,17 @@ pub fn tables(report: &Report) -> String {
         ));
         text.push('\n');
     }
-    text.push_str(
+    text.push_str(&format!(
         "failed     allocations that found no room\n\
-         rounding   taken beyond what was asked for, as granules are handed out whole: the mean\n\
+         rounding   lost as granules are whole, beyond what was asked for and at the ends of chunks: the mean\n\
          scattered  free outside the largest free run: the mean\n\
-         largest    free run as a part of all that is free: the mean over all failures, or else over time\n\
+         largest    free run as a part of all free: mean over the first {} failures, else over time\n\
          each       mean of an operation in the median of all runs; p50 and p99 are of single operations,\n\
          \x20          with the time to read the clock\n\
          rule       what fails least, of these wastes least (a hundredth of the pool is no difference), of\n\
          \x20          these is fastest\n",
-    );
+        Grouped(MOST_LOOKS)
+    ));
     for note in &report.notes {
         text.push_str(&wrapped("note       ", note));
     }
@@ -121,7 +123,7 @@ fn cells(entry: &Entry, is_best: bool) -> Vec<String> {
         ),
         entry.order.to_string(),
         count(entry.operations.failed),
-        memory.map_or_else(dash, |memory| bytes(memory.rounding)),
+        memory.map_or_else(dash, |memory| bytes(memory.rounded())),
         memory.map_or_else(dash, |memory| bytes(memory.scattered)),
         largest,
         time(entry.speed.map(|speed| speed.ns)),
@@ -133,13 +135,14 @@ fn cells(entry: &Entry, is_best: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plain::columns;
     use crate::report::{Advice, AtFailures, Latency, Memory, Operations, Speed};
     use crate::table::WIDTH;
 
     #[test]
     fn everything_fits_the_width() {
         let entry = Entry {
-            load: "a/".repeat(80),
+            load: "a/軍".repeat(80),
             algorithm: "first-fit-align:0x8000000000".to_owned(),
             pool: "lock-free",
             order: 63,
@@ -182,7 +185,7 @@ mod tests {
         });
         report.entries.push(entry);
         for line in tables(&report).lines() {
-            assert!(line.chars().count() <= WIDTH, "{line}");
+            assert!(columns(line) <= WIDTH, "{line}");
         }
     }
 }

@@ -1,18 +1,25 @@
-//! A trace played for what it does to the memory, without a clock.
+//! A trace played for what it does to the memory, without timing it.
+
+use std::time::{Duration, Instant};
 
 use super::{Counts, ReplayError, play};
 use crate::driver::{Driver, Manner, chunks};
 use crate::report::{AtFailures, COLUMNS, Memory, Point, ROWS, Timeline};
 use crate::space::{Look, Space};
-use crate::trace::{Op, Trace};
+use crate::trace::{Op, Step, Trace};
 
 /// Failures at which the pool is looked at. A look is linear in the granules, and a trace may have
 /// millions of failures; means change little after the first thousand (2026-11).
-const MOST_LOOKS: u64 = 1024;
+pub(crate) const MOST_LOOKS: u64 = 1024;
 
-/// What a trace does to a pool.
+/// Steps from one look at the clock to the next: few, because a step may take milliseconds (2026-11).
+const STRIDE: usize = 16;
+
+/// What a trace does to a pool, as far as it was played.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Observation {
+    /// Steps that were played.
+    pub(crate) steps: usize,
     /// Bytes in all chunks at the end.
     pub(crate) size: usize,
     pub(crate) counts: Counts,
@@ -22,10 +29,14 @@ pub(crate) struct Observation {
     pub(crate) timeline: Timeline,
 }
 
-/// Plays `trace` once and looks at the pool after every so many operations. `watch` gets each look.
+/// Plays the first `steps` of `trace` once and looks at the pool after every so many operations. Where
+/// there is a time `share`, it ends when that is over, and looks take at most half of it. `watch` gets
+/// each look.
 pub(crate) fn observe(
     trace: &Trace,
+    steps: &[Step],
     manner: Manner,
+    share: Option<Duration>,
     watch: &mut dyn FnMut(&Look),
 ) -> Result<Observation, ReplayError> {
     // First of all, because it refuses orders that this machine has no addresses for.
@@ -34,23 +45,36 @@ pub(crate) fn observe(
     let mut counts = Counts::default();
     let mut use_of = Use::new(manner.order);
     let mut points = Vec::new();
-    let loads = trace
-        .steps()
+    let loads = steps
         .iter()
         .filter(|step| matches!(step.op, Op::Alloc { .. } | Op::Free { .. }))
         .count();
     let mut played = 0usize;
-    for step in trace.steps() {
+    let start = Instant::now();
+    let mut looking = Duration::ZERO;
+    let mut reached = steps.len();
+    for (at, step) in steps.iter().enumerate() {
+        if at % STRIDE == 0 && share.is_some_and(|share| start.elapsed() > share) {
+            reached = at;
+            break;
+        }
         let freed = match step.op {
             Op::Free { slot } => driver.held(slot),
             _ => None,
         };
         let failed = counts.failed;
+        let may_look = share.is_none_or(|share| looking < share / 2);
+        let mut look = |pool| {
+            let start = Instant::now();
+            let look = space.look(pool);
+            looking += start.elapsed();
+            look
+        };
         play(&mut driver, step, &mut counts)?;
         match step.op {
             Op::Alloc { size, .. } if counts.failed > failed => {
-                if counts.failed <= MOST_LOOKS {
-                    use_of.fail(size, &space.look(driver.pool()));
+                if counts.failed <= MOST_LOOKS && may_look {
+                    use_of.fail(size, &look(driver.pool()));
                 }
                 use_of.count();
             }
@@ -60,22 +84,37 @@ pub(crate) fn observe(
         }
         played += 1;
         // The columns' ends among the operations, the last operation included.
-        if played * COLUMNS / loads > (played - 1) * COLUMNS / loads {
-            let look = space.look(driver.pool());
+        let is_column = played * COLUMNS / loads > (played - 1) * COLUMNS / loads;
+        if is_column && (may_look || played == loads) {
+            let look = look(driver.pool());
             watch(&look);
             points.push(Point::new(played as f64, look));
         }
     }
+    let size = driver.pool().size();
     Ok(Observation {
-        size: driver.pool().size(),
+        steps: reached,
+        size,
         counts,
-        memory: use_of.memory(&points),
+        memory: Memory {
+            cut_off: given(&steps[..reached]).saturating_sub(size),
+            ..use_of.memory(&points)
+        },
         timeline: Timeline {
             unit: "operations",
             addresses: space.addresses(),
             points,
         },
     })
+}
+
+/// Bytes in all chunks that steps add.
+fn given(steps: &[Step]) -> usize {
+    let sizes = steps.iter().map(|step| match step.op {
+        Op::Chunk { size, .. } => size,
+        _ => 0,
+    });
+    sizes.fold(0, usize::saturating_add)
 }
 
 /// What is in use, and sums for the means.
@@ -167,7 +206,7 @@ mod tests {
     fn observed(lines: &str) -> Observation {
         let trace = Trace::parse(&format!("# genpool trace v1\npool order=4\n{lines}")).unwrap();
         let manner = Manner::recorded(&trace, AlgorithmSpec::FirstFit);
-        observe(&trace, manner, &mut |_| ()).unwrap()
+        observe(&trace, trace.steps(), manner, None, &mut |_| ()).unwrap()
     }
 
     #[test]
@@ -205,6 +244,25 @@ mod tests {
             .points;
         assert_eq!(points.len(), COLUMNS);
         assert_eq!(points[COLUMNS - 1].at, 2000.0);
+    }
+
+    /// Nothing of one pool is left to the next that the thread uses, which may well have its place in memory.
+    #[test]
+    fn a_trace_does_the_same_each_time() {
+        let lines: String = (0..2000u32)
+            .map(|id| match id.checked_sub(90) {
+                Some(old) => format!("alloc {id} size={}\nfree {old}\n", 16 * (1 + id % 7)),
+                None => format!("alloc {id} size=16\n"),
+            })
+            .collect();
+        let text = format!("# genpool trace v1\npool order=4\nchunk virt=0 size=0x40000\n{lines}");
+        let trace = Trace::parse(&text).unwrap();
+        for spec in [AlgorithmSpec::NextFit, AlgorithmSpec::ThreadStart] {
+            let manner = Manner::recorded(&trace, spec);
+            let seen = || observe(&trace, trace.steps(), manner, None, &mut |_| ()).unwrap();
+            let first = seen();
+            assert!((0..4).all(|_| seen() == first), "{spec}");
+        }
     }
 
     #[test]

@@ -6,8 +6,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::chart::{self, Drawn, GRID, INK, MARK};
 
 const WIDTH: i32 = 900;
-/// Pixels for the contestants' names.
-const NAMES: i32 = 190;
+/// Most pixels for the contestants' names, and those beside them.
+const MOST_NAMES: i32 = 290;
+const BESIDE: i32 = 20;
 /// Pixels for the panels' titles.
 const HEAD: i32 = 34;
 /// Pixels from one row to the next.
@@ -34,6 +35,8 @@ pub(super) struct Panel {
 /// Draws the panels side by side.
 pub(super) fn draw(rows: &[Row], panels: &[Panel]) -> Drawn<String> {
     let height = HEAD + STEP * rows.len() as i32 + 8;
+    let longest = chart::room(rows.iter().map(|row| row.name.as_str()), MOST_NAMES);
+    let names = longest + BESIDE;
     chart::svg((WIDTH as u32, height as u32), |root| {
         let left = chart::text(HPos::Left, VPos::Center);
         let right = chart::text(HPos::Right, VPos::Center);
@@ -43,11 +46,12 @@ pub(super) fn draw(rows: &[Row], panels: &[Panel]) -> Drawn<String> {
                 let corners = [(0, top), (WIDTH, top + STEP)];
                 root.draw(&Rectangle::new(corners, MARK.filled()))?;
             }
-            let at = (NAMES - 10, top + STEP / 2);
-            root.draw(&Text::new(row.name.clone(), at, right.clone()))?;
+            let at = (names - BESIDE / 2, top + STEP / 2);
+            let name = chart::fitted(&row.name, longest);
+            root.draw(&Text::new(name, at, right.clone()))?;
         }
-        let width = (WIDTH - NAMES) / panels.len().max(1) as i32;
-        for (panel, start) in panels.iter().zip((0..).map(|i| NAMES + i * width)) {
+        let width = (WIDTH - names) / panels.len().max(1) as i32;
+        for (panel, start) in panels.iter().zip((0..).map(|i| names + i * width)) {
             root.draw(&Text::new(panel.title, (start, HEAD / 2), left.clone()))?;
             let axis = vec![(start, HEAD), (start, height - 8)];
             root.draw(&PathElement::new(axis, INK))?;

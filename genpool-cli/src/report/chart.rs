@@ -4,6 +4,9 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::plain::columns;
+use crate::table::shorten;
+
 /// Text, axes. The page's style sheet knows these four by their value, and has others for dark screens.
 pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 /// Lines that only guide the eye.
@@ -30,9 +33,35 @@ const PALETTE: [RGBColor; 9] = [
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Drawn<T> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
 
-/// The colour of the n-th of several.
-pub(super) fn color(n: usize) -> RGBColor {
-    PALETTE[n % PALETTE.len()]
+/// Pixels of a column of text in the type of [`text`], by a wide typeface such as DejaVu Sans: the reader's
+/// browser has one of its own (2026-11).
+const COLUMN: f64 = 6.5;
+
+/// Room for the longest of `names`, at most so many pixels.
+pub(super) fn room<'n>(names: impl Iterator<Item = &'n str>, most: i32) -> i32 {
+    let longest = names.map(columns).max().unwrap_or(0);
+    most.min((longest as f64 * COLUMN).ceil() as i32)
+}
+
+/// As much of a name as so many pixels have room for.
+pub(super) fn fitted(name: &str, pixels: i32) -> String {
+    shorten(name, (f64::from(pixels) / COLUMN) as usize)
+}
+
+/// What the n-th of several is drawn in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ink {
+    pub(super) color: RGBColor,
+    /// For lines, where a colour comes again.
+    pub(super) dashed: bool,
+}
+
+/// The ink of the n-th of several.
+pub(super) fn ink(n: usize) -> Ink {
+    Ink {
+        color: PALETTE[n % PALETTE.len()],
+        dashed: n / PALETTE.len() % 2 == 1,
+    }
 }
 
 /// Type of a picture's texts, in the given place about its anchor.
@@ -51,4 +80,31 @@ pub(super) fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -
         area.present()?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_algorithms_fit() {
+        let name = "fixed-address:0x8000000000000000, order 63";
+        let pixels = room(["first-fit", name].into_iter(), 290);
+        assert!(pixels < 290);
+        assert_eq!(fitted(name, pixels), name);
+        // Of longer ones the end is shown, and wide letters have room for fewer.
+        let pixels = room(["軍".repeat(80).as_str()].into_iter(), 290);
+        assert_eq!(
+            fitted(&"軍".repeat(80), pixels),
+            format!("…{}", "軍".repeat(21))
+        );
+    }
+
+    #[test]
+    fn no_two_lines_look_alike_soon() {
+        let inks: Vec<Ink> = (0..2 * PALETTE.len()).map(ink).collect();
+        for (at, one) in inks.iter().enumerate() {
+            assert!(!inks[..at].contains(one), "{at}");
+        }
+    }
 }

@@ -71,6 +71,7 @@ impl Lines<'_> {
         if let Some(memory) = entry.memory {
             self.one("peak_asked_bytes", memory.peak_asked);
             self.one("peak_taken_bytes", memory.peak_taken);
+            self.one("cut_off_bytes", memory.cut_off);
             self.one("rounding_bytes", memory.rounding);
             self.one("scattered_bytes", memory.scattered);
             self.one("fragmentation", memory.fragmentation);

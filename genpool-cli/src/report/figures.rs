@@ -1,7 +1,7 @@
 //! Which pictures a load has, made from its entries.
 
 use super::bars::{self, Panel, Row};
-use super::chart::{Drawn, color};
+use super::chart::{Drawn, Ink, ink};
 use super::lines::{self, Line};
 use super::map;
 use super::scale::{Scale, Unit};
@@ -63,23 +63,38 @@ impl<'r> Load<'r> {
         }
     }
 
-    fn color(&self, entry: &Entry) -> plotters::style::RGBColor {
+    fn ink(&self, entry: &Entry) -> Ink {
         let at = self
             .algorithms
             .iter()
             .position(|name| *name == entry.algorithm);
-        color(at.unwrap_or(0))
+        ink(at.unwrap_or(0))
     }
 
     fn name(&self, entry: &Entry) -> String {
+        self.name_beside(entry, self.has_orders)
+    }
+
+    fn name_beside(&self, entry: &Entry, others_differ: bool) -> String {
         let mut name = entry.algorithm.clone();
-        if self.has_orders {
+        if others_differ {
             name.push_str(&format!(", order {}", entry.order));
         }
         if entry.pool == "mutex" {
             name.push_str(", mutex");
         }
         name
+    }
+
+    /// The names of lines in one picture, and what goes without saying in them, which its title says.
+    fn names<'e>(&self, entries: impl Iterator<Item = &'e Entry> + Clone) -> (Vec<String>, String) {
+        let mut orders = entries.clone().map(|entry| entry.order);
+        let first = orders.next();
+        let differ = orders.any(|order| Some(order) != first);
+        let names = entries.map(|entry| self.name_beside(entry, self.has_orders && differ));
+        let common = first.filter(|_| self.has_orders && !differ);
+        let common = common.map_or_else(String::new, |order| format!(", order {order}"));
+        (names.collect(), common)
     }
 
     /// The entries that were run with all threads.
@@ -106,7 +121,7 @@ impl<'r> Load<'r> {
             .iter()
             .map(|entry| Row {
                 name: self.name(entry),
-                color: self.color(entry),
+                color: self.ink(entry).color,
                 marked: self.advice.is_some_and(|advice| {
                     advice.algorithm == entry.algorithm && advice.order == entry.order
                 }),
@@ -127,8 +142,8 @@ impl<'r> Load<'r> {
             true => (
                 vec![
                     failed,
-                    panel("memory wasted, part of the pool", &|entry| {
-                        let part = entry.memory?.wasted() * 100.0 / entry.size.max(1) as f64;
+                    panel("part of the pool wasted", &|entry| {
+                        let part = entry.wasted()? * 100.0;
                         Some((part, format!("{part:.1} %")))
                     }),
                     panel("time of an operation", &|entry| {
@@ -136,8 +151,8 @@ impl<'r> Load<'r> {
                         Some((speed.ns, nanoseconds(speed.ns)))
                     }),
                 ],
-                "Wasted is what rounding to whole granules takes, and what is free outside the largest free run, on \
-                 average.",
+                "Wasted is what rounding to whole granules takes, also at the ends of chunks, and what is free outside \
+                 the largest free run, on average.",
             ),
             false => (
                 vec![
@@ -176,7 +191,7 @@ impl<'r> Load<'r> {
                 Some(line) => line.points.push(point),
                 None => lines.push(Line {
                     name,
-                    color: self.color(entry),
+                    ink: self.ink(entry),
                     faint: entry.pool == "mutex",
                     points: vec![point],
                 }),
@@ -204,9 +219,10 @@ impl<'r> Load<'r> {
 
     fn free_runs(&self) -> Drawn<Option<Figure>> {
         let entries = self.with_timeline();
-        let line = |name: &str, color, points: &[Point], of: fn(&Point) -> usize| Line {
+        let (names, common) = self.names(entries.iter().map(|(entry, _)| *entry));
+        let line = |name: &str, ink, points: &[Point], of: fn(&Point) -> usize| Line {
             name: name.to_owned(),
-            color,
+            ink,
             faint: false,
             points: points
                 .iter()
@@ -217,9 +233,9 @@ impl<'r> Load<'r> {
             [] => return Ok(None),
             [(_, points)] => (
                 vec![
-                    line("taken", color(1), points, |point| point.taken),
-                    line("free", color(5), points, |point| point.free),
-                    line("largest free run", color(2), points, |point| {
+                    line("taken", ink(1), points, |point| point.taken),
+                    line("free", ink(5), points, |point| point.free),
+                    line("largest free run", ink(2), points, |point| {
                         point.largest_run
                     }),
                 ],
@@ -229,26 +245,28 @@ impl<'r> Load<'r> {
             _ => (
                 entries
                     .iter()
-                    .map(|(entry, points)| {
-                        line(&self.name(entry), self.color(entry), points, |point| {
-                            point.largest_run
-                        })
+                    .zip(&names)
+                    .map(|((entry, points), name)| {
+                        line(name, self.ink(entry), points, |point| point.largest_run)
                     })
                     .collect(),
                 "Largest free run",
                 "What one request could have at most. More is better.",
             ),
         };
+        let title = format!("{title}{common}");
         self.over_time("free", title, caption, "bytes", Unit::Bytes, &lines)
     }
 
     fn fragmentation(&self) -> Drawn<Option<Figure>> {
-        let lines: Vec<Line> = self
-            .with_timeline()
+        let entries = self.with_timeline();
+        let (names, common) = self.names(entries.iter().map(|(entry, _)| *entry));
+        let lines: Vec<Line> = entries
             .iter()
-            .map(|(entry, points)| Line {
-                name: self.name(entry),
-                color: self.color(entry),
+            .zip(names)
+            .map(|((entry, points), name)| Line {
+                name,
+                ink: self.ink(entry),
                 faint: false,
                 points: points
                     .iter()
@@ -258,7 +276,7 @@ impl<'r> Load<'r> {
             .collect();
         self.over_time(
             "fragmentation",
-            "Fragmentation",
+            format!("Fragmentation{common}"),
             "The part of the free memory that is outside the largest free run, which ends where its chunk does. Less is better.",
             "outside the largest run",
             Unit::Percent,
@@ -269,7 +287,7 @@ impl<'r> Load<'r> {
     fn over_time(
         &self,
         kind: &'static str,
-        title: &str,
+        title: String,
         caption: &str,
         what: &str,
         unit: Unit,
@@ -291,7 +309,7 @@ impl<'r> Load<'r> {
         let y = Scale::new(what, unit, values().map(|point| point.1));
         Ok(Some(Figure {
             kind,
-            title: title.to_owned(),
+            title,
             caption: caption.to_owned(),
             svg: lines::draw(&x, &y, lines)?,
         }))
@@ -309,11 +327,13 @@ impl<'r> Load<'r> {
         let Some((_, first)) = timed.first() else {
             return Ok(None);
         };
+        let (names, common) = self.names(timed.iter().map(|(entry, _)| *entry));
         let lines: Vec<Line> = timed
             .iter()
-            .map(|(entry, latency)| Line {
-                name: self.name(entry),
-                color: self.color(entry),
+            .zip(names)
+            .map(|((entry, latency), name)| Line {
+                name,
+                ink: self.ink(entry),
                 faint: entry.pool == "mutex",
                 points: percentiles(latency),
             })
@@ -336,7 +356,7 @@ impl<'r> Load<'r> {
             .unwrap_or(0);
         Ok(Some(Figure {
             kind: "latency",
-            title: format!("Time of {of}"),
+            title: format!("Time of {of}{common}"),
             caption: format!(
                 "So many of all (to the right) took at most so long (upwards), of up to {} measured. Both scales are \
                  logarithmic: the right half is the slow tail. The time to read the clock is in it.",

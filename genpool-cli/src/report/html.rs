@@ -6,7 +6,9 @@ use std::fmt::{self, Display, Write};
 use super::chart::Drawn;
 use super::figures::{Figure, figures};
 use super::{Advice, Entry, Report};
-use crate::size::Bytes;
+use crate::plain::plain;
+use crate::replay::MOST_LOOKS;
+use crate::size::{Bytes, Grouped};
 use crate::table::{bytes, nanoseconds};
 
 const STYLE: &str = include_str!("page.css");
@@ -63,6 +65,9 @@ fn write_page(report: &Report) -> Drawn<String> {
             page.push_str(&advised(advice, "Recommended"));
         }
         page.push_str(&table(&entries, advice));
+        if entries.iter().any(|entry| entry.memory.is_some()) {
+            let _ = writeln!(page, "<p class=\"legend\">{}</p>", legend());
+        }
         let figures = figures(&entries, advice)?;
         let (maps, others): (Vec<_>, Vec<_>) =
             figures.iter().partition(|figure| figure.kind == "map");
@@ -136,7 +141,7 @@ const COLUMNS: [Column; 15] = [
     ("failed", |entry| Some(entry.operations.failed.to_string())),
     ("rounding", |entry| {
         let memory = entry.memory?;
-        Some(bytes(memory.rounding))
+        Some(bytes(memory.rounded()))
     }),
     ("scattered", |entry| {
         let memory = entry.memory?;
@@ -213,6 +218,17 @@ fn table(entries: &[&Entry], advice: Option<&Advice>) -> String {
     table + "</tbody></table></div>\n"
 }
 
+/// What the columns of a trace's table mean.
+fn legend() -> String {
+    format!(
+        "Rounding: lost because granules are whole, beyond what was asked for and at the ends of chunks, on average. \
+         Scattered: free outside the largest free run, on average. Largest at failures: that run as a part of all \
+         that is free, on average over the first {} failures. Each: mean time of an operation, in the median of all \
+         runs; the percentiles are of single operations, with the time to read the clock.",
+        Grouped(MOST_LOOKS)
+    )
+}
+
 /// Text that came from elsewhere: it stays text, and what HTML cannot hold becomes U+FFFD.
 struct Escaped<'a>(&'a str);
 
@@ -244,7 +260,6 @@ impl Display for Plain<'_> {
 fn printable(c: char) -> char {
     match c {
         '\n' | '\t' => c,
-        c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => '\u{fffd}',
-        c => c,
+        c => plain(c),
     }
 }

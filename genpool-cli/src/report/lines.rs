@@ -1,21 +1,26 @@
 //! Lines over a common axis.
 
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::chart::{self, Drawn, GRID, INK};
+use super::chart::{self, Drawn, GRID, INK, Ink};
 use super::scale::Scale;
 
-const SIZE: (u32, u32) = (900, 290);
-/// Pixels for the names of the lines.
-const LEGEND: u32 = 190;
+const WIDTH: i32 = 900;
+/// Pixels, or more where so many lines are to be named.
+const HEIGHT: i32 = 290;
+/// Most pixels for the names of the lines, and those before and behind them.
+const MOST_NAMES: i32 = 290;
+const KEY: i32 = 30;
+const MARGIN: i32 = 8;
 /// Pixels from one name to the next.
 const LEGEND_STEP: i32 = 20;
 
 /// A line.
 pub(super) struct Line {
     pub(super) name: String,
-    pub(super) color: RGBColor,
+    pub(super) ink: Ink,
     /// Drawn thin and pale, for what is only there to compare with.
     pub(super) faint: bool,
     pub(super) points: Vec<(f64, f64)>,
@@ -24,16 +29,21 @@ pub(super) struct Line {
 impl Line {
     fn style(&self) -> ShapeStyle {
         match self.faint {
-            true => self.color.mix(0.55).stroke_width(1),
-            false => self.color.stroke_width(2),
+            true => self.ink.color.mix(0.55).stroke_width(1),
+            false => self.ink.color.stroke_width(2),
         }
     }
 }
 
+/// Pixels of a dash, and of the gap behind it.
+const DASH: (u32, u32) = (7, 4);
+
 /// Draws the lines, each named at the right.
 pub(super) fn draw(x: &Scale, y: &Scale, lines: &[Line]) -> Drawn<String> {
-    chart::svg(SIZE, |root| {
-        let (plot, legend) = root.split_horizontally(SIZE.0 - LEGEND);
+    let names = chart::room(lines.iter().map(|line| line.name.as_str()), MOST_NAMES);
+    let height = HEIGHT.max((lines.len() as i32 + 1) * LEGEND_STEP);
+    chart::svg((WIDTH as u32, height as u32), |root| {
+        let (plot, legend) = root.split_horizontally(WIDTH - KEY - names - MARGIN);
         let mut chart = ChartBuilder::on(&plot)
             .margin(8)
             .margin_right(24)
@@ -52,14 +62,25 @@ pub(super) fn draw(x: &Scale, y: &Scale, lines: &[Line]) -> Drawn<String> {
             .y_desc(&y.title)
             .draw()?;
         for line in lines {
-            chart.draw_series([PathElement::new(line.points.clone(), line.style())])?;
+            let (points, style) = (line.points.clone(), line.style());
+            match line.ink.dashed {
+                true => {
+                    chart.draw_series([DashedPathElement::new(points, DASH.0, DASH.1, style)])?
+                }
+                false => chart.draw_series([PathElement::new(points, style)])?,
+            };
         }
         for (at, line) in (0..).zip(lines) {
             let top = 18 + at * LEGEND_STEP;
             let key = vec![(0, top), (22, top)];
-            legend.draw(&PathElement::new(key, line.style().stroke_width(3)))?;
+            let style = line.style().stroke_width(3);
+            match line.ink.dashed {
+                true => legend.draw(&DashedPathElement::new(key, DASH.0, DASH.1, style))?,
+                false => legend.draw(&PathElement::new(key, style))?,
+            }
             let style = chart::text(HPos::Left, VPos::Center);
-            legend.draw(&Text::new(line.name.clone(), (30, top), style))?;
+            let name = chart::fitted(&line.name, names);
+            legend.draw(&Text::new(name, (KEY, top), style))?;
         }
         Ok(())
     })

@@ -82,6 +82,10 @@ fn quartiles_of_runs() {
     assert_eq!((speed.ns_low, speed.ns, speed.ns_high), (20.0, 30.0, 40.0));
     assert_eq!(speed.runs, 5);
     assert_eq!(Speed::of_runs(vec![]), None);
+    let three = Speed::of_runs(vec![30.0, 10.0, 20.0]).unwrap();
+    assert_eq!((three.ns_low, three.ns, three.ns_high), (10.0, 20.0, 30.0));
+    let two = Speed::of_runs(vec![2.0, 1.0]).unwrap();
+    assert_eq!((two.ns_low, two.ns, two.ns_high), (1.0, 1.0, 2.0));
     let one = Speed::of_runs(vec![4.0]).unwrap();
     assert_eq!((one.ns_low, one.ns, one.ns_high), (4.0, 4.0, 4.0));
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use genpool_observe::{ChunkShot, Snapshot};
 
 use crate::picture::{CELLS, framed};
+use crate::plain::Plain;
 use crate::size::Bytes;
 use crate::table::{WIDTH, layout, shorten};
 
@@ -13,6 +14,10 @@ const SHADES: [char; 5] = ['·', '░', '▒', '▓', '█'];
 
 /// Rows of the table of live allocations; the largest are shown.
 const MOST_LIVE: usize = 20;
+
+/// Chunks that are drawn, those at the lowest addresses: more than anybody reads, and little text even so
+/// (2026-11).
+const MOST_CHUNKS: usize = 256;
 
 /// All of a pool.
 pub fn pool(snapshot: &Snapshot) -> String {
@@ -27,9 +32,16 @@ pub fn pool(snapshot: &Snapshot) -> String {
     let _ = writeln!(text, "granule   {granule}, {tracking}");
     text.push('\n');
     text.push_str(&totals(snapshot));
-    for chunk in &snapshot.chunks {
+    for chunk in snapshot.chunks.iter().take(MOST_CHUNKS) {
         text.push('\n');
         text.push_str(&chunk_text(chunk, snapshot.order));
+    }
+    if snapshot.chunks.len() > MOST_CHUNKS {
+        let _ = writeln!(
+            text,
+            "\nchunks    {}, of which the {MOST_CHUNKS} at the lowest addresses are shown",
+            snapshot.chunks.len()
+        );
     }
     if !snapshot.chunks.is_empty() {
         let _ = writeln!(
@@ -174,8 +186,7 @@ fn owner_at(snapshot: &Snapshot, addr: usize) -> String {
 
 /// A name that its author could make of whatever he liked.
 fn clean(name: &str, longest: usize) -> String {
-    let name: String = name.chars().filter(|c| !c.is_control()).collect();
-    shorten(&name, longest)
+    shorten(&Plain(name).to_string(), longest)
 }
 
 #[cfg(test)]
@@ -195,6 +206,21 @@ mod tests {
         let line = line.trim().trim_start_matches('▕').trim_end_matches('▏');
         assert_eq!(line.chars().count(), CELLS);
         line.to_owned()
+    }
+
+    #[test]
+    fn many_chunks_are_not_all_drawn() {
+        let pool = Pool::new(0).unwrap();
+        let chunks = MOST_CHUNKS + 44;
+        for n in 0..chunks {
+            pool.add(n * 2, 1).unwrap();
+        }
+        let text = super::pool(&Snapshot::of(&pool));
+        assert_eq!(text.matches("\nchunk     ").count(), MOST_CHUNKS);
+        assert!(
+            text.contains("\nchunks    300, of which the 256 "),
+            "{text}"
+        );
     }
 
     #[test]

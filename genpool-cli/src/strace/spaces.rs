@@ -1,9 +1,9 @@
 //! The address spaces of a program's processes, and the allocations that their mappings are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Counts;
-use super::line::{Event, Pages, Pid};
+use super::line::{Event, Kin, Pages, Pid};
 
 /// An operation of the trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,20 +16,26 @@ pub(super) enum Op {
 #[derive(Default)]
 pub(super) struct Spaces {
     spaces: Vec<Space>,
-    /// Which space each process or thread lives in.
-    homes: HashMap<Pid, usize>,
-    /// Who is making a process or thread, and whether that will share its space.
-    spawning: BTreeMap<Pid, bool>,
+    /// Where each thread lives.
+    homes: HashMap<Pid, Home>,
+    /// The threads of each process, by their leader's number, which is the process's.
+    processes: HashMap<Pid, BTreeSet<Pid>>,
     ops: Vec<Op>,
     /// By ID, of which the first is 1.
     mappings: Vec<Mapping>,
     counts: Counts,
 }
 
-/// The memory of one process.
+#[derive(Clone, Copy)]
+struct Home {
+    space: usize,
+    leader: Pid,
+}
+
+/// The memory of one process, or of several that share it.
 #[derive(Default)]
 struct Space {
-    /// Its threads.
+    /// The threads that have it.
     users: usize,
     /// Mapped pages, by the first of each piece.
     pieces: BTreeMap<u64, Piece>,
@@ -56,9 +62,13 @@ struct Mapping {
 impl Spaces {
     /// Takes what a line says.
     pub(super) fn event(&mut self, pid: Pid, event: Event) {
-        // Who has something else to say has come back from making a process.
-        self.spawning.remove(&pid);
-        let home = self.home(pid);
+        if event == Event::Exit {
+            return self.leave(pid);
+        }
+        let Home {
+            space: home,
+            leader,
+        } = self.home(pid);
         match event {
             Event::Map { pages, fixed: true } => self.map_fixed(home, pages),
             Event::Map {
@@ -71,28 +81,23 @@ impl Spaces {
                 }
             }
             Event::Remap { from, to } => self.remap(home, from, to),
-            Event::Spawn {
-                child: None,
-                shares,
-            } => {
-                self.spawning.insert(pid, shares);
-            }
-            Event::Spawn {
-                child: Some(child),
-                shares,
-            } => {
-                // The child may have spoken before its maker.
+            Event::Spawn { child, kin } => {
+                // Who is known already was a child before, whose end no line tells.
                 if !self.homes.contains_key(&child) {
-                    let home = if shares { home } else { self.build() };
-                    self.settle(child, home);
+                    let (space, leader) = match kin {
+                        Kin::Process => (self.build(), child),
+                        Kin::Sharing => (home, child),
+                        Kin::Thread => (home, leader),
+                    };
+                    self.settle(child, Home { space, leader });
                 }
             }
             Event::Exec => {
-                self.leave(pid);
-                let home = self.build();
-                self.settle(pid, home);
+                let threads = self.processes.remove(&leader).unwrap_or_default();
+                threads.into_iter().for_each(|thread| self.leave(thread));
+                self.settle_alone(pid);
             }
-            Event::Exit => self.leave(pid),
+            Event::Exit => {}
         }
     }
 
@@ -125,42 +130,55 @@ impl Spaces {
         self.spaces.len() - 1
     }
 
-    fn settle(&mut self, pid: Pid, home: usize) {
-        self.spaces[home].users += 1;
+    fn settle(&mut self, pid: Pid, home: Home) -> Home {
+        self.spaces[home.space].users += 1;
         self.homes.insert(pid, home);
+        self.processes.entry(home.leader).or_default().insert(pid);
+        home
     }
 
-    /// Where `pid` lives. Who was never heard of is the child of somebody who is making one, or else
-    /// a thread of the first process.
-    fn home(&mut self, pid: Pid) -> usize {
-        if let Some(&home) = self.homes.get(&pid) {
-            return home;
+    fn settle_alone(&mut self, pid: Pid) -> Home {
+        let space = self.build();
+        self.settle(pid, Home { space, leader: pid })
+    }
+
+    /// Where `pid` lives. Who was never heard of shares the memory of the first process, and is a thread of
+    /// who spoke without a number: strace numbers its lines only while it follows several.
+    fn home(&mut self, pid: Pid) -> Home {
+        match self.homes.get(&pid) {
+            Some(&home) => home,
+            None if self.spaces.is_empty() => self.settle_alone(pid),
+            None => {
+                let unnumbered = self.homes.get(&0).copied();
+                let leader = unnumbered.map_or(pid, |home| home.leader);
+                self.settle(pid, Home { space: 0, leader })
+            }
         }
-        let home = match self.spawning.pop_first() {
-            Some((parent, true)) => self.home(parent),
-            Some((_, false)) => self.build(),
-            None if self.spaces.is_empty() => self.build(),
-            None => 0,
-        };
-        self.settle(pid, home);
-        home
     }
 
     /// Who leaves as the last one frees everything.
     fn leave(&mut self, pid: Pid) {
-        let Some(home) = self.homes.remove(&pid) else {
+        let Some(Home {
+            space: home,
+            leader,
+        }) = self.homes.remove(&pid)
+        else {
             return;
         };
+        if let Some(threads) = self.processes.get_mut(&leader) {
+            threads.remove(&pid);
+            if threads.is_empty() {
+                self.processes.remove(&leader);
+            }
+        }
         let space = &mut self.spaces[home];
         space.users -= 1;
         if space.users == 0 {
-            self.unmap(
-                home,
-                Pages {
-                    start: 0,
-                    end: u64::MAX,
-                },
-            );
+            let all = Pages {
+                start: 0,
+                end: u64::MAX,
+            };
+            self.unmap(home, all);
         }
     }
 

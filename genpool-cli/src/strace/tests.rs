@@ -247,6 +247,91 @@ fn an_unmapping_counts_from_where_it_begins() {
     );
 }
 
+/// What a call takes away is there as long as nobody knows whether it succeeds.
+#[test]
+fn a_call_that_fails_in_the_end_has_taken_nothing() {
+    let text = format!(
+        "1 {}1 munmap(0xa000, 8192 <unfinished ...>\n2 {}1 <... munmap resumed>) = -1 EINVAL (Invalid argument)\n\
+         1 mremap(0xa000, 8192, 12288, MREMAP_MAYMOVE <unfinished ...>\n2 {}\
+         1 <... mremap resumed>) = -1 ENOMEM (Cannot allocate memory)\n\
+         1 clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>\n2 {}\
+         1 <... clone resumed>) = -1 EAGAIN (Resource temporarily unavailable)\n1 {}",
+        mmap(10, 2),
+        mmap(20, 1),
+        mmap(30, 1),
+        mmap(40, 1),
+        munmap(10, 2)
+    );
+    let (found, counts) = converted(&text);
+    assert_eq!(
+        found,
+        ["alloc 1 2", "alloc 2 1", "alloc 3 1", "alloc 4 1", "free 1"]
+    );
+    assert_eq!(
+        (counts.resized, counts.unknown, counts.conflicts),
+        (0, 0, 0)
+    );
+    // Nor has one that the end of the file, or of its thread, cut off.
+    let begun = format!("1 {}1 munmap(0xa000, 8192 <unfinished ...>\n", mmap(10, 2));
+    assert_eq!(ops(&begun), ["alloc 1 2"]);
+    let ended = format!(
+        "{begun}2 {}1 +++ killed by SIGKILL +++\n2 {}",
+        mmap(20, 1),
+        munmap(10, 1)
+    );
+    assert_eq!(ops(&ended), ["alloc 1 2", "alloc 2 1"]);
+}
+
+/// As strace 6.1 writes it: the leader and one more thread, which executes another program.
+#[test]
+fn exec_by_another_thread_ends_the_leader_too() {
+    let clone = "clone3({flags=CLONE_VM|CLONE_THREAD|CLONE_SIGHAND}, 88) = ";
+    let start = format!(
+        "1 {}1 {clone}2\n1 {clone}3\n3 {}3 execve(\"/bin/true\", [\"true\"], 0x7ffc <unfinished ...>\n",
+        mmap(10, 2),
+        mmap(20, 1)
+    );
+    let rest = format!(
+        "1 <... execve resumed>) = 0\n1 {}1 +++ exited with 0 +++\n",
+        mmap(30, 1)
+    );
+    let expected = [
+        "alloc 1 2",
+        "alloc 2 1",
+        "free 1",
+        "free 2",
+        "alloc 3 1",
+        "free 3",
+    ];
+    let switched = start.replace("<unfinished ...>", "<pid changed to 1 ...>");
+    for start in [&start, &switched] {
+        for notices in [
+            "2 +++ exited with 0 +++\n1 +++ superseded by execve in pid 3 +++\n",
+            "1 +++ superseded by execve in pid 3 +++\n",
+            // Which `strace -qqq` leaves out.
+            "",
+        ] {
+            assert_eq!(
+                ops(&format!("{start}{notices}{rest}")),
+                expected,
+                "{notices}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_of_programs_may_follow_their_numbers() {
+    let text = format!(
+        "7<a b> {}7<a b> clone(child_stack=NULL, flags=SIGCHLD) = 9<a b>\n[pid 9<x\\76>] {}\
+         9<x> +++ exited with 0 +++\n7<a b> munmap(0xa000, 4096 <unfinished ...>\n\
+         7<a b> <... munmap resumed>) = 0\n",
+        mmap(10, 1),
+        mmap(10, 2)
+    );
+    assert_eq!(ops(&text), ["alloc 1 1", "alloc 2 2", "free 2", "free 1"]);
+}
+
 #[test]
 fn exec_and_the_last_exit_free_everything() {
     let text = format!(

@@ -1,0 +1,158 @@
+//! Algorithms that keep the alignment which a trace names, whatever the trace is played on: an
+//! alignment is what the program needs, the algorithm that gave it is a choice.
+
+use genpool::{
+    Algorithm, BestFit, ChunkView, Constraints, FirstFit, Fit, FixedAddress, FixedOffset, Granule,
+    NextFit, Request, ThreadStart, Unsuitable,
+};
+
+use crate::algorithm::AlgorithmSpec;
+
+/// Which multiples an allocation may start at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alignment {
+    /// Of a power of two, in bytes.
+    Bytes(usize),
+    /// Of the size asked for, rounded up to a power of two.
+    OfSize,
+}
+
+impl Alignment {
+    /// That of allocations which name this algorithm; `None` where it gives them none.
+    pub(crate) fn named_by(spec: AlgorithmSpec) -> Option<Self> {
+        match spec {
+            AlgorithmSpec::FirstFitAlign(bytes) => Some(Self::Bytes(bytes)),
+            AlgorithmSpec::OrderAlign => Some(Self::OfSize),
+            AlgorithmSpec::FirstFit
+            | AlgorithmSpec::BestFit
+            | AlgorithmSpec::Fixed(_)
+            | AlgorithmSpec::FixedAddress(_)
+            | AlgorithmSpec::NextFit
+            | AlgorithmSpec::ThreadStart => None,
+        }
+    }
+
+    /// Whether granules of this order lie so in any case.
+    pub(crate) fn is_free_at(self, order: u32) -> bool {
+        matches!(self, Self::Bytes(bytes) if bytes <= 1 << order)
+    }
+
+    /// In bytes, for an allocation of `size`. `None` for more than half of all addresses.
+    fn bytes(self, size: usize) -> Option<usize> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::OfSize => size.checked_next_power_of_two(),
+        }
+    }
+}
+
+/// `spec` for allocations that must lie on multiples of `wanted`.
+pub(crate) fn keeping(spec: AlgorithmSpec, wanted: Alignment) -> Box<dyn Algorithm> {
+    let own = Alignment::named_by(spec).unwrap_or(Alignment::Bytes(1));
+    let both = Both(wanted, own);
+    match spec {
+        AlgorithmSpec::FirstFit | AlgorithmSpec::FirstFitAlign(_) | AlgorithmSpec::OrderAlign => {
+            Box::new(Among(FirstFit, both))
+        }
+        AlgorithmSpec::BestFit => Box::new(Among(BestFit, both)),
+        AlgorithmSpec::NextFit => Box::new(Among(NextFit::new(), both)),
+        AlgorithmSpec::ThreadStart => Box::new(Among(ThreadStart, both)),
+        AlgorithmSpec::Fixed(offset) => Box::new(Only(FixedOffset::new(offset), both)),
+        AlgorithmSpec::FixedAddress(addr) => Box::new(Only(FixedAddress::new(addr), both)),
+    }
+}
+
+/// The alignment that the trace wants, and the algorithm's own.
+struct Both(Alignment, Alignment);
+
+impl Both {
+    fn bytes(&self, request: &Request) -> Option<usize> {
+        let size = request.size();
+        Some(self.0.bytes(size)?.max(self.1.bytes(size)?))
+    }
+}
+
+/// A fit among the aligned places.
+struct Among<F>(F, Both);
+
+impl<F: Fit> Algorithm for Among<F> {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        let constraints = Constraints::new().align(self.1.bytes(request)?).ok()?;
+        self.0.choose(chunk, request.granules(), &constraints)
+    }
+}
+
+/// The one place of an algorithm that has no other, if it is aligned.
+struct Only<A>(A, Both);
+
+impl<A: Algorithm> Algorithm for Only<A> {
+    fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+        self.0.check(request)
+    }
+
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        let bytes = self.1.bytes(request)?;
+        let place = self.0.propose(chunk, request)?;
+        chunk.addr_of(place).is_multiple_of(bytes).then_some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use genpool::Pool;
+
+    use super::*;
+
+    #[test]
+    fn every_algorithm_keeps_it() {
+        for name in [
+            "first-fit",
+            "first-fit-align:0x20",
+            "first-fit-align:0x80",
+            "order-align",
+            "best-fit",
+            "next-fit",
+            "thread-start",
+        ] {
+            let spec: AlgorithmSpec = name.parse().unwrap();
+            for (wanted, size, bytes) in [
+                (Alignment::Bytes(0x40), 0x10, 0x40),
+                (Alignment::OfSize, 0x21, 0x40),
+                (Alignment::OfSize, 0x90, 0x100),
+            ] {
+                let algorithm = keeping(spec, wanted);
+                let pool = Pool::new(4).unwrap();
+                pool.add(0x1010, 0xff0).unwrap();
+                for _ in 0..4 {
+                    let held = pool.alloc_with(size, &*algorithm).unwrap().into_raw();
+                    assert!(held.addr.is_multiple_of(bytes), "{name} {wanted:?}");
+                    let own = Alignment::named_by(spec).and_then(|own| own.bytes(size));
+                    assert!(held.addr.is_multiple_of(own.unwrap_or(1)), "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_fixed_place_is_taken_only_where_it_is_aligned() {
+        let pool = Pool::new(4).unwrap();
+        pool.add(0x1000, 0x100).unwrap();
+        for (name, is_served) in [
+            ("fixed:0x40", true),
+            ("fixed:0x50", false),
+            ("fixed-address:0x1080", true),
+            ("fixed-address:0x1090", false),
+        ] {
+            let algorithm = keeping(name.parse().unwrap(), Alignment::Bytes(0x40));
+            assert_eq!(pool.alloc_with(1, &*algorithm).is_ok(), is_served, "{name}");
+        }
+    }
+
+    #[test]
+    fn more_than_half_of_all_addresses_is_refused() {
+        let algorithm = keeping(AlgorithmSpec::BestFit, Alignment::OfSize);
+        let pool = Pool::new(63).unwrap();
+        pool.add(0, 1 << 63).unwrap();
+        assert!(pool.alloc_with(usize::MAX, &*algorithm).is_err());
+    }
+}
