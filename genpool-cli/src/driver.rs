@@ -1,14 +1,12 @@
 //! A pool and what a trace holds of it: the step that replaying, comparing and verifying share.
 
 mod aligned;
-mod forget;
 
 use genpool::{Algorithm, AllocError, FreeError, Pool};
 
 use crate::algorithm::AlgorithmSpec;
 use crate::trace::{MAX_GRANULES, Op, Slot, Trace, TraceError};
 use aligned::keeping;
-use forget::forget;
 
 pub(crate) use aligned::Alignment;
 
@@ -103,9 +101,7 @@ impl Driver {
             Some(phys) => self.pool.add_virt(start, phys, size),
             None => self.pool.add(start, size),
         }
-        .map_err(|error| TraceError::new(line, error.to_string()))?;
-        forget(&self.pool);
-        Ok(())
+        .map_err(|error| TraceError::new(line, error.to_string()))
     }
 
     pub(crate) fn alloc(

@@ -206,7 +206,8 @@ pub(crate) struct Chunk {
     has_phys: bool,
     phys: u64,
     bitmap: Bitmap,
-    /// Unlike that of any other chunk of the pool, also of one at the same address.
+    /// Unlike that of any other chunk, also of one at the same address. Below half of what a word can hold,
+    /// for an allocation keeps it in a word beside a flag.
     generation: usize,
     records: Option<Records>,
     owner: Option<Owner>,

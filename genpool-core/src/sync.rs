@@ -110,6 +110,14 @@ pub struct ThreadPlace {
     pub len: usize,
 }
 
+/// A number unlike all others of the process, below half of what a word can hold. (On a machine of 32 bits
+/// they come again after 2^31.) Nothing is ordered by it, so the models have it as it is.
+pub(crate) fn unlike_others() -> usize {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed) & (usize::MAX >> 1)
+}
+
 #[cfg(not(genpool_loom))]
 mod real {
     pub use super::snapshots::Snapshots;
@@ -176,12 +184,6 @@ mod real {
         static NOTED: [Noted; PLACES] = const { [const { Noted::nothing() }; PLACES] };
     }
 
-    /// Keys are addresses of things of some hundred bytes; this spreads them.
-    #[inline(always)]
-    fn slot_of(key: usize) -> usize {
-        (key ^ (key >> 12)) / 256 % PLACES
-    }
-
     /// The place that this thread noted under `key`, unless it noted another instead since. As
     /// signal-safe as [`thread_index`]: a handler may note a place of its own in between, even between
     /// two parts, so it is no more than a hint.
@@ -189,7 +191,7 @@ mod real {
     #[must_use]
     pub fn thread_place(key: usize) -> Option<super::ThreadPlace> {
         NOTED.with(|noted| {
-            let noted = &noted[slot_of(key)];
+            let noted = &noted[key % PLACES];
             let place = super::ThreadPlace {
                 at: noted.at.get(),
                 from: noted.from.get(),
@@ -202,7 +204,7 @@ mod real {
     /// Notes a place for this thread under `key`. One without a length is none.
     pub fn set_thread_place(key: usize, place: super::ThreadPlace) {
         NOTED.with(|noted| {
-            let noted = &noted[slot_of(key)];
+            let noted = &noted[key % PLACES];
             noted.key.set(key);
             noted.at.set(place.at);
             noted.from.set(place.from);
@@ -213,7 +215,7 @@ mod real {
     /// Notes where this thread found something, in the place that it has noted under `key`.
     #[inline(always)]
     pub fn move_thread_place(key: usize, at: usize) {
-        NOTED.with(|noted| noted[slot_of(key)].at.set(at));
+        NOTED.with(|noted| noted[key % PLACES].at.set(at));
     }
 
     #[cfg(test)]
@@ -237,8 +239,7 @@ mod real {
 
         #[test]
         fn a_thread_remembers_places_by_their_keys() {
-            // As far apart as chunks are that follow each other on the heap.
-            let keys = [0, 1, 2, 3].map(|at| 0x5_0000 + at * 256);
+            let keys = [100, 101, 102, 103];
             for (at, key) in (100..).zip(keys) {
                 assert_eq!(thread_place(key), None);
                 set_thread_place(key, place(at, 512));
@@ -249,7 +250,7 @@ mod real {
             assert_eq!(thread_place(keys[2]), Some(place(7, 512)));
             assert_eq!(thread_place(keys[1]), Some(place(101, 512)));
             // One that is noted instead, and one without a length.
-            set_thread_place(keys[0] + 1024, place(9, 1));
+            set_thread_place(keys[0] + PLACES, place(9, 1));
             assert_eq!(thread_place(keys[0]), None);
             set_thread_place(keys[0], place(9, 0));
             assert_eq!(thread_place(keys[0]), None);

@@ -85,12 +85,12 @@ impl<'c> ChunkView<'c> {
         Self { chunk, look }
     }
 
-    /// A number that no other chunk has, of whatever pool, as long as this one exists. For notes that an
-    /// algorithm keeps on chunks; it may be given to another chunk later.
+    /// A number that no other chunk of the process has or had, of whatever pool. (On a machine of 32 bits
+    /// numbers come again after 2^31 chunks.) For notes that an algorithm keeps on chunks.
     #[must_use]
     #[inline]
     pub fn id(&self) -> usize {
-        core::ptr::from_ref(self.chunk).addr()
+        self.chunk.generation()
     }
 
     /// The address of the chunk's first byte.

@@ -13,7 +13,7 @@ use crate::memory::Node;
 use crate::observer::{Audience, Event, Observer};
 use crate::shelf::{Route, Shelf};
 use crate::stats::{Counters, Destroyed};
-use crate::sync::{AtomicBool, AtomicUsize};
+use crate::sync::AtomicBool;
 use crate::traffic::Traffic;
 
 /// Builds a [`Pool`]. Its calls take constant time, allocate memory, and are not signal-safe.
@@ -198,7 +198,6 @@ impl Builder {
                 seats: Seats::new(),
                 built_with: algorithm,
                 removals: AtomicBool::new(false),
-                generations: AtomicUsize::new(0),
                 tracked: self.tracked,
                 node,
                 name: self.name,

@@ -28,7 +28,7 @@ use crate::memory::Node;
 use crate::observer::{Audience, Event};
 use crate::shelf::{Route, Shelf, Tag};
 use crate::stats::{Counters, Destroyed, Fragmentation, Held, Stats, held_in};
-use crate::sync::{AtomicBool, AtomicUsize, Fault, Ordering, model_fence, seeded};
+use crate::sync::{AtomicBool, Fault, Ordering, model_fence, seeded, unlike_others};
 use crate::traffic::Traffic;
 
 /// What all handles on one pool share.
@@ -43,8 +43,6 @@ pub(crate) struct Inner {
     built_with: Arc<dyn Algorithm>,
     /// A chunk was removed: those that are added from now on are not permanent (see `shelf.rs`).
     removals: AtomicBool,
-    /// Calls that began to add a chunk; their generations.
-    generations: AtomicUsize,
     tracked: bool,
     node: Option<Node>,
     name: Option<String>,
@@ -216,9 +214,7 @@ impl Pool {
 
     fn add_untold(&self, chunk: ChunkSpec) -> Result<(), AddError> {
         let inner = &*self.inner;
-        // Relaxed: only told apart. Wraps after 2^63 chunks (2^31 on 32-bit machines), for an
-        // allocation keeps it in a word beside a flag.
-        let generation = inner.generations.fetch_add(1, Ordering::Relaxed) & (usize::MAX >> 1);
+        let generation = unlike_others();
         let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
         let mut hanging = None;
         let added = chunk.check(order, tracked).and_then(|()| {

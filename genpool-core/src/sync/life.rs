@@ -12,6 +12,12 @@ mod imp {
     #[derive(Debug)]
     pub struct Life(AtomicBool);
 
+    impl Default for Life {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
+
     impl Life {
         /// A thing that lives.
         pub fn new() -> Self {
@@ -46,7 +52,7 @@ mod imp {
 #[cfg(not(all(genpool_loom, not(any(genpool_machine, genpool_shuttle)))))]
 mod imp {
     /// Nothing; in loom's models, whether a thing lives.
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub struct Life;
 
     impl Life {
