@@ -462,7 +462,7 @@ fn failure_is_honest_under_rollback() {
         let at = FixedOffset::new(start * PAGE);
         let _ = pool.alloc_with(n * PAGE, &at).unwrap().into_raw();
     }
-    let rounds = if cfg!(miri) { 3 } else { 20_000 };
+    let rounds = if cfg!(miri) { 1 } else { 20_000 };
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -75,15 +75,16 @@ fn the_newest_serves_first_and_every_chunk_serves() {
 
 #[test]
 fn what_lies_between_chunks_is_nobodys() {
+    let count = if cfg!(miri) { 17 } else { 100 };
     let pool = Pool::new(12).unwrap();
-    for at in 0..100 {
-        pool.add_virt(start(at, 100), 0, 128 * PAGE).unwrap();
+    for at in 0..count {
+        pool.add_virt(start(at, count), 0, 128 * PAGE).unwrap();
     }
-    for at in 0..100 {
-        let behind = start(at, 100) + 128 * PAGE;
+    for at in 0..count {
+        let behind = start(at, count) + 128 * PAGE;
         assert_eq!(pool.phys_of(behind - 1), Some(128 * PAGE as u64 - 1));
         assert_eq!(pool.phys_of(behind), None);
-        assert_eq!(pool.phys_of(start(at, 100) - 1), None);
+        assert_eq!(pool.phys_of(start(at, count) - 1), None);
         assert!(pool.free(behind, PAGE).is_err());
     }
     assert_eq!((pool.phys_of(0), pool.phys_of(usize::MAX)), (None, None));
@@ -176,10 +177,16 @@ fn a_bad_proposal_is_an_error_although_an_older_chunk_has_room() {
     pool.add(0, 64).unwrap();
     pool.add(0x1000, 64).unwrap();
     let _held = pool.alloc(1).unwrap();
-    for granule in [usize::MAX, 64, 0] {
+    // Outside, and what is taken: that is asked for again and again, before it is told.
+    let bad: &[usize] = if cfg!(miri) {
+        &[usize::MAX, 64]
+    } else {
+        &[usize::MAX, 64, 0]
+    };
+    for &granule in bad {
         let refused = pool.alloc_with(1, &Always(granule)).unwrap_err();
         let granules = 64;
         assert_eq!(refused, AllocError::BadProposal { granule, granules });
     }
-    assert_eq!(pool.stats().bad_proposals, 3);
+    assert_eq!(pool.stats().bad_proposals, bad.len());
 }
