@@ -2,8 +2,10 @@
 
 mod alloc_paths;
 mod builder;
+mod changes;
 mod chunks;
 mod free_paths;
+mod queries;
 #[cfg(feature = "observe")]
 mod told;
 
@@ -20,15 +22,15 @@ pub use self::chunks::{ChunkInfo, Chunks};
 use crate::algorithm::{Algorithm, FirstFit};
 use crate::allocation::{Allocation, OwnedAllocation};
 use crate::cache::{Cache, Seats};
-use crate::chunk::{Chunk, ChunkSpec, Owner, State};
+use crate::chunk::{Chunk, Owner, State};
 use crate::drain::Drain;
-use crate::error::{AddError, AllocError, BuildError, FreeError, RemoveError};
+use crate::error::{AllocError, BuildError, FreeError};
 use crate::memory::Node;
 #[cfg(feature = "observe")]
-use crate::observer::{Audience, Event};
+use crate::observer::Audience;
 use crate::shelf::{Route, Shelf, Tag};
-use crate::stats::{Counters, Destroyed, Fragmentation, Held, Stats, held_in};
-use crate::sync::{AtomicBool, Fault, Ordering, model_fence, seeded, unlike_others};
+use crate::stats::{Counters, Destroyed, held_in};
+use crate::sync::{AtomicBool, Fault, model_fence, seeded};
 use crate::traffic::Traffic;
 
 /// What all handles on one pool share.
@@ -149,166 +151,6 @@ impl Pool {
     #[must_use]
     pub fn is_tracked(&self) -> bool {
         self.inner.tracked
-    }
-
-    // ---- chunks ----
-
-    /// Adds `size` bytes at the address `start`, without a physical address. Others allocate and
-    /// free meanwhile. Linear in the number of chunks, plus zeroed memory for the bookkeeping: a little
-    /// more than a bit a granule, and two words more with boundary tracking. Not signal-safe.
-    ///
-    /// ```
-    /// use genpool_core::Pool;
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add(0x1000, 0x4000)?;
-    /// pool.add(0x8000, 0x4000)?; // the two need not be neighbours
-    /// assert_eq!(pool.size(), 0x8000);
-    /// assert!(pool.add(0x4000, 0x1000).is_err()); // taken
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`AddError`] with the rule that the chunk breaks, an [`AddRefused`](crate::AddRefused), and the chunk
-    /// itself; nothing was changed.
-    pub fn add(&self, start: usize, size: usize) -> Result<(), AddError> {
-        self.add_chunk(ChunkSpec::new(start, size))
-    }
-
-    /// As [`add`](Self::add), with the physical address of the first byte.
-    ///
-    /// # Errors
-    ///
-    /// As [`add`](Self::add).
-    pub fn add_virt(&self, virt: usize, phys: u64, size: usize) -> Result<(), AddError> {
-        self.add_chunk(ChunkSpec::new(virt, size).phys(phys))
-    }
-
-    /// As [`add`](Self::add), with all that can be said of a chunk.
-    ///
-    /// # Errors
-    ///
-    /// As [`add`](Self::add); the chunk comes back in the error.
-    pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
-        self.add_chunk_then(chunk, || {})
-    }
-
-    /// As [`add_chunk`](Self::add_chunk), and does `then` before anybody is told of it: for the workspace's
-    /// wrappers, which let go of their locks there.
-    #[doc(hidden)]
-    pub fn add_chunk_then(&self, chunk: ChunkSpec, then: impl FnOnce()) -> Result<(), AddError> {
-        #[cfg(feature = "observe")]
-        let place = (chunk.start(), chunk.size(), chunk.phys_of_start());
-        let add = || {
-            let added = self.add_untold(chunk);
-            then();
-            added
-        };
-        #[cfg(feature = "observe")]
-        if let Some(audience) = self.inner.audience() {
-            return Inner::add_told(audience, place, add);
-        }
-        add()
-    }
-
-    fn add_untold(&self, chunk: ChunkSpec) -> Result<(), AddError> {
-        let inner = &*self.inner;
-        let generation = unlike_others();
-        let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
-        let mut hanging = None;
-        let added = chunk.check(order, tracked).and_then(|()| {
-            inner.shelf.update(|list| {
-                list.admits(&chunk)?;
-                // Read again whenever another change came first: a permanent chunk is older than all
-                // that are not.
-                // Relaxed: who sees a chunk in the list that is not sees why.
-                let permanent = !inner.removals.load(Ordering::Relaxed);
-                let mut new = Chunk::new(&chunk, order, generation, permanent, tracked, node)?;
-                let place = permanent.then(|| list.permanent());
-                if let Some(place) = place {
-                    new.go_on_at(inner.shelf.board.above(place)?);
-                }
-                #[cfg(feature = "observe")]
-                new.tell_to(inner.audience());
-                let new = Arc::new(new);
-                hanging = place.map(|place| (place, Arc::clone(&new)));
-                list.with_chunk(&new).map(Some)
-            })
-        });
-        if let (Ok(()), Some((place, new))) = (&added, hanging) {
-            inner.shelf.hang(place, &new);
-        }
-        // Room came, or the refusal tells what there is.
-        inner.reveal(added).map_err(|reason| AddError {
-            reason,
-            chunk: Box::new(chunk),
-        })
-    }
-
-    /// Begins to remove the chunk that starts at `start`: it hands out nothing more, and what is
-    /// held in it stays valid until it is given back. The answer tells when that is. Others allocate
-    /// and free meanwhile. Linear in the size of the chunk. Not signal-safe.
-    ///
-    /// The bookkeeping of a chunk that was added before the pool's first removal, and its owner's
-    /// value, are kept until the pool goes; those of a later one until a later change of the chunk
-    /// list.
-    ///
-    /// ```
-    /// use genpool_core::Pool;
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add(0x1000, 0x4000)?;
-    /// let held = pool.alloc(1)?;
-    /// let drain = pool.remove(0x1000)?;
-    /// assert!(pool.alloc(1).is_err());
-    /// assert!(!drain.is_drained());
-    /// drop(held);
-    /// let chunk = drain.finish().expect("nothing is held any more");
-    /// assert_eq!((chunk.start(), pool.contains(0x1000, 1)), (0x1000, false));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`RemoveError::NoChunk`] where none starts there, [`RemoveError::Draining`] the second time.
-    pub fn remove(&self, start: usize) -> Result<Drain, RemoveError> {
-        let snapshot = self.inner.shelf.snapshot();
-        let chunk = snapshot
-            .find(start)
-            .filter(|chunk| chunk.start() == start)
-            .ok_or(RemoveError::NoChunk { start });
-        #[cfg(feature = "observe")]
-        if let Some(audience) = self.inner.audience() {
-            match chunk {
-                Ok(chunk) => Inner::remove_told(audience, chunk, || self.seal(chunk))?,
-                Err(error) => audience.tell(&Event::RemoveRefused { start, error }),
-            }
-            return Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk?)));
-        }
-        let chunk = chunk?;
-        self.seal(chunk)?;
-        Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk)))
-    }
-
-    /// From now on the chunk hands out nothing.
-    fn seal(&self, chunk: &Chunk) -> Result<(), RemoveError> {
-        // Relaxed: a chunk that is added beside this may still count as permanent, which only means that it
-        // is kept.
-        self.inner.removals.store(true, Ordering::Relaxed);
-        let start = chunk.start();
-        if !chunk.seal() {
-            return Err(RemoveError::Draining { start });
-        }
-        self.inner.shelf.refresh_newest();
-        Ok(())
-    }
-
-    /// The chunks at this instant, newest first. Later changes of the pool do not change the answer,
-    /// and it holds up nobody. Linear in the number of chunks. Not signal-safe.
-    #[must_use]
-    pub fn chunks(&self) -> Chunks {
-        self.inner.reveal(Chunks::new(&self.inner))
     }
 
     // ---- allocation ----
@@ -589,150 +431,6 @@ impl Pool {
         self.inner.free(addr, None, |_, granules| granules << order)
     }
 
-    // ---- queries ----
-
-    /// Bytes in all chunks but those that are being removed. Linear in the number of chunks.
-    /// Signal-safe.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.inner.reveal(self.inner.sum_alive(Chunk::size))
-    }
-
-    /// Bytes that are free, in all chunks but those that are being removed: counted in the bitmap,
-    /// so never more than [`size`](Self::size), and exact when nobody moves. Linear in the granules,
-    /// 64 at a time. Signal-safe.
-    ///
-    /// ```
-    /// use genpool_core::Pool;
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add(0x1000, 0x4000)?;
-    /// let _held = pool.alloc(1)?;
-    /// assert_eq!((pool.size(), pool.avail()), (0x4000, 0x3000));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn avail(&self) -> usize {
-        self.inner.reveal(self.inner.sum_alive(Chunk::avail))
-    }
-
-    /// Whether the whole range of `size` bytes at `addr` lies inside one chunk. An empty range and
-    /// one that wraps never do. Logarithmic in the number of chunks. Signal-safe.
-    ///
-    /// ```
-    /// use genpool_core::Pool;
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add(0x1000, 0x4000)?;
-    /// assert!(pool.contains(0x1000, 0x4000));
-    /// assert!(!pool.contains(0x4fff, 2)); // the second byte is outside
-    /// assert!(!pool.contains(usize::MAX, 2)); // never, where it wraps
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn contains(&self, addr: usize, size: usize) -> bool {
-        let Some(last) = size.checked_sub(1).and_then(|more| addr.checked_add(more)) else {
-            return false;
-        };
-        let inside = self.inner.in_chunk(addr, |chunk| chunk.contains(last));
-        self.inner.reveal(inside).unwrap_or(false)
-    }
-
-    /// The physical address that `addr` stands for, if its chunk was given one. Logarithmic in the
-    /// number of chunks. Signal-safe.
-    ///
-    /// ```
-    /// use genpool_core::Pool;
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add_virt(0x1000, 0x8000_0000, 0x1000)?;
-    /// pool.add(0x2000, 0x1000)?;
-    /// assert_eq!(pool.phys_of(0x1234), Some(0x8000_0234));
-    /// assert_eq!(pool.phys_of(0x2234), None); // that chunk has none, and none is made up
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn phys_of(&self, addr: usize) -> Option<u64> {
-        let phys = self.inner.in_chunk(addr, |chunk| chunk.phys_of(addr));
-        self.inner.reveal(phys).flatten()
-    }
-
-    /// Totals and counts. Linear in the granules, 64 at a time. Signal-safe.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let pin = self.inner.shelf.pin();
-        let stats = Stats::gather(&pin, &self.inner);
-        self.inner.reveal(stats)
-    }
-
-    /// How the free space is cut up, by a scan of every chunk that serves. Linear in the granules.
-    /// Signal-safe.
-    #[must_use]
-    pub fn fragmentation(&self) -> Fragmentation {
-        let pin = self.inner.shelf.pin();
-        let fragmentation = Fragmentation::gather(&pin, self.inner.order);
-        self.inner.reveal(fragmentation)
-    }
-
-    /// The live allocations, by address. Needs boundary tracking. Linear in the granules. Not
-    /// signal-safe.
-    ///
-    /// ```
-    /// use genpool_core::Pool;
-    ///
-    /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
-    /// pool.add(0x1000, 0x4000)?;
-    /// let (_first, second) = (pool.alloc(1)?, pool.alloc(5000)?);
-    /// second.set_tag(2);
-    /// let live = pool.live()?;
-    /// assert_eq!((live[1].addr, live[1].size, live[1].tag), (0x2000, 8192, Some(2)));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`FreeError::NotTracked`] without boundary tracking.
-    pub fn live(&self) -> Result<Vec<Held>, FreeError> {
-        if !self.inner.tracked {
-            return Err(FreeError::NotTracked);
-        }
-        Ok(self.held(usize::MAX))
-    }
-
-    /// What is held, by address, at most so much of it: allocation by allocation with boundary tracking,
-    /// else run by run. For the workspace's reports.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn held(&self, most: usize) -> Vec<Held> {
-        self.inner
-            .reveal(held_in(&self.inner.shelf.snapshot(), most))
-    }
-
-    /// For tests, while nobody moves: whether the bookkeeping agrees with itself. Where boundaries are
-    /// tracked, what is taken and has no owner must be in a cache.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn is_sound(&self) -> bool {
-        let snapshot = self.inner.shelf.snapshot();
-        // Granules that are taken and not known to belong to an allocation.
-        let mut unowned = 0;
-        let sound = snapshot.chunks().all(|chunk| {
-            let taken = chunk.bitmap().taken();
-            let recorded = chunk.records().map(|records| {
-                let live = records.live();
-                live.map(|(_, deed)| deed.len()).sum::<usize>()
-            });
-            let spare = taken.checked_sub(recorded.unwrap_or(0));
-            unowned += spare.unwrap_or(0);
-            let is_found = !chunk.is_permanent()
-                || chunk.state() != State::Alive
-                || chunk.bitmap().hints().is_covered() && self.inner.shelf.directory.knows(chunk);
-            chunk.bitmap().is_sound() && spare.is_some() && is_found
-        });
-        let cached = self.inner.seats.granules();
-        sound && cached <= unowned && (cached == unowned || !self.inner.tracked)
-    }
-
     // ---- the end ----
 
     /// Ends the pool and reports what is still held. Allocations that do not borrow the pool stay
@@ -850,26 +548,6 @@ impl Inner {
             self.traffic.changed();
         }
         answer
-    }
-
-    fn sum_alive(&self, figure: impl Fn(&Chunk) -> usize) -> usize {
-        let pin = self.shelf.pin();
-        pin.chunks()
-            .filter(|chunk| chunk.state() == State::Alive)
-            .map(|chunk| figure(chunk))
-            .sum()
-    }
-
-    /// Takes the chunks that are drained, such as this one, off the list. Best effort: without memory for
-    /// a new list they stay on it, refusing, until the next change.
-    pub(crate) fn sweep(&self, chunk: &Chunk) {
-        self.shelf
-            .update(crate::shelf::Snapshot::without_drained)
-            .ok();
-        self.shelf.reclaim();
-        if chunk.is_permanent() {
-            self.shelf.write_directory();
-        }
     }
 }
 

@@ -1,0 +1,178 @@
+//! Adding chunks and removing them.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use super::{Inner, Pool};
+use crate::chunk::{Chunk, ChunkSpec};
+use crate::drain::Drain;
+use crate::error::{AddError, RemoveError};
+#[cfg(feature = "observe")]
+use crate::observer::Event;
+use crate::shelf::Snapshot;
+use crate::sync::{Ordering, unlike_others};
+
+impl Pool {
+    /// Adds `size` bytes at the address `start`, without a physical address. Others allocate and
+    /// free meanwhile. Linear in the number of chunks, plus zeroed memory for the bookkeeping: a little
+    /// more than a bit a granule, and two words more with boundary tracking. Not signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// pool.add(0x8000, 0x4000)?; // the two need not be neighbours
+    /// assert_eq!(pool.size(), 0x8000);
+    /// assert!(pool.add(0x4000, 0x1000).is_err()); // taken
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`] with the rule that the chunk breaks, an [`AddRefused`](crate::AddRefused), and the chunk
+    /// itself; nothing was changed.
+    pub fn add(&self, start: usize, size: usize) -> Result<(), AddError> {
+        self.add_chunk(ChunkSpec::new(start, size))
+    }
+
+    /// As [`add`](Self::add), with the physical address of the first byte.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn add_virt(&self, virt: usize, phys: u64, size: usize) -> Result<(), AddError> {
+        self.add_chunk(ChunkSpec::new(virt, size).phys(phys))
+    }
+
+    /// As [`add`](Self::add), with all that can be said of a chunk.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add); the chunk comes back in the error.
+    pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
+        self.add_chunk_then(chunk, || {})
+    }
+
+    /// As [`add_chunk`](Self::add_chunk), and does `then` before anybody is told of it: for the workspace's
+    /// wrappers, which let go of their locks there.
+    #[doc(hidden)]
+    pub fn add_chunk_then(&self, chunk: ChunkSpec, then: impl FnOnce()) -> Result<(), AddError> {
+        #[cfg(feature = "observe")]
+        let place = (chunk.start(), chunk.size(), chunk.phys_of_start());
+        let add = || {
+            let added = self.add_untold(chunk);
+            then();
+            added
+        };
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience() {
+            return Inner::add_told(audience, place, add);
+        }
+        add()
+    }
+
+    fn add_untold(&self, chunk: ChunkSpec) -> Result<(), AddError> {
+        let inner = &*self.inner;
+        let generation = unlike_others();
+        let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
+        let mut hanging = None;
+        let added = chunk.check(order, tracked).and_then(|()| {
+            inner.shelf.update(|list| {
+                list.admits(&chunk)?;
+                // Read again whenever another change came first: a permanent chunk is older than all
+                // that are not.
+                // Relaxed: who sees a chunk in the list that is not sees why.
+                let permanent = !inner.removals.load(Ordering::Relaxed);
+                let mut new = Chunk::new(&chunk, order, generation, permanent, tracked, node)?;
+                let place = permanent.then(|| list.permanent());
+                if let Some(place) = place {
+                    new.go_on_at(inner.shelf.board.above(place)?);
+                }
+                #[cfg(feature = "observe")]
+                new.tell_to(inner.audience());
+                let new = Arc::new(new);
+                hanging = place.map(|place| (place, Arc::clone(&new)));
+                list.with_chunk(&new).map(Some)
+            })
+        });
+        if let (Ok(()), Some((place, new))) = (&added, hanging) {
+            inner.shelf.hang(place, &new);
+        }
+        // Room came, or the refusal tells what there is.
+        inner.reveal(added).map_err(|reason| AddError {
+            reason,
+            chunk: Box::new(chunk),
+        })
+    }
+
+    /// Begins to remove the chunk that starts at `start`: it hands out nothing more, and what is
+    /// held in it stays valid until it is given back. The answer tells when that is. Others allocate
+    /// and free meanwhile. Linear in the size of the chunk. Not signal-safe.
+    ///
+    /// The bookkeeping of a chunk that was added before the pool's first removal, and its owner's
+    /// value, are kept until the pool goes; those of a later one until a later change of the chunk
+    /// list.
+    ///
+    /// ```
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let held = pool.alloc(1)?;
+    /// let drain = pool.remove(0x1000)?;
+    /// assert!(pool.alloc(1).is_err());
+    /// assert!(!drain.is_drained());
+    /// drop(held);
+    /// let chunk = drain.finish().expect("nothing is held any more");
+    /// assert_eq!((chunk.start(), pool.contains(0x1000, 1)), (0x1000, false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RemoveError::NoChunk`] where none starts there, [`RemoveError::Draining`] the second time.
+    pub fn remove(&self, start: usize) -> Result<Drain, RemoveError> {
+        let snapshot = self.inner.shelf.snapshot();
+        let chunk = snapshot
+            .find(start)
+            .filter(|chunk| chunk.start() == start)
+            .ok_or(RemoveError::NoChunk { start });
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience() {
+            match chunk {
+                Ok(chunk) => Inner::remove_told(audience, chunk, || self.seal(chunk))?,
+                Err(error) => audience.tell(&Event::RemoveRefused { start, error }),
+            }
+            return Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk?)));
+        }
+        let chunk = chunk?;
+        self.seal(chunk)?;
+        Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk)))
+    }
+
+    /// From now on the chunk hands out nothing.
+    fn seal(&self, chunk: &Chunk) -> Result<(), RemoveError> {
+        // Relaxed: a chunk that is added beside this may still count as permanent, which only means that it
+        // is kept.
+        self.inner.removals.store(true, Ordering::Relaxed);
+        let start = chunk.start();
+        if !chunk.seal() {
+            return Err(RemoveError::Draining { start });
+        }
+        self.inner.shelf.refresh_newest();
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Takes the chunks that are drained, such as this one, off the list. Best effort: without memory for
+    /// a new list they stay on it, refusing, until the next change.
+    pub(crate) fn sweep(&self, chunk: &Chunk) {
+        self.shelf.update(Snapshot::without_drained).ok();
+        self.shelf.reclaim();
+        if chunk.is_permanent() {
+            self.shelf.write_directory();
+        }
+    }
+}
