@@ -79,6 +79,8 @@ pub enum Fault {
     HastyVerdict,
     /// A caller that found nothing does not prove it.
     Unproved,
+    /// A proof does not look whether the chunk list is still the one that was looked through.
+    UncheckedList,
     /// A change of the chunk list does not look whether another came first.
     LostUpdate,
     /// A change of the chunk list is told before the readers have it.

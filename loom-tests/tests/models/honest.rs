@@ -493,6 +493,32 @@ fn control_told_too_soon() {
     });
 }
 
+/// A chunk with room comes before the one with the only hole goes.
+fn moving_chunk() -> Answer {
+    let prepared = pool(2);
+    hold(&prepared, 0, 1);
+    let race = Race::on(prepared);
+    let change = race.start(|pool| {
+        pool.add(BASE + 16, 2).unwrap();
+        drop(pool.remove(BASE).unwrap());
+    });
+    let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
+    change.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Exhausted, "there was a hole all the time");
+    alloc
+}
+
+#[test]
+fn a_hole_that_moves_with_its_chunk_is_not_missed() {
+    explore("moving chunk", THREE, &[Found], moving_chunk);
+}
+
+#[test]
+fn control_unchecked_list() {
+    must_fail("moving chunk", &[Fault::UncheckedList], THREE, moving_chunk);
+}
+
 /// The deed of an allocation is gone before its granules are free; who was told that nothing is
 /// allocated is not told that nothing is free.
 fn told_of_a_free(is_told: fn(&Pool) -> bool) -> Option<Answer> {
