@@ -99,6 +99,8 @@ pub enum Fault {
     KeptTag,
     /// What lies under a device's pool is released without waiting for what is held.
     HastyRelease,
+    /// Who finds no room in a recorder's ring leaves no note.
+    UnnotedMiss,
 }
 
 /// Where a thread works: granules of a chunk.

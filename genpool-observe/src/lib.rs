@@ -57,6 +57,9 @@ pub use crate::metrics::{Meter, describe, report};
 #[cfg(feature = "observer")]
 pub use crate::observers::Observers;
 #[cfg(feature = "observer")]
+#[doc(hidden)]
+pub use crate::recorder::ring;
+#[cfg(feature = "observer")]
 pub use crate::recorder::{NoMemory, Recorder, Tap};
 pub use crate::snapshot::{ChunkShot, LiveShot, NoSnapshot, Snapshot};
 #[cfg(feature = "tracing")]

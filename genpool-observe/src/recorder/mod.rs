@@ -1,7 +1,7 @@
 //! Recording what a pool does, as a trace.
 
 mod entry;
-mod ring;
+pub mod ring;
 mod script;
 
 use std::collections::VecDeque;

@@ -20,12 +20,15 @@
 //!
 //! The words are written between an `Acquire` exchange that takes the slot, which pairs with the
 //! reader's `Release` store that freed it, and a `Release` store that pairs with the reader's `Acquire`
-//! load. They are atomics because the code is safe; nobody writes them beside another.
+//! load. They are atomics because the code is safe; nobody writes them beside another. (Model: `ring beside
+//! reader`.)
+//!
+//! The module is public for the workspace's models; it is no part of the stable API.
 
-use genpool_core::sync::{AtomicUsize, Ordering};
+use genpool_core::sync::{AtomicUsize, Fault, Ordering, seeded};
 
 /// Words of an entry.
-pub(super) type Words = [usize; 4];
+pub type Words = [usize; 4];
 
 const FREE: usize = 0;
 const WRITING: usize = 1;
@@ -37,7 +40,7 @@ fn stamp(number: usize, state: usize) -> usize {
 }
 
 /// Numbers wrap, and so do stamps: no two that are told apart are half of all apart.
-pub(super) fn is_before(one: usize, other: usize) -> bool {
+pub fn is_before(one: usize, other: usize) -> bool {
     (one.wrapping_sub(other) as isize) < 0
 }
 
@@ -58,6 +61,25 @@ impl Slot {
         (note != 0 && !is_before(latest, number)).then_some(latest)
     }
 
+    /// Notes that `number` was missed. The latest note stays.
+    fn note(&self, number: usize) {
+        let note = number.wrapping_add(1);
+        let mut noted = self.missed.load(Ordering::Relaxed);
+        while (noted == 0 || is_before(noted, note)) && !seeded(Fault::UnnotedMiss) {
+            // Release: see `missed_since`.
+            let noting = self.missed.compare_exchange_weak(
+                noted,
+                note,
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            match noting {
+                Ok(_) => return,
+                Err(now) => noted = now,
+            }
+        }
+    }
+
     /// Forgets a note of a number before `number`, lest it seem a later one when numbers wrap.
     fn forget_before(&self, number: usize) {
         let note = self.missed.load(Ordering::Relaxed);
@@ -70,8 +92,9 @@ impl Slot {
     }
 }
 
+/// Slots for entries.
 #[derive(Debug)]
-pub(super) struct Ring {
+pub struct Ring {
     /// A power of two of them.
     slots: Box<[Slot]>,
 }
@@ -79,7 +102,7 @@ pub(super) struct Ring {
 /// Where the one who reads a ring is. The slots are for the numbers that are left of its lap, and for
 /// those of the next lap.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub struct Reader {
     /// The number that is read next.
     next: usize,
     /// Numbers of its lap from there on.
@@ -90,7 +113,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The number that is read next.
-    pub(super) fn next(&self) -> usize {
+    pub fn next(&self) -> usize {
         self.next
     }
 
@@ -102,7 +125,8 @@ impl Reader {
 
 /// What the reader finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub enum Taken {
+    /// An entry.
     There(Words),
     /// There was no room for the next numbers, so many of them.
     Missed(usize),
@@ -112,14 +136,14 @@ pub(super) enum Taken {
 
 impl Ring {
     /// At least so many slots; none where memory for them cannot be had.
-    pub(super) fn new(slots: usize) -> Option<Self> {
+    pub fn new(slots: usize) -> Option<Self> {
         let count = slots.max(1).checked_next_power_of_two()?;
         let mut list = Vec::new();
         list.try_reserve_exact(count).ok()?;
         list.extend((0..count).map(|number| Slot {
             stamp: AtomicUsize::new(stamp(number, FREE)),
             missed: AtomicUsize::new(0),
-            words: [const { AtomicUsize::new(0) }; 4],
+            words: std::array::from_fn(|_| AtomicUsize::new(0)),
         }));
         Some(Self {
             slots: list.into_boxed_slice(),
@@ -127,7 +151,7 @@ impl Ring {
     }
 
     /// The one reader that a ring may have.
-    pub(super) fn reader(&self) -> Reader {
+    pub fn reader(&self) -> Reader {
         Reader {
             next: 0,
             left: self.slots(),
@@ -135,7 +159,8 @@ impl Ring {
         }
     }
 
-    pub(super) fn slots(&self) -> usize {
+    /// How many there are.
+    pub fn slots(&self) -> usize {
         self.slots.len()
     }
 
@@ -145,7 +170,7 @@ impl Ring {
 
     /// Says whether there was room.
     #[must_use]
-    pub(super) fn put(&self, number: usize, words: Words) -> bool {
+    pub fn put(&self, number: usize, words: Words) -> bool {
         let slot = self.slot(number);
         let free = stamp(number, FREE);
         let taken = slot.stamp.compare_exchange(
@@ -157,24 +182,24 @@ impl Ring {
         if let Err(found) = taken {
             // Where the reader has passed the number it knows.
             if is_before(found, free) {
-                let note = number.wrapping_add(1);
-                // The latest stays. Release: see `Slot::missed_since`.
-                let newer = |noted| (noted == 0 || is_before(noted, note)).then_some(note);
-                let _ = slot
-                    .missed
-                    .fetch_update(Ordering::Release, Ordering::Relaxed, newer);
+                slot.note(number);
             }
             return false;
         }
         for (place, word) in slot.words.iter().zip(words) {
             place.store(word, Ordering::Relaxed);
         }
-        slot.stamp.store(stamp(number, THERE), Ordering::Release);
+        let order = if seeded(Fault::RelaxedRelease) {
+            Ordering::Relaxed
+        } else {
+            Ordering::Release
+        };
+        slot.stamp.store(stamp(number, THERE), order);
         true
     }
 
     /// What has become of the next number. Linear in the slots once a lap, else constant.
-    pub(super) fn take(&self, reader: &mut Reader) -> Taken {
+    pub fn take(&self, reader: &mut Reader) -> Taken {
         if reader.left == 0 {
             let missed = reader.then.wrapping_sub(reader.next);
             reader.next = reader.then;

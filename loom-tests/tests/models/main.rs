@@ -8,3 +8,4 @@ mod claims;
 mod devices;
 mod hints;
 mod honest;
+mod ring;

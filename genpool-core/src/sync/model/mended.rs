@@ -123,7 +123,7 @@ macro_rules! atomic {
 
 atomic!(
     /// A word.
-    AtomicUsize, usize, fetch_add, fetch_sub, fetch_and, swap
+    AtomicUsize, usize, fetch_add, fetch_sub, fetch_and, fetch_or, swap
 );
 atomic!(
     /// A flag.
