@@ -262,10 +262,15 @@ fn tag_beside_alloc() -> bool {
 
 #[test]
 fn a_tag_is_its_allocations_own() {
-    explore("tag beside alloc", TWO, &[false, true], tag_beside_alloc);
+    explore("tag beside alloc", None, &[false, true], tag_beside_alloc);
 }
 
 #[test]
 fn control_kept_tag() {
-    must_fail("tag beside alloc", &[Fault::KeptTag], TWO, tag_beside_alloc);
+    must_fail(
+        "tag beside alloc",
+        &[Fault::KeptTag],
+        None,
+        tag_beside_alloc,
+    );
 }
