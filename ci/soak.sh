@@ -17,16 +17,22 @@ target="${CARGO_TARGET_DIR:-target}/soak"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 
-round() {
+round() { # seed, arguments of the test runner
     export GENPOOL_SEED="$1" PROPTEST_RNG_SEED="$1" CARGO_PROFILE_TEST_OPT_LEVEL=2
+    shift
     CARGO_TARGET_DIR="$target" cargo test --no-fail-fast \
         -p genpool-algos -p genpool-core -p genpool -p proofs \
         --test concurrent --test suite --test cache --test linearizability --test handover \
-        --test signals --test stopped --test fork --test thread_exit --test adversarial -- --nocapture &&
+        --test signals --test stopped --test fork --test thread_exit --test adversarial -- --nocapture "$@" &&
         RUST_BACKTRACE=0 RUSTFLAGS="--cfg genpool_loom --cfg genpool_shuttle" CARGO_TARGET_DIR="$target/shuttle" \
-            cargo test -p proofs --test shuttle -- --nocapture _threads
+            cargo test -p proofs --test shuttle -- --nocapture _threads "$@"
 }
 
+# Built before the time runs: a round without tests.
+if ! round "$seed" --list >"$log" 2>&1; then
+    cat "$log"
+    exit 1
+fi
 echo "soak: from seed $seed on, for $seconds s"
 began="$SECONDS"
 rounds=0
