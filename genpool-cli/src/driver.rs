@@ -2,7 +2,7 @@
 
 mod aligned;
 
-use genpool::{Algorithm, AllocError, FreeError, Pool};
+use genpool::{AddRefused, Algorithm, AllocError, FreeError, Pool};
 
 use crate::algorithm::AlgorithmSpec;
 use crate::trace::{MAX_GRANULES, Op, Slot, Trace, TraceError};
@@ -142,7 +142,7 @@ impl Driver {
 ///
 /// # Errors
 ///
-/// [`TraceError`] when they are more than [`MAX_GRANULES`] granules.
+/// [`TraceError`] when one wraps around, or they are more than [`MAX_GRANULES`] granules.
 pub(crate) fn chunks(trace: &Trace, order: u32) -> Result<Vec<(usize, usize)>, TraceError> {
     let mut granules = 0usize;
     let mut chunks = Vec::new();
@@ -150,6 +150,11 @@ pub(crate) fn chunks(trace: &Trace, order: u32) -> Result<Vec<(usize, usize)>, T
         let Op::Chunk { virt, size, .. } = step.op else {
             continue;
         };
+        if virt.checked_add(size.saturating_sub(1)).is_none() {
+            let reason = AddRefused::Wraps;
+            let what = format!("chunk of {size:#x} bytes at {virt:#x}: {reason}");
+            return Err(TraceError::new(step.line, what));
+        }
         let (start, size) = match order == trace.order() {
             true => (virt, size),
             false => whole(virt, size, order),

@@ -248,13 +248,13 @@ mod tests {
         assert_eq!(playable(vec![2, 10], 10), 10);
     }
 
-    #[test]
-    fn a_trace_that_takes_too_long_is_cut_for_all_alike() {
+    /// Plays a trace that is much too long for the time it has, with more lines behind it.
+    fn cut(behind: &str) -> Result<Measured, ReplayError> {
         const PAIRS: usize = 200_000;
         let pair = |id| format!("alloc {id} size=1\nfree {id}\n");
         let pairs: String = (0..PAIRS).map(pair).collect();
         let head = "# genpool trace v1\npool order=4\nchunk virt=0 size=0x100\n";
-        let trace = Trace::parse(&format!("{head}{pairs}")).unwrap();
+        let trace = Trace::parse(&format!("{head}{pairs}{behind}")).unwrap();
         let contestant = |spec: AlgorithmSpec| Contestant {
             name: spec.to_string(),
             manner: Manner {
@@ -264,7 +264,22 @@ mod tests {
         };
         let contestants = [AlgorithmSpec::FirstFit, AlgorithmSpec::BestFit].map(contestant);
         let pace = Pace::Within(Duration::from_millis(4));
-        let found = measure("a", &trace, &contestants, pace, &mut |_| ()).unwrap();
+        measure("a", &trace, &contestants, pace, &mut |_| ())
+    }
+
+    #[test]
+    fn a_chunk_that_wraps_is_refused_also_where_it_is_not_reached() {
+        let error = cut("chunk virt=0xfffffffffffffff0 size=0x20\n").unwrap_err();
+        let ReplayError::Trace(error) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(error.line(), 400_004);
+        assert!(error.what().contains("wraps around"), "{error}");
+    }
+
+    #[test]
+    fn a_trace_that_takes_too_long_is_cut_for_all_alike() {
+        let found = cut("").unwrap();
         assert!(
             found.notes[0].contains("of 400,001 steps are played"),
             "{:?}",

@@ -22,6 +22,7 @@
 mod fields;
 mod ids;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -250,6 +251,8 @@ struct Reader {
     pool: Option<(u32, u32)>,
     steps: Vec<Step>,
     algorithms: Vec<AlgorithmSpec>,
+    /// Where each of them is. A recorded trace may name one for each address.
+    indices: HashMap<AlgorithmSpec, u32>,
     ids: Ids,
     chunks: usize,
     granules: usize,
@@ -408,14 +411,12 @@ impl Reader {
         let spec = text
             .parse()
             .map_err(|error| format!("algo={}: {error}", quoted(text)))?;
-        let index = match self.algorithms.iter().position(|&known| known == spec) {
-            Some(index) => index,
-            None => {
-                self.algorithms.push(spec);
-                self.algorithms.len() - 1
-            }
-        };
-        Ok(index as u32)
+        let next = self.algorithms.len() as u32;
+        let index = *self.indices.entry(spec).or_insert(next);
+        if index == next {
+            self.algorithms.push(spec);
+        }
+        Ok(index)
     }
 }
 

@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use common::genpool;
 use genpool_cli::algorithm::AlgorithmSpec;
@@ -334,6 +335,45 @@ fn files_keep_what_they_hold_until_there_is_a_report() {
         page.trim_end().ends_with("</html>"),
         "what was longer is cut"
     );
+}
+
+/// No report, no file.
+#[test]
+fn files_that_get_nothing_are_not_left_behind() {
+    let new = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new.html");
+    fs::remove_file(&new).ok();
+    let html = ["--html", new.to_str().unwrap()];
+    let trace = traces()[0].to_str().unwrap().to_owned();
+    for arguments in [
+        &["replay", "nofile.trace"][..],
+        &["compare", "nofile.trace"],
+        &["compare", &trace, "--json", "/nonexistent/report.json"],
+    ] {
+        let output = genpool(&[arguments, &html].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!new.exists(), "{arguments:?}");
+    }
+}
+
+/// As under `head`: the report is there though nobody takes the text.
+#[test]
+fn a_report_needs_no_reader_of_standard_output() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let trace = traces()[0].to_str().unwrap().to_owned();
+    for command in ["replay", "compare"] {
+        let page = folder.join(format!("unread-{command}.html"));
+        fs::remove_file(&page).ok();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_genpool"))
+            .args([command, "--repeats", "1", &trace, "--html"])
+            .arg(&page)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(2));
+        let page = fs::read_to_string(page).unwrap();
+        assert!(page.trim_end().ends_with("</html>"), "{command}");
+    }
 }
 
 #[test]

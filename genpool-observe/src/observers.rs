@@ -1,11 +1,13 @@
 //! Several observers of one pool.
 
+use std::any::Any;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use genpool_core::{Event, Observer};
 
 /// Observers that are told one after the other, in the order in which they were named. If one panics,
-/// the others are told all the same. As signal-safe as all of them.
+/// the others are told all the same; of several panics the last is passed on. As signal-safe as all of them.
 ///
 /// ```
 /// use genpool_core::Pool;
@@ -45,11 +47,22 @@ impl Observer for Observers {
         let mut panicked = None;
         for observer in &self.list {
             let tell = AssertUnwindSafe(|| observer.event(number, event));
-            panicked = panicked.or(catch_unwind(tell).err());
+            if let Err(payload) = catch_unwind(tell)
+                && let Some(earlier) = panicked.replace(payload)
+            {
+                discard(earlier);
+            }
         }
         if let Some(payload) = panicked {
             resume_unwind(payload);
         }
+    }
+}
+
+/// Drops what a panic carried, which may panic too.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(again);
     }
 }
 

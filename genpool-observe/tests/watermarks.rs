@@ -2,6 +2,7 @@
 
 #![cfg(feature = "observer")]
 
+use std::panic::panic_any;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
@@ -246,4 +247,36 @@ fn all_of_several_are_told_though_one_panics() {
     assert_eq!((marks.free(), pool.avail()), (PAGE, PAGE));
     drop(held);
     assert_eq!((marks.free(), pool.avail()), (2 * PAGE, 2 * PAGE));
+}
+
+/// What a panic carries may panic when it is dropped, and of several panics only one is passed on.
+#[test]
+fn all_of_several_are_told_whatever_panics_carry() {
+    struct Worse;
+    impl Drop for Worse {
+        fn drop(&mut self) {
+            panic!("worse");
+        }
+    }
+    struct Angry;
+    impl Observer for Angry {
+        fn event(&self, _: usize, event: &Event<'_>) {
+            if event.change() < 0 {
+                panic_any(Worse);
+            }
+        }
+    }
+    let marks = Arc::new(Watermarks::new(0, usize::MAX, |_| ()));
+    let observers = Observers::new().and(Angry).and(Angry).and(Angry);
+    let pool = Pool::builder()
+        .order(12)
+        .observer(observers.and(Arc::clone(&marks)))
+        .build()
+        .unwrap();
+    pool.add(0, 2 * PAGE).unwrap();
+    let held = pool.alloc(1).unwrap();
+    assert_eq!(pool.stats().observer_panics, 1);
+    assert_eq!((marks.free(), pool.avail()), (PAGE, PAGE));
+    drop(held);
+    assert_eq!(marks.free(), 2 * PAGE);
 }

@@ -216,7 +216,8 @@
 //!   `serde_json::to_writer` behind an address for maintenance, it is what `genpool show FILE` draws.
 //!
 //! `report` and snapshots do nothing on the way of an allocation. Observers do, and say how much: a pair of
-//! alloc and free takes two to three times as long with watermarks, up to four times with a recorder.
+//! alloc and free takes two to three times as long with watermarks, up to four times with a recorder, and five
+//! times while that is full.
 //!
 //! # Frees by address
 //!

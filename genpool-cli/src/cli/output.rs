@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use console::Style;
 
-use super::complain_of;
+use super::{End, complain_of};
 use crate::plain::Plain;
 use crate::report::{Report, csv, html};
 
@@ -48,26 +48,22 @@ impl ReportArgs {
         .filter_map(|(kind, path)| Some((kind, path.as_deref()?)))
     }
 
-    /// Opens the files, before the work whose result they get; what they hold stays until there is one.
+    /// Opens the files, before the work whose result they get; what they hold stays until there is one, and
+    /// new ones go where there is none.
     /// `None`, and a complaint, where one cannot be written, or is another of them or of the `inputs`,
     /// which would be lost.
     pub(super) fn open(&self, inputs: &[PathBuf]) -> Option<Output> {
         let mut known: Vec<_> = inputs.iter().flat_map(|path| identity(path)).collect();
-        let mut files = Vec::new();
+        let mut output = Output { files: Vec::new() };
         for (kind, path) in self.files() {
             if identity(path).is_ok_and(|file| known.contains(&file)) {
                 complain_of(path, None, "named twice: what it holds would be lost");
                 return None;
             }
-            let opened = File::options()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path);
-            match opened {
-                Ok(file) => {
+            match Target::open(kind, path) {
+                Ok(target) => {
                     known.extend(identity(path));
-                    files.push((kind, path.to_owned(), file));
+                    output.files.push(target);
                 }
                 Err(error) => {
                     complain_of(path, None, format_args!("cannot write: {error}"));
@@ -75,7 +71,7 @@ impl ReportArgs {
                 }
             }
         }
-        Some(Output { files })
+        Some(output)
     }
 }
 
@@ -103,31 +99,75 @@ fn replace(file: &mut File, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Files that are open.
+/// A file that is open.
+struct Target {
+    kind: Kind,
+    path: PathBuf,
+    file: File,
+    /// It was not there before.
+    is_new: bool,
+}
+
+impl Target {
+    fn open(kind: Kind, path: &Path) -> io::Result<Self> {
+        let mut options = File::options();
+        options.write(true);
+        let new = options.create_new(true).open(path);
+        let is_new = new.is_ok();
+        let file = new.or_else(|_| options.create_new(false).create(true).open(path))?;
+        Ok(Self {
+            kind,
+            path: path.to_owned(),
+            file,
+            is_new,
+        })
+    }
+}
+
+/// Files that are open. Those that are new and get nothing are taken away.
 pub(super) struct Output {
-    files: Vec<(Kind, PathBuf, File)>,
+    files: Vec<Target>,
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        for target in self.files.iter().filter(|target| target.is_new) {
+            let _ = fs::remove_file(&target.path);
+        }
+    }
+}
+
+/// What became of the files.
+pub(super) struct Written {
+    /// A line for each that has the report.
+    pub(super) text: String,
+    pub(super) end: End,
 }
 
 impl Output {
-    /// Writes the report, and to `out` which files have it. False, and a complaint, where a file cannot be
-    /// written.
-    pub(super) fn write(self, report: &Report, out: &mut dyn Write) -> io::Result<bool> {
-        let mut all = true;
-        for (kind, path, mut file) in self.files {
-            let text = match kind {
+    /// Writes the report, and complains of files that cannot be written. Before the report is shown, so that
+    /// it is there also where nobody reads standard output to its end.
+    pub(super) fn write(mut self, report: &Report) -> Written {
+        let mut written = Written {
+            text: String::new(),
+            end: End::Well,
+        };
+        for mut target in self.files.drain(..) {
+            let text = match target.kind {
                 Kind::Html => html::page(report).map_err(io::Error::other),
                 Kind::Json => Ok(report.to_json() + "\n"),
                 Kind::Csv => Ok(csv::table(report)),
             };
-            match text.and_then(|text| replace(&mut file, &text)) {
-                Ok(()) => writeln!(out, "wrote      {}", Plain(path.display()))?,
+            let path = Plain(target.path.display());
+            match text.and_then(|text| replace(&mut target.file, &text)) {
+                Ok(()) => written.text += &format!("wrote      {path}\n"),
                 Err(error) => {
-                    complain_of(&path, None, format_args!("cannot write: {error}"));
-                    all = false;
+                    complain_of(&target.path, None, format_args!("cannot write: {error}"));
+                    written.end = End::Impossible;
                 }
             }
         }
-        Ok(all)
+        written
     }
 }
 

@@ -60,12 +60,11 @@ pub(super) fn run_command(args: &RunArgs, out: &mut dyn Write) -> io::Result<End
     match outcome {
         Ok(outcome) => {
             report::add(&mut found, &plan, outcome);
+            let written = output.write(&found);
             writeln!(out, "{}", report::table(&plan, &found))?;
             write!(out, "{}", emphasised(&report::verdict(&found), |_| true))?;
-            Ok(match output.write(&found, out)? {
-                true => End::Well,
-                false => End::Impossible,
-            })
+            out.write_all(written.text.as_bytes())?;
+            Ok(written.end)
         }
         Err(error) => {
             complain(&error.to_string());

@@ -26,7 +26,7 @@ pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Resu
     };
     let mut report = Report::new("replay");
     let (algorithm, repeats) = (args.unnamed.algorithm, args.repeats.repeats);
-    let Played { mut end, missing } = play_all(&args.files, |name, trace, bar| {
+    let Played { end, missing } = play_all(&args.files, |name, trace, bar| {
         let found = replay(name, trace, algorithm, repeats, &mut |progress| {
             bar.show(progress)
         })?;
@@ -46,6 +46,7 @@ pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Resu
             args.unnamed.algorithm
         ),
     );
+    let written = output.write(&report);
     let header = [
         "trace",
         "operations",
@@ -67,10 +68,8 @@ pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Resu
     for note in &report.notes {
         write!(out, "{}", wrapped("note   ", note))?;
     }
-    if !output.write(&report, out)? {
-        end = end.max(End::Impossible);
-    }
-    Ok(end)
+    out.write_all(written.text.as_bytes())?;
+    Ok(end.max(written.end))
 }
 
 fn replayed(entry: &Entry) -> Vec<String> {
@@ -99,7 +98,7 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
         repeats: args.repeats.repeats,
     };
     let mut report = Report::new("compare");
-    let Played { mut end, missing } = play_all(&args.files, |name, trace, bar| {
+    let Played { end, missing } = play_all(&args.files, |name, trace, bar| {
         let found = compare(name, trace, &wish, &mut |progress| bar.show(progress))?;
         report.entries.extend(found.entries);
         report.advice.extend(found.advice);
@@ -121,6 +120,7 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
     }
     report.fact("traces", report.loads().len().to_string());
     report.fact("rule", "fails least, then wastes least, then is fastest");
+    let written = output.write(&report);
     let text = compare::text::tables(&report);
     let is_main = |line: &str| {
         ["▸", "use ", "all: use "]
@@ -128,10 +128,8 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
             .any(|head| line.starts_with(head))
     };
     write!(out, "{}", emphasised(&text, is_main))?;
-    if !output.write(&report, out)? {
-        end = end.max(End::Impossible);
-    }
-    Ok(end)
+    out.write_all(written.text.as_bytes())?;
+    Ok(end.max(written.end))
 }
 
 /// What playing several traces came to.

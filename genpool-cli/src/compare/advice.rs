@@ -29,6 +29,26 @@ struct Times {
     high: f64,
 }
 
+impl Times {
+    /// In relation to a time.
+    fn over(self, time: f64) -> Self {
+        Self {
+            low: self.low / time,
+            median: self.median / time,
+            high: self.high / time,
+        }
+    }
+
+    fn mean(all: &[Self]) -> Self {
+        let mean = |of: fn(&Self) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
+        Self {
+            low: mean(|times| times.low),
+            median: mean(|times| times.median),
+            high: mean(|times| times.high),
+        }
+    }
+}
+
 impl<'r> Figures<'r> {
     fn of(entry: &'r Entry) -> Self {
         Self {
@@ -76,6 +96,11 @@ pub fn advise_all(loads: &[(&str, Vec<&Entry>)], missing: &[String]) -> Option<A
     if others.is_empty() {
         return None;
     }
+    let fastest: Vec<f64> = loads
+        .iter()
+        .map(|(_, entries)| entries.iter().map(|entry| Figures::of(entry).median()))
+        .map(|medians| medians.fold(f64::INFINITY, f64::min))
+        .collect();
     let mut figures = Vec::new();
     for entry in &first.1 {
         let same =
@@ -86,31 +111,18 @@ pub fn advise_all(loads: &[(&str, Vec<&Entry>)], missing: &[String]) -> Option<A
             .collect();
         let Some(of_all) = of_all else { continue };
         let each: Vec<Figures<'_>> = of_all.iter().map(|entry| Figures::of(entry)).collect();
-        let fastest: Vec<f64> = loads
+        let ratios: Option<Vec<Times>> = each
             .iter()
-            .map(|(_, entries)| entries.iter().map(|entry| Figures::of(entry).median()))
-            .map(|medians| medians.fold(f64::INFINITY, f64::min))
+            .zip(&fastest)
+            .map(|(figures, &fastest)| Some(figures.speed?.over(fastest)))
             .collect();
-        let mean = |of: &dyn Fn(Times) -> f64| {
-            let ratios = each.iter().zip(&fastest);
-            let sum: Option<f64> = ratios
-                .map(|(figures, fastest)| Some(of(figures.speed?) / fastest))
-                .sum();
-            sum.map(|sum| sum / loads.len() as f64)
-        };
         figures.push(Figures {
             algorithm: &entry.algorithm,
             order: entry.order,
             allocs: each.iter().map(|figures| figures.allocs).sum(),
             failed: each.iter().map(|figures| figures.failed).sum(),
             wasted: each.iter().map(|figures| figures.wasted).sum::<f64>() / loads.len() as f64,
-            speed: (|| {
-                Some(Times {
-                    low: mean(&|times| times.low)?,
-                    median: mean(&|times| times.median)?,
-                    high: mean(&|times| times.high)?,
-                })
-            })(),
+            speed: ratios.map(|ratios| Times::mean(&ratios)),
         });
     }
     let (best, mut reason) = rule(&figures, |_| None)?;

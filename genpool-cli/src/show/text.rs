@@ -119,6 +119,7 @@ fn totals(snapshot: &Snapshot) -> String {
         ("unsuitable requests", stats.unsuitable),
         ("bad proposals", stats.bad_proposals),
         ("refused frees", stats.refused_frees),
+        ("panics of the observer", stats.observer_panics),
     ] {
         if count > 0 {
             rows.push(row(name, count.to_string(), none()));
@@ -206,6 +207,35 @@ mod tests {
         let line = line.trim().trim_start_matches('▕').trim_end_matches('▏');
         assert_eq!(line.chars().count(), CELLS);
         line.to_owned()
+    }
+
+    #[test]
+    fn what_went_wrong_is_counted() {
+        let mut snapshot = Snapshot::of(&Pool::new(0).unwrap());
+        let counts = [
+            "requests without room",
+            "requests not settled",
+            "unsuitable requests",
+            "bad proposals",
+            "refused frees",
+            "panics of the observer",
+        ];
+        let text = super::pool(&snapshot);
+        assert!(counts.iter().all(|count| !text.contains(count)), "{text}");
+
+        let stats = &mut snapshot.stats;
+        for count in [
+            &mut stats.exhausted,
+            &mut stats.contended,
+            &mut stats.unsuitable,
+            &mut stats.bad_proposals,
+            &mut stats.refused_frees,
+            &mut stats.observer_panics,
+        ] {
+            *count = 1;
+        }
+        let text = super::pool(&snapshot);
+        assert!(counts.iter().all(|count| text.contains(count)), "{text}");
     }
 
     #[test]

@@ -261,6 +261,25 @@ fn absurd_chunks_are_refused() {
     assert!(error(&many).contains("too many chunks"));
 }
 
+/// What a recorder says of a pool that resizes: each line names a place of its own. Minutes, if each were
+/// looked for among all others.
+#[test]
+fn as_many_algorithms_as_lines() {
+    const LINES: usize = 100_000;
+    let place = |i: usize| format!("alloc {i} size=1 algo=fixed-address:{i}\nfree {i}\n");
+    let lines: String = (0..LINES).chain(0..LINES).map(place).collect();
+    let trace = Trace::parse(&format!("{START}{lines}")).unwrap();
+    assert_eq!(trace.algorithms().len(), LINES);
+    for step in trace.steps() {
+        if let Op::Alloc {
+            slot, algorithm, ..
+        } = step.op
+        {
+            assert_eq!(algorithm.unwrap() as usize, slot.index() % LINES);
+        }
+    }
+}
+
 #[test]
 fn files() {
     let missing = Trace::load(Path::new("/nonexistent/x.trace")).unwrap_err();

@@ -34,7 +34,8 @@ const FREE: usize = 0;
 const WRITING: usize = 1;
 const THERE: usize = 2;
 
-/// Stamps lose two bits of the number: no two that are told apart are so far apart.
+/// Stamps lose two bits of the number: no two that are told apart are so far apart, unless on a machine of 32
+/// bits the reader stays away for long.
 fn stamp(number: usize, state: usize) -> usize {
     number << 2 | state
 }
