@@ -38,6 +38,9 @@ enum Command {
     /// looked at all the while, so that each algorithm has less of the time.
     Run(RunArgs),
     /// Time recorded traces, ignoring the answers recorded in them
+    ///
+    /// What succeeds although it was refused when it was recorded is given back at once, since the program
+    /// did not have it.
     Replay(ReplayArgs),
     /// Compare all algorithms and several granularities by recorded traces
     ///
@@ -45,7 +48,8 @@ enum Command {
     /// names, by first-fit-align or order-align, is kept by all of them. The recommended one fails least; of
     /// those that fail as little it wastes least, where a hundredth of the pool is no difference; of these it
     /// is the fastest. Wasted is what rounding to whole granules takes, also at the ends of chunks, and what
-    /// is free outside the largest free run. A trace takes about half a minute at most.
+    /// is free outside the largest free run. What a trace says was refused is given back at once where it is
+    /// served. A trace takes about half a minute at most.
     Compare(CompareArgs),
     /// Replay recorded traces and compare every answer
     Verify(VerifyArgs),

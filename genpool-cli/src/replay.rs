@@ -11,7 +11,7 @@ use crate::algorithm::AlgorithmSpec;
 use crate::driver::{Driver, Manner};
 use crate::measure::{Contestant, Measured, Pace, Progress, measure};
 use crate::report::Entry;
-use crate::trace::{Op, Step, Trace, TraceError};
+use crate::trace::{Op, Outcome, Slot, Step, Trace, TraceError};
 
 pub(crate) use observe::{MOST_LOOKS, Observation, observe};
 
@@ -27,7 +27,8 @@ pub struct Replayed {
 /// Replays `trace` `repeats` times (at least once) to time it, and once more to look at the memory, each
 /// time on a fresh pool. Where no number is given it is played as often as is sensible, and only a part
 /// of it if it would take longer than half a minute. Allocations that name no algorithm use `unnamed`.
-/// `load` is what the entry calls the trace.
+/// Where one succeeds that was refused when it was recorded, it is given back at once, since the program
+/// did not have it. `load` is what the entry calls the trace.
 ///
 /// The clock runs from the first allocation or free to the last. `expect` lines are left out, frees
 /// go by address and size.
@@ -93,8 +94,10 @@ pub(crate) fn clocked(
         let start = Instant::now();
         play(&mut driver, step, &mut counts)?;
         let time = start.elapsed();
-        if counts.operations > before {
-            latency.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        // Two, where what was served is given back at once.
+        let done = counts.operations - before;
+        if let Some(each) = time.as_nanos().checked_div(u128::from(done)) {
+            latency.saturating_record_n(u64::try_from(each).unwrap_or(u64::MAX), done);
         }
     }
     Ok(())
@@ -122,24 +125,36 @@ fn play(driver: &mut Driver, step: &Step, counts: &mut Counts) -> Result<(), Rep
             slot,
             size,
             algorithm,
-            result: _,
+            result,
         } => {
             counts.operations += 1;
             counts.allocs += 1;
-            counts.failed += u64::from(driver.alloc(slot, size, algorithm).is_err());
-        }
-        Op::Free { slot } => match driver.free(slot) {
-            Some(Ok(())) => counts.operations += 1,
-            Some(Err(error)) => {
-                return Err(ReplayError::FreeRefused {
-                    line: step.line,
-                    error,
-                });
+            match driver.alloc(slot, size, algorithm) {
+                // No other line gives back what the program never had.
+                Ok(_) if result == Some(Outcome::None) => {
+                    give_back(driver, step.line, slot, counts)?;
+                }
+                Ok(_) => {}
+                Err(_) => counts.failed += 1,
             }
-            None => {}
-        },
+        }
+        Op::Free { slot } => give_back(driver, step.line, slot, counts)?,
         Op::Chunk { virt, phys, size } => driver.add(step.line, virt, phys, size)?,
         Op::ExpectTotals { .. } | Op::ExpectHasAddr { .. } | Op::ExpectPhysOf { .. } => {}
+    }
+    Ok(())
+}
+
+/// Gives back what the allocation holds, if it holds anything.
+fn give_back(
+    driver: &mut Driver,
+    line: u32,
+    slot: Slot,
+    counts: &mut Counts,
+) -> Result<(), ReplayError> {
+    if let Some(freed) = driver.free(slot) {
+        freed.map_err(|error| ReplayError::FreeRefused { line, error })?;
+        counts.operations += 1;
     }
     Ok(())
 }
@@ -198,12 +213,31 @@ mod tests {
         let operations = entry.operations;
         assert_eq!(
             (operations.all, operations.allocs, operations.failed),
-            (4, 3, 1)
+            (5, 3, 1)
         );
         assert_eq!((entry.size, entry.order, entry.threads), (0x80, 4, 1));
         assert_eq!(entry.algorithm, "as recorded");
-        assert_eq!(entry.latency.unwrap().count, 12);
+        assert_eq!(entry.latency.unwrap().count, 15);
         assert_eq!(entry.speed.unwrap().runs, 3);
+    }
+
+    /// No line gives back what the program never had.
+    #[test]
+    fn what_was_refused_when_it_was_recorded_holds_nothing() {
+        let refused = "alloc 2 size=0x30 -> none\n".repeat(10);
+        let entry = replayed(&format!(
+            "chunk virt=0 size=0x40\nalloc 1 size=0x10\n{refused}free 2\n"
+        ));
+        let entry = entry.unwrap();
+        let operations = entry.operations;
+        assert_eq!(
+            (operations.all, operations.allocs, operations.failed),
+            (21, 11, 0)
+        );
+        assert_eq!(entry.memory.unwrap().peak_taken, 0x40);
+        let points = entry.timeline.unwrap().points;
+        assert!(points.iter().all(|point| point.taken == 0x10), "{points:?}");
+        assert_eq!(entry.latency.unwrap().count, 21 * 3);
     }
 
     #[test]

@@ -376,6 +376,20 @@ fn a_report_needs_no_reader_of_standard_output() {
     }
 }
 
+/// As by `--html out.html >out.html`.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_report_and_the_text_are_not_written_over_each_other() {
+    let both = Path::new(env!("CARGO_TARGET_TMPDIR")).join("both.html");
+    let status = Command::new(env!("CARGO_BIN_EXE_genpool"))
+        .args(["replay", "--repeats", "1", traces()[0].to_str().unwrap()])
+        .args(["--html", both.to_str().unwrap()])
+        .stdout(fs::File::create(&both).unwrap())
+        .status();
+    assert_eq!(status.unwrap().code(), Some(2));
+    assert_eq!(fs::read(both).unwrap(), b"");
+}
+
 #[test]
 fn files_that_cannot_be_written() {
     let trace = &traces()[0];

@@ -50,10 +50,13 @@ impl ReportArgs {
 
     /// Opens the files, before the work whose result they get; what they hold stays until there is one, and
     /// new ones go where there is none.
-    /// `None`, and a complaint, where one cannot be written, or is another of them or of the `inputs`,
-    /// which would be lost.
+    /// `None`, and a complaint, where one cannot be written, or is another of them, of the `inputs`, or
+    /// standard output's, which would be lost.
     pub(super) fn open(&self, inputs: &[PathBuf]) -> Option<Output> {
-        let mut known: Vec<_> = inputs.iter().flat_map(|path| identity(path)).collect();
+        let shown = Path::new("/dev/stdout");
+        let shown = shown.is_file().then_some(shown);
+        let others = inputs.iter().map(PathBuf::as_path).chain(shown);
+        let mut known: Vec<_> = others.flat_map(identity).collect();
         let mut output = Output { files: Vec::new() };
         for (kind, path) in self.files() {
             if identity(path).is_ok_and(|file| known.contains(&file)) {

@@ -6,7 +6,7 @@ use super::{Counts, ReplayError, play};
 use crate::driver::{Driver, Manner, chunks};
 use crate::report::{AtFailures, COLUMNS, Memory, Point, ROWS, Timeline};
 use crate::space::{Look, Space};
-use crate::trace::{Op, Step, Trace};
+use crate::trace::{Op, Outcome, Step, Trace};
 
 /// Failures at which the pool is looked at. A look is linear in the granules, and a trace may have
 /// millions of failures; means change little after the first thousand (2026-11).
@@ -78,7 +78,13 @@ pub(crate) fn observe(
                 }
                 use_of.count();
             }
-            Op::Alloc { size, .. } => use_of.take(size),
+            Op::Alloc { size, result, .. } => {
+                use_of.take(size);
+                // As the step that was played.
+                if result == Some(Outcome::None) {
+                    use_of.give_back(size);
+                }
+            }
             Op::Free { .. } => freed.into_iter().for_each(|size| use_of.give_back(size)),
             _ => continue,
         }

@@ -100,6 +100,35 @@ mod tests {
         );
     }
 
+    /// The colours of a dark screen, by the style sheet.
+    fn dark() -> [RGBColor; PALETTE.len()] {
+        let style = include_str!("page.css");
+        PALETTE.map(|color| {
+            let RGBColor(r, g, b) = color;
+            let rule = format!("[fill=\"#{r:02X}{g:02X}{b:02X}\"] {{ fill: #");
+            let Some((_, other)) = style.split_once(&rule) else {
+                return color;
+            };
+            let part = |at| u8::from_str_radix(&other[at..at + 2], 16).unwrap();
+            RGBColor(part(0), part(2), part(4))
+        })
+    }
+
+    #[test]
+    fn no_two_colours_look_alike() {
+        for colors in [PALETTE, dark()] {
+            for (at, one) in colors.iter().enumerate() {
+                for other in &colors[..at] {
+                    let apart = |a: u8, b: u8| (f64::from(a) - f64::from(b)).powi(2);
+                    let distance =
+                        apart(one.0, other.0) + apart(one.1, other.1) + apart(one.2, other.2);
+                    assert!(distance.sqrt() > 60.0, "{one:?} {other:?}");
+                }
+            }
+        }
+        assert_ne!(dark(), PALETTE);
+    }
+
     #[test]
     fn no_two_lines_look_alike_soon() {
         let inks: Vec<Ink> = (0..2 * PALETTE.len()).map(ink).collect();

@@ -81,11 +81,14 @@ const PIECE: usize = 1 << 16;
 /// The memory is fixed: each operation has a place until it is written, and one that finds none is
 /// lost. [`lost`](Self::lost) counts them, and a comment in the trace says how many are missing where.
 /// What is written is still a trace: an allocation whose place was held by one whose free was lost
-/// frees that first. Changes of the chunk list are kept apart, up to 16,384 of them, so that they are
-/// not lost in a burst; one that comes later than its place was passed by, since it takes long to add
-/// a chunk, is written where it comes, and a comment says that it was found. On 32-bit machines numbers
-/// come again, and what is lost is only told rightly if at most 2<sup>29</sup> operations come between two
-/// calls of [`write_to`](Self::write_to).
+/// frees that first. Until then it is held, so a trace that lost much is of a fuller pool than there was:
+/// a larger recorder, or one that is written more often, loses less.
+///
+/// Changes of the chunk list are kept apart, up to 16,384 of them, so that they are not lost in a burst;
+/// one that comes later than its place was passed by, since it takes long to add a chunk, is written
+/// where it comes, and a comment says that it was found. On 32-bit machines numbers come again, and what
+/// is lost is only told rightly if at most 2<sup>29</sup> operations come between two calls of
+/// [`write_to`](Self::write_to).
 ///
 /// No trace becomes larger than `genpool` reads: 16,384 chunks that were ever added, 2<sup>30</sup>
 /// granules in them, 256 MiB of text. What goes beyond is left out, and `unsaid` counts it.
