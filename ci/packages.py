@@ -1,47 +1,20 @@
 #!/usr/bin/env python3
-"""What `cargo metadata` can tell of a release: each dependency comes from the registry and under a
-licence that deny.toml allows; each package that is published has what its page shows, and its licences
-with it; the others say that they are not."""
+"""What `cargo metadata` can tell of a release: each package that is published has what its page shows, and
+its licences with it; the others say that they are not."""
 
 import json
 import pathlib
-import re
 import subprocess
 import sys
-import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Programs and models of the workspace's own; the fuzz targets are a workspace of their own.
 NOT_PUBLISHED = {"benches", "loom-tests", "proofs", "qemu-tests"}
 
 
-def allowed(licence, allow):
-    """Whether a licence expression can be met by allowed licences alone. `/` is an old way to say OR."""
-    words = re.findall(r"[()]|[^\s()/]+|/", licence)
-    python = []
-    while words:
-        word = words.pop(0)
-        if word in "()":
-            python.append(word)
-        elif word in ("OR", "/", "AND"):
-            python.append("and" if word == "AND" else "or")
-        else:
-            if words[:1] == ["WITH"]:
-                word = " ".join([word, words.pop(0), words.pop(0)])
-            python.append(str(word in allow))
-    # Nothing but parentheses, and, or, True and False.
-    return eval(" ".join(python), {"__builtins__": {}})
-
-
-def complaints(packages, members, allow):
+def complaints(packages):
     for package in packages:
-        name, licence = package["name"], package["license"]
-        if package["id"] not in members:
-            if not (package["source"] or "").startswith("registry+"):
-                yield f"{name} comes from {package['source'] or package['manifest_path']}"
-            if not licence or not allowed(licence, allow):
-                yield f"{name}: its licence is {licence}"
-            continue
+        name = package["name"]
         if package["publish"] == []:
             if name not in NOT_PUBLISHED:
                 yield f"{name} is not published, and not known to ci/packages.py"
@@ -60,10 +33,9 @@ def complaints(packages, members, allow):
 
 
 def main():
-    command = ["cargo", "metadata", "--format-version", "1", "--all-features", "--locked"]
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"]
     metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
-    allow = set(tomllib.loads((ROOT / "deny.toml").read_text())["licenses"]["allow"])
-    found = list(complaints(metadata["packages"], set(metadata["workspace_members"]), allow))
+    found = list(complaints(metadata["packages"]))
     if found:
         sys.exit("\n".join(f"packages: {complaint}" for complaint in found))
     print(f"packages: {len(metadata['packages'])} looked at")

@@ -1,9 +1,18 @@
 #!/usr/bin/env bash
-# The packages are ready to be published, as far as that takes no compiler: licences and sources of all
-# dependencies, what the packages' pages show, and their files, in the order of publishing.
-# ci/release.sh has the rest.
+# The packages are ready to be published, as far as that takes none of them built: licences, sources and
+# versions of all dependencies (cargo-deny, installed if it is missing), what the packages' pages show, and their
+# files, in the order of publishing. ci/release.sh has the rest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly VERSION=0.20.2 # of cargo-deny
+
+if ! cargo deny --version 2>/dev/null | grep -qF "$VERSION"; then
+    # Quickly built rather than quick.
+    CARGO_PROFILE_DEV_DEBUG=false cargo install cargo-deny --version "$VERSION" --locked --profile dev
+fi
+# Advisories change from day to day, and are fetched from elsewhere.
+cargo deny --locked check licenses bans sources
 
 python3 ci/packages.py
 grep -qx 'publish = false' fuzz/Cargo.toml

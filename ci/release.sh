@@ -1,20 +1,13 @@
 #!/usr/bin/env bash
 # All that has to hold before a release, beyond .ci/run: every package builds by itself from what would
-# be published, cargo-deny has no objection, documentation builds as docs.rs builds it, and the version
-# says what has changed since the last tag. Not part of .ci/run: it builds cargo-deny and
-# cargo-semver-checks when they are missing (some minutes), and everything once more. Arguments go to
-# `cargo publish`, such as --allow-dirty.
+# be published, documentation builds as docs.rs builds it, and the version says what has changed since the
+# last tag. Not part of .ci/run: it builds cargo-semver-checks when it is missing (some minutes), and
+# everything once more. Arguments go to `cargo publish`, such as --allow-dirty.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 ci/packages.sh "$@"
 cargo publish --workspace --dry-run --locked "$@"
-
-if ! command -v cargo-deny >/dev/null; then
-    # Quickly built rather than quick.
-    cargo install cargo-deny --locked --profile dev
-fi
-cargo deny check licenses bans sources
 
 # As docs.rs does it: nightly, all features, and what needs which of them is shown.
 for manifest in Cargo.toml genpool-*/Cargo.toml; do
