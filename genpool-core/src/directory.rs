@@ -80,7 +80,7 @@ impl Directory {
     /// Asks for a rewrite, which the caller does if nobody else is about to.
     pub(crate) fn ask(&self) -> Option<Scribe<'_>> {
         // Acquire: a scribe sees what the last one wrote. Release: it sees the lists of those who asked.
-        // Not caught: of the latter, see `Scribe::done`.
+        // Not caught: of the latter, as in `Scribe::done`.
         let before = self.asked.fetch_add(1, Ordering::AcqRel);
         (before == 0).then_some(Scribe {
             directory: self,

@@ -527,10 +527,10 @@ impl Shelf {
     fn push_retired(&self, snapshot: *mut Snapshot) {
         // SAFETY: the caller holds the snapshot's count, so it is alive.
         let node = unsafe { &*snapshot };
-        node.life.used();
         let mut head = self.retired.load(Ordering::Relaxed);
         loop {
             node.next_retired.store(head, Ordering::Relaxed);
+            node.life.used();
             // Release: the link and the snapshot go over to whoever takes the list.
             match self.retired.compare_exchange_weak(
                 head,

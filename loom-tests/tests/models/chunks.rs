@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 use genpool_core::sync::Fault;
 use genpool_core::{Algorithm, AllocError, ChunkView, Granule, Pool, Request};
 use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
-use loom_tests::{At, BASE, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{At, BASE, Insist, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 /// A completed free is seen by a later alloc.
 fn free_then_alloc() -> Option<bool> {
@@ -181,7 +181,7 @@ fn control_unchecked_bucket() {
     );
 }
 
-/// A look-up of what is being added to a pool of so many chunks. The second needs another sheet.
+/// A look-up of what is being added to a pool of so many chunks. A third needs no other sheet than a second.
 fn lookup_of_what_is_added(chunks: usize) -> Option<u64> {
     let prepared = Pool::new(0).unwrap();
     for chunk in 0..chunks {
@@ -299,18 +299,27 @@ fn the_newest_is_tried_first() {
     explore("removal beside add", ONCE, &[()], removal_beside_add);
 }
 
-/// Lists that are replaced at once: each is dropped by who comes upon it, after who left it there.
-fn two_replacements() {
-    let race = Race::on(Pool::new(0).unwrap());
-    let replace = || race.start(|pool| pool.set_algorithm(At(0)));
-    let (one, two) = (replace(), replace());
-    one.join().unwrap();
-    two.join().unwrap();
+/// A list is replaced while somebody sweeps, who drops it after who replaced it let go of it.
+fn replacement_beside_sweep() {
+    let prepared = pinned_pool();
+    let drain = prepared.remove(BASE).unwrap();
+    // Takes the chunk off the list, so that the sweep has only old lists to drop.
+    prepared.add(BASE + 4, 1).unwrap();
+    let race = Race::on(prepared);
+    let replace = race.start(|pool| pool.set_algorithm(At(0)));
+    let sweep = race.start(move |_| drop(drain));
+    replace.join().unwrap();
+    sweep.join().unwrap();
 }
 
 #[test]
-fn replaced_lists_are_handed_over() {
-    explore("two replacements", ONCE, &[()], two_replacements);
+fn a_replaced_list_is_handed_over() {
+    explore(
+        "replacement beside sweep",
+        ONCE,
+        &[()],
+        replacement_beside_sweep,
+    );
 }
 
 /// The last allocation comes back while its chunk is being removed: one of the two tells the owner.
@@ -480,12 +489,13 @@ impl Algorithm for Meanwhile<'_> {
     }
 }
 
-/// As `pin_beside_replace`, while a slot names an earlier list and more of them do.
+/// As `pin_beside_replace`, while one slot names an earlier list, and so many more do.
 fn crowd_beside_replace(more: usize) {
     let race = Race::on(pinned_pool());
     let then = || {
         race.pool().add(BASE + 4, 1).unwrap();
-        let reader = race.start(|pool| pool.alloc(1).is_ok());
+        // Does no more than to look at the list.
+        let reader = race.start(|pool| pool.alloc_with(1, &Insist(usize::MAX)).is_err());
         let writer = race.start(|pool| pool.add(BASE + 8, 1).unwrap());
         writer.join().unwrap();
         assert!(reader.join().unwrap());

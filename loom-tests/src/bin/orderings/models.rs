@@ -218,8 +218,11 @@ impl Models {
         let fences = site.fences(weaker);
         // Most faults need few switches. Models go through those soon, and what is excused is tried with no
         // more.
-        let hasty = by_it.iter().take(HASTY * tried).map(|model| (model, "1"));
-        let thorough = if site.excuse.is_some() { 0 } else { tried };
+        let (hasty, thorough) = match site.excuse {
+            Some(_) => (tried, 0),
+            None => (HASTY * tried, tried),
+        };
+        let hasty = by_it.iter().take(hasty).map(|model| (model, "1"));
         let thorough = by_it[..thorough]
             .iter()
             .flat_map(|model| [(model, "2"), (model, "")]);

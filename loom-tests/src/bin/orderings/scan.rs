@@ -172,7 +172,7 @@ fn sites_of(file: &str, text: &str) -> Result<Vec<Site>, Failure> {
 }
 
 /// The text with blanks for comments and for what is in quotes; as many bytes.
-fn code_of(text: &str) -> String {
+pub(crate) fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
