@@ -1,5 +1,10 @@
 //! Adding and removing chunks, and changing the default algorithm, beside allocations.
 
+#![allow(
+    clippy::arc_with_non_send_sync,
+    reason = "loom's threads share its cells, which check the sharing themselves"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
