@@ -341,9 +341,10 @@ mod mapped {
     }
 
     // Where loom has no fences, its `SeqCst` loads stand for themselves. They pass over what is older than a
-    // `SeqCst` store, as they should, but only if it was stored with `SeqCst` as well.
+    // `SeqCst` store, as they should, but only if it was stored with `SeqCst` as well. So that is how an
+    // atomic begins, and how it is stored to before the threads begin, and by a release.
 
-    /// An atomic, which is there before anybody sees it.
+    /// An atomic that begins with what `store` stores.
     pub(crate) fn begun<A>(atomic: A, store: impl FnOnce(&A)) -> A {
         if asked() == "none" {
             store(&atomic);
@@ -351,7 +352,7 @@ mod mapped {
         atomic
     }
 
-    /// How something is stored that no later store is taken for older than.
+    /// The ordering of such a store.
     pub(crate) fn stored(ordering: Ordering) -> Ordering {
         if asked() == "none" {
             Ordering::SeqCst
@@ -412,7 +413,7 @@ pub fn weakened_fence(site: usize, ordering: Ordering) {
 "#;
 
 /// What is exchanged in the copy's `sync`, by file: the model's own fences, how atomics begin, and how
-/// they are prepared.
+/// they are stored to by who prepares the others' work.
 const EXCHANGED: [(&str, &str, &str); 3] = [
     (
         "model.rs",
