@@ -376,7 +376,7 @@ impl Bitmap {
     ) -> Result<(), NotTaken> {
         for piece in Self::pieces(start, n) {
             // Acquire: as in `taken`, for a refusal tells what is free.
-            // Not caught: see there.
+            // Not caught: as there, the look for watchers is executed after this one and misses none.
             let seen = self.word(piece.word).load(Ordering::Acquire);
             NotTaken::check(piece, piece.mask & !seen)?;
         }

@@ -318,7 +318,7 @@ pub fn weakened(site: usize, reads: bool, writes: bool, ordering: Ordering) -> O
     if reads || writes {
         mapped::access(writes, ordering);
     }
-    if chosen().site != site && writes && ordering == Ordering::Release {
+    if chosen().site != site && !reads && ordering == Ordering::Release {
         return mapped::stored(ordering);
     }
     ordering
@@ -342,7 +342,8 @@ mod mapped {
 
     // Where loom has no fences, its `SeqCst` loads stand for themselves. They pass over what is older than a
     // `SeqCst` store, as they should, but only if it was stored with `SeqCst` as well. So that is how an
-    // atomic begins, and how it is stored to before the threads begin, and by a release.
+    // atomic begins, and how it is stored to before the threads begin, and by a release that is no more
+    // than a store.
 
     /// An atomic that begins with what `store` stores.
     pub(crate) fn begun<A>(atomic: A, store: impl FnOnce(&A)) -> A {
