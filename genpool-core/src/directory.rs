@@ -79,7 +79,8 @@ impl Directory {
 
     /// Asks for a rewrite, which the caller does if nobody else is about to.
     pub(crate) fn ask(&self) -> Option<Scribe<'_>> {
-        // AcqRel: a scribe sees what the last one wrote, and the lists of those who asked.
+        // Acquire: a scribe sees what the last one wrote. Release: it sees the lists of those who asked.
+        // Not caught: of the latter, as in `Scribe::done`.
         let before = self.asked.fetch_add(1, Ordering::AcqRel);
         (before == 0).then_some(Scribe {
             directory: self,
@@ -158,6 +159,8 @@ impl<'d> Scribe<'d> {
             return None;
         }
         // Release, and Acquire where somebody asked: as in `ask`.
+        // Not caught: of the latter, the list is pinned with `SeqCst`, and what loom and Miri execute later
+        // reads none that is older.
         let ended = asked.compare_exchange(self.asked, 0, Ordering::Release, Ordering::Acquire);
         ended.err().map(|asked| Self { asked, ..self })
     }

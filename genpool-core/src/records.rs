@@ -71,7 +71,7 @@ struct Record {
 
 /// The deed was not the one that was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OtherDeed(pub(crate) Deed);
+pub(crate) struct OtherDeed;
 
 #[derive(Debug)]
 pub(crate) struct Records(Table<Record>);
@@ -124,15 +124,15 @@ impl Records {
             return Ok(next);
         }
         // Of two that show the same deed one wins. Release: who reads the new deed sees what was claimed
-        // for it. What the one that is shown stands for was seen when that was read. Acquire where another
-        // is there, which is told.
+        // for it. What the one that is shown stands for was seen when that was read. Relaxed where another
+        // is there: nothing is concluded from it.
         // Not caught: loom and Miri take changes of a word in the order in which they are executed, so who
         // frees by the new deed never comes before the claim.
         self.0[start]
             .deed
-            .compare_exchange(shown.0, next.0, Ordering::Release, Ordering::Acquire)
+            .compare_exchange(shown.0, next.0, Ordering::Release, Ordering::Relaxed)
             .map(|_| next)
-            .map_err(|now| OtherDeed(Deed(now)))
+            .map_err(|_| OtherDeed)
     }
 
     /// The first granule of the allocation that covers `granule`, if there is one.

@@ -473,12 +473,14 @@ impl Shelf {
             version: pin.version as u32,
             default: pin.default,
         };
-        let mut seen = self.tag.load(Ordering::Acquire);
+        // Relaxed: the exchange decides, and a later tag stays.
+        let mut seen = self.tag.load(Ordering::Relaxed);
         while seen.version.wrapping_sub(next.version).cast_signed() < 0 {
-            // AcqRel: who sees the tag sees the snapshot that said so.
+            // Release: who sees the tag sees the snapshot that said so.
+            // Not caught: see `tag`.
             match self
                 .tag
-                .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire)
+                .compare_exchange(seen, next, Ordering::Release, Ordering::Relaxed)
             {
                 Ok(_) => return,
                 Err(now) => seen = now,
@@ -528,6 +530,7 @@ impl Shelf {
         let mut head = self.retired.load(Ordering::Relaxed);
         loop {
             node.next_retired.store(head, Ordering::Relaxed);
+            node.life.used();
             // Release: the link and the snapshot go over to whoever takes the list.
             match self.retired.compare_exchange_weak(
                 head,

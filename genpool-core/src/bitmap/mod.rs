@@ -375,6 +375,8 @@ impl Bitmap {
         traffic: &Traffic,
     ) -> Result<(), NotTaken> {
         for piece in Self::pieces(start, n) {
+            // Acquire: as in `taken`, for a refusal tells what is free.
+            // Not caught: as there, the look for watchers is executed after this one and misses none.
             let seen = self.word(piece.word).load(Ordering::Acquire);
             NotTaken::check(piece, piece.mask & !seen)?;
         }
@@ -514,6 +516,8 @@ impl Bitmap {
     /// How many granules are taken.
     pub(crate) fn taken(&self) -> usize {
         // Acquire: what is told of is told to the watchers first (`Inner::reveal`).
+        // Not caught: loom and Miri execute the look for watchers, which is `SeqCst`, after this one, and
+        // then it misses none of them.
         let set = |word: &AtomicWord| word.load(Ordering::Acquire).count_ones() as usize;
         self.words.iter().map(set).sum::<usize>() - (self.words.len() * WORD_BITS - self.len)
     }

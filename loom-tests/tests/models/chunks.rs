@@ -1,12 +1,17 @@
 //! Adding and removing chunks, and changing the default algorithm, beside allocations.
 
+#![allow(
+    clippy::arc_with_non_send_sync,
+    reason = "loom's threads share its cells, which check the sharing themselves"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
 use genpool_core::sync::Fault;
 use genpool_core::{Algorithm, AllocError, ChunkView, Granule, Pool, Request};
-use loom_tests::checker::{AtomicBool, Ordering};
-use loom_tests::{At, BASE, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
+use loom_tests::{At, BASE, Insist, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 /// A completed free is seen by a later alloc.
 fn free_then_alloc() -> Option<bool> {
@@ -181,6 +186,33 @@ fn control_unchecked_bucket() {
     );
 }
 
+/// A look-up of what is being added to a pool of so many chunks. A third needs no other sheet than a second.
+fn lookup_of_what_is_added(chunks: usize) -> Option<u64> {
+    let prepared = Pool::new(0).unwrap();
+    for chunk in 0..chunks {
+        prepared.add_virt(BASE + 4 * chunk, 100, 1).unwrap();
+    }
+    let race = Race::on(prepared);
+    let add = race.start(|pool| pool.add_virt(BASE + 16, 300, 1).unwrap());
+    let lookup = race.start(|pool| pool.phys_of(BASE + 16));
+    add.join().unwrap();
+    lookup.join().unwrap()
+}
+
+#[test]
+fn what_is_looked_up_is_whole() {
+    explore("lookup of the third", ONCE, &[None, Some(300)], || {
+        lookup_of_what_is_added(2)
+    });
+}
+
+#[test]
+fn what_is_looked_up_in_another_sheet_is_whole() {
+    explore("lookup of the second", ONCE, &[None, Some(300)], || {
+        lookup_of_what_is_added(1)
+    });
+}
+
 /// A chunk is removed while another thread allocates from it: the chunk counts as drained only when
 /// nothing is held, and its owner is told once.
 fn removal_beside_alloc(prepared: Pool) -> bool {
@@ -254,6 +286,47 @@ fn control_unchecked_state_in_pinned_chunks() {
     );
 }
 
+/// The older of two chunks is removed while a third comes, which then is the first that is tried.
+fn removal_beside_add() {
+    let prepared = pool(1);
+    hold(&prepared, 0, 1);
+    prepared.add(BASE + 4, 1).unwrap();
+    let race = Race::on(prepared);
+    let remove = race.start(|pool| drop(pool.remove(BASE).unwrap()));
+    let add = race.start(|pool| pool.add(BASE + 8, 1).unwrap());
+    remove.join().unwrap();
+    add.join().unwrap();
+    assert_eq!(race.pool().alloc(1).unwrap().addr(), BASE + 8);
+}
+
+#[test]
+fn the_newest_is_tried_first() {
+    explore("removal beside add", ONCE, &[()], removal_beside_add);
+}
+
+/// A list is replaced while somebody sweeps, who drops it after who replaced it let go of it.
+fn replacement_beside_sweep() {
+    let prepared = pinned_pool();
+    let drain = prepared.remove(BASE).unwrap();
+    // Takes the chunk off the list, so that the sweep has only old lists to drop.
+    prepared.add(BASE + 4, 1).unwrap();
+    let race = Race::on(prepared);
+    let replace = race.start(|pool| pool.set_algorithm(At(0)));
+    let sweep = race.start(move |_| drop(drain));
+    replace.join().unwrap();
+    sweep.join().unwrap();
+}
+
+#[test]
+fn a_replaced_list_is_handed_over() {
+    explore(
+        "replacement beside sweep",
+        ONCE,
+        &[()],
+        replacement_beside_sweep,
+    );
+}
+
 /// The last allocation comes back while its chunk is being removed: one of the two tells the owner.
 fn removal_beside_free() -> bool {
     let prepared = pool(2);
@@ -300,6 +373,52 @@ fn control_no_fence_before_the_state() {
     );
 }
 
+/// What is done with a chunk's memory once it is drained comes after what its last owner did with it.
+fn memory_after_removal() -> bool {
+    let prepared = pool(2);
+    hold(&prepared, 0, 1);
+    let race = Race::on(prepared);
+    let memory = Arc::new(UnsafeCell::new(0));
+    let remove = {
+        let memory = Arc::clone(&memory);
+        race.start(move |pool| {
+            let drained = pool.remove(BASE).unwrap().is_drained();
+            if drained {
+                // SAFETY: nobody uses it any more; loom reports it if somebody does.
+                memory.with_mut(|byte| assert_eq!(unsafe { byte.replace(2) }, 1));
+            }
+            drained
+        })
+    };
+    let free = race.start(move |pool| {
+        // SAFETY: the granule is ours; loom reports it if not.
+        memory.with_mut(|byte| unsafe { *byte = 1 });
+        pool.free(BASE, 1).unwrap();
+    });
+    free.join().unwrap();
+    remove.join().unwrap()
+}
+
+#[test]
+fn drained_memory_is_nobodys() {
+    explore(
+        "memory after removal",
+        TWO,
+        &[false, true],
+        memory_after_removal,
+    );
+}
+
+#[test]
+fn control_removal_without_handover() {
+    must_fail(
+        "memory after removal",
+        &[Fault::RelaxedRelease, Fault::NoFence],
+        TWO,
+        memory_after_removal,
+    );
+}
+
 /// A reader has the chunk list in use while it is replaced and the old one reclaimed.
 fn pin_beside_replace() -> bool {
     let race = Race::on(pinned_pool());
@@ -324,6 +443,39 @@ fn control_unchecked_pin() {
     );
 }
 
+/// As `pin_beside_replace`, where the reader may come upon a second list on its way, and that is replaced
+/// as well.
+fn pin_beside_two_replacements() {
+    let race = Race::on(Pool::new(0).unwrap());
+    let reader = race.start(|pool| assert_eq!(pool.size(), 0));
+    let writer = race.start(|pool| {
+        pool.set_algorithm(At(0));
+        pool.set_algorithm(At(1));
+    });
+    writer.join().unwrap();
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_list_that_is_pinned_late_stays() {
+    explore(
+        "pin beside two replacements",
+        THREE,
+        &[()],
+        pin_beside_two_replacements,
+    );
+}
+
+#[test]
+fn control_unchecked_pin_of_two() {
+    must_fail(
+        "pin beside two replacements",
+        &[Fault::UncheckedPin],
+        THREE,
+        pin_beside_two_replacements,
+    );
+}
+
 /// First fit whose caller, and as many more as are asked for, are in the middle of an allocation while
 /// `then` is done.
 struct Meanwhile<'p> {
@@ -342,28 +494,27 @@ impl Algorithm for Meanwhile<'_> {
     }
 }
 
-/// As `pin_beside_replace`, while both slots name an earlier list.
-fn crowd_beside_replace() {
+/// As `pin_beside_replace`, while one slot names an earlier list, and so many more do.
+fn crowd_beside_replace(more: usize) {
     let race = Race::on(pinned_pool());
     let then = || {
         race.pool().add(BASE + 4, 1).unwrap();
-        let reader = race.start(|pool| pool.alloc(1).is_ok());
+        // Does no more than to look at the list.
+        let reader = race.start(|pool| pool.alloc_with(1, &Insist(usize::MAX)).is_err());
         let writer = race.start(|pool| pool.add(BASE + 8, 1).unwrap());
         writer.join().unwrap();
         assert!(reader.join().unwrap());
     };
     let (pool, then) = (race.pool(), &then);
-    let outer = Meanwhile {
-        pool,
-        more: 1,
-        then,
-    };
+    let outer = Meanwhile { pool, more, then };
     assert!(pool.alloc_with(1, &outer).is_ok());
 }
 
 #[test]
 fn a_list_stays_while_there_is_a_crowd() {
-    explore("crowd beside replace", THREE, &[()], crowd_beside_replace);
+    explore("crowd beside replace", THREE, &[()], || {
+        crowd_beside_replace(1)
+    });
 }
 
 #[test]
@@ -372,7 +523,25 @@ fn control_uncounted_crowd() {
         "crowd beside replace",
         &[Fault::UncountedCrowd],
         THREE,
-        crowd_beside_replace,
+        || crowd_beside_replace(1),
+    );
+}
+
+/// Who replaces the list has the last slot, and counts in no crowd.
+#[test]
+fn a_list_stays_while_others_are_the_crowd() {
+    explore("crowd beside a slot", ONCE, &[()], || {
+        crowd_beside_replace(0)
+    });
+}
+
+#[test]
+fn control_uncounted_crowd_of_others() {
+    must_fail(
+        "crowd beside a slot",
+        &[Fault::UncountedCrowd],
+        ONCE,
+        || crowd_beside_replace(0),
     );
 }
 

@@ -260,12 +260,14 @@ fn control_frees_join_unseen() {
 /// The same, where the upper one is given back by a drop, which looks whether there is anything to raise.
 fn drop_joins_free() {
     let prepared = pool(4);
-    hold(&prepared, 0, 1);
-    hold(&prepared, 1, 1);
+    for granule in 0..4 {
+        hold(&prepared, granule, 1);
+    }
+    look(&prepared, 1);
+    // Its word's own hint is high enough then.
+    prepared.free(BASE + 2, 1).unwrap();
     let upper = prepared.alloc_owned(1).unwrap();
     assert_eq!(upper.addr(), BASE + 2);
-    hold(&prepared, 3, 1);
-    look(&prepared, 1);
     let race = Race::on(prepared);
     let low = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
     let high = race.start(move |_| drop(upper));

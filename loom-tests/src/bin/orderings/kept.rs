@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::Failure;
 use crate::report::Verdict;
-use crate::scan::{Site, fingerprint};
+use crate::scan::{Site, code_of, fingerprint};
 
 /// What a model noticed stands as long as the site's file is the same, but for comments; that nothing
-/// did, as long as the models are the same as well.
+/// did, as long as the models are the same as well, but for theirs.
 #[derive(Debug)]
 pub(crate) struct Kept {
     folder: PathBuf,
@@ -29,7 +29,7 @@ impl Kept {
             .iter()
             .map(fs::read_to_string)
             .collect::<Result<_, _>>()?;
-        let models = fingerprint(&texts.concat());
+        let models = fingerprint(&code_of(&texts.concat()));
         let again = std::env::var("ORDERINGS_AGAIN").is_ok();
         Ok(Self {
             folder,

@@ -9,12 +9,15 @@ use crate::Failure;
 use crate::report::Verdict;
 use crate::scan::Site;
 
-/// Seconds of processor time in which a model is watched for the sites that it comes by: they are come
-/// by in the first executions (2026-11).
-const WATCHED: u32 = 1;
+/// Seconds of processor time in which a function's models are watched, with few switches, for the sites
+/// that they come by: long enough for all of them (2026-11).
+const WATCHED: u32 = 5;
 
 /// So many times more models are tried with few switches than with all.
 const HASTY: usize = 4;
+
+/// So many times longer a model must pass with nothing weakened than it took to notice.
+const PATIENCE: u32 = 5;
 
 /// A function of tests with one model or more.
 #[derive(Debug)]
@@ -142,6 +145,7 @@ impl Models {
                     let run = limited(WATCHED, &program)
                         .args(["--exact", function, "--nocapture"])
                         .env("GENPOOL_SITES", "")
+                        .env("GENPOOL_PREEMPTIONS", "1")
                         .output()?;
                     let told = text(&run.stdout);
                     if told.contains(": failed in execution") {
@@ -211,18 +215,24 @@ impl Models {
         by_it.sort_by_key(|model| !self.first.iter().any(|name| model.function.contains(name)));
         let tried = self.effort.models.max(self.first.len()).min(by_it.len());
         let weakened = format!("{number} {weaker}");
-        // Most faults need few switches. Models go through those soon.
-        let hasty = by_it.iter().take(HASTY * tried).map(|model| (model, "1"));
-        let thorough = by_it[..tried]
+        let fences = site.fences(weaker);
+        // Most faults need few switches. Models go through those soon, and what is excused is tried with no
+        // more.
+        let (hasty, thorough) = match site.excuse {
+            Some(_) => (tried, 0),
+            None => (HASTY * tried, tried),
+        };
+        let hasty = by_it.iter().take(hasty).map(|model| (model, "1"));
+        let thorough = by_it[..thorough]
             .iter()
             .flat_map(|model| [(model, "2"), (model, "")]);
         for (model, switches) in hasty.chain(thorough) {
-            for fences in site.fences(weaker) {
-                let Some(caught) = self.noticed_by_loom(model, &weakened, fences, switches)? else {
-                    break;
-                };
-                if self.noticed_by_loom(model, "", fences, switches)?.is_none() {
-                    return Ok(caught);
+            for way in fences {
+                match self.noticed_by_loom(model, &weakened, way, switches, 1)? {
+                    Some(caught) if self.passes(model, way, switches)? => return Ok(caught),
+                    // The models' own fences order more than none.
+                    None if fences.last() == Some(&"") => break,
+                    _ => {}
                 }
             }
         }
@@ -245,15 +255,31 @@ impl Models {
         })
     }
 
+    /// Whether a model has nothing to say if nothing is weakened: not all can do without their own fences.
+    fn passes(&self, model: &Model, fences: &str, switches: &str) -> Result<bool, Failure> {
+        let known = format!("{} {fences} {switches}", model.function);
+        let known = self.target.join("watched").join(known);
+        if self.is_newer(&known, &model.program) {
+            return Ok(fs::read_to_string(known)?.is_empty());
+        }
+        let failed = self.noticed_by_loom(model, "", fences, switches, PATIENCE)?;
+        fs::write(
+            known,
+            failed.as_ref().map(Verdict::to_line).unwrap_or_default(),
+        )?;
+        Ok(failed.is_none())
+    }
+
     fn noticed_by_loom(
         &self,
         model: &Model,
         weakened: &str,
         fences: &str,
         switches: &str,
+        times: u32,
     ) -> Result<Option<Verdict>, Failure> {
         let seconds = if switches == "1" { 1 } else { self.effort.loom };
-        let run = limited(seconds, &model.program)
+        let run = limited(seconds * times, &model.program)
             .args(["--exact", &model.function, "--nocapture"])
             .env("GENPOOL_WEAKENED", weakened)
             .env("GENPOOL_FENCES", fences)

@@ -130,14 +130,20 @@ pub(crate) fn write(
             );
         }
     }
+    let left = match open {
+        0 => "none open".into(),
+        _ => format!(
+            "{open} open: not run yet, or tried with few models for a short time, which says nothing \
+             about whether they are needed"
+        ),
+    };
     let head = format!(
         "# Weakened orderings\n\n\
          Written by `ci/orderings.sh` on {date}, after {minutes} minutes beside what was kept of earlier \
          runs. Each ordering above `Relaxed` is made weaker by itself, and models that come by are run \
          until one notices. A weakening that is noticed speaks for those that go further.\n\n\
          {sites} sites, {all} weakenings: {caught} noticed, {excused} not, for the reason at the site, \
-         {open} open: not run yet, or tried with \
-         few models for a short time, which says nothing about whether they are needed.\n",
+         {left}.\n",
         date = today(),
         minutes = took.as_secs().div_ceil(60),
         sites = sites.len(),

@@ -88,18 +88,18 @@ impl Site {
         }
     }
 
-    /// What loom has in the place of its models' own fences. Where it is `SeqCst` that is taken away, the
-    /// fences that accesses stand for, on this side only, for those of the other would hide that one is
-    /// missing. Otherwise none, for fences hide that an access orders nothing; or the models' own, if a
-    /// model needs some.
+    /// What loom has in the place of its models' own fences. First none: loom makes a `SeqCst` load read
+    /// nothing older than what was stored with `SeqCst` before, which is what a single access needs. Then,
+    /// where it is `SeqCst` that is taken away, the fences that accesses stand for, on this side only, for
+    /// those of the other would hide that one is missing. Otherwise the models' own, if a model needs some.
     pub(crate) fn fences(&self, weaker: &str) -> &'static [&'static str] {
         match self.kind {
             Kind::Fence => &[""],
             _ if self.ordering != "SeqCst" || self.two_steps_down().contains(&weaker) => {
                 &["none", ""]
             }
-            Kind::Load | Kind::Refusal => &["reads"],
-            Kind::Store | Kind::Change => &["writes"],
+            Kind::Load | Kind::Refusal => &["none", "reads"],
+            Kind::Store | Kind::Change => &["none", "writes"],
         }
     }
 }
@@ -109,7 +109,8 @@ pub(crate) fn sites() -> Result<Vec<Site>, Failure> {
     let mut sites = Vec::new();
     for file in tracked()? {
         let in_crate = |(name, _): &(&str, &str)| file.starts_with(&format!("{name}/src/"));
-        if CRATES.iter().any(in_crate) && file.ends_with(".rs") && !file.starts_with(SHIM) {
+        let is_left_out = file.starts_with(SHIM) || file.ends_with("/tests.rs");
+        if CRATES.iter().any(in_crate) && file.ends_with(".rs") && !is_left_out {
             let text = fs::read_to_string(&file)?;
             sites.extend(sites_of(&file, &text)?);
         }
@@ -127,13 +128,9 @@ fn tracked() -> Result<Vec<String>, Failure> {
 
 fn sites_of(file: &str, text: &str) -> Result<Vec<Site>, Failure> {
     let mut code = code_of(text);
-    // Tests stand at the end of a file.
-    if let Some(tests) = code
-        .find("\n#[cfg(all(test")
-        .or_else(|| code.find("\n#[cfg(test)"))
-    {
-        code.truncate(tests);
-    }
+    // Tests stand at the end of a file, or in one of their own.
+    let tests = code.find("\nmod tests {");
+    code.truncate(tests.unwrap_or(code.len()));
     let fingerprint = fingerprint(&code);
     let mut sites = Vec::new();
     for (start, _) in code.match_indices("Ordering::") {
@@ -175,7 +172,7 @@ fn sites_of(file: &str, text: &str) -> Result<Vec<Site>, Failure> {
 }
 
 /// The text with blanks for comments and for what is in quotes; as many bytes.
-fn code_of(text: &str) -> String {
+pub(crate) fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -321,11 +318,14 @@ pub fn weakened(site: usize, reads: bool, writes: bool, ordering: Ordering) -> O
     if reads || writes {
         mapped::access(writes, ordering);
     }
+    if chosen().site != site && !reads && ordering == Ordering::Release {
+        return mapped::stored(ordering);
+    }
     ordering
 }
 
-/// loom takes `SeqCst` accesses for `AcqRel`. They are what compilers make of them where there are only
-/// fences: one before each load, or one after each that writes. `GENPOOL_FENCES` says which.
+/// loom takes `SeqCst` accesses for little more than `AcqRel`. They are what compilers make of them where
+/// there are only fences: one before each load, or one after each that writes. `GENPOOL_FENCES` says which.
 #[cfg(all(genpool_loom, not(genpool_machine)))]
 mod mapped {
     use super::{Ordering, fence};
@@ -338,6 +338,28 @@ mod mapped {
     /// Whether these take the place of the fences that the models have.
     pub(super) fn is_asked() -> bool {
         !asked().is_empty()
+    }
+
+    // Where loom has no fences, its `SeqCst` loads stand for themselves. They pass over what is older than a
+    // `SeqCst` store, as they should, but only if it was stored with `SeqCst` as well. So that is how an
+    // atomic begins, and how it is stored to before the threads begin, and by a release that is no more
+    // than a store.
+
+    /// An atomic that begins with what `store` stores.
+    pub(crate) fn begun<A>(atomic: A, store: impl FnOnce(&A)) -> A {
+        if asked() == "none" {
+            store(&atomic);
+        }
+        atomic
+    }
+
+    /// The ordering of such a store.
+    pub(crate) fn stored(ordering: Ordering) -> Ordering {
+        if asked() == "none" {
+            Ordering::SeqCst
+        } else {
+            ordering
+        }
     }
 
     loom::thread_local! {
@@ -360,6 +382,9 @@ mod mapped {
     }
 }
 
+#[cfg(all(genpool_loom, not(genpool_machine)))]
+pub(crate) use mapped::{begun, stored};
+
 #[cfg(not(all(genpool_loom, not(genpool_machine))))]
 mod mapped {
     pub(super) fn is_asked() -> bool {
@@ -367,6 +392,10 @@ mod mapped {
     }
 
     pub(super) fn access(_writes: bool, _ordering: super::Ordering) {}
+
+    pub(super) fn stored(ordering: super::Ordering) -> super::Ordering {
+        ordering
+    }
 }
 
 /// See `mapped`.
@@ -384,10 +413,27 @@ pub fn weakened_fence(site: usize, ordering: Ordering) {
 }
 "#;
 
-/// The model's own fences, and how the copy goes without.
-const MODEL_FENCE: [&str; 2] = [
-    "if !cfg!(genpool_machine) {",
-    "if !cfg!(genpool_machine) && !super::is_mapped() {",
+/// What is exchanged in the copy's `sync`, by file: the model's own fences, how atomics begin, and how
+/// they are stored to by who prepares the others' work.
+const EXCHANGED: [(&str, &str, &str); 3] = [
+    (
+        "model.rs",
+        "if !cfg!(genpool_machine) {",
+        "if !cfg!(genpool_machine) && !super::is_mapped() {",
+    ),
+    (
+        "model/mended.rs",
+        "value: loom::sync::atomic::$name::new(value),",
+        "value: crate::sync::begun(loom::sync::atomic::$name::new(value), |begun| {
+            begun.store(value, Ordering::SeqCst)
+        }),",
+    ),
+    (
+        "model/mended.rs",
+        "self.value.store(value, order);",
+        "let order = if thread() == 0 { crate::sync::stored(order) } else { order };
+        self.value.store(value, order);",
+    ),
 ];
 
 /// Copies what git tracks to `tree`, with a number at each of `sites`. Files that stay the same are left
@@ -417,13 +463,14 @@ pub(crate) fn copy(tree: &Path, sites: &[Site]) -> Result<(), Failure> {
         if file == format!("{SHIM}.rs") {
             content.extend(WEAKENED.as_bytes());
         }
-        if file == format!("{SHIM}/model.rs") {
-            let text = String::from_utf8(content)?;
-            let [model, mapped] = MODEL_FENCE;
-            if !text.contains(model) {
-                return Err("the model's fence is not where it was".into());
+        for (name, from, to) in EXCHANGED {
+            if file == format!("{SHIM}/{name}") {
+                let text = String::from_utf8(content)?;
+                if !text.contains(from) {
+                    return Err(format!("{file}: `{from}` is not where it was").into());
+                }
+                content = text.replace(from, to).into_bytes();
             }
-            content = text.replace(model, mapped).into_bytes();
         }
         let copied = tree.join(&file);
         if fs::read(&copied).ok().as_ref() != Some(&content) {
