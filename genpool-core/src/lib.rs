@@ -64,6 +64,9 @@ pub use crate::error::{
     AddError, AddRefused, AllocError, BuildError, FreeError, RemoveError, ResizeError, Unsuitable,
 };
 #[cfg(feature = "observe")]
+#[doc(hidden)]
+pub use crate::observer::discard_panic;
+#[cfg(feature = "observe")]
 pub use crate::observer::{Event, Observer};
 pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool};
 #[doc(hidden)]

@@ -339,6 +339,14 @@ pub(crate) struct Audience {
     panics: AtomicUsize,
 }
 
+/// Drops what a panic carried, which is code of others too and may panic. For the workspace's observers.
+#[doc(hidden)]
+pub fn discard_panic(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(again);
+    }
+}
+
 impl Audience {
     pub(crate) fn new(observer: Box<dyn Observer>) -> Self {
         let next = observer
@@ -382,10 +390,7 @@ impl Audience {
     fn end_panic(&self, payload: Box<dyn Any + Send>) {
         // Relaxed: a count.
         self.panics.fetch_add(1, Ordering::Relaxed);
-        // Its drop is code of others too.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            mem::forget(again);
-        }
+        discard_panic(payload);
     }
 
     /// Does `step`, which may give something back, and tells what `event` makes of its outcome: none if

@@ -1,10 +1,8 @@
 //! Several observers of one pool.
 
-use std::any::Any;
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use genpool_core::{Event, Observer};
+use genpool_core::{Event, Observer, discard_panic};
 
 /// Observers that are told one after the other, in the order in which they were named. If one panics,
 /// the others are told all the same; of several panics the last is passed on. As signal-safe as all of them.
@@ -50,19 +48,12 @@ impl Observer for Observers {
             if let Err(payload) = catch_unwind(tell)
                 && let Some(earlier) = panicked.replace(payload)
             {
-                discard(earlier);
+                discard_panic(earlier);
             }
         }
         if let Some(payload) = panicked {
             resume_unwind(payload);
         }
-    }
-}
-
-/// Drops what a panic carried, which may panic too.
-fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(again);
     }
 }
 
