@@ -27,7 +27,7 @@ for name; do
     while read -r command; do
         status=0
         (cd "$copy" && timeout "$LIMIT" $command) >"$copy.log" 2>&1 </dev/null || status=$?
-        found="$(grep -oE '^test .* FAILED$' "$copy.log" | cut -d' ' -f2 | paste -sd ' ' || true)"
+        found="$(sed -n '/^failures:$/,/^test result/s/^    //p' "$copy.log" | sort -u | paste -sd ' ')"
         # Some panic where a panic is on its way, which ends the process.
         if [[ -z "$found" ]]; then found="$(grep -oE 'signal: [0-9]+, SIG[A-Z]+' "$copy.log" | head -1 || true)"; fi
         if ((status == 0)) || [[ -z "$found" && "$status" -ne 124 ]]; then

@@ -45,7 +45,9 @@ pub enum Fault {
     KeptClaim,
     /// A free does not raise the hint.
     UnraisedHint,
-    /// Who lowers a hint does not look again.
+    /// Who changes bits does not tell the lengths of the runs that are left.
+    UntoldLength,
+    /// Who lowers a hint, or what is told of lengths, does not look again.
     NoSecondLook,
     /// Store-to-load order is not asked for after a release.
     NoFence,

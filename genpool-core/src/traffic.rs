@@ -70,9 +70,9 @@ pub(crate) struct Traffic {
 /// A quarter of a word.
 const QUARTER: u32 = usize::BITS / 4;
 
-/// Who is to be told of changes: {version, size of the verdict, its state, number of watchers}. The
-/// size has the bits of a quarter less two for the state, so a long run's refusal is not remembered.
-/// A quarter of a word counts 2^16 watchers (2^8 on 32-bit machines).
+/// Who is to be told of changes: {version, size of the verdict, whether lengths are kept, state of the verdict,
+/// number of watchers}. The size has the bits of a quarter less three, so a long run's refusal is not
+/// remembered. A quarter of a word counts 2^16 watchers (2^8 on 32-bit machines).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Audience(usize);
 
@@ -81,13 +81,18 @@ impl Audience {
     const CLAIMED: usize = 1 << QUARTER;
     const STANDS: usize = 2 << QUARTER;
     const STATE: usize = 3 << QUARTER;
-    const SIZE_SHIFT: u32 = QUARTER + 2;
+    const LENGTHS: usize = 4 << QUARTER;
+    const SIZE_SHIFT: u32 = QUARTER + 3;
     const VERSION: usize = 1 << (2 * QUARTER);
-    const MAX_SIZE: usize = (1 << (QUARTER - 2)) - 1;
+    const MAX_SIZE: usize = (1 << (QUARTER - 3)) - 1;
+
+    fn watches(self) -> bool {
+        self.0 & (Self::WATCHERS | Self::STATE) != 0
+    }
 
     #[inline(always)]
     fn is_empty(self) -> bool {
-        self.0 & (Self::WATCHERS | Self::STATE) == 0
+        self.0 & (Self::WATCHERS | Self::STATE | Self::LENGTHS) == 0
     }
 
     fn has_verdict(self) -> bool {
@@ -108,12 +113,12 @@ impl Audience {
     /// The same watchers, another state.
     fn next(self, state: usize, size: usize) -> Self {
         let version = (self.0 & !(Self::VERSION - 1)).wrapping_add(Self::VERSION);
-        Self(version | size << Self::SIZE_SHIFT | state | self.0 & Self::WATCHERS)
+        Self(version | size << Self::SIZE_SHIFT | state | self.0 & (Self::LENGTHS | Self::WATCHERS))
     }
 
     /// The same claim, whoever watches.
     fn is_same(self, other: Self) -> bool {
-        (self.0 ^ other.0) & !Self::WATCHERS == 0
+        (self.0 ^ other.0) & !(Self::LENGTHS | Self::WATCHERS) == 0
     }
 }
 
@@ -166,16 +171,31 @@ impl Traffic {
         Crossing(stripe)
     }
 
-    /// Whether a change need not be told, by who has made it.
+    /// Whether a change need not be told, to watchers or as a length, by who has made it.
     #[inline(always)]
-    pub(crate) fn is_unwatched(&self) -> bool {
+    pub(crate) fn is_unheeded(&self) -> bool {
         self.audience().is_empty()
+    }
+
+    /// Whether changes are to be told as lengths (see `bitmap/lengths.rs`).
+    pub(crate) fn keeps_lengths(&self) -> bool {
+        self.audience().0 & Audience::LENGTHS != 0
+    }
+
+    /// Has all changes from now on told as lengths.
+    #[inline]
+    pub(crate) fn keep_lengths(&self) {
+        if !self.keeps_lengths() {
+            // SeqCst: before the first look at bits (pairs with `audience`).
+            self.audience.fetch_or(Audience::LENGTHS, Ordering::SeqCst);
+            model_fence();
+        }
     }
 
     /// Tells the watchers, if any, that one word changed.
     #[inline(always)]
     pub(crate) fn changed(&self) {
-        if !self.is_unwatched() {
+        if self.audience().watches() {
             self.tell();
         }
     }
@@ -301,9 +321,9 @@ mod tests {
     #[test]
     fn watchers_are_told_what_moves() {
         let traffic = Traffic::new();
-        assert!(traffic.is_unwatched());
+        assert!(traffic.is_unheeded());
         let watches = [traffic.watch(), traffic.watch()];
-        assert!(!traffic.is_unwatched());
+        assert!(!traffic.is_unheeded());
         let before = watches[0].read();
         assert_eq!(watches[1].read(), before);
         assert!(before.is_quiet(0));
@@ -323,7 +343,7 @@ mod tests {
         traffic.changed();
         assert_ne!(second.read(), done);
         drop(second);
-        assert!(traffic.is_unwatched());
+        assert!(traffic.is_unheeded());
     }
 
     #[test]
@@ -335,9 +355,9 @@ mod tests {
             prove(&traffic, 5);
             let refused = [1, 4, 5, 6, usize::MAX].map(|n| traffic.is_refused(n));
             assert_eq!(refused, [false, false, true, true, true]);
-            assert!(!traffic.is_unwatched());
+            assert!(!traffic.is_unheeded());
             moves(&traffic);
-            assert!(!traffic.is_refused(usize::MAX) && traffic.is_unwatched());
+            assert!(!traffic.is_refused(usize::MAX) && traffic.is_unheeded());
         }
     }
 

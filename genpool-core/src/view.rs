@@ -2,6 +2,7 @@
 
 use crate::bitmap::{Anywhere, Every, Look};
 use crate::chunk::Chunk;
+use crate::traffic::Traffic;
 
 /// The place of a granule in its chunk: 0 is the chunk's first.
 ///
@@ -78,11 +79,16 @@ pub struct Run {
 pub struct ChunkView<'c> {
     chunk: &'c Chunk,
     look: Look,
+    traffic: &'c Traffic,
 }
 
 impl<'c> ChunkView<'c> {
-    pub(crate) fn new(chunk: &'c Chunk, look: Look) -> Self {
-        Self { chunk, look }
+    pub(crate) fn new(chunk: &'c Chunk, look: Look, traffic: &'c Traffic) -> Self {
+        Self {
+            chunk,
+            look,
+            traffic,
+        }
     }
 
     /// A number that no other chunk of the process has or had, of whatever pool. (On a machine of 32 bits
@@ -341,9 +347,13 @@ impl<'c> ChunkView<'c> {
             .map(Granule)
     }
 
-    /// The start of the shortest free run of at least `n` granules, the lowest of equals: best fit.
-    /// Skips words that cannot serve and ends at the first run of exactly `n`; at worst linear in the
-    /// size of the chunk. None where `n` is zero.
+    /// The start of the shortest free run of at least `n` granules, the lowest of equals: best fit. None
+    /// where `n` is zero.
+    ///
+    /// Looks at a few words of the bitmap, however large the chunk is; at all of them the first time, in a chunk
+    /// of less than 4,096 granules, and as far as runs of 64 granules and more have to be told apart. From the
+    /// first call on each alloc and each free of the pool, by whatever algorithm, keeps account of the lengths of
+    /// the runs around it: a pair of both then costs nearly twice as much.
     ///
     /// ```
     /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
@@ -369,7 +379,9 @@ impl<'c> ChunkView<'c> {
             return None;
         }
         let bitmap = self.chunk.bitmap();
-        bitmap.find_tightest(n, self.look).map(Granule)
+        bitmap
+            .find_tightest(n, self.look, self.traffic)
+            .map(Granule)
     }
 
     /// The free runs of at least `min` granules (at least one), upwards from `from`; a run that

@@ -186,6 +186,16 @@ impl Algorithm for Peek {
     }
 }
 
+/// As [`Peek`], for the tightest run.
+pub struct PeekTightest(pub usize);
+
+impl Algorithm for PeekTightest {
+    fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+        let _ = chunk.find_tightest(self.0);
+        Some(Granule(usize::MAX))
+    }
+}
+
 /// Exactly at this granule, free or not.
 pub struct Insist(pub usize);
 

@@ -3,7 +3,7 @@
 
 use super::word::{FULL, WORD_BITS, find, mask};
 use super::{Bitmap, NotTaken, Piece};
-use crate::sync::{Fault, Ordering, seeded};
+use crate::sync::Ordering;
 use crate::traffic::Traffic;
 
 /// How many words a batch is looked for in: two cache lines. Where so many have no room a search
@@ -61,10 +61,9 @@ impl Bitmap {
         if starts == 0 {
             return None;
         }
-        if !seeded(Fault::UntoldClaim) {
-            traffic.changed();
-        }
-        Some(Batch { word, starts })
+        let batch = Batch { word, starts };
+        batch.for_each(|start| self.claimed(start, n, traffic));
+        Some(batch)
     }
 
     /// Takes up to `most` runs of `n` granules in this word; answers their starts.

@@ -35,12 +35,14 @@
 
 use alloc::sync::Arc;
 
+use super::lengths::Lengths;
+use super::levels;
 use super::word::WORD_BITS;
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 
 /// Hints in a node. Two in the model, so that a few words have two levels.
-const FAN: usize = if cfg!(genpool_loom) {
+pub(super) const FAN: usize = if cfg!(genpool_loom) {
     2
 } else {
     size_of::<usize>()
@@ -167,7 +169,7 @@ impl Serving {
 /// The hints of a bitmap, or of whatever else has numbered places for runs: of "words".
 #[derive(Debug)]
 pub(crate) struct Hints {
-    /// Level by level, the lowest first.
+    /// Level by level, the lowest first; then what there is of lengths.
     nodes: Table<AtomicUsize>,
     words: usize,
     above: Option<Above>,
@@ -180,47 +182,24 @@ pub(crate) struct Above {
     pub(crate) slot: usize,
 }
 
-/// One level: its nodes are those from `start` on. A slot of the lowest level stands for a word, one
-/// above for a line of the level below.
-#[derive(Clone, Copy, Debug)]
-struct Level {
-    start: usize,
-    slots: usize,
-}
-
-impl Level {
-    /// The levels of the hints of so many words, the lowest first.
-    fn all(words: usize) -> impl Iterator<Item = Self> {
-        let lowest = Self {
-            start: 0,
-            slots: words,
-        };
-        core::iter::successors(Some(lowest), |level| level.above())
-    }
-
-    fn nodes(self) -> usize {
-        self.slots.div_ceil(FAN)
-    }
-
-    /// The level above, unless this one is a single line.
-    fn above(self) -> Option<Self> {
-        (self.slots > SPAN).then(|| Self {
-            start: self.start + self.nodes(),
-            slots: self.slots.div_ceil(SPAN),
-        })
-    }
-}
+/// A slot of the lowest level stands for a word.
+type Level = levels::Level<FAN, SPAN, SPAN>;
 
 impl Hints {
-    /// Hints that say "anything may be free", for `words` words, at least one.
+    /// Hints that say "anything may be free", and lengths that say nothing, for `words` words, at least one.
     pub(super) fn new(words: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        let nodes = Level::all(words).map(Level::nodes).sum();
+        Self::with_lengths(words, Lengths::cells(words.div_ceil(FAN)), node)
+    }
+
+    fn with_lengths(words: usize, cells: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+        let levels = || Level::lowest(0, words).upwards();
+        let nodes: usize = levels().map(Level::nodes).sum();
         let hints = Self {
-            nodes: Table::zeroed(nodes, node)?,
+            nodes: Table::zeroed(nodes + cells, node)?,
             words,
             above: None,
         };
-        for level in Level::all(words) {
+        for level in levels() {
             // Slots that stand for nothing never serve.
             for slot in level.slots..level.nodes() * FAN {
                 let node = &hints.nodes[level.start + slot / FAN];
@@ -232,9 +211,9 @@ impl Hints {
         Ok(hints)
     }
 
-    /// Hints that say "nothing is free", for `words` words, at least one.
+    /// Hints that say "nothing is free", and no lengths, for `words` words, at least one.
     pub(crate) fn closed(words: usize) -> Result<Self, NoMemory> {
-        let hints = Self::new(words, None)?;
+        let hints = Self::with_lengths(words, 0, None)?;
         for node in &*hints.nodes {
             // Relaxed: as in `new`.
             node.store(Pack::CLOSED.0, Ordering::Relaxed);
@@ -246,12 +225,20 @@ impl Hints {
         size_of_val(&*self.nodes)
     }
 
+    /// What is told of the lengths of runs, if that is worth while.
+    #[inline]
+    pub(super) fn lengths(&self) -> Option<Lengths<'_>> {
+        let lines = self.words.div_ceil(FAN);
+        let cells = Lengths::cells(lines);
+        let (_, cells) = self
+            .nodes
+            .split_at_checked(self.nodes.len().checked_sub(cells)?)?;
+        (!cells.is_empty()).then(|| Lengths::of(cells, lines))
+    }
+
     #[inline]
     fn lowest(&self) -> Level {
-        Level {
-            start: 0,
-            slots: self.words,
-        }
+        Level::lowest(0, self.words)
     }
 
     #[inline]
@@ -423,7 +410,7 @@ impl Hints {
     /// The highest hint of all.
     #[cold]
     fn top(&self) -> usize {
-        let top = Level::all(self.words).last();
+        let top = self.lowest().upwards().last();
         top.map_or(0, |level| self.highest(level, 0))
     }
 
@@ -452,7 +439,9 @@ impl Hints {
             let hint = |slot| self.hint(level, slot);
             (0..level.slots).all(|slot| hint(slot) <= self.hint(above, slot / SPAN))
         };
-        Level::all(self.words).all(|level| level.above().is_none_or(|above| covers(level, above)))
+        self.lowest()
+            .upwards()
+            .all(|level| level.above().is_none_or(|above| covers(level, above)))
     }
 
     /// At rest: whether the slot above says enough.

@@ -36,9 +36,13 @@
 
 mod batch;
 mod hints;
+mod lengths;
+mod levels;
+mod line;
 mod places;
 mod runs;
 mod search;
+mod tightest;
 mod word;
 
 pub(crate) use self::batch::Batch;
@@ -99,6 +103,13 @@ impl Piece {
         let mask = mask(from, len);
         Self { word, mask }
     }
+}
+
+/// What was done to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Claim,
+    Release,
 }
 
 /// What a release inside one word saw: its piece, and the word before.
@@ -213,18 +224,52 @@ impl Bitmap {
     pub(crate) fn claim(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Taken> {
         if let Some(piece) = Self::single(start, n) {
             self.claim_piece(piece)?;
-            if !seeded(Fault::UntoldClaim) {
-                traffic.changed();
-            }
+            self.claimed(start, n, traffic);
             return Ok(());
         }
         self.claim_across(start, n, traffic)
     }
 
+    /// Tells of a claim inside one word, which has just been made.
+    #[inline(always)]
+    pub(crate) fn claimed(&self, start: usize, n: usize, traffic: &Traffic) {
+        if !traffic.is_unheeded() {
+            self.tell_claim(start, n, traffic);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_claim(&self, start: usize, n: usize, traffic: &Traffic) {
+        self.tell_lengths(Change::Claim, start, n, traffic);
+        if !seeded(Fault::UntoldClaim) {
+            traffic.changed();
+        }
+    }
+
+    /// Tells the lengths of the free runs that a change of `n` granules at `start` made or left.
+    fn tell_lengths(&self, change: Change, start: usize, n: usize, traffic: &Traffic) {
+        if !traffic.keeps_lengths() || seeded(Fault::UntoldLength) {
+            return;
+        }
+        let Some(lengths) = self.hints.lengths() else {
+            return;
+        };
+        match change {
+            Change::Claim => {
+                if let Some(below) = start.checked_sub(1) {
+                    self.tell_length(lengths, below);
+                }
+                self.tell_length(lengths, start + n);
+            }
+            Change::Release => self.tell_length(lengths, start),
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn claim_across(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Taken> {
-        let _crossing = traffic.cross();
+        let crossing = traffic.cross();
         for (done, piece) in Self::pieces(start, n).enumerate() {
             if self.claim_piece(piece).is_err() {
                 let done = if seeded(Fault::KeptClaim) { 0 } else { done };
@@ -234,11 +279,15 @@ impl Bitmap {
                 }
                 if let Some(last) = claimed.last() {
                     // As after a free: somebody may have lowered a hint meanwhile.
-                    self.raise_hints(start, last.word * WORD_BITS + WORD_BITS - start);
+                    let n = last.word * WORD_BITS + WORD_BITS - start;
+                    self.raise_hints(start, n);
+                    self.tell_lengths(Change::Release, start, n, traffic);
                 }
                 return Err(Taken);
             }
         }
+        drop(crossing);
+        self.tell_lengths(Change::Claim, start, n, traffic);
         Ok(())
     }
 
@@ -349,6 +398,7 @@ impl Bitmap {
             }
         }
         self.raise_hints(start, n);
+        self.tell_lengths(Change::Release, start, n, traffic);
         outcome
     }
 
@@ -399,6 +449,7 @@ impl Bitmap {
             }
         }
         self.raise_hints(start, n);
+        self.tell_lengths(Change::Release, start, n, traffic);
         Ok(())
     }
 
@@ -435,6 +486,17 @@ impl Bitmap {
         if hint < LONG && (hint < run.end - run.start || run.end == WORD_BITS) {
             self.raise_hint(piece.word, run);
         }
+        if !traffic.is_unheeded() {
+            self.tell_release(piece, traffic);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_release(&self, piece: Piece, traffic: &Traffic) {
+        let (from, n) = (piece.mask.trailing_zeros(), piece.mask.count_ones());
+        let start = piece.word * WORD_BITS + from as usize;
+        self.tell_lengths(Change::Release, start, n as usize, traffic);
         if !seeded(Fault::UntoldFree) {
             traffic.changed();
         }
@@ -537,7 +599,8 @@ impl Bitmap {
         found.is_none()
     }
 
-    /// At rest: whether no hint is below the stretch of its word, and the padding is in place.
+    /// At rest: whether no hint is below the stretch of its word, every run's length is told, and the
+    /// padding is in place.
     pub(crate) fn is_sound(&self) -> bool {
         let words = 0..self.words.len();
         let hinted = words
@@ -547,7 +610,11 @@ impl Bitmap {
             let padding = self.padding(at);
             self.word(at).load(Ordering::Relaxed) & padding == padding
         };
-        hinted && self.hints.is_sound() && words.last().is_some_and(padded)
+        let mut runs = self.free_runs(0, 1, Look::Exact);
+        let told = self.hints.lengths().is_none_or(|lengths| {
+            runs.all(|(start, len)| lengths.tells(start / tightest::LINE, len))
+        });
+        hinted && told && self.hints.is_sound() && words.last().is_some_and(padded)
     }
 }
 

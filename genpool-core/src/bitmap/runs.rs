@@ -1,7 +1,7 @@
 //! The runs of a bitmap, free or taken, one after the other.
 
 use super::hints::Need;
-use super::word::{FULL, WORD_BITS, find, find_all, free_bits, free_prefix, free_suffix, mask};
+use super::word::{FULL, WORD_BITS, find, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look};
 use crate::sync::Ordering;
 
@@ -22,69 +22,6 @@ impl Bitmap {
             runs.enter(mask(0, from % WORD_BITS));
         }
         runs
-    }
-
-    /// The start of the shortest free run of at least `n` granules (not zero), the lowest of equals.
-    /// Ends at the first of exactly `n`.
-    pub(crate) fn find_tightest(&self, n: usize, look: Look) -> Option<usize> {
-        if look == Look::Exact {
-            let runs = self.free_runs(0, n, look);
-            return runs.min_by_key(|&(_, len)| len).map(|(start, _)| start);
-        }
-        let (mut start, mut shortest) = (None, usize::MAX);
-        let need = Need::of(n);
-        let mut next = 0;
-        while let Some(word) = self.hints.next(next, need) {
-            let first = word * WORD_BITS;
-            // Relaxed: see `search.rs`.
-            let seen = self.word(word).load(Ordering::Relaxed);
-            let free = free_bits(seen);
-            let below = match word.checked_sub(1) {
-                Some(below) => free_bits(self.word(below).load(Ordering::Relaxed)),
-                None => 0,
-            };
-            next = word + 1;
-            if seen == 0 && below >> (WORD_BITS - 1) != 0 {
-                // In the middle of a long run.
-                continue;
-            }
-            // Where runs begin, and those that end in this word and are long enough.
-            let suffix = free_suffix(seen);
-            let begin = free & !(free << 1 | below >> (WORD_BITS - 1));
-            let fitting = if n <= WORD_BITS {
-                begin & mask(0, WORD_BITS - suffix) & find_all(seen, n)
-            } else {
-                0
-            };
-            let mut len = n;
-            while len < shortest && fitting != 0 {
-                let ending = fitting & !(free >> len);
-                if ending != 0 {
-                    (start, shortest) = (Some(first + ending.trailing_zeros() as usize), len);
-                    break;
-                }
-                len += 1;
-            }
-            if shortest == n {
-                return start;
-            }
-            // The run at the word's end, which begins here: as long as it may be to be better.
-            let mut through = 0;
-            if suffix > 0 {
-                let further = shortest.saturating_sub(suffix).min(self.len);
-                let behind = next * WORD_BITS;
-                through = suffix + self.free_after(behind, behind + further);
-                if through >= n && through < shortest {
-                    (start, shortest) = (Some(behind - suffix), through);
-                }
-                // Nothing else begins inside it.
-                next = next.max((behind - suffix + through) / WORD_BITS);
-            }
-            if fitting == 0 && through < n {
-                self.lower_hint(word, seen);
-            }
-        }
-        start
     }
 
     /// The maximal runs that are taken, as (start, length), upwards.

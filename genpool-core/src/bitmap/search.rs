@@ -13,7 +13,7 @@ use super::hints::{LONG, Need};
 use super::places::Places;
 use super::word::{AtomicWord, FULL, WORD_BITS, find, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece, Taken};
-use crate::sync::{Fault, Ordering, seeded};
+use crate::sync::Ordering;
 use crate::traffic::Traffic;
 
 /// Words that are looked at without asking the hints, by who goes on where it found something last
@@ -260,10 +260,9 @@ impl Bitmap {
                         if Self::shortens(piece, seen, self.hints.get(word)) {
                             self.lower_hint(word, seen | piece.mask);
                         }
-                        if !seeded(Fault::UntoldClaim) {
-                            traffic.changed();
-                        }
-                        return Search::Found(word * WORD_BITS + at);
+                        let start = word * WORD_BITS + at;
+                        self.claimed(start, n, traffic);
+                        return Search::Found(start);
                     }
                     Err(_) if lost < LOSSES => lost += 1,
                     Err(_) => return Search::Missed,
@@ -351,8 +350,8 @@ mod tests {
         // It is done.
         assert_eq!(at_once(&bitmap, 0, 1), None);
         assert_eq!(at_once(&bitmap, 1, 1), Some(word(8) + 1));
-        assert_eq!(at_once(&bitmap, 9, 1), None, "beyond the last");
         let bitmap = Bitmap::new(WORD_BITS, None).unwrap();
+        assert_eq!(at_once(&bitmap, 1, 1), None, "beyond the last");
         assert_eq!(at_once(&bitmap, 0, WORD_BITS), Some(0));
     }
 
@@ -405,7 +404,7 @@ mod tests {
         tight.release(word(1) - 5, 7, &traffic).unwrap();
         tight.claim(word(1) - 3, 1, &traffic).unwrap();
         assert_eq!(tight.hints.get(0), 7);
-        assert_eq!(tight.find_tightest(5, Look::Hinted), None);
+        assert_eq!(tight.scan_tightest(5), None);
         assert_eq!(tight.hints.get(0), 4);
         // What is taken from the beginning of the longest run is remembered too.
         assert_eq!(lowest(&bitmap, 7, &traffic), Search::Found(word(1) - 5));

@@ -9,7 +9,7 @@ use crossbeam_utils::Backoff;
 use super::Inner;
 use crate::algorithm::{Algorithm, FirstFit, Request};
 use crate::allocation::{Allocation, Home};
-use crate::bitmap::{Look, Search, WORD_BITS};
+use crate::bitmap::{Anywhere, Look, Search, WORD_BITS};
 use crate::chunk::{Chunk, Refused, State};
 use crate::error::AllocError;
 use crate::records::Extent;
@@ -101,7 +101,7 @@ impl Inner {
     /// What was just claimed, once the watchers are told.
     #[inline(always)]
     fn taken<'p>(&self, chunk: &'p Chunk, start: usize, n: usize) -> Option<(&'p Chunk, usize)> {
-        if self.traffic.is_unwatched() && chunk.state() == State::Alive {
+        if self.traffic.is_unheeded() && chunk.state() == State::Alive {
             return Some((chunk, start));
         }
         self.taken_beside(chunk, start, n)
@@ -116,9 +116,7 @@ impl Inner {
         start: usize,
         n: usize,
     ) -> Option<(&'p Chunk, usize)> {
-        if !seeded(Fault::UntoldClaim) {
-            self.traffic.changed();
-        }
+        chunk.bitmap().claimed(start, n, &self.traffic);
         chunk.keep(start, n, &self.traffic).ok()?;
         Some((chunk, start))
     }
@@ -203,7 +201,7 @@ impl Inner {
         let Some(last) = chunk.bitmap().len().checked_sub(n) else {
             return Search::Nowhere;
         };
-        let view = ChunkView::new(chunk, Look::Hinted);
+        let view = ChunkView::new(chunk, Look::Hinted, &self.traffic);
         let Some(Granule(granule)) = algorithm.propose(&view, &request) else {
             return Search::Nowhere;
         };
@@ -318,7 +316,7 @@ impl Inner {
         if n > granules || chunk.state() != State::Alive {
             return Ok(None);
         }
-        let view = ChunkView::new(chunk, look);
+        let view = ChunkView::new(chunk, look, &self.traffic);
         let backoff = Backoff::new();
         for _ in 0..ASKS {
             let Some(Granule(granule)) = algorithm.propose(&view, request) else {
@@ -382,7 +380,8 @@ impl Inner {
 /// Whether there is room for `n` granules, by a look at every bit.
 fn has_room(chunk: &Chunk, n: usize) -> bool {
     chunk.state() == State::Alive
-        && ChunkView::new(chunk, Look::Exact)
-            .find_run(Granule(0), Granule(usize::MAX), n)
+        && chunk
+            .bitmap()
+            .find_run(0, usize::MAX, n, Anywhere, Look::Exact)
             .is_some()
 }

@@ -38,18 +38,18 @@ pub fn model_fence() {
 
 std::thread_local! {
     // All threads of a model run on one thread of the system.
-    static SEED: Cell<u32> = const { Cell::new(0) };
+    static SEED: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Leaves these steps out from now on, and no others, in models that run on this thread.
 pub fn seed(faults: &[Fault]) {
-    SEED.set(faults.iter().fold(0, |set, &fault| set | 1 << fault as u32));
+    SEED.set(faults.iter().fold(0, |set, &fault| set | 1 << fault as u64));
 }
 
 /// Whether to leave the step out.
 #[must_use]
 pub fn seeded(fault: Fault) -> bool {
-    SEED.get() & (1 << fault as u32) != 0
+    SEED.get() & (1 << fault as u64) != 0
 }
 
 /// All threads of a model share number 0, so that they meet in the same slots.

@@ -8,4 +8,5 @@ mod claims;
 mod devices;
 mod hints;
 mod honest;
+mod lengths;
 mod ring;

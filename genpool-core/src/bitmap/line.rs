@@ -1,0 +1,74 @@
+//! A line of words as it was seen: which runs begin in it.
+
+use super::hints::FAN;
+use super::word::{WORD_BITS, free_bits, free_prefix, free_suffix};
+
+/// What was seen of a line of words, and of the words beside it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line {
+    pub(super) before: usize,
+    pub(super) words: [usize; FAN],
+    pub(super) behind: usize,
+}
+
+impl Line {
+    /// Each word of the line with the one before it and the one behind it.
+    #[inline(always)]
+    fn each(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+        (0..FAN).map(|at| {
+            let before = if at == 0 {
+                self.before
+            } else {
+                self.words[at - 1]
+            };
+            let behind = *self.words.get(at + 1).unwrap_or(&self.behind);
+            (before, self.words[at], behind)
+        })
+    }
+
+    /// The free granules of `word` that begin a run, where `before` is the word before.
+    #[inline(always)]
+    fn begins(before: usize, word: usize) -> usize {
+        let free = free_bits(word);
+        free & !(free << 1 | free_bits(before) >> (WORD_BITS - 1))
+    }
+
+    /// Where the first run of this length begins, which is below [`WORD_BITS`], counted from the line's first
+    /// granule.
+    #[inline]
+    pub(super) fn first(&self, len: usize) -> Option<usize> {
+        for (at, (before, word, behind)) in self.each().enumerate() {
+            let begins = Self::begins(before, word);
+            // Where each begins a carry sets out for the taken granule that ends it.
+            let ends = free_bits(word).wrapping_add(begins) & word;
+            let suffix = free_suffix(word);
+            let through = suffix > 0 && suffix + free_prefix(behind) == len;
+            let last = if through {
+                1 << (WORD_BITS - suffix)
+            } else {
+                0
+            };
+            let mut found = begins & (ends >> len | last);
+            while found != 0 {
+                let from = found.trailing_zeros() as usize;
+                // Another one's end may be as far away.
+                if found & found.wrapping_neg() == last || free_prefix(word >> from) == len {
+                    return Some(at * WORD_BITS + from);
+                }
+                found &= found - 1;
+            }
+        }
+        None
+    }
+
+    /// Where runs of at least [`WORD_BITS`] begin, upwards.
+    pub(super) fn long(self) -> impl Iterator<Item = usize> {
+        (0..FAN).filter_map(move |at| {
+            let (before, word, behind) = self.each().nth(at)?;
+            let suffix = free_suffix(word);
+            let begin = suffix > 0 && Self::begins(before, word) >> (WORD_BITS - suffix) != 0;
+            let is_long = begin && suffix + free_prefix(behind) >= WORD_BITS;
+            is_long.then_some(at * WORD_BITS + WORD_BITS - suffix)
+        })
+    }
+}

@@ -1,0 +1,234 @@
+//! The tightest run: the shortest that is free and long enough; and what changes tell for its sake.
+
+use super::hints::{FAN, Need};
+use super::lengths::Lengths;
+use super::line::Line;
+use super::word::{FULL, WORD_BITS, find_all, free_bits, free_prefix, free_suffix, mask};
+use super::{Bitmap, Look};
+use crate::sync::Ordering;
+use crate::traffic::Traffic;
+
+/// Granules in a line of words.
+pub(super) const LINE: usize = FAN * WORD_BITS;
+
+/// How many lengths are tried that turn out to be there no more, before all words are looked at. More than a
+/// caller meets that is alone, for each is lowered then.
+const TRIES: usize = 2 * WORD_BITS;
+
+impl Bitmap {
+    /// The start of the shortest free run of at least `n` granules (not zero), the lowest of equals.
+    pub(crate) fn find_tightest(&self, n: usize, look: Look, traffic: &Traffic) -> Option<usize> {
+        if look == Look::Exact {
+            let runs = self.free_runs(0, n, look);
+            return runs.min_by_key(|&(_, len)| len).map(|(start, _)| start);
+        }
+        let Some(lengths) = self.hints.lengths() else {
+            return self.scan_tightest(n);
+        };
+        if !lengths.are_told() {
+            self.tell_all(lengths, traffic);
+        }
+        for _ in 0..TRIES {
+            let len = lengths.shortest(n)?;
+            if len == WORD_BITS {
+                return self.find_tightest_long(lengths, n);
+            }
+            let mut next = 0;
+            while let Some(line) = lengths.next(next, len) {
+                let seen = self.line(line, Ordering::Relaxed);
+                if let Some(at) = seen.first(len) {
+                    return Some(line * LINE + at);
+                }
+                lengths.lower(line, len, || {
+                    let changed = !self.is_still(line, &seen);
+                    changed && self.line(line, Ordering::SeqCst).first(len).is_some()
+                });
+                next = line + 1;
+            }
+        }
+        self.scan_tightest(n)
+    }
+
+    /// The same among runs of at least [`WORD_BITS`].
+    fn find_tightest_long(&self, lengths: Lengths<'_>, n: usize) -> Option<usize> {
+        let mut runs = self.long_runs(lengths);
+        let first = runs.next()?;
+        let Some(second) = runs.next() else {
+            // How long it is besides does not matter.
+            return (self.free_from(first, n) == n).then_some(first);
+        };
+        let (mut found, mut shortest) = (None, usize::MAX);
+        for start in [first, second].into_iter().chain(runs) {
+            let len = self.free_from(start, shortest);
+            if (n..shortest).contains(&len) {
+                (found, shortest) = (Some(start), len);
+            }
+        }
+        found
+    }
+
+    /// Where runs of at least [`WORD_BITS`] begin, upwards.
+    fn long_runs(&self, lengths: Lengths<'_>) -> impl Iterator<Item = usize> {
+        let mut next = 0;
+        let lines = core::iter::from_fn(move || {
+            let line = lengths.next(next, WORD_BITS)?;
+            next = line + 1;
+            Some(line)
+        });
+        lines.flat_map(move |line| {
+            let seen = self.line(line, Ordering::Relaxed);
+            let mut runs = seen.long().peekable();
+            if runs.peek().is_none() {
+                lengths.lower(line, WORD_BITS, || {
+                    self.line(line, Ordering::SeqCst).long().next().is_some()
+                });
+            }
+            runs.map(move |at| line * LINE + at)
+        })
+    }
+
+    /// How many granules are free from `start` on, up to `most`.
+    fn free_from(&self, start: usize, most: usize) -> usize {
+        let seen = self.word(start / WORD_BITS).load(Ordering::Relaxed);
+        let at = start % WORD_BITS;
+        let behind = start - at + WORD_BITS;
+        let inside = free_prefix(seen >> at).min(WORD_BITS - at);
+        let ends = at + inside < WORD_BITS || inside >= most;
+        let through = if ends {
+            0
+        } else {
+            self.free_after(behind, start.saturating_add(most))
+        };
+        (inside + through).min(most)
+    }
+
+    /// What is seen of a line of words. Behind the last everything is taken.
+    #[inline(always)]
+    fn line(&self, line: usize, order: Ordering) -> Line {
+        let first = line * FAN;
+        let word = |at: usize| self.words.get(at).map_or(FULL, |word| word.load(order));
+        let mut seen = Line {
+            before: first.checked_sub(1).map_or(FULL, word),
+            words: [FULL; FAN],
+            behind: word(first + FAN),
+        };
+        for (seen, word) in seen.words.iter_mut().zip(&self.words[first..]) {
+            *seen = word.load(order);
+        }
+        seen
+    }
+
+    /// Whether a line is as it was seen.
+    #[inline(always)]
+    fn is_still(&self, line: usize, seen: &Line) -> bool {
+        let first = line * FAN;
+        let word = |at: usize| {
+            self.words
+                .get(at)
+                .map_or(FULL, |word| word.load(Ordering::SeqCst))
+        };
+        let before = first.checked_sub(1).map_or(FULL, word);
+        let beside = before ^ seen.before | word(first + FAN) ^ seen.behind;
+        // Word by word, for they were put there word by word.
+        let pairs = self.words[first..].iter().zip(&seen.words);
+        pairs.fold(beside, |changed, (word, seen)| {
+            changed | word.load(Ordering::SeqCst) ^ seen
+        }) == 0
+    }
+
+    /// Has all changes told from now on, and tells of all runs that there are.
+    #[cold]
+    fn tell_all(&self, lengths: Lengths<'_>, traffic: &Traffic) {
+        traffic.keep_lengths();
+        for (start, len) in self.free_runs(0, 1, Look::Exact) {
+            lengths.tell(start / LINE, len);
+        }
+        lengths.all_told();
+    }
+
+    /// Tells the length of the free run that the granule is part of, if there is one.
+    pub(super) fn tell_length(&self, lengths: Lengths<'_>, granule: usize) {
+        let (word, at) = (granule / WORD_BITS, granule % WORD_BITS);
+        let Some(seen) = self.words.get(word) else {
+            return;
+        };
+        // SeqCst: after the change (pairs with the second look of who lowers).
+        let seen = seen.load(Ordering::SeqCst);
+        if seen >> at & 1 != 0 {
+            return;
+        }
+        // Free granules below, and from the granule itself on.
+        let mut below = free_suffix(seen << (WORD_BITS - 1 - at) << 1).min(at);
+        let mut above = free_prefix(seen >> at).min(WORD_BITS - at);
+        if below == at && word > 0 {
+            let before = self.word(word - 1).load(Ordering::SeqCst);
+            if before == 0 {
+                // It begins further down, and was of the longest kind before the change.
+                return;
+            }
+            below += free_suffix(before);
+        }
+        if at + above == WORD_BITS {
+            above += self.free_prefix_of(word + 1);
+        }
+        lengths.tell((granule - below) / LINE, below + above);
+    }
+
+    /// The tightest run without asking for lengths. Ends at the first of exactly `n`.
+    pub(super) fn scan_tightest(&self, n: usize) -> Option<usize> {
+        let (mut start, mut shortest) = (None, usize::MAX);
+        let need = Need::of(n);
+        let mut next = 0;
+        while let Some(word) = self.hints.next(next, need) {
+            let first = word * WORD_BITS;
+            // Relaxed: see `search.rs`.
+            let seen = self.word(word).load(Ordering::Relaxed);
+            let free = free_bits(seen);
+            let below = match word.checked_sub(1) {
+                Some(below) => free_bits(self.word(below).load(Ordering::Relaxed)),
+                None => 0,
+            };
+            next = word + 1;
+            if seen == 0 && below >> (WORD_BITS - 1) != 0 {
+                // In the middle of a long run.
+                continue;
+            }
+            // Where runs begin, and those that end in this word and are long enough.
+            let suffix = free_suffix(seen);
+            let begin = free & !(free << 1 | below >> (WORD_BITS - 1));
+            let fitting = if n <= WORD_BITS {
+                begin & mask(0, WORD_BITS - suffix) & find_all(seen, n)
+            } else {
+                0
+            };
+            let mut len = n;
+            while len < shortest && fitting != 0 {
+                let ending = fitting & !(free >> len);
+                if ending != 0 {
+                    (start, shortest) = (Some(first + ending.trailing_zeros() as usize), len);
+                    break;
+                }
+                len += 1;
+            }
+            if shortest == n {
+                return start;
+            }
+            // The run at the word's end, which begins here: as long as it may be to be better.
+            let mut through = 0;
+            if suffix > 0 {
+                let further = shortest.saturating_sub(suffix).min(self.len);
+                let behind = next * WORD_BITS;
+                through = suffix + self.free_after(behind, behind + further);
+                if through >= n && through < shortest {
+                    (start, shortest) = (Some(behind - suffix), through);
+                }
+                // Nothing else begins inside it.
+                next = next.max((behind - suffix + through) / WORD_BITS);
+            }
+            if fitting == 0 && through < n {
+                self.lower_hint(word, seen);
+            }
+        }
+        start
+    }
+}

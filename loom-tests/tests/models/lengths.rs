@@ -1,0 +1,246 @@
+//! Lengths of runs: told of at rest, once somebody asked for the tightest.
+
+use genpool_core::Pool;
+use genpool_core::sync::Fault;
+use loom_tests::{BASE, PeekTightest, Race, THREE, TWO, explore, hold, must_fail, pool};
+
+fn look(pool: &Pool, n: usize) {
+    drop(pool.alloc_with(1, &PeekTightest(n)));
+}
+
+/// Frees this granule and takes it again, so that what was told of it stays without being so.
+fn tell_in_vain(pool: &Pool, granule: usize) {
+    pool.free(BASE + granule, 1).expect("taken");
+    hold(pool, granule, 1);
+}
+
+/// One free beside one look that may be in vain and clear what was told of the run.
+fn free_beside_tightest() {
+    let prepared = pool(8);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 7);
+    look(&prepared, 1);
+    tell_in_vain(&prepared, 0);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
+    let scan = race.start(|pool| look(pool, 1));
+    free.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a run is not told of");
+}
+
+#[test]
+fn lengths_hold_beside_a_free() {
+    explore("free beside tightest", TWO, &[()], free_beside_tightest);
+}
+
+#[test]
+fn control_untold_length() {
+    must_fail(
+        "free beside tightest",
+        &[Fault::UntoldLength],
+        TWO,
+        free_beside_tightest,
+    );
+}
+
+#[test]
+fn control_no_second_look() {
+    must_fail(
+        "free beside tightest",
+        &[Fault::NoSecondLook],
+        TWO,
+        free_beside_tightest,
+    );
+}
+
+/// One claim that leaves a run of one granule beside a look for such a run.
+fn alloc_beside_tightest() {
+    let prepared = pool(8);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 1);
+    hold(&prepared, 2, 6);
+    look(&prepared, 1);
+    tell_in_vain(&prepared, 1);
+    prepared.free(BASE, 1).unwrap();
+    prepared.free(BASE + 1, 1).unwrap();
+    let race = Race::on(prepared);
+    let claim = race.start(|pool| hold(pool, 0, 1));
+    let scan = race.start(|pool| look(pool, 1));
+    claim.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a run is not told of");
+}
+
+#[test]
+fn lengths_hold_beside_a_claim() {
+    explore("alloc beside tightest", TWO, &[()], alloc_beside_tightest);
+}
+
+#[test]
+fn control_untold_rest() {
+    must_fail(
+        "alloc beside tightest",
+        &[Fault::UntoldLength],
+        TWO,
+        alloc_beside_tightest,
+    );
+}
+
+#[test]
+fn control_no_second_look_beside_a_claim() {
+    must_fail(
+        "alloc beside tightest",
+        &[Fault::NoSecondLook],
+        TWO,
+        alloc_beside_tightest,
+    );
+}
+
+/// A free beside the first look, after which all changes are to be told.
+fn free_beside_first_tightest() {
+    let prepared = pool(8);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 7);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
+    let scan = race.start(|pool| look(pool, 1));
+    free.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a run is not told of");
+}
+
+#[test]
+fn lengths_hold_from_the_first_look_on() {
+    explore(
+        "free beside first tightest",
+        TWO,
+        &[()],
+        free_beside_first_tightest,
+    );
+}
+
+#[test]
+fn control_no_fence_at_the_first_look() {
+    must_fail(
+        "free beside first tightest",
+        &[Fault::NoFence],
+        TWO,
+        free_beside_first_tightest,
+    );
+}
+
+/// Two frees, of neighbours, each of which must see the other or be seen, beside a look that clears what was
+/// told of either.
+fn two_frees_beside_tightest() {
+    let prepared = pool(8);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 1);
+    hold(&prepared, 2, 6);
+    look(&prepared, 1);
+    tell_in_vain(&prepared, 0);
+    let race = Race::on(prepared);
+    let low = race.start(|pool| pool.free(BASE, 1).unwrap());
+    let high = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
+    let scan = race.start(|pool| look(pool, 1));
+    low.join().unwrap();
+    high.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a run is not told of");
+}
+
+#[test]
+fn lengths_hold_beside_two_frees() {
+    explore(
+        "two frees beside tightest",
+        THREE,
+        &[()],
+        two_frees_beside_tightest,
+    );
+}
+
+#[test]
+fn control_two_frees_untold() {
+    must_fail(
+        "two frees beside tightest",
+        &[Fault::UntoldLength],
+        THREE,
+        two_frees_beside_tightest,
+    );
+}
+
+/// A free in the last of four lines beside a look that clears what was told of it, and then, since nothing else
+/// is there, what was told above and in the root.
+fn free_beside_tightest_on_two_levels() {
+    let prepared = pool(16);
+    hold(&prepared, 0, 15);
+    hold(&prepared, 15, 1);
+    look(&prepared, 1);
+    tell_in_vain(&prepared, 15);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE + 15, 1).unwrap());
+    let scan = race.start(|pool| look(pool, 1));
+    free.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a run is not told of");
+}
+
+#[test]
+fn lengths_hold_on_two_levels() {
+    explore(
+        "free beside tightest on two levels",
+        TWO,
+        &[()],
+        free_beside_tightest_on_two_levels,
+    );
+}
+
+#[test]
+fn control_no_second_look_on_two_levels() {
+    must_fail(
+        "free beside tightest on two levels",
+        &[Fault::NoSecondLook],
+        TWO,
+        free_beside_tightest_on_two_levels,
+    );
+}
+
+/// An allocation that cannot grow, since the last of the words that it would grow into is taken, beside a look
+/// that sees the others taken for the moment.
+fn refused_growth_beside_tightest() {
+    let prepared = pool(10);
+    hold(&prepared, 0, 3);
+    hold(&prepared, 6, 4);
+    let mut growing = prepared.alloc_owned(1).expect("free");
+    assert_eq!(growing.addr(), BASE + 3);
+    look(&prepared, 1);
+    let race = Race::on(prepared);
+    let grow = race.start(move |_| {
+        assert!(growing.resize(4).is_err());
+        growing
+    });
+    let scan = race.start(|pool| look(pool, 2));
+    let _growing = grow.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a run is not told of");
+}
+
+#[test]
+fn lengths_hold_beside_a_refused_growth() {
+    explore(
+        "refused growth beside tightest",
+        TWO,
+        &[()],
+        refused_growth_beside_tightest,
+    );
+}
+
+#[test]
+fn control_refused_growth_untold() {
+    must_fail(
+        "refused growth beside tightest",
+        &[Fault::UntoldLength],
+        TWO,
+        refused_growth_beside_tightest,
+    );
+}
