@@ -157,7 +157,8 @@ impl fmt::Display for Notation {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Algorithm: Send + Sync {
-    /// Says, once a request and before any chunk is looked at, that it cannot be served at all.
+    /// Says, before any chunk is looked at, that a request cannot be served at all. Asked again where a first
+    /// look found nothing.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use super::Inner;
 use crate::algorithm::{Algorithm, FirstFit, Request};
 use crate::allocation::{Allocation, Home};
 use crate::bitmap::{Anywhere, Look, Search, WORD_BITS};
-use crate::chunk::{Chunk, Refused, State};
+use crate::chunk::{Chunk, Refused, State, granules_for};
 use crate::error::AllocError;
 use crate::records::Extent;
 use crate::shelf::{Pin, Route};
@@ -35,7 +35,7 @@ impl Inner {
     ) -> Result<Allocation<'_>, AllocError> {
         if self.shelf.default() == Route::FirstFit
             && let Some(newest) = self.shelf.newest()
-            && let Some(n) = (size > 0).then(|| crate::chunk::granules_for(size, self.order))
+            && let Some(n) = (size > 0).then(|| granules_for(size, self.order))
             && let Some((chunk, granule)) = self.take_lowest(newest, n)
         {
             return Ok(self.hand_out(chunk, granule, n));
@@ -129,23 +129,59 @@ impl Inner {
         Allocation::new(self, home, chunk.addr_of(granule), extent)
     }
 
-    /// By a default algorithm that is known at run time only.
+    /// By a default algorithm that is known at run time only, or where a first look found nothing.
     #[inline(never)]
     fn alloc_chosen(&self, size: usize, own: usize) -> Result<Allocation<'_>, AllocError> {
-        if self.shelf.default() == Route::Other {
-            let pin = self.shelf.pin();
-            return self.alloc_with(size, pin.algorithm(), own);
+        match self.shelf.default() {
+            Route::FirstFit => self.alloc_with(size, &FirstFit, own),
+            Route::BuiltWith => self.alloc_with(size, &*self.built_with, own),
+            Route::Other => {
+                let pin = self.shelf.pin();
+                self.alloc_with(size, pin.algorithm(), own)
+            }
         }
-        if self.shelf.default() == Route::FirstFit {
-            return self.alloc_with(size, &FirstFit, own);
-        }
-        self.alloc_with(size, &*self.built_with, own)
     }
 
     /// The newest chunk first, then everything else. In line, so that the allocation is put together
     /// where it is used: handed over through memory it costs as much as a locked instruction.
     #[inline(always)]
     pub(super) fn alloc_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+        own: usize,
+    ) -> Result<Allocation<'_>, AllocError> {
+        if let Some((chunk, granule)) = self.take_with(size, algorithm) {
+            return Ok(self.hand_out(chunk, granule, granules_for(size, self.order)));
+        }
+        self.alloc_slowly(size, algorithm, own)
+            .map(Allocation::in_registers)
+    }
+
+    /// A first look at the permanent chunks, the newest first. Takes and answers what fits registers.
+    #[inline(never)]
+    fn take_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Option<(&Chunk, usize)> {
+        let request = Request::new(size, self.order)?;
+        if algorithm.check(&request).is_err() || self.traffic.is_refused(request.granules()) {
+            return None;
+        }
+        let newest = self.shelf.newest()?;
+        match self.first_look(newest, algorithm, request) {
+            Search::Found(granule) => Some((newest, granule)),
+            Search::Nowhere => self.look_further(newest, algorithm, request),
+            // Asked again by who looks slowly, or told what is wrong.
+            Search::Missed => None,
+        }
+    }
+
+    /// Where a first look found nothing: all chunks, or why there is no place.
+    #[cold]
+    #[inline(never)]
+    fn alloc_slowly<A: Algorithm + ?Sized>(
         &self,
         size: usize,
         algorithm: &A,
@@ -160,21 +196,7 @@ impl Inner {
         if self.traffic.is_refused(request.granules()) {
             return Err(self.exhausted(size));
         }
-        if let Some(newest) = self.shelf.newest() {
-            let n = request.granules();
-            match self.first_look(newest, algorithm, request) {
-                Search::Found(granule) => return Ok(self.hand_out(newest, granule, n)),
-                Search::Nowhere => {
-                    if let Some((chunk, granule)) = self.look_further(newest, algorithm, request) {
-                        return Ok(self.hand_out(chunk, granule, n));
-                    }
-                }
-                // `search` asks again, or says what is wrong.
-                Search::Missed => {}
-            }
-        }
         self.search(algorithm, request, own)
-            .map(Allocation::in_registers)
     }
 
     #[cold]
@@ -189,8 +211,8 @@ impl Inner {
         error
     }
 
-    /// One proposal and one claim. Takes and answers what fits registers.
-    #[inline(never)]
+    /// One proposal and one claim.
+    #[inline]
     fn first_look<A: Algorithm + ?Sized>(
         &self,
         chunk: &Chunk,
