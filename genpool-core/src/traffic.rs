@@ -178,6 +178,7 @@ impl Traffic {
     }
 
     /// Whether changes are to be told as lengths (see `bitmap/lengths.rs`).
+    #[inline(always)]
     pub(crate) fn keeps_lengths(&self) -> bool {
         self.audience().0 & Audience::LENGTHS != 0
     }

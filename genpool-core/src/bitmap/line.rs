@@ -12,18 +12,16 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Each word of the line with the one before it and the one behind it.
+    /// A word of the line with the one before it and the one behind it.
     #[inline(always)]
-    fn each(&self) -> impl Iterator<Item = (usize, usize, usize)> {
-        (0..FAN).map(|at| {
-            let before = if at == 0 {
-                self.before
-            } else {
-                self.words[at - 1]
-            };
-            let behind = *self.words.get(at + 1).unwrap_or(&self.behind);
-            (before, self.words[at], behind)
-        })
+    fn around(&self, at: usize) -> (usize, usize, usize) {
+        let before = if at == 0 {
+            self.before
+        } else {
+            self.words[at - 1]
+        };
+        let behind = *self.words.get(at + 1).unwrap_or(&self.behind);
+        (before, self.words[at], behind)
     }
 
     /// The free granules of `word` that begin a run, where `before` is the word before.
@@ -37,7 +35,8 @@ impl Line {
     /// granule.
     #[inline]
     pub(super) fn first(&self, len: usize) -> Option<usize> {
-        for (at, (before, word, behind)) in self.each().enumerate() {
+        for at in 0..FAN {
+            let (before, word, behind) = self.around(at);
             let begins = Self::begins(before, word);
             // Where each begins a carry sets out for the taken granule that ends it.
             let ends = free_bits(word).wrapping_add(begins) & word;
@@ -64,7 +63,7 @@ impl Line {
     /// Where runs of at least [`WORD_BITS`] begin, upwards.
     pub(super) fn long(self) -> impl Iterator<Item = usize> {
         (0..FAN).filter_map(move |at| {
-            let (before, word, behind) = self.each().nth(at)?;
+            let (before, word, behind) = self.around(at);
             let suffix = free_suffix(word);
             let begin = suffix > 0 && Self::begins(before, word) >> (WORD_BITS - suffix) != 0;
             let is_long = begin && suffix + free_prefix(behind) >= WORD_BITS;

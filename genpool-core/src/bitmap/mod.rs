@@ -247,11 +247,17 @@ impl Bitmap {
         }
     }
 
-    /// Tells the lengths of the free runs that a change of `n` granules at `start` made or left.
+    /// Tells the lengths of the free runs that a change of `n` granules at `start` made or left, if that is
+    /// asked for.
+    #[inline(always)]
     fn tell_lengths(&self, change: Change, start: usize, n: usize, traffic: &Traffic) {
-        if !traffic.keeps_lengths() || seeded(Fault::UntoldLength) {
-            return;
+        if traffic.keeps_lengths() && !seeded(Fault::UntoldLength) {
+            self.tell_lengths_around(change, start, n);
         }
+    }
+
+    #[inline(never)]
+    fn tell_lengths_around(&self, change: Change, start: usize, n: usize) {
         let Some(lengths) = self.hints.lengths() else {
             return;
         };

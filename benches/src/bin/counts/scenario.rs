@@ -7,7 +7,7 @@ use benches::contestant::{
     By, ByAddress, Contestant, Handle, Layout, Ours, Plain, ThroughCache, Way,
 };
 use clap::ValueEnum;
-use genpool::{FirstFit, ThreadStart};
+use genpool::{BestFit, FirstFit, ThreadStart};
 
 const LAYOUT: Layout = Layout {
     order: 12,
@@ -28,6 +28,8 @@ pub(crate) enum Scenario {
     OneByAddress,
     /// Alloc and free of one granule in an empty pool, from the thread's own start position.
     ThreadStart,
+    /// Alloc and free of one granule in an empty pool, by best fit.
+    BestFit,
     /// Alloc and free of one granule in an empty pool, through a cache.
     Cached,
     /// [`One`](Self::One) and a look-up of the physical address: more than its figure allows.
@@ -36,12 +38,13 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// Those that have figures.
-    pub(crate) const JUDGED: [Self; 6] = [
+    pub(crate) const JUDGED: [Self; 7] = [
         Self::One,
         Self::Eight,
         Self::AcrossWords,
         Self::OneByAddress,
         Self::ThreadStart,
+        Self::BestFit,
         Self::Cached,
     ];
 
@@ -68,6 +71,7 @@ impl Scenario {
             Self::AcrossWords => pairs(40).run(ours(Plain)?, 40, ignore),
             Self::OneByAddress => pairs(1).run(ours(ByAddress)?, 0, ignore),
             Self::ThreadStart => pairs(1).run(ours(By(ThreadStart))?, 0, ignore),
+            Self::BestFit => pairs(1).run(ours(By(BestFit))?, 0, ignore),
             Self::Cached => pairs(1).run(ours(ThroughCache)?, 0, ignore),
             Self::Control => pairs(1).run(ours(Plain)?, 0, |pool, addr| {
                 black_box(pool.phys_of(addr));
