@@ -47,6 +47,8 @@ pub enum Fault {
     UnraisedHint,
     /// Who changes bits does not tell the lengths of the runs that are left.
     UntoldLength,
+    /// Who changes several words tells only of the run that begins with the first.
+    UntoldRest,
     /// Who lowers a hint, or what is told of lengths, does not look again.
     NoSecondLook,
     /// Store-to-load order is not asked for after a release.

@@ -350,10 +350,11 @@ impl<'c> ChunkView<'c> {
     /// The start of the shortest free run of at least `n` granules, the lowest of equals: best fit. None
     /// where `n` is zero.
     ///
-    /// Looks at a few words of the bitmap, however large the chunk is; at all of them the first time, in a chunk
-    /// of less than 4,096 granules, and as far as runs of 64 granules and more have to be told apart. From the
-    /// first call on each alloc and each free of the pool, by whatever algorithm, keeps account of the lengths of
-    /// the runs around it: a pair of both then costs nearly twice as much.
+    /// Looks at a few words of the bitmap, however large the chunk is; but at all of them the first time, and in
+    /// a chunk of less than some 8,000 granules. Where nothing shorter fits, all runs that are as long as a word
+    /// of the bitmap (64 granules on 64-bit machines) have to be measured. From the first call on each alloc and
+    /// each free of the pool, by whatever algorithm, keeps account of the lengths of the runs around it: a pair of
+    /// both then costs nearly twice as much.
     ///
     /// ```
     /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};

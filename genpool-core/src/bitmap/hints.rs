@@ -37,12 +37,13 @@ use alloc::sync::Arc;
 
 use super::lengths::Lengths;
 use super::levels;
+use super::line;
 use super::word::WORD_BITS;
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 
 /// Hints in a node. Two in the model, so that a few words have two levels.
-pub(super) const FAN: usize = if cfg!(genpool_loom) {
+const FAN: usize = if cfg!(genpool_loom) {
     2
 } else {
     size_of::<usize>()
@@ -188,7 +189,7 @@ type Level = levels::Level<FAN, SPAN, SPAN>;
 impl Hints {
     /// Hints that say "anything may be free", and lengths that say nothing, for `words` words, at least one.
     pub(super) fn new(words: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        Self::with_lengths(words, Lengths::cells(words.div_ceil(FAN)), node)
+        Self::with_lengths(words, Lengths::cells(words.div_ceil(line::WORDS)), node)
     }
 
     fn with_lengths(words: usize, cells: usize, node: Option<Node>) -> Result<Self, NoMemory> {
@@ -228,12 +229,9 @@ impl Hints {
     /// What is told of the lengths of runs, if that is worth while.
     #[inline]
     pub(super) fn lengths(&self) -> Option<Lengths<'_>> {
-        let lines = self.words.div_ceil(FAN);
-        let cells = Lengths::cells(lines);
-        let (_, cells) = self
-            .nodes
-            .split_at_checked(self.nodes.len().checked_sub(cells)?)?;
-        (!cells.is_empty()).then(|| Lengths::of(cells, lines))
+        let nodes: usize = self.lowest().upwards().map(Level::nodes).sum();
+        let cells = self.nodes.get(nodes..)?;
+        (!cells.is_empty()).then(|| Lengths::of(cells, self.words.div_ceil(line::WORDS)))
     }
 
     #[inline]
@@ -289,6 +287,9 @@ impl Hints {
     /// The first word from `word` on that may serve.
     #[inline(always)]
     pub(crate) fn next(&self, word: usize, need: Need) -> Option<usize> {
+        if word == 0 {
+            return self.first(need);
+        }
         if word >= self.words {
             return None;
         }

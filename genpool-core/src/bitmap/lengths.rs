@@ -1,6 +1,6 @@
 //! Lengths: in which lines of words free runs of each length begin, for best fit.
 //!
-//! A *line* is the words of one node of the hints. For every length up to [`WORD_BITS`], which stands for
+//! A *line* is a few words (`line.rs`). For every length up to [`WORD_BITS`], which stands for
 //! whatever is longer too, there is a tree of bits: at the bottom one for each line, set where a run of that
 //! length may begin; above one for each [`BITS`] of those below, set where one of them may be; and at the top, in
 //! the *root*, one for each length. So the shortest length that fits is known from the root, and the lowest line
@@ -16,7 +16,9 @@
 //! A run's length is not an upper limit: claims shorten runs as frees lengthen them, so both have to tell. They
 //! change their bits, then look at the run that they made, or left on either side, then tell its length. Of the
 //! changes that made a run what it is one was the last, and its author saw all of it; or saw so many free
-//! granules below that the run was of the longest kind already, and somebody else told where it begins.
+//! granules below that the run was of the longest kind already, and somebody else told where it begins. Who
+//! gives back several words looks at what became free in each, for others may claim the first before it gives
+//! back the last (models: `free across beside a claim`, `refused growth beside a claim`).
 //!
 //! Who looked in vain clears the bit, then looks again, and sets it if there is such a run now. The same
 //! between the levels. So either the second look sees the bits of a change, or its author sees the bit cleared
@@ -45,8 +47,9 @@ const BITS: usize = WORD_BITS;
 /// Slots of a level above which there is no other: four cells are looked at in the time of a level (2026-11).
 const TOP: usize = if cfg!(genpool_loom) { BITS } else { 4 * BITS };
 
-/// Lines below which it is not worth while.
-const FEWEST: usize = if cfg!(genpool_loom) { 2 } else { 8 };
+/// Lines below which it is not worth while: a look at all of their words costs ten times the floor at most, and the
+/// cells besides the rows would be more than 1.3 bits a granule allow (2026-11). Two in the model.
+const FEWEST: usize = if cfg!(genpool_loom) { 2 } else { 16 };
 
 type Level = levels::Level<1, BITS, TOP>;
 

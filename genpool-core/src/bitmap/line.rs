@@ -1,13 +1,19 @@
 //! A line of words as it was seen: which runs begin in it.
 
-use super::hints::FAN;
 use super::word::{WORD_BITS, free_bits, free_prefix, free_suffix};
+
+/// Words in a line: a cache line on 64-bit machines, which a look for one length goes through in the time of two
+/// locked instructions (2026-11). Two in the model, so that a few words are several lines.
+pub(super) const WORDS: usize = if cfg!(genpool_loom) { 2 } else { 8 };
+
+/// Granules in a line.
+pub(super) const LINE: usize = WORDS * WORD_BITS;
 
 /// What was seen of a line of words, and of the words beside it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
     pub(super) before: usize,
-    pub(super) words: [usize; FAN],
+    pub(super) words: [usize; WORDS],
     pub(super) behind: usize,
 }
 
@@ -35,7 +41,7 @@ impl Line {
     /// granule.
     #[inline]
     pub(super) fn first(&self, len: usize) -> Option<usize> {
-        for at in 0..FAN {
+        for at in 0..WORDS {
             let (before, word, behind) = self.around(at);
             let begins = Self::begins(before, word);
             // Where each begins a carry sets out for the taken granule that ends it.
@@ -62,7 +68,7 @@ impl Line {
 
     /// Where runs of at least [`WORD_BITS`] begin, upwards.
     pub(super) fn long(self) -> impl Iterator<Item = usize> {
-        (0..FAN).filter_map(move |at| {
+        (0..WORDS).filter_map(move |at| {
             let (before, word, behind) = self.around(at);
             let suffix = free_suffix(word);
             let begin = suffix > 0 && Self::begins(before, word) >> (WORD_BITS - suffix) != 0;

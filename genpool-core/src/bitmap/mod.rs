@@ -268,7 +268,16 @@ impl Bitmap {
                 }
                 self.tell_length(lengths, start + n);
             }
-            Change::Release => self.tell_length(lengths, start),
+            // For each word, since others may have claimed meanwhile what came back before it.
+            Change::Release => {
+                for piece in Self::pieces(start, n) {
+                    let from = piece.mask.trailing_zeros() as usize;
+                    self.tell_length(lengths, piece.word * WORD_BITS + from);
+                    if seeded(Fault::UntoldRest) {
+                        break;
+                    }
+                }
+            }
         }
     }
 
@@ -617,9 +626,10 @@ impl Bitmap {
             self.word(at).load(Ordering::Relaxed) & padding == padding
         };
         let mut runs = self.free_runs(0, 1, Look::Exact);
-        let told = self.hints.lengths().is_none_or(|lengths| {
-            runs.all(|(start, len)| lengths.tells(start / tightest::LINE, len))
-        });
+        let told = self
+            .hints
+            .lengths()
+            .is_none_or(|lengths| runs.all(|(start, len)| lengths.tells(start / line::LINE, len)));
         hinted && told && self.hints.is_sound() && words.last().is_some_and(padded)
     }
 }

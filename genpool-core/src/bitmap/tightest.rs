@@ -1,18 +1,15 @@
 //! The tightest run: the shortest that is free and long enough; and what changes tell for its sake.
 
-use super::hints::{FAN, Need};
+use super::hints::Need;
 use super::lengths::Lengths;
-use super::line::Line;
+use super::line::{LINE, Line, WORDS};
 use super::word::{FULL, WORD_BITS, find_all, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look};
 use crate::sync::Ordering;
 use crate::traffic::Traffic;
 
-/// Granules in a line of words.
-pub(super) const LINE: usize = FAN * WORD_BITS;
-
-/// How many lengths are tried that turn out to be there no more, before all words are looked at. More than a
-/// caller meets that is alone, for each is lowered then.
+/// How many lengths are tried before all words are looked at (2026-11). A caller that is alone needs no more: to
+/// find that one is there no more takes two tries at most, one for its lines and one for the root.
 const TRIES: usize = 2 * WORD_BITS;
 
 impl Bitmap {
@@ -29,9 +26,14 @@ impl Bitmap {
             self.tell_all(lengths, traffic);
         }
         for _ in 0..TRIES {
-            let len = lengths.shortest(n)?;
+            let Some(len) = lengths.shortest(n) else {
+                break;
+            };
             if len == WORD_BITS {
-                return self.find_tightest_long(lengths, n);
+                match self.find_tightest_long(lengths, n) {
+                    None => break,
+                    found => return found,
+                }
             }
             let mut next = 0;
             while let Some(line) = lengths.next(next, len) {
@@ -46,10 +48,11 @@ impl Bitmap {
                 next = line + 1;
             }
         }
+        // Lowers hints where there is none, so that the chunk is not asked again.
         self.scan_tightest(n)
     }
 
-    /// The same among runs of at least [`WORD_BITS`].
+    /// The same among runs of at least [`WORD_BITS`]: each is looked at, until one fits exactly.
     fn find_tightest_long(&self, lengths: Lengths<'_>, n: usize) -> Option<usize> {
         let mut runs = self.long_runs(lengths);
         let first = runs.next()?;
@@ -62,6 +65,9 @@ impl Bitmap {
             let len = self.free_from(start, shortest);
             if (n..shortest).contains(&len) {
                 (found, shortest) = (Some(start), len);
+            }
+            if shortest == n {
+                break;
             }
         }
         found
@@ -105,12 +111,12 @@ impl Bitmap {
     /// What is seen of a line of words. Behind the last everything is taken.
     #[inline(always)]
     fn line(&self, line: usize, order: Ordering) -> Line {
-        let first = line * FAN;
+        let first = line * WORDS;
         let word = |at: usize| self.words.get(at).map_or(FULL, |word| word.load(order));
         let mut seen = Line {
             before: first.checked_sub(1).map_or(FULL, word),
-            words: [FULL; FAN],
-            behind: word(first + FAN),
+            words: [FULL; WORDS],
+            behind: word(first + WORDS),
         };
         for (seen, word) in seen.words.iter_mut().zip(&self.words[first..]) {
             *seen = word.load(order);
@@ -121,14 +127,14 @@ impl Bitmap {
     /// Whether a line is as it was seen.
     #[inline(always)]
     fn is_still(&self, line: usize, seen: &Line) -> bool {
-        let first = line * FAN;
+        let first = line * WORDS;
         let word = |at: usize| {
             self.words
                 .get(at)
                 .map_or(FULL, |word| word.load(Ordering::SeqCst))
         };
         let before = first.checked_sub(1).map_or(FULL, word);
-        let beside = before ^ seen.before | word(first + FAN) ^ seen.behind;
+        let beside = before ^ seen.before | word(first + WORDS) ^ seen.behind;
         // Word by word, for they were put there word by word.
         let pairs = self.words[first..].iter().zip(&seen.words);
         pairs.fold(beside, |changed, (word, seen)| {

@@ -2,7 +2,7 @@
 
 use genpool_core::Pool;
 use genpool_core::sync::Fault;
-use loom_tests::{BASE, PeekTightest, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{At, BASE, PeekTightest, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 fn look(pool: &Pool, n: usize) {
     drop(pool.alloc_with(1, &PeekTightest(n)));
@@ -242,5 +242,88 @@ fn control_refused_growth_untold() {
         &[Fault::UntoldLength],
         TWO,
         refused_growth_beside_tightest,
+    );
+}
+
+/// A free of two words beside a claim of what the first gave back: what the second gives back is another run
+/// then, of which nobody else can tell.
+fn free_across_beside_a_claim() {
+    let prepared = pool(8);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 2);
+    hold(&prepared, 3, 5);
+    look(&prepared, 1);
+    let race = Race::on(prepared);
+    let free = race.start(|pool| pool.free(BASE + 1, 2).unwrap());
+    let claim = race.start(|pool| {
+        if let Ok(taken) = pool.alloc_with(1, &At(1)) {
+            let _ = taken.into_raw();
+        }
+    });
+    free.join().unwrap();
+    claim.join().unwrap();
+    assert!(race.pool().is_sound(), "a run is not told of");
+}
+
+#[test]
+fn lengths_hold_beside_a_claim_in_the_middle_of_a_free() {
+    explore(
+        "free across beside a claim",
+        TWO,
+        &[()],
+        free_across_beside_a_claim,
+    );
+}
+
+#[test]
+fn control_free_across_untold() {
+    must_fail(
+        "free across beside a claim",
+        &[Fault::UntoldRest],
+        TWO,
+        free_across_beside_a_claim,
+    );
+}
+
+/// The same with what was claimed in vain.
+fn refused_growth_beside_a_claim() {
+    let prepared = pool(10);
+    hold(&prepared, 0, 2);
+    hold(&prepared, 6, 4);
+    let mut growing = prepared.alloc_owned(1).expect("free");
+    assert_eq!(growing.addr(), BASE + 2);
+    look(&prepared, 1);
+    let race = Race::on(prepared);
+    let grow = race.start(move |_| {
+        assert!(growing.resize(5).is_err());
+        growing
+    });
+    let claim = race.start(|pool| {
+        if let Ok(taken) = pool.alloc_with(1, &At(3)) {
+            let _ = taken.into_raw();
+        }
+    });
+    let _growing = grow.join().unwrap();
+    claim.join().unwrap();
+    assert!(race.pool().is_sound(), "a run is not told of");
+}
+
+#[test]
+fn lengths_hold_beside_a_claim_in_the_middle_of_a_refused_growth() {
+    explore(
+        "refused growth beside a claim",
+        TWO,
+        &[()],
+        refused_growth_beside_a_claim,
+    );
+}
+
+#[test]
+fn control_refused_growth_untold_beside_a_claim() {
+    must_fail(
+        "refused growth beside a claim",
+        &[Fault::UntoldRest],
+        TWO,
+        refused_growth_beside_a_claim,
     );
 }
