@@ -26,7 +26,7 @@ fi
 # modules of one.
 programs=(
     tests/{adversarial,decisions,edges,facade,genalloc,lifecycle,many_chunks,thread_exit}
-    genpool-core/tests/{cache,stale,view}
+    genpool-core/tests/{cache,stale,tightest,view}
     genpool-algos/tests/{cache,concurrent,dma,suite}
 )
 rm -rf "$copy"
