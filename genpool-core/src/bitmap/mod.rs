@@ -50,6 +50,7 @@ use self::hints::LONG;
 pub(crate) use self::hints::{Above, Hints, Need};
 pub(crate) use self::places::{Anywhere, Every};
 pub(crate) use self::search::Search;
+use self::tightest::Change;
 pub(crate) use self::word::WORD_BITS;
 use self::word::{AtomicWord, FULL, free_prefix, free_suffix, longest_free, mask};
 use crate::memory::{NoMemory, Node, Table};
@@ -103,13 +104,6 @@ impl Piece {
         let mask = mask(from, len);
         Self { word, mask }
     }
-}
-
-/// What was done to a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Claim,
-    Release,
 }
 
 /// What a release inside one word saw: its piece, and the word before.
@@ -244,40 +238,6 @@ impl Bitmap {
         self.tell_lengths(Change::Claim, start, n, traffic);
         if !seeded(Fault::UntoldClaim) {
             traffic.changed();
-        }
-    }
-
-    /// Tells the lengths of the free runs that a change of `n` granules at `start` made or left, if that is
-    /// asked for.
-    #[inline(always)]
-    fn tell_lengths(&self, change: Change, start: usize, n: usize, traffic: &Traffic) {
-        if traffic.keeps_lengths() && !seeded(Fault::UntoldLength) {
-            self.tell_lengths_around(change, start, n);
-        }
-    }
-
-    #[inline(never)]
-    fn tell_lengths_around(&self, change: Change, start: usize, n: usize) {
-        let Some(lengths) = self.hints.lengths() else {
-            return;
-        };
-        match change {
-            Change::Claim => {
-                if let Some(below) = start.checked_sub(1) {
-                    self.tell_length(lengths, below);
-                }
-                self.tell_length(lengths, start + n);
-            }
-            // For each word, since others may have claimed meanwhile what came back before it.
-            Change::Release => {
-                for piece in Self::pieces(start, n) {
-                    let from = piece.mask.trailing_zeros() as usize;
-                    self.tell_length(lengths, piece.word * WORD_BITS + from);
-                    if seeded(Fault::UntoldRest) {
-                        break;
-                    }
-                }
-            }
         }
     }
 

@@ -5,12 +5,19 @@ use super::lengths::Lengths;
 use super::line::{LINE, Line, WORDS};
 use super::word::{FULL, WORD_BITS, find_all, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look};
-use crate::sync::Ordering;
+use crate::sync::{Fault, Ordering, seeded};
 use crate::traffic::Traffic;
 
 /// How many lengths are tried before all words are looked at (2026-11). A caller that is alone needs no more: to
 /// find that one is there no more takes two tries at most, one for its lines and one for the root.
 const TRIES: usize = 2 * WORD_BITS;
+
+/// What was done to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Claim,
+    Release,
+}
 
 impl Bitmap {
     /// The start of the shortest free run of at least `n` granules (not zero), the lowest of equals.
@@ -152,8 +159,42 @@ impl Bitmap {
         lengths.all_told();
     }
 
+    /// Tells the lengths of the free runs that a change of `n` granules at `start` made or left, if that is
+    /// asked for.
+    #[inline(always)]
+    pub(super) fn tell_lengths(&self, change: Change, start: usize, n: usize, traffic: &Traffic) {
+        if traffic.keeps_lengths() && !seeded(Fault::UntoldLength) {
+            self.tell_lengths_around(change, start, n);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_lengths_around(&self, change: Change, start: usize, n: usize) {
+        let Some(lengths) = self.hints.lengths() else {
+            return;
+        };
+        match change {
+            Change::Claim => {
+                if let Some(below) = start.checked_sub(1) {
+                    self.tell_length(lengths, below);
+                }
+                self.tell_length(lengths, start + n);
+            }
+            // For each word, since others may have claimed meanwhile what came back before it.
+            Change::Release => {
+                for piece in Self::pieces(start, n) {
+                    let from = piece.mask.trailing_zeros() as usize;
+                    self.tell_length(lengths, piece.word * WORD_BITS + from);
+                    if seeded(Fault::UntoldRest) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// Tells the length of the free run that the granule is part of, if there is one.
-    pub(super) fn tell_length(&self, lengths: Lengths<'_>, granule: usize) {
+    fn tell_length(&self, lengths: Lengths<'_>, granule: usize) {
         let (word, at) = (granule / WORD_BITS, granule % WORD_BITS);
         let Some(seen) = self.words.get(word) else {
             return;
