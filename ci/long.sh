@@ -3,19 +3,22 @@
 #
 #   ci/long.sh [STEP...]
 #
-# Steps: loom miri shuttle sanitizers soak fuzz plants orderings mutants boards; all unless said. Writes into the
-# table proofs/LONG.md what was run and how it ended; a step that is not run keeps its line. Each step's output is
-# kept under target/long. Fails if a step does.
+# Steps: loom_PART for each file of loom-tests/tests/models, miri shuttle sanitizers soak fuzz plants orderings
+# mutants boards; all unless said. Writes into the table proofs/LONG.md what was run and how it ended; a step that is
+# not run keeps its line. Each step's output is kept under target/long. Fails if a step does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 logs="${CARGO_TARGET_DIR:-target}/long"
 mkdir -p "$logs"
 readonly TABLE=proofs/LONG.md
-readonly LADDER=(loom miri shuttle sanitizers soak fuzz plants orderings mutants boards)
+parts=(cache chunks claims devices hints honest lengths ring)
+readonly LADDER=("${parts[@]/#/loom_}" miri shuttle sanitizers soak fuzz plants orderings mutants boards)
 if (($# == 0)); then set -- "${LADDER[@]}"; fi
 
 # Its command, the seconds that it may take, and the lines of its output that say how much was done.
-loom=("env GENPOOL_PREEMPTIONS=+1 ci/loom.sh" 10800 '^loom:')
+for part in "${parts[@]}"; do
+    declare -a "loom_$part=('env GENPOOL_PREEMPTIONS=+1 ci/loom.sh $part::' 7200 'test result: .* [1-9][0-9]* passed')"
+done
 miri=("ci/miri.sh 1 2 3 4" 7200 '^miri:')
 shuttle=("env PROOFS_TIMES=20 ci/shuttle.sh" 7200 'histories of')
 sanitizers=("ci/sanitizers.sh" 1800 '^sanitizers:')
@@ -30,7 +33,7 @@ boards=("ci/boards.sh" 1800 '^boards:')
 # Puts a step's line into the table, in the ladder's order.
 note() { # step, the line
     local lines name
-    lines="$(grep -E '^\| [a-z]+ \| `' "$TABLE" | grep -v "^| $1 |" || true)"
+    lines="$(grep -E '^\| [a-z_]+ \| `' "$TABLE" | grep -v "^| $1 |" || true)"
     lines+=$'\n'"$2"
     sed -n '1,/^|---/p' "$TABLE" >"$TABLE.next"
     for name in "${LADDER[@]}"; do

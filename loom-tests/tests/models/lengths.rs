@@ -327,3 +327,73 @@ fn control_refused_growth_untold_beside_a_claim() {
         refused_growth_beside_a_claim,
     );
 }
+
+/// A claim behind the line in which a run begins, which makes it as short as a look at that line is for.
+fn alloc_behind_a_line_beside_tightest() {
+    let prepared = pool(8);
+    hold(&prepared, 0, 3);
+    hold(&prepared, 3, 1);
+    hold(&prepared, 4, 1);
+    hold(&prepared, 5, 3);
+    look(&prepared, 1);
+    tell_in_vain(&prepared, 3);
+    prepared.free(BASE + 3, 1).unwrap();
+    prepared.free(BASE + 4, 1).unwrap();
+    let race = Race::on(prepared);
+    let claim = race.start(|pool| hold(pool, 4, 1));
+    let scan = race.start(|pool| look(pool, 1));
+    claim.join().unwrap();
+    scan.join().unwrap();
+    assert!(race.pool().is_sound(), "a run is not told of");
+}
+
+#[test]
+fn lengths_hold_beside_a_claim_behind_the_line() {
+    explore(
+        "alloc behind a line beside tightest",
+        TWO,
+        &[()],
+        alloc_behind_a_line_beside_tightest,
+    );
+}
+
+#[test]
+fn control_no_second_look_behind_the_line() {
+    must_fail(
+        "alloc behind a line beside tightest",
+        &[Fault::NoSecondLook],
+        TWO,
+        alloc_behind_a_line_beside_tightest,
+    );
+}
+
+/// Two frees that join across a word's border, each of which must see the other or be seen.
+fn two_told_frees_join() {
+    let prepared = pool(8);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 1);
+    hold(&prepared, 2, 1);
+    hold(&prepared, 3, 5);
+    look(&prepared, 1);
+    let race = Race::on(prepared);
+    let low = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
+    let high = race.start(|pool| pool.free(BASE + 2, 1).unwrap());
+    low.join().unwrap();
+    high.join().unwrap();
+    assert!(race.pool().is_sound(), "a run is not told of");
+}
+
+#[test]
+fn lengths_hold_where_frees_join() {
+    explore("two told frees join", TWO, &[()], two_told_frees_join);
+}
+
+#[test]
+fn control_told_frees_join_unseen() {
+    must_fail(
+        "two told frees join",
+        &[Fault::RelaxedRelease, Fault::NoFence],
+        TWO,
+        two_told_frees_join,
+    );
+}
