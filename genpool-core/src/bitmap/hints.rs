@@ -37,7 +37,6 @@ use alloc::sync::Arc;
 
 use super::lengths::Lengths;
 use super::levels;
-use super::line;
 use super::word::WORD_BITS;
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
@@ -189,7 +188,7 @@ type Level = levels::Level<FAN, SPAN, SPAN>;
 impl Hints {
     /// Hints that say "anything may be free", and lengths that say nothing, for `words` words, at least one.
     pub(super) fn new(words: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        Self::with_lengths(words, Lengths::cells(words.div_ceil(line::WORDS)), node)
+        Self::with_lengths(words, Lengths::cells(words), node)
     }
 
     fn with_lengths(words: usize, cells: usize, node: Option<Node>) -> Result<Self, NoMemory> {
@@ -231,7 +230,7 @@ impl Hints {
     pub(super) fn lengths(&self) -> Option<Lengths<'_>> {
         let nodes: usize = self.lowest().upwards().map(Level::nodes).sum();
         let cells = self.nodes.get(nodes..)?;
-        (!cells.is_empty()).then(|| Lengths::of(cells, self.words.div_ceil(line::WORDS)))
+        (!cells.is_empty()).then(|| Lengths::of(cells, self.words))
     }
 
     #[inline]

@@ -37,6 +37,7 @@
 use core::ops::Range;
 
 use super::levels;
+use super::line::WORDS;
 use super::word::WORD_BITS;
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 
@@ -48,8 +49,9 @@ const BITS: usize = WORD_BITS;
 const TOP: usize = if cfg!(genpool_loom) { BITS } else { 4 * BITS };
 
 /// Lines below which it is not worth while: a look at all of their words costs ten times the floor at most, and the
-/// cells besides the rows would be more than 1.3 bits a granule allow (2026-11). Two in the model.
-const FEWEST: usize = if cfg!(genpool_loom) { 2 } else { 16 };
+/// cells besides the rows would be more than 1.3 bits a granule allow (2026-11). Four in the model, so that models
+/// of other things do without.
+const FEWEST: usize = if cfg!(genpool_loom) { 4 } else { 16 };
 
 type Level = levels::Level<1, BITS, TOP>;
 
@@ -67,17 +69,26 @@ impl<'h> Lengths<'h> {
     const TOLD: usize = 1;
     const LEVELS: usize = 2;
 
-    /// How many cells it takes for so many lines; none where a look at all words costs little more.
+    /// Whether lengths are kept for so many words. A look at all of fewer costs little more.
     #[inline]
-    pub(super) fn cells(lines: usize) -> usize {
-        if lines < FEWEST {
+    pub(super) fn are_kept(words: usize) -> bool {
+        words > (FEWEST - 1) * WORDS
+    }
+
+    /// How many cells it takes for so many words.
+    #[inline]
+    pub(super) fn cells(words: usize) -> usize {
+        if !Self::are_kept(words) {
             return 0;
         }
-        let levels = Self::lowest(lines).upwards();
+        let levels = Self::lowest(words.div_ceil(WORDS)).upwards();
         Self::LEVELS + levels.map(Level::nodes).sum::<usize>()
     }
 
-    pub(super) fn of(cells: &'h [AtomicUsize], lines: usize) -> Self {
+    /// What is told in these cells of so many words.
+    #[inline]
+    pub(super) fn of(cells: &'h [AtomicUsize], words: usize) -> Self {
+        let lines = words.div_ceil(WORDS);
         Self { cells, lines }
     }
 

@@ -163,7 +163,8 @@ impl Bitmap {
     /// asked for.
     #[inline(always)]
     pub(super) fn tell_lengths(&self, change: Change, start: usize, n: usize, traffic: &Traffic) {
-        if traffic.keeps_lengths() && !seeded(Fault::UntoldLength) {
+        let kept = Lengths::are_kept(self.words.len()) && traffic.keeps_lengths();
+        if kept && !seeded(Fault::UntoldLength) {
             self.tell_lengths_around(change, start, n);
         }
     }

@@ -25,6 +25,10 @@ const ASKS: usize = if cfg!(genpool_loom) { 4 } else { 1 << 12 };
 /// is a search and two scans (2026-11).
 const PROOFS: usize = if cfg!(genpool_loom) { 2 } else { 16 };
 
+/// Whether it is proved that a request finds no room.
+#[derive(Clone, Copy)]
+struct Proved(bool);
+
 impl Inner {
     /// `own` is the number of announced operations that this call is part of.
     #[inline(always)]
@@ -151,31 +155,41 @@ impl Inner {
         algorithm: &A,
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
-        if let Some((chunk, granule)) = self.take_with(size, algorithm) {
-            return Ok(self.hand_out(chunk, granule, granules_for(size, self.order)));
+        match self.take_with(size, algorithm) {
+            Ok((chunk, granule)) => {
+                Ok(self.hand_out(chunk, granule, granules_for(size, self.order)))
+            }
+            Err(refused) => self
+                .alloc_slowly(size, algorithm, own, refused)
+                .map(Allocation::in_registers),
         }
-        self.alloc_slowly(size, algorithm, own)
-            .map(Allocation::in_registers)
     }
 
-    /// A first look at the permanent chunks, the newest first. Takes and answers what fits registers.
+    /// A first look at the permanent chunks, the newest first; where it finds nothing, whether that is proved
+    /// already. Takes and answers what fits registers.
     #[inline(never)]
     fn take_with<A: Algorithm + ?Sized>(
         &self,
         size: usize,
         algorithm: &A,
-    ) -> Option<(&Chunk, usize)> {
-        let request = Request::new(size, self.order)?;
-        if algorithm.check(&request).is_err() || self.traffic.is_refused(request.granules()) {
-            return None;
+    ) -> Result<(&Chunk, usize), Proved> {
+        let suitable =
+            Request::new(size, self.order).filter(|request| algorithm.check(request).is_ok());
+        let Some(request) = suitable else {
+            return Err(Proved(false));
+        };
+        if self.traffic.is_refused(request.granules()) {
+            return Err(Proved(true));
         }
-        let newest = self.shelf.newest()?;
-        match self.first_look(newest, algorithm, request) {
-            Search::Found(granule) => Some((newest, granule)),
-            Search::Nowhere => self.look_further(newest, algorithm, request),
-            // Asked again by who looks slowly, or told what is wrong.
-            Search::Missed => None,
-        }
+        let found = self.shelf.newest().and_then(|newest| {
+            match self.first_look(newest, algorithm, request) {
+                Search::Found(granule) => Some((newest, granule)),
+                Search::Nowhere => self.look_further(newest, algorithm, request),
+                // Asked again by who looks slowly, or told what is wrong.
+                Search::Missed => None,
+            }
+        });
+        found.ok_or(Proved(false))
     }
 
     /// Where a first look found nothing: all chunks, or why there is no place.
@@ -186,6 +200,7 @@ impl Inner {
         size: usize,
         algorithm: &A,
         own: usize,
+        Proved(refused): Proved,
     ) -> Result<Allocation<'_>, AllocError> {
         let Some(request) = Request::new(size, self.order) else {
             return Err(self.unsuitable(AllocError::ZeroSize));
@@ -193,7 +208,7 @@ impl Inner {
         if let Err(reason) = algorithm.check(&request) {
             return Err(self.unsuitable(AllocError::Unsuitable(reason)));
         }
-        if self.traffic.is_refused(request.granules()) {
+        if refused {
             return Err(self.exhausted(size));
         }
         self.search(algorithm, request, own)

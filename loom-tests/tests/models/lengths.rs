@@ -16,9 +16,9 @@ fn tell_in_vain(pool: &Pool, granule: usize) {
 
 /// One free beside one look that may be in vain and clear what was told of the run.
 fn free_beside_tightest() {
-    let prepared = pool(8);
+    let prepared = pool(14);
     hold(&prepared, 0, 1);
-    hold(&prepared, 1, 7);
+    hold(&prepared, 1, 13);
     look(&prepared, 1);
     tell_in_vain(&prepared, 0);
     let race = Race::on(prepared);
@@ -56,10 +56,10 @@ fn control_no_second_look() {
 
 /// One claim that leaves a run of one granule beside a look for such a run.
 fn alloc_beside_tightest() {
-    let prepared = pool(8);
+    let prepared = pool(14);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 1);
-    hold(&prepared, 2, 6);
+    hold(&prepared, 2, 12);
     look(&prepared, 1);
     tell_in_vain(&prepared, 1);
     prepared.free(BASE, 1).unwrap();
@@ -99,9 +99,9 @@ fn control_no_second_look_beside_a_claim() {
 
 /// A free beside the first look, after which all changes are to be told.
 fn free_beside_first_tightest() {
-    let prepared = pool(8);
+    let prepared = pool(14);
     hold(&prepared, 0, 1);
-    hold(&prepared, 1, 7);
+    hold(&prepared, 1, 13);
     let race = Race::on(prepared);
     let free = race.start(|pool| pool.free(BASE, 1).unwrap());
     let scan = race.start(|pool| look(pool, 1));
@@ -133,10 +133,10 @@ fn control_no_fence_at_the_first_look() {
 /// Two frees, of neighbours, each of which must see the other or be seen, beside a look that clears what was
 /// told of either.
 fn two_frees_beside_tightest() {
-    let prepared = pool(8);
+    let prepared = pool(14);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 1);
-    hold(&prepared, 2, 6);
+    hold(&prepared, 2, 12);
     look(&prepared, 1);
     tell_in_vain(&prepared, 0);
     let race = Race::on(prepared);
@@ -208,9 +208,9 @@ fn control_no_second_look_on_two_levels() {
 /// An allocation that cannot grow, since the last of the words that it would grow into is taken, beside a look
 /// that sees the others taken for the moment.
 fn refused_growth_beside_tightest() {
-    let prepared = pool(10);
+    let prepared = pool(14);
     hold(&prepared, 0, 3);
-    hold(&prepared, 6, 4);
+    hold(&prepared, 6, 8);
     let mut growing = prepared.alloc_owned(1).expect("free");
     assert_eq!(growing.addr(), BASE + 3);
     look(&prepared, 1);
@@ -248,10 +248,10 @@ fn control_refused_growth_untold() {
 /// A free of two words beside a claim of what the first gave back: what the second gives back is another run
 /// then, of which nobody else can tell.
 fn free_across_beside_a_claim() {
-    let prepared = pool(8);
+    let prepared = pool(14);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 2);
-    hold(&prepared, 3, 5);
+    hold(&prepared, 3, 11);
     look(&prepared, 1);
     let race = Race::on(prepared);
     let free = race.start(|pool| pool.free(BASE + 1, 2).unwrap());
@@ -287,9 +287,9 @@ fn control_free_across_untold() {
 
 /// The same with what was claimed in vain.
 fn refused_growth_beside_a_claim() {
-    let prepared = pool(10);
+    let prepared = pool(14);
     hold(&prepared, 0, 2);
-    hold(&prepared, 6, 4);
+    hold(&prepared, 6, 8);
     let mut growing = prepared.alloc_owned(1).expect("free");
     assert_eq!(growing.addr(), BASE + 2);
     look(&prepared, 1);
@@ -330,11 +330,11 @@ fn control_refused_growth_untold_beside_a_claim() {
 
 /// A claim behind the line in which a run begins, which makes it as short as a look at that line is for.
 fn alloc_behind_a_line_beside_tightest() {
-    let prepared = pool(8);
+    let prepared = pool(14);
     hold(&prepared, 0, 3);
     hold(&prepared, 3, 1);
     hold(&prepared, 4, 1);
-    hold(&prepared, 5, 3);
+    hold(&prepared, 5, 9);
     look(&prepared, 1);
     tell_in_vain(&prepared, 3);
     prepared.free(BASE + 3, 1).unwrap();
@@ -369,11 +369,11 @@ fn control_no_second_look_behind_the_line() {
 
 /// Two frees that join across a word's border, each of which must see the other or be seen.
 fn two_told_frees_join() {
-    let prepared = pool(8);
+    let prepared = pool(14);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 1);
     hold(&prepared, 2, 1);
-    hold(&prepared, 3, 5);
+    hold(&prepared, 3, 11);
     look(&prepared, 1);
     let race = Race::on(prepared);
     let low = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
