@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::Fault;
 use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
-use loom_tests::{At, BASE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{At, BASE, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
 
 fn look(pool: &Pool, n: usize) {
     drop(pool.alloc_with(1, &Peek(n)));
@@ -136,7 +136,7 @@ fn free_beside_two_looks() {
 
 #[test]
 fn hints_hold_beside_two_looks() {
-    explore("free beside two looks", THREE, &[()], free_beside_two_looks);
+    explore("free beside two looks", ONCE, &[()], free_beside_two_looks);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn control_no_second_look_of_two() {
     must_fail(
         "free beside two looks",
         &[Fault::NoSecondLook],
-        THREE,
+        ONCE,
         free_beside_two_looks,
     );
 }

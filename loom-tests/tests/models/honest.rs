@@ -49,7 +49,7 @@ fn refused_claim_beside_alloc() -> Answer {
 fn a_rolled_back_claim_is_nobodys() {
     explore(
         "refused claim beside alloc",
-        THREE,
+        ONCE,
         &[Found, Contended],
         refused_claim_beside_alloc,
     );
@@ -60,7 +60,7 @@ fn control_unannounced_claim() {
     must_fail(
         "refused claim beside alloc",
         &[Fault::Unannounced],
-        THREE,
+        ONCE,
         refused_claim_beside_alloc,
     );
 }

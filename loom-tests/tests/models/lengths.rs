@@ -2,7 +2,7 @@
 
 use genpool_core::Pool;
 use genpool_core::sync::Fault;
-use loom_tests::{At, BASE, PeekTightest, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{At, BASE, ONCE, PeekTightest, Race, TWO, explore, hold, must_fail, pool};
 
 fn look(pool: &Pool, n: usize) {
     drop(pool.alloc_with(1, &PeekTightest(n)));
@@ -153,7 +153,7 @@ fn two_frees_beside_tightest() {
 fn lengths_hold_beside_two_frees() {
     explore(
         "two frees beside tightest",
-        THREE,
+        ONCE,
         &[()],
         two_frees_beside_tightest,
     );
@@ -164,7 +164,7 @@ fn control_two_frees_untold() {
     must_fail(
         "two frees beside tightest",
         &[Fault::UntoldLength],
-        THREE,
+        ONCE,
         two_frees_beside_tightest,
     );
 }
