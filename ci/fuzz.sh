@@ -31,7 +31,7 @@ one() { # target
     cargo +nightly fuzz run "$1" "$new/$1" "fuzz/corpus/$1" -- "${with[@]}" \
         -max_total_time="$seconds" -seed=1 -print_final_stats=1 >"$new/$1.log" 2>&1 || return
     if GENPOOL_PLANTED=1 cargo +nightly fuzz run "$1" "$new/$1.planted" "fuzz/corpus/$1" -- "${with[@]}" \
-        -max_total_time=60 -artifact_prefix="$new/" >"$new/$1.control" 2>&1 ||
+        -max_total_time=60 -seed=2 -artifact_prefix="$new/" >"$new/$1.control" 2>&1 ||
         ! grep -q panicked "$new/$1.control"; then
         echo "fuzz: $1 did not find its own mistake in a minute" >"$new/$1.log"
         return 1
