@@ -84,6 +84,26 @@ impl Race {
     }
 }
 
+/// Two threads on a pool, of which nothing may be hidden from searches in the end.
+///
+/// # Panics
+///
+/// When a hint is too low, or a run is not told of.
+pub fn race_to_rest<R: 'static, S: 'static>(
+    prepared: Pool,
+    one: impl FnOnce(&Pool) -> R + 'static,
+    other: impl FnOnce(&Pool) -> S + 'static,
+) {
+    let race = Race::on(prepared);
+    let (one, other) = (race.start(one), race.start(other));
+    let _held = (
+        one.join().expect("no panic"),
+        other.join().expect("no panic"),
+    );
+    let sound = race.pool().is_sound();
+    assert!(sound, "a hint is too low, or a run is not told of");
+}
+
 /// A pool of one chunk of `granules` bytes.
 ///
 /// # Panics

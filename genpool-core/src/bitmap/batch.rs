@@ -62,7 +62,9 @@ impl Bitmap {
             return None;
         }
         let batch = Batch { word, starts };
-        batch.for_each(|start| self.claimed(start, n, traffic));
+        if !traffic.is_unheeded() {
+            self.tell_claims(batch, n, traffic);
+        }
         Some(batch)
     }
 

@@ -1,6 +1,6 @@
 //! A line of words as it was seen: which runs begin in it.
 
-use super::word::{WORD_BITS, free_bits, free_prefix, free_suffix};
+use super::word::{WORD_BITS, begins, free_bits, free_prefix, free_suffix};
 
 /// Words in a line: a cache line on 64-bit machines, which a look for one length goes through in the time of two
 /// locked instructions (2026-11). Two in the model, so that a few words are several lines.
@@ -30,20 +30,13 @@ impl Line {
         (before, self.words[at], behind)
     }
 
-    /// The free granules of `word` that begin a run, where `before` is the word before.
-    #[inline(always)]
-    fn begins(before: usize, word: usize) -> usize {
-        let free = free_bits(word);
-        free & !(free << 1 | free_bits(before) >> (WORD_BITS - 1))
-    }
-
     /// Where the first run of this length begins, which is below [`WORD_BITS`], counted from the line's first
     /// granule.
     #[inline]
     pub(super) fn first(&self, len: usize) -> Option<usize> {
         for at in 0..WORDS {
             let (before, word, behind) = self.around(at);
-            let begins = Self::begins(before, word);
+            let begins = begins(before, word);
             // Where each begins a carry sets out for the taken granule that ends it.
             let ends = free_bits(word).wrapping_add(begins) & word;
             let suffix = free_suffix(word);
@@ -71,7 +64,7 @@ impl Line {
         (0..WORDS).filter_map(move |at| {
             let (before, word, behind) = self.around(at);
             let suffix = free_suffix(word);
-            let begin = suffix > 0 && Self::begins(before, word) >> (WORD_BITS - suffix) != 0;
+            let begin = suffix > 0 && begins(before, word) >> (WORD_BITS - suffix) != 0;
             let is_long = begin && suffix + free_prefix(behind) >= WORD_BITS;
             is_long.then_some(at * WORD_BITS + WORD_BITS - suffix)
         })

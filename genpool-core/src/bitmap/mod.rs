@@ -228,14 +228,17 @@ impl Bitmap {
     #[inline(always)]
     pub(crate) fn claimed(&self, start: usize, n: usize, traffic: &Traffic) {
         if !traffic.is_unheeded() {
-            self.tell_claim(start, n, traffic);
+            self.tell_claims(core::iter::once(start), n, traffic);
         }
     }
 
+    /// The same of several, whether anybody heeds it or not.
     #[cold]
     #[inline(never)]
-    fn tell_claim(&self, start: usize, n: usize, traffic: &Traffic) {
-        self.tell_lengths(Change::Claim, start, n, traffic);
+    fn tell_claims(&self, starts: impl Iterator<Item = usize>, n: usize, traffic: &Traffic) {
+        for start in starts {
+            self.tell_lengths(Change::Claim, start, n, traffic);
+        }
         if !seeded(Fault::UntoldClaim) {
             traffic.changed();
         }

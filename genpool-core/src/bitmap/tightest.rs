@@ -3,7 +3,7 @@
 use super::hints::Need;
 use super::lengths::Lengths;
 use super::line::{LINE, Line, WORDS};
-use super::word::{FULL, WORD_BITS, find_all, free_bits, free_prefix, free_suffix, mask};
+use super::word::{FULL, WORD_BITS, begins, find_all, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look};
 use crate::sync::{Fault, Ordering, seeded};
 use crate::traffic::Traffic;
@@ -115,15 +115,27 @@ impl Bitmap {
         (inside + through).min(most)
     }
 
+    /// A word; behind the last everything is taken.
+    #[inline(always)]
+    fn word_or_full(&self, at: usize, order: Ordering) -> usize {
+        self.words.get(at).map_or(FULL, |word| word.load(order))
+    }
+
+    /// The word before this one; before the first everything is taken.
+    #[inline(always)]
+    fn before(&self, word: usize, order: Ordering) -> usize {
+        word.checked_sub(1)
+            .map_or(FULL, |at| self.word_or_full(at, order))
+    }
+
     /// What is seen of a line of words. Behind the last everything is taken.
     #[inline(always)]
     fn line(&self, line: usize, order: Ordering) -> Line {
         let first = line * WORDS;
-        let word = |at: usize| self.words.get(at).map_or(FULL, |word| word.load(order));
         let mut seen = Line {
-            before: first.checked_sub(1).map_or(FULL, word),
+            before: self.before(first, order),
             words: [FULL; WORDS],
-            behind: word(first + WORDS),
+            behind: self.word_or_full(first + WORDS, order),
         };
         for (seen, word) in seen.words.iter_mut().zip(&self.words[first..]) {
             *seen = word.load(order);
@@ -135,13 +147,9 @@ impl Bitmap {
     #[inline(always)]
     fn is_still(&self, line: usize, seen: &Line) -> bool {
         let first = line * WORDS;
-        let word = |at: usize| {
-            self.words
-                .get(at)
-                .map_or(FULL, |word| word.load(Ordering::SeqCst))
-        };
-        let before = first.checked_sub(1).map_or(FULL, word);
-        let beside = before ^ seen.before | word(first + WORDS) ^ seen.behind;
+        let before = self.before(first, Ordering::SeqCst);
+        let behind = self.word_or_full(first + WORDS, Ordering::SeqCst);
+        let beside = before ^ seen.before | behind ^ seen.behind;
         // Word by word, for they were put there word by word.
         let pairs = self.words[first..].iter().zip(&seen.words);
         pairs.fold(beside, |changed, (word, seen)| {
@@ -232,18 +240,14 @@ impl Bitmap {
             // Relaxed: see `search.rs`.
             let seen = self.word(word).load(Ordering::Relaxed);
             let free = free_bits(seen);
-            let below = match word.checked_sub(1) {
-                Some(below) => free_bits(self.word(below).load(Ordering::Relaxed)),
-                None => 0,
-            };
+            let begin = begins(self.before(word, Ordering::Relaxed), seen);
             next = word + 1;
-            if seen == 0 && below >> (WORD_BITS - 1) != 0 {
+            if seen == 0 && begin == 0 {
                 // In the middle of a long run.
                 continue;
             }
             // Where runs begin, and those that end in this word and are long enough.
             let suffix = free_suffix(seen);
-            let begin = free & !(free << 1 | below >> (WORD_BITS - 1));
             let fitting = if n <= WORD_BITS {
                 begin & mask(0, WORD_BITS - suffix) & find_all(seen, n)
             } else {

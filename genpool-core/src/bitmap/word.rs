@@ -31,6 +31,13 @@ pub(crate) const fn free_bits(word: usize) -> usize {
     !word & FULL
 }
 
+/// The free granules of a word that begin a run, where `before` is the word before.
+#[inline(always)]
+pub(crate) const fn begins(before: usize, word: usize) -> usize {
+    let free = free_bits(word);
+    free & !(free << 1 | free_bits(before) >> (WORD_BITS - 1))
+}
+
 /// How many granules are free from the word's first on.
 #[inline]
 pub(crate) const fn free_prefix(word: usize) -> usize {

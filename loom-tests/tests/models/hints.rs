@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::Fault;
 use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
-use loom_tests::{At, BASE, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{
+    At, BASE, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool, race_to_rest,
+};
 
 fn look(pool: &Pool, n: usize) {
     drop(pool.alloc_with(1, &Peek(n)));
@@ -15,12 +17,11 @@ fn free_beside_look() {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 3);
-    let race = Race::on(prepared);
-    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
-    let scan = race.start(|pool| look(pool, 1));
-    free.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a hint is too low");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE, 1).unwrap(),
+        |pool| look(pool, 1),
+    );
 }
 
 #[test]
@@ -58,12 +59,11 @@ fn free_behind_look() {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     hold(&prepared, 2, 2);
-    let race = Race::on(prepared);
-    let free = race.start(|pool| pool.free(BASE + 2, 1).unwrap());
-    let scan = race.start(|pool| look(pool, 3));
-    free.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a hint is too low");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE + 2, 1).unwrap(),
+        |pool| look(pool, 3),
+    );
 }
 
 #[test]
@@ -87,16 +87,15 @@ fn refused_growth_beside_look() {
     let prepared = pool(10);
     hold(&prepared, 0, 3);
     hold(&prepared, 8, 2);
-    let race = Race::on(prepared);
-    let grow = race.start(|pool| {
-        let mut growing = pool.alloc_with(1, &At(3)).expect("free");
-        assert!(growing.resize(6).is_err());
-        let _ = growing.into_raw();
-    });
-    let scan = race.start(|pool| look(pool, 2));
-    grow.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a hint is too low");
+    race_to_rest(
+        prepared,
+        |pool| {
+            let mut growing = pool.alloc_with(1, &At(3)).expect("free");
+            assert!(growing.resize(6).is_err());
+            let _ = growing.into_raw();
+        },
+        |pool| look(pool, 2),
+    );
 }
 
 #[test]
@@ -158,12 +157,11 @@ fn free_beside_two_levels() {
     look(&prepared, 1);
     prepared.free(BASE + 5, 1).unwrap();
     hold(&prepared, 5, 1);
-    let race = Race::on(prepared);
-    let free = race.start(|pool| pool.free(BASE + 5, 1).unwrap());
-    let scan = race.start(|pool| look(pool, 1));
-    free.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a hint is too low");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE + 5, 1).unwrap(),
+        |pool| look(pool, 1),
+    );
 }
 
 #[test]
@@ -188,12 +186,11 @@ fn free_beside_board() {
     prepared.add(BASE + 8, 1).unwrap();
     hold(&prepared, 0, 1);
     hold(&prepared, 0, 1);
-    let race = Race::on(prepared);
-    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
-    let scan = race.start(|pool| drop(pool.alloc_with(1, &PeekTwice::default())));
-    free.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a hint is too low");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE, 1).unwrap(),
+        |pool| drop(pool.alloc_with(1, &PeekTwice::default())),
+    );
 }
 
 /// Finds nothing in the two chunks that it is asked for, and then ends the call as `Peek` does.
@@ -233,12 +230,11 @@ fn two_frees_join() {
     hold(&prepared, 2, 1);
     hold(&prepared, 3, 1);
     look(&prepared, 1);
-    let race = Race::on(prepared);
-    let low = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
-    let high = race.start(|pool| pool.free(BASE + 2, 1).unwrap());
-    low.join().unwrap();
-    high.join().unwrap();
-    assert!(race.pool().is_sound(), "a hint is too low");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE + 1, 1).unwrap(),
+        |pool| pool.free(BASE + 2, 1).unwrap(),
+    );
 }
 
 #[test]
@@ -268,12 +264,11 @@ fn drop_joins_free() {
     prepared.free(BASE + 2, 1).unwrap();
     let upper = prepared.alloc_owned(1).unwrap();
     assert_eq!(upper.addr(), BASE + 2);
-    let race = Race::on(prepared);
-    let low = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
-    let high = race.start(move |_| drop(upper));
-    low.join().unwrap();
-    high.join().unwrap();
-    assert!(race.pool().is_sound(), "a hint is too low");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE + 1, 1).unwrap(),
+        move |_| drop(upper),
+    );
 }
 
 #[test]
@@ -300,12 +295,11 @@ fn two_frees_join_across() {
     hold(&prepared, 2, 3);
     hold(&prepared, 5, 1);
     look(&prepared, 1);
-    let race = Race::on(prepared);
-    let low = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
-    let high = race.start(|pool| pool.free(BASE + 2, 3).unwrap());
-    low.join().unwrap();
-    high.join().unwrap();
-    assert!(race.pool().is_sound(), "a hint is too low");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE + 1, 1).unwrap(),
+        |pool| pool.free(BASE + 2, 3).unwrap(),
+    );
 }
 
 #[test]
@@ -336,15 +330,14 @@ fn two_frees_beside_two_levels() {
     prepared.free(BASE + 6, 2).unwrap();
     hold(&prepared, 4, 1);
     hold(&prepared, 6, 2);
-    let race = Race::on(prepared);
-    let frees = race.start(|pool| {
-        pool.free(BASE + 4, 1).unwrap();
-        pool.free(BASE + 6, 2).unwrap();
-    });
-    let scan = race.start(|pool| look(pool, 1));
-    frees.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a hint is too low");
+    race_to_rest(
+        prepared,
+        |pool| {
+            pool.free(BASE + 4, 1).unwrap();
+            pool.free(BASE + 6, 2).unwrap();
+        },
+        |pool| look(pool, 1),
+    );
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use genpool_core::Pool;
 use genpool_core::sync::Fault;
-use loom_tests::{At, BASE, ONCE, PeekTightest, Race, TWO, explore, hold, must_fail, pool};
+use loom_tests::{
+    At, BASE, ONCE, PeekTightest, Race, TWO, explore, hold, must_fail, pool, race_to_rest,
+};
 
 fn look(pool: &Pool, n: usize) {
     drop(pool.alloc_with(1, &PeekTightest(n)));
@@ -14,6 +16,13 @@ fn tell_in_vain(pool: &Pool, granule: usize) {
     hold(pool, granule, 1);
 }
 
+/// Takes this granule for good, if it is free.
+fn hold_if_free(pool: &Pool, granule: usize) {
+    if let Ok(taken) = pool.alloc_with(1, &At(granule)) {
+        let _ = taken.into_raw();
+    }
+}
+
 /// One free beside one look that may be in vain and clear what was told of the run.
 fn free_beside_tightest() {
     let prepared = pool(14);
@@ -21,12 +30,11 @@ fn free_beside_tightest() {
     hold(&prepared, 1, 13);
     look(&prepared, 1);
     tell_in_vain(&prepared, 0);
-    let race = Race::on(prepared);
-    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
-    let scan = race.start(|pool| look(pool, 1));
-    free.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a run is not told of");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE, 1).unwrap(),
+        |pool| look(pool, 1),
+    );
 }
 
 #[test]
@@ -64,12 +72,7 @@ fn alloc_beside_tightest() {
     tell_in_vain(&prepared, 1);
     prepared.free(BASE, 1).unwrap();
     prepared.free(BASE + 1, 1).unwrap();
-    let race = Race::on(prepared);
-    let claim = race.start(|pool| hold(pool, 0, 1));
-    let scan = race.start(|pool| look(pool, 1));
-    claim.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a run is not told of");
+    race_to_rest(prepared, |pool| hold(pool, 0, 1), |pool| look(pool, 1));
 }
 
 #[test]
@@ -78,7 +81,7 @@ fn lengths_hold_beside_a_claim() {
 }
 
 #[test]
-fn control_untold_rest() {
+fn control_untold_beside_a_claim() {
     must_fail(
         "alloc beside tightest",
         &[Fault::UntoldLength],
@@ -102,12 +105,11 @@ fn free_beside_first_tightest() {
     let prepared = pool(14);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 13);
-    let race = Race::on(prepared);
-    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
-    let scan = race.start(|pool| look(pool, 1));
-    free.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a run is not told of");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE, 1).unwrap(),
+        |pool| look(pool, 1),
+    );
 }
 
 #[test]
@@ -177,12 +179,11 @@ fn free_beside_tightest_on_two_levels() {
     hold(&prepared, 15, 1);
     look(&prepared, 1);
     tell_in_vain(&prepared, 15);
-    let race = Race::on(prepared);
-    let free = race.start(|pool| pool.free(BASE + 15, 1).unwrap());
-    let scan = race.start(|pool| look(pool, 1));
-    free.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a run is not told of");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE + 15, 1).unwrap(),
+        |pool| look(pool, 1),
+    );
 }
 
 #[test]
@@ -214,15 +215,14 @@ fn refused_growth_beside_tightest() {
     let mut growing = prepared.alloc_owned(1).expect("free");
     assert_eq!(growing.addr(), BASE + 3);
     look(&prepared, 1);
-    let race = Race::on(prepared);
-    let grow = race.start(move |_| {
-        assert!(growing.resize(4).is_err());
-        growing
-    });
-    let scan = race.start(|pool| look(pool, 2));
-    let _growing = grow.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a run is not told of");
+    race_to_rest(
+        prepared,
+        move |_| {
+            assert!(growing.resize(4).is_err());
+            growing
+        },
+        |pool| look(pool, 2),
+    );
 }
 
 #[test]
@@ -253,16 +253,11 @@ fn free_across_beside_a_claim() {
     hold(&prepared, 1, 2);
     hold(&prepared, 3, 11);
     look(&prepared, 1);
-    let race = Race::on(prepared);
-    let free = race.start(|pool| pool.free(BASE + 1, 2).unwrap());
-    let claim = race.start(|pool| {
-        if let Ok(taken) = pool.alloc_with(1, &At(1)) {
-            let _ = taken.into_raw();
-        }
-    });
-    free.join().unwrap();
-    claim.join().unwrap();
-    assert!(race.pool().is_sound(), "a run is not told of");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE + 1, 2).unwrap(),
+        |pool| hold_if_free(pool, 1),
+    );
 }
 
 #[test]
@@ -293,19 +288,14 @@ fn refused_growth_beside_a_claim() {
     let mut growing = prepared.alloc_owned(1).expect("free");
     assert_eq!(growing.addr(), BASE + 2);
     look(&prepared, 1);
-    let race = Race::on(prepared);
-    let grow = race.start(move |_| {
-        assert!(growing.resize(5).is_err());
-        growing
-    });
-    let claim = race.start(|pool| {
-        if let Ok(taken) = pool.alloc_with(1, &At(3)) {
-            let _ = taken.into_raw();
-        }
-    });
-    let _growing = grow.join().unwrap();
-    claim.join().unwrap();
-    assert!(race.pool().is_sound(), "a run is not told of");
+    race_to_rest(
+        prepared,
+        move |_| {
+            assert!(growing.resize(5).is_err());
+            growing
+        },
+        |pool| hold_if_free(pool, 3),
+    );
 }
 
 #[test]
@@ -339,12 +329,7 @@ fn alloc_behind_a_line_beside_tightest() {
     tell_in_vain(&prepared, 3);
     prepared.free(BASE + 3, 1).unwrap();
     prepared.free(BASE + 4, 1).unwrap();
-    let race = Race::on(prepared);
-    let claim = race.start(|pool| hold(pool, 4, 1));
-    let scan = race.start(|pool| look(pool, 1));
-    claim.join().unwrap();
-    scan.join().unwrap();
-    assert!(race.pool().is_sound(), "a run is not told of");
+    race_to_rest(prepared, |pool| hold(pool, 4, 1), |pool| look(pool, 1));
 }
 
 #[test]
@@ -375,12 +360,11 @@ fn two_told_frees_join() {
     hold(&prepared, 2, 1);
     hold(&prepared, 3, 11);
     look(&prepared, 1);
-    let race = Race::on(prepared);
-    let low = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
-    let high = race.start(|pool| pool.free(BASE + 2, 1).unwrap());
-    low.join().unwrap();
-    high.join().unwrap();
-    assert!(race.pool().is_sound(), "a run is not told of");
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE + 1, 1).unwrap(),
+        |pool| pool.free(BASE + 2, 1).unwrap(),
+    );
 }
 
 #[test]
