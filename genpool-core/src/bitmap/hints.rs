@@ -65,6 +65,17 @@ const ONES: usize = usize::MAX / 0xff;
 /// The top bit of every byte that is a hint.
 const TOPS: usize = (usize::MAX >> (usize::BITS as usize - 8 * FAN)) / 0xff * 0x80;
 
+/// Times the top bits of a node's bytes, the highest `FAN` bits are those, side by side.
+const GATHER: usize = {
+    let (mut gather, mut byte) = (0, 0);
+    while byte < FAN {
+        let (top, place) = (8 * byte + 7, usize::BITS as usize - FAN + byte);
+        gather |= 1 << (place - top);
+        byte += 1;
+    }
+    gather
+};
+
 /// What a search needs the hint to be, as a pattern to compare all bytes of a node with at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need(usize);
@@ -114,55 +125,11 @@ impl Pack {
         // next, because a deficit is below 0x80.
         need.0.wrapping_sub(self.0)
     }
-}
 
-/// Which slots of a line may serve: bit `i` of byte `b` is slot `b` of node `i`.
-#[derive(Clone, Copy, Debug)]
-struct Serving(usize);
-
-impl Serving {
-    /// Nodes that fit: as many as a byte has bits.
-    const MOST: usize = 8;
-
-    /// The slots of these nodes.
+    /// The slots that may serve, a bit for each.
     #[inline(always)]
-    fn of(nodes: &[AtomicUsize], need: Need) -> Self {
-        let gather = |all, (at, node): (usize, &AtomicUsize)| {
-            // SeqCst: as in `Hints::load`.
-            let serving = Pack(node.load(Ordering::SeqCst)).serving(need);
-            all | (serving & TOPS) >> (Self::MOST - 1 - at)
-        };
-        Self(match nodes.first_chunk::<{ Self::MOST }>() {
-            // The same, unrolled.
-            Some(whole) => whole.iter().enumerate().fold(0, gather),
-            None => nodes.iter().enumerate().fold(0, gather),
-        })
-    }
-
-    fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Without the first `slots` slots.
-    fn from(self, slots: usize) -> Self {
-        let (nodes, rest) = (slots / FAN, slots % FAN);
-        let later = ONES * (0xff << nodes & 0xff);
-        let skipped = (ONES & !(usize::MAX << (rest * 8))) << nodes;
-        Self(self.0 & later & !skipped)
-    }
-
-    /// The first slot, if there is one.
-    #[inline(always)]
-    fn lowest(self) -> usize {
-        // A bit for each node.
-        let mut nodes = self.0;
-        let mut half = usize::BITS / 2;
-        while half >= 8 {
-            nodes |= nodes >> half;
-            half /= 2;
-        }
-        let node = nodes.trailing_zeros() as usize % Self::MOST;
-        node * FAN + (self.0 >> node & ONES).trailing_zeros() as usize / 8
+    fn slots(self, need: Need) -> usize {
+        (self.serving(need) & TOPS).wrapping_mul(GATHER) >> (usize::BITS as usize - FAN)
     }
 }
 
@@ -341,11 +308,24 @@ impl Hints {
     /// on what is found, which would be mispredicted.
     #[inline]
     fn search_line(&self, level: Level, slot: usize, need: Need) -> Option<usize> {
-        let first = slot / SPAN * LINE;
-        let end = level.nodes().min(first + LINE);
-        let nodes = self.nodes.get(level.start + first..level.start + end)?;
-        let found = Serving::of(nodes, need).from(slot % SPAN);
-        (!found.is_empty()).then(|| first * FAN + found.lowest())
+        let (line, rest) = (slot / SPAN, slot % SPAN);
+        let gather = |all, (at, node): (usize, &AtomicUsize)| {
+            // SeqCst: as in `load`.
+            all | Pack(node.load(Ordering::SeqCst)).slots(need) << (at * FAN)
+        };
+        let nodes = self.nodes.get(level.start + line * LINE..)?;
+        let found = match nodes.first_chunk::<LINE>() {
+            // Of known length, and so unrolled.
+            Some(whole) if (line + 1) * SPAN <= level.slots => {
+                whole.iter().enumerate().fold(0, gather)
+            }
+            _ => {
+                let last = level.nodes() - line * LINE;
+                nodes.iter().take(last).enumerate().fold(0, gather)
+            }
+        };
+        let found = found & usize::MAX << rest;
+        (found != 0).then(|| slot - rest + found.trailing_zeros() as usize)
     }
 
     // ---- changes ----

@@ -2,10 +2,12 @@
 
 use std::error::Error;
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use benches::contestant::{
     By, ByAddress, Contestant, Handle, Layout, Ours, Plain, ThroughCache, Way,
 };
+use benches::load::{Churn, Load};
 use clap::ValueEnum;
 use genpool::{BestFit, FirstFit, ThreadStart};
 
@@ -32,13 +34,15 @@ pub(crate) enum Scenario {
     BestFit,
     /// Alloc and free of one granule in an empty pool, through a cache.
     Cached,
+    /// Free of a random allocation and alloc of 1 to 16 granules by first fit, where 70 % are taken.
+    Churn,
     /// [`One`](Self::One) and a look-up of the physical address: more than its figure allows.
     Control,
 }
 
 impl Scenario {
     /// Those that have figures.
-    pub(crate) const JUDGED: [Self; 7] = [
+    pub(crate) const JUDGED: [Self; 8] = [
         Self::One,
         Self::Eight,
         Self::AcrossWords,
@@ -46,6 +50,7 @@ impl Scenario {
         Self::ThreadStart,
         Self::BestFit,
         Self::Cached,
+        Self::Churn,
     ];
 
     /// What the command line and the figures call it.
@@ -73,6 +78,7 @@ impl Scenario {
             Self::ThreadStart => pairs(1).run(ours(By(ThreadStart))?, 0, ignore),
             Self::BestFit => pairs(1).run(ours(By(BestFit))?, 0, ignore),
             Self::Cached => pairs(1).run(ours(ThroughCache)?, 0, ignore),
+            Self::Churn => churn(ours(Plain)?, operations),
             Self::Control => pairs(1).run(ours(Plain)?, 0, |pool, addr| {
                 black_box(pool.phys_of(addr));
             }),
@@ -115,6 +121,20 @@ impl Pairs {
         }
         Ok(())
     }
+}
+
+/// Churn in the state in which it stays.
+fn churn<C: Contestant>(pool: &'static C, operations: u32) -> Result<(), Box<dyn Error>> {
+    let mut load = Churn::new(pool.handle(), LAYOUT.order, LAYOUT.granules * 7 / 10, 16, 1);
+    if !load.prepare(Instant::now() + Duration::from_secs(60)) {
+        return Err("no room for the scene".into());
+    }
+    load.run(load.settling());
+    load.run(operations as usize);
+    if load.misses() > 0 {
+        return Err("no room for an alloc".into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
