@@ -14,14 +14,14 @@
 //!
 //! | | pair | pair, 2 threads | churn | churn, 2 threads | churn, 64 threads on 2 processors | 99.9 % full, a random granule | the same, 2 threads |
 //! |---|---|---|---|---|---|---|---|
-//! | [`FirstFit`](crate::FirstFit) | 1.5 | 4.3 | 9.3 | 19 | 18 | 11 | 26 |
-//! | [`ThreadStart`](crate::ThreadStart) | 1.9 | 2.0 | 2.7 | 2.8 | 3.0 | 4.1 | 4.3 |
-//! | [`Cache`](crate::Cache), first fit behind it | 0.25 | 0.25 | | | | | |
-//! | [`BestFit`](crate::BestFit) | 286 | 290 | 53 | | | | |
-//! | a mutex around a plain bitmap, first fit | 3.3 | 8.5 | 54 | 150 | 134 | 18 | 80 |
-//! | a mutex around `offset-allocator` | 3.6 | 8.7 | 3.5 | 12 | 11 | | |
+//! | [`FirstFit`](crate::FirstFit) | 1.5 | 5.9 | 8.8 | 21 | 19 | 9.8 | 26 |
+//! | [`ThreadStart`](crate::ThreadStart) | 1.8 | 2.1 | 2.8 | 3.4 | 3.1 | 4.3 | 5.1 |
+//! | [`Cache`](crate::Cache), first fit behind it | 0.24 | 0.29 | | | | | |
+//! | [`BestFit`](crate::BestFit) | 7.0 | 24 | 12 | | | | |
+//! | a mutex around a plain bitmap, first fit | 3.3 | 9.1 | 54 | 156 | 136 | 16 | 49 |
+//! | a mutex around `offset-allocator` | 3.7 | 9.8 | 3.5 | 12 | 12 | | |
 //!
-//! The floor was 10.0 ns. Some rows move by a quarter and more from run to run on that machine, a virtual one
+//! The floor was 11.1 ns. Some rows move by a quarter and more from run to run on that machine, a virtual one
 //! with two processors; the folder has the spread. What the table shows all the same:
 //!
 //! - First fit in several threads wants the same word of the bitmap, so every thread waits for the others'
@@ -29,12 +29,12 @@
 //! - Best fit keeps an account of the lengths of all free runs, from its first call on. So do all other calls of
 //!   that pool then, whose pair costs 2.6 instead of 1.5. Where only runs of 64 granules and more fit, it has to
 //!   measure each of them.
-//! - The size of the pool matters little: churn in 4,194,304 granules, 64 times as many, is 17 instead of 9.3
-//!   for first fit and 3.2 instead of 2.7 for thread start. A run of 512 granules, the only hole that fits in a
-//!   pool of which 30 % are free granule by granule, costs 19 to 20 in 65,536 granules and 22 to 23 in 4,194,304,
+//! - The size of the pool matters little: churn in 4,194,304 granules, 64 times as many, is 16 instead of 8.8
+//!   for first fit and 3.4 instead of 2.8 for thread start. A run of 512 granules, the only hole that fits in a
+//!   pool of which 30 % are free granule by granule, costs 17 to 22 in 65,536 granules and 20 to 23 in 4,194,304,
 //!   by each of the three.
-//! - A pool that is full says so at once: a refusal costs 0.6 to 1.0 in 65,536 granules.
-//! - Many chunks cost little: a pair in 1,024 chunks 1.5, where only the oldest has room 8.
+//! - A pool that is full says so at once: a refusal costs 0.7 to 1.2 in 65,536 granules.
+//! - Many chunks cost little: a pair in 1,024 chunks 1.5, where only the oldest has room 5.4.
 //!
 //! From `benches/results/2026-11-21-epyc-zen5-2cpu/targets.md`; on a machine of your own:
 //!
@@ -107,13 +107,13 @@
 //!
 //! | order | granule | bookkeeping for 1 MiB | with boundary tracking | a network frame of 1514 bytes |
 //! |---|---|---|---|---|
-//! | 6 | 64 bytes | 3.1 KiB (0.3 %) | 259 KiB (25 %) | 24 granules |
+//! | 6 | 64 bytes | 3.4 KiB (0.3 %) | 259 KiB (25 %) | 24 granules |
 //! | 9 | 512 bytes | 0.4 KiB | 32 KiB (3 %) | 3 granules |
 //! | 11 | 2 KiB | 0.1 KiB | 8 KiB (0.8 %) | 1 granule |
 //! | 12 | 4 KiB | 0.05 KiB | 4 KiB (0.4 %) | 1 granule, of which 63 % are wasted |
 //!
-//! The bookkeeping is that of a large pool, 1.57 bits a granule in 65,536 granules and 1.13 in 4,194,304, and
-//! 129.6 and 129.1 with boundary tracking (from the same file). A pool has some kilobytes of its own besides, and a
+//! The bookkeeping is that of a large pool, 1.69 bits a granule in 65,536 granules and 1.26 in 4,194,304, and
+//! 129.7 and 129.3 with boundary tracking (from the same file). A pool has some kilobytes of its own besides, and a
 //! chunk up to 256 bytes.
 //!
 //! Three rules follow:
