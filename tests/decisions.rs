@@ -119,14 +119,21 @@ fn overlapping_wrapping_and_empty_chunks_are_errors() {
 }
 
 #[test]
-fn a_chunk_that_boundary_tracking_cannot_record_is_an_error() {
+fn a_chunk_of_too_many_granules_is_an_error() {
     let pool = builder(true).build().unwrap();
     let vast = ChunkSpec::new(0, 1 << (usize::BITS - 2));
-    let AddRefused::TooManyToTrack { most } = refusal(&pool, vast) else {
+    let AddRefused::TooManyGranules { most } = refusal(&pool, vast) else {
         panic!("not refused for its length");
     };
     let refused = refusal(&pool, ChunkSpec::new(0, most + 1));
-    assert_eq!(refused, AddRefused::TooManyToTrack { most });
+    assert_eq!(refused, AddRefused::TooManyGranules { most });
+    // More than half of an address's values cannot be counted with what is behind them.
+    let pool = builder(false).build().unwrap();
+    let most = usize::MAX / 2;
+    for granules in [most + 1, usize::MAX] {
+        let refused = refusal(&pool, ChunkSpec::new(0, granules));
+        assert_eq!(refused, AddRefused::TooManyGranules { most });
+    }
     // It is granules that count.
     let order = usize::BITS / 2 - 2;
     let pool = builder(true).order(order).build().unwrap();

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use crate::bitmap::{Above, Batch, Bitmap, NotTaken, Released};
+use crate::bitmap::{Above, Batch, Bitmap, MAX_GRANULES, NotTaken, Released};
 use crate::error::{AddRefused, FreeError};
 use crate::mailbox::Mailbox;
 use crate::memory::Node;
@@ -137,8 +137,9 @@ impl ChunkSpec {
         {
             return Err(AddRefused::PhysWraps { phys });
         }
-        if tracked && self.size >> order > MAX_TRACKED {
-            return Err(AddRefused::TooManyToTrack { most: MAX_TRACKED });
+        let most = if tracked { MAX_TRACKED } else { MAX_GRANULES };
+        if self.size >> order > most {
+            return Err(AddRefused::TooManyGranules { most });
         }
         Ok(())
     }

@@ -144,9 +144,9 @@ pub enum AddRefused {
     },
     /// The pool would be larger than an address can count.
     TotalSize,
-    /// It has more granules than boundary tracking can record.
-    TooManyToTrack {
-        /// The most that it can record.
+    /// It has more granules than can be counted, or than boundary tracking can record.
+    TooManyGranules {
+        /// The most that a chunk of the pool has.
         most: usize,
     },
     /// Memory for the bookkeeping could not be had.
@@ -164,7 +164,7 @@ display!(AddRefused {
     Self::PhysWraps { phys } => "its physical range from {phys:#x} on wraps around the end of 64 bits";
     Self::Overlaps { start, size } => "it overlaps the chunk of {size:#x} bytes at {start:#x}";
     Self::TotalSize => "the pool's total size would not fit in an address";
-    Self::TooManyToTrack { most } => "boundary tracking records at most {most} granules a chunk";
+    Self::TooManyGranules { most } => "a chunk of this pool has at most {most} granules";
     Self::NoMemory { bytes } => "{bytes} bytes of bookkeeping could not be had";
 });
 

@@ -41,7 +41,7 @@
 //! It is left in two steps, for the time between the proof and the verdict must be covered: first as
 //! a *claim*, which everybody takes back like a verdict and nobody believes; then the readings once
 //! more; then the claim, if it still stands, becomes the verdict. A version tells one claim from the
-//! next. (Model `free beside verdict`.)
+//! next. (Models `room beside verdict`, `chunk beside verdict`.)
 //!
 //! # Orderings
 //!
@@ -72,7 +72,7 @@ const QUARTER: u32 = usize::BITS / 4;
 
 /// Who is to be told of changes: {version, size of the verdict, whether lengths are kept, state of the verdict,
 /// number of watchers}. The size has the bits of a quarter less three, so a long run's refusal is not
-/// remembered. A quarter of a word counts 2^16 watchers (2^8 on 32-bit machines).
+/// remembered. A quarter of a word counts 2^16 watchers (2^8 on 32-bit machines), less one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Audience(usize);
 
@@ -228,11 +228,19 @@ impl Traffic {
         self.audience().verdict().is_some_and(|size| n >= size)
     }
 
-    /// Becomes a watcher until the guard is dropped.
-    pub(crate) fn watch(&self) -> Watch<'_> {
-        self.audience.fetch_add(1, Ordering::SeqCst);
-        model_fence();
-        Watch(self)
+    /// Becomes a watcher until the guard is dropped, unless there are as many as can be counted.
+    pub(crate) fn watch(&self) -> Option<Watch<'_>> {
+        let mut seen = self.audience();
+        while seen.0 & Audience::WATCHERS != Audience::WATCHERS {
+            match self.exchange(seen, Audience(seen.0 + 1)) {
+                Ok(()) => {
+                    model_fence();
+                    return Some(Watch(self));
+                }
+                Err(now) => seen = now,
+            }
+        }
+        None
     }
 }
 
@@ -314,16 +322,31 @@ mod tests {
 
     /// Leaves the verdict, as one who proved it just now.
     fn prove(traffic: &Traffic, n: usize) {
-        let watch = traffic.watch();
+        let watch = traffic.watch().unwrap();
         let before = watch.read();
         watch.remember(n, before, || true);
+    }
+
+    #[test]
+    fn no_more_watch_than_are_counted() {
+        let traffic = Traffic::new();
+        let last_but_one = Audience::WATCHERS - 1;
+        traffic.audience.store(last_but_one, Ordering::SeqCst);
+        let last = traffic.watch().unwrap();
+        assert!(traffic.watch().is_none() && traffic.watch().is_none());
+        assert!(traffic.audience().watches() && !traffic.audience().has_verdict());
+        let before = last.read();
+        traffic.changed();
+        assert_ne!(last.read(), before);
+        drop(last);
+        assert_eq!(traffic.audience.load(Ordering::SeqCst), last_but_one);
     }
 
     #[test]
     fn watchers_are_told_what_moves() {
         let traffic = Traffic::new();
         assert!(traffic.is_unheeded());
-        let watches = [traffic.watch(), traffic.watch()];
+        let watches = [(); 2].map(|()| traffic.watch().unwrap());
         assert!(!traffic.is_unheeded());
         let before = watches[0].read();
         assert_eq!(watches[1].read(), before);
@@ -382,7 +405,7 @@ mod tests {
     #[test]
     fn what_is_no_longer_proved_is_not_remembered() {
         let traffic = Traffic::new();
-        let watch = traffic.watch();
+        let watch = traffic.watch().unwrap();
         let before = watch.read();
         watch.remember(5, before, || false);
         assert!(!traffic.is_refused(5));

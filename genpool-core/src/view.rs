@@ -352,9 +352,9 @@ impl<'c> ChunkView<'c> {
     ///
     /// Looks at a few words of the bitmap, however large the chunk is; but at all of them the first time, and in
     /// a chunk of less than some 8,000 granules. Where nothing shorter fits, all runs that are as long as a word
-    /// of the bitmap (64 granules on 64-bit machines) have to be measured. From the first call on each alloc and
-    /// each free of the pool, by whatever algorithm, keeps account of the lengths of the runs around it: a pair of
-    /// both then costs nearly twice as much.
+    /// of the bitmap (64 granules on 64-bit machines) have to be measured. From the first call for a larger chunk on
+    /// each alloc and each free in the pool's larger chunks, by whatever algorithm, keeps account of the lengths of
+    /// the runs around it: a pair of both then costs nearly twice as much.
     ///
     /// ```
     /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};

@@ -25,7 +25,7 @@ const SEED: u64 = 0x0073_6875_7474_6c65;
 const PATIENCE: usize = 20_000;
 
 fn scenes() -> [Scene; 5] {
-    let few = Scene::new(&[Run::new(0, 8)], &[Run::new(0, 2), Run::new(7, 1)], 3);
+    let few = Scene::new(&[Run::new(0, 16)], &[Run::new(0, 2), Run::new(9, 7)], 3);
     let two = [Run::new(0, 5), Run::new(8, 3)];
     few.in_five_ways(Scene::new(&two, &[Run::new(0, 2)], 3), Run::new(16, 3))
 }
@@ -164,6 +164,8 @@ fn controls() {
         (Fault::KeptVerdict, 0),
         (Fault::UncheckedState, 4),
         (Fault::Unpublished, 3),
+        (Fault::UntoldLength, 0),
+        (Fault::NoSecondLook, 0),
     ] {
         seed(&[fault]);
         let tries = Arc::new(AtomicUsize::new(0));

@@ -17,8 +17,9 @@
 //! change their bits, then look at the run that they made, or left on either side, then tell its length. Of the
 //! changes that made a run what it is one was the last, and its author saw all of it; or saw so many free
 //! granules below that the run was of the longest kind already, and somebody else told where it begins. Who
-//! gives back several words looks at what became free in each, for others may claim the first before it gives
-//! back the last (models: `free across beside a claim`, `refused growth beside a claim`).
+//! changes several words looks at each, for others may claim the first before it gives back the last, or give
+//! back by mistake what it claimed first (models: `free across beside a claim`, `refused growth beside a claim`,
+//! `claim across beside a stranger's free`).
 //!
 //! Who looked in vain clears the bit, then looks again, and sets it if there is such a run now. The same
 //! between the levels. So either the second look sees the bits of a change, or its author sees the bit cleared
@@ -67,7 +68,7 @@ pub(super) struct Lengths<'h> {
 impl<'h> Lengths<'h> {
     const ROOT: usize = 0;
     const TOLD: usize = 1;
-    const LEVELS: usize = 2;
+    const FIRST_LEVEL: usize = 2;
 
     /// Whether lengths are kept for so many words. A look at all of fewer costs little more.
     #[inline]
@@ -82,7 +83,7 @@ impl<'h> Lengths<'h> {
             return 0;
         }
         let levels = Self::lowest(words.div_ceil(WORDS)).upwards();
-        Self::LEVELS + levels.map(Level::nodes).sum::<usize>()
+        Self::FIRST_LEVEL + levels.map(Level::nodes).sum::<usize>()
     }
 
     /// What is told in these cells of so many words.
@@ -94,7 +95,7 @@ impl<'h> Lengths<'h> {
 
     #[inline]
     fn lowest(lines: usize) -> Level {
-        Level::lowest(Self::LEVELS, lines)
+        Level::lowest(Self::FIRST_LEVEL, lines)
     }
 
     fn levels(self) -> impl Iterator<Item = Level> {
@@ -276,5 +277,117 @@ impl<'h> Lengths<'h> {
             self.has(bit)
         });
         !self.are_told() || told && self.has(Self::root(len))
+    }
+}
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Lines; two levels from 257 on, three in the last, which is long under Miri.
+    const SIZES: &[usize] = if cfg!(miri) {
+        &[1, TOP + 1]
+    } else {
+        &[1, BITS, BITS + 1, TOP, TOP + 1, 1000, TOP * BITS + 1]
+    };
+
+    fn cells(lines: usize) -> Vec<AtomicUsize> {
+        let levels = Lengths::lowest(lines).upwards();
+        let cells = Lengths::FIRST_LEVEL + levels.map(Level::nodes).sum::<usize>();
+        core::iter::repeat_with(Default::default)
+            .take(cells)
+            .collect()
+    }
+
+    #[test]
+    fn they_are_kept_where_they_cost_little() {
+        assert_eq!(Lengths::cells(15 * WORDS), 0);
+        assert_eq!(Lengths::cells(15 * WORDS + 1), 2 + 16);
+        assert_eq!(Lengths::cells(TOP * WORDS), 2 + TOP);
+        assert_eq!(
+            Lengths::cells(TOP * WORDS + 1),
+            2 + TOP + 1 + TOP / BITS + 1
+        );
+        let bitmap = super::super::Bitmap::new(16 * WORDS * WORD_BITS, None).unwrap();
+        assert!(bitmap.hints.lengths().is_some());
+        let small = super::super::Bitmap::new(15 * WORDS * WORD_BITS, None).unwrap();
+        assert!(small.hints.lengths().is_none());
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        Tell(usize, usize),
+        /// Nothing of that length begins there; or there is something again at the second look.
+        Lower(usize, usize, bool),
+        Next(usize, usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let len = || prop_oneof![1..4_usize, 1..=WORD_BITS, Just(1000)];
+        prop_oneof![
+            (any::<usize>(), len()).prop_map(|(line, len)| Op::Tell(line, len)),
+            (any::<usize>(), len(), any::<bool>())
+                .prop_map(|(which, len, again)| Op::Lower(which, len, again)),
+            (any::<usize>(), len()).prop_map(|(line, len)| Op::Next(line, len)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            cases: if cfg!(miri) { 4 } else { 64 },
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn the_shortest_and_the_lowest_are_found(
+            lines in prop::sample::select(SIZES),
+            ops in prop::collection::vec(op(), 1..if cfg!(miri) { 20 } else { 200 }),
+        ) {
+            let cells = cells(lines);
+            let lengths = Lengths { cells: &cells, lines };
+            let mut told = BTreeSet::new();
+            let kind = |len: usize| len.min(WORD_BITS);
+            for op in ops {
+                match op {
+                    Op::Tell(line, len) => {
+                        lengths.tell(line % lines, len);
+                        told.insert((kind(len), line % lines));
+                    }
+                    Op::Lower(which, len, again) => {
+                        let known = told.iter().cycle().nth(which % (told.len() + 1)).copied();
+                        let (len, line) = known.unwrap_or((kind(len), which % lines));
+                        lengths.lower(line, len, || again);
+                        if again {
+                            told.insert((len, line));
+                        } else {
+                            told.remove(&(len, line));
+                        }
+                    }
+                    Op::Next(line, len) => {
+                        let (line, len) = (line % lines, kind(len));
+                        let first = |from| told.range((len, from)..=(len, lines)).next();
+                        let expected = first(line).map(|&(_, line)| line);
+                        prop_assert_eq!(lengths.next(line, len), expected);
+                    }
+                }
+                for &(len, line) in &told {
+                    prop_assert!(lengths.tells(line, len));
+                    prop_assert!(lengths.shortest(len) == Some(len));
+                }
+            }
+            for &(len, line) in &told {
+                lengths.lower(line, len, || false);
+            }
+            // A look in vain takes back what one level says; the last what the root does.
+            for len in (1..=WORD_BITS).flat_map(|len| [len; 3]) {
+                prop_assert_eq!(lengths.next(0, len), None);
+            }
+            prop_assert!(cells.iter().all(|cell| cell.load(Ordering::Relaxed) == 0));
+            prop_assert_eq!(lengths.shortest(1), None);
+        }
     }
 }

@@ -70,3 +70,54 @@ impl Line {
         })
     }
 }
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use super::super::word::FULL;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Words of few runs and of many, with long ones over their borders.
+    fn word() -> impl Strategy<Value = usize> {
+        let some = any::<usize>().prop_map(|word| word | word >> 7 | word << 11);
+        let part = (0..WORD_BITS, any::<bool>()).prop_map(|(at, low)| {
+            let upper = FULL << at;
+            if low { !upper } else { upper }
+        });
+        prop_oneof![Just(0), Just(FULL), any::<usize>(), some, part]
+    }
+
+    /// The runs that begin in a line, bit by bit: where, and how long they are as far as is seen.
+    fn runs(line: &Line) -> Vec<(usize, usize)> {
+        let words = [line.before].into_iter().chain(line.words);
+        let bits: Vec<bool> = words
+            .chain([line.behind, FULL])
+            .flat_map(|word| (0..WORD_BITS).map(move |at| word >> at & 1 == 0))
+            .collect();
+        (0..LINE)
+            .filter(|at| !bits[at + WORD_BITS - 1] && bits[at + WORD_BITS])
+            .map(|at| {
+                let free = bits[at + WORD_BITS..].iter().take_while(|&&free| free);
+                (at, free.count())
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_of_each_length_and_the_long_ones_are_found(
+            before in word(),
+            words in proptest::array::uniform::<_, WORDS>(word()),
+            behind in word(),
+        ) {
+            let line = Line { before, words, behind };
+            let runs = runs(&line);
+            for len in 1..WORD_BITS {
+                let first = runs.iter().find(|run| run.1 == len).map(|run| run.0);
+                prop_assert_eq!(line.first(len), first, "of {}", len);
+            }
+            let long = runs.iter().filter(|run| run.1 >= WORD_BITS).map(|run| run.0);
+            prop_assert!(line.long().eq(long));
+        }
+    }
+}

@@ -135,6 +135,9 @@ impl Run {
     }
 }
 
+/// The most granules of a bitmap: so few that places up to twice as far can be counted.
+pub(crate) const MAX_GRANULES: usize = usize::MAX / 2;
+
 /// The length first: see `Chunk`.
 #[derive(Debug)]
 #[repr(C)]

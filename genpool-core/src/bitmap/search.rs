@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn whoever_changes_bits_tells_the_watchers() {
         let (bitmap, traffic) = (Bitmap::new(word(4), None).unwrap(), Traffic::new());
-        let watch = traffic.watch();
+        let watch = traffic.watch().unwrap();
         let mut last = watch.read();
         let mut told = |by| {
             let now = watch.read();

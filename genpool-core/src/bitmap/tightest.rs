@@ -9,8 +9,9 @@ use crate::sync::{Fault, Ordering, seeded};
 use crate::traffic::Traffic;
 
 /// How many lengths are tried before all words are looked at (2026-11). A caller that is alone needs no more: to
-/// find that one is there no more takes two tries at most, one for its lines and one for the root.
-const TRIES: usize = 2 * WORD_BITS;
+/// find that one is there no more takes as many tries as there are levels, or two, one for its lines and one for the
+/// root; and four levels are for 34 thousand million granules.
+const TRIES: usize = 4 * WORD_BITS;
 
 /// What was done to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,23 +183,26 @@ impl Bitmap {
         let Some(lengths) = self.hints.lengths() else {
             return;
         };
+        let words = if seeded(Fault::UntoldRest) {
+            1
+        } else {
+            usize::MAX
+        };
+        let pieces = Self::pieces(start, n).take(words);
+        let firsts =
+            pieces.map(|piece| piece.word * WORD_BITS + piece.mask.trailing_zeros() as usize);
         match change {
+            // For each word, since others may have given back meanwhile, by mistake, what was claimed before
+            // it; or claimed what came back before it.
             Change::Claim => {
-                if let Some(below) = start.checked_sub(1) {
-                    self.tell_length(lengths, below);
+                for first in firsts {
+                    if let Some(below) = first.checked_sub(1) {
+                        self.tell_length(lengths, below);
+                    }
                 }
                 self.tell_length(lengths, start + n);
             }
-            // For each word, since others may have claimed meanwhile what came back before it.
-            Change::Release => {
-                for piece in Self::pieces(start, n) {
-                    let from = piece.mask.trailing_zeros() as usize;
-                    self.tell_length(lengths, piece.word * WORD_BITS + from);
-                    if seeded(Fault::UntoldRest) {
-                        break;
-                    }
-                }
-            }
+            Change::Release => firsts.for_each(|first| self.tell_length(lengths, first)),
         }
     }
 
@@ -282,5 +286,62 @@ impl Bitmap {
             }
         }
         start
+    }
+}
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_still_as_it_was_seen_until_a_word_of_it_or_beside_it_changes() {
+        let traffic = Traffic::new();
+        for line in 0..3 {
+            let bitmap = Bitmap::new(3 * LINE, None).unwrap();
+            bitmap.claim(1, 3 * LINE - 2, &traffic).unwrap();
+            let seen = bitmap.line(line, Ordering::SeqCst);
+            let of_it = (line * WORDS).saturating_sub(1)..=(line + 1) * WORDS;
+            for (one, other) in (0..3 * WORDS).flat_map(|one| (0..=one).map(move |at| (one, at))) {
+                assert!(bitmap.is_still(line, &seen));
+                let mut changed = [one, other].map(|word| word * WORD_BITS + 1).to_vec();
+                changed.dedup();
+                for &granule in &changed {
+                    bitmap.release(granule, 1, &traffic).unwrap();
+                }
+                let expected = !of_it.contains(&one) && !of_it.contains(&other);
+                assert_eq!(bitmap.is_still(line, &seen), expected, "{one}, {other}");
+                for &granule in &changed {
+                    bitmap.claim(granule, 1, &traffic).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_over_a_border_is_told_whole() {
+        let traffic = Traffic::new();
+        let bitmap = Bitmap::new(40 * LINE, None).unwrap();
+        bitmap.claim(0, 40 * LINE, &traffic).unwrap();
+        assert_eq!(bitmap.find_tightest(1, Look::Hinted, &traffic), None);
+        let release = |start, n| bitmap.release(start, n, &traffic).unwrap();
+        let claim = |start, n| bitmap.claim(start, n, &traffic).unwrap();
+        // A line for each, so that no other has told of the same length; and the borders of lines.
+        let border = |line| line * LINE + WORD_BITS;
+        let mut changes: [&mut dyn FnMut(); _] = [
+            &mut || (release(border(0) - 4, 4), release(border(0), 6)).0,
+            &mut || (release(border(1), 6), release(border(1) - 3, 3)).0,
+            &mut || release(border(2) - 5, 11),
+            &mut || (release(border(3) - 9, 17), claim(border(3) - 9, 4)).0,
+            &mut || (release(border(4) - 9, 17), claim(border(4) + 6, 2)).0,
+            &mut || (release(border(5) - 9, 20), claim(border(5), 1)).0,
+            &mut || (release(7 * LINE - 6, 6), release(7 * LINE, 7)).0,
+            &mut || (release(9 * LINE, 7), release(9 * LINE - 7, 7)).0,
+            &mut || (release(11 * LINE - 30, 200), claim(11 * LINE + 20, 1)).0,
+            &mut || (release(13 * LINE - 63, 64), claim(13 * LINE, 1)).0,
+        ];
+        for (at, change) in changes.iter_mut().enumerate() {
+            change();
+            assert!(bitmap.is_sound(), "{at}");
+        }
     }
 }

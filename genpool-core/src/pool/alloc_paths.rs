@@ -22,7 +22,7 @@ use crate::view::{ChunkView, Granule};
 const ASKS: usize = if cfg!(genpool_loom) { 4 } else { 1 << 12 };
 
 /// How often a caller that found nothing tries to prove it before it answers `Contended`. Each try
-/// is a search and two scans (2026-11).
+/// is a search and two scans (2026-11). One that cannot watch because too many do proves nothing either.
 const PROOFS: usize = if cfg!(genpool_loom) { 2 } else { 16 };
 
 /// Whether it is proved that a request finds no room.
@@ -295,7 +295,9 @@ impl Inner {
             if seeded(Fault::Unproved) {
                 return Err(AllocError::Exhausted { size });
             }
-            let watch = self.traffic.watch();
+            let Some(watch) = self.traffic.watch() else {
+                break;
+            };
             let before = watch.read();
             if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Exact, own)? {
                 return Ok(found);
@@ -390,7 +392,10 @@ impl Inner {
         let (size, granules) = (request.size(), view.granules());
         let mut bad = None;
         for _ in 0..PROOFS {
-            let watch = self.traffic.watch();
+            let Some(watch) = self.traffic.watch() else {
+                bad = None;
+                break;
+            };
             let before = watch.read();
             let proposed = algorithm.propose(view, request);
             bad = proposed.filter(|&start| !view.is_free(start, request.granules()));

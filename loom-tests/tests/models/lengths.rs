@@ -381,3 +381,73 @@ fn control_told_frees_join_unseen() {
         two_told_frees_join,
     );
 }
+
+/// A free at the end of a word beside a claim in the next that leaves the rest of the same run: each must see
+/// the other or be seen.
+fn free_beside_a_claim_further_up() {
+    let prepared = pool(14);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 1);
+    hold(&prepared, 2, 2);
+    hold(&prepared, 4, 10);
+    look(&prepared, 1);
+    prepared.free(BASE + 2, 2).unwrap();
+    race_to_rest(
+        prepared,
+        |pool| pool.free(BASE + 1, 1).unwrap(),
+        |pool| hold(pool, 3, 1),
+    );
+}
+
+#[test]
+fn lengths_hold_where_a_claim_leaves_a_part() {
+    explore(
+        "free beside a claim further up",
+        TWO,
+        &[()],
+        free_beside_a_claim_further_up,
+    );
+}
+
+#[test]
+fn control_an_untold_part() {
+    must_fail(
+        "free beside a claim further up",
+        &[Fault::UntoldLength],
+        TWO,
+        free_beside_a_claim_further_up,
+    );
+}
+
+/// A claim over two words beside a free by mistake of what it took first.
+fn claim_across_beside_a_strangers_free() {
+    let prepared = pool(14);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 3, 11);
+    look(&prepared, 1);
+    race_to_rest(
+        prepared,
+        |pool| hold(pool, 1, 2),
+        |pool| pool.free(BASE + 1, 1).ok(),
+    );
+}
+
+#[test]
+fn lengths_hold_beside_a_strangers_free() {
+    explore(
+        "claim across beside a stranger's free",
+        TWO,
+        &[()],
+        claim_across_beside_a_strangers_free,
+    );
+}
+
+#[test]
+fn control_untold_words_of_a_claim() {
+    must_fail(
+        "claim across beside a stranger's free",
+        &[Fault::UntoldRest],
+        TWO,
+        claim_across_beside_a_strangers_free,
+    );
+}
