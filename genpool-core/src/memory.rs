@@ -341,7 +341,8 @@ mod tests {
 
     #[test]
     fn absurd_tables_are_refused() {
-        for len in [usize::MAX, usize::MAX / 8, isize::MAX as usize / 8 + 1] {
+        let most = isize::MAX as usize / size_of::<usize>();
+        for len in [usize::MAX, usize::MAX / 2, most + 1] {
             let refused = Table::<AtomicUsize>::zeroed(len, None);
             assert!(matches!(refused, Err(NoMemory { .. })));
         }
@@ -350,7 +351,7 @@ mod tests {
 
     #[test]
     fn what_fills_a_line_begins_at_one() {
-        for len in 8..200 {
+        for len in LINE / size_of::<usize>()..200 {
             let table = Table::<AtomicUsize>::zeroed(len, None).unwrap();
             assert!(table.as_ptr().addr().is_multiple_of(LINE));
         }

@@ -470,12 +470,12 @@ fn crowd(builder: Builder, pages: usize) {
             threads.spawn(move || {
                 let mut cache = pool.cache();
                 let mut own = Vec::new();
-                let mut random = me;
+                let mut random = me as u64;
                 for step in 0..steps {
                     random = random
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(1_442_695_040_888_963_407);
-                    let choice = random >> 33;
+                    let choice = (random >> 33) as usize;
                     if choice % 2 == 0 {
                         let wanted = choice / 2 % 10 + 1;
                         if let Ok(allocation) = cache.alloc(wanted * PAGE) {

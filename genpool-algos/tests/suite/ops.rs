@@ -209,8 +209,8 @@ fn size(order: u32) -> impl Strategy<Value = Size> {
         1,
         usize::MAX,
         usize::MAX - 1,
-        1 << 63,
-        (1 << 63) + 1,
+        1 << (usize::BITS - 1),
+        (1 << (usize::BITS - 1)) + 1,
     ]);
     prop_oneof![
         16 => bytes.prop_map(Size::Bytes),
@@ -281,9 +281,10 @@ fn op(order: u32) -> impl Strategy<Value = Op> {
 
 /// Powers of two from below the granule to above the largest chunk, and the greatest.
 fn power(order: u32) -> impl Strategy<Value = usize> {
-    let shift = prop_oneof![16 => 0..order + 12, 1 => Just(40_u32), 1 => Just(63_u32)];
+    let greatest = usize::BITS - 1;
+    let shift = prop_oneof![16 => 0..order + 12, 1 => Just(greatest * 5 / 8), 1 => Just(greatest)];
     let near = (0..12_u32).prop_map(move |more| order + more);
-    prop_oneof![shift, near].prop_map(|shift| 1 << shift)
+    prop_oneof![shift, near].prop_map(move |shift| 1 << shift.min(greatest))
 }
 
 pub(crate) fn align(order: u32) -> impl Strategy<Value = Spec> {

@@ -307,6 +307,9 @@ mod tests {
         at * WORD_BITS
     }
 
+    /// Words of a node of the hints.
+    const NODE: usize = size_of::<usize>();
+
     // A weak exchange may fail of itself, on some machines and in Miri.
 
     fn at_once(bitmap: &Bitmap, node: usize, n: usize) -> Option<usize> {
@@ -342,14 +345,14 @@ mod tests {
         assert_eq!(at_once(&bitmap, 0, 3), Some(0));
         assert_eq!(at_once(&bitmap, 0, 2), Some(3));
         assert_eq!(at_once(&bitmap, 0, WORD_BITS + 1), None);
-        bitmap.claim(5, word(8) - 5, &traffic).unwrap();
+        bitmap.claim(5, word(NODE) - 5, &traffic).unwrap();
         // There is something to be done about the first words.
         assert_eq!(at_once(&bitmap, 0, 1), None);
         assert_eq!(at_once(&bitmap, 1, 1), None);
-        assert_eq!(lowest(&bitmap, 1, &traffic), Search::Found(word(8)));
+        assert_eq!(lowest(&bitmap, 1, &traffic), Search::Found(word(NODE)));
         // It is done.
         assert_eq!(at_once(&bitmap, 0, 1), None);
-        assert_eq!(at_once(&bitmap, 1, 1), Some(word(8) + 1));
+        assert_eq!(at_once(&bitmap, 1, 1), Some(word(NODE) + 1));
         let bitmap = Bitmap::new(WORD_BITS, None).unwrap();
         assert_eq!(at_once(&bitmap, 1, 1), None, "beyond the last");
         assert_eq!(at_once(&bitmap, 0, WORD_BITS), Some(0));

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The core, the algorithms and the facade where a word has 32 bits: as i686, which x86-64 machines run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ "$(uname -m)" != x86_64 ]]; then
+    echo "narrow: this machine does not run i686: nothing done"
+    exit
+fi
+target=i686-unknown-linux-musl
+rustup target add "$target"
+# The linker that comes with Rust, so that no system packages are needed.
+export CARGO_TARGET_I686_UNKNOWN_LINUX_MUSL_LINKER=rust-lld PROPTEST_CASES=32
+
+cargo test --target "$target" -p genpool-core --lib --tests
+cargo test --target "$target" -p genpool-algos -p genpool --test suite --test dma --test adversarial --test decisions \
+    --test edges --test genalloc --test lifecycle --test many_chunks
+echo "narrow: ok"
