@@ -137,16 +137,16 @@ fn heap_calls_are_counted() {
 #[test]
 fn alloc_and_free_in_a_handler_that_interrupted_them() {
     let pools = POOLS.get_or_init(|| {
-        let mut pools = two_pools(|builder| builder);
+        let pools = two_pools(|builder| builder).into_iter();
         #[cfg(feature = "observe")]
-        pools.extend(two_pools(|builder| {
+        let pools = pools.chain(two_pools(|builder| {
             use genpool::observe::{Observers, Recorder, Watermarks};
             // Soon full, so that operations are lost too.
             let (_, tap) = Recorder::new(1 << 16).unwrap();
             let marks = Watermarks::new(2048, 2048, |_| ());
             builder.observer(Observers::new().and(tap).and(marks))
         }));
-        pools
+        pools.collect()
     });
     heap_calls_are_counted();
     install();

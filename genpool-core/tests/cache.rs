@@ -476,7 +476,7 @@ fn crowd(builder: Builder, pages: usize) {
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(1_442_695_040_888_963_407);
                     let choice = (random >> 33) as usize;
-                    if choice % 2 == 0 {
+                    if choice.is_multiple_of(2) {
                         let wanted = choice / 2 % 10 + 1;
                         if let Ok(allocation) = cache.alloc(wanted * PAGE) {
                             assert_eq!(allocation.size(), wanted * PAGE);
