@@ -16,7 +16,7 @@ export PROPTEST_CASES=4
 tests=(
     "-p genpool --test many_chunks"
     "-p genpool --lib --test genalloc --test decisions --test lifecycle --test facade --test handover"
-    "-p genpool-core --lib --test stale --test cache"
+    "-p genpool-core --lib --test stale --test cache --test tightest"
 )
 # In genpool-dma memory has addresses, which become pointers again.
 memory="-p genpool-dma --lib --test genalloc --test pool --test allocator"

@@ -66,7 +66,7 @@ fn granules() -> impl Strategy<Value = usize> {
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        cases: if cfg!(miri) { 2 } else { 96 },
+        cases: if cfg!(miri) { 1 } else { 96 },
         ..ProptestConfig::default()
     })]
 

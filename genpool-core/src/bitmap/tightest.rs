@@ -221,6 +221,9 @@ impl Bitmap {
         let mut below = free_suffix(seen << (WORD_BITS - 1 - at) << 1).min(at);
         let mut above = free_prefix(seen >> at).min(WORD_BITS - at);
         if below == at && word > 0 {
+            // SeqCst: as above.
+            // Not caught: a free has looked at the word before for the hints, with `SeqCst`, and reads it no
+            // older now; after a claim loom orders it with the look above, and Miri's schedules do not come by.
             let before = self.word(word - 1).load(Ordering::SeqCst);
             if before == 0 {
                 // It begins further down, and was of the longest kind before the change.
