@@ -403,7 +403,7 @@ fn free_beside_a_claim_further_up() {
 fn lengths_hold_where_a_claim_leaves_a_part() {
     explore(
         "free beside a claim further up",
-        TWO,
+        None,
         &[()],
         free_beside_a_claim_further_up,
     );
