@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes each target for so many seconds (an hour unless said) and keeps the smallest set of inputs
-# that reaches as much: ci/fuzz-long.sh [SECONDS]. Uses all processors.
+# that reaches as much: ci/fuzz-long.sh [SECONDS]. In as long it must find each target's mistake on purpose.
+# Uses all processors.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds="${1:-3600}"
@@ -15,6 +16,13 @@ for target in operations constraints trace tree; do
     if [[ -e "fuzz/$target.dict" ]]; then with+=("-dict=fuzz/$target.dict"); fi
     mkdir "$kept/$target"
     cargo +nightly fuzz run "$target" --jobs "$(nproc)" -- "${with[@]}" -max_total_time="$seconds"
+    mkdir "$kept/$target.planted"
+    if GENPOOL_PLANTED=1 cargo +nightly fuzz run "$target" "$kept/$target.planted" "fuzz/corpus/$target" \
+        -- "${with[@]}" -max_total_time="$seconds" -artifact_prefix="$kept/" >"$kept/log" 2>&1 ||
+        ! grep -q panicked "$kept/log"; then
+        echo "fuzz-long: $target did not find its own mistake" >&2
+        exit 1
+    fi
     cargo +nightly fuzz run "$target" "$kept/$target" "fuzz/corpus/$target" -- \
         -merge=1 -set_cover_merge=1 -use_counters=0
     rm -r "fuzz/corpus/$target"

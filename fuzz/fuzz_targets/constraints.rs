@@ -139,8 +139,8 @@ fn constraints(
     let boundary = wish.boundary.map(|bytes| bytes.get(order));
     let real = Constraints::new().align_phase(align, phase);
     assert_eq!(real.is_ok(), align.is_power_of_two() && phase < align);
-    // The control: one granule more at the upper end, where a boundary is given as well.
-    let more = usize::from(boundary.is_some() && is_planted()) << order;
+    // The control: one granule more at the upper end.
+    let more = usize::from(is_planted()) << order;
     let real = real?.lowest(lowest).highest(highest.saturating_add(more));
     let real = match boundary {
         Some(bytes) => {
