@@ -139,6 +139,26 @@ pub struct Allocation<'p> {
     extent: Extent,
 }
 
+/// What an allocation is made of, not given back by itself: the answer of what is uncommon, of which the allocation
+/// is made where it was asked for, as the common way makes it there of what registers hold. In another
+/// order than there, so that the compiler does not take one for the other: then both ways would go through
+/// memory, which costs as much as a locked instruction.
+#[must_use]
+#[repr(C)]
+pub(crate) struct Parts<'p> {
+    pub(crate) extent: Extent,
+    pub(crate) addr: usize,
+    pub(crate) home: Home<'p>,
+    pub(crate) inner: &'p Inner,
+}
+
+impl<'p> Parts<'p> {
+    #[inline(always)]
+    pub(crate) fn whole(self) -> Allocation<'p> {
+        Allocation::new(self.inner, self.home, self.addr, self.extent)
+    }
+}
+
 impl<'p> Allocation<'p> {
     /// The caller claimed the granules and hands them over.
     #[inline]
@@ -149,14 +169,6 @@ impl<'p> Allocation<'p> {
             addr,
             extent,
         }
-    }
-
-    /// The same, field by field: what a call left in memory is loaded where the call returned, not
-    /// where it is used, so that an allocation made in line need not go through memory to meet it.
-    #[inline(always)]
-    pub(crate) fn in_registers(self) -> Self {
-        let (inner, home, addr, extent) = self.into_parts();
-        Self::new(inner, home, addr, extent)
     }
 
     /// The address of the first byte. Signal-safe.
@@ -334,9 +346,14 @@ impl<'p> Allocation<'p> {
 
     /// All that it is made of: pool, chunk, address, length. It is not given back.
     #[inline(always)]
-    pub(crate) fn into_parts(self) -> (&'p Inner, Home<'p>, usize, Extent) {
+    pub(crate) fn into_parts(self) -> Parts<'p> {
         let this = ManuallyDrop::new(self);
-        (this.inner, this.home, this.addr, this.extent)
+        Parts {
+            extent: this.extent,
+            addr: this.addr,
+            home: this.home,
+            inner: this.inner,
+        }
     }
 
     pub(crate) fn is_of(&self, inner: &Inner) -> bool {

@@ -21,8 +21,8 @@
 //! A free clears bits, then raises the hint if it is too low. Who looked in vain lowers the hint,
 //! then looks at the bits again, and raises it to what it sees. So either the second look sees the
 //! bits of the free, or the free sees the lowered hint. The same between the levels: who raises a
-//! byte then raises the one above it; who found all bytes of a line below the one above it lowers
-//! that, then looks at the line again. Without the second look a freed run stays hidden (models:
+//! byte then raises the one above it; who lowered the highest of a line, or found all of them below the byte
+//! above, lowers that, then looks at the line again. Without the second look a freed run stays hidden (models:
 //! `free beside look`, `free beside two levels`).
 //!
 //! Hints may go on above their top line, in a slot of other hints: those of the chunks of a pool do, in
@@ -34,6 +34,9 @@
 //! accesses on both sides are `SeqCst`.
 
 use alloc::sync::Arc;
+use core::array;
+
+use wide::{i8x16, u8x16};
 
 use super::lengths::Lengths;
 use super::levels;
@@ -49,12 +52,15 @@ const FAN: usize = if cfg!(genpool_loom) {
 };
 
 /// Nodes in a line: a cache line on 64-bit machines. A search looks through one in about the time of a
-/// locked instruction, and the highest hint of so many words seldom changes, so that most changes stay
-/// on the lowest level (2026-11). One in the model.
+/// locked instruction, and the highest hint of so many words changes half as often as they do (2026-11). One
+/// in the model.
 const LINE: usize = if cfg!(genpool_loom) { 1 } else { 8 };
 
 /// Hints in a line.
 const SPAN: usize = FAN * LINE;
+
+// Where a node has bytes that are no hints, a line's slots would not follow one another.
+const _: () = assert!(LINE == 1 || FAN == size_of::<usize>());
 
 /// The hint of a stretch that is longer than a word.
 pub(super) const LONG: usize = WORD_BITS + 1;
@@ -65,16 +71,14 @@ const ONES: usize = usize::MAX / 0xff;
 /// The top bit of every byte that is a hint.
 const TOPS: usize = (usize::MAX >> (usize::BITS as usize - 8 * FAN)) / 0xff * 0x80;
 
-/// Times the top bits of a node's bytes, the highest `FAN` bits are those, side by side.
-const GATHER: usize = {
-    let (mut gather, mut byte) = (0, 0);
-    while byte < FAN {
-        let (top, place) = (8 * byte + 7, usize::BITS as usize - FAN + byte);
-        gather |= 1 << (place - top);
-        byte += 1;
-    }
-    gather
-};
+/// Nodes that are looked at together.
+const GROUP: usize = size_of::<u8x16>() / size_of::<usize>();
+
+/// A node of which no byte is a hint: what would be one is above all deficits.
+const ABSENT: usize = ONES * 0x7f;
+
+/// The bytes of a node that are no hints, as in such a node. None but in the model.
+const UNUSED: usize = ABSENT & !(TOPS / 0x80 * 0xff);
 
 /// What a search needs the hint to be, as a pattern to compare all bytes of a node with at once.
 #[derive(Clone, Copy, Debug)]
@@ -88,9 +92,10 @@ impl Need {
         Self(ONES * (0x80 + LONG - n.min(LONG)))
     }
 
-    /// The highest hint that will not do.
-    fn missed(self) -> usize {
-        LONG - (self.0 & 0x7f) - 1
+    /// One more than the highest deficit that will do.
+    #[inline(always)]
+    fn limit(self) -> i8x16 {
+        i8x16::splat((self.0 & 0x7f) as i8 + 1)
     }
 }
 
@@ -124,12 +129,6 @@ impl Pack {
         // The bit stays set where the deficit is not above what will do; no byte borrows from the
         // next, because a deficit is below 0x80.
         need.0.wrapping_sub(self.0)
-    }
-
-    /// The slots that may serve, a bit for each.
-    #[inline(always)]
-    fn slots(self, need: Need) -> usize {
-        (self.serving(need) & TOPS).wrapping_mul(GATHER) >> (usize::BITS as usize - FAN)
     }
 }
 
@@ -207,7 +206,7 @@ impl Hints {
 
     #[inline]
     fn load(&self, level: Level, node: usize) -> Pack {
-        // SeqCst: in a free, after the bits were cleared (pairs with the exchange in `lower_in`).
+        // SeqCst: in a free, after the bits were cleared (pairs with the exchange in `try_lower`).
         Pack(self.nodes[level.start + node].load(Ordering::SeqCst))
     }
 
@@ -225,6 +224,13 @@ impl Hints {
         self.load(level, slot / FAN).hint(slot % FAN)
     }
 
+    /// Has the hint of a word brought near, for whoever is about to wait for the word itself.
+    #[inline(always)]
+    pub(super) fn fetch(&self, word: usize) {
+        // Relaxed: it is looked at later.
+        self.nodes[word / FAN].load(Ordering::Relaxed);
+    }
+
     /// The hint of a word.
     #[inline]
     pub(super) fn get(&self, word: usize) -> usize {
@@ -232,11 +238,50 @@ impl Hints {
     }
 
     /// The highest hint of a line.
-    #[cold]
+    #[inline]
     fn highest(&self, level: Level, line: usize) -> usize {
-        let slots = line * SPAN..level.slots.min((line + 1) * SPAN);
-        let hints = slots.map(|slot| self.hint(level, slot));
-        hints.max().unwrap_or(0)
+        let least = |a: [u64; 2], b: [u64; 2]| -> [u64; 2] {
+            bytemuck::cast(bytemuck::cast::<_, u8x16>(a).min(bytemuck::cast(b)))
+        };
+        let group = self.over_line(level, line, [u64::MAX; 2], |all, _, group| {
+            least(all, bytemuck::cast(group))
+        });
+        // Of two halves again and again, until one byte is left.
+        let [mut all, _] = least(group, [group[1], 0]);
+        for half in [32, 16, 8] {
+            [all, _] = least([all, 0], [all >> half, 0]);
+        }
+        LONG.saturating_sub(usize::from(all as u8))
+    }
+
+    /// Goes through the nodes of a line, a group at a time.
+    #[inline(always)]
+    fn over_line<T>(
+        &self,
+        level: Level,
+        line: usize,
+        start: T,
+        step: impl Fn(T, usize, u8x16) -> T,
+    ) -> T {
+        let node = |node: &AtomicUsize| {
+            // SeqCst: as in `load`. The first slot's byte first, as in a vector.
+            (node.load(Ordering::SeqCst) | UNUSED).to_le()
+        };
+        let step = |all, (at, nodes): (usize, &[AtomicUsize])| {
+            let group: [usize; GROUP] = array::from_fn(|at| nodes.get(at).map_or(ABSENT, node));
+            step(all, at, bytemuck::cast(group))
+        };
+        let nodes = &self.nodes[level.start + line * LINE..];
+        match nodes.first_chunk::<LINE>() {
+            // Of known length, and so unrolled.
+            Some(whole) if (line + 1) * SPAN <= level.slots => {
+                whole.chunks(GROUP).enumerate().fold(start, step)
+            }
+            _ => {
+                let last = &nodes[..level.nodes() - line * LINE];
+                last.chunks(GROUP).enumerate().fold(start, step)
+            }
+        }
     }
 
     // ---- search ----
@@ -290,16 +335,12 @@ impl Hints {
         }
         loop {
             line = self.next_in(above, line, need)?;
-            let search = || self.search_line(level, line * SPAN, need);
-            let found = search();
+            let found = self.search_line(level, line * SPAN, need);
             if found.is_some() {
                 return found;
             }
             // The byte above promised more than the line keeps.
-            self.lower_in(above, line, need.missed(), || match search() {
-                Some(_) => self.highest(level, line),
-                None => need.missed(),
-            });
+            self.lower_line(level, line);
             line += 1;
         }
     }
@@ -308,22 +349,15 @@ impl Hints {
     /// on what is found, which would be mispredicted.
     #[inline]
     fn search_line(&self, level: Level, slot: usize, need: Need) -> Option<usize> {
+        if slot >= level.slots {
+            return None;
+        }
         let (line, rest) = (slot / SPAN, slot % SPAN);
-        let gather = |all, (at, node): (usize, &AtomicUsize)| {
-            // SeqCst: as in `load`.
-            all | Pack(node.load(Ordering::SeqCst)).slots(need) << (at * FAN)
-        };
-        let nodes = self.nodes.get(level.start + line * LINE..)?;
-        let found = match nodes.first_chunk::<LINE>() {
-            // Of known length, and so unrolled.
-            Some(whole) if (line + 1) * SPAN <= level.slots => {
-                whole.iter().enumerate().fold(0, gather)
-            }
-            _ => {
-                let last = level.nodes() - line * LINE;
-                nodes.iter().take(last).enumerate().fold(0, gather)
-            }
-        };
+        let limit = need.limit();
+        let found = self.over_line(level, line, 0, |all, at, group| {
+            let serving = bytemuck::cast::<_, i8x16>(group).simd_lt(limit);
+            all | (serving.to_bitmask() as usize) << (at * size_of::<u8x16>())
+        });
         let found = found & usize::MAX << rest;
         (found != 0).then(|| slot - rest + found.trailing_zeros() as usize)
     }
@@ -366,25 +400,55 @@ impl Hints {
         }
     }
 
-    /// One try: a hint that stays too high costs a look, nothing more.
+    /// Lowers a hint, then the byte above, if that was the highest of its line. Further up looks in vain do it.
+    #[inline(always)]
     fn lower_in(&self, level: Level, slot: usize, low: usize, again: impl Fn() -> usize) {
+        if let Some(was) = self.try_lower(level, slot, low, again)
+            && let Some(above) = level.above()
+            && self.hint(above, slot / SPAN) == was
+        {
+            self.lower_line(level, slot / SPAN);
+        }
+    }
+
+    /// Has the byte above a line say what the line keeps: less than was promised there.
+    #[inline(never)]
+    fn lower_line(&self, level: Level, line: usize) {
+        if let Some(above) = level.above() {
+            let highest = || self.highest(level, line);
+            self.try_lower(above, line, highest(), highest);
+        }
+    }
+
+    /// One try: a hint that stays too high costs a look, nothing more. What it was if it is lower now.
+    #[inline(always)]
+    fn try_lower(
+        &self,
+        level: Level,
+        slot: usize,
+        low: usize,
+        again: impl Fn() -> usize,
+    ) -> Option<usize> {
         let (node, at) = (slot / FAN, slot % FAN);
         let seen = self.load(level, node);
-        if low >= seen.hint(at)
+        let was = seen.hint(at);
+        if low >= was
             || self
                 .exchange(level, node, seen, seen.with(at, low))
                 .is_err()
         {
-            return;
+            return None;
         }
         model_fence();
         if seeded(Fault::NoSecondLook) {
-            return;
+            return None;
         }
         let now = again();
         if now > low {
             self.raise_in(level, slot, now);
+            return None;
         }
+        Some(was)
     }
 
     /// The highest hint of all.
@@ -454,6 +518,36 @@ mod tests {
         }
         let highest = [0, 1, 2, 3].map(|line| hints.highest(hints.lowest(), line));
         assert_eq!(highest, [3, 5, 9, 4]);
+    }
+
+    #[test]
+    fn the_byte_above_is_lowered_with_the_highest_of_its_line() {
+        let words = 2 * SPAN + 3;
+        let hints = Hints::new(words, None).unwrap();
+        let above = hints.lowest().above().unwrap();
+        let said = || [0, 1, 2].map(|line| hints.hint(above, line));
+        for word in 0..words {
+            hints.lower(word, 3, || 3);
+        }
+        assert_eq!(said(), [3; 3]);
+        for line in 0..3 {
+            let (one, other) = (line * SPAN, line * SPAN + 2);
+            hints.raise(one, 7);
+            hints.raise(other, 7);
+            hints.lower(one, 2, || 2);
+            assert_eq!(said()[line], 7, "another is as high");
+            hints.lower(other, 5, || 5);
+            assert_eq!(said()[line], 5);
+            hints.lower(other, 0, || 0);
+            assert_eq!(said()[line], 3);
+            hints.raise(one, 6);
+            assert_eq!(said()[line], 6);
+            hints.lower(one, 0, || 4);
+            assert_eq!((hints.get(one), said()[line]), (4, 6), "raised again");
+            assert!(hints.is_sound());
+        }
+        assert_eq!(hints.first(Need::of(5)), None);
+        assert_eq!(said(), [4; 3], "the look in vain lowers it");
     }
 
     #[test]

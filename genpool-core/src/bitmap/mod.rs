@@ -321,6 +321,8 @@ impl Bitmap {
     #[inline(always)]
     pub(crate) fn release_at_once(&self, start: usize, n: usize) -> Option<Released> {
         let piece = Self::single(start, n)?;
+        // The release waits for the word, and what is loaded after it for the release.
+        self.hints.fetch(piece.word);
         let seen = self.release_piece(piece);
         Some(Released { piece, seen })
     }

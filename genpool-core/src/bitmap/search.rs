@@ -7,18 +7,14 @@
 //! lower is looked at again; and that they find nothing proves nothing. What a free that has returned
 //! cleared they see all the same, for one word is never read older than it was known to be.
 
-use core::hint::spin_loop;
+use core::hint::{select_unpredictable, spin_loop};
 
 use super::hints::{LONG, Need};
 use super::places::Places;
-use super::word::{AtomicWord, FULL, WORD_BITS, find, free_prefix, free_suffix, mask};
+use super::word::{AtomicWord, FULL, WORD_BITS, find, find_all, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece, Taken};
 use crate::sync::Ordering;
 use crate::traffic::Traffic;
-
-/// Words that are looked at without asking the hints, by who goes on where it found something last
-/// (2026-11).
-const NEARBY: usize = 4;
 
 /// How often a word is tried that others change at the same time, before the caller looks at the
 /// whole bitmap again (2026-11).
@@ -106,23 +102,37 @@ impl Bitmap {
         if n > WORD_BITS {
             return None;
         }
-        let mut word = from / WORD_BITS;
-        let look = |word: usize, seen: &AtomicWord| {
-            let at = find(seen.load(Ordering::Relaxed), n, FULL);
-            at.map(|at| word * WORD_BITS + at)
-        };
-        // The hints cost as much as a word or two.
-        for _ in 0..NEARBY {
-            if let Some(found) = look(word, self.words.get(word)?) {
-                return Some(found);
-            }
-            word += 1;
+        let word = from / WORD_BITS;
+        let near = self.find_in_two(word, n);
+        near.or_else(|| self.find_behind(word + 2, n))
+    }
+
+    /// The first place in a word or the next where `n` granules are free inside one. Without a branch
+    /// between them, for it could not be guessed.
+    #[inline(always)]
+    fn find_in_two(&self, word: usize, n: usize) -> Option<usize> {
+        let starts = |seen: &AtomicWord| find_all(seen.load(Ordering::Relaxed), n);
+        let first = starts(self.words.get(word)?);
+        let second = self.words.get(word + 1).map_or(0, starts);
+        let starts = select_unpredictable(first != 0, first, second);
+        let word = select_unpredictable(first != 0, word, word + 1);
+        (starts != 0).then(|| word * WORD_BITS + starts.trailing_zeros() as usize)
+    }
+
+    /// The same from a word on, to the last.
+    #[inline(never)]
+    fn find_behind(&self, mut word: usize, n: usize) -> Option<usize> {
+        // To ask the hints costs as much as a word or two (2026-11).
+        if let Some(found) = self.find_in_two(word, n) {
+            return Some(found);
         }
+        word += 2;
         let need = Need::of(n);
         loop {
             word = self.hints.next(word, need)?;
-            if let Some(found) = look(word, self.word(word)) {
-                return Some(found);
+            let at = find(self.word(word).load(Ordering::Relaxed), n, FULL);
+            if let Some(at) = at {
+                return Some(word * WORD_BITS + at);
             }
             word += 1;
         }

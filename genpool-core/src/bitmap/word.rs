@@ -88,15 +88,32 @@ pub(crate) const fn find_all(word: usize, n: usize) -> usize {
     }
 }
 
+/// How far a word's set bits are to be shifted in each doubling until those are left at which so many begin:
+/// a byte for each doubling, the first lowest.
+const SHIFTS: [u64; usize::BITS as usize + 1] = {
+    let (mut all, mut n) = ([0; usize::BITS as usize + 1], 1);
+    while n < all.len() {
+        let mut doubling = 0;
+        while doubling < DOUBLINGS {
+            let run = 1 << doubling;
+            let missing = n.saturating_sub(run);
+            let shift = if missing < run { missing } else { run };
+            all[n] |= (shift as u64) << (8 * doubling);
+            doubling += 1;
+        }
+        n += 1;
+    }
+    all
+};
+
 /// The bits at which `n` set bits begin; `n` is at most two to the power of `doublings`.
 #[inline(always)]
 const fn narrowed(mut starts: usize, n: usize, doublings: u32) -> usize {
     // Bit i stays set while the bits i to i + run - 1 are; the run doubles up to n.
-    let mut doubling = 0;
+    let (mut shifts, mut doubling) = (SHIFTS[n], 0);
     while doubling < doublings {
-        let run = 1 << doubling;
-        let missing = n.saturating_sub(run);
-        starts &= starts >> if missing < run { missing } else { run };
+        starts &= starts >> (shifts as u32 % usize::BITS);
+        shifts >>= 8;
         doubling += 1;
     }
     starts

@@ -37,7 +37,7 @@ use std::panic::{catch_unwind, resume_unwind};
 use self::magazine::Magazine;
 use self::seats::Seat;
 pub(crate) use self::seats::Seats;
-use crate::allocation::{Allocation, Home, Place};
+use crate::allocation::{Allocation, Home, Parts, Place};
 use crate::chunk::{Chunk, State, granules_for};
 use crate::error::AllocError;
 #[cfg(feature = "observe")]
@@ -190,9 +190,7 @@ impl<'p> Cache<'p> {
     pub fn alloc(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
         #[cfg(feature = "observe")]
         if let Some(audience) = self.inner.audience() {
-            return self
-                .alloc_told(audience, size)
-                .map(Allocation::in_registers);
+            return self.alloc_told(audience, size).map(Parts::whole);
         }
         self.alloc_untold(size)
     }
@@ -208,7 +206,7 @@ impl<'p> Cache<'p> {
                 return Ok(found);
             }
         }
-        Ok(self.alloc_slowly(size)?.in_registers())
+        self.alloc_slowly(size).map(Parts::whole)
     }
 
     /// Keeps the allocation at hand. It goes home to the pool where it cannot be kept: another pool's,
@@ -236,7 +234,12 @@ impl<'p> Cache<'p> {
         if let Some(audience) = self.inner.audience() {
             return self.free_told(audience, allocation);
         }
-        let (inner, home, addr, extent) = allocation.into_parts();
+        let Parts {
+            extent,
+            addr,
+            home,
+            inner,
+        } = allocation.into_parts();
         let n = extent.len();
         if let Place::Permanent(chunk) = home.place()
             && chunk.records().is_none()
@@ -253,14 +256,10 @@ impl<'p> Cache<'p> {
 
     #[cfg(feature = "observe")]
     #[cold]
-    fn alloc_told(
-        &mut self,
-        audience: &Audience,
-        size: usize,
-    ) -> Result<Allocation<'p>, AllocError> {
+    fn alloc_told(&mut self, audience: &Audience, size: usize) -> Result<Parts<'p>, AllocError> {
         let found = self.alloc_untold(size);
         self.inner.tell_alloc(audience, size, None, &found);
-        found
+        found.map(Allocation::into_parts)
     }
 
     #[cfg(feature = "observe")]
@@ -333,7 +332,7 @@ impl<'p> Cache<'p> {
     }
 
     #[cold]
-    fn alloc_slowly(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
+    fn alloc_slowly(&mut self, size: usize) -> Result<Parts<'p>, AllocError> {
         let tag = self.inner.shelf.tag();
         if tag != self.tag {
             self.go_by(tag);
@@ -348,7 +347,7 @@ impl<'p> Cache<'p> {
         if kept {
             self.refill(n);
             if let Some(found) = self.pop(n) {
-                return Ok(found);
+                return Ok(found.into_parts());
             }
         }
         let found = match self.inner.alloc_default(size, 0) {
@@ -362,7 +361,7 @@ impl<'p> Cache<'p> {
             // More may be where this one was.
             self.turn_to_chunk_of(&found);
         }
-        Ok(found)
+        Ok(found.into_parts())
     }
 
     /// Fills the magazine for runs of `n` granules by half, if it is empty and there are some where it

@@ -8,7 +8,7 @@ use crossbeam_utils::Backoff;
 
 use super::Inner;
 use crate::algorithm::{Algorithm, FirstFit, Request};
-use crate::allocation::{Allocation, Home};
+use crate::allocation::{Allocation, Home, Parts};
 use crate::bitmap::{Anywhere, Look, Search, WORD_BITS};
 use crate::chunk::{Chunk, Refused, State, granules_for};
 use crate::error::AllocError;
@@ -25,10 +25,6 @@ const ASKS: usize = if cfg!(genpool_loom) { 4 } else { 1 << 12 };
 /// is a search and two scans (2026-11). One that cannot watch because too many do proves nothing either.
 const PROOFS: usize = if cfg!(genpool_loom) { 2 } else { 16 };
 
-/// Whether it is proved that a request finds no room.
-#[derive(Clone, Copy)]
-struct Proved(bool);
-
 impl Inner {
     /// `own` is the number of announced operations that this call is part of.
     #[inline(always)]
@@ -44,7 +40,7 @@ impl Inner {
         {
             return Ok(self.hand_out(chunk, granule, n));
         }
-        self.alloc_chosen(size, own).map(Allocation::in_registers)
+        self.alloc_chosen(size, own).map(Parts::whole)
     }
 
     /// One after the other by the default algorithm, up to the first that finds no room.
@@ -135,15 +131,16 @@ impl Inner {
 
     /// By a default algorithm that is known at run time only, or where a first look found nothing.
     #[inline(never)]
-    fn alloc_chosen(&self, size: usize, own: usize) -> Result<Allocation<'_>, AllocError> {
-        match self.shelf.default() {
+    fn alloc_chosen(&self, size: usize, own: usize) -> Result<Parts<'_>, AllocError> {
+        let found = match self.shelf.default() {
             Route::FirstFit => self.alloc_with(size, &FirstFit, own),
             Route::BuiltWith => self.alloc_with(size, &*self.built_with, own),
             Route::Other => {
                 let pin = self.shelf.pin();
                 self.alloc_with(size, pin.algorithm(), own)
             }
-        }
+        };
+        found.map(Allocation::into_parts)
     }
 
     /// The newest chunk first, then everything else. In line, so that the allocation is put together
@@ -155,41 +152,30 @@ impl Inner {
         algorithm: &A,
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
-        match self.take_with(size, algorithm) {
-            Ok((chunk, granule)) => {
-                Ok(self.hand_out(chunk, granule, granules_for(size, self.order)))
-            }
-            Err(refused) => self
-                .alloc_slowly(size, algorithm, own, refused)
-                .map(Allocation::in_registers),
+        if let Some((chunk, granule)) = self.take_with(size, algorithm) {
+            return Ok(self.hand_out(chunk, granule, granules_for(size, self.order)));
         }
+        self.alloc_slowly(size, algorithm, own).map(Parts::whole)
     }
 
-    /// A first look at the permanent chunks, the newest first; where it finds nothing, whether that is proved
-    /// already. Takes and answers what fits registers.
+    /// A first look at the permanent chunks, the newest first. Takes and answers what fits registers.
     #[inline(never)]
     fn take_with<A: Algorithm + ?Sized>(
         &self,
         size: usize,
         algorithm: &A,
-    ) -> Result<(&Chunk, usize), Proved> {
-        let suitable =
-            Request::new(size, self.order).filter(|request| algorithm.check(request).is_ok());
-        let Some(request) = suitable else {
-            return Err(Proved(false));
-        };
-        if self.traffic.is_refused(request.granules()) {
-            return Err(Proved(true));
+    ) -> Option<(&Chunk, usize)> {
+        let request = Request::new(size, self.order)?;
+        if algorithm.check(&request).is_err() || self.traffic.is_refused(request.granules()) {
+            return None;
         }
-        let found = self.shelf.newest().and_then(|newest| {
-            match self.first_look(newest, algorithm, request) {
-                Search::Found(granule) => Some((newest, granule)),
-                Search::Nowhere => self.look_further(newest, algorithm, request),
-                // Asked again by who looks slowly, or told what is wrong.
-                Search::Missed => None,
-            }
-        });
-        found.ok_or(Proved(false))
+        let newest = self.shelf.newest()?;
+        match self.first_look(newest, algorithm, request) {
+            Search::Found(granule) => Some((newest, granule)),
+            Search::Nowhere => self.look_further(newest, algorithm, request),
+            // Asked again by who looks slowly, or told what is wrong.
+            Search::Missed => None,
+        }
     }
 
     /// Where a first look found nothing: all chunks, or why there is no place.
@@ -200,15 +186,14 @@ impl Inner {
         size: usize,
         algorithm: &A,
         own: usize,
-        Proved(refused): Proved,
-    ) -> Result<Allocation<'_>, AllocError> {
+    ) -> Result<Parts<'_>, AllocError> {
         let Some(request) = Request::new(size, self.order) else {
             return Err(self.unsuitable(AllocError::ZeroSize));
         };
         if let Err(reason) = algorithm.check(&request) {
             return Err(self.unsuitable(AllocError::Unsuitable(reason)));
         }
-        if refused {
+        if self.traffic.is_refused(request.granules()) {
             return Err(self.exhausted(size));
         }
         self.search(algorithm, request, own)
@@ -284,7 +269,7 @@ impl Inner {
         algorithm: &A,
         request: Request,
         own: usize,
-    ) -> Result<Allocation<'_>, AllocError> {
+    ) -> Result<Parts<'_>, AllocError> {
         let request = &request;
         let size = request.size();
         for _ in 0..PROOFS {
@@ -327,7 +312,7 @@ impl Inner {
         request: &Request,
         look: Look,
         own: usize,
-    ) -> Result<Option<Allocation<'p>>, AllocError> {
+    ) -> Result<Option<Parts<'p>>, AllocError> {
         for chunk in pin.chunks() {
             if let Some((granule, extent)) = self.try_chunk(chunk, algorithm, request, look, own)? {
                 // SAFETY: the chunk is one of the pinned snapshot's.
@@ -335,7 +320,12 @@ impl Inner {
                 let listed = || Home::listed(chunk.generation());
                 let home = permanent.map_or_else(listed, Home::permanent);
                 let addr = chunk.addr_of(granule);
-                return Ok(Some(Allocation::new(self, home, addr, extent)));
+                return Ok(Some(Parts {
+                    extent,
+                    addr,
+                    home,
+                    inner: self,
+                }));
             }
         }
         Ok(None)

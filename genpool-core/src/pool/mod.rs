@@ -20,6 +20,8 @@ use core::any::TypeId;
 pub use self::builder::Builder;
 pub use self::chunks::{ChunkInfo, Chunks};
 use crate::algorithm::{Algorithm, FirstFit};
+#[cfg(feature = "observe")]
+use crate::allocation::Parts;
 use crate::allocation::{Allocation, OwnedAllocation};
 use crate::cache::{Cache, Seats};
 use crate::chunk::{Chunk, Owner, State};
@@ -186,9 +188,7 @@ impl Pool {
         let inner = &*self.inner;
         #[cfg(feature = "observe")]
         if let Some(audience) = inner.audience() {
-            return inner
-                .alloc_told(audience, size)
-                .map(Allocation::in_registers);
+            return inner.alloc_told(audience, size).map(Parts::whole);
         }
         inner.alloc_default(size, 0)
     }
@@ -232,7 +232,7 @@ impl Pool {
         if let Some(audience) = inner.audience() {
             return inner
                 .alloc_with_told(audience, size, algorithm)
-                .map(Allocation::in_registers);
+                .map(Parts::whole);
         }
         inner.alloc_with(size, algorithm, 0)
     }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::Inner;
 use crate::algorithm::{Algorithm, FirstFit, Notation};
-use crate::allocation::{Allocation, Home, Place};
+use crate::allocation::{Allocation, Home, Parts, Place};
 use crate::chunk::{Chunk, granules_for};
 use crate::error::{AddError, AllocError, FreeError, RemoveError};
 use crate::observer::{Audience, Event};
@@ -27,12 +27,12 @@ impl Inner {
         &self,
         audience: &Audience,
         size: usize,
-    ) -> Result<Allocation<'_>, AllocError> {
+    ) -> Result<Parts<'_>, AllocError> {
         // Before anything is held: it is a user's code.
         let algorithm = self.default_notation();
         let found = self.alloc_default(size, 0);
         self.tell_alloc(audience, size, algorithm, &found);
-        found
+        found.map(Allocation::into_parts)
     }
 
     #[cold]
@@ -42,11 +42,11 @@ impl Inner {
         audience: &Audience,
         size: usize,
         algorithm: &A,
-    ) -> Result<Allocation<'_>, AllocError> {
+    ) -> Result<Parts<'_>, AllocError> {
         let notation = algorithm.notation();
         let found = self.alloc_with(size, algorithm, 0);
         self.tell_alloc(audience, size, notation, &found);
-        found
+        found.map(Allocation::into_parts)
     }
 
     /// As if they had been asked for one by one, up to the one that was refused.
