@@ -82,7 +82,12 @@ impl<'h> Lengths<'h> {
         if !Self::are_kept(words) {
             return 0;
         }
-        let levels = Self::lowest(words.div_ceil(WORDS)).upwards();
+        Self::cells_for(words.div_ceil(WORDS))
+    }
+
+    #[inline]
+    fn cells_for(lines: usize) -> usize {
+        let levels = Self::lowest(lines).upwards();
         Self::FIRST_LEVEL + levels.map(Level::nodes).sum::<usize>()
     }
 
@@ -295,10 +300,8 @@ mod tests {
     };
 
     fn cells(lines: usize) -> Vec<AtomicUsize> {
-        let levels = Lengths::lowest(lines).upwards();
-        let cells = Lengths::FIRST_LEVEL + levels.map(Level::nodes).sum::<usize>();
         core::iter::repeat_with(Default::default)
-            .take(cells)
+            .take(Lengths::cells_for(lines))
             .collect()
     }
 

@@ -104,6 +104,11 @@ impl Piece {
         let mask = mask(from, len);
         Self { word, mask }
     }
+
+    /// Its first granule.
+    fn start(self) -> usize {
+        self.word * WORD_BITS + self.mask.trailing_zeros() as usize
+    }
 }
 
 /// What a release inside one word saw: its piece, and the word before.
@@ -477,9 +482,8 @@ impl Bitmap {
     #[cold]
     #[inline(never)]
     fn tell_release(&self, piece: Piece, traffic: &Traffic) {
-        let (from, n) = (piece.mask.trailing_zeros(), piece.mask.count_ones());
-        let start = piece.word * WORD_BITS + from as usize;
-        self.tell_lengths(Change::Release, start, n as usize, traffic);
+        let n = piece.mask.count_ones() as usize;
+        self.tell_lengths(Change::Release, piece.start(), n, traffic);
         if !seeded(Fault::UntoldFree) {
             traffic.changed();
         }

@@ -4,7 +4,7 @@ use super::hints::Need;
 use super::lengths::Lengths;
 use super::line::{LINE, Line, WORDS};
 use super::word::{FULL, WORD_BITS, begins, find_all, free_bits, free_prefix, free_suffix, mask};
-use super::{Bitmap, Look};
+use super::{Bitmap, Look, Piece};
 use crate::sync::{Fault, Ordering, seeded};
 use crate::traffic::Traffic;
 
@@ -189,8 +189,7 @@ impl Bitmap {
             usize::MAX
         };
         let pieces = Self::pieces(start, n).take(words);
-        let firsts =
-            pieces.map(|piece| piece.word * WORD_BITS + piece.mask.trailing_zeros() as usize);
+        let firsts = pieces.map(Piece::start);
         match change {
             // For each word, since others may have given back meanwhile, by mistake, what was claimed before
             // it; or claimed what came back before it.
