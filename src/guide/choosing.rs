@@ -14,29 +14,29 @@
 //!
 //! | | pair | pair, 2 threads | churn | churn, 2 threads | churn, 64 threads on 2 processors | 99.9 % full, a random granule | the same, 2 threads |
 //! |---|---|---|---|---|---|---|---|
-//! | [`FirstFit`](crate::FirstFit) | 1.5 | 5.9 | 8.8 | 21 | 19 | 9.8 | 26 |
-//! | [`ThreadStart`](crate::ThreadStart) | 1.8 | 2.1 | 2.8 | 3.4 | 3.1 | 4.3 | 5.1 |
-//! | [`Cache`](crate::Cache), first fit behind it | 0.24 | 0.29 | | | | | |
-//! | [`BestFit`](crate::BestFit) | 7.0 | 24 | 12 | | | | |
-//! | a mutex around a plain bitmap, first fit | 3.3 | 9.1 | 54 | 156 | 136 | 16 | 49 |
-//! | a mutex around `offset-allocator` | 3.7 | 9.8 | 3.5 | 12 | 12 | | |
+//! | [`FirstFit`](crate::FirstFit) | 1.4 | 5.7 | 8.3 | 19 | 19 | 8.7 | 24 |
+//! | [`ThreadStart`](crate::ThreadStart) | 1.8 | 1.9 | 2.3 | 2.6 | 2.8 | 4.3 | 4.8 |
+//! | [`Cache`](crate::Cache), first fit behind it | 0.25 | 0.29 | | | | | |
+//! | [`BestFit`](crate::BestFit) | 7.2 | 20 | 12 | | | | |
+//! | a mutex around a plain bitmap, first fit | 3.3 | 8.5 | 53 | 151 | 136 | 16 | 48 |
+//! | a mutex around `offset-allocator` | 3.6 | 8.9 | 3.5 | 12 | 11 | | |
 //!
-//! The floor was 11.1 ns. Some rows move by a quarter and more from run to run on that machine, a virtual one
+//! The floor was 10.9 ns. Some rows move by a quarter and more from run to run on that machine, a virtual one
 //! with two processors; the folder has the spread. What the table shows all the same:
 //!
 //! - First fit in several threads wants the same word of the bitmap, so every thread waits for the others'
 //!   cache line. Threads with a start of their own cost the same whether there are 2 of them or 64.
 //! - Best fit keeps an account of the lengths of all free runs, from its first call on. So do all other calls of
-//!   that pool then, whose pair costs 2.6 instead of 1.5. Where only runs of 64 granules and more fit, it has to
+//!   that pool then, whose pair costs 2.6 instead of 1.4. Where only runs of 64 granules and more fit, it has to
 //!   measure each of them.
-//! - The size of the pool matters little: churn in 4,194,304 granules, 64 times as many, is 16 instead of 8.8
-//!   for first fit and 3.4 instead of 2.8 for thread start. A run of 512 granules, the only hole that fits in a
-//!   pool of which 30 % are free granule by granule, costs 17 to 22 in 65,536 granules and 20 to 23 in 4,194,304,
+//! - The size of the pool matters little: churn in 4,194,304 granules, 64 times as many, is 13 instead of 8.3
+//!   for first fit and 3.0 instead of 2.3 for thread start. A run of 512 granules, the only hole that fits in a
+//!   pool of which 30 % are free granule by granule, costs 17 to 24 in 65,536 granules and 20 to 25 in 4,194,304,
 //!   by each of the three.
-//! - A pool that is full says so at once: a refusal costs 0.7 to 1.2 in 65,536 granules.
-//! - Many chunks cost little: a pair in 1,024 chunks 1.5, where only the oldest has room 5.4.
+//! - A pool that is full says so at once: a refusal costs 1.2 to 3 in 65,536 granules.
+//! - Many chunks cost little: a pair in 1,024 chunks 1.4, where only the oldest has room 5.5.
 //!
-//! From `benches/results/2026-11-21-epyc-zen5-2cpu/targets.md`; on a machine of your own:
+//! From `benches/results/2026-11-22-epyc-zen5-2cpu/targets.md`; on a machine of your own:
 //!
 //! ```sh
 //! cargo run --release -p benches --bin targets
