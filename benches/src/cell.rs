@@ -218,8 +218,10 @@ impl Seat {
             return Readiness::Unfilled;
         }
         let start = Instant::now();
-        // Doubled until it is long enough, and no further: one operation may take milliseconds.
-        while self.timed_batch() < BATCH && self.batch < 1 << 20 {
+        // Doubled until it is long enough, and no further: one operation may take milliseconds. The shorter of two
+        // counts, for one alone may be what happens once, as the proof behind the first refusal; batches of one
+        // operation would measure the clock.
+        while self.timed_batch().min(self.timed_batch()) < BATCH && self.batch < 1 << 20 {
             self.batch *= 2;
         }
         let mut left = self.load.settling();
