@@ -36,9 +36,13 @@ impl Inner {
         if self.shelf.default() == Route::FirstFit
             && let Some(newest) = self.shelf.newest()
             && let Some(n) = (size > 0).then(|| granules_for(size, self.order))
-            && let Some((chunk, granule)) = self.take_lowest(newest, n)
         {
-            return Ok(self.hand_out(chunk, granule, n));
+            if let Some((chunk, granule)) = self.take_lowest(newest, n) {
+                return Ok(self.hand_out(chunk, granule, n));
+            }
+            if self.traffic.is_refused(n) {
+                return Err(self.exhausted(size));
+            }
         }
         self.alloc_chosen(size, own).map(Parts::whole)
     }
@@ -71,6 +75,9 @@ impl Inner {
     /// As [`take_lowest`](Self::take_lowest), where the first few words do not serve.
     #[inline(never)]
     fn take_low<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
+        if self.traffic.is_refused(n) {
+            return None;
+        }
         match newest.bitmap().take_at_once(1, n) {
             Some(start) => self.taken(newest, start, n),
             None => self.take_further(newest, n),
@@ -80,7 +87,7 @@ impl Inner {
     /// As [`take_lowest`](Self::take_lowest), in any case.
     #[inline(never)]
     fn take_further<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
-        if n > WORD_BITS || self.traffic.is_refused(n) {
+        if n > WORD_BITS {
             return None;
         }
         let take = |chunk: &'p Chunk| match chunk.bitmap().take_lowest(n, &self.traffic) {
