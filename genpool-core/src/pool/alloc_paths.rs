@@ -36,13 +36,9 @@ impl Inner {
         if self.shelf.default() == Route::FirstFit
             && let Some(newest) = self.shelf.newest()
             && let Some(n) = (size > 0).then(|| granules_for(size, self.order))
+            && let Some((chunk, granule)) = self.take_lowest(newest, n)
         {
-            if let Some((chunk, granule)) = self.take_lowest(newest, n) {
-                return Ok(self.hand_out(chunk, granule, n));
-            }
-            if self.traffic.is_refused(n) {
-                return Err(self.exhausted(size));
-            }
+            return Ok(self.hand_out(chunk, granule, n));
         }
         self.alloc_chosen(size, own).map(Parts::whole)
     }
@@ -139,6 +135,18 @@ impl Inner {
     /// By a default algorithm that is known at run time only, or where a first look found nothing.
     #[inline(never)]
     fn alloc_chosen(&self, size: usize, own: usize) -> Result<Parts<'_>, AllocError> {
+        // Nothing is unsuitable for first fit, so that a refusal is all that it has to ask about.
+        if self.shelf.default() == Route::FirstFit
+            && let Some(request) = Request::new(size, self.order)
+            && self.traffic.is_refused(request.granules())
+        {
+            return Err(self.exhausted(size));
+        }
+        self.alloc_by_route(size, own)
+    }
+
+    #[inline(never)]
+    fn alloc_by_route(&self, size: usize, own: usize) -> Result<Parts<'_>, AllocError> {
         let found = match self.shelf.default() {
             Route::FirstFit => self.alloc_with(size, &FirstFit, own),
             Route::BuiltWith => self.alloc_with(size, &*self.built_with, own),

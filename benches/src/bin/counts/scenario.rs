@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use benches::contestant::{
     By, ByAddress, Contestant, Handle, Layout, Ours, Plain, ThroughCache, Way,
 };
-use benches::load::{Churn, Load};
+use benches::load::{Churn, Load, Refusal};
 use clap::ValueEnum;
 use genpool::{BestFit, FirstFit, ThreadStart};
 
@@ -36,13 +36,15 @@ pub(crate) enum Scenario {
     Cached,
     /// Free of a random allocation and alloc of 1 to 16 granules by first fit, where 70 % are taken.
     Churn,
+    /// Alloc of one granule in a full pool.
+    Refused,
     /// [`One`](Self::One) and a look-up of the physical address: more than its figure allows.
     Control,
 }
 
 impl Scenario {
     /// Those that have figures.
-    pub(crate) const JUDGED: [Self; 8] = [
+    pub(crate) const JUDGED: [Self; 9] = [
         Self::One,
         Self::Eight,
         Self::AcrossWords,
@@ -51,6 +53,7 @@ impl Scenario {
         Self::BestFit,
         Self::Cached,
         Self::Churn,
+        Self::Refused,
     ];
 
     /// What the command line and the figures call it.
@@ -79,6 +82,7 @@ impl Scenario {
             Self::BestFit => pairs(1).run(ours(By(BestFit))?, 0, ignore),
             Self::Cached => pairs(1).run(ours(ThroughCache)?, 0, ignore),
             Self::Churn => churn(ours(Plain)?, operations),
+            Self::Refused => refused(ours(Plain)?, operations),
             Self::Control => pairs(1).run(ours(Plain)?, 0, |pool, addr| {
                 black_box(pool.phys_of(addr));
             }),
@@ -133,6 +137,18 @@ fn churn<C: Contestant>(pool: &'static C, operations: u32) -> Result<(), Box<dyn
     load.run(operations as usize);
     if load.misses() > 0 {
         return Err("no room for an alloc".into());
+    }
+    Ok(())
+}
+
+/// Allocs in a pool of which nothing is left.
+fn refused<C: Contestant>(pool: &'static C, operations: u32) -> Result<(), Box<dyn Error>> {
+    pool.take(LAYOUT.granules * LAYOUT.granule())
+        .ok_or("no room for the scene")?;
+    let mut load = Refusal::new(pool.handle(), LAYOUT.granule());
+    load.run(operations as usize);
+    if load.misses() > 0 {
+        return Err("room in a full pool".into());
     }
     Ok(())
 }
