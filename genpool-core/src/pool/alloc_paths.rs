@@ -135,18 +135,6 @@ impl Inner {
     /// By a default algorithm that is known at run time only, or where a first look found nothing.
     #[inline(never)]
     fn alloc_chosen(&self, size: usize, own: usize) -> Result<Parts<'_>, AllocError> {
-        // Nothing is unsuitable for first fit, so that a refusal is all that it has to ask about.
-        if self.shelf.default() == Route::FirstFit
-            && let Some(request) = Request::new(size, self.order)
-            && self.traffic.is_refused(request.granules())
-        {
-            return Err(self.exhausted(size));
-        }
-        self.alloc_by_route(size, own)
-    }
-
-    #[inline(never)]
-    fn alloc_by_route(&self, size: usize, own: usize) -> Result<Parts<'_>, AllocError> {
         let found = match self.shelf.default() {
             Route::FirstFit => self.alloc_with(size, &FirstFit, own),
             Route::BuiltWith => self.alloc_with(size, &*self.built_with, own),
@@ -167,8 +155,11 @@ impl Inner {
         algorithm: &A,
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
-        if let Some((chunk, granule)) = self.take_with(size, algorithm) {
-            return Ok(self.hand_out(chunk, granule, granules_for(size, self.order)));
+        if let Some(n) = (size > 0).then(|| granules_for(size, self.order))
+            && !self.traffic.is_refused(n)
+            && let Some((chunk, granule)) = self.take_with(size, algorithm)
+        {
+            return Ok(self.hand_out(chunk, granule, n));
         }
         self.alloc_slowly(size, algorithm, own).map(Parts::whole)
     }
@@ -181,9 +172,7 @@ impl Inner {
         algorithm: &A,
     ) -> Option<(&Chunk, usize)> {
         let request = Request::new(size, self.order)?;
-        if algorithm.check(&request).is_err() || self.traffic.is_refused(request.granules()) {
-            return None;
-        }
+        algorithm.check(&request).ok()?;
         let newest = self.shelf.newest()?;
         match self.first_look(newest, algorithm, request) {
             Search::Found(granule) => Some((newest, granule)),
