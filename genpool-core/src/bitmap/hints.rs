@@ -34,103 +34,12 @@
 //! accesses on both sides are `SeqCst`.
 
 use alloc::sync::Arc;
-use core::array;
-
-use wide::{i8x16, u8x16};
 
 use super::lengths::Lengths;
 use super::levels;
-use super::word::WORD_BITS;
+use super::pack::{FAN, LINE, LONG, Need, Pack, Packs, SPAN};
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
-
-/// Hints in a node. Two in the model, so that a few words have two levels.
-const FAN: usize = if cfg!(genpool_loom) {
-    2
-} else {
-    size_of::<usize>()
-};
-
-/// Nodes in a line: a cache line on 64-bit machines. A search looks through one in about the time of a
-/// locked instruction, and the highest hint of so many words changes half as often as they do (2026-11). One
-/// in the model.
-const LINE: usize = if cfg!(genpool_loom) { 1 } else { 8 };
-
-/// Hints in a line.
-const SPAN: usize = FAN * LINE;
-
-// Where a node has bytes that are no hints, a line's slots would not follow one another.
-const _: () = assert!(LINE == 1 || FAN == size_of::<usize>());
-
-/// The hint of a stretch that is longer than a word.
-pub(super) const LONG: usize = WORD_BITS + 1;
-
-/// The lowest bit of every byte.
-const ONES: usize = usize::MAX / 0xff;
-
-/// The top bit of every byte that is a hint.
-const TOPS: usize = (usize::MAX >> (usize::BITS as usize - 8 * FAN)) / 0xff * 0x80;
-
-/// Nodes that are looked at together.
-const GROUP: usize = size_of::<u8x16>() / size_of::<usize>();
-
-/// A node of which no byte is a hint: what would be one is above all deficits.
-const ABSENT: usize = ONES * 0x7f;
-
-/// The bytes of a node that are no hints, as in such a node. None but in the model.
-const UNUSED: usize = ABSENT & !(TOPS / 0x80 * 0xff);
-
-/// What a search needs the hint to be, as a pattern to compare all bytes of a node with at once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Need(usize);
-
-impl Need {
-    /// A stretch of `n` granules, at least one.
-    #[inline]
-    pub(crate) fn of(n: usize) -> Self {
-        // 0x80 + the highest deficit that will do, in every byte.
-        Self(ONES * (0x80 + LONG - n.min(LONG)))
-    }
-
-    /// One more than the highest deficit that will do.
-    #[inline(always)]
-    fn limit(self) -> i8x16 {
-        i8x16::splat((self.0 & 0x7f) as i8 + 1)
-    }
-}
-
-/// The hints of one node. A byte is the *deficit*, [`LONG`] minus the hint, so that zeroed
-/// memory says "anything may be free" and a fresh chunk of any size needs no initialisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pack(usize);
-
-impl Pack {
-    /// Nothing is free anywhere.
-    const CLOSED: Self = Self(ONES * LONG);
-
-    fn hint(self, slot: usize) -> usize {
-        LONG - (self.0 >> (slot * 8) & 0xff)
-    }
-
-    fn with(self, slot: usize, hint: usize) -> Self {
-        Self(self.0 & !(0xff << (slot * 8)) | (LONG - hint) << (slot * 8))
-    }
-
-    /// The first slot from `slot` on that may serve.
-    #[inline(always)]
-    fn first(self, slot: usize, need: Need) -> Option<usize> {
-        let found = (self.serving(need) & (TOPS << (slot * 8))).trailing_zeros() as usize / 8;
-        (found < FAN).then_some(found)
-    }
-
-    /// The top bit of each byte that may serve; other bits mean nothing.
-    #[inline(always)]
-    fn serving(self, need: Need) -> usize {
-        // The bit stays set where the deficit is not above what will do; no byte borrows from the
-        // next, because a deficit is below 0x80.
-        need.0.wrapping_sub(self.0)
-    }
-}
 
 /// The hints of a bitmap, or of whatever else has numbered places for runs: of "words".
 #[derive(Debug)]
@@ -237,50 +146,14 @@ impl Hints {
         self.hint(self.lowest(), word)
     }
 
-    /// The highest hint of a line.
+    /// The nodes of a line.
     #[inline]
-    fn highest(&self, level: Level, line: usize) -> usize {
-        let least = |a: [u64; 2], b: [u64; 2]| -> [u64; 2] {
-            bytemuck::cast(bytemuck::cast::<_, u8x16>(a).min(bytemuck::cast(b)))
-        };
-        let group = self.over_line(level, line, [u64::MAX; 2], |all, _, group| {
-            least(all, bytemuck::cast(group))
-        });
-        // Of two halves again and again, until one byte is left.
-        let [mut all, _] = least(group, [group[1], 0]);
-        for half in [32, 16, 8] {
-            [all, _] = least([all, 0], [all >> half, 0]);
-        }
-        LONG.saturating_sub(usize::from(all as u8))
-    }
-
-    /// Goes through the nodes of a line, a group at a time.
-    #[inline(always)]
-    fn over_line<T>(
-        &self,
-        level: Level,
-        line: usize,
-        start: T,
-        step: impl Fn(T, usize, u8x16) -> T,
-    ) -> T {
-        let node = |node: &AtomicUsize| {
-            // SeqCst: as in `load`. The first slot's byte first, as in a vector.
-            (node.load(Ordering::SeqCst) | UNUSED).to_le()
-        };
-        let step = |all, (at, nodes): (usize, &[AtomicUsize])| {
-            let group: [usize; GROUP] = array::from_fn(|at| nodes.get(at).map_or(ABSENT, node));
-            step(all, at, bytemuck::cast(group))
-        };
+    fn line(&self, level: Level, line: usize) -> Packs<'_> {
         let nodes = &self.nodes[level.start + line * LINE..];
         match nodes.first_chunk::<LINE>() {
-            // Of known length, and so unrolled.
-            Some(whole) if (line + 1) * SPAN <= level.slots => {
-                whole.chunks(GROUP).enumerate().fold(start, step)
-            }
-            _ => {
-                let last = &nodes[..level.nodes() - line * LINE];
-                last.chunks(GROUP).enumerate().fold(start, step)
-            }
+            // Of known length, so that looks at it are unrolled.
+            Some(whole) if (line + 1) * SPAN <= level.slots => Packs::Whole(whole),
+            _ => Packs::Cut(&nodes[..level.nodes() - line * LINE]),
         }
     }
 
@@ -345,19 +218,14 @@ impl Hints {
         }
     }
 
-    /// The first slot that may serve, from `slot` to the end of its line. Without a branch that depends
-    /// on what is found, which would be mispredicted.
+    /// The first slot that may serve, from `slot` to the end of its line.
     #[inline]
     fn search_line(&self, level: Level, slot: usize, need: Need) -> Option<usize> {
         if slot >= level.slots {
             return None;
         }
         let (line, rest) = (slot / SPAN, slot % SPAN);
-        let limit = need.limit();
-        let found = self.over_line(level, line, 0, |all, at, group| {
-            let serving = bytemuck::cast::<_, i8x16>(group).simd_lt(limit);
-            all | (serving.to_bitmask() as usize) << (at * size_of::<u8x16>())
-        });
+        let found = self.line(level, line).serving(need);
         let found = found & usize::MAX << rest;
         (found != 0).then(|| slot - rest + found.trailing_zeros() as usize)
     }
@@ -415,7 +283,7 @@ impl Hints {
     #[inline(never)]
     fn lower_line(&self, level: Level, line: usize) {
         if let Some(above) = level.above() {
-            let highest = || self.highest(level, line);
+            let highest = || self.line(level, line).highest();
             self.try_lower(above, line, highest(), highest);
         }
     }
@@ -455,7 +323,7 @@ impl Hints {
     #[cold]
     fn top(&self) -> usize {
         let top = self.lowest().upwards().last();
-        top.map_or(0, |level| self.highest(level, 0))
+        top.map_or(0, |level| self.line(level, 0).highest())
     }
 
     /// Makes them go on there, before anybody else sees them.
@@ -516,7 +384,7 @@ mod tests {
         for (word, stretch) in [(0, 3), (2 * SPAN - 1, 5), (2 * SPAN, 9), (3 * SPAN + 1, 4)] {
             hints.raise(word, stretch);
         }
-        let highest = [0, 1, 2, 3].map(|line| hints.highest(hints.lowest(), line));
+        let highest = [0, 1, 2, 3].map(|line| hints.line(hints.lowest(), line).highest());
         assert_eq!(highest, [3, 5, 9, 4]);
     }
 

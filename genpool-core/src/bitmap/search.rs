@@ -9,7 +9,7 @@
 
 use core::hint::{select_unpredictable, spin_loop};
 
-use super::hints::{LONG, Need};
+use super::pack::{LONG, Need};
 use super::places::Places;
 use super::word::{AtomicWord, FULL, WORD_BITS, find, find_all, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece, Taken};

@@ -1,8 +1,8 @@
 //! The tightest run: the shortest that is free and long enough; and what changes tell for its sake.
 
-use super::hints::Need;
 use super::lengths::Lengths;
 use super::line::{LINE, Line, WORDS};
+use super::pack::Need;
 use super::word::{FULL, WORD_BITS, begins, find_all, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece};
 use crate::sync::{Fault, Ordering, seeded};
