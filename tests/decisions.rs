@@ -557,3 +557,48 @@ fn unsuitable_requests_say_why() {
         "0x64 is not a multiple of the granule of 0x1000 bytes"
     );
 }
+
+#[test]
+fn a_full_pool_says_first_what_is_wrong_with_a_request() {
+    says_first_what_is_wrong(Pool::new(12).unwrap());
+}
+
+#[cfg(feature = "observe")]
+#[test]
+fn an_observed_full_pool_says_first_what_is_wrong_with_a_request() {
+    struct Silent;
+    impl genpool::Observer for Silent {
+        fn event(&self, _: usize, _: &genpool::Event<'_>) {}
+    }
+    says_first_what_is_wrong(Pool::builder().order(12).observer(Silent).build().unwrap());
+}
+
+fn says_first_what_is_wrong(pool: Pool) {
+    let misplaced = FixedOffset::new(1);
+    let unsuitable = AllocError::Unsuitable(Unsuitable::MisalignedPlace {
+        place: 1,
+        granule: PAGE,
+    });
+    let exhausted = |size| AllocError::Exhausted { size };
+    pool.add(0, 2 * PAGE).unwrap();
+    let _all = pool.alloc(2 * PAGE).unwrap();
+    let refused = |size| pool.alloc(size).unwrap_err();
+    let refused_by = |size| pool.alloc_with(size, &misplaced).unwrap_err();
+    // The first refusal is proved, and remembered.
+    for _ in 0..2 {
+        assert_eq!(refused(1), exhausted(1));
+        assert_eq!(refused(usize::MAX), exhausted(usize::MAX));
+        assert_eq!(refused(0), AllocError::ZeroSize);
+        assert_eq!(refused_by(1), unsuitable);
+        assert_eq!(refused_by(0), AllocError::ZeroSize);
+        assert_eq!(pool.alloc_with(1, &BestFit).unwrap_err(), exhausted(1));
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.exhausted, stats.unsuitable), (6, 6));
+    pool.set_algorithm(misplaced);
+    assert_eq!(refused(1), unsuitable);
+    pool.set_algorithm(BestFit);
+    assert_eq!(refused(1), exhausted(1));
+    let stats = pool.stats();
+    assert_eq!((stats.exhausted, stats.unsuitable), (7, 7));
+}

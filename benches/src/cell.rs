@@ -219,8 +219,8 @@ impl Seat {
         }
         let start = Instant::now();
         // Doubled until it is long enough, and no further: one operation may take milliseconds. The shorter of two
-        // counts, for one alone may be what happens once, as the proof behind the first refusal; batches of one
-        // operation would measure the clock.
+        // times, for one alone may hold what happens once, such as the proof behind the first refusal; batches of one
+        // short operation would measure the clock.
         while self.timed_batch().min(self.timed_batch()) < BATCH && self.batch < 1 << 20 {
             self.batch *= 2;
         }

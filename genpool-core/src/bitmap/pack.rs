@@ -1,4 +1,9 @@
 //! Hints packed into nodes, and nodes into lines: what one look at a node or at a line shows.
+//!
+//! # Orderings
+//!
+//! A look at a line is `SeqCst`, as one at a node is (`hints.rs`): it may be the second look of who lowered the byte
+//! above.
 
 use core::array;
 
@@ -96,7 +101,7 @@ impl Pack {
 }
 
 /// The nodes of a line, or of what there is of it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Packs<'h> {
     /// So many that a look at them is unrolled.
     Whole(&'h [AtomicUsize; LINE]),
@@ -144,7 +149,7 @@ impl Packs<'_> {
 
     #[inline(always)]
     fn fold_groups<T>(nodes: &[AtomicUsize], start: T, step: impl Fn(T, usize, u8x16) -> T) -> T {
-        // SeqCst: as in `Hints::load`. The first slot's byte first, as in a vector.
+        // SeqCst: as in `Hints::load` (pairs with the exchanges there). The first slot's byte first, as in a vector.
         let node = |node: &AtomicUsize| (node.load(Ordering::SeqCst) | UNUSED).to_le();
         let (groups, rest) = nodes.as_chunks::<GROUP>();
         let mut all = start;

@@ -155,11 +155,12 @@ impl Inner {
         algorithm: &A,
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
-        if let Some(n) = (size > 0).then(|| granules_for(size, self.order))
-            && !self.traffic.is_refused(n)
-            && let Some((chunk, granule)) = self.take_with(size, algorithm)
+        // A verdict that stands spares the call.
+        if let Some(request) = Request::new(size, self.order)
+            && !self.traffic.is_refused(request.granules())
+            && let Some((chunk, granule)) = self.take_with(request, algorithm)
         {
-            return Ok(self.hand_out(chunk, granule, n));
+            return Ok(self.hand_out(chunk, granule, request.granules()));
         }
         self.alloc_slowly(size, algorithm, own).map(Parts::whole)
     }
@@ -168,10 +169,9 @@ impl Inner {
     #[inline(never)]
     fn take_with<A: Algorithm + ?Sized>(
         &self,
-        size: usize,
+        request: Request,
         algorithm: &A,
     ) -> Option<(&Chunk, usize)> {
-        let request = Request::new(size, self.order)?;
         algorithm.check(&request).ok()?;
         let newest = self.shelf.newest()?;
         match self.first_look(newest, algorithm, request) {
