@@ -12,11 +12,12 @@ export logs
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/miri"
 export PROPTEST_CASES=4
 
-# The groups are about equally long, since each runs on one processor: the command line of each.
+# The groups, the longest first, since each runs on one processor: the command line of each.
 tests=(
-    "-p genpool --test many_chunks"
     "-p genpool --lib --test genalloc --test decisions --test lifecycle --test facade --test handover"
-    "-p genpool-core --lib --test stale --test cache --test tightest"
+    "-p genpool-core --test stale --test cache --test tightest"
+    "-p genpool-core --lib"
+    "-p genpool --test many_chunks"
 )
 # In genpool-dma memory has addresses, which become pointers again.
 memory="-p genpool-dma --lib --test genalloc --test pool --test allocator"

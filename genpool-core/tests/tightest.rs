@@ -76,7 +76,7 @@ proptest! {
         // How long those are that the pool is filled with, and which of them are given back.
         filling in 1..300_usize,
         given_back in prop::collection::vec(any::<bool>(), 1..40),
-        steps in prop::collection::vec(step(), 1..if cfg!(miri) { 12 } else { 120 }),
+        steps in prop::collection::vec(step(), 1..if cfg!(miri) { 6 } else { 120 }),
         asked_before: bool,
     ) {
         let pool = Pool::new(0).unwrap();

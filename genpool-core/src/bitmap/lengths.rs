@@ -341,7 +341,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig {
             failure_persistence: None,
-            cases: if cfg!(miri) { 4 } else { 64 },
+            cases: if cfg!(miri) { 2 } else { 64 },
             ..ProptestConfig::default()
         })]
 

@@ -105,6 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "plain arithmetic")]
         fn the_first_of_each_length_and_the_long_ones_are_found(
             before in word(),
             words in proptest::array::uniform::<_, WORDS>(word()),
