@@ -1,5 +1,6 @@
 //! Corners that are easy to get wrong: runs over several blocks, allocations whose range was freed
-//! behind their back, chunks that come again at the same place, algorithms that others outrun.
+//! behind their back, chunks that come again at the same place, algorithms that others outrun, pools that are
+//! full.
 
 mod common;
 
@@ -7,9 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use common::PAGE;
 use genpool::{
     Algorithm, AllocError, BestFit, ChunkView, Constraints, FirstFit, FixedOffset, Granule,
-    NextFit, Pool, RawRange, Request, Run, ThreadStart,
+    NextFit, Pool, RawRange, Request, Run, ThreadStart, Unsuitable,
 };
 
 /// Granules of one byte, those in `held` taken.
@@ -294,4 +296,49 @@ fn a_full_pool_is_known_to_be_full() {
     assert!(count(11, false) > 0);
     drop(most);
     assert!(count(11, true) > 0);
+}
+
+#[test]
+fn a_full_pool_says_first_what_is_wrong_with_a_request() {
+    says_first_what_is_wrong(Pool::new(12).unwrap());
+}
+
+#[cfg(feature = "observe")]
+#[test]
+fn an_observed_full_pool_says_first_what_is_wrong_with_a_request() {
+    struct Silent;
+    impl genpool::Observer for Silent {
+        fn event(&self, _: usize, _: &genpool::Event<'_>) {}
+    }
+    says_first_what_is_wrong(Pool::builder().order(12).observer(Silent).build().unwrap());
+}
+
+fn says_first_what_is_wrong(pool: Pool) {
+    let misplaced = FixedOffset::new(1);
+    let unsuitable = AllocError::Unsuitable(Unsuitable::MisalignedPlace {
+        place: 1,
+        granule: PAGE,
+    });
+    let exhausted = |size| AllocError::Exhausted { size };
+    pool.add(0, 2 * PAGE).unwrap();
+    let _all = pool.alloc(2 * PAGE).unwrap();
+    let refused = |size| pool.alloc(size).unwrap_err();
+    let refused_by = |size| pool.alloc_with(size, &misplaced).unwrap_err();
+    // The first refusal is proved, and remembered.
+    for _ in 0..2 {
+        assert_eq!(refused(1), exhausted(1));
+        assert_eq!(refused(usize::MAX), exhausted(usize::MAX));
+        assert_eq!(refused(0), AllocError::ZeroSize);
+        assert_eq!(refused_by(1), unsuitable);
+        assert_eq!(refused_by(0), AllocError::ZeroSize);
+        assert_eq!(pool.alloc_with(1, &BestFit).unwrap_err(), exhausted(1));
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.exhausted, stats.unsuitable), (6, 6));
+    pool.set_algorithm(misplaced);
+    assert_eq!(refused(1), unsuitable);
+    pool.set_algorithm(BestFit);
+    assert_eq!(refused(1), exhausted(1));
+    let stats = pool.stats();
+    assert_eq!((stats.exhausted, stats.unsuitable), (7, 7));
 }

@@ -33,7 +33,8 @@
 //!   for first fit and 3.0 instead of 2.3 for thread start. A run of 512 granules, the only hole that fits in a
 //!   pool of which 30 % are free granule by granule, costs 17 to 24 in 65,536 granules and 20 to 25 in 4,194,304,
 //!   by each of the three.
-//! - A pool that is full says so at once: a refusal costs 0.6 to 2.2, however large it is.
+//! - A pool that is full says so at once: a refusal costs 0.6 to 2.2, however large it is
+//!   (measured since, where the floor is 5.4 ns: `benches/results/2026-11-22-epyc-zen4-2cpu`).
 //! - Many chunks cost little: a pair in 1,024 chunks 1.4, where only the oldest has room 5.5.
 //!
 //! From `benches/results/2026-11-22-epyc-zen5-2cpu/targets.md`; on a machine of your own:
