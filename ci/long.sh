@@ -3,7 +3,7 @@
 #
 #   ci/long.sh [STEP...]
 #
-# Steps: loom_PART for each file of loom-tests/tests/models, miri shuttle sanitizers soak fuzz plants orderings
+# Steps: loom_PART for each file of loom-tests/tests/models, miri shuttle sanitizers soak fuzz orderings
 # mutants boards; all unless said. Writes into the table proofs/LONG.md what was run and how it ended; a step that is
 # not run keeps its line. Each step's output is kept under target/long. Fails if a step does.
 set -euo pipefail
@@ -12,7 +12,7 @@ logs="${CARGO_TARGET_DIR:-target}/long"
 mkdir -p "$logs"
 readonly TABLE=proofs/LONG.md
 parts=(cache chunks claims devices hints honest lengths ring)
-readonly LADDER=("${parts[@]/#/loom_}" miri shuttle sanitizers soak fuzz plants orderings mutants boards)
+readonly LADDER=("${parts[@]/#/loom_}" miri shuttle sanitizers soak fuzz orderings mutants boards)
 if (($# == 0)); then set -- "${LADDER[@]}"; fi
 
 # Its command, the seconds that it may take, and the lines of its output that say how much was done.
@@ -24,7 +24,6 @@ shuttle=("env PROOFS_TIMES=20 ci/shuttle.sh" 7200 'histories of')
 sanitizers=("ci/sanitizers.sh" 1800 '^sanitizers:')
 soak=("ci/soak.sh 600" 3600 '^soak:')
 fuzz=("ci/fuzz-long.sh 600" 7200 '^fuzz-long:')
-plants=("ci/plants.sh" 7200 '^plants:')
 orderings=("ci/orderings.sh" 14400 '^orderings:')
 # All of them are a day: each day of a month and a half has its part, which quick tests look at.
 mutants=("ci/mutants.sh quick --shard $(($(date +%-j) % 48))/48" 7200 'mutants tested in')
