@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Mutants of genpool-core and genpool-algos: small changes of the code that some test should notice.
-# proofs/MUTANTS.md tells what came of it. Not a part of .ci/run: all of it takes hours.
+# Mutants: small changes of the code that some test should notice. proofs/MUTANTS.md tells what came of it. Not a
+# part of .ci/run: all of it takes hours.
 #
-#   ci/mutants.sh quick [ARGS]           every mutant, against all that is quick
-#   ci/mutants.sh slow [ARGS]            those that the last run missed, against the slower tests as well
+#   ci/mutants.sh layer CRATE [ARGS]     every mutant of a crate above genpool-core and genpool-algos, or of
+#                                        genpool-plain, against that crate's own tests
+#   ci/mutants.sh quick [ARGS]           every mutant of genpool-core and genpool-algos, against all that is quick
+#   ci/mutants.sh slow [ARGS]            those of them that the last run missed, against the slower tests as well
 #   ci/mutants.sh models PART RE [ARGS]  those whose name matches RE, against the loom models of
 #                                        loom-tests/tests/models/PART.rs
 #
@@ -13,13 +15,29 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly VERSION=27.1.0
 
-stage="${1:?quick, slow or models}"
+stage="${1:?layer, quick, slow or models}"
 shift
 dir="${MUTANTS_DIR:-${TMPDIR:-/tmp}/genpool-mutants}"
 copy="$dir/copy"
 mkdir -p "$dir"
 if ! cargo mutants --version 2>/dev/null | grep -qF "$VERSION"; then
     cargo install cargo-mutants --locked --version "$VERSION"
+fi
+
+export RUST_BACKTRACE=0 PROPTEST_MAX_SHRINK_ITERS=0
+if [[ "$stage" == layer ]]; then
+    crate="${1:?the name of a crate}"
+    shift
+    # Every feature with tests of its own; the crates without them have none of these.
+    features=()
+    case "$crate" in
+        genpool-devm) features=(--features dma) ;;
+        genpool-observe) features=(--features observer,serde,metrics,tracing) ;;
+    esac
+    # Exit status 2 and 3: some were missed, some ran out of time.
+    PROPTEST_CASES=24 cargo mutants -p "$crate" --test-package "$crate" --jobs "$(nproc)" --baseline skip --timeout 60 \
+        --output "$dir/$crate" --iterate "${features[@]}" -C=--lib -C=--bins -C=--tests "$@" || (($? == 2 || $? == 3))
+    exit
 fi
 
 # Most of a mutant's time goes by on building, so what tests it is one program: the tests of three crates, as
@@ -67,7 +85,7 @@ opt-level = 2
 opt-level = 2
 EOF
 
-export CARGO_TARGET_DIR="$dir/target" RUST_BACKTRACE=0 PROPTEST_MAX_SHRINK_ITERS=0
+export CARGO_TARGET_DIR="$dir/target"
 # A mutant may ask for all memory that there is.
 ulimit -v $((12 << 20))
 # Those with an allocator of their own are a program of their own.
