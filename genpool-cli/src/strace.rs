@@ -9,28 +9,35 @@
 //!
 //! | what the program did | what the trace has |
 //! |---|---|
-//! | `mmap` | an `alloc` of its length |
+//! | `mmap` | an `alloc` of its length; with `MAP_HUGETLB` of whole huge pages, of 2 MiB if the flags do not say |
 //! | `mmap` with `MAP_FIXED` over what is mapped | nothing, as the pages are held already; an `alloc` for each gap that it fills |
 //! | `munmap` | a `free` of each mapping of which no page is left |
-//! | `munmap` of a part of the newest mapping | an `alloc` of what is left of it: so do allocators that align |
-//! | `munmap` of a part of another mapping | nothing: a part cannot be given back, so all of it stays until its last page goes |
-//! | `mremap` to a larger size in place | a `free`, then an `alloc` of the new size |
+//! | `munmap` of an end of a mapping, directly after it was made | an `alloc` of what is left of it: so do allocators that align; the rule is at the top of `trim.rs` |
+//! | any other `munmap` of a part of a mapping | nothing: a part cannot be given back, so all of it stays until its last page goes |
+//! | `mremap` of a mapping to another size in place | a `free`, then an `alloc` of the new size |
 //! | `mremap` to another place | an `alloc` of the new size, then a `free` of what was there; a `free` first where other threads had a turn meanwhile |
 //! | `execve`, which ends all other threads, or the end of the last thread | a `free` of all that is left |
 //!
 //! Threads share their mappings and processes do not, as far as the lines of `clone` and its
 //! relatives say; without such lines all are taken for threads. All processes together are served by
-//! one pool. How often a line of the table was only nearly true is counted in comments of the trace.
+//! one pool. The heap that `brk` moves and memory of `shmat` have no part in the trace.
+//!
+//! Flags may be names or numbers, whatever `strace -X` was told. How often a line of the table was only nearly
+//! true, and how many calls could not be read, is counted in comments of the trace.
 
+mod call;
+mod flags;
+mod head;
 mod line;
 mod spaces;
+mod trim;
 
 use std::fmt;
 use std::io::{self, BufRead};
 
 use crate::size::Bytes;
 use crate::trace::{MAX_BYTES, MAX_GRANULES};
-use line::Lines;
+use line::{Lines, Said};
 use spaces::{Op, Spaces};
 
 /// Pages are `1 << PAGE_ORDER` bytes. Larger ones are multiples of it.
@@ -51,15 +58,21 @@ pub struct Counts {
     pub lines: u64,
     /// Lines that are no call of interest, or one that failed.
     pub ignored: u64,
+    /// Calls that have a part in it, but that could not be read.
+    pub unclear: u64,
+    /// The line of the first of them, from 1.
+    pub first_unclear: Option<u64>,
+    /// Calls of `brk`, `shmat` and `map_shadow_stack`, whose memory has no part in the trace.
+    pub elsewhere: u64,
     /// Allocations made of them.
     pub allocs: u64,
     /// Pages that were held at once, at most.
     pub peak_pages: u64,
     /// Fixed mappings over what was mapped.
     pub fixed: u64,
-    /// Mappings that were cut while they were the newest.
+    /// Cuts that belong to the making of a mapping.
     pub trimmed: u64,
-    /// Parts of other mappings that were unmapped; what is left of such a mapping stays as a whole.
+    /// Other cuts; what is left of such a mapping stays as a whole.
     pub partial: u64,
     /// Mappings that `mremap` changed or moved.
     pub resized: u64,
@@ -86,21 +99,35 @@ pub fn convert(input: impl BufRead, size: Option<usize>) -> Result<Converted, Co
             return Err(ConvertError::TooLong);
         }
         counts.lines += 1;
-        if !lines.read(&String::from_utf8_lossy(&line)) {
-            counts.ignored += 1;
+        let text = String::from_utf8_lossy(&line);
+        // Editors of other systems put this mark before the first line.
+        match lines.read(text.trim_start_matches('\u{feff}')) {
+            Said::Something => {}
+            Said::Nothing => counts.ignored += 1,
+            Said::Elsewhere => {
+                counts.ignored += 1;
+                counts.elsewhere += 1;
+            }
+            Said::Unclear => {
+                counts.unclear += 1;
+                counts.first_unclear.get_or_insert(counts.lines);
+            }
         }
-        while let Some((pid, event)) = lines.next() {
-            spaces.event(pid, event);
+        while let Some(told) = lines.next() {
+            spaces.event(told);
         }
         line.clear();
     }
     lines.close();
-    while let Some((pid, event)) = lines.next() {
-        spaces.event(pid, event);
+    while let Some(told) = lines.next() {
+        spaces.event(told);
     }
     let ops = spaces.finish(&mut counts);
     if ops.is_empty() {
-        return Err(ConvertError::Nothing);
+        return Err(match counts.first_unclear {
+            Some(line) => ConvertError::Unclear { line },
+            None => ConvertError::Nothing,
+        });
     }
     let chunk_pages = match size {
         Some(size) => (size as u64).div_ceil(1 << PAGE_ORDER),
@@ -152,11 +179,11 @@ impl fmt::Display for Converted {
             ),
             (
                 self.counts.trimmed,
-                "cuts of the newest mapping: it was allocated as short as that",
+                "cuts that directly follow a mapping: it was allocated as short as that",
             ),
             (
                 self.counts.partial,
-                "parts of other mappings unmapped: all of such a one stays until its last page goes",
+                "other cuts of a mapping: all of it stays until its last page goes",
             ),
             (self.counts.resized, "calls of mremap: allocated anew"),
             (
@@ -167,10 +194,21 @@ impl fmt::Display for Converted {
                 self.counts.conflicts,
                 "mappings where another still was, as if a call were missing: the old one was freed",
             ),
+            (
+                self.counts.elsewhere,
+                "calls of brk, shmat or map_shadow_stack: not in the trace",
+            ),
         ] {
             if count > 0 {
                 writeln!(f, "# {count} {what}.")?;
             }
+        }
+        if let Some(line) = self.counts.first_unclear {
+            writeln!(
+                f,
+                "# {} calls that could not be read, the first in line {line}: not in the trace, or not as they were.",
+                self.counts.unclear
+            )?;
         }
         let size = self.chunk_pages << PAGE_ORDER;
         let start = size.next_power_of_two();
@@ -199,6 +237,11 @@ pub enum ConvertError {
     TooLong,
     /// No line maps anything.
     Nothing,
+    /// No line maps anything, and some call could not be read.
+    Unclear {
+        /// The line of the first such call, from 1.
+        line: u64,
+    },
     /// The pool would have no pages, or over [`MAX_GRANULES`].
     PoolSize {
         /// How many it would have.
@@ -220,6 +263,10 @@ impl fmt::Display for ConvertError {
             Self::Nothing => {
                 f.write_str("no line is a call of mmap that succeeded, as strace writes it")
             }
+            Self::Unclear { line } => write!(
+                f,
+                "no call of mmap that succeeded could be read; the first that could not is in line {line}"
+            ),
             Self::PoolSize { pages } => write!(
                 f,
                 "a pool of {pages} pages: it must have 1 to {MAX_GRANULES}"
@@ -232,7 +279,7 @@ impl std::error::Error for ConvertError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::TooLong | Self::Nothing | Self::PoolSize { .. } => None,
+            Self::TooLong | Self::Nothing | Self::Unclear { .. } | Self::PoolSize { .. } => None,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::PAGE_ORDER;
-use crate::size::parse_number;
+use super::call::{Name, Outcome, Split, outcome, split};
+use super::head::{Heads, Time, split_number};
 
 /// No address is higher, on any machine that Linux runs on.
 const HIGHEST: u64 = 1 << 57;
@@ -20,12 +21,18 @@ pub(super) struct Pages {
 
 impl Pages {
     /// The pages that so many bytes from `addr` on touch, at least one.
-    fn new(addr: u64, len: u64) -> Option<Self> {
+    pub(super) fn new(addr: u64, len: u64) -> Option<Self> {
         let end = addr.checked_add(len).filter(|&end| end <= HIGHEST)?;
         (len > 0).then_some(Self {
             start: addr >> PAGE_ORDER,
             end: end.div_ceil(1 << PAGE_ORDER),
         })
+    }
+
+    /// As many pages as are a multiple of `unit`.
+    pub(super) fn round_up(self, unit: u64) -> Option<Self> {
+        let end = self.start + self.len().checked_next_multiple_of(unit)?;
+        (end <= HIGHEST >> PAGE_ORDER).then_some(Self { end, ..self })
     }
 
     pub(super) fn len(self) -> u64 {
@@ -39,12 +46,15 @@ pub(super) enum Event {
     Map {
         pages: Pages,
         fixed: bool,
+        /// How many pages are mapped and unmapped together: one, or those of a huge page.
+        unit: u64,
     },
     Unmap(Pages),
+    /// A call that is told in two parts has one of these in each.
     Remap {
-        /// What it takes away, if that was not told before.
+        /// What it takes away.
         from: Option<Pages>,
-        to: Pages,
+        to: Option<Pages>,
     },
     Spawn {
         child: Pid,
@@ -66,11 +76,38 @@ pub(super) enum Kin {
     Thread,
 }
 
+/// Where in the life of its thread a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// How many calls the thread has made, without those of [`IDLE`].
+    pub(super) calls: u64,
+    pub(super) time: Option<Time>,
+}
+
+/// Calls that do not count: an allocator may name and protect a mapping before it cuts it.
+const IDLE: [&str; 3] = ["mprotect", "madvise", "prctl"];
+
+/// What there is in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Something that has a part in the trace.
+    Something,
+    /// Nothing that has.
+    Nothing,
+    /// A call that mapped memory which has no part in the trace.
+    Elsewhere,
+    /// A call that would have a part in the trace if it could be read.
+    Unclear,
+}
+
 /// The reader of lines, which turns them into events in the order in which they took place: a call that
 /// another line interrupts counts from where it began, if it turns out to have succeeded. Others may be
 /// given what it takes away, and the process that it makes may speak, before it returns.
 #[derive(Default)]
 pub(super) struct Lines {
+    heads: Heads,
+    /// How many calls each thread has made.
+    calls: HashMap<Pid, u64>,
     unfinished: HashMap<Pid, Begun>,
     /// What was read and not yet told.
     queue: VecDeque<Place>,
@@ -80,7 +117,10 @@ pub(super) struct Lines {
 
 /// A call that has not returned yet.
 struct Begun {
+    name: Name,
+    /// Its arguments, as far as they were shown.
     text: String,
+    stamp: Stamp,
     /// Its number among all places, for a call that counts from where it began.
     place: Option<usize>,
 }
@@ -91,45 +131,42 @@ enum Place {
     Open,
     /// Of a call that failed, or never returned.
     Nothing,
-    Event(Pid, Event),
+    Event(Told),
+}
+
+/// An event, and whose it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    pub(super) pid: Pid,
+    pub(super) stamp: Stamp,
+    pub(super) event: Event,
 }
 
 impl Lines {
-    /// Reads a line. Whether it has a part in anything.
-    pub(super) fn read(&mut self, line: &str) -> bool {
-        let (pid, text) = split_pid(line.trim());
-        if let Some((time, notice)) = text.split_once("+++ ")
-            && !time.contains('(')
-        {
-            return self.end(pid, notice);
-        }
-        if let Some((begun, mark)) = text.rsplit_once('<')
-            && (mark == "unfinished ...>" || mark.starts_with("pid changed to "))
-        {
-            return self.begin(pid, begun.trim_end());
-        }
-        match text.split_once(" resumed>") {
-            Some((head, rest)) if head.contains("<... ") => self.resume(pid, head, rest),
-            _ => match call(text) {
-                Some(event) => {
-                    self.queue.push_back(Place::Event(pid, event));
-                    true
-                }
-                None => false,
-            },
+    /// Reads a line.
+    pub(super) fn read(&mut self, line: &str) -> Said {
+        let (pid, text) = self.heads.read(line);
+        if let Some(notice) = text.strip_prefix("+++ ") {
+            self.end(pid, notice)
+        } else if let Some(resumed) = text.strip_prefix("<... ") {
+            self.resume(pid, resumed)
+        } else if let Some((name, rest)) = split_call(text) {
+            self.call(pid, name, rest)
+        } else {
+            Said::Nothing
         }
     }
 
-    /// The next event that is known to have been, and whose it is.
-    pub(super) fn next(&mut self) -> Option<(Pid, Event)> {
+    /// The next event that is known to have been.
+    pub(super) fn next(&mut self) -> Option<Told> {
         loop {
             match self.queue.front()? {
                 Place::Open => return None,
                 Place::Nothing | Place::Event(..) => {}
             }
             self.told += 1;
-            if let Some(Place::Event(pid, event)) = self.queue.pop_front() {
-                return Some((pid, event));
+            if let Some(Place::Event(told)) = self.queue.pop_front() {
+                return Some(told);
             }
         }
     }
@@ -155,58 +192,122 @@ impl Lines {
         }
     }
 
-    fn begin(&mut self, pid: Pid, text: &str) -> bool {
-        let Some((name, arguments)) = split_name(text) else {
-            return false;
+    fn call(&mut self, pid: Pid, name: &str, rest: &str) -> Said {
+        let stamp = self.stamp(pid, !IDLE.contains(&name));
+        let Some(name) = Name::read(name) else {
+            return Said::Nothing;
         };
+        if let Some(begun) = strip_mark(rest)
+            && split(begun) == Split::Cut
+        {
+            return self.begin(pid, name, stamp, begun);
+        }
+        let outcome = outcome(name, rest);
+        if let Outcome::Event(event) | Outcome::Unclear(Some(event)) = outcome {
+            self.queue
+                .push_back(Place::Event(Told { pid, stamp, event }));
+        }
+        outcome.into()
+    }
+
+    fn stamp(&mut self, pid: Pid, counts: bool) -> Stamp {
+        let calls = self.calls.entry(pid).or_default();
+        *calls += u64::from(counts);
+        Stamp {
+            calls: *calls,
+            time: self.heads.now(),
+        }
+    }
+
+    fn begin(&mut self, pid: Pid, name: Name, stamp: Stamp, text: &str) -> Said {
         self.forget(pid);
-        let counts = match name {
-            "munmap" => true,
-            "mremap" => taken(arguments).is_some(),
-            name => spawns(name, arguments).is_some(),
-        };
-        let place = counts.then(|| {
+        let place = name.acts_at_once().then(|| {
             self.queue.push_back(Place::Open);
             self.told + self.queue.len() - 1
         });
-        let text = text.to_owned();
-        self.unfinished.insert(pid, Begun { text, place });
-        counts
+        let begun = Begun {
+            name,
+            text: text.to_owned(),
+            stamp,
+            place,
+        };
+        self.unfinished.insert(pid, begun);
+        match place {
+            Some(_) => Said::Something,
+            None => Said::Nothing,
+        }
     }
 
-    fn resume(&mut self, pid: Pid, head: &str, rest: &str) -> bool {
-        let Some(Begun { text, place }) = self.unfinished.remove(&pid) else {
-            // What another thread began, whose number ended with that.
-            let is_exec = head.ends_with("execve") && rest.trim_end().ends_with(" = 0");
-            if is_exec {
-                self.queue.push_back(Place::Event(pid, Event::Exec));
-            }
-            return is_exec;
+    /// The rest of a call, as `mmap resumed>PROT_READ, ...`.
+    fn resume(&mut self, pid: Pid, text: &str) -> Said {
+        let Some((name, rest)) = text.split_once(" resumed>") else {
+            return Said::Nothing;
         };
-        // What was begun ends with an argument or with a comma, and so the rest follows either.
-        let event = call(&format!("{text} {}", rest.trim_start()));
-        let (at_place, event) = match (event, place) {
+        let Some(name) = Name::read(name) else {
+            return Said::Nothing;
+        };
+        let now = self.heads.now();
+        let Some(begun) = self.unfinished.remove(&pid) else {
+            // What another thread began, whose number ended with that; or its beginning is missing.
+            let found = outcome(name, rest);
+            if let (Name::Exec, Outcome::Event(event)) = (name, found) {
+                let stamp = self.stamp(pid, true);
+                let told = Told { pid, stamp, event };
+                self.queue.push_back(Place::Event(told));
+                return Said::Something;
+            }
+            return match found {
+                Outcome::Event(_) => Said::Unclear,
+                found => found.into(),
+            };
+        };
+        let outcome = match begun.name == name {
+            // What was begun ends with an argument or with a comma, and so the rest follows either.
+            true => outcome(name, &format!("{} {}", begun.text, rest.trim_start())),
+            false => Outcome::Unclear(None),
+        };
+        let event = match outcome {
+            Outcome::Event(event) | Outcome::Unclear(Some(event)) => Some(event),
+            _ => None,
+        };
+        let (at_place, event) = match (event, begun.place) {
             (Some(Event::Remap { from, to }), Some(_)) => (
-                from.map(Event::Unmap),
+                from.map(|_| Event::Remap { from, to: None }),
                 Some(Event::Remap { from: None, to }),
             ),
             (event, Some(_)) => (event, None),
             (event, None) => (None, event),
         };
-        if let Some(place) = place {
-            let outcome = at_place.map_or(Place::Nothing, |event| Place::Event(pid, event));
+        if let Some(place) = begun.place {
+            let stamp = begun.stamp;
+            let outcome = at_place.map_or(Place::Nothing, |event| {
+                Place::Event(Told { pid, stamp, event })
+            });
             self.settle(place, outcome);
         }
+        let stamp = Stamp {
+            time: now,
+            ..begun.stamp
+        };
         self.queue
-            .extend(event.map(|event| Place::Event(pid, event)));
-        event.is_some()
+            .extend(event.map(|event| Place::Event(Told { pid, stamp, event })));
+        match outcome {
+            Outcome::Event(_) if event.is_none() => Said::Nothing,
+            outcome => outcome.into(),
+        }
     }
 
     /// The notice that a thread has ended. Where another's `execve` has ended it, which goes on under its
     /// number, it is the other's that has.
-    fn end(&mut self, pid: Pid, notice: &str) -> bool {
-        self.forget(pid);
+    fn end(&mut self, pid: Pid, notice: &str) -> Said {
         let by = notice.strip_prefix("superseded by execve in pid ");
+        let is_end = ["exited ", "killed by "]
+            .iter()
+            .any(|end| notice.starts_with(end));
+        if !notice.ends_with(" +++") || !(is_end || by.is_some()) {
+            return Said::Nothing;
+        }
+        self.forget(pid);
         let ended = match by.and_then(split_number) {
             Some((by, _)) => {
                 let begun = self.unfinished.remove(&by);
@@ -215,110 +316,40 @@ impl Lines {
             }
             None => pid,
         };
-        self.queue.push_back(Place::Event(ended, Event::Exit));
-        true
+        self.calls.remove(&ended);
+        let stamp = self.stamp(ended, false);
+        self.queue.push_back(Place::Event(Told {
+            pid: ended,
+            stamp,
+            event: Event::Exit,
+        }));
+        Said::Something
     }
 }
 
-/// The process number that a line begins with, as `[pid 12] ` or as `12 `; the name of the program may
-/// follow it as `12<name> `.
-fn split_pid(line: &str) -> (Pid, &str) {
-    let bracketed = line.strip_prefix("[pid");
-    let split = || {
-        let (pid, rest) = split_number(bracketed.unwrap_or(line).trim_start())?;
-        let rest = match rest.strip_prefix('<') {
-            Some(name) => name.split_once('>')?.1,
-            None => rest,
-        };
-        let rest = match bracketed {
-            Some(_) => rest.strip_prefix(']')?,
-            None => rest.strip_prefix(' ')?,
-        };
-        Some((pid, rest.trim_start()))
-    };
-    split().unwrap_or((0, line))
-}
-
-/// The digits that a text begins with, and what follows them.
-fn split_number(text: &str) -> Option<(Pid, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit());
-    let (digits, rest) = text.split_at(end.unwrap_or(text.len()));
-    Some((digits.parse().ok()?, rest))
-}
-
-/// The name of a call, which times may precede, and what follows its bracket.
-fn split_name(text: &str) -> Option<(&str, &str)> {
-    let (head, rest) = text.split_once('(')?;
-    Some((head.split_whitespace().next_back()?, rest))
-}
-
-/// What a call makes, if that is a process or thread.
-fn spawns(name: &str, arguments: &str) -> Option<Kin> {
-    match name {
-        "fork" => Some(Kin::Process),
-        "vfork" => Some(Kin::Sharing),
-        "clone" | "clone3" if arguments.contains("CLONE_THREAD") => Some(Kin::Thread),
-        "clone" | "clone3" if arguments.contains("CLONE_VM") => Some(Kin::Sharing),
-        "clone" | "clone3" => Some(Kin::Process),
-        _ => None,
-    }
-}
-
-/// A whole call that succeeded.
-fn call(text: &str) -> Option<Event> {
-    let (name, rest) = split_name(text)?;
-    let (arguments, result) = rest.rsplit_once(" = ")?;
-    let arguments = arguments.trim_end().strip_suffix(')')?;
-    let result = result.trim_start();
-    if let Some(kin) = spawns(name, arguments) {
-        let (child, _) = split_number(result)?;
-        return Some(Event::Spawn { child, kin });
-    }
-    let result = number(result.split_whitespace().next()?)?;
-    let mut words = arguments.split(',').map(str::trim);
-    let mut next = || words.next().unwrap_or_default();
-    match name {
-        "mmap" | "mmap2" => {
-            next();
-            let len = number(next())?;
-            next();
-            let fixed = next().contains("MAP_FIXED");
-            let pages = Pages::new(result, len)?;
-            Some(Event::Map { pages, fixed })
+impl From<Outcome> for Said {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Event(_) => Self::Something,
+            Outcome::Nothing => Self::Nothing,
+            Outcome::Elsewhere => Self::Elsewhere,
+            Outcome::Unclear(_) => Self::Unclear,
         }
-        "munmap" => unmap(arguments),
-        "mremap" => {
-            let new = words.nth(2).and_then(number)?;
-            Some(Event::Remap {
-                from: taken(arguments),
-                to: Pages::new(result, new)?,
-            })
-        }
-        "execve" | "execveat" => Some(Event::Exec),
-        _ => None,
     }
 }
 
-fn unmap(arguments: &str) -> Option<Event> {
-    let (addr, len) = arguments.split_once(',')?;
-    let pages = Pages::new(number(addr.trim())?, number(len.trim())?)?;
-    Some(Event::Unmap(pages))
+/// The name of a call, and what follows its bracket.
+fn split_call(text: &str) -> Option<(&str, &str)> {
+    text.split_once('(').filter(|(name, _)| {
+        name.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    })
 }
 
-/// What `mremap` takes away: nothing where the old size is 0, which makes a second mapping of the same
-/// memory, or where it is told to keep it.
-fn taken(arguments: &str) -> Option<Pages> {
-    let (addr, rest) = arguments.split_once(',')?;
-    let (old, flags) = rest.split_once(',')?;
-    match flags.contains("MREMAP_DONTUNMAP") {
-        true => None,
-        false => Pages::new(number(addr.trim())?, number(old.trim())?),
-    }
-}
-
-fn number(text: &str) -> Option<u64> {
-    match text {
-        "NULL" => Some(0),
-        text => parse_number(text).ok(),
-    }
+/// What was shown of a call before another line interrupted it.
+fn strip_mark(text: &str) -> Option<&str> {
+    let (begun, mark) = text.rsplit_once('<')?;
+    let is_mark = mark == "unfinished ...>"
+        || (mark.starts_with("pid changed to ") && mark.ends_with(" ...>"));
+    is_mark.then(|| begun.trim_end())
 }

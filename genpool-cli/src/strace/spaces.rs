@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Counts;
-use super::line::{Event, Kin, Pages, Pid};
+use super::line::{Event, Kin, Pages, Pid, Stamp, Told};
+use super::trim::{Cut, Window};
 
 /// An operation of the trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub(super) struct Spaces {
     ops: Vec<Op>,
     /// By ID, of which the first is 1.
     mappings: Vec<Mapping>,
+    /// What each thread has just mapped.
+    windows: HashMap<Pid, Window>,
+    /// Units of what a call of `mremap` has taken away that is yet to say what it gives.
+    moving: HashMap<Pid, u64>,
     counts: Counts,
 }
 
@@ -41,8 +46,6 @@ struct Space {
     pieces: BTreeMap<u64, Piece>,
     /// The same pages, whosever they are.
     cover: Cover,
-    /// The mapping that was made last.
-    newest: Option<u32>,
 }
 
 /// Pages up to `end` that belong to one mapping.
@@ -57,11 +60,22 @@ struct Mapping {
     op: usize,
     /// Pages that are still mapped.
     left: u64,
+    /// Pages that go together: those of a huge page.
+    unit: u64,
+}
+
+/// What unmapping took away.
+struct Taken {
+    pages: u64,
+    /// Mappings that it left a part of.
+    parts: u64,
 }
 
 impl Spaces {
     /// Takes what a line says.
-    pub(super) fn event(&mut self, pid: Pid, event: Event) {
+    pub(super) fn event(&mut self, told: Told) {
+        let Told { pid, stamp, event } = told;
+        let window = self.windows.remove(&pid);
         if event == Event::Exit {
             return self.leave(pid);
         }
@@ -70,17 +84,15 @@ impl Spaces {
             leader,
         } = self.home(pid);
         match event {
-            Event::Map { pages, fixed: true } => self.map_fixed(home, pages),
-            Event::Map {
-                pages,
-                fixed: false,
-            } => self.map_free(home, pages),
-            Event::Unmap(pages) => {
-                if self.unmap(home, pages) == 0 {
-                    self.counts.unknown += 1;
+            Event::Map { pages, fixed, unit } => match fixed {
+                true => self.map_fixed(home, pages, unit),
+                false => {
+                    let id = self.map_free(home, pages, unit);
+                    self.windows.insert(pid, Window::new(id, pages, stamp));
                 }
-            }
-            Event::Remap { from, to } => self.remap(home, from, to),
+            },
+            Event::Unmap(pages) => self.cut(pid, stamp, window, home, pages),
+            Event::Remap { from, to } => self.remap(pid, home, from, to),
             Event::Spawn { child, kin } => {
                 // Who is known already was a child before, whose end no line tells.
                 if !self.homes.contains_key(&child) {
@@ -115,12 +127,25 @@ impl Spaces {
                 Op::Free { id } => held -= sizes[id as usize - 1],
             }
         }
+        let Counts {
+            fixed,
+            trimmed,
+            partial,
+            resized,
+            unknown,
+            conflicts,
+            ..
+        } = self.counts;
         *counts = Counts {
-            lines: counts.lines,
-            ignored: counts.ignored,
             allocs: self.mappings.len() as u64,
             peak_pages: u64::try_from(peak).unwrap_or(u64::MAX),
-            ..self.counts
+            fixed,
+            trimmed,
+            partial,
+            resized,
+            unknown,
+            conflicts,
+            ..*counts
         };
         self.ops
     }
@@ -158,6 +183,8 @@ impl Spaces {
 
     /// Who leaves as the last one frees everything.
     fn leave(&mut self, pid: Pid) {
+        self.windows.remove(&pid);
+        self.moving.remove(&pid);
         let Some(Home {
             space: home,
             leader,
@@ -182,11 +209,12 @@ impl Spaces {
         }
     }
 
-    fn alloc(&mut self, home: usize, pages: Pages) {
+    fn alloc(&mut self, home: usize, pages: Pages, unit: u64) -> u32 {
         let id = self.mappings.len() as u32 + 1;
         self.mappings.push(Mapping {
             op: self.ops.len(),
             left: pages.len(),
+            unit,
         });
         self.ops.push(Op::Alloc {
             id,
@@ -197,46 +225,64 @@ impl Spaces {
             .pieces
             .insert(pages.start, Piece { end: pages.end, id });
         space.cover.add(pages);
-        space.newest = Some(id);
+        id
     }
 
     /// A mapping where the system found room.
-    fn map_free(&mut self, home: usize, pages: Pages) {
+    fn map_free(&mut self, home: usize, pages: Pages, unit: u64) -> u32 {
         if self.unmap(home, pages) > 0 {
             self.counts.conflicts += 1;
         }
-        self.alloc(home, pages);
+        self.alloc(home, pages, unit)
     }
 
     /// A mapping over whatever is there: only what is not mapped yet is new.
-    fn map_fixed(&mut self, home: usize, pages: Pages) {
+    fn map_fixed(&mut self, home: usize, pages: Pages, unit: u64) {
         let gaps = self.spaces[home].cover.add(pages);
         if gaps.iter().map(|gap| gap.len()).sum::<u64>() < pages.len() {
             self.counts.fixed += 1;
         }
         for gap in gaps {
-            self.alloc(home, gap);
+            self.alloc(home, gap, unit);
         }
     }
 
-    fn remap(&mut self, home: usize, from: Option<Pages>, to: Pages) {
+    fn remap(&mut self, pid: Pid, home: usize, from: Option<Pages>, to: Option<Pages>) {
+        let moved = self.moving.remove(&pid);
+        let unit = match from {
+            Some(from) => self.unit_at(home, from.start),
+            None => moved.unwrap_or(1),
+        };
+        let rounded = |pages: Pages| pages.round_up(unit).unwrap_or(pages);
+        let from = from.map(rounded);
+        let Some(to) = to.map(rounded) else {
+            self.moving.insert(pid, unit);
+            if let Some(from) = from {
+                self.unmap(home, from);
+            }
+            return;
+        };
         self.counts.resized += 1;
         match from {
+            Some(from) if from == to => {}
+            // Of a part of a mapping nothing can be given back.
+            Some(from)
+                if from.start == to.start && to.end < from.end && !self.is_whole(home, from) =>
+            {
+                let rest = Pages {
+                    start: to.end,
+                    end: from.end,
+                };
+                self.unmap(home, rest);
+            }
             Some(from) if from.start == to.start => {
-                if to.end < from.end {
-                    let rest = Pages {
-                        start: to.end,
-                        end: from.end,
-                    };
-                    self.unmap(home, rest);
-                } else if to.end > from.end {
-                    self.unmap(home, to);
-                    self.alloc(home, to);
-                }
+                self.unmap(home, from);
+                self.unmap(home, to);
+                self.alloc(home, to, unit);
             }
             from => {
                 self.unmap(home, to);
-                self.alloc(home, to);
+                self.alloc(home, to, unit);
                 if let Some(from) = from {
                     self.unmap(home, from);
                 }
@@ -244,12 +290,87 @@ impl Spaces {
         }
     }
 
-    /// Takes pages away and frees what has none left. How many were mapped.
+    /// A call of `munmap`.
+    fn cut(&mut self, pid: Pid, stamp: Stamp, window: Option<Window>, home: usize, pages: Pages) {
+        let pages = self.widened(home, pages);
+        let window = window.filter(|window| self.is_of(home, window.left(), window.id));
+        match window.map(|window| (window, window.cut(stamp, pages))) {
+            Some((_, Cut::Trim(cut))) => {
+                self.take(home, pages);
+                self.counts.trimmed += 1;
+                self.resize(cut.id, cut.left());
+                self.windows.insert(pid, cut);
+                return;
+            }
+            Some((window, Cut::Piecewise(cuts))) => {
+                self.counts.trimmed -= cuts;
+                self.counts.partial += cuts;
+                self.resize(window.id, window.whole());
+            }
+            Some((_, Cut::Other)) | None => {}
+        }
+        if self.unmap(home, pages) == 0 {
+            self.counts.unknown += 1;
+        }
+    }
+
+    /// Has a mapping allocated with these pages.
+    fn resize(&mut self, id: u32, pages: Pages) {
+        self.ops[self.mappings[id as usize - 1].op] = Op::Alloc {
+            id,
+            pages: pages.len(),
+        };
+    }
+
+    fn piece_at(&self, home: usize, page: u64) -> Option<(Pages, u32)> {
+        let (&start, piece) = self.spaces[home].pieces.range(..=page).next_back()?;
+        let end = piece.end;
+        (page < end).then_some((Pages { start, end }, piece.id))
+    }
+
+    /// Whether these pages are one piece of this mapping.
+    fn is_of(&self, home: usize, pages: Pages, id: u32) -> bool {
+        self.piece_at(home, pages.start) == Some((pages, id))
+    }
+
+    /// Whether these pages are all that is left of a mapping.
+    fn is_whole(&self, home: usize, pages: Pages) -> bool {
+        self.piece_at(home, pages.start).is_some_and(|(piece, id)| {
+            piece == pages && self.mappings[id as usize - 1].left == pages.len()
+        })
+    }
+
+    fn unit_at(&self, home: usize, page: u64) -> u64 {
+        self.piece_at(home, page)
+            .map_or(1, |(_, id)| self.mappings[id as usize - 1].unit)
+    }
+
+    /// With all of a huge page that it takes a part of.
+    fn widened(&self, home: usize, pages: Pages) -> Pages {
+        let unit_of = |page| {
+            let (piece, id) = self.piece_at(home, page)?;
+            Some((piece, self.mappings[id as usize - 1].unit))
+        };
+        let start = unit_of(pages.start).map_or(pages.start, |(piece, unit)| {
+            piece.start.max(pages.start / unit * unit)
+        });
+        let end = unit_of(pages.end - 1).map_or(pages.end, |(piece, unit)| {
+            piece.end.min(pages.end.next_multiple_of(unit))
+        });
+        Pages { start, end }
+    }
+
+    /// Takes pages away, and frees mappings that have none left. How many were mapped.
     fn unmap(&mut self, home: usize, pages: Pages) -> u64 {
+        let taken = self.take(home, pages);
+        self.counts.partial += taken.parts;
+        taken.pages
+    }
+
+    fn take(&mut self, home: usize, pages: Pages) -> Taken {
         let space = &mut self.spaces[home];
-        let newest = space.newest;
         space.cover.remove(pages);
-        let mut gone = 0;
+        let mut taken = Taken { pages: 0, parts: 0 };
         for (first, piece) in space.overlapping(pages) {
             let (start, end) = (first.max(pages.start), piece.end.min(pages.end));
             let space = &mut self.spaces[home];
@@ -266,22 +387,15 @@ impl Spaces {
             if end < piece.end {
                 space.pieces.insert(end, piece);
             }
-            gone += end - start;
+            taken.pages += end - start;
             let mapping = &mut self.mappings[piece.id as usize - 1];
             mapping.left -= end - start;
-            if mapping.left == 0 {
-                self.ops.push(Op::Free { id: piece.id });
-            } else if newest == Some(piece.id) {
-                self.counts.trimmed += 1;
-                self.ops[mapping.op] = Op::Alloc {
-                    id: piece.id,
-                    pages: mapping.left,
-                };
-            } else {
-                self.counts.partial += 1;
+            match mapping.left {
+                0 => self.ops.push(Op::Free { id: piece.id }),
+                _ => taken.parts += 1,
             }
         }
-        gone
+        taken
     }
 }
 
