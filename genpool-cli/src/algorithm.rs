@@ -8,7 +8,7 @@ use genpool::{
     ThreadStart,
 };
 
-use crate::size::parse_number;
+use crate::size::{NumberError, parse_number};
 
 /// Which algorithm, with its data.
 ///
@@ -81,9 +81,8 @@ impl FromStr for AlgorithmSpec {
                 ))
             })?;
             parse_number(text)
-                .ok()
-                .and_then(|number| usize::try_from(number).ok())
-                .ok_or_else(|| SpecError(format!("the {of} of `{name}` is not a number")))
+                .and_then(|number| usize::try_from(number).map_err(|_| NumberError::TooLarge))
+                .map_err(|error| SpecError(format!("the {of} of `{name}` is {error}")))
         };
         let spec = match name {
             "first-fit" => Self::FirstFit,
@@ -178,6 +177,10 @@ mod tests {
             ("fixed", "needs offset"),
             ("fixed-address", "needs address"),
             ("fixed:-1", "not a number"),
+            (
+                "fixed:18446744073709551616",
+                "the offset of `fixed` is too large",
+            ),
             ("best-fit:3", "takes no number"),
         ] {
             let error = text.parse::<AlgorithmSpec>().unwrap_err().to_string();

@@ -189,8 +189,12 @@ impl Trace {
     ///
     /// # Errors
     ///
-    /// [`TraceError`] with the first line that is wrong.
+    /// [`TraceError`] with the first line that is wrong, or with the last if the text is over [`MAX_BYTES`].
     pub fn parse(text: &str) -> Result<Self, TraceError> {
+        if text.len() as u64 > MAX_BYTES {
+            let last = u32::try_from(text.lines().count()).unwrap_or(u32::MAX);
+            return Err(TraceError::new(last, LoadError::TooLong.to_string()));
+        }
         let mut reader = Reader::default();
         text.lines().try_for_each(|line| reader.line(line))?;
         reader.end()
@@ -227,7 +231,8 @@ fn check_header(line: &str) -> Result<(), TraceError> {
         return Err(TraceError::new(
             1,
             format!(
-                "the first line must be `{HEADER}{VERSION}`; of what strace wrote `genpool convert` makes a trace"
+                "the first line must be `{HEADER}{VERSION}`, not {}; of what strace wrote `genpool convert` makes a trace",
+                quoted(line.trim_end())
             ),
         ));
     };

@@ -107,11 +107,20 @@ fn length() -> impl Strategy<Value = u64> {
 }
 
 fn call() -> impl Strategy<Value = String> {
-    let fixed = prop::sample::select(vec!["MAP_PRIVATE", "MAP_PRIVATE|MAP_FIXED"]);
+    let flags = vec![
+        "MAP_PRIVATE",
+        "MAP_PRIVATE|MAP_FIXED",
+        "0x32",
+        "0x22 /* MAP_PRIVATE|MAP_ANONYMOUS */",
+        "MAP_HUGETLB",
+        "MAP_FIXED|MAP_HUGETLB|16<<MAP_HUGE_SHIFT",
+        "?",
+    ];
+    let flags = prop::sample::select(flags);
     let child = 1u32..6;
     prop_oneof![
-        6 => (mapped(), length(), fixed).prop_map(|(at, len, flags)| {
-            format!("mmap({at:#x}, {len}, PROT_READ, {flags}|MAP_ANONYMOUS, -1, 0) = {at:#x}")
+        6 => (mapped(), length(), flags).prop_map(|(at, len, flags)| {
+            format!("mmap({at:#x}, {len}, PROT_READ, {flags}, -1, 0) = {at:#x}")
         }),
         6 => (mapped(), length()).prop_map(|(at, len)| format!("munmap({at:#x}, {len}) = 0")),
         3 => (mapped(), length(), mapped(), length()).prop_map(|(from, old, to, new)| {
@@ -119,6 +128,13 @@ fn call() -> impl Strategy<Value = String> {
         }),
         1 => child.clone().prop_map(|pid| format!("clone(flags=CLONE_VM|CLONE_THREAD) = {pid}")),
         1 => child.prop_map(|pid| format!("vfork() = {pid}")),
+        2 => (mapped(), length()).prop_map(|(at, len)| format!("munmap({at:#x}, {len} <unfinished ...>")),
+        1 => (mapped(), length(), length()).prop_map(|(at, old, new)| {
+            format!("mremap({at:#x}, {old}, {new}, 0x1 <unfinished ...>")
+        }),
+        2 => Just("<... munmap resumed>) = 0".to_owned()),
+        1 => mapped().prop_map(|at| format!("<... mremap resumed>) = {at:#x}")),
+        1 => (0u8..9).prop_map(|seconds| format!("12:00:0{seconds} read(0, \"\", 1) = 0")),
         1 => Just("clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>".to_owned()),
         1 => Just("execve(\"/bin/true\", [\"true\"], 0x7ffe /* 1 var */) = 0".to_owned()),
         1 => Just("+++ exited with 0 +++".to_owned()),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::fields::quoted;
 use super::{Outcome, Slot};
-use crate::size::parse_number;
+use crate::size::{NumberError, parse_number};
 
 /// The IDs met so far.
 #[derive(Default)]
@@ -56,7 +56,7 @@ impl Ids {
             state: State::Held,
             line,
             ..
-        }) = self.known.insert(id.into(), known)
+        }) = self.known.insert(Id::read(id)?, known)
         {
             return Err(format!(
                 "ID {} is still held, since line {line}",
@@ -68,7 +68,7 @@ impl Ids {
     }
 
     pub(super) fn free(&mut self, id: &str, line: u32) -> Result<Slot, String> {
-        let Some(known) = self.known.get_mut(&id.into()) else {
+        let Some(known) = self.known.get_mut(&Id::read(id)?) else {
             return Err(format!("unknown ID {}: no `alloc` has it", quoted(id)));
         };
         if known.state == State::Freed {
@@ -84,11 +84,13 @@ impl Ids {
     }
 }
 
-impl From<&str> for Id {
-    fn from(text: &str) -> Self {
+impl Id {
+    fn read(text: &str) -> Result<Self, String> {
         match parse_number(text) {
-            Ok(number) => Self::Number(number),
-            Err(_) => Self::Word(text.into()),
+            Ok(number) => Ok(Self::Number(number)),
+            Err(NumberError::NotANumber) => Ok(Self::Word(text.into())),
+            // As a word it would be another ID than the same number written otherwise.
+            Err(error @ NumberError::TooLarge) => Err(format!("ID {} is {error}", quoted(text))),
         }
     }
 }

@@ -116,10 +116,11 @@ fn header() {
         "#genpool trace v1\n",
     ] {
         assert!(
-            error(text).starts_with("line 1: the first line must be `# genpool trace v1`"),
+            error(text).starts_with("line 1: the first line must be `# genpool trace v1`, not `"),
             "{text:?}"
         );
     }
+    assert!(error("\u{feff}# genpool trace v1\n").contains("not `\\u{feff}# genpool trace v1`"));
     for text in [
         "# genpool trace v2\npool order=3\n",
         "# genpool trace v10\n",
@@ -223,6 +224,12 @@ fn ids() {
         error_after_start("alloc 1 size=1\nfree 1\nfree 1\n")
             .starts_with("line 6: ID `1` was freed already, at line 5")
     );
+    for large in ["18446744073709551616", "0x10000000000000000"] {
+        for line in [format!("alloc {large} size=1"), format!("free {large}")] {
+            let expected = format!("line 4: ID `{large}` is too large");
+            assert!(error_after_start(&line).starts_with(&expected), "{line}");
+        }
+    }
     for good in [
         "alloc 1 size=1\nfree 1\nalloc 1 size=1\nfree 1\n",
         "alloc 1 size=1 -> none\nalloc 1 size=1\nfree 1\n",
