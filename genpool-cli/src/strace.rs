@@ -22,8 +22,8 @@
 //! relatives say; without such lines all are taken for threads. All processes together are served by
 //! one pool. The heap that `brk` moves and memory of `shmat` have no part in the trace.
 //!
-//! Flags may be names or numbers, whatever `strace -X` was told. How often a line of the table was only nearly
-//! true, and how many calls could not be read, is counted in comments of the trace.
+//! Flags may be names or numbers (`strace -X`). Comments of the trace count how often a line of the table was only
+//! nearly true, and how many calls could not be read.
 
 mod call;
 mod flags;
@@ -113,14 +113,14 @@ pub fn convert(input: impl BufRead, size: Option<usize>) -> Result<Converted, Co
                 counts.first_unclear.get_or_insert(counts.lines);
             }
         }
-        while let Some(told) = lines.next() {
-            spaces.event(told);
+        while let Some(step) = lines.next() {
+            spaces.event(step);
         }
         line.clear();
     }
     lines.close();
-    while let Some(told) = lines.next() {
-        spaces.event(told);
+    while let Some(step) = lines.next() {
+        spaces.event(step);
     }
     let ops = spaces.finish(&mut counts);
     if ops.is_empty() {

@@ -1,7 +1,7 @@
 //! A whole call, as `strace` writes it: `name(arguments) = result`.
 //!
-//! Arguments are cut apart at commas outside of strings, brackets, comments and the names that `-y` and `-Y`
-//! put behind numbers, because all of these can hold text that looks like a part of the line.
+//! Arguments are cut apart at commas. Commas in strings, brackets, comments and the names that `-y` and `-Y` add to
+//! numbers do not count: the text in there comes from elsewhere and may look like a part of the line.
 
 use std::borrow::Cow;
 
@@ -41,7 +41,7 @@ impl Name {
         })
     }
 
-    /// Whether the call takes something away, or makes somebody who may speak, before it returns.
+    /// Whether other threads may see what the call does before it returns: it takes memory away, or makes a thread.
     pub(super) fn acts_at_once(self) -> bool {
         match self {
             Self::Munmap | Self::Mremap => true,
@@ -59,11 +59,11 @@ pub(super) enum Outcome {
     Nothing,
     /// It mapped memory that has no part in the trace.
     Elsewhere,
-    /// It succeeded, or may have, and its line cannot be read; the event is the best guess.
+    /// It succeeded or may have, but its line cannot be read. The event is the best guess.
     Unclear(Option<Event>),
 }
 
-/// What a call came to, by what follows the bracket behind its name.
+/// Reads what a call came to from the text after `name(`.
 pub(super) fn outcome(name: Name, text: &str) -> Outcome {
     let Split::Whole { arguments, tail } = split(text) else {
         return Outcome::Unclear(None);
@@ -226,7 +226,7 @@ fn split_name(text: &str) -> Option<(&str, &str)> {
 /// How arguments end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Split<'t> {
-    /// With their bracket, behind which is the tail.
+    /// With their closing bracket; the tail follows it.
     Whole {
         arguments: Vec<&'t str>,
         tail: &'t str,

@@ -12,7 +12,7 @@ const HIGHEST: u64 = 1 << 57;
 /// The number of a process or thread; 0 where lines do not say.
 pub(super) type Pid = u32;
 
-/// A range of pages: the first, and the one behind the last.
+/// A range of pages: the first, and the one after the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pages {
     pub(super) start: u64,
@@ -50,7 +50,7 @@ pub(super) enum Event {
         unit: u64,
     },
     Unmap(Pages),
-    /// A call that is told in two parts has one of these in each.
+    /// A call that another line interrupts becomes two events: what it takes away, and what it maps.
     Remap {
         /// What it takes away.
         from: Option<Pages>,
@@ -109,7 +109,7 @@ pub(super) struct Lines {
     /// How many calls each thread has made.
     calls: HashMap<Pid, u64>,
     unfinished: HashMap<Pid, Begun>,
-    /// What was read and not yet told.
+    /// What was read and not yet handed out.
     queue: VecDeque<Place>,
     /// Places that have left the queue.
     told: usize,
@@ -127,16 +127,16 @@ struct Begun {
 
 /// A place in the order of events.
 enum Place {
-    /// Of a call that has not returned yet. Nothing behind it is told.
+    /// Of a call that has not returned yet. What follows it has to wait.
     Open,
     /// Of a call that failed, or never returned.
     Nothing,
-    Event(Told),
+    Event(Step),
 }
 
-/// An event, and whose it is.
+/// An event, and the thread that caused it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct Step {
     pub(super) pid: Pid,
     pub(super) stamp: Stamp,
     pub(super) event: Event,
@@ -158,15 +158,15 @@ impl Lines {
     }
 
     /// The next event that is known to have been.
-    pub(super) fn next(&mut self) -> Option<Told> {
+    pub(super) fn next(&mut self) -> Option<Step> {
         loop {
             match self.queue.front()? {
                 Place::Open => return None,
                 Place::Nothing | Place::Event(..) => {}
             }
             self.told += 1;
-            if let Some(Place::Event(told)) = self.queue.pop_front() {
-                return Some(told);
+            if let Some(Place::Event(step)) = self.queue.pop_front() {
+                return Some(step);
             }
         }
     }
@@ -205,7 +205,7 @@ impl Lines {
         let outcome = outcome(name, rest);
         if let Outcome::Event(event) | Outcome::Unclear(Some(event)) = outcome {
             self.queue
-                .push_back(Place::Event(Told { pid, stamp, event }));
+                .push_back(Place::Event(Step { pid, stamp, event }));
         }
         outcome.into()
     }
@@ -248,12 +248,12 @@ impl Lines {
         };
         let now = self.heads.now();
         let Some(begun) = self.unfinished.remove(&pid) else {
-            // What another thread began, whose number ended with that; or its beginning is missing.
+            // Another thread began this `execve` and goes on under this number; or the beginning is missing.
             let found = outcome(name, rest);
             if let (Name::Exec, Outcome::Event(event)) = (name, found) {
                 let stamp = self.stamp(pid, true);
-                let told = Told { pid, stamp, event };
-                self.queue.push_back(Place::Event(told));
+                let step = Step { pid, stamp, event };
+                self.queue.push_back(Place::Event(step));
                 return Said::Something;
             }
             return match found {
@@ -281,7 +281,7 @@ impl Lines {
         if let Some(place) = begun.place {
             let stamp = begun.stamp;
             let outcome = at_place.map_or(Place::Nothing, |event| {
-                Place::Event(Told { pid, stamp, event })
+                Place::Event(Step { pid, stamp, event })
             });
             self.settle(place, outcome);
         }
@@ -290,7 +290,7 @@ impl Lines {
             ..begun.stamp
         };
         self.queue
-            .extend(event.map(|event| Place::Event(Told { pid, stamp, event })));
+            .extend(event.map(|event| Place::Event(Step { pid, stamp, event })));
         match outcome {
             Outcome::Event(_) if event.is_none() => Said::Nothing,
             outcome => outcome.into(),
@@ -318,7 +318,7 @@ impl Lines {
         };
         self.calls.remove(&ended);
         let stamp = self.stamp(ended, false);
-        self.queue.push_back(Place::Event(Told {
+        self.queue.push_back(Place::Event(Step {
             pid: ended,
             stamp,
             event: Event::Exit,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Counts;
-use super::line::{Event, Kin, Pages, Pid, Stamp, Told};
+use super::line::{Event, Kin, Pages, Pid, Stamp, Step};
 use super::trim::{Cut, Window};
 
 /// An operation of the trace.
@@ -26,7 +26,7 @@ pub(super) struct Spaces {
     mappings: Vec<Mapping>,
     /// What each thread has just mapped.
     windows: HashMap<Pid, Window>,
-    /// Units of what a call of `mremap` has taken away that is yet to say what it gives.
+    /// The unit of what an `mremap` that has not returned took away, by thread.
     moving: HashMap<Pid, u64>,
     counts: Counts,
 }
@@ -73,8 +73,8 @@ struct Taken {
 
 impl Spaces {
     /// Takes what a line says.
-    pub(super) fn event(&mut self, told: Told) {
-        let Told { pid, stamp, event } = told;
+    pub(super) fn event(&mut self, step: Step) {
+        let Step { pid, stamp, event } = step;
         let window = self.windows.remove(&pid);
         if event == Event::Exit {
             return self.leave(pid);
@@ -314,7 +314,7 @@ impl Spaces {
         }
     }
 
-    /// Has a mapping allocated with these pages.
+    /// Changes the length that a mapping is allocated with.
     fn resize(&mut self, id: u32, pages: Pages) {
         self.ops[self.mappings[id as usize - 1].op] = Op::Alloc {
             id,
@@ -345,7 +345,7 @@ impl Spaces {
             .map_or(1, |(_, id)| self.mappings[id as usize - 1].unit)
     }
 
-    /// With all of a huge page that it takes a part of.
+    /// Widens a range to whole huge pages where it ends inside of one.
     fn widened(&self, home: usize, pages: Pages) -> Pages {
         let unit_of = |page| {
             let (piece, id) = self.piece_at(home, page)?;

@@ -1,18 +1,18 @@
 //! Which cuts of a mapping belong to its making.
 //!
-//! An allocator that needs pages at a multiple of more than a page maps more than it needs, and at once unmaps
-//! what is before the first such multiple, and what is after the end of what it needs. So do jemalloc, mimalloc,
-//! glibc for its arenas, Go and V8. Such a mapping counts as allocated as short as it then is. The rule has
-//! bounds, so that nothing else passes for it:
+//! An allocator that needs an alignment of more than a page maps more than it needs. It directly unmaps what is
+//! before the first aligned address and what is after the end of its block: jemalloc, mimalloc, glibc for its arenas,
+//! Go and V8 do so. Only the block in between counts as allocated. The rule has bounds, so that nothing else
+//! passes for this:
 //!
 //! - Only `munmap` cuts, and only what `mmap` without `MAP_FIXED` has just mapped. `MAP_FIXED` over a part and
 //!   `mremap` never do.
-//! - The same thread makes the cut, directly after the mapping or after its other cut. No other call of that thread
-//!   comes between, but for `mprotect`, `madvise` and `prctl`, which mapping may include; and where lines have
-//!   times, the cut is at most a second after the mapping.
-//! - A cut takes the first or the last pages of the mapping, nothing else, and leaves some.
-//! - Each end is cut once at most. A thread that directly goes on to cut is giving the mapping back
-//!   piecewise: it counts as allocated with all its pages.
+//! - The thread that made the mapping cuts it, directly after the mapping or after the first cut. In between it makes
+//!   no other call than `mprotect`, `madvise` and `prctl`. Where lines have times, the cut comes at most a second
+//!   after the mapping.
+//! - A cut takes the first or the last pages of the mapping, and nothing else. It leaves some.
+//! - Each end is cut once at most. A thread that directly goes on cutting gives the mapping back piecewise: the
+//!   mapping counts as allocated with all its pages, and the cuts before do not count either.
 
 use super::line::{Pages, Stamp};
 

@@ -1,8 +1,7 @@
-//! Tests of what lines hold beside plain calls: data that looks like structure, and other notations.
+//! Tests of other notations, of data that looks like structure, and of what cannot be read.
 
 use super::*;
 
-/// An error, or that nothing is mapped, is the right answer to these.
 #[test]
 fn calls_that_cannot_be_read_are_counted() {
     let before = mmap(10, 1);
@@ -160,7 +159,7 @@ fn every_notation_of_a_call_converts_alike() {
             "mremap(0xa000, 0x8000, 0x10000, 0x3, 0x64000) = 0x64000",
             "mremap(0xa000, 0100000, 0200000, 03, 0x64000) = 0x64000",
         ],
-        // A thread, whose end frees nothing, and whose `munmap` does.
+        // A thread.
         &[
             "clone3({flags=CLONE_VM|CLONE_THREAD, stack=0x1000} => {parent_tid=[7]}, 88) = 7",
             "clone3({flags=0x3d0f00, stack=0x1000, stack_size=0x7fff80} => {parent_tid=[7]}, 88) = 7",
