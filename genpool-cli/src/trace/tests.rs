@@ -294,3 +294,9 @@ fn files() {
     let directory = Trace::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap_err();
     assert!(matches!(directory, LoadError::Io(_)), "{directory}");
 }
+
+#[test]
+fn a_text_is_as_long_as_a_file_at_most() {
+    let long = START.to_owned() + &" ".repeat(MAX_BYTES as usize + 1 - START.len());
+    assert!(error(&long).starts_with("line 4: longer than 256 MiB"));
+}
