@@ -76,7 +76,7 @@
 //! | | it says | do |
 //! |---|---|---|
 //! | [`Exhausted`](crate::AllocError::Exhausted) | at some instant of the call there was no fit: a proof | refuse work, or wait for a free, or add a chunk. Trying again at once is no use |
-//! | [`Contended`](crate::AllocError::Contended) | others moved all the time, so no proof could be given | try again, after a `yield` or a short pause; it is rare, and more than a few times in a row means that somebody is stopped in the middle of a call |
+//! | [`Contended`](crate::AllocError::Contended) | others moved all the time, so no proof could be given | try again after a short sleep, up to a deadline; it is rare, and more than a few times in a row means that a thread is stopped in the middle of a call. In a signal handler, and in a thread of real-time priority that does not sleep, it is a refusal ([below](#signals)) |
 //! | all others | the request makes no sense: no bytes, an alignment that the pool cannot have | mend the caller |
 //!
 //! No call of the pool waits for memory: waiting is a policy, and the service knows better what to wait for.
@@ -84,18 +84,23 @@
 //! for. Where that is not possible:
 //!
 //! ```
+//! use std::thread;
 //! use std::time::{Duration, Instant};
 //!
-//! use genpool::{AllocError, Allocation, Pool};
+//! use genpool::{AllocError, Pool};
 //!
-//! /// Some room for `size` bytes within `patience`.
-//! fn patiently(pool: &Pool, size: usize, patience: Duration) -> Result<Allocation<'_>, AllocError> {
-//!     let until = Instant::now() + patience;
+//! /// Calls `alloc` until it succeeds, for no longer than `patience`. Not for signal handlers.
+//! fn patiently<T>(
+//!     patience: Duration,
+//!     mut alloc: impl FnMut() -> Result<T, AllocError>,
+//! ) -> Result<T, AllocError> {
+//!     let began = Instant::now();
 //!     loop {
-//!         match pool.alloc(size) {
-//!             Err(AllocError::Contended { .. }) => std::thread::yield_now(),
-//!             Err(AllocError::Exhausted { .. }) if Instant::now() < until => {
-//!                 std::thread::sleep(Duration::from_millis(1));
+//!         let outcome = alloc();
+//!         let left = patience.saturating_sub(began.elapsed());
+//!         match outcome {
+//!             Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) if !left.is_zero() => {
+//!                 thread::sleep(left.min(Duration::from_millis(1)));
 //!             }
 //!             outcome => return outcome,
 //!         }
@@ -105,12 +110,16 @@
 //! let pool = Pool::new(12)?;
 //! pool.add(0, 0x4000)?;
 //! let held = pool.alloc(0x4000)?;
-//! let refused = patiently(&pool, 1, Duration::from_millis(5));
+//! let refused = patiently(Duration::from_millis(5), || pool.alloc(1));
 //! assert_eq!(refused.err(), Some(AllocError::Exhausted { size: 1 }));
 //! drop(held);
-//! assert!(patiently(&pool, 1, Duration::from_millis(5)).is_ok());
+//! assert!(patiently(Duration::from_millis(5), || pool.alloc(1)).is_ok());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The deadline holds for both answers: with another thread stopped in the middle of a call, `Contended` may be
+//! the answer for as long as that thread stands still. It sleeps rather than yields or spins, so that a thread
+//! of a lower real-time priority can go on, which may be the cause.
 //!
 //! "Exhausted" with much free space is fragmentation: compare
 //! [`fragmentation().largest_run`](crate::Fragmentation::largest_run) with what was asked for. It may also be
@@ -144,7 +153,7 @@
 //!     }
 //! }
 //! drop(held);
-//! assert!(drain.wait(None));
+//! assert!(drain.is_drained());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -155,6 +164,7 @@
 //! ```
 //! # #[cfg(feature = "observe")] fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::mpsc::sync_channel;
+//! use std::time::Duration;
 //!
 //! use genpool::Pool;
 //! use genpool::observe::Watermarks;
@@ -169,7 +179,7 @@
 //! let (first, grown) = std::thread::scope(|threads| {
 //!     let pool = &pool;
 //!     let grower = threads.spawn(move || {
-//!         woken.recv().is_ok_and(|()| {
+//!         woken.recv_timeout(Duration::from_secs(10)).is_ok_and(|()| {
 //!             // Until there is enough: what is added may be taken at once, and then no mark is crossed.
 //!             let mut more = [0x10_0000, 0x20_0000].into_iter();
 //!             while pool.avail() < 0x4000 && more.next().is_some_and(|at| pool.add(at, 0x6000).is_ok()) {}
@@ -236,11 +246,33 @@
 //!
 //! # Signals
 //!
-//! `alloc`, the drop of an allocation, and frees by address take no lock and touch no heap, so a signal handler
-//! may call them on a pool that it interrupted in the middle of any call; each call's documentation says
-//! whether it is signal-safe. Not so: adding and removing chunks, lists, owned allocations that outlive their
-//! pool, the callbacks of drains unless you see to it. The handler uses the pool, not a cache of the code it
-//! interrupted.
+//! `alloc`, the drop of an allocation, and frees by address are [signal-safe](crate#signal-safety): a handler may
+//! call them on a pool that it interrupted in the middle of any call. Each call's documentation says whether it
+//! is signal-safe. Adding and removing chunks and calls that return lists are not, nor is the drop of an owned
+//! allocation that outlives its pool, nor a drain's callback unless you write it so. The handler uses the pool,
+//! not a cache of the code that it interrupted.
+//!
+//! **In a handler `Contended` is a refusal.** The interrupted thread may be the one in the middle of a call, and it
+//! cannot go on before the handler returns, so trying again until there is another answer hangs the thread. Have
+//! the handler try once, go without, and leave the rest to a thread. So it is with real-time priorities
+//! (`SCHED_FIFO`, `SCHED_RR`): a thread that spins, or only yields, keeps a thread of lower priority on its
+//! processor from finishing the call. Sleep up to a deadline, or count `Contended` as a refusal.
+//!
+//! ```
+//! use genpool::Pool;
+//!
+//! /// Called in a signal handler: a buffer for the event, if there is one now.
+//! fn note(pool: &Pool, size: usize) -> Option<usize> {
+//!     let buffer = pool.alloc(size).ok()?; // one try: "contended" is a refusal here
+//!     Some(buffer.into_raw().addr) // the thread that reads it frees it by address
+//! }
+//!
+//! let pool = Pool::new(6)?;
+//! pool.add(0x1000, 0x1000)?;
+//! let event = note(&pool, 64).ok_or("no room")?;
+//! pool.free(event, 64)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Fork
 //!
