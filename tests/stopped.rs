@@ -84,17 +84,6 @@ extern "C" fn park(_: libc::c_int) {
     IS_PARKED.set(false);
 }
 
-fn install() {
-    // SAFETY: all-zero is a valid `sigaction`: no flags, an empty mask.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = park as *const () as usize;
-    action.sa_flags = libc::SA_RESTART;
-    // SAFETY: the action is initialised and its handler has the type that these flags ask for.
-    let installed =
-        unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) };
-    assert_eq!(installed, 0);
-}
-
 /// A pool, who holds which granule of its first chunk, and for the control a lock around its calls.
 struct Scene {
     pool: Pool,
@@ -418,7 +407,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
     limit();
-    install();
+    common::handle(libc::SIGUSR2, park);
     TURN.lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -194,7 +194,13 @@ pub enum AllocError {
     },
     /// No fit was found, and it could not be proved within a bounded number of tries that there
     /// was none, because others kept allocating and freeing, or one was in the middle of a step
-    /// over several words or of an `alloc_many` all the time. Trying again may succeed.
+    /// over several words or of an `alloc_many` all the time. Trying again may succeed: after a short
+    /// sleep, and up to a deadline.
+    ///
+    /// **In a signal handler this is a refusal**, to be treated as [`Exhausted`](Self::Exhausted): the
+    /// interrupted thread may be the cause, and cannot go on before the handler returns. The same goes
+    /// for a thread of real-time priority that spins or yields, which keeps a cause of lower priority
+    /// from running. See [signal safety](crate#signal-safety).
     Contended {
         /// The bytes asked for.
         size: usize,

@@ -298,4 +298,5 @@
 //!
 //! [`AllocError::Exhausted`](crate::AllocError::Exhausted) is a proof: at some instant during the call there
 //! was no fit. [`AllocError::Contended`](crate::AllocError::Contended) says that none could be given, because
-//! others kept moving. [`service`](super::service) says what to do in which case.
+//! others kept moving. [`service`](super::service#when-it-is-full) says what to do in which case; in a signal
+//! handler both are refusals.
