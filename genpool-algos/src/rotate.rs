@@ -27,6 +27,10 @@ fn around(
 /// The position is a hint that all threads share; between threads that race for it the later one
 /// stands. At worst two passes over the chunk. Signal-safe.
 ///
+/// The position is in the value, so make one value and pass it to every call, or make it the pool's
+/// default. `pool.alloc_with(size, &NextFit::new())` begins at the chunk's beginning each time: it is first
+/// fit.
+///
 /// ```
 /// use genpool_algos::NextFit;
 /// use genpool_core::Pool;
@@ -45,7 +49,21 @@ pub struct NextFit {
 }
 
 impl NextFit {
-    /// From the beginning on.
+    /// A position at the beginning. Keep the value: one that is made for a single call is first fit.
+    ///
+    /// ```
+    /// use genpool_algos::NextFit;
+    /// use genpool_core::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x3000)?;
+    /// let kept = NextFit::new();
+    /// let addresses = [(); 2].map(|()| pool.alloc_with(1, &kept).map(|page| page.addr()));
+    /// assert_eq!(addresses, [Ok(0x1000), Ok(0x2000)]);
+    /// let addresses = [(); 2].map(|()| pool.alloc_with(1, &NextFit::new()).map(|page| page.addr()));
+    /// assert_eq!(addresses, [Ok(0x1000), Ok(0x1000)]); // first fit
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -31,13 +31,14 @@
 //! A [`Cache`](crate::Cache) belongs to one thread and borrows the pool. Have each worker make one when it
 //! begins; it goes with the worker. Three things to know:
 //!
-//! - **What it keeps is taken for everybody else**, at most
+//! - **Runs kept by a cache are unavailable to other threads**: at most
 //!   [`Cache::MOST_GRANULES`](crate::Cache::MOST_GRANULES) (246) granules, in runs of one to eight. A pool for
 //!   `n` workers has at least `246 * n` granules more than what all of them hold, or a worker may be told that
 //!   the pool is full while others sit on what it needs.
 //! - **A thread that is about to wait for long** calls [`flush`](crate::Cache::flush) first.
-//! - A cache keeps nothing while the pool's default algorithm has rules of its own for places, and nothing of
-//!   chunks that were added after the first removal of one. It still works, as the pool does.
+//! - **Caching is off** (1) with [`OrderAlign`](crate::OrderAlign), [`Constrained`](crate::Constrained) and the like
+//!   as default, (2) for chunks added after the first [`remove`](crate::Pool::remove). The cache's calls still work,
+//!   as the pool's do.
 //!
 //! ```
 //! use genpool::{Cache, Pool};
@@ -158,7 +159,8 @@
 //! ```
 //!
 //! `Watermarks` (feature `observe`) says when it is time: it calls back when free space falls below a mark, in
-//! the thread that crossed it, which may add a chunk at once. The mark is more than all threads take meanwhile.
+//! the thread that crossed it, which may add a chunk at once. Set the mark above what all threads can
+//! allocate while the new chunk is being added.
 //! Where a chunk takes long to come by, the callback wakes a thread that adds it, so that no request waits:
 //!
 //! ```

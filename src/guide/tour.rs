@@ -99,7 +99,7 @@
 //! # Constraints
 //!
 //! What several devices ask for at once is a set of [`Constraints`](crate::Constraints) on any
-//! [`Fit`](crate::Fit): alignment and phase, the lowest and the highest address, a boundary that may not be
+//! [`Fit`](crate::Fit): alignment, and a fixed offset from it (the phase), the lowest and the highest address, a boundary that may not be
 //! crossed; of the pool's own address, and with the names that begin with `dma` of the one that the device
 //! sees.
 //!
@@ -144,8 +144,8 @@
 //!
 //! A [`Cache`](crate::Cache) is a handle for one thread that keeps a few short runs at hand, so that most of
 //! its calls touch nothing that another thread uses. Its allocations are ordinary ones: freed into a cache
-//! they stay at hand, dropped anywhere they go home to the pool. What it keeps is taken for everybody else,
-//! which [`service`](super::service) says how to plan for.
+//! they stay at hand, dropped anywhere they go home to the pool. Runs kept by a cache are unavailable to other threads;
+//! [`service`](super::service#a-cache-for-each-thread) says how to plan for that.
 //!
 //! ```
 //! use genpool::Pool;
@@ -232,8 +232,8 @@
 //! # Pools of devices, device trees: `devm`
 //!
 //! With the feature `devm` a `Device` has a stack of managed resources, pools among them, which are released
-//! in reverse order when it ends. What is still held then is listed and stays valid, and what lies under it
-//! goes with the last allocation. A `Registry` finds devices by name or through a phandle of a device tree,
+//! in reverse order when it is released. Its pools then refuse new allocations. Live ones stay valid and are listed
+//! in the result; the mapping is released after the last of them. A `Registry` finds devices by name or through a phandle of a device tree,
 //! and makes devices of its `mmio-sram` nodes.
 //!
 //! ```
@@ -298,5 +298,5 @@
 //!
 //! [`AllocError::Exhausted`](crate::AllocError::Exhausted) is a proof: at some instant during the call there
 //! was no fit. [`AllocError::Contended`](crate::AllocError::Contended) says that none could be given, because
-//! others kept moving. [`service`](super::service#when-it-is-full) says what to do in which case; in a signal
+//! other threads kept allocating and freeing. [`service`](super::service#when-it-is-full) says what to do in which case; in a signal
 //! handler both are refusals.
