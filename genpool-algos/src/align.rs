@@ -8,8 +8,7 @@ use crate::constraints::{Constrained, ConstraintError, Constraints};
 /// in the granules of the chunk; whole words of the bitmap are looked at. Signal-safe.
 ///
 /// ```
-/// use genpool_algos::FirstFitAlign;
-/// use genpool_core::Pool;
+/// use genpool::{FirstFitAlign, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x10_0000)?;
@@ -27,7 +26,7 @@ impl FirstFitAlign {
     /// Aligned to `bytes`. An alignment below the granule asks for nothing.
     ///
     /// ```
-    /// use genpool_algos::{ConstraintError, FirstFitAlign};
+    /// use genpool::{ConstraintError, FirstFitAlign};
     ///
     /// assert!(FirstFitAlign::new(64).is_ok());
     /// assert_eq!(FirstFitAlign::new(48), Err(ConstraintError::Align { bytes: 48 }));
@@ -59,8 +58,7 @@ impl Algorithm for FirstFitAlign {
 /// aligned. The absolute address is aligned. Costs what [`FirstFitAlign`] does. Signal-safe.
 ///
 /// ```
-/// use genpool_algos::OrderAlign;
-/// use genpool_core::Pool;
+/// use genpool::{OrderAlign, Pool};
 ///
 /// let pool = Pool::builder().algorithm(OrderAlign).build()?; // granules of a byte
 /// pool.add(0x1010, 0x1000)?;

@@ -22,8 +22,7 @@ use crate::fit::Fit;
 /// is at worst linear in the granules of the chunk, each looked at a few times. Signal-safe.
 ///
 /// ```
-/// use genpool_algos::{Constrained, Constraints};
-/// use genpool_core::{FirstFit, Pool};
+/// use genpool::{Constrained, Constraints, FirstFit, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_virt(0x7000_0000, 0x0fff_e000, 0x10_0000)?; // the border of 28 bits lies inside
@@ -103,7 +102,7 @@ impl Rule {
 /// A constraint that means nothing.
 ///
 /// ```
-/// use genpool_algos::{ConstraintError, Constraints};
+/// use genpool::{ConstraintError, Constraints};
 ///
 /// let refused = Constraints::new().boundary(3000);
 /// assert_eq!(refused, Err(ConstraintError::Boundary { bytes: 3000 }));
@@ -168,8 +167,7 @@ impl Constraints {
     /// The address is a multiple of `bytes`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x10_0000)?;
@@ -188,8 +186,7 @@ impl Constraints {
     /// The address leaves the remainder `phase` when divided by `bytes`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(4)?;
     /// pool.add(0x1000, 0x1000)?;
@@ -211,8 +208,7 @@ impl Constraints {
     /// No byte lies below `addr`.
     ///
     /// ```
-    /// use genpool_algos::{BestFit, Constrained, Constraints};
-    /// use genpool_core::Pool;
+    /// use genpool::{BestFit, Constrained, Constraints, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0, 0x10_0000)?;
@@ -230,8 +226,7 @@ impl Constraints {
     /// No byte lies above `addr`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x00ff_f000, 0x10_0000)?;
@@ -249,8 +244,7 @@ impl Constraints {
     /// The run does not cross a multiple of `bytes`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0xf000, 0x10_0000)?;
@@ -272,8 +266,7 @@ impl Constraints {
     /// such an address.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_virt(0x10_0000, 0x8000_3000, 0x1_0000)?;
@@ -293,8 +286,7 @@ impl Constraints {
     /// The address that the device sees leaves the remainder `phase` when divided by `bytes`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_virt(0x10_0000, 0x8000_0000, 0x1_0000)?;
@@ -314,8 +306,7 @@ impl Constraints {
     /// The device sees no byte below `addr`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_virt(0x10_0000, 0xffff_f000, 0x1_0000)?;
@@ -339,8 +330,7 @@ impl Constraints {
     /// The run does not cross a multiple of `bytes` as the device sees it.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_virt(0x10_0000, 0x8000_f000, 0x10_0000)?;
@@ -377,8 +367,7 @@ impl Constraints {
     /// part.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints, Fit};
-    /// use genpool_core::{ChunkView, Granule, Pool};
+    /// use genpool::{ChunkView, Constrained, Constraints, Fit, Granule, Pool};
     ///
     /// /// The chunk's second half, then all of it.
     /// struct UpperFirst;
@@ -443,8 +432,7 @@ impl Constraints {
     /// The lowest allowed start of `n` granules in a free run. Constant time.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints, Fit};
-    /// use genpool_core::{ChunkView, Granule, Pool};
+    /// use genpool::{ChunkView, Constrained, Constraints, Fit, Granule, Pool};
     ///
     /// /// The highest free run that has an allowed place.
     /// struct HighestRun;
@@ -473,8 +461,7 @@ impl Constraints {
 /// A fit among the places that [`Constraints`] allow. Signal-safe, if the fit is.
 ///
 /// ```
-/// use genpool_algos::{BestFit, Constrained, Constraints};
-/// use genpool_core::Pool;
+/// use genpool::{BestFit, Constrained, Constraints, Pool};
 ///
 /// // As a default, for who asks for nothing else; each call may name another.
 /// let reached = Constraints::new().highest(0xffff).align(0x2000)?;

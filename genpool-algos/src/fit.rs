@@ -12,8 +12,7 @@ use crate::constraints::Constraints;
 /// ```
 /// use core::ops::Range;
 ///
-/// use genpool_algos::{Constrained, Constraints, Fit};
-/// use genpool_core::{ChunkView, FirstFit, Granule, Pool};
+/// use genpool::{ChunkView, Constrained, Constraints, FirstFit, Fit, Granule, Pool};
 ///
 /// /// First fit in a part of the chunk.
 /// struct Within(Range<Granule>);
@@ -54,8 +53,7 @@ impl Fit for FirstFit {
 /// run counts with its whole length, also where only a part of it is allowed. Signal-safe.
 ///
 /// ```
-/// use genpool_algos::BestFit;
-/// use genpool_core::Pool;
+/// use genpool::{BestFit, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x8000)?;

@@ -15,8 +15,7 @@ fn whole_granule(place: usize, request: &Request) -> Result<(), Unsuitable> {
 /// for, 64 at a time. Signal-safe.
 ///
 /// ```
-/// use genpool_algos::FixedOffset;
-/// use genpool_core::Pool;
+/// use genpool::{FixedOffset, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x10_0000, 0x1_0000)?;
@@ -58,8 +57,7 @@ impl Algorithm for FixedOffset {
 /// Exactly at an address. Linear in the granules asked for, 64 at a time. Signal-safe.
 ///
 /// ```
-/// use genpool_algos::FixedAddress;
-/// use genpool_core::Pool;
+/// use genpool::{FixedAddress, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x10_0000, 0x1_0000)?;

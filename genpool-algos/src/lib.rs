@@ -14,8 +14,7 @@
 //! All of them are signal-safe.
 //!
 //! ```
-//! use genpool_algos::{BestFit, Constrained, Constraints, FirstFitAlign};
-//! use genpool_core::Pool;
+//! use genpool::{BestFit, Constrained, Constraints, FirstFitAlign, Pool};
 //!
 //! let pool = Pool::new(12)?;
 //! pool.add(0x1000, 0x100_0000)?;

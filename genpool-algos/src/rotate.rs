@@ -32,8 +32,7 @@ fn around(
 /// fit.
 ///
 /// ```
-/// use genpool_algos::NextFit;
-/// use genpool_core::Pool;
+/// use genpool::{NextFit, Pool};
 ///
 /// let pool = Pool::builder().order(12).algorithm(NextFit::new()).build()?;
 /// pool.add(0x1000, 0x3000)?;
@@ -52,8 +51,7 @@ impl NextFit {
     /// A position at the beginning. Keep the value: one that is made for a single call is first fit.
     ///
     /// ```
-    /// use genpool_algos::NextFit;
-    /// use genpool_core::Pool;
+    /// use genpool::{NextFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x3000)?;
@@ -119,8 +117,7 @@ impl Algorithm for NextFit {
 /// at start, as thread-local storage is.
 ///
 /// ```
-/// use genpool_algos::ThreadStart;
-/// use genpool_core::Pool;
+/// use genpool::{Pool, ThreadStart};
 ///
 /// let pool = Pool::builder().order(12).algorithm(ThreadStart).build()?;
 /// pool.add(0, 64 << 20)?;

@@ -12,7 +12,7 @@ use crate::view::{ChunkView, Granule};
 /// What is asked for. Its calls take constant time and are signal-safe.
 ///
 /// ```
-/// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
 ///
 /// /// Refuses nothing, and says what it is asked.
 /// struct Told;
@@ -65,7 +65,7 @@ impl Request {
 /// `algo=` there.
 ///
 /// ```
-/// use genpool_core::{Algorithm, FirstFit, Notation};
+/// use genpool::{Algorithm, FirstFit, Notation};
 ///
 /// assert_eq!(FirstFit.notation(), Some(Notation::FirstFit));
 /// assert_eq!(Notation::FirstFitAlign { bytes: 4096 }.to_string(), "first-fit-align:0x1000");
@@ -139,7 +139,7 @@ impl fmt::Display for Notation {
 /// Last fit, the highest place that is free:
 ///
 /// ```
-/// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
 ///
 /// struct LastFit;
 ///
@@ -222,7 +222,7 @@ forward!(&A, Box<A>, Arc<A>);
 /// bitmap that cannot serve; at worst linear in the granules of the chunk, 64 at a time. Signal-safe.
 ///
 /// ```
-/// use genpool_core::{FirstFit, Pool};
+/// use genpool::{FirstFit, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;

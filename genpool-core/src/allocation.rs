@@ -19,7 +19,7 @@ use crate::records::Extent;
 /// [`Pool::free`](crate::Pool::free) or [`free_addr`](crate::Pool::free_addr) is told.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -111,7 +111,7 @@ impl<'p> Home<'p> {
 /// It cannot outlive its pool:
 ///
 /// ```compile_fail,E0505
-/// # use genpool_core::Pool;
+/// # use genpool::Pool;
 /// let pool = Pool::new(0)?;
 /// pool.add(0, 16)?;
 /// let allocation = pool.alloc(1)?;
@@ -123,7 +123,7 @@ impl<'p> Home<'p> {
 /// An [`OwnedAllocation`] can:
 ///
 /// ```
-/// # use genpool_core::Pool;
+/// use genpool::Pool;
 /// let pool = Pool::new(0)?;
 /// pool.add(0, 16)?;
 /// let allocation = pool.alloc_owned(1)?;
@@ -187,7 +187,7 @@ impl<'p> Allocation<'p> {
     /// The physical address of the first byte, if the chunk was given one. Signal-safe.
     ///
     /// ```
-    /// use genpool_core::{ChunkSpec, Pool};
+    /// use genpool::{ChunkSpec, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_chunk(ChunkSpec::new(0x1000, 0x2000).phys(0x8000_0000).owner("bank 0"))?;
@@ -219,7 +219,7 @@ impl<'p> Allocation<'p> {
     /// for it, and this does nothing. Signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
     /// pool.add(0x1000, 0x4000)?;
@@ -243,7 +243,7 @@ impl<'p> Allocation<'p> {
     /// time. Signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0, 0x4000)?;
@@ -424,7 +424,7 @@ impl fmt::Debug for Allocation<'_> {
 /// pool's bookkeeping, which is not.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -436,7 +436,7 @@ impl fmt::Debug for Allocation<'_> {
 /// The allocation inside is lent out, and cannot be moved out:
 ///
 /// ```compile_fail,E0594
-/// # use genpool_core::{Allocation, OwnedAllocation};
+/// # use genpool::{Allocation, OwnedAllocation};
 /// fn steal(mut owned: OwnedAllocation, other: Allocation<'static>) {
 ///     *owned = other;
 /// }

@@ -22,7 +22,7 @@ use crate::traffic::Traffic;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use genpool_core::{ChunkSpec, Owner, Pool};
+/// use genpool::{ChunkSpec, Owner, Pool};
 ///
 /// let bank: Owner = Arc::new(String::from("bank 0"));
 /// let pool = Pool::new(12)?;
@@ -47,7 +47,7 @@ pub(crate) fn text_of(owner: &Owner) -> Option<&str> {
 /// kept on the heap, so giving one is not signal-safe.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_chunk(ChunkSpec::new(0x4000_0000, 0x10_0000).phys(0x1_0000_0000).owner("bank 0"))?;

@@ -21,7 +21,7 @@ const NAP: Duration = Duration::from_millis(1);
 /// chunk list, once the last allocation is back.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -102,7 +102,7 @@ impl Drain {
     /// ```
     /// use std::sync::mpsc;
     ///
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;

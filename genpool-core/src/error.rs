@@ -24,7 +24,7 @@ macro_rules! display {
 /// Why a pool was not built.
 ///
 /// ```
-/// use genpool_core::{BuildError, Pool};
+/// use genpool::{BuildError, Pool};
 ///
 /// let refused = Pool::new(64).unwrap_err();
 /// assert_eq!(refused, BuildError::Order { order: 64 });
@@ -75,7 +75,7 @@ display!(BuildError {
 /// A chunk was not added; the pool is as before, and the chunk comes back with its owner.
 ///
 /// ```
-/// use genpool_core::{AddRefused, ChunkSpec, Pool};
+/// use genpool::{AddRefused, ChunkSpec, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// let refused = pool.add_chunk(ChunkSpec::new(0x1800, 0x2000).owner("bank 0")).unwrap_err();
@@ -103,7 +103,7 @@ impl Error for AddError {}
 /// The rule that a chunk breaks.
 ///
 /// ```
-/// use genpool_core::{AddRefused, Pool};
+/// use genpool::{AddRefused, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -171,7 +171,7 @@ display!(AddRefused {
 /// Why nothing was allocated.
 ///
 /// ```
-/// use genpool_core::{AllocError, Pool};
+/// use genpool::{AllocError, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0, 0x4000)?;
@@ -235,7 +235,7 @@ display!(AllocError {
 /// Why an algorithm cannot serve a request, whatever is free.
 ///
 /// ```
-/// use genpool_core::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request, Unsuitable};
+/// use genpool::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request, Unsuitable};
 ///
 /// /// First fit of a device whose descriptors have 16 bits for the length.
 /// struct Short;
@@ -297,7 +297,7 @@ display!(Unsuitable {
 /// Why a free was refused. Nothing was changed.
 ///
 /// ```
-/// use genpool_core::{FreeError, Pool};
+/// use genpool::{FreeError, Pool};
 ///
 /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
 /// pool.add(0x1000, 0x4000)?;
@@ -379,7 +379,7 @@ display!(FreeError {
 /// Why a chunk was not removed.
 ///
 /// ```
-/// use genpool_core::{Pool, RemoveError};
+/// use genpool::{Pool, RemoveError};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -412,7 +412,7 @@ display!(RemoveError {
 /// Why an allocation kept its size.
 ///
 /// ```
-/// use genpool_core::{Pool, ResizeError};
+/// use genpool::{Pool, ResizeError};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x3000)?;

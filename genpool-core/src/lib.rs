@@ -7,7 +7,7 @@
 //! anything countable.
 //!
 //! ```
-//! use genpool_core::Pool;
+//! use genpool::Pool;
 //!
 //! let pool = Pool::new(12)?; // granules of 4 KiB
 //! pool.add(0x4000_0000, 0x10_0000)?;

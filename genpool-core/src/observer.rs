@@ -57,9 +57,10 @@ use crate::sync::{AtomicUsize, Ordering};
 /// something should look there.
 ///
 /// ```
+/// // features = ["observe"]
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicUsize, Ordering};
-/// use genpool_core::{Event, Observer, Pool};
+/// use genpool::{Event, Observer, Pool};
 ///
 /// #[derive(Default)]
 /// struct Refusals(AtomicUsize);
@@ -116,8 +117,9 @@ forward!(&O, Box<O>, Arc<O>);
 /// allocation let go of by [`into_raw`](crate::Allocation::into_raw) is held until it is freed.
 ///
 /// ```
+/// // features = ["observe"]
 /// use std::sync::mpsc::{Sender, channel};
-/// use genpool_core::{Event, Observer, Pool};
+/// use genpool::{Event, Observer, Pool};
 ///
 /// struct Calls(Sender<String>);
 ///
@@ -286,9 +288,10 @@ impl Event<'_> {
     /// was said holds for them. Each lasts until the chunk is removed.
     ///
     /// ```
+    /// // features = ["observe"]
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicIsize, Ordering};
-    /// use genpool_core::{Event, Observer, Pool};
+    /// use genpool::{Event, Observer, Pool};
     ///
     /// #[derive(Default)]
     /// struct Free(AtomicIsize);

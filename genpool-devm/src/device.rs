@@ -18,8 +18,8 @@ use crate::release::{Released, Resource, release};
 /// in what the device manages. None of its calls is signal-safe.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
-/// use genpool_devm::Device;
+/// use genpool::devm::Device;
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let device = Device::new("video");
 /// device.on_release(|| println!("unmapped, after the pool is empty"))?;
@@ -81,7 +81,7 @@ impl Device {
     /// The device's node in the device tree.
     ///
     /// ```
-    /// use genpool_devm::{Device, NodePath};
+    /// use genpool::devm::{Device, NodePath};
     ///
     /// let device = Device::new("sram").at(NodePath::new("/soc/sram@0"));
     /// assert_eq!(device.node().map(NodePath::as_str), Some("/soc/sram@0"));
@@ -96,8 +96,8 @@ impl Device {
     /// management is released in reverse order.
     ///
     /// ```
-    /// use genpool_core::Pool;
-    /// use genpool_devm::Device;
+    /// use genpool::Pool;
+    /// use genpool::devm::Device;
     ///
     /// let device = Device::new("video").probe(|device| {
     ///     device.create_pool(Pool::builder().order(5))?;
@@ -164,7 +164,7 @@ impl Device {
     /// Keeps `value` until the device ends, and drops it then, after all that came later.
     ///
     /// ```
-    /// use genpool_devm::Device;
+    /// use genpool::devm::Device;
     ///
     /// let device = Device::new("video");
     /// let clock = std::sync::Arc::new(());
@@ -235,8 +235,8 @@ impl Device {
     /// The pool of that name; without a name the unnamed pool, and no other.
     ///
     /// ```
-    /// use genpool_core::Pool;
-    /// use genpool_devm::{Device, GetError};
+    /// use genpool::Pool;
+    /// use genpool::devm::{Device, GetError};
     ///
     /// let device = Device::new("video");
     /// device.create_pool(Pool::builder().name("rx"))?;
@@ -320,7 +320,7 @@ impl fmt::Debug for Device {
 /// A device was not probed.
 ///
 /// ```
-/// use genpool_devm::Device;
+/// use genpool::devm::Device;
 ///
 /// let failed = Device::new("audio")
 ///     .probe(|device| {

@@ -6,10 +6,9 @@
 //! what is held stays valid until it is given back, and the stack is released in reverse order.
 //!
 //! ```
-//! use genpool_devm::{AddressOnly, Registry, Tree};
-//! # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+//! use genpool::devm::{AddressOnly, Registry, Tree};
 //!
-//! let tree = Tree::parse(blob)?;
+//! let tree = Tree::load("tests/trees/board.dtb")?;
 //! let registry = Registry::new();
 //! for (node, probed) in registry.probe_srams(&tree, &AddressOnly) {
 //!     println!("{node}: {} pools", probed?.pools().len());

@@ -12,10 +12,9 @@ use crate::tree::{Node, TreeError};
 /// Why a phandle does not lead to a pool.
 ///
 /// ```
-/// use genpool_devm::{GetError, OfError, Registry, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{GetError, OfError, Registry, Tree};
 ///
-/// let tree = Tree::parse(blob)?;
+/// let tree = Tree::load("tests/trees/board.dtb")?;
 /// let codec = tree.find("/soc/codec@2000").ok_or("no codec")?;
 /// let registry = Registry::new(); // nothing has been probed
 /// let refused = registry.of_gen_pool_get(codec, "sram", 0).unwrap_err();
@@ -44,10 +43,9 @@ impl Registry {
     /// label by the node's name without the unit address, so that is tried last.
     ///
     /// ```
-    /// use genpool_devm::{AddressOnly, Registry, Tree};
-    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    /// use genpool::devm::{AddressOnly, Registry, Tree};
     ///
-    /// let tree = Tree::parse(blob)?;
+    /// let tree = Tree::load("tests/trees/board.dtb")?;
     /// let registry = Registry::new();
     /// for (node, probed) in registry.probe_srams(&tree, &AddressOnly) {
     ///     probed.map_err(|error| format!("{node}: {error}"))?;

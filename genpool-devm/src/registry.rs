@@ -16,8 +16,8 @@ use crate::release::Released;
 /// go on at once. None of its calls is signal-safe.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
-/// use genpool_devm::{Device, NodePath, Registry};
+/// use genpool::devm::{Device, NodePath, Registry};
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let registry = Registry::new();
 /// let node = NodePath::new("/soc/sram@0");
@@ -133,7 +133,7 @@ impl Registry {
     /// Registers a device without a probe, and binds it.
     ///
     /// ```
-    /// use genpool_devm::{Device, Registry};
+    /// use genpool::devm::{Device, Registry};
     ///
     /// let registry = Registry::new();
     /// let device = registry.add(Device::new("video")).expect("the name is free");
@@ -160,7 +160,7 @@ impl Registry {
     /// The device of that name.
     ///
     /// ```
-    /// use genpool_devm::{Device, Registry};
+    /// use genpool::devm::{Device, Registry};
     ///
     /// let registry = Registry::new();
     /// registry.add(Device::new("video")).expect("the name is free");
@@ -175,8 +175,8 @@ impl Registry {
     /// The pool `name` of the device `device`; without a name its unnamed pool.
     ///
     /// ```
-    /// use genpool_core::Pool;
-    /// use genpool_devm::{Device, Registry};
+    /// use genpool::Pool;
+    /// use genpool::devm::{Device, Registry};
     ///
     /// let registry = Registry::new();
     /// let probe = |device: &Device| device.create_pool(Pool::builder().name("rx")).map(drop);
@@ -256,7 +256,7 @@ impl Drop for Entry<'_> {
 /// Why a device was not registered.
 ///
 /// ```
-/// use genpool_devm::{Device, RegisterError, Registry};
+/// use genpool::devm::{Device, RegisterError, Registry};
 ///
 /// let registry = Registry::new();
 /// registry.probe(Device::new("video"), |_| Ok::<_, String>(()))?;
@@ -291,7 +291,7 @@ pub enum RegisterError<E> {
 /// Why a device was not removed.
 ///
 /// ```
-/// use genpool_devm::{Registry, RemoveError};
+/// use genpool::devm::{Registry, RemoveError};
 ///
 /// let refused = Registry::new().remove("video").err();
 /// assert_eq!(refused, Some(RemoveError::NoDevice { device: "video".into() }));

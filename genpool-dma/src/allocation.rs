@@ -15,8 +15,8 @@ use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 /// [`MemoryPool`](crate::MemoryPool) does.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_dma::{DmaAddr, DmaAlloc, PhysAddr, VirtAddr};
+/// use genpool::Pool;
+/// use genpool::dma::{DmaAddr, DmaAlloc, PhysAddr, VirtAddr};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_virt(0x4000_0000, 0x1_0000_0000, 0x10_0000)?;
@@ -104,8 +104,8 @@ impl DmaAlloc for Pool {
 /// told the address must be done with it.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_dma::{DmaAddr, DmaAlloc, VirtAddr};
+/// use genpool::Pool;
+/// use genpool::dma::{DmaAddr, DmaAlloc, VirtAddr};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_virt(0x4000_0000, 0x1_0000_0000, 0x10_0000)?;
@@ -196,8 +196,8 @@ impl fmt::Debug for DmaAllocation<'_> {
 /// Why nothing was allocated for a device.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_dma::{DmaAlloc, DmaError, VirtAddr};
+/// use genpool::Pool;
+/// use genpool::dma::{DmaAlloc, DmaError, VirtAddr};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x4000_0000, 0x10_0000)?; // without a physical address

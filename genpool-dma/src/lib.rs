@@ -14,9 +14,8 @@
 //! An address mask, and a border that must not be crossed, are constraints like others:
 //!
 //! ```
-//! use genpool_algos::{Constrained, Constraints};
-//! use genpool_core::{FirstFit, Pool};
-//! use genpool_dma::{AddressMask, DmaAlloc};
+//! use genpool::dma::{AddressMask, DmaAlloc};
+//! use genpool::{Constrained, Constraints, FirstFit, Pool};
 //!
 //! let pool = Pool::new(12)?;
 //! pool.add_virt(0x7000_0000, 0x0ff0_0000, 0x20_0000)?; // reaches over 1 << 28
@@ -39,6 +38,8 @@
 //! and removing regions is not.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub use allocator_api2;
 
 mod addr;
 mod window;

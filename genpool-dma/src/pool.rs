@@ -29,8 +29,8 @@ use crate::volatile::Width;
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::MemoryPool;
-/// use genpool_dma::source::{PageMap, RamSource};
+/// use genpool::dma::MemoryPool;
+/// use genpool::dma::source::{PageMap, RamSource};
 ///
 /// let pool: MemoryPool = MemoryPool::new(12)?;
 /// let region = RamSource::new(1 << 20).prefault().map()?;
@@ -86,8 +86,8 @@ impl MemoryPool {
     /// A pool as `builder` says, over ordinary memory.
     ///
     /// ```
-    /// use genpool_core::Pool;
-    /// use genpool_dma::MemoryPool;
+    /// use genpool::Pool;
+    /// use genpool::dma::MemoryPool;
     ///
     /// let pool = MemoryPool::build(Pool::builder().order(11).name("frames").boundary_tracking())?;
     /// assert_eq!((pool.granule(), pool.live()?.len()), (2048, 0));
@@ -107,15 +107,16 @@ impl MemoryPool<Device> {
     /// accesses of `width`.
     ///
     /// ```
-    /// use genpool_dma::{DmaAddr, MemoryPool, Width};
-    /// # #[repr(align(4096))]
-    /// # struct Bar([u8; 4096]);
-    /// # let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
-    /// # let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
-    /// # // SAFETY: the memory was leaked, and nobody else has its address.
-    /// # let region = unsafe { genpool_dma::Region::from_raw(start, size, ()) };
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(genpool_dma::PhysAddr::new(0xe000_0000)) };
+    /// use genpool::dma::{DmaAddr, MemoryPool, PhysAddr, Region, Width};
+    ///
+    /// #[repr(align(4096))]
+    /// struct Bar([u8; 4096]);
+    /// let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
+    /// let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
+    /// // SAFETY: the memory was leaked, and nobody else has its address.
+    /// let region = unsafe { Region::from_raw(start, size, ()) };
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0xe000_0000)) };
     /// let pool = MemoryPool::of_device(8, Width::Four)?;
     /// pool.add(region)?;
     /// let queue = pool.dma_zalloc(1024)?; // zeroed by words of four bytes
@@ -216,12 +217,14 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let start = pool.chunks().map(|chunk| chunk.start()).next().ok_or("no chunk")?;
     /// let frame = pool.dma_alloc(1)?;
     /// let drain = pool.remove(VirtAddr::new(start))?;
@@ -266,12 +269,14 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let frame = pool.dma_alloc(1514)?.filled(b"ping").map_err(|_| "it is too short")?;
     /// assert_eq!((&frame[..4], frame.len()), (&b"ping"[..], 4096));
     /// let table = pool.dma_zalloc_align(4096, 1 << 13)?;
@@ -362,12 +367,14 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let frame = pool.dma_alloc(1)?;
     /// assert_eq!(pool.virt_to_phys(frame.virt()), Some(PhysAddr::new(0x8000_0000)));
     /// assert_eq!(pool.virt_to_phys(VirtAddr::new(0)), None);
@@ -386,12 +393,14 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let frame = pool.dma_alloc(1)?;
     /// assert_eq!(pool.virt_to_dma(frame.virt()), Some(frame.dma()));
     /// # Ok(()) }
@@ -406,12 +415,14 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let range = pool.dma_zalloc(5000)?.share().into_raw(); // kept as numbers, in a table of the driver's
     /// // SAFETY: it is of this pool, is freed once, and no device was told of it.
     /// unsafe { pool.free(range)? };
@@ -437,8 +448,8 @@ impl<K: Kind> MemoryPool<K> {
     /// Makes `algorithm` the default from now on, as [`Pool::set_algorithm`].
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints, ThreadStart};
-    /// use genpool_dma::{AddressMask, MemoryPool};
+    /// use genpool::dma::{AddressMask, MemoryPool};
+    /// use genpool::{Constrained, Constraints, ThreadStart};
     ///
     /// let pool = MemoryPool::new(12)?;
     /// let reached = AddressMask::bits(32)?.constrain(Constraints::new());
@@ -471,12 +482,14 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let frame = pool.dma_alloc(1)?;
     /// assert!(pool.contains(frame.virt(), frame.len()));
     /// assert!(!pool.contains(VirtAddr::of(&raw const pool), 1)); // memory of somebody else
@@ -509,8 +522,8 @@ impl<K: Kind> MemoryPool<K> {
     /// What is allocated, where boundary tracking is switched on, as [`Pool::live`].
     ///
     /// ```
-    /// use genpool_core::{FreeError, Pool};
-    /// use genpool_dma::MemoryPool;
+    /// use genpool::dma::MemoryPool;
+    /// use genpool::{FreeError, Pool};
     ///
     /// let tracked = MemoryPool::build(Pool::builder().order(12).boundary_tracking())?;
     /// assert!(tracked.live()?.is_empty());
@@ -543,12 +556,14 @@ impl<K: Kind> fmt::Debug for MemoryPool<K> {
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-/// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-/// # // SAFETY: no device is told anything, so the address may be made up.
-/// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-/// # let pool = MemoryPool::new(12)?;
-/// # pool.add(region)?;
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
+///
+/// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+/// // SAFETY: no device is told anything, so the address may be made up.
+/// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+/// let pool = MemoryPool::new(12)?;
+/// pool.add(region)?;
 /// let start = pool.chunks().map(|chunk| chunk.start()).next().ok_or("no chunk")?;
 /// let frame = pool.dma_alloc(5000)?;
 /// let drain = pool.remove(VirtAddr::new(start))?;
@@ -611,8 +626,8 @@ impl<K: Kind> fmt::Debug for RegionDrain<K> {
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::RamSource;
-/// use genpool_dma::{MemoryPool, RegionRefused};
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{MemoryPool, RegionRefused};
 ///
 /// let pool = MemoryPool::new(21)?; // granules of 2 MiB
 /// let refused = pool.add(RamSource::new(1 << 20).map()?).unwrap_err();
@@ -650,12 +665,12 @@ impl<K: Kind> Error for RegionError<K> {}
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::RamSource;
-/// use genpool_dma::{AddressSpace, Bus, MemoryPool, RegionRefused, Translation};
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{AddressSpace, Bus, MemoryPool, RegionRefused, Translation};
 ///
 /// let seen = |bus| {
 ///     let region = RamSource::new(1 << 16).map()?;
-///     let window = genpool_dma::Window::new(region.start(), genpool_dma::DmaAddr::new(0), 1 << 16);
+///     let window = genpool::dma::Window::new(region.start(), genpool::dma::DmaAddr::new(0), 1 << 16);
 ///     let translation = Translation::new(window)?;
 ///     // SAFETY: no device is told anything here.
 ///     Ok::<_, Box<dyn std::error::Error>>(unsafe { region.seen_at(bus, translation) })

@@ -20,8 +20,8 @@
 //! ```
 //! # #[cfg(feature = "observer")]
 //! # {
-//! use genpool_core::Pool;
-//! use genpool_observe::{Mark, Watermarks};
+//! use genpool::Pool;
+//! use genpool::observe::{Mark, Watermarks};
 //!
 //! let marks = Watermarks::new(0x2000, 0x8000, |crossing| {
 //!     if crossing.mark == Mark::Low {

@@ -39,11 +39,12 @@ const METER: [(&str, Unit, &str); 6] = [
 /// when that recorder is installed.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// // features = ["metrics"]
+/// use genpool::Pool;
 ///
-/// genpool_observe::describe();
+/// genpool::observe::describe();
 /// let pool = Pool::builder().name("rx").build()?;
-/// genpool_observe::report(&pool, &[("pool", "rx")]); // and again every few seconds
+/// genpool::observe::report(&pool, &[("pool", "rx")]); // and again every few seconds
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn describe() {
@@ -71,11 +72,12 @@ pub fn describe() {
 /// pool's hot path. Linear in the granules. Not signal-safe.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// // features = ["metrics"]
+/// use genpool::Pool;
 ///
 /// let pool = Pool::builder().order(12).name("rx").build()?;
 /// pool.add(0, 0x10_0000)?;
-/// genpool_observe::report(&pool, &[("pool", "rx")]);
+/// genpool::observe::report(&pool, &[("pool", "rx")]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn report(pool: &Pool, labels: impl IntoLabels) {
@@ -97,8 +99,9 @@ pub fn report(pool: &Pool, labels: impl IntoLabels) {
 /// counters.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::Meter;
+/// // features = ["metrics"]
+/// use genpool::Pool;
+/// use genpool::observe::Meter;
 ///
 /// let meter = Meter::new(&[("pool", "rx")]);
 /// let pool = Pool::builder().order(12).observer(meter).build()?;

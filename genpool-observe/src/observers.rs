@@ -8,8 +8,8 @@ use genpool_core::{Event, Observer, discard_panic};
 /// the others are told all the same; of several panics the last is passed on. As signal-safe as all of them.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::{Observers, Recorder, Watermarks};
+/// use genpool::Pool;
+/// use genpool::observe::{Observers, Recorder, Watermarks};
 ///
 /// let (recorder, tap) = Recorder::new(64)?;
 /// let marks = Watermarks::new(4096, 8192, |crossing| println!("{crossing:?}"));

@@ -20,8 +20,10 @@ const ENTRIES: usize = 1 << 20;
 /// meanwhile may show in the totals and not in the runs. When nobody moves, all of it agrees.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
-/// use genpool_observe::Snapshot;
+/// // features = ["observe", "serde"]
+/// // dependencies = { serde_json = "1" }
+/// use genpool::observe::Snapshot;
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let pool = Pool::builder().order(12).name("sram").boundary_tracking().build()?;
 /// pool.add_chunk(ChunkSpec::new(0x10_0000, 0x8000).owner("bank 0"))?;
@@ -66,8 +68,8 @@ pub struct Snapshot {
 /// A chunk of a [`Snapshot`].
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::Snapshot;
+/// use genpool::Pool;
+/// use genpool::observe::Snapshot;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_virt(0x10_0000, 0x8000_0000, 0x8000)?;
@@ -103,8 +105,8 @@ pub struct ChunkShot {
 /// A live allocation of a [`Snapshot`].
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::Snapshot;
+/// use genpool::Pool;
+/// use genpool::observe::Snapshot;
 ///
 /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
 /// pool.add(0x10_0000, 0x8000)?;
@@ -144,8 +146,8 @@ impl Snapshot {
     /// there is.
     ///
     /// ```
-    /// # use genpool_core::Pool;
-    /// # use genpool_observe::Snapshot;
+    /// use genpool::Pool;
+    /// use genpool::observe::Snapshot;
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
     /// let mut held = pool.alloc_many(&[4096; 4])?;
@@ -193,8 +195,8 @@ impl Snapshot {
     /// on. Linear in its size.
     ///
     /// ```
-    /// # use genpool_core::Pool;
-    /// # use genpool_observe::{NoSnapshot, Snapshot};
+    /// use genpool::Pool;
+    /// use genpool::observe::{NoSnapshot, Snapshot};
     /// let mut snapshot = Snapshot::of(&Pool::new(12)?);
     /// assert_eq!(snapshot.check(), Ok(()));
     /// snapshot.order = 64;
@@ -275,8 +277,8 @@ impl ChunkShot {
 /// Why a value is no snapshot of a pool: [`Snapshot::check`] says it.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::{NoSnapshot, Snapshot};
+/// use genpool::Pool;
+/// use genpool::observe::{NoSnapshot, Snapshot};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;

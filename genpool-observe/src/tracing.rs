@@ -19,8 +19,9 @@ use tracing::{debug, info, trace, warn};
 /// load and a branch.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::Traced;
+/// // features = ["tracing"]
+/// use genpool::Pool;
+/// use genpool::observe::Traced;
 ///
 /// let pool = Pool::builder().order(12).name("rx").observer(Traced::new()).build()?;
 /// # drop(pool);

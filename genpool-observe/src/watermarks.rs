@@ -43,8 +43,8 @@ use genpool_core::{Event, Observer};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use genpool_core::Pool;
-/// use genpool_observe::{Mark, Watermarks};
+/// use genpool::Pool;
+/// use genpool::observe::{Mark, Watermarks};
 ///
 /// let pool = Arc::new_cyclic(|pool: &std::sync::Weak<Pool>| {
 ///     let pool = pool.clone();
@@ -76,7 +76,7 @@ pub struct Watermarks<F> {
 /// Which mark.
 ///
 /// ```
-/// use genpool_observe::{Mark, Watermarks};
+/// use genpool::observe::{Mark, Watermarks};
 ///
 /// let marks = Watermarks::new(0x2000, 0x8000, |crossing| match crossing.mark {
 ///     Mark::Low => eprintln!("only {} bytes are left: add a chunk", crossing.free),
@@ -96,8 +96,8 @@ pub enum Mark {
 ///
 /// ```
 /// use std::sync::mpsc::channel;
-/// use genpool_core::Pool;
-/// use genpool_observe::{Mark, Watermarks};
+/// use genpool::Pool;
+/// use genpool::observe::{Mark, Watermarks};
 ///
 /// let (tell, told) = channel();
 /// let marks = Watermarks::new(0x2000, 0x8000, move |crossing| tell.send(crossing).unwrap_or(()));

@@ -165,6 +165,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "observe")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // features = ["observe"]
 //! use std::sync::mpsc::sync_channel;
 //! use std::time::Duration;
 //!

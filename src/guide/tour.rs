@@ -201,8 +201,9 @@
 //! ```
 //! # #[cfg(all(feature = "dma", target_os = "linux", not(miri)))]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use allocator_api2::vec::Vec;
+//! // features = ["dma"]
 //! use genpool::dma::MemoryPool;
+//! use genpool::dma::allocator_api2::vec::Vec;
 //! use genpool::dma::source::RamSource;
 //!
 //! let pool = MemoryPool::new(12)?;
@@ -218,6 +219,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "dma")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // features = ["dma"]
 //! use genpool::Pool;
 //! use genpool::dma::{DmaAddr, DmaAlloc};
 //!
@@ -238,6 +240,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "devm")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // features = ["devm"]
 //! use genpool::devm::Device;
 //! use genpool::{ChunkSpec, Pool};
 //!
@@ -269,6 +272,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "observe")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // features = ["observe"]
 //! use genpool::Pool;
 //! use genpool::observe::{Mark, Observers, Recorder, Snapshot, Watermarks};
 //!

@@ -58,7 +58,7 @@ pub(crate) const SIZES: usize = if cfg!(genpool_loom) { 2 } else { 8 };
 /// next [`alloc`](Self::alloc) of that size.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x4000_0000, 0x100_0000)?;
@@ -172,7 +172,7 @@ impl<'p> Cache<'p> {
     /// is near; else what [`Pool::alloc`] costs.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x10_0000)?;
@@ -217,7 +217,7 @@ impl<'p> Cache<'p> {
     /// length is given back first, by one a word of the bitmap.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x10_0000)?;
@@ -295,7 +295,7 @@ impl<'p> Cache<'p> {
     /// Gives back all that is kept, by one atomic instruction a word of the bitmap. The cache goes on.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x10_0000)?;

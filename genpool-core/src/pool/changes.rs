@@ -18,7 +18,7 @@ impl Pool {
     /// more than a bit a granule, and two words more with boundary tracking. Not signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -115,7 +115,7 @@ impl Pool {
     /// list.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;

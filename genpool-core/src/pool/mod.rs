@@ -67,7 +67,7 @@ type Report = Box<dyn FnOnce(Destroyed) + Send + Sync>;
 /// signal-safe.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(5)?; // granules of 32 bytes
 /// pool.add_virt(0x1000, 0x8000_0000, 4096)?;
@@ -94,7 +94,7 @@ impl Pool {
     /// [`builder`](Self::builder) has more to choose from. Not signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pages = Pool::new(12)?;
     /// assert_eq!((pages.granule(), pages.size()), (4096, 0));
@@ -113,7 +113,7 @@ impl Pool {
     /// Everything that can be chosen for a pool. Not signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::builder().order(5).name("sram").boundary_tracking().build()?;
     /// assert_eq!((pool.order(), pool.name(), pool.is_tracked()), (5, Some("sram"), true));
@@ -166,7 +166,7 @@ impl Pool {
     /// Signal-safe, if the default algorithm is.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -197,7 +197,7 @@ impl Pool {
     /// costs. Signal-safe, if that is.
     ///
     /// ```
-    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
     ///
     /// /// The chunk's second half first.
     /// struct UpperHalf;
@@ -242,7 +242,7 @@ impl Pool {
     /// last one after the pool's end frees the pool's bookkeeping, which is not.
     ///
     /// ```
-    /// use genpool_core::{OwnedAllocation, Pool};
+    /// use genpool::{OwnedAllocation, Pool};
     ///
     /// /// Lives as long as it likes, beside the pool or after it.
     /// struct Connection {
@@ -284,7 +284,7 @@ impl Pool {
     /// do, and memory for the list. Not signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0, 0x4000)?;
@@ -316,7 +316,7 @@ impl Pool {
     /// the old one or the new one, whole. Constant time. Not signal-safe.
     ///
     /// ```
-    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
     ///
     /// struct LastFit;
     ///
@@ -350,7 +350,7 @@ impl Pool {
     /// that another thread uses. Linear in the number of caches. Not signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0, 0x10_0000)?;
@@ -378,7 +378,7 @@ impl Pool {
     /// that an [`Allocation`] still holds or a [`Cache`] keeps.
     ///
     /// ```
-    /// use genpool_core::{FreeError, Pool};
+    /// use genpool::{FreeError, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -414,7 +414,7 @@ impl Pool {
     /// tracking. Costs what [`free`](Self::free) does. Signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
     /// pool.add(0x1000, 0x4000)?;
@@ -438,7 +438,7 @@ impl Pool {
     /// that are only known by address are given up. Linear in the granules. Not signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;

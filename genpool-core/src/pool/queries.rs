@@ -27,7 +27,7 @@ impl Pool {
     /// 64 at a time. Signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -44,7 +44,7 @@ impl Pool {
     /// one that wraps never do. Logarithmic in the number of chunks. Signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -66,7 +66,7 @@ impl Pool {
     /// number of chunks. Signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_virt(0x1000, 0x8000_0000, 0x1000)?;
@@ -102,7 +102,7 @@ impl Pool {
     /// signal-safe.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
     /// pool.add(0x1000, 0x4000)?;

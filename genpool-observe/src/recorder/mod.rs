@@ -30,8 +30,8 @@ const PIECE: usize = 1 << 16;
 /// [`new`](Self::new) makes it together with a [`Tap`], which goes into the pool.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::Recorder;
+/// use genpool::Pool;
+/// use genpool::observe::Recorder;
 ///
 /// let (recorder, tap) = Recorder::new(1 << 12)?;
 /// let pool = Pool::builder().order(12).name("rx").observer(tap).build()?;
@@ -105,8 +105,8 @@ pub struct Recorder {
 /// (2026-11). Signal-safe.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::{Observers, Recorder, Watermarks};
+/// use genpool::Pool;
+/// use genpool::observe::{Observers, Recorder, Watermarks};
 ///
 /// let (recorder, tap) = Recorder::new(1 << 12)?;
 /// let marks = Watermarks::new(0x1000, usize::MAX, |crossing| eprintln!("{crossing:?}"));
@@ -141,7 +141,7 @@ struct Writer {
 /// A recorder cannot have so much memory.
 ///
 /// ```
-/// use genpool_observe::Recorder;
+/// use genpool::observe::Recorder;
 ///
 /// let refused = Recorder::new(usize::MAX).expect_err("more than there are addresses");
 /// assert_eq!(refused.operations, usize::MAX);
