@@ -120,15 +120,15 @@ def check(name):
     """Compiles a crate; the errors, each with the example that it is in."""
     command = ["cargo", "check", "--quiet", "--message-format=json", "-p", name]
     environment = os.environ | {"CARGO_TARGET_DIR": str(TARGET / "target")}
-    run = subprocess.run(command, cwd=TARGET / "crates", env=environment, stdout=subprocess.PIPE, text=True)
+    run = subprocess.run(command, cwd=TARGET / "crates", env=environment, capture_output=True, text=True)
     errors = []
     for line in run.stdout.splitlines():
-        message = json.loads(line)
-        if message["reason"] == "compiler-message" and message["message"]["level"] == "error":
-            spans = message["message"]["spans"]
-            errors.append((pathlib.Path(spans[0]["file_name"]).stem if spans else "", message["message"]["rendered"]))
+        entry = json.loads(line)
+        if entry["reason"] == "compiler-message" and entry["message"]["level"] == "error":
+            spans = entry["message"]["spans"]
+            errors.append((pathlib.Path(spans[0]["file_name"]).stem if spans else "", entry["message"]["rendered"]))
     if run.returncode != 0 and not errors:
-        sys.exit(f"paste: cargo check -p {name} failed")
+        sys.exit(f"paste: cargo check -p {name}: {run.stderr}")
     return errors
 
 

@@ -59,7 +59,14 @@
 //! # This crate
 //!
 //! A facade: documentation, and the names of `genpool-core` (the pool, the algorithm trait) and
-//! `genpool-algos` (the algorithms) in one place.
+//! `genpool-algos` (the algorithms) in one place. It is the only crate to depend on: `genpool::dma`, `genpool::devm`
+//! and `genpool::observe` are there with the feature of that name.
+//!
+//! # Examples
+//!
+//! A comment at the top of an example lists the features and the other crates that it takes. On the pages of
+//! `genpool::dma`, `genpool::devm` and `genpool::observe` that feature goes without saying. An example
+//! without `main` is the body of a function that returns `Result<(), Box<dyn std::error::Error>>`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

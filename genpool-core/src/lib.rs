@@ -6,6 +6,8 @@
 //! touches the memory that it manages, so an address may be device memory, an IOVA, a page number:
 //! anything countable.
 //!
+//! Users depend on the crate `genpool`, which has all of this under its own name, as the examples do.
+//!
 //! ```
 //! use genpool::Pool;
 //!
@@ -46,6 +48,7 @@ mod mailbox;
 mod memory;
 mod records;
 mod shelf;
+#[doc(hidden)]
 pub mod sync;
 mod traffic;
 

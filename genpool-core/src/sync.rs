@@ -3,7 +3,7 @@
 //! Normally these are the machine's. Under `--cfg genpool_loom` they are loom's, so that
 //! `loom-tests` explores the real code of the crates; with `--cfg genpool_shuttle` beside it they are
 //! shuttle's, for `proofs`, and with `--cfg genpool_machine` the machine's, for Miri. All atomics of the pool's state come from
-//! here. The module is public for the workspace's own crates; it is no part of the stable API.
+//! here. The module is public for the workspace's own crates and hidden from users: it is no part of the stable API.
 //!
 //! # Orderings
 //!

@@ -5,6 +5,8 @@
 //! stack of managed resources, among them [`ManagedPool`]s; at its end the pools hand out nothing more,
 //! what is held stays valid until it is given back, and the stack is released in reverse order.
 //!
+//! This is the module `devm` of the crate `genpool`, with its feature `devm`, and the examples use that path.
+//!
 //! ```
 //! use genpool::devm::{AddressOnly, Registry, Tree};
 //!

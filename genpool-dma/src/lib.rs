@@ -9,6 +9,8 @@
 //! | [`MemoryPool`] | a pool over regions: the dma calls, zeroing, buffers, an allocator |
 //! | [`CpuBuffer`], [`DeviceBuffer`], [`IoBuffer`] | who may touch the bytes, and how |
 //!
+//! This is the module `dma` of the crate `genpool`, with its feature `dma`, and the examples use that path.
+//!
 //! # What a device can reach
 //!
 //! An address mask, and a border that must not be crossed, are constraints like others:

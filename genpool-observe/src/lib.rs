@@ -15,7 +15,8 @@
 //! a default one and compiles a branch into each call of every pool. A pool without an observer pays no
 //! more than that.
 //!
-//! The features `serde`, `metrics` and `tracing` say what they bring.
+//! This is the module `observe` of the crate `genpool`, with its feature `observe`, and the examples use that path.
+//! The features `serde`, `metrics` and `tracing`, of both crates, say what they bring.
 //!
 //! ```
 //! # #[cfg(feature = "observer")]
