@@ -61,7 +61,7 @@ fn pool() -> (&'static Pool, MutexGuard<'static, ()>) {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: no memory is involved. A handler that hangs ends the process so.
-    unsafe { libc::alarm(60) };
+    unsafe { libc::alarm(10) };
     common::handle(libc::SIGUSR2, ask);
     let pool = POOL.get_or_init(|| {
         let pool = Pool::new(0).unwrap();

@@ -13,21 +13,23 @@ mod buffer_service;
 
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How long the other thread stands still. A wait that ends when that thread goes on is far too long.
-const STOPPED: Duration = Duration::from_secs(3);
+const STOPPED: Duration = Duration::from_secs(2);
 /// Between the two, with time to spare on a busy machine.
 const TOO_LONG: Duration = Duration::from_secs(1);
 
-/// First fit, but a request of two granules stops its thread until it is let go.
+/// First fit, but the first request of two granules stops its thread until it is let go.
 struct Stops {
     begun: mpsc::Sender<()>,
-    go: Mutex<mpsc::Receiver<()>>,
+    go: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
 impl Algorithm for Stops {
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        if request.granules() == 2 {
+        if request.granules() == 2
+            && let Some(go) = self.go.lock().unwrap().take()
+        {
             self.begun.send(()).ok();
-            self.go.lock().unwrap().recv_timeout(STOPPED).ok();
+            go.recv_timeout(STOPPED).ok();
         }
         FirstFit.propose(chunk, request)
     }
@@ -38,7 +40,7 @@ fn while_another_is_stopped<R>(call: impl FnOnce(&Pool) -> R) -> R {
     let ((begun, has_begun), (go, wait)) = (mpsc::channel(), mpsc::channel());
     let stops = Stops {
         begun,
-        go: Mutex::new(wait),
+        go: Mutex::new(Some(wait)),
     };
     let pool = Pool::builder().algorithm(stops).build().unwrap();
     pool.add(0, 4).unwrap();
