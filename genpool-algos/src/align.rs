@@ -5,7 +5,8 @@ use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Notation, Request};
 use crate::constraints::{Constrained, ConstraintError, Constraints};
 
 /// First fit at a multiple of a power of two, in bytes. The absolute address is aligned. At worst linear
-/// in the granules of the chunk; whole words of the bitmap are looked at. Signal-safe.
+/// in the granules of the chunk; whole words of the bitmap are looked at.
+/// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::{FirstFitAlign, Pool};
@@ -55,7 +56,8 @@ impl Algorithm for FirstFitAlign {
 }
 
 /// First fit at a multiple of the size asked for, rounded up to a power of two: 60 bytes come 64-byte
-/// aligned. The absolute address is aligned. Costs what [`FirstFitAlign`] does. Signal-safe.
+/// aligned. The absolute address is aligned. Costs what [`FirstFitAlign`] does.
+/// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::{OrderAlign, Pool};

@@ -19,7 +19,8 @@ use crate::fit::Fit;
 /// serves nothing that asks for the latter.
 ///
 /// All units are bytes. Making constraints takes constant time and allocates nothing; a search under them
-/// is at worst linear in the granules of the chunk, each looked at a few times. Signal-safe.
+/// is at worst linear in the granules of the chunk, each looked at a few times.
+/// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::{Constrained, Constraints, FirstFit, Pool};
@@ -458,7 +459,8 @@ impl Constraints {
     }
 }
 
-/// A fit among the places that [`Constraints`] allow. Signal-safe, if the fit is.
+/// A fit among the places that [`Constraints`] allow.
+/// [Signal-safe](genpool_core#signal-safety), if the fit is.
 ///
 /// ```
 /// use genpool::{BestFit, Constrained, Constraints, Pool};

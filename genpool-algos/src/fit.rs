@@ -50,7 +50,8 @@ impl Fit for FirstFit {
 /// Best fit: the smallest free run of the chunk that fits, the lowest of equals. Its cost hardly depends on the
 /// size of the chunk unless only runs of 64 granules and more fit, and the pool's other calls cost more from its
 /// first call on: see [`ChunkView::find_tightest`]. Under constraints it is linear in the chunk, an exact fit ends the search, and a
-/// run counts with its whole length, also where only a part of it is allowed. Signal-safe.
+/// run counts with its whole length, also where only a part of it is allowed.
+/// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::{BestFit, Pool};

@@ -12,7 +12,7 @@ fn whole_granule(place: usize, request: &Request) -> Result<(), Unsuitable> {
 }
 
 /// Exactly at an offset in a chunk: of the newest chunk in which it is free. Linear in the granules asked
-/// for, 64 at a time. Signal-safe.
+/// for, 64 at a time. [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::{FixedOffset, Pool};
@@ -54,7 +54,8 @@ impl Algorithm for FixedOffset {
     }
 }
 
-/// Exactly at an address. Linear in the granules asked for, 64 at a time. Signal-safe.
+/// Exactly at an address. Linear in the granules asked for, 64 at a time.
+/// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::{FixedAddress, Pool};

@@ -11,8 +11,8 @@
 //! | [`ThreadStart`] | from a start position of the thread's own on, and round again |
 //! | [`Constrained`] | as another [`Fit`], where [`Constraints`] allow it |
 //!
-//! All of them are signal-safe. Users depend on the crate `genpool`, which has them under its own name, as the
-//! examples do.
+//! All of them are [signal-safe](genpool_core#signal-safety). Users depend on the crate `genpool`, which has
+//! them under its own name, as the examples do.
 //!
 //! ```
 //! use genpool::{BestFit, Constrained, Constraints, FirstFitAlign, Pool};

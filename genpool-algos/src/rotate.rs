@@ -25,7 +25,7 @@ fn around(
 /// Next fit: the first free run behind the last allocation of this value, and round again.
 ///
 /// The position is a hint that all threads share; between threads that race for it the later one
-/// stands. At worst two passes over the chunk. Signal-safe.
+/// stands. At worst two passes over the chunk. [Signal-safe](genpool_core#signal-safety).
 ///
 /// The position is in the value, so make one value and pass it to every call, or make it the pool's
 /// default. `pool.alloc_with(size, &NextFit::new())` begins at the chunk's beginning each time: it is first
@@ -113,7 +113,8 @@ impl Algorithm for NextFit {
 /// number with its bits reversed is the fraction of the chunk where the thread begins (0, 1/2, 1/4, 3/4,
 /// …). So any few threads that run at a time are spread well however many came and went before. A thread
 /// remembers its regions in the few chunks that it used last, and there is no table. At worst linear in
-/// the granules of the chunk, as first fit. Signal-safe, in executables and in libraries that are loaded
+/// the granules of the chunk, as first fit.
+/// [Signal-safe](genpool_core#signal-safety), in executables and in libraries that are loaded
 /// at start, as thread-local storage is.
 ///
 /// ```

@@ -9,7 +9,7 @@ use crate::chunk::granules_for;
 use crate::error::Unsuitable;
 use crate::view::{ChunkView, Granule};
 
-/// What is asked for. Its calls take constant time and are signal-safe.
+/// What is asked for. Its calls take constant time and are [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
@@ -123,7 +123,7 @@ impl fmt::Display for Notation {
 /// runs (the earlier ones of an `alloc_many`) is given back as the panic passes.
 ///
 /// An algorithm and its data are one value. It must be `Sync`, because any number of threads run
-/// it at once; if it is to serve in signal handlers it must be signal-safe itself.
+/// it at once; if it is to serve in signal handlers it must be [signal-safe](crate#signal-safety) itself.
 ///
 /// # Failing honestly
 ///
@@ -219,7 +219,8 @@ macro_rules! forward {
 forward!(&A, Box<A>, Arc<A>);
 
 /// First fit, the default: the lowest address in the first chunk that has room. Skips words of the
-/// bitmap that cannot serve; at worst linear in the granules of the chunk, 64 at a time. Signal-safe.
+/// bitmap that cannot serve; at worst linear in the granules of the chunk, 64 at a time.
+/// [Signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::{FirstFit, Pool};

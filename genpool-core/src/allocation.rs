@@ -98,7 +98,7 @@ impl<'p> Home<'p> {
 /// A range of a pool, given back when this value is dropped, by whichever thread.
 ///
 /// What a thread wrote to the memory before the drop happens before the next owner's use of it.
-/// Dropping is signal-safe and costs one atomic instruction where the range lies in one word of the
+/// Dropping is [signal-safe](crate#signal-safety) and costs one atomic instruction where the range lies in one word of the
 /// bitmap. In a chunk that is being removed it also looks whether it was the last, at worst linear in
 /// the chunk's granules.
 ///
@@ -171,20 +171,21 @@ impl<'p> Allocation<'p> {
         }
     }
 
-    /// The address of the first byte. Signal-safe.
+    /// The address of the first byte. [Signal-safe](crate#signal-safety).
     #[must_use]
     #[inline]
     pub fn addr(&self) -> usize {
         self.addr
     }
 
-    /// Bytes, whole granules: at least what was asked for. Signal-safe.
+    /// Bytes, whole granules: at least what was asked for. [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn size(&self) -> usize {
         self.granules() << self.inner.order()
     }
 
-    /// The physical address of the first byte, if the chunk was given one. Signal-safe.
+    /// The physical address of the first byte, if the chunk was given one.
+    /// [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::{ChunkSpec, Pool};
@@ -201,13 +202,15 @@ impl<'p> Allocation<'p> {
         self.in_chunk(|chunk| chunk.phys_of(self.addr)).flatten()
     }
 
-    /// The owner's value of the chunk, if it was given one. Signal-safe but for its drop.
+    /// The owner's value of the chunk, if it was given one.
+    /// [Signal-safe](crate#signal-safety) but for its drop.
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {
         self.in_chunk(|chunk| chunk.owner().cloned()).flatten()
     }
 
-    /// A copy of the owner's value of the chunk, if it has one of this type. Signal-safe, if its
+    /// A copy of the owner's value of the chunk, if it has one of this type.
+    /// [Signal-safe](crate#signal-safety), if its
     /// `clone` and drop are.
     #[must_use]
     pub fn owner_as<T: Clone + 'static>(&self) -> Option<T> {
@@ -216,7 +219,7 @@ impl<'p> Allocation<'p> {
     }
 
     /// Notes `tag` beside the allocation, for reports. Without boundary tracking there is no place
-    /// for it, and this does nothing. Signal-safe.
+    /// for it, and this does nothing. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::Pool;
@@ -240,7 +243,7 @@ impl<'p> Allocation<'p> {
     }
 
     /// Grows or shrinks in place to hold `size` bytes. Linear in the granules that come or go, 64 at a
-    /// time. Signal-safe.
+    /// time. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::Pool;
@@ -316,7 +319,7 @@ impl<'p> Allocation<'p> {
     }
 
     /// Lets the range go as plain numbers; [`Pool::free`](crate::Pool::free) gives it back.
-    /// Signal-safe.
+    /// [Signal-safe](crate#signal-safety).
     pub fn into_raw(self) -> RawRange {
         ManuallyDrop::new(self).raw()
     }
@@ -420,7 +423,7 @@ impl fmt::Debug for Allocation<'_> {
 /// An [`Allocation`] that does not borrow its pool: the range stays valid and can be given back even
 /// after the pool was destroyed. It has all calls of an [`Allocation`].
 ///
-/// Dropping it is signal-safe as long as the pool lives; the last one after the pool's end frees the
+/// Dropping it is [signal-safe](crate#signal-safety) as long as the pool lives; the last one after the pool's end frees the
 /// pool's bookkeeping, which is not.
 ///
 /// ```
@@ -462,7 +465,8 @@ impl OwnedAllocation {
         self.allocation.resize(size)
     }
 
-    /// As [`Allocation::into_raw`]. Once the pool is destroyed nobody takes the range back. As signal-safe
+    /// As [`Allocation::into_raw`]. Once the pool is destroyed nobody takes the range back.
+    /// As [signal-safe](crate#signal-safety)
     /// as the drop.
     pub fn into_raw(self) -> RawRange {
         let mut this = ManuallyDrop::new(self);

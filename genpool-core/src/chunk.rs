@@ -44,7 +44,7 @@ pub(crate) fn text_of(owner: &Owner) -> Option<&str> {
 }
 
 /// A chunk to be added: a range of addresses in bytes, and what is known of it. An owner's value is
-/// kept on the heap, so giving one is not signal-safe.
+/// kept on the heap, so giving one is not [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::{ChunkSpec, Pool};

@@ -47,7 +47,7 @@ use crate::sync::{AtomicUsize, Ordering};
 ///
 /// # Signal safety
 ///
-/// A call on a pool with an observer is as signal-safe as the observer.
+/// A call on a pool with an observer is as [signal-safe](crate#signal-safety) as the observer.
 ///
 /// # Panics
 ///

@@ -51,7 +51,7 @@ pub struct Run {
 ///
 /// What it tells was true when it was read. The pool claims what the algorithm proposes by
 /// compare-and-swap, so acting on stale news costs a retry, nothing else. All of it is
-/// signal-safe.
+/// [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};

@@ -15,7 +15,7 @@ use crate::release::{Released, Resource, release};
 
 /// A device: a name, perhaps a node of a device tree, and a stack of managed resources that are
 /// released in reverse order when it ends, by [`release`](Self::release) or by drop. Finding a pool is linear
-/// in what the device manages. None of its calls is signal-safe.
+/// in what the device manages. None of its calls is [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::devm::Device;
@@ -280,7 +280,7 @@ impl Device {
 
     /// Ends the device: all pools are sealed, then what it manages is released in reverse order.
     /// Where something is held, its pool and what came before that pool are released by whoever gives
-    /// the last of it back. From then on giving back is not signal-safe.
+    /// the last of it back. From then on giving back is not [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///

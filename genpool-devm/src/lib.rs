@@ -27,8 +27,8 @@
 //!
 //! # Signal safety
 //!
-//! What a [`ManagedPool`] has of a [`Pool`](genpool_core::Pool) is as signal-safe as there, until its device
-//! ends: from then on the last allocation that comes back may run other people's code. Nothing else here
+//! What a [`ManagedPool`] has of a [`Pool`](genpool_core::Pool) is as [signal-safe](genpool_core#signal-safety) as
+//! there, until its device ends: from then on the last allocation that comes back may run other people's code. Nothing else here
 //! is: devices, registries and trees take locks and allocate memory.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

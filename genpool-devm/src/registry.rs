@@ -13,7 +13,7 @@ use crate::pool::ManagedPool;
 use crate::release::Released;
 
 /// Devices, found by their node or by their name: logarithmic in their number. Probing, looking up and removing may
-/// go on at once. None of its calls is signal-safe.
+/// go on at once. None of its calls is [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::devm::{Device, NodePath, Registry};

@@ -29,7 +29,7 @@ use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 /// ```
 pub trait DmaAlloc {
     /// Allocates by the default algorithm. The device's address is the chunk's physical one. Costs what
-    /// [`Pool::alloc`] does, and is as signal-safe.
+    /// [`Pool::alloc`] does, and is as [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
@@ -38,7 +38,8 @@ pub trait DmaAlloc {
     /// chunks.
     fn dma_alloc(&self, size: usize) -> Result<DmaAllocation<'_>, DmaError>;
 
-    /// Allocates by the given algorithm. Costs what [`Pool::alloc_with`] does, and is as signal-safe.
+    /// Allocates by the given algorithm. Costs what [`Pool::alloc_with`] does, and is
+    /// as [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
@@ -70,7 +71,7 @@ pub trait DmaAlloc {
     ) -> Result<DmaAllocation<'static>, DmaError>;
 
     /// The physical address that `addr` stands for; none outside of the chunks and in one without a
-    /// physical address. Signal-safe.
+    /// physical address. [Signal-safe](crate#signal-safety).
     fn virt_to_phys(&self, addr: VirtAddr) -> Option<PhysAddr>;
 }
 
@@ -174,7 +175,7 @@ impl<'p> DmaAllocation<'p> {
         ptr::with_exposed_provenance_mut(self.held.addr())
     }
 
-    /// Lets the range go as plain numbers: it stays taken. Signal-safe.
+    /// Lets the range go as plain numbers: it stays taken. [Signal-safe](crate#signal-safety).
     pub fn into_raw(self) -> RawRange {
         match self.held {
             Held::Lent(allocation) => allocation.into_raw(),

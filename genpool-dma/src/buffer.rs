@@ -45,7 +45,8 @@ mod sealed {
 }
 
 /// Memory that belongs to the processor: a slice of whole granules, exclusively its holder's. Given back
-/// when it is dropped, as signal-safely as an [`Allocation`](genpool_core::Allocation).
+/// when it is dropped,
+/// as [signal-safely](crate#signal-safety) as an [`Allocation`](genpool_core::Allocation).
 ///
 /// A device is to touch it only after it was [shared](Self::share), which consumes it:
 ///

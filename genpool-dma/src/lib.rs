@@ -36,8 +36,9 @@
 //!
 //! # Signal safety
 //!
-//! Allocating and dropping buffers is as signal-safe as it is in a [`Pool`](genpool_core::Pool); adding
-//! and removing regions is not.
+//! Allocating and dropping buffers is as [signal-safe](genpool_core#signal-safety) as it is in a
+//! [`Pool`](genpool_core::Pool); adding and removing regions is not. In a handler
+//! [`Contended`](genpool_core::AllocError::Contended) is a refusal.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -24,7 +24,8 @@ use crate::volatile::Width;
 /// as plain numbers keeps nothing beyond that. All regions that devices see are on one [`Bus`], for good
 /// that of the first one whose windows are of whole granules.
 ///
-/// Its calls cost what those of a [`Pool`] do, and are signal-safe where those are; zeroing is linear in the
+/// Its calls cost what those of a [`Pool`] do, and
+/// are [signal-safe](crate#signal-safety) where those are; zeroing is linear in the
 /// bytes. Adding and removing regions is linear in the number of chunks, and not signal-safe.
 ///
 /// ```
@@ -264,7 +265,8 @@ impl<K: Kind> MemoryPool<K> {
 
     // ---- genalloc's calls ----
 
-    /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm. As signal-safe as
+    /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm.
+    /// As [signal-safe](crate#signal-safety) as
     /// [`Pool::alloc`].
     ///
     /// ```
@@ -317,7 +319,7 @@ impl<K: Kind> MemoryPool<K> {
     }
 
     /// As [`dma_alloc_with`](Self::dma_alloc_with), as a value that does not borrow the pool. Its drop after the
-    /// pool's end unmaps the region, which is not signal-safe.
+    /// pool's end unmaps the region, which is not [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
@@ -363,7 +365,8 @@ impl<K: Kind> MemoryPool<K> {
     }
 
     /// The physical address of `addr`: none outside of the pool, in a region that no device sees, and
-    /// where an IOMMU translates, since DMA addresses are no physical ones there. Signal-safe.
+    /// where an IOMMU translates, since DMA addresses are no physical ones there.
+    /// [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -389,7 +392,7 @@ impl<K: Kind> MemoryPool<K> {
         }
     }
 
-    /// What devices see the byte at `addr` at, if they do. Signal-safe.
+    /// What devices see the byte at `addr` at, if they do. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -411,7 +414,7 @@ impl<K: Kind> MemoryPool<K> {
         self.pool.phys_of(addr.get()).map(DmaAddr::new)
     }
 
-    /// Gives back what an `into_raw` let go. Signal-safe.
+    /// Gives back what an `into_raw` let go. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {

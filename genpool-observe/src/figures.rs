@@ -56,7 +56,8 @@ impl fmt::Display for FigureKind {
 }
 
 /// What [`Stats`] and [`Fragmentation`] say of a pool, for whoever shows it elsewhere: gauges and then
-/// counters, always the same ones in the same order. Linear in the granules, 64 at a time. Not signal-safe.
+/// counters, always the same ones in the same order. Linear in the granules, 64 at a time.
+/// Not [signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::Pool;

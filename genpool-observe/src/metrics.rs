@@ -69,7 +69,7 @@ pub fn describe() {
 
 /// Sets gauges and counters, the [`figures`] of this pool, under the given labels: for
 /// a thread that does so every few seconds, or before figures are fetched. Nothing happens on the
-/// pool's hot path. Linear in the granules. Not signal-safe.
+/// pool's hot path. Linear in the granules. Not [signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// // features = ["metrics"]
@@ -95,7 +95,8 @@ pub fn report(pool: &Pool, labels: impl IntoLabels) {
 
 /// Counts what a pool does, for rates: an [`Observer`]. What [`report`] says needs none.
 ///
-/// It counts in the recorder that is installed when it is made. As signal-safe as that recorder's
+/// It counts in the recorder that is installed when it is made.
+/// As [signal-safe](genpool_core#signal-safety) as that recorder's
 /// counters.
 ///
 /// ```

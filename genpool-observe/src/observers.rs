@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use genpool_core::{Event, Observer, discard_panic};
 
 /// Observers that are told one after the other, in the order in which they were named. If one panics,
-/// the others are told all the same; of several panics the last is passed on. As signal-safe as all of them.
+/// the others are told all the same; of several panics the last is passed on.
+/// As [signal-safe](genpool_core#signal-safety) as all of them.
 ///
 /// ```
 /// use genpool::Pool;

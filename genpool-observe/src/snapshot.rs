@@ -135,7 +135,7 @@ impl Snapshot {
     pub const VERSION: u32 = 1;
 
     /// A snapshot of at most a million runs and live allocations. Linear in the granules. Not
-    /// signal-safe.
+    /// [signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn of(pool: &Pool) -> Self {
         Self::at_most(pool, ENTRIES)

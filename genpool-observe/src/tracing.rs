@@ -15,7 +15,7 @@ use tracing::{debug, info, trace, warn};
 /// | debug | requests, resizes and chunks that were refused for another reason |
 /// | trace | allocations, frees, resizes |
 ///
-/// As signal-safe as the subscriber, which is hardly ever. Where no subscriber wants an event it costs a
+/// As [signal-safe](genpool_core#signal-safety) as the subscriber, which is hardly ever. Where no subscriber wants an event it costs a
 /// load and a branch.
 ///
 /// ```

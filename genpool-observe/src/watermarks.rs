@@ -34,7 +34,8 @@ use genpool_core::{Event, Observer};
 ///   two calls remembers its own state.
 ///
 /// Costs one read-modify-write on a word of its own for each alloc and free, beside the one that the pool
-/// spends on telling: a pair of both took 2.2 to 3.1 times as long as without (2026-11). Signal-safe, if the
+/// spends on telling: a pair of both took 2.2 to 3.1 times as long as without (2026-11).
+/// [Signal-safe](genpool_core#signal-safety), if the
 /// callback is. Right for pools of less than half of all addresses.
 ///
 /// # The callback and the pool
@@ -130,7 +131,7 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
         }
     }
 
-    /// Bytes that are free by its count. Signal-safe.
+    /// Bytes that are free by its count. [Signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn free(&self) -> usize {
         // Relaxed: a count.

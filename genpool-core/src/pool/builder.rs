@@ -16,7 +16,8 @@ use crate::stats::{Counters, Destroyed};
 use crate::sync::AtomicBool;
 use crate::traffic::Traffic;
 
-/// Builds a [`Pool`]. Its calls take constant time, allocate memory, and are not signal-safe.
+/// Builds a [`Pool`]. Its calls take constant time, allocate memory, and are
+/// not [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::Pool;

@@ -59,7 +59,8 @@ impl fmt::Debug for Chunks {
     }
 }
 
-/// One chunk of a pool. It stays readable after the chunk was removed. All of it is signal-safe, but
+/// One chunk of a pool. It stays readable after the chunk was removed. All of it
+/// is [signal-safe](crate#signal-safety), but
 /// for its drop, which may be the last use of the pool's bookkeeping.
 ///
 /// ```

@@ -73,7 +73,7 @@ impl Mapped {
 }
 
 /// Maps physical memory: `/dev/mem`, a UIO map, whatever there is. With the feature `dma`, `UioMemory`
-/// maps by UIO, and a closure around `genpool_dma::source::physical_memory` by `/dev/mem`.
+/// maps by UIO, and a closure around `genpool::dma::source::physical_memory` by `/dev/mem`.
 /// [`AddressOnly`] maps nothing.
 ///
 /// ```

@@ -90,7 +90,7 @@ impl fmt::Display for PageSize {
 }
 
 /// Ordinary memory to be mapped. Describing it does nothing; mapping it is a system call or a few, linear in
-/// the pages where they are to be there at once. Not signal-safe.
+/// the pages where they are to be there at once. Not [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// # #[cfg(not(miri))] {

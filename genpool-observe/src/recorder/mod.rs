@@ -102,7 +102,7 @@ pub struct Recorder {
 ///
 /// It numbers the pool's events, and takes one read-modify-write and five stores for each. A pair of
 /// alloc and free took 2.3 to 4 times as long as without, and 5 times while the recorder was full
-/// (2026-11). Signal-safe.
+/// (2026-11). [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::Pool;
@@ -198,7 +198,7 @@ impl Recorder {
     /// that is under way is left for a later call.
     ///
     /// Calls at the same time wait for each other. It needs memory in proportion to what the pool's
-    /// users hold, and to the chunks that there ever were. Not signal-safe.
+    /// users hold, and to the chunks that there ever were. Not [signal-safe](genpool_core#signal-safety).
     ///
     /// # Errors
     ///
@@ -234,7 +234,8 @@ impl Recorder {
         Ok(count)
     }
 
-    /// How many operations were lost so far because the recorder was full. Signal-safe.
+    /// How many operations were lost so far because the recorder was full.
+    /// [Signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn lost(&self) -> usize {
         // Relaxed: a count.
@@ -249,7 +250,7 @@ impl Recorder {
         self.shared.writer.lock().script.unsaid()
     }
 
-    /// How many operations it holds. Signal-safe.
+    /// How many operations it holds. [Signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.ring.slots()
