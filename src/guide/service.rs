@@ -281,7 +281,8 @@
 //!
 //! A child has a copy of the bookkeeping as it was, and may go on with it; what other threads were in the
 //! middle of stays as it is, so a few granules may be taken for ever, and the child may be told "contended"
-//! where it would be told "exhausted". It does not share the memory that the pool stands for, unless that is
+//! where it would be told "exhausted". Each such answer costs the child up to 48 looks at the whole bitmap, for as long as
+//! it uses the pool. It does not share the memory that the pool stands for, unless that is
 //! shared: a child that hands out a device's memory does it behind the parent's back. Private memory of
 //! `genpool::dma` is not in the child at all (`MADV_DONTFORK`). So after a fork use the pool in one of the two
 //! processes.
@@ -290,7 +291,15 @@
 //!
 //! A thread that is stopped at any instruction, or killed, stops no other. What it held stays taken; while it
 //! is in the middle of a change that crosses words of the bitmap, others are told "contended" in place of
-//! "exhausted".
+//! "exhausted". The lists of chunks that were current while it stood still may stay in memory until it goes on.
+//!
+//! # Memory of the pool's own
+//!
+//! Allocating and freeing by address need no memory of the heap. A pool takes some when it is built, a chunk is added,
+//! the default algorithm is exchanged, a cache is made or a callback is left with a [`Drain`](crate::Drain). If there
+//! is none for a chunk's bookkeeping, [`add`](crate::Pool::add) is refused with
+//! [`NoMemory`](crate::AddRefused::NoMemory), and nothing changes. The small allocations of these calls end the
+//! process, as those of the standard library do: make such calls where that is acceptable.
 //!
 //! # The end
 //!
