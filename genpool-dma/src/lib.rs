@@ -40,6 +40,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub use allocator_api2;
+
 mod addr;
 mod window;
 

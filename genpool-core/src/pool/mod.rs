@@ -22,7 +22,7 @@ pub use self::chunks::{ChunkInfo, Chunks};
 use crate::algorithm::{Algorithm, FirstFit};
 #[cfg(feature = "observe")]
 use crate::allocation::Parts;
-use crate::allocation::{Allocation, OwnedAllocation};
+use crate::allocation::{Allocation, OwnedAllocation, RawRange};
 use crate::cache::{Cache, Seats};
 use crate::chunk::{Chunk, Owner, State};
 use crate::drain::Drain;
@@ -429,6 +429,35 @@ impl Pool {
     pub fn free_addr(&self, addr: usize) -> Result<usize, FreeError> {
         let order = self.inner.order;
         self.inner.free(addr, None, |_, granules| granules << order)
+    }
+
+    /// Makes an [`Allocation`] again of a range that [`into_raw`](Allocation::into_raw) let go, so that it
+    /// can be resized in place or given back by a drop. The range is checked as [`free`](Self::free)
+    /// checks it, with the same limits: without boundary tracking the pool knows which granules are taken,
+    /// not by whom. Linear in the granules of the range, 64 at a time. Signal-safe.
+    ///
+    /// ```
+    /// use genpool_core::{FreeError, Pool};
+    ///
+    /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
+    /// pool.add(0x1000, 0x2000)?;
+    /// let range = pool.alloc(0x2000)?.into_raw(); // numbers, which a device can keep
+    ///
+    /// let mut allocation = pool.adopt(range)?;
+    /// allocation.resize(0x1000)?; // needs no room, so it works in a full pool
+    /// let range = allocation.into_raw();
+    /// assert_eq!((range.size, pool.avail()), (0x1000, 0x1000));
+    /// drop(pool.adopt(range)?);
+    /// let twice = pool.adopt(range).unwrap_err();
+    /// assert_eq!(twice, FreeError::NotAllocated { addr: 0x1000 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`free`](Self::free). Nothing was changed.
+    pub fn adopt(&self, range: RawRange) -> Result<Allocation<'_>, FreeError> {
+        self.inner.adopt(range)
     }
 
     // ---- the end ----
