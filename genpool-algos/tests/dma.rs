@@ -1,7 +1,7 @@
 //! Constraints on the address that a device sees, alone and beside those on the other, against brute
 //! force over every granule.
 
-use genpool_algos::{BestFit, Constrained, ConstraintError, Constraints};
+use genpool_algos::{BestFit, Constrained, ConstraintError, Constraints, Fit, ThreadStart};
 use genpool_core::{AllocError, FirstFit, Pool, Unsuitable};
 use proptest::prelude::*;
 
@@ -175,6 +175,34 @@ fn masks_of_devices() {
         };
         assert_eq!(held.len(), expected, "{bits} bits");
     }
+}
+
+/// A run that begins below the highest address and ends above it is no place, by any search.
+#[test]
+fn a_mask_holds_for_the_last_byte_too() {
+    fn check<F: Fit + Copy>(fit: F) {
+        let pool = Pool::new(12).unwrap();
+        // Two pages below the border, six above it.
+        pool.add_virt(0x1_0000, (1 << 32) - 0x2000, 0x8000).unwrap();
+        let dma = Constraints::new().dma_highest(u32::MAX.into());
+        let virt = Constraints::new().highest(0x1_1fff);
+        for reached in [dma, virt] {
+            let reached = Constrained::new(fit, reached);
+            for size in [0x2001, 0x3000, 0x8000] {
+                assert!(pool.alloc_with(size, &reached).is_err(), "{size:#x}");
+            }
+            let whole = pool.alloc_with(0x2000, &reached).unwrap();
+            assert_eq!(whole.addr(), 0x1_0000);
+        }
+        // One page less, to the byte.
+        let dma = Constraints::new().dma_highest(u32::MAX as u64 - 1);
+        let reached = Constrained::new(fit, dma);
+        assert!(pool.alloc_with(0x2000, &reached).is_err());
+        assert_eq!(pool.alloc_with(0x1000, &reached).unwrap().addr(), 0x1_0000);
+    }
+    check(FirstFit);
+    check(BestFit);
+    check(ThreadStart);
 }
 
 #[test]

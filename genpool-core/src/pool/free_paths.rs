@@ -162,7 +162,9 @@ impl Inner {
         let found = self.in_chunk(addr, |chunk| {
             let (start, n) = chunk.locate(addr, size)?;
             let extent = match chunk.records() {
-                Some(records) => Extent::of_deed(self.deed_of(chunk, records, start, Some(size))?),
+                Some(records) => {
+                    Extent::of_deed(self.deed_of(chunk, records, start, Some(size))?)
+                }
                 None => {
                     let taken = chunk.bitmap().check_taken(start, n);
                     taken.map_err(|free| FreeError::NotAllocated {
@@ -175,7 +177,8 @@ impl Inner {
             Ok((Home::listed(chunk.generation()), extent))
         });
         // The answer says what is taken and what is free.
-        let (home, extent) = self.reveal(found.unwrap_or_else(|| Err(outside(addr, Some(size)))))?;
+        let (home, extent) =
+            self.reveal(found.unwrap_or_else(|| Err(outside(addr, Some(size)))))?;
         Ok(Allocation::new(self, home, addr, extent))
     }
 

@@ -9,10 +9,9 @@ use std::path::PathBuf;
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags};
-use rustix::process::Resource;
 
 use super::error::SourceError;
-use super::mapping::{Backing, Mapping};
+use super::mapping::{Backing, Mapping, lock_limit};
 use super::node;
 use crate::kind::Ram;
 use crate::region::Region;
@@ -333,7 +332,7 @@ impl RamSource {
                 match errno {
                     Errno::PERM | Errno::NOMEM | Errno::AGAIN => SourceError::LockLimit {
                         size: len.get(),
-                        limit: rustix::process::getrlimit(Resource::Memlock).current,
+                        limit: lock_limit(),
                     },
                     errno => SourceError::system("mlock")(errno),
                 }
