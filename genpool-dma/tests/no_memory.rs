@@ -15,7 +15,7 @@ use genpool_dma::{Device, MemoryPool, RegionRefused, SharedPool, Width};
 const PAGE: usize = 4096;
 
 /// What is smaller is had always.
-const LARGE: usize = 4096;
+const LARGE: usize = 1024;
 
 thread_local! {
     /// Calls that asked for heap memory.
@@ -149,20 +149,20 @@ fn a_region_is_removed_without_the_heap() {
 /// A region of many chunks takes lists of them, and each in turn is not to be had.
 #[test]
 fn an_add_without_memory_changes_nothing() {
-    let windows: Vec<_> = (0..600)
+    let windows: Vec<_> = (0..140)
         .map(|page| (page, page as u64 * 0x10_0000, PAGE))
         .collect();
     let mut refused = 0;
     for point in 1.. {
         let pool = MemoryPool::new(12).unwrap();
         pool.add(seen(PAGE, 0x1000).0).unwrap();
-        let (region, watch) = unseen(600 * PAGE);
+        let (region, watch) = unseen(140 * PAGE);
         let region = seen_in(region, &windows);
         REFUSE.set(point);
         let added = pool.add(region);
         let was_asked = REFUSE.replace(0) == 0;
         let Err(error) = added else {
-            assert_eq!(pool.size(), 601 * PAGE);
+            assert_eq!(pool.size(), 141 * PAGE);
             if was_asked {
                 // Of what only makes calls faster.
                 continue;
