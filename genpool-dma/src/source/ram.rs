@@ -315,6 +315,8 @@ impl RamSource {
         let mapping = mapping.map_err(|errno| match (errno, self.pages) {
             // What it says of huge pages of a size that the kernel does not know.
             (Errno::INVAL, PageSize::Huge2M | PageSize::Huge1G) => self.no_such_pages(),
+            // What valgrind says of more than there are addresses.
+            (Errno::INVAL, PageSize::Ordinary) => SourceError::NoMemory { size: len.get() },
             (errno, _) => self.explain("mmap", errno, len),
         })?;
         if let Some(node) = self.node {
