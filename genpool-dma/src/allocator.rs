@@ -26,9 +26,9 @@ use crate::pool::MemoryPool;
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::allocator_api2::vec::Vec;
-/// use genpool_dma::MemoryPool;
-/// use genpool_dma::source::RamSource;
+/// use genpool::dma::MemoryPool;
+/// use genpool::dma::allocator_api2::vec::Vec;
+/// use genpool::dma::source::RamSource;
 ///
 /// let pool = MemoryPool::new(12)?;
 /// pool.add(RamSource::new(1 << 20).map()?)?;
@@ -165,8 +165,10 @@ fn block(start: usize, size: usize) -> Option<NonNull<[u8]>> {
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::RamSource;
-/// use genpool_dma::{MemoryPool, SharedPool};
+/// // features = ["dma"]
+/// // dependencies = { hashbrown = "0.17" }
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{MemoryPool, SharedPool};
 /// use hashbrown::HashMap;
 ///
 /// let pool = MemoryPool::new(6)?;

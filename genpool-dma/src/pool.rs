@@ -149,7 +149,8 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// # Errors
     ///
-    /// [`RegionError`], with the region in it.
+    /// [`RegionError`], with the region in it, and no chunk of it in the pool; also where there is no memory for the
+    /// lists of its chunks. The pool's bus may be that of a region that was refused.
     pub fn add(&self, region: Region<K>) -> Result<(), RegionError<K>> {
         let start = region.start();
         let (chunks, home) = match self.enter(&region) {
@@ -175,10 +176,6 @@ impl<K: Kind> MemoryPool<K> {
     }
 
     /// Lists a region, if this pool can have its chunks. Its bus is the pool's from then on.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two things that belong to one region"
-    )]
     fn enter(&self, region: &Region<K>) -> Result<(Vec<ChunkSpec>, Arc<Home<K>>), RegionRefused> {
         let chunks = self.chunks_of(region)?;
         let entry = Entry::new(region, &chunks)?;
@@ -229,7 +226,8 @@ impl<K: Kind> MemoryPool<K> {
     }
 
     /// Begins to remove the region that starts at `start`: it hands out nothing more, and what is held
-    /// in it stays valid until it is given back.
+    /// in it stays valid until it is given back. Needs no heap memory but for what a thread's first look at the
+    /// list of chunks takes.
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -437,7 +437,7 @@ impl Pool {
     /// not by whom. Linear in the granules of the range, 64 at a time. Signal-safe.
     ///
     /// ```
-    /// use genpool_core::{FreeError, Pool};
+    /// use genpool::{FreeError, Pool};
     ///
     /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
     /// pool.add(0x1000, 0x2000)?;

@@ -109,12 +109,14 @@ fn discard_panic(payload: Box<dyn Any + Send>) {
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-/// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-/// # // SAFETY: no device is told anything, so the address may be made up.
-/// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-/// # let pool = MemoryPool::new(12)?;
-/// # pool.add(region)?;
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
+///
+/// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+/// // SAFETY: no device is told anything, so the address may be made up.
+/// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+/// let pool = MemoryPool::new(12)?;
+/// pool.add(region)?;
 /// let start = pool.chunks().map(|chunk| chunk.start()).next().ok_or("no chunk")?;
 /// let frame = pool.dma_alloc(5000)?;
 /// let drain = pool.remove(VirtAddr::new(start))?;

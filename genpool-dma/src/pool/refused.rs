@@ -13,7 +13,7 @@ use crate::volatile::Width;
 /// Why [`MemoryPool::of_device`](crate::MemoryPool::of_device) built no pool.
 ///
 /// ```
-/// use genpool_dma::{DevicePoolError, MemoryPool, Width};
+/// use genpool::dma::{DevicePoolError, MemoryPool, Width};
 ///
 /// let refused = MemoryPool::of_device(1, Width::Four).unwrap_err();
 /// assert_eq!(refused, DevicePoolError::Width { order: 1, width: Width::Four });
@@ -71,8 +71,8 @@ impl Error for DevicePoolError {
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::RamSource;
-/// use genpool_dma::{MemoryPool, RegionRefused};
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{MemoryPool, RegionRefused};
 ///
 /// let pool = MemoryPool::new(21)?; // granules of 2 MiB
 /// let refused = pool.add(RamSource::new(1 << 20).map()?).unwrap_err();
@@ -110,12 +110,12 @@ impl<K: Kind> Error for RegionError<K> {}
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::RamSource;
-/// use genpool_dma::{AddressSpace, Bus, MemoryPool, RegionRefused, Translation};
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{AddressSpace, Bus, MemoryPool, RegionRefused, Translation};
 ///
 /// let seen = |bus| {
 ///     let region = RamSource::new(1 << 16).map()?;
-///     let window = genpool_dma::Window::new(region.start(), genpool_dma::DmaAddr::new(0), 1 << 16);
+///     let window = genpool::dma::Window::new(region.start(), genpool::dma::DmaAddr::new(0), 1 << 16);
 ///     let translation = Translation::new(window)?;
 ///     // SAFETY: no device is told anything here.
 ///     Ok::<_, Box<dyn std::error::Error>>(unsafe { region.seen_at(bus, translation) })

@@ -59,7 +59,7 @@ impl PciDevice {
     /// The device at an address such as `0000:00:04.0`: domain, bus, device and function.
     ///
     /// ```
-    /// use genpool_dma::source::{PciDevice, SourceError};
+    /// use genpool::dma::source::{PciDevice, SourceError};
     ///
     /// // What is no address is never made part of a path.
     /// let refused = PciDevice::at("../../block/sda").unwrap_err();
