@@ -4,10 +4,10 @@ mod common;
 
 use allocator_api2::boxed::Box;
 use allocator_api2::vec::Vec;
-use common::{seen_in, unseen};
+use common::{peek, seen_in, unseen};
 use genpool_core::Pool;
 use genpool_dma::allocator_api2;
-use genpool_dma::{MemoryPool, SharedPool};
+use genpool_dma::{MemoryPool, SharedPool, VirtAddr};
 use hashbrown::HashMap;
 
 const PAGE: usize = 4096;
@@ -40,7 +40,7 @@ fn a_vec_grows_in_place_and_comes_back() {
     }
     assert!(list.iter().copied().eq(0..4000));
     let first = list.as_ptr().addr();
-    assert!(pool.contains(genpool_dma::VirtAddr::new(first), 16_000));
+    assert!(pool.contains(VirtAddr::new(first), 16_000));
     list.truncate(3);
     list.shrink_to_fit();
     assert_eq!((list.capacity(), &list[..]), (3, &[0, 1, 2][..]));
@@ -137,6 +137,7 @@ fn tracked_blocks_grow_and_shrink_in_place() {
     let first = list.as_ptr();
     list.truncate(10);
     list.shrink_to_fit();
+    assert_eq!(list.as_ptr(), first);
     assert!(list.iter().copied().eq(0..10));
     list.extend(10..1000);
     assert_eq!(list.as_ptr(), first);
@@ -188,33 +189,41 @@ fn calls_of_the_trait_in_a_full_pool() {
         let nothing = pool.allocate(layout(0, 4 * PAGE)).unwrap();
         assert!(nothing.cast::<u8>().addr().get().is_multiple_of(4 * PAGE));
 
+        // Each call is on a block of this pool, by the layout of the call before; what is asked for is no
+        // longer than that where it shrinks, and no shorter where it grows.
+        let grow = |block, from, to| {
+            // SAFETY: see above.
+            unsafe { pool.grow(block, from, to) }.map(|block| block.len())
+        };
+        let shrink = |block, from, to| {
+            // SAFETY: see above.
+            unsafe { pool.shrink(block, from, to) }.map(|block| block.len())
+        };
+        assert!(grow(first, whole, layout(4 * PAGE + 1, 8)).is_err());
         // The heap's memory is aligned to 64 KiB, so the first block has every alignment up to that.
-        // SAFETY: blocks of this pool, each call with the layout of the one before; what is asked for is
-        // no longer than that where it shrinks, and no shorter where it grows.
-        unsafe {
-            assert!(pool.grow(first, whole, layout(4 * PAGE + 1, 8)).is_err());
-            let block = pool.shrink(first, whole, layout(3 * PAGE + 1, 4 * PAGE));
-            assert_eq!(block.unwrap().len(), 4 * PAGE);
-            let block = pool.shrink(first, layout(3 * PAGE + 1, 4 * PAGE), two);
-            assert_eq!(block.unwrap().len(), 2 * PAGE);
-            // What was given back is free.
-            let other = pool.allocate(two).unwrap().cast::<u8>();
-            assert_eq!(other.addr().get(), first.addr().get() + 2 * PAGE);
-            // It has not this alignment, and there is no room to move to.
-            assert!(pool.shrink(other, two, layout(PAGE, 4 * PAGE)).is_err());
-            assert_eq!(pool.avail(), 0, "a refusal changes nothing");
-            let block = pool.shrink(other, two, layout(0, 4 * PAGE)).unwrap();
-            assert_eq!((block.len(), pool.avail()), (0, 2 * PAGE));
-            let gone = block.cast();
-            let block = pool.shrink(gone, layout(0, 4 * PAGE), layout(0, 1));
-            assert_eq!(block.unwrap().len(), 0);
-            first.byte_add(2 * PAGE).write_bytes(7, 2 * PAGE);
-            let block = pool.grow_zeroed(first, two, whole).unwrap();
-            assert_eq!((block.cast(), block.len()), (first, 4 * PAGE));
-            let added = std::slice::from_raw_parts(first.byte_add(2 * PAGE).as_ptr(), 2 * PAGE);
-            assert!(added.iter().all(|&byte| byte == 0));
-            pool.deallocate(first, whole);
-        }
+        let aligned = layout(3 * PAGE + 1, 4 * PAGE);
+        assert_eq!(shrink(first, whole, aligned), Ok(4 * PAGE));
+        assert_eq!(shrink(first, aligned, two), Ok(2 * PAGE));
+        // What was given back is free.
+        let other = pool.allocate(two).unwrap().cast::<u8>();
+        assert_eq!(other.addr().get(), first.addr().get() + 2 * PAGE);
+        // It has not this alignment, and there is no room to move to.
+        assert!(shrink(other, two, layout(PAGE, 4 * PAGE)).is_err());
+        assert_eq!(pool.avail(), 0, "a refusal changes nothing");
+        let nothing = layout(0, 4 * PAGE);
+        assert_eq!(shrink(other, two, nothing), Ok(0));
+        assert_eq!(shrink(other, nothing, layout(0, 1)), Ok(0));
+        assert_eq!(pool.avail(), 2 * PAGE);
+
+        assert_eq!(grow(first, two, layout(2 * PAGE, 8)), Ok(2 * PAGE));
+        // SAFETY: see above.
+        let grown = unsafe { pool.grow_zeroed(first, two, whole) }.unwrap();
+        assert_eq!((grown.cast(), grown.len()), (first, 4 * PAGE));
+        let bytes = peek(VirtAddr::of(first.as_ptr()), 4 * PAGE);
+        assert!(bytes[..2 * PAGE].iter().all(|&byte| byte == 0xa5));
+        assert!(bytes[2 * PAGE..].iter().all(|&byte| byte == 0));
+        // SAFETY: see above.
+        unsafe { pool.deallocate(first, whole) };
         assert_eq!(pool.avail(), pool.size());
     }
 }
