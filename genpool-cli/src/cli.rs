@@ -2,6 +2,7 @@
 
 mod bar;
 mod output;
+mod publish;
 mod run;
 mod traces;
 
@@ -248,14 +249,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// One line on standard error. Where that cannot be written there is nobody to tell.
+/// One line on standard error. An error of that is ignored, for there is no place to report it.
 fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "genpool: {line}");
+    let _ = writeln!(io::stderr(), "genpool: {}", Plain(line));
 }
 
 /// The same about a file, so that editors find the place.
 fn complain_of(path: &Path, line: Option<u32>, what: impl Display) {
-    let path = Plain(path.display());
+    let (path, what) = (Plain(path.display()), Plain(what));
     let _ = match line {
         Some(line) => writeln!(io::stderr(), "{path}:{line}: {what}"),
         None => writeln!(io::stderr(), "{path}: {what}"),
