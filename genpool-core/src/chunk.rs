@@ -262,17 +262,25 @@ impl Chunk {
         self.account = audience.map(|audience| Box::new(Account::new(Arc::clone(audience))));
     }
 
-    /// So many granules more are held, or fewer. Says whether the chunk is not being removed.
+    /// Allocations hold so many granules more, or fewer. Says whether the chunk is not being removed.
     #[cfg(feature = "observe")]
     pub(crate) fn account(&self, granules: isize) -> bool {
         let account = self.account.as_ref();
-        account.is_some_and(|account| account.change(granules))
+        account.is_some_and(|account| account.hold(granules))
     }
 
-    /// The chunk is being removed. Answers the granules that are held.
+    /// Caches keep so many granules more, or fewer. Says whether the chunk is not being removed.
     #[cfg(feature = "observe")]
-    pub(crate) fn close_account(&self) -> usize {
-        self.account.as_ref().map_or(0, |account| account.close())
+    pub(crate) fn account_kept(&self, granules: isize) -> bool {
+        let account = self.account.as_ref();
+        account.is_some_and(|account| account.keep(granules))
+    }
+
+    /// The chunk is being removed. Answers the granules that allocations hold, and those that caches keep.
+    #[cfg(feature = "observe")]
+    pub(crate) fn close_account(&self) -> (usize, usize) {
+        let account = self.account.as_ref();
+        account.map_or((0, 0), |account| account.close())
     }
 
     /// Gives the chunk a slot for its highest hint, before anybody else sees it.

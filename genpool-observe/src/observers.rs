@@ -1,11 +1,14 @@
 //! Several observers of one pool.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
 
 use genpool_core::{Event, Observer, discard_panic};
 
 /// Observers that are told one after the other, in the order in which they were named. If one panics,
-/// the others are told all the same; of several panics the last is passed on. As signal-safe as all of them.
+/// the others are told all the same; of several panics the last is passed on. They are dropped in that order too, each
+/// of them even if the destructor of another panics. As signal-safe as all of them.
 ///
 /// ```
 /// use genpool_core::Pool;
@@ -42,19 +45,39 @@ impl Observer for Observers {
     }
 
     fn event(&self, number: usize, event: &Event<'_>) {
-        let mut panicked = None;
-        for observer in &self.list {
-            let tell = AssertUnwindSafe(|| observer.event(number, event));
-            if let Err(payload) = catch_unwind(tell)
-                && let Some(earlier) = panicked.replace(payload)
-            {
-                discard_panic(earlier);
-            }
-        }
-        if let Some(payload) = panicked {
+        let tell = |observer: &Box<dyn Observer>| observer.event(number, event);
+        if let Some(payload) = last_panic(&self.list, tell) {
             resume_unwind(payload);
         }
     }
+}
+
+impl Drop for Observers {
+    fn drop(&mut self) {
+        if let Some(payload) = last_panic(self.list.drain(..), drop) {
+            match thread::panicking() {
+                // A second one would end the process.
+                true => discard_panic(payload),
+                false => resume_unwind(payload),
+            }
+        }
+    }
+}
+
+/// Does something with each of several, whether it panics with others or not; what the last panic carried.
+fn last_panic<T>(
+    list: impl IntoIterator<Item = T>,
+    mut each: impl FnMut(T),
+) -> Option<Box<dyn Any + Send>> {
+    let mut panicked = None;
+    for one in list {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| each(one)))
+            && let Some(earlier) = panicked.replace(payload)
+        {
+            discard_panic(earlier);
+        }
+    }
+    panicked
 }
 
 impl std::fmt::Debug for Observers {

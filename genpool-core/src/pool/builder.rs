@@ -10,7 +10,7 @@ use crate::cache::Seats;
 use crate::error::BuildError;
 use crate::memory::Node;
 #[cfg(feature = "observe")]
-use crate::observer::{Audience, Event, Observer};
+use crate::observer::{Audience, Event, Guarded, Observer};
 use crate::shelf::{Route, Shelf};
 use crate::stats::{Counters, Destroyed};
 use crate::sync::AtomicBool;
@@ -36,7 +36,7 @@ pub struct Builder {
     tracked: bool,
     on_leak: Option<Report>,
     #[cfg(feature = "observe")]
-    observer: Option<Box<dyn Observer>>,
+    observer: Option<Guarded>,
 }
 
 impl Builder {
@@ -159,7 +159,7 @@ impl Builder {
     /// ```
     #[cfg(feature = "observe")]
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.observer = Some(Box::new(observer));
+        self.observer = Some(Guarded::new(observer));
         self
     }
 
