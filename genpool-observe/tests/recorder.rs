@@ -149,7 +149,11 @@ fn a_call_that_failed_loses_neither_bytes_nor_the_count() {
     assert_eq!(recorder.write_to(&mut text).unwrap(), 0);
     let text = String::from_utf8(text).unwrap();
     let lines = |head: &str| text.lines().filter(|line| line.starts_with(head)).count();
-    assert_eq!((lines("alloc "), lines("free "), lines("#")), (6, 6, 1), "{text}");
+    assert_eq!(
+        (lines("alloc "), lines("free "), lines("#")),
+        (6, 6, 1),
+        "{text}"
+    );
 }
 
 /// A cache's own business with the pool is no operation of the program.
