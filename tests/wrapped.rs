@@ -34,6 +34,7 @@ fn memory_is_added_by_whoever_crosses_a_mark() {
                 Mark::Low => pool.add(eight_pages()).unwrap(),
                 // Told of a chunk that `add` has just added.
                 Mark::High => assert!(pool.remove(VirtAddr::new(0)).is_err()),
+                mark => panic!("{mark:?} was not asked for"),
             }
         });
         MemoryPool::build(Pool::builder().order(12).observer(marks)).unwrap()

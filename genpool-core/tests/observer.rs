@@ -383,7 +383,7 @@ fn what_caches_keep_of_a_chunk_that_is_removed_is_told() {
 #[test]
 fn sums_are_exact_though_a_chunk_goes_under_caches() {
     for tracked in [false, true] {
-        for _ in 0..if cfg!(miri) { 2 } else { 200 } {
+        for _ in 0..if cfg!(miri) { 2 } else { 50 } {
             let moody = Arc::new(Moody::default());
             let builder = Pool::builder().order(12).observer(Arc::clone(&moody));
             let builder = if tracked {

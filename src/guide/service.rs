@@ -148,8 +148,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `Watermarks` (feature `observe`) says when it is time: it calls back when free space falls below a mark, in
-//! the thread that crossed it, which may add a chunk at once. The mark is more than all threads take meanwhile.
+//! `Watermarks` (feature `observe`) says when it is time: it calls back when less is available than a mark, in
+//! the thread that crossed it, which may add a chunk at once. Set the mark above what all threads can allocate while
+//! the chunk is being added. What caches keep counts as taken, for other threads cannot have it. With `on_refusal` the
+//! callback also hears of each request that found no room, as happens above the mark where the pool is cut up.
 //! Where a chunk takes long to come by, the callback wakes a thread that adds it, so that no request waits:
 //!
 //! ```

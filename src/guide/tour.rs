@@ -259,8 +259,8 @@
 //!
 //! With the feature `observe` a pool is built with an observer, which it tells each operation in the thread
 //! that does it. A pool without one has a branch more in each call, and without the feature nothing. There
-//! are observers to take: a `Recorder` writes a real load as a trace, `Watermarks` calls back when free space
-//! falls below a mark or rises above one, and with the features `metrics` and `tracing` a `Meter` and a
+//! are observers to take: a `Recorder` writes a real load as a trace, `Watermarks` calls back when what is available
+//! falls below a mark or rises above one or a request is refused, and with the features `metrics` and `tracing` a `Meter` and a
 //! `Traced` tell those crates. `Observers` are several for one pool.
 //!
 //! A `Snapshot` takes no observer: it is what any pool looks like now, taken while others allocate. With the

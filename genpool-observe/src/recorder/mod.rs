@@ -79,7 +79,8 @@ const PIECE: usize = 1 << 16;
 /// # What is lost
 ///
 /// The memory is fixed: each operation has a place until it is written, and one that finds none is
-/// lost. [`lost`](Self::lost) counts them, and a comment in the trace says how many are missing where.
+/// lost. [`lost`](Self::lost) counts them, and a comment in the trace says how many are missing where. Batches of runs
+/// that caches take from the pool and give back have places too, and count where they are lost.
 /// What is written is still a trace: an allocation whose place was held by one whose free was lost
 /// frees that first. Until then it is held, so a trace that lost much is of a fuller pool than there was:
 /// a larger recorder, or one that is written more often, loses less.
