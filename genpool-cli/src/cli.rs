@@ -133,6 +133,9 @@ struct ConvertArgs {
     /// Size of the pool [default: the smallest power of two that holds what was mapped at once]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     size: Option<usize>,
+    /// Write the trace to a file, when all of it is made [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// What strace wrote
     #[arg(value_name = "FILE")]
     file: PathBuf,

@@ -139,3 +139,28 @@ fn one_new_file_for_two_reports_is_refused() {
     assert!(error.contains("named twice"), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_converted_trace_is_published_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let [calls, none, trace] = ["calls", "none", "trace"].map(|name| folder.path().join(name));
+    let text = "1 mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000000000\n\
+                1 +++ exited with 0 +++\n";
+    fs::write(&calls, text).unwrap();
+    fs::write(&none, "nothing\n").unwrap();
+    let [calls, none, out] = [&calls, &none, &trace].map(|path| path.to_str().unwrap());
+    let converted = |input: &str, output: &str| {
+        let output = genpool(&["convert", input, "--output", output]);
+        assert_eq!(output.stdout, b"");
+        output.status.code()
+    };
+    assert_eq!((converted(none, out), trace.exists()), (Some(2), false));
+    assert_eq!(converted(calls, out), Some(0));
+    let whole = fs::read_to_string(&trace).unwrap();
+    assert!(whole.starts_with("# genpool trace v1\n") && whole.ends_with("free 1\n"));
+    assert_eq!(converted(none, out), Some(2));
+    assert_eq!(converted(calls, calls), Some(2));
+    assert_eq!(fs::read_to_string(&trace).unwrap(), whole);
+    assert_eq!(fs::read_to_string(calls).unwrap(), text);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}

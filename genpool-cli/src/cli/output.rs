@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use console::Style;
 
-use super::publish::{Draft, identity};
+use super::publish::{Draft, Identity, identity};
 use super::{End, complain_of};
 use crate::plain::Plain;
 use crate::report::{Report, csv, html};
@@ -52,33 +52,43 @@ impl ReportArgs {
     /// `None`, and a complaint, where one cannot be written, or is another of them, of the `inputs`, or
     /// that of standard output or standard error, which would be lost.
     pub(super) fn open(&self, inputs: &[PathBuf]) -> Option<Output> {
-        let shown = ["/dev/stdout", "/dev/stderr"].map(Path::new);
-        let shown = shown.into_iter().filter(|path| path.is_file());
-        let others = inputs.iter().map(PathBuf::as_path).chain(shown);
-        let mut known: Vec<_> = others.flat_map(identity).collect();
+        let mut known = taken(inputs);
         let mut output = Output { files: Vec::new() };
         for (kind, path) in self.files() {
-            if let Ok(file) = identity(path) {
-                if known.contains(&file) {
-                    complain_of(path, None, "named twice: what it holds would be lost");
-                    return None;
-                }
-                known.push(file);
-            }
-            match Draft::open(path) {
-                Ok(draft) => output.files.push(Target {
-                    kind,
-                    path: path.to_owned(),
-                    draft,
-                }),
-                Err(error) => {
-                    complain_of(path, None, format_args!("cannot write: {error}"));
-                    return None;
-                }
-            }
+            output.files.push(Target {
+                kind,
+                path: path.to_owned(),
+                draft: draft_beside(path, &mut known)?,
+            });
         }
         Some(output)
     }
+}
+
+/// Finds out whether one file can be written, before the work whose result it gets: see [`ReportArgs::open`].
+pub(super) fn draft(path: &Path, inputs: &[PathBuf]) -> Option<Draft> {
+    draft_beside(path, &mut taken(inputs))
+}
+
+/// The files that may not be written.
+fn taken(inputs: &[PathBuf]) -> Vec<Identity> {
+    let shown = ["/dev/stdout", "/dev/stderr"].map(Path::new);
+    let shown = shown.into_iter().filter(|path| path.is_file());
+    let all = inputs.iter().map(PathBuf::as_path).chain(shown);
+    all.flat_map(identity).collect()
+}
+
+fn draft_beside(path: &Path, known: &mut Vec<Identity>) -> Option<Draft> {
+    if let Ok(file) = identity(path) {
+        if known.contains(&file) {
+            complain_of(path, None, "named twice: what it holds would be lost");
+            return None;
+        }
+        known.push(file);
+    }
+    Draft::open(path)
+        .map_err(|error| complain_of(path, None, format_args!("cannot write: {error}")))
+        .ok()
 }
 
 /// A file of the report, and what it is about to hold.

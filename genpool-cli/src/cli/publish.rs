@@ -179,9 +179,13 @@ fn give_name(_: &File, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The same for all names of a file, by which it can be told from others also before it exists.
+/// What is the same for all names of a file, also before it exists: its device and number, or those of its folder
+/// with its name there.
 #[cfg(unix)]
-pub(super) fn identity(path: &Path) -> io::Result<(u64, u64, Option<std::ffi::OsString>)> {
+pub(super) type Identity = (u64, u64, Option<std::ffi::OsString>);
+
+#[cfg(unix)]
+pub(super) fn identity(path: &Path) -> io::Result<Identity> {
     use std::os::unix::fs::MetadataExt;
 
     // Without opening it, for it may be a pipe.
@@ -196,9 +200,12 @@ pub(super) fn identity(path: &Path) -> io::Result<(u64, u64, Option<std::ffi::Os
     }
 }
 
-/// The same for all names of a file but hard links.
+/// What is the same for all names of a file but hard links.
 #[cfg(not(unix))]
-pub(super) fn identity(path: &Path) -> io::Result<PathBuf> {
+pub(super) type Identity = PathBuf;
+
+#[cfg(not(unix))]
+pub(super) fn identity(path: &Path) -> io::Result<Identity> {
     fs::canonicalize(path).or_else(|_| {
         let place = place_of(path)?;
         let folder = fs::canonicalize(folder_of(&place))?;
