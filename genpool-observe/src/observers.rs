@@ -45,8 +45,9 @@ impl Observer for Observers {
     }
 
     fn event(&self, number: usize, event: &Event<'_>) {
-        let tell = |observer: &Box<dyn Observer>| observer.event(number, event);
-        if let Some(payload) = last_panic(&self.list, tell) {
+        let list = self.list.iter().map(|observer| &**observer);
+        let tell = |observer: &dyn Observer| observer.event(number, event);
+        if let Some(payload) = last_panic(list, tell) {
             resume_unwind(payload);
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct Replacement {
     /// Where it goes: no symbolic link.
     place: PathBuf,
     /// The file that it replaces.
-    earlier: Option<Metadata>,
+    earlier: Option<Box<Metadata>>,
     /// Where the content is written, if a file may be without a name.
     unnamed: Option<File>,
 }
@@ -44,7 +44,7 @@ impl Draft {
             Ok(found) => {
                 // A file that may not be written is not replaced either.
                 writable()?;
-                Some(found)
+                Some(Box::new(found))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
