@@ -169,20 +169,21 @@ fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0..64_u64, Just(4096), Just(1 << 40), any::<u64>()]
 }
 
+/// A chunk: where it starts, its bytes, and runs in it that are taken.
+type Chunk = (u64, u64, Vec<(u64, u64)>);
+
 /// A snapshot of these chunks and allocations; its totals are those of the chunks, if `agrees`.
 fn drawn(
     order: u64,
     figures: &[u64],
-    chunks: &[(u64, u64, Vec<(u64, u64)>)],
+    chunks: &[Chunk],
     live: &[(u64, u64, u64)],
     agrees: bool,
 ) -> Value {
     let mut value = serde_json::to_value(snapshot()).unwrap();
     value["order"] = json!(order);
     let align = !0u64 << order.min(63);
-    let aligned = |&(start, size, ref taken): &(u64, u64, Vec<_>)| {
-        (start & align, size & align, taken.clone())
-    };
+    let aligned = |&(start, size, ref taken): &Chunk| (start & align, size & align, taken.clone());
     let chunks: Vec<_> = chunks.iter().map(aligned).collect();
     let mut totals = figures.to_vec();
     if agrees {
