@@ -1,7 +1,6 @@
 //! The `key=value` words of one line.
 
 use super::parse_address;
-use crate::plain::plain;
 use crate::size::parse_number;
 
 /// The fields of a line that nobody has asked for yet.
@@ -65,7 +64,8 @@ impl<'t> Fields<'t> {
     }
 }
 
-/// A word of the trace as an error shows it, cut where it gets long.
+/// A word of the trace as an error shows it: control characters escaped, since the text goes to a
+/// terminal, and cut where it gets long.
 pub(super) fn quoted(word: &str) -> String {
     const LONGEST: usize = 40;
     let mut text = String::from("`");
@@ -74,7 +74,7 @@ pub(super) fn quoted(word: &str) -> String {
             text.push('…');
             break;
         }
-        text.push(plain(c));
+        text.extend(c.escape_debug());
     }
     text.push('`');
     text
