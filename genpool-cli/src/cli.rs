@@ -268,6 +268,7 @@ fn complain_of(path: &Path, line: Option<u32>, what: impl Display) {
 
 fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
     let mut end = End::Well;
+    let running = Path::new("this system");
     let mut files: Vec<Option<&Path>> = args.files.iter().map(|path| Some(&**path)).collect();
     if files.is_empty() {
         files.push(None);
@@ -284,15 +285,18 @@ fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
                 continue;
             }
         };
-        for sram in board.srams.iter().filter(|sram| sram.enabled) {
-            if let Some(error) = &sram.error {
-                complain_of(path.unwrap_or(Path::new("this system")), None, error);
-                end = End::Impossible;
-            }
+        let srams = board.srams.iter().filter(|sram| sram.enabled);
+        for error in board.error.iter().chain(srams.flat_map(|sram| &sram.error)) {
+            complain_of(path.unwrap_or(running), None, error);
+            end = End::Impossible;
+        }
+        if board.left_out.srams > 0 {
+            let what = "it has more SRAMs than can be shown";
+            complain_of(path.unwrap_or(running), None, what);
+            end = End::Impossible;
         }
         if args.json {
-            let file = path.map(|path| path.display().to_string());
-            writeln!(out, "{}", dt::json(file.as_deref(), &board))?;
+            writeln!(out, "{}", dt::json(path, &board))?;
         } else {
             if at > 0 {
                 writeln!(out)?;

@@ -266,8 +266,14 @@ fn children_of_no_bytes() {
         Ok::<_, String>(gaps.collect::<Vec<_>>())
     };
     // At the edges nothing is split; elsewhere a gap ends.
-    assert_eq!(gaps(&[("a@0", 0, 0, &["pool"])]), Ok(vec![(0x1000, 0x1000)]));
-    assert_eq!(gaps(&[("a@1000", 0x1000, 0, &[])]), Ok(vec![(0x1000, 0x1000)]));
+    assert_eq!(
+        gaps(&[("a@0", 0, 0, &["pool"])]),
+        Ok(vec![(0x1000, 0x1000)])
+    );
+    assert_eq!(
+        gaps(&[("a@1000", 0x1000, 0, &[])]),
+        Ok(vec![(0x1000, 0x1000)])
+    );
     let two = vec![(0x1000, 0x123), (0x1123, 0xedd)];
     assert_eq!(gaps(&[("a@123", 0x123, 0, &[])]), Ok(two.clone()));
     // Two at one place are one border.
@@ -279,7 +285,10 @@ fn children_of_no_bytes() {
     assert_eq!(gaps(&[("a@100", 0x100, 0, &[]), part]), Ok(around.clone()));
     assert_eq!(gaps(&[part, ("a@200", 0x200, 0, &[])]), Ok(around));
     for at in [0x101, 0x180, 0x1ff] {
-        let says = format!("/sram@1000/a@0: no bytes at {:#x}, which is inside /sram@1000/p@100", 0x1000 + at);
+        let says = format!(
+            "/sram@1000/a@0: no bytes at {:#x}, which is inside /sram@1000/p@100",
+            0x1000 + at
+        );
         assert_eq!(gaps(&[("a@0", at, 0, &[]), part]), Err(says.clone()));
         assert_eq!(gaps(&[part, ("a@0", at, 0, &["pool"])]), Err(says));
     }
@@ -288,7 +297,10 @@ fn children_of_no_bytes() {
     // Outside of the SRAM, and where the bus maps nothing.
     assert_eq!(
         gaps(&[("a@1001", 0x1001, 0, &[])]),
-        Err("/sram@1000/a@1001: no bytes at 0x2001, which is not inside the SRAM, 0x1000..=0x1fff".to_owned())
+        Err(
+            "/sram@1000/a@1001: no bytes at 0x2001, which is not inside the SRAM, 0x1000..=0x1fff"
+                .to_owned()
+        )
     );
     assert_eq!(
         gaps(&[("a@2000", 0x2000, 0, &[])]),
@@ -297,7 +309,12 @@ fn children_of_no_bytes() {
     // A pool's chunks are apart where a gap is split.
     let sram = layout(&[("a@140", 0x140, 0, &[])]).unwrap();
     let device = Registry::new().probe_sram(&sram, &AddressOnly).unwrap();
-    let mut chunks: Vec<_> = device.pool(None).unwrap().chunks().map(|chunk| chunk.start()).collect();
+    let mut chunks: Vec<_> = device
+        .pool(None)
+        .unwrap()
+        .chunks()
+        .map(|chunk| chunk.start())
+        .collect();
     chunks.sort_unstable();
     assert_eq!(chunks, [0x1000, 0x1140]);
 }
@@ -412,26 +429,39 @@ fn labels_that_are_no_text_are_errors() {
         let sram = tree.find("/sram@1000").unwrap();
         let says = format!("/sram@1000/part@0: {says}");
         let refused = Sram::read(sram).unwrap_err();
-        assert_eq!((refused.to_string(), refused.node().as_str()), (says.clone(), "/sram@1000/part@0"));
+        assert_eq!(
+            (refused.to_string(), refused.node().as_str()),
+            (says.clone(), "/sram@1000/part@0")
+        );
         let registry = Registry::new();
         let probed = registry.probe_srams(&tree, &AddressOnly).remove(0).1;
         assert_eq!(probed.unwrap_err().to_string(), says);
         // It does not become another name for who refers to the node either.
-        let device = registry.add(Device::new("sram").at(NodePath::new("/sram@1000"))).unwrap();
+        let device = registry
+            .add(Device::new("sram").at(NodePath::new("/sram@1000")))
+            .unwrap();
         for name in ["part", "part@0"] {
-            device.create_pool(genpool_core::Pool::builder().name(name)).unwrap();
+            device
+                .create_pool(genpool_core::Pool::builder().name(name))
+                .unwrap();
         }
         let user = tree.find("/user").unwrap();
         let refused = registry.of_gen_pool_get(user, "sram", 0).unwrap_err();
         assert_eq!(refused.to_string(), says);
     }
-    for (label, name) in [(&b"\0"[..], ""), (b"two\0labels\0", "two"), (&long[1..], &"l".repeat(255))] {
+    for (label, name) in [
+        (&b"\0"[..], ""),
+        (b"two\0labels\0", "two"),
+        (&long[1..], &"l".repeat(255)),
+    ] {
         let tree = labelled(label);
         let sram = Sram::read(tree.find("/sram@1000").unwrap()).unwrap();
         assert_eq!(sram.partitions[0].label, name);
         let registry = Registry::new();
         registry.probe_sram(&sram, &AddressOnly).unwrap();
-        let pool = registry.of_gen_pool_get(tree.find("/user").unwrap(), "sram", 0).unwrap();
+        let pool = registry
+            .of_gen_pool_get(tree.find("/user").unwrap(), "sram", 0)
+            .unwrap();
         assert_eq!(pool.name(), Some(name));
     }
 }
@@ -465,9 +495,18 @@ fn nodes_that_cannot_be_told_are_errors() {
     let probed = Registry::new().probe_srams(&tree, &AddressOnly);
     let probed: Vec<_> = probed
         .into_iter()
-        .map(|(node, probed)| (node.to_string(), probed.err().map(|error| error.to_string())))
+        .map(|(node, probed)| {
+            (
+                node.to_string(),
+                probed.err().map(|error| error.to_string()),
+            )
+        })
         .collect();
-    let no_text = |what: &str| Some(format!("{what} is no text: each ends with a NUL, and all are UTF-8"));
+    let no_text = |what: &str| {
+        Some(format!(
+            "{what} is no text: each ends with a NUL, and all are UTF-8"
+        ))
+    };
     assert_eq!(
         probed,
         [
@@ -539,10 +578,16 @@ fn more_parts_than_a_board_has() {
         });
         let tree = Tree::parse(&blob).unwrap();
         let probed = Registry::new().probe_srams(&tree, &AddressOnly);
-        probed.into_iter().map(|(_, probed)| probed.err().map(|error| error.to_string())).collect::<Vec<_>>()
+        probed
+            .into_iter()
+            .map(|(_, probed)| probed.err().map(|error| error.to_string()))
+            .collect::<Vec<_>>()
     };
     assert_eq!(many(1, 1024), [None]);
-    assert_eq!(many(1, 1025), [Some("/sram@0: more than 1024 children".to_owned())]);
+    assert_eq!(
+        many(1, 1025),
+        [Some("/sram@0: more than 1024 children".to_owned())]
+    );
     // Eight SRAMs with their children fill the tree; the ninth ends it.
     let probed = many(20, 511);
     assert_eq!(probed.len(), 9);

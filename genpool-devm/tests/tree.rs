@@ -129,12 +129,14 @@ fn addresses_that_make_no_sense() {
         });
         let tree = Tree::parse(&blob).unwrap();
         let range = tree.find("/bus/sram@0").unwrap().range();
-        range.map(PhysRange::start).map_err(|error| error.to_string())
+        range
+            .map(PhysRange::start)
+            .map_err(|error| error.to_string())
     };
-    assert_eq!(range(1024), Ok(0x100));
+    assert_eq!(range(256), Ok(0x100));
     assert_eq!(
-        range(1025),
-        Err("/bus: ranges is longer than 1024 windows".to_owned())
+        range(257),
+        Err("/bus: ranges is longer than 256 windows".to_owned())
     );
 }
 
@@ -167,7 +169,11 @@ fn properties_that_cannot_be_read() {
     }
     for value in bad_texts {
         let tree = tree("compatible", value).unwrap();
-        let error = tree.find("/bus").unwrap().is_compatible("okay").unwrap_err();
+        let error = tree
+            .find("/bus")
+            .unwrap()
+            .is_compatible("okay")
+            .unwrap_err();
         let property = "compatible".to_owned();
         assert_eq!(error.complaint, Complaint::NoText { property });
     }
@@ -198,7 +204,15 @@ fn properties_that_cannot_be_read() {
     }
     // A phandle that cannot be read is not even found by others.
     for property in ["phandle", "linux,phandle"] {
-        for value in [&[][..], &[7], &[0, 0, 7], &[0, 0, 0, 7, 0], &[0; 8], &[0; 4], &[255; 4]] {
+        for value in [
+            &[][..],
+            &[7],
+            &[0, 0, 7],
+            &[0, 0, 0, 7, 0],
+            &[0; 8],
+            &[0; 4],
+            &[255; 4],
+        ] {
             let error = tree(property, value).unwrap_err();
             let says = "/bus: a phandle that is not one cell, is 0 or 0xffffffff, or differs";
             assert!(error.starts_with(says), "{error}");
@@ -235,7 +249,10 @@ fn of_properties_of_one_name_the_first_counts() {
     let cell = |name| node.cells(name).map(|cells| cells[0][3]);
     assert_eq!((cell("a"), cell("b"), cell("c")), (Ok(2), Ok(1), Ok(4)));
     assert!(!node.has("") && !node.has("bb") && !node.has("d"));
-    let all: Vec<_> = node.properties().map(|(name, value)| (name, value[3])).collect();
+    let all: Vec<_> = node
+        .properties()
+        .map(|(name, value)| (name, value[3]))
+        .collect();
     assert_eq!(all, [("b", 1), ("a", 2), ("b", 3), ("c", 4)]);
 }
 

@@ -13,7 +13,7 @@ const MOST_CELLS: u32 = 4;
 
 /// Windows of a bus that are looked through. Real buses have a few dozen (2026-11); unbounded, each of many
 /// nodes could go through megabytes.
-const MOST_WINDOWS: usize = 1024;
+const MOST_WINDOWS: usize = 256;
 
 /// A range of physical addresses as the processor sees them. It is not empty and ends within 64 bits.
 ///

@@ -96,7 +96,9 @@ pub enum BlobFault {
     Twin,
     /// A `phandle` or `linux,phandle` is not one cell, is 0 or all ones, which stand for none, or differs
     /// from the other property of the node.
-    #[error("a phandle that is not one cell, is 0 or 0xffffffff, or differs from the node's other one")]
+    #[error(
+        "a phandle that is not one cell, is 0 or 0xffffffff, or differs from the node's other one"
+    )]
     Phandle,
 }
 
