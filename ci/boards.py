@@ -160,7 +160,6 @@ def read_board(path):
             if not REFERENCE.match(name):
                 continue
             if len(node.props[name]) % 4:
-                references.append((node.path, name, 0, None, None))
                 continue
             step = 2 if name == "allwinner,sram" else 1
             for index, cell in list(enumerate(node.cells(name)))[::step]:

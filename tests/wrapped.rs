@@ -124,7 +124,7 @@ fn a_device_ends_as_a_whole_though_observers_panic() {
         assert!(pool.stats().observer_panics > 4);
     }
     assert_eq!(released.outstanding.len(), 1);
-    assert!(released.panics.is_empty() && !released.is_complete());
+    assert!(released.panics().is_empty() && !released.is_complete());
     drop(held);
     assert!(released.is_complete() && unmapped.get().is_some());
 }

@@ -28,6 +28,8 @@ pub struct Board {
     pub srams: Vec<SramRow>,
     /// Who refers to them, in the order of the tree.
     pub consumers: Vec<Consumer>,
+    /// Why properties that are called as references are cannot be read, or do not mean one node.
+    pub unreadable: Vec<String>,
     /// References that lead to a pool, those without a row included.
     pub resolved: usize,
     /// What has no row.
@@ -41,6 +43,8 @@ pub struct LeftOut {
     pub srams: usize,
     /// References.
     pub consumers: usize,
+    /// References that cannot be read.
+    pub unreadable: usize,
 }
 
 /// A node that describes an SRAM.
@@ -118,7 +122,7 @@ impl From<PhysRange> for Range {
     }
 }
 
-/// A phandle that means an SRAM or a part of one, or where one is expected and cannot be read.
+/// A phandle that means an SRAM or a part of one.
 #[derive(Debug, Serialize)]
 pub struct Consumer {
     /// The full path of the node that has it.
@@ -129,8 +133,8 @@ pub struct Consumer {
     pub property: String,
     /// The cell of the property.
     pub index: usize,
-    /// The full path of the node that is meant, if the property can be read.
-    pub target: Option<String>,
+    /// The full path of the node that is meant.
+    pub target: String,
     /// The pool that a driver gets through it.
     pub pool: Option<PoolName>,
     /// Why it gets none, or what is wrong with the node.
@@ -199,6 +203,7 @@ pub fn survey(path: Option<&Path>, also: &[String]) -> Result<Board, LoadError> 
         error,
         srams,
         consumers: Vec::new(),
+        unreadable: Vec::new(),
         resolved: 0,
         left_out,
     };
@@ -311,16 +316,22 @@ impl<'t> References<'t> {
                     continue;
                 }
                 for index in (0..value.len().div_ceil(4)).step_by(stride(property)) {
-                    let target = node.follow(property, index);
-                    let is_odd = matches!(
-                        &target,
-                        Err(TreeError {
-                            complaint: Complaint::Length { .. },
-                            ..
-                        })
-                    );
-                    self.add(node, property, index, target, board);
-                    if is_odd {
+                    let complaint = match node.follow(property, index) {
+                        Ok(target) => {
+                            self.add(node, property, index, target, board);
+                            continue;
+                        }
+                        // A cell need not be a phandle.
+                        Err(error) if matches!(error.complaint, Complaint::NoNode { .. }) => {
+                            continue;
+                        }
+                        Err(error) => error,
+                    };
+                    match board.unreadable.len() < MOST_ROWS {
+                        true => board.unreadable.push(shown(&complaint)),
+                        false => board.left_out.unreadable += 1,
+                    }
+                    if matches!(complaint.complaint, Complaint::Length { .. }) {
                         // Of the whole property.
                         break;
                     }
@@ -334,41 +345,27 @@ impl<'t> References<'t> {
         node: Node<'t>,
         property: &str,
         index: usize,
-        target: Result<Node<'t>, TreeError>,
+        target: Node<'t>,
         board: &mut Board,
     ) {
-        match &target {
-            Ok(target) if !self.is_memory(*target) => return,
-            Ok(target) => {
-                board.resolved += usize::from(self.has_pool(node, property, index, *target))
-            }
-            // A cell need not be a phandle.
-            Err(TreeError {
-                complaint: Complaint::NoNode { .. },
-                ..
-            }) => return,
-            Err(_) => {}
+        if !self.is_memory(target) {
+            return;
         }
+        board.resolved += usize::from(self.has_pool(node, property, index, target));
         if board.consumers.len() == MOST_ROWS {
             board.left_out.consumers += 1;
             return;
         }
         let found = self.registry.of_gen_pool_get(node, property, index);
+        let error = found.as_ref().err().map(shown);
         board.consumers.push(Consumer {
             node: shown(node.path()),
             enabled: is_enabled(node),
             property: shown(property),
             index,
-            target: target.as_ref().ok().map(|target| shown(target.path())),
-            error: found
-                .as_ref()
-                .err()
-                .map(shown)
-                .or(node.is_enabled().err().map(shown)),
-            pool: found
-                .ok()
-                .zip(target.ok())
-                .map(|(pool, target)| self.pool_name(target, pool.name())),
+            target: shown(target.path()),
+            pool: found.ok().map(|pool| self.pool_name(target, pool.name())),
+            error: error.or(node.is_enabled().err().map(shown)),
         });
     }
 

@@ -172,17 +172,10 @@ fn what_cannot_be_read_is_never_missing() {
         (&board["model"], &board["srams"][1]["enabled"]),
         (&Value::Null, &true.into())
     );
-    let consumers = &board["consumers"];
-    assert_eq!(consumers[0]["error"], "there is no device /b@1000");
-    assert_eq!(
-        consumers[1]["error"],
-        "/user: iram has 5 bytes, which are no whole entries"
-    );
-    assert_eq!(
-        (&consumers[1]["property"], &consumers[1]["target"]),
-        (&"iram".into(), &Value::Null)
-    );
-    assert_eq!(consumers.as_array().unwrap().len(), 2);
+    assert_eq!(board["consumers"][0]["error"], "there is no device /b@1000");
+    assert_eq!(board["consumers"].as_array().unwrap().len(), 1);
+    let unreadable = ["/user: iram has 5 bytes, which are no whole entries"];
+    assert_eq!(board["unreadable"], serde_json::json!(unreadable));
     let [out, _] = texts(&genpool(&["dt", &path]));
     for says in [
         format!("error     /: model {no_text}"),

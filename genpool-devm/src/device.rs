@@ -10,6 +10,7 @@ use genpool_core::sync::Mutex;
 use thiserror::Error;
 
 use crate::error::{CreateError, GetError, Gone, Name, Rejected};
+use crate::panics::FirstPanic;
 use crate::path::NodePath;
 use crate::pool::ManagedPool;
 use crate::release::{Released, Resource, release};
@@ -297,9 +298,10 @@ impl Device {
         pools.collect()
     }
 
-    /// Ends the device: all pools are sealed, then what it manages is released in reverse order.
-    /// Where something is held, its pool and what came before that pool are released by whoever gives
-    /// the last of it back. From then on giving back is not signal-safe.
+    /// Ends the device: its pools refuse new allocations, then what it manages is released in reverse order.
+    /// Live allocations stay valid and are listed in the result. Their pool, and what came before that pool, is
+    /// released by the thread that gives the last of them back, which needs no memory. From now on giving back is
+    /// not signal-safe. What panics stops nothing else: see [`Released::panics`].
     ///
     /// # Errors
     ///
@@ -318,10 +320,13 @@ impl Device {
 }
 
 impl Drop for Device {
-    /// As [`release`](Self::release); what is held is told through `tracing`.
+    /// As [`release`](Self::release). What is held is reported through `tracing`. The first panic of users' code that
+    /// goes with the report goes on when all is done.
     fn drop(&mut self) {
         if let Ok(released) = self.release() {
-            released.tell(&self.name);
+            let mut panics = FirstPanic::default();
+            released.tell(&self.name, &mut panics);
+            panics.resume();
         }
     }
 }

@@ -232,8 +232,8 @@
 //! # Pools of devices, device trees: `devm`
 //!
 //! With the feature `devm` a `Device` has a stack of managed resources, pools among them, which are released
-//! in reverse order when it ends. What is still held then is listed and stays valid, and what lies under it
-//! goes with the last allocation. A `Registry` finds devices by name or through a phandle of a device tree,
+//! in reverse order when it ends. When a device is released, its pools refuse new allocations. Live ones stay valid
+//! and are listed in the result; the mapping is released after the last of them. A `Registry` finds devices by name or through a phandle of a device tree,
 //! and makes devices of its `mmio-sram` nodes.
 //!
 //! ```

@@ -24,7 +24,11 @@ pub fn board(board: &Board) -> String {
     }
     let parts = board.srams.iter().flat_map(|sram| &sram.layout);
     let parts: usize = parts.map(|layout| layout.partitions.len()).sum();
-    let LeftOut { srams, consumers } = board.left_out;
+    let LeftOut {
+        srams,
+        consumers,
+        unreadable,
+    } = board.left_out;
     let _ = writeln!(
         text,
         "found     SRAM nodes: {}, partitions: {parts}, references: {}, of them to a pool: {}",
@@ -35,7 +39,7 @@ pub fn board(board: &Board) -> String {
     if board.left_out != LeftOut::default() {
         let _ = writeln!(
             text,
-            "left out  SRAM nodes: {srams}, references: {consumers}"
+            "left out  SRAM nodes: {srams}, references: {consumers}, references that cannot be read: {unreadable}"
         );
     }
     for sram in &board.srams {
@@ -45,6 +49,9 @@ pub fn board(board: &Board) -> String {
     if !board.consumers.is_empty() {
         text.push('\n');
         text.push_str(&references(&board.consumers));
+    }
+    for error in &board.unreadable {
+        let _ = writeln!(text, "none      {error}");
     }
     text
 }

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::{LARGEST_TOGETHER, LayoutError, MOST_CHILDREN, MOST_TOGETHER, ORDER, Partition, Sram};
 use crate::device::Device;
 use crate::error::{AddChunkError, CreateError, Rejected};
+use crate::panics::FirstPanic;
 use crate::path::NodePath;
 use crate::pool::ManagedPool;
 use crate::registry::{RegisterError, Registry};
@@ -296,7 +297,9 @@ impl Registry {
             RegisterError::Probe { error, released } => {
                 // Others may have allocated while it was probed.
                 if let Some(released) = released {
-                    released.tell(sram.node.as_str());
+                    let mut panics = FirstPanic::default();
+                    released.tell(sram.node.as_str(), &mut panics);
+                    panics.resume();
                 }
                 error
             }
