@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 
 use crate::chunk::granules_for;
 use crate::error::Unsuitable;
+use crate::unwind::Guarded;
 use crate::view::{ChunkView, Granule};
 
 /// What is asked for. Its calls take constant time and are signal-safe.
@@ -216,7 +217,7 @@ macro_rules! forward {
     };
 }
 
-forward!(&A, Box<A>, Arc<A>);
+forward!(&A, Box<A>, Arc<A>, Guarded<A>);
 
 /// First fit, the default: the lowest address in the first chunk that has room. Skips words of the
 /// bitmap that cannot serve; at worst linear in the granules of the chunk, 64 at a time. Signal-safe.

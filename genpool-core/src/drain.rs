@@ -10,6 +10,7 @@ use crossbeam_utils::Backoff;
 
 use crate::chunk::{Chunk, ChunkSpec, State};
 use crate::pool::Inner;
+use crate::unwind::{FirstPanic, Guarded};
 
 /// The longest nap while waiting for a chunk to drain: short beside the work of taking a device
 /// down, long enough to cost nothing (2026-11).
@@ -116,10 +117,10 @@ impl Drain {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_drained(&self, callback: impl FnOnce() + Send + 'static) {
-        let mut callback = Some(callback);
+        let mut callback = Some(Guarded::new(callback));
         let once = move || {
             if let Some(callback) = callback.take() {
-                callback();
+                callback.into_inner()();
             }
         };
         drop(self.chunk.on_drained(Box::new(once)));
@@ -132,19 +133,24 @@ impl Drain {
     ///
     /// This value again, if something is still held.
     pub fn finish(self) -> Result<ChunkSpec, Self> {
-        if self.is_drained() {
-            Ok(self.chunk.spec())
-        } else {
-            Err(self)
+        if !self.is_drained() {
+            return Err(self);
         }
+        let chunk = self.chunk.spec();
+        drop(self);
+        Ok(chunk)
     }
 }
 
 impl Drop for Drain {
     fn drop(&mut self) {
-        if self.is_drained() {
-            self.inner.sweep(&self.chunk);
+        // The chunk leaves the list also if the callback panics.
+        let mut panics = FirstPanic::default();
+        let drained = panics.run(|| self.is_drained());
+        if drained.unwrap_or_else(|| self.chunk.state() == State::Drained) {
+            panics.run(|| self.inner.sweep(&self.chunk));
         }
+        panics.resume();
     }
 }
 

@@ -25,7 +25,6 @@
 //! who calls several times, to seal the pools of a device say, is not stopped in the middle.
 
 use core::any::Any;
-use core::mem;
 use core::panic::AssertUnwindSafe;
 use std::panic::{catch_unwind, resume_unwind};
 
@@ -36,6 +35,7 @@ use crossbeam_utils::CachePadded;
 use crate::algorithm::Notation;
 use crate::error::{AddRefused, AllocError, FreeError, RemoveError, ResizeError};
 use crate::sync::{AtomicUsize, Ordering};
+use crate::unwind::{Guarded, discard_panic};
 
 /// Is told what a pool does, by the thread that does it: see
 /// [`Builder::observer`](crate::Builder::observer).
@@ -333,22 +333,14 @@ impl Event<'_> {
 
 /// The observer of a pool, and its count of events.
 pub(crate) struct Audience {
-    observer: Box<dyn Observer>,
+    observer: Guarded<Box<dyn Observer>>,
     /// The next number, where numbers are asked for.
     next: Option<CachePadded<AtomicUsize>>,
     panics: AtomicUsize,
 }
 
-/// Drops what a panic carried, which is code of others too and may panic. For the workspace's observers.
-#[doc(hidden)]
-pub fn discard_panic(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(again);
-    }
-}
-
 impl Audience {
-    pub(crate) fn new(observer: Box<dyn Observer>) -> Self {
+    pub(crate) fn new(observer: Guarded<Box<dyn Observer>>) -> Self {
         let next = observer
             .numbered()
             .then(|| CachePadded::new(AtomicUsize::new(0)));

@@ -11,6 +11,7 @@ use crate::chunk::{Chunk, Owner, State, text_of};
 use crate::pool::Inner;
 use crate::shelf::Snapshot;
 use crate::sync::{AtomicUsize, Ordering};
+use crate::unwind::contained;
 
 /// Counts of what went wrong. Written on failure only, so a shared line does no harm; `Relaxed`,
 /// because nothing is concluded from them.
@@ -223,6 +224,13 @@ impl Held {
 #[must_use]
 pub fn owner_name(owner: &Owner) -> Option<&str> {
     text_of(owner)
+}
+
+/// Owners' destructors may panic: several of them can be dropped together.
+impl Drop for Held {
+    fn drop(&mut self) {
+        contained(|| drop(self.owner.take()));
+    }
 }
 
 impl fmt::Debug for Held {

@@ -9,7 +9,7 @@ use crate::drain::Drain;
 use crate::error::{AddError, RemoveError};
 #[cfg(feature = "observe")]
 use crate::observer::Event;
-use crate::shelf::Snapshot;
+use crate::shelf::{Change, Snapshot};
 use crate::sync::{Ordering, unlike_others};
 
 impl Pool {
@@ -60,25 +60,30 @@ impl Pool {
     pub fn add_chunk_then(&self, chunk: ChunkSpec, then: impl FnOnce()) -> Result<(), AddError> {
         #[cfg(feature = "observe")]
         let place = (chunk.start(), chunk.size(), chunk.phys_of_start());
+        let mut change = self.inner.shelf.change();
         let add = || {
-            let added = self.add_untold(chunk);
+            let added = self.add_untold(chunk, &mut change);
             then();
             added
         };
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.inner.audience() {
-            return Inner::add_told(audience, place, add);
-        }
-        add()
+        let added = match self.inner.audience() {
+            Some(audience) => Inner::add_told(audience, place, add),
+            None => add(),
+        };
+        #[cfg(not(feature = "observe"))]
+        let added = add();
+        drop(change);
+        added
     }
 
-    fn add_untold(&self, chunk: ChunkSpec) -> Result<(), AddError> {
+    fn add_untold(&self, chunk: ChunkSpec, change: &mut Change<'_>) -> Result<(), AddError> {
         let inner = &*self.inner;
         let generation = unlike_others();
         let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
         let mut hanging = None;
         let added = chunk.check(order, tracked).and_then(|()| {
-            inner.shelf.update(|list| {
+            change.publish(|list| {
                 list.admits(&chunk)?;
                 // Read again whenever another change came first: a permanent chunk is older than all
                 // that are not.
@@ -137,18 +142,21 @@ impl Pool {
         let chunk = snapshot
             .find(start)
             .filter(|chunk| chunk.start() == start)
+            .cloned()
             .ok_or(RemoveError::NoChunk { start });
+        // Before anything is changed: this may drop owners of chunks that are gone.
+        drop(snapshot);
         #[cfg(feature = "observe")]
         if let Some(audience) = self.inner.audience() {
-            match chunk {
+            match &chunk {
                 Ok(chunk) => Inner::remove_told(audience, chunk, || self.seal(chunk))?,
-                Err(error) => audience.tell(&Event::RemoveRefused { start, error }),
+                &Err(error) => audience.tell(&Event::RemoveRefused { start, error }),
             }
-            return Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk?)));
+            return Ok(Drain::new(Arc::clone(&self.inner), chunk?));
         }
         let chunk = chunk?;
-        self.seal(chunk)?;
-        Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk)))
+        self.seal(&chunk)?;
+        Ok(Drain::new(Arc::clone(&self.inner), chunk))
     }
 
     /// From now on the chunk hands out nothing.
@@ -169,8 +177,9 @@ impl Inner {
     /// Takes the chunks that are drained, such as this one, off the list. Best effort: without memory for
     /// a new list they stay on it, refusing, until the next change.
     pub(crate) fn sweep(&self, chunk: &Chunk) {
-        self.shelf.update(Snapshot::without_drained).ok();
-        self.shelf.reclaim();
+        let mut change = self.shelf.change();
+        change.reclaims();
+        change.publish(Snapshot::without_drained).ok();
         if chunk.is_permanent() {
             self.shelf.write_directory();
         }

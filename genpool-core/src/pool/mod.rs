@@ -31,9 +31,10 @@ use crate::memory::Node;
 #[cfg(feature = "observe")]
 use crate::observer::Audience;
 use crate::shelf::{Route, Shelf, Tag};
-use crate::stats::{Counters, Destroyed, held_in};
+use crate::stats::{Counters, Destroyed};
 use crate::sync::{AtomicBool, Fault, model_fence, seeded};
 use crate::traffic::Traffic;
+use crate::unwind::{Guarded, contained};
 
 /// What all handles on one pool share.
 pub(crate) struct Inner {
@@ -54,7 +55,7 @@ pub(crate) struct Inner {
     audience: Option<Arc<Audience>>,
 }
 
-type Report = Box<dyn FnOnce(Destroyed) + Send + Sync>;
+type Report = Guarded<Box<dyn FnOnce(Destroyed) + Send + Sync>>;
 
 /// A pool of special-purpose memory, shared by reference (or in an `Arc`) between any number of
 /// threads.
@@ -337,7 +338,8 @@ impl Pool {
     /// ```
     pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
         let (algorithm, default) = as_default(algorithm);
-        let changed = self.inner.shelf.update(|list| {
+        let mut change = self.inner.shelf.change();
+        let changed = change.publish(|list| {
             Ok::<_, core::convert::Infallible>(Some(list.with_algorithm(&algorithm, default)))
         });
         match changed {
@@ -449,14 +451,18 @@ impl Pool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn destroy(mut self) -> Destroyed {
-        self.on_leak = None;
-        self.report()
+        let unused = self.on_leak.take();
+        let report = self.report();
+        // Code of users, of which each is dropped whatever panics.
+        drop(self);
+        drop(unused);
+        report
     }
 
     fn report(&self) -> Destroyed {
         Destroyed {
             name: self.inner.name.clone(),
-            held: held_in(&self.inner.shelf.snapshot(), usize::MAX),
+            held: self.held(usize::MAX),
         }
     }
 }
@@ -466,7 +472,7 @@ impl Drop for Pool {
         if let Some(on_leak) = self.on_leak.take() {
             let report = self.report();
             if !report.held.is_empty() {
-                on_leak(report);
+                contained(|| on_leak.into_inner()(report));
             }
         }
     }
@@ -559,5 +565,5 @@ fn as_default<A: Algorithm + 'static>(algorithm: A) -> (Arc<dyn Algorithm>, Rout
     } else {
         Route::Other
     };
-    (Arc::new(algorithm), default)
+    (Arc::new(Guarded::new(algorithm)), default)
 }
