@@ -62,7 +62,8 @@ pub use crate::cache::Cache;
 pub use crate::chunk::{ChunkSpec, Owner};
 pub use crate::drain::Drain;
 pub use crate::error::{
-    AddError, AddRefused, AllocError, BuildError, FreeError, RemoveError, ResizeError, Unsuitable,
+    AddError, AddRefused, AllocError, BuildError, FreeError, Impossible, RemoveError, ResizeError,
+    Unsuitable,
 };
 #[cfg(feature = "observe")]
 pub use crate::observer::{Event, Observer};

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use genpool_core::{
-    Algorithm, AllocError, ChunkSpec, ChunkView, Event, FreeError, Granule, Notation, Observer,
-    Pool, RawRange, RemoveError, Request, ResizeError,
+    Algorithm, AllocError, ChunkSpec, ChunkView, Event, FreeError, Granule, Impossible, Notation,
+    Observer, Pool, RawRange, RemoveError, Request, ResizeError,
 };
 
 const PAGE: usize = 4096;
@@ -66,6 +66,10 @@ fn freed(addr: usize, size: usize) -> String {
 
 fn refused(asked: usize, algorithm: Option<Notation>, error: AllocError) -> String {
     format!("AllocRefused {{ asked: {asked}, algorithm: {algorithm:?}, error: {error:?} }}")
+}
+
+fn too_long(size: usize, longest: usize) -> AllocError {
+    AllocError::Impossible(Impossible::TooLong { size, longest })
 }
 
 const FIRST: Option<Notation> = Some(Notation::FirstFit);
@@ -185,7 +189,7 @@ fn refusals_and_many() {
         log.said(),
         [
             refused(0, FIRST, AllocError::ZeroSize),
-            refused(size, None, AllocError::Exhausted { size }),
+            refused(size, None, too_long(size, 4 * PAGE)),
         ]
     );
     let size = 2 * PAGE;
@@ -288,7 +292,7 @@ fn a_cache_tells_what_it_hands_out_and_takes_back() {
                 freed(addr, PAGE),
                 allocated(at, 9 * PAGE, None),
                 freed(at, 9 * PAGE),
-                refused(size, None, AllocError::Exhausted { size }),
+                refused(size, None, too_long(size, 64 * PAGE)),
             ]
         );
         assert_eq!(pool.avail(), pool.size());

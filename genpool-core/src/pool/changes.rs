@@ -1,6 +1,5 @@
 //! Adding chunks and removing them.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::{Inner, Pool};
@@ -105,10 +104,9 @@ impl Pool {
             inner.shelf.hang(place, &new);
         }
         // Room came, or the refusal tells what there is.
-        inner.reveal(added).map_err(|reason| AddError {
-            reason,
-            chunk: Box::new(chunk),
-        })
+        inner
+            .reveal(added)
+            .map_err(|reason| AddError { reason, chunk })
     }
 
     /// Begins to remove the chunk that starts at `start`: it hands out nothing more, and what is
