@@ -81,8 +81,12 @@ impl Algorithm for OrderAlign {
     }
 
     fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
-        let align = request.size().checked_next_power_of_two()?;
-        FirstFitAlign::new(align).ok()?.rules_out(chunk, request)
+        let size = request.size();
+        match size.checked_next_power_of_two() {
+            Some(align) => FirstFitAlign::new(align).ok()?.rules_out(chunk, request),
+            None => (chunk.start() != 0 && request.granules() <= chunk.granules())
+                .then_some(Impossible::NoPlace { size }),
+        }
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {

@@ -6,6 +6,7 @@ use super::{Inner, Pool};
 use crate::chunk::{Chunk, ChunkSpec};
 use crate::drain::Drain;
 use crate::error::{AddError, RemoveError};
+use crate::memory::probe_spare;
 #[cfg(feature = "observe")]
 use crate::observer::Event;
 use crate::shelf::{Change, Snapshot};
@@ -84,6 +85,7 @@ impl Pool {
         let added = chunk.check(order, tracked).and_then(|()| {
             change.publish(|list| {
                 list.admits(&chunk)?;
+                probe_spare()?;
                 // Read again whenever another change came first: a permanent chunk is older than all
                 // that are not.
                 // Relaxed: who sees a chunk in the list that is not sees why.
@@ -136,14 +138,14 @@ impl Pool {
     ///
     /// [`RemoveError::NoChunk`] where none starts there, [`RemoveError::Draining`] the second time.
     pub fn remove(&self, start: usize) -> Result<Drain, RemoveError> {
-        let snapshot = self.inner.shelf.snapshot();
-        let chunk = snapshot
+        let chunk = self
+            .inner
+            .shelf
+            .pin()
             .find(start)
             .filter(|chunk| chunk.start() == start)
             .cloned()
             .ok_or(RemoveError::NoChunk { start });
-        // Before anything is changed: this may drop owners of chunks that are gone.
-        drop(snapshot);
         #[cfg(feature = "observe")]
         if let Some(audience) = self.inner.audience() {
             match &chunk {
@@ -177,6 +179,9 @@ impl Inner {
     pub(crate) fn sweep(&self, chunk: &Chunk) {
         let mut change = self.shelf.change();
         change.reclaims();
+        if probe_spare().is_err() {
+            return;
+        }
         change.publish(Snapshot::without_drained).ok();
         if chunk.is_permanent() {
             self.shelf.write_directory();
