@@ -59,13 +59,13 @@ pub struct Outstanding {
 }
 
 impl Outstanding {
-    pub(crate) fn new(pool: Option<&str>, held: Held) -> Self {
+    pub(crate) fn new(pool: Option<&str>, mut held: Held) -> Self {
         Self {
             pool: pool.map(str::to_owned),
             addr: held.addr,
             size: held.size,
             tag: held.tag,
-            owner: held.owner,
+            owner: held.owner.take(),
         }
     }
 
