@@ -19,7 +19,8 @@ const NAP: Duration = Duration::from_millis(1);
 /// A chunk that is being removed: [`Pool::remove`](crate::Pool::remove) answers it.
 ///
 /// Dropping it does not stop the removal: the chunk leaves the pool with a later change of the
-/// chunk list, once the last allocation is back.
+/// chunk list, once the last allocation is back. If it is dropped after that, it takes the chunk off the list
+/// itself, unless there is no memory for a list without it.
 ///
 /// ```
 /// use genpool_core::Pool;
@@ -97,8 +98,8 @@ impl Drain {
     /// by the thread that gives it back, or by one whose `alloc` took a granule of the chunk and had
     /// to return it. If the pool is used in signal handlers, the callback must be signal-safe, the
     /// drop of what it captures included. It should not panic: the panic would come out of somebody's
-    /// drop of an allocation. An earlier callback that was not called yet is dropped. The call itself
-    /// allocates memory and is not signal-safe.
+    /// drop of an allocation, after the range was given back. An earlier callback that was not called yet is dropped. The call itself
+    /// allocates memory, ends the process where there is none, and is not signal-safe.
     ///
     /// ```
     /// use std::sync::mpsc;

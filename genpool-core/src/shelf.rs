@@ -5,6 +5,9 @@
 //! update), so all of them are lock-free, and whoever iterates holds a count on a snapshot for as
 //! long as it likes.
 //!
+//! What is replaced holds owners and algorithms, whose destructors are code of users: it is dropped at the
+//! end of the call ([`Change`]), when all of the call's own work is complete.
+//!
 //! # How alloc and free reach it
 //!
 //! `ArcSwap::load` costs as much as an allocation, and it may build a thread-local and allocate,
@@ -16,7 +19,8 @@
 //!   slot. A replaced snapshot is *retired* and dropped by a later change once no slot names it. A
 //!   reader that finds all slots taken counts itself in the *crowd*, and while there is a crowd
 //!   nothing is dropped. One read-modify-write and one store. A thread that is stopped with a pin
-//!   keeps that one snapshot (in the crowd: all of them) from being dropped, and holds up nobody.
+//!   keeps that one snapshot from being dropped, and holds up nobody. While there is a crowd, all snapshots
+//!   that were replaced are kept.
 //! - **Permanent chunks.** A chunk that was added before the first removal is kept until the pool goes,
 //!   in [`ChunkList::kept`] after it was removed, so it needs no pin. `newest` points at the chunk that
 //!   is tried first, if it is permanent; the `board` finds the others by what is free in them, and

@@ -32,6 +32,11 @@ impl Pool {
     ///
     /// [`AddError`] with the rule that the chunk breaks, an [`AddRefused`](crate::AddRefused), and the chunk
     /// itself; nothing was changed.
+    ///
+    /// # Panics
+    ///
+    /// If the destructor of an owner does, of a chunk that was removed before: see [`Pool`]. If nothing else is
+    /// wrong, the chunk was added.
     pub fn add(&self, start: usize, size: usize) -> Result<(), AddError> {
         self.add_chunk(ChunkSpec::new(start, size))
     }
@@ -117,7 +122,8 @@ impl Pool {
     ///
     /// The bookkeeping of a chunk that was added before the pool's first removal, and its owner's
     /// value, are kept until the pool goes; those of a later one until a later change of the chunk
-    /// list.
+    /// list. While more than eight threads are in the middle of a call that looks at the list, all lists that were
+    /// replaced meanwhile are kept, with what is in them.
     ///
     /// ```
     /// use genpool_core::Pool;
@@ -175,7 +181,7 @@ impl Pool {
 
 impl Inner {
     /// Takes the chunks that are drained, such as this one, off the list. Best effort: without memory for
-    /// a new list they stay on it, refusing, until the next change.
+    /// a new list they stay on it, handing out nothing, until the next change.
     pub(crate) fn sweep(&self, chunk: &Chunk) {
         let mut change = self.shelf.change();
         change.reclaims();
