@@ -299,7 +299,20 @@ fn raw_range() {
 #[test]
 fn alloc_error() {
     let refused = sixteen_pages().alloc(17 * PAGE).unwrap_err();
-    assert_eq!(refused, AllocError::Exhausted { size: 17 * PAGE });
+    let too_long = Impossible::TooLong {
+        size: 17 * PAGE,
+        longest: 16 * PAGE,
+    };
+    assert_eq!(refused, AllocError::Impossible(too_long));
+}
+
+#[test]
+fn impossible() {
+    let refused = sixteen_pages()
+        .alloc_with(1, &FixedAddress::new(0))
+        .unwrap_err();
+    let outside = Impossible::Outside { addr: 0 };
+    assert_eq!(refused, AllocError::Impossible(outside));
 }
 
 #[test]

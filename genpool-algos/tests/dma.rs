@@ -2,7 +2,7 @@
 //! force over every granule.
 
 use genpool_algos::{BestFit, Constrained, ConstraintError, Constraints, Fit, ThreadStart};
-use genpool_core::{AllocError, FirstFit, Pool, Unsuitable};
+use genpool_core::{AllocError, FirstFit, Impossible, Pool, Unsuitable};
 use proptest::prelude::*;
 
 const GRANULES: usize = 48;
@@ -138,10 +138,18 @@ proptest! {
         match &first {
             Ok(found) => prop_assert_eq!(Some(&(found.addr() - case.start)), places.first()),
             Err(AllocError::Exhausted { .. }) => prop_assert!(places.is_empty(), "{places:x?}"),
+            Err(AllocError::Impossible(reason)) => {
+                prop_assert!(places.is_empty(), "{reason}, but {places:x?}");
+            }
             Err(AllocError::Unsuitable(_)) => prop_assert!(places.is_empty(), "{places:x?}"),
             Err(other) => prop_assert!(false, "{other}"),
         }
-        drop(first);
+        let refused = first.map(drop).err();
+        let empty = Case { taken: vec![false; GRANULES], ..case.clone() };
+        let possible = !empty.places().is_empty();
+        let exhausted = AllocError::Exhausted { size };
+        prop_assert!(!possible || refused.is_none_or(|refused| refused == exhausted), "{refused:?}");
+        prop_assert!(possible || refused.is_some_and(|refused| refused != exhausted), "{refused:?}");
         if let Ok(best) = pool.alloc_with(size, &Constrained::new(BestFit, case.constraints())) {
             prop_assert!(places.contains(&(best.addr() - case.start)));
         }
@@ -210,10 +218,10 @@ fn a_chunk_that_the_device_does_not_see_serves_nothing_for_it() {
     let pool = Pool::new(12).unwrap();
     pool.add(0x1000, 0x4000).unwrap();
     let seen = Constrained::new(FirstFit, Constraints::new().dma_align(1).unwrap());
-    assert!(matches!(
-        pool.alloc_with(1, &seen),
-        Err(AllocError::Exhausted { .. })
-    ));
+    assert_eq!(
+        pool.alloc_with(1, &seen).unwrap_err(),
+        AllocError::Impossible(Impossible::NoPhys)
+    );
     pool.add_virt(0x10_0000, 0, 0x1000).unwrap();
     assert_eq!(pool.alloc_with(1, &seen).unwrap().phys(), Some(0));
 }

@@ -29,7 +29,6 @@
 //! who calls several times, to seal the pools of a device say, is not stopped in the middle.
 
 use core::any::Any;
-use core::mem;
 use core::panic::AssertUnwindSafe;
 use std::panic::{catch_unwind, resume_unwind};
 
@@ -40,6 +39,7 @@ use crossbeam_utils::CachePadded;
 use crate::algorithm::Notation;
 use crate::error::{AddRefused, AllocError, FreeError, RemoveError, ResizeError};
 use crate::sync::{AtomicUsize, Ordering};
+use crate::unwind::discard_panic;
 
 /// Is told what a pool does, by the thread that does it: see
 /// [`Builder::observer`](crate::Builder::observer).
@@ -439,7 +439,7 @@ impl Event<'_> {
 
 /// The observer of a pool, and its count of events.
 pub(crate) struct Audience {
-    observer: Guarded,
+    observer: SilentDrop,
     /// The next number, where numbers are asked for.
     next: Option<CachePadded<AtomicUsize>>,
     panics: AtomicUsize,
@@ -447,9 +447,9 @@ pub(crate) struct Audience {
 
 /// An observer whose destructor may panic: such a panic ends here. It would otherwise take the place of a result,
 /// such as the report of a pool that is destroyed, or end the process beside another panic.
-pub(crate) struct Guarded(Option<Box<dyn Observer>>);
+pub(crate) struct SilentDrop(Option<Box<dyn Observer>>);
 
-impl Guarded {
+impl SilentDrop {
     pub(crate) fn new(observer: impl Observer + 'static) -> Self {
         Self(Some(Box::new(observer)))
     }
@@ -465,7 +465,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for SilentDrop {
     fn drop(&mut self) {
         let observer = self.0.take();
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(observer))) {
@@ -474,16 +474,8 @@ impl Drop for Guarded {
     }
 }
 
-/// Drops what a panic carried, which is code of others too and may panic. For the workspace's observers.
-#[doc(hidden)]
-pub fn discard_panic(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(again);
-    }
-}
-
 impl Audience {
-    pub(crate) fn new(observer: Guarded) -> Self {
+    pub(crate) fn new(observer: SilentDrop) -> Self {
         let next = observer
             .numbered()
             .then(|| CachePadded::new(AtomicUsize::new(0)));

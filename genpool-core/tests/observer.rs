@@ -10,8 +10,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use genpool_core::{
-    Algorithm, AllocError, ChunkSpec, ChunkView, Event, FreeError, Granule, Notation, Observer,
-    Pool, RawRange, RemoveError, Request, ResizeError,
+    Algorithm, AllocError, ChunkSpec, ChunkView, Event, FreeError, Granule, Impossible, Notation,
+    Observer, Pool, RawRange, RemoveError, Request, ResizeError,
 };
 
 const PAGE: usize = 4096;
@@ -79,6 +79,10 @@ fn emptied(addrs: &[usize], size: usize) -> String {
 
 fn refused(asked: usize, algorithm: Option<Notation>, error: AllocError) -> String {
     format!("AllocRefused {{ asked: {asked}, algorithm: {algorithm:?}, error: {error:?} }}")
+}
+
+fn too_long(size: usize, longest: usize) -> AllocError {
+    AllocError::Impossible(Impossible::TooLong { size, longest })
 }
 
 const FIRST: Option<Notation> = Some(Notation::FirstFit);
@@ -198,7 +202,7 @@ fn refusals_and_many() {
         log.said(),
         [
             refused(0, FIRST, AllocError::ZeroSize),
-            refused(size, None, AllocError::Exhausted { size }),
+            refused(size, None, too_long(size, 4 * PAGE)),
         ]
     );
     let size = 2 * PAGE;
@@ -307,7 +311,9 @@ fn a_cache_tells_what_it_hands_out_and_takes_back() {
             [allocated(at, 9 * PAGE, None), freed(at, 9 * PAGE)]
         );
         // A request that finds no room has the cache give back what it keeps.
-        let size = 65 * PAGE;
+        let held = pool.alloc(20 * PAGE).unwrap();
+        log.said();
+        let size = 64 * PAGE;
         assert!(cache.alloc(size).is_err());
         let kept: Vec<_> = (1..16).map(|at| addr + at * PAGE).collect();
         assert_eq!(
@@ -317,6 +323,15 @@ fn a_cache_tells_what_it_hands_out_and_takes_back() {
                 refused(size, None, AllocError::Exhausted { size }),
             ]
         );
+        drop(held);
+        // What is kept does not matter to a request that no chunk could serve.
+        let one = cache.alloc(PAGE).unwrap();
+        cache.free(one);
+        log.said();
+        let size = 65 * PAGE;
+        assert!(cache.alloc(size).is_err());
+        assert_eq!(log.said(), [refused(size, None, too_long(size, 64 * PAGE))]);
+        cache.flush();
         let one = cache.alloc(PAGE).unwrap();
         log.said();
         cache.free(one);

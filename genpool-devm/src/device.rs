@@ -5,12 +5,11 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use genpool_core::Builder;
 use genpool_core::sync::Mutex;
+use genpool_core::{Builder, FirstPanic};
 use thiserror::Error;
 
 use crate::error::{CreateError, GetError, Gone, Name, Rejected};
-use crate::panics::FirstPanic;
 use crate::path::NodePath;
 use crate::pool::ManagedPool;
 use crate::release::{Released, Resource, release};

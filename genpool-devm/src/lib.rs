@@ -48,7 +48,6 @@
 
 mod device;
 mod error;
-mod panics;
 mod path;
 mod pool;
 mod registry;

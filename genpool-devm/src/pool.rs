@@ -109,7 +109,7 @@ impl ManagedPool {
 
 /// The calls of [`Pool`], under their names.
 impl ManagedPool {
-    /// As [`Pool::alloc`]. [`Exhausted`](AllocError::Exhausted) once the pool is sealed.
+    /// As [`Pool::alloc`]. [`Impossible`](AllocError::Impossible) once the pool is sealed.
     ///
     /// # Errors
     ///

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use genpool_core::FirstPanic;
 use genpool_core::sync::Mutex;
 use thiserror::Error;
 
 use crate::device::Device;
 use crate::error::{GetError, Gone};
-use crate::panics::FirstPanic;
 use crate::path::NodePath;
 use crate::pool::ManagedPool;
 use crate::release::Released;

@@ -17,10 +17,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use genpool_core::sync::{AtomicBool, Counted, Fault, Mutex, Ordering, seeded};
-use genpool_core::{Drain, Held, Owner, owner_name};
+use genpool_core::{Drain, FirstPanic, Held, Owner, discard_panic, owner_name};
 
 use crate::error::Name;
-use crate::panics::{FirstPanic, discard_panic};
 use crate::pool::ManagedPool;
 
 /// Something that ends with its device.

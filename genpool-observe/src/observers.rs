@@ -1,13 +1,9 @@
 //! Several observers of one pool.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::thread;
-
-use genpool_core::{Event, Observer, discard_panic};
+use genpool_core::{Event, FirstPanic, Observer};
 
 /// Observers that are told one after the other, in the order in which they were named. If one panics,
-/// the others are told all the same; of several panics the last is passed on. They are dropped in that order too, each
+/// the others are told all the same; of several panics the first is passed on. They are dropped in that order too, each
 /// of them even if the destructor of another panics. As signal-safe as all of them.
 ///
 /// ```
@@ -45,40 +41,22 @@ impl Observer for Observers {
     }
 
     fn event(&self, number: usize, event: &Event<'_>) {
-        let list = self.list.iter().map(|observer| &**observer);
-        let tell = |observer: &dyn Observer| observer.event(number, event);
-        if let Some(payload) = last_panic(list, tell) {
-            resume_unwind(payload);
+        let mut panics = FirstPanic::default();
+        for observer in &self.list {
+            panics.run(|| observer.event(number, event));
         }
+        panics.resume();
     }
 }
 
 impl Drop for Observers {
     fn drop(&mut self) {
-        if let Some(payload) = last_panic(self.list.drain(..), drop) {
-            match thread::panicking() {
-                // A second one would end the process.
-                true => discard_panic(payload),
-                false => resume_unwind(payload),
-            }
+        let mut panics = FirstPanic::default();
+        for observer in self.list.drain(..) {
+            panics.run(|| drop(observer));
         }
+        panics.resume();
     }
-}
-
-/// Does something with each of several, whether it panics with others or not; what the last panic carried.
-fn last_panic<T>(
-    list: impl IntoIterator<Item = T>,
-    mut each: impl FnMut(T),
-) -> Option<Box<dyn Any + Send>> {
-    let mut panicked = None;
-    for one in list {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| each(one)))
-            && let Some(earlier) = panicked.replace(payload)
-        {
-            discard_panic(earlier);
-        }
-    }
-    panicked
 }
 
 impl std::fmt::Debug for Observers {

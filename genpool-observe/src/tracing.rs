@@ -68,7 +68,9 @@ impl Observer for Traced {
                 trace!(target: "genpool", pool, addr = hex!(addr), asked, size, cached, "allocated");
             }
             Event::AllocRefused { asked, error, .. } => match error {
-                AllocError::Exhausted { .. } | AllocError::Contended { .. } => {
+                AllocError::Exhausted { .. }
+                | AllocError::Taken { .. }
+                | AllocError::Contended { .. } => {
                     warn!(target: "genpool", pool, asked, %error, "no room");
                 }
                 _ => debug!(target: "genpool", pool, asked, %error, "refused"),

@@ -124,8 +124,7 @@ pub enum Mark {
     Low,
     /// More is available than the high mark.
     High,
-    /// A request was answered [`Exhausted`](genpool_core::AllocError::Exhausted):
-    /// see [`Watermarks::on_refusal`].
+    /// A request found no room, or no chunk that could serve it: see [`Watermarks::on_refusal`].
     Refused {
         /// Bytes that were asked for.
         asked: usize,
@@ -196,7 +195,8 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
     }
 
     /// Calls the callback with [`Mark::Refused`] too, for each request that is answered
-    /// [`Exhausted`](genpool_core::AllocError::Exhausted), before the call returns. That happens with more than the
+    /// [`Exhausted`](genpool_core::AllocError::Exhausted), [`Taken`](genpool_core::AllocError::Taken) or
+    /// [`Impossible`](genpool_core::AllocError::Impossible), before the call returns. That happens with more than the
     /// low mark available where the pool is cut up or the request has constraints. A cache whose first try
     /// failed gives back what it keeps and tries again; only the answer counts. The request is not tried again
     /// after the callback: its caller does that.
@@ -239,7 +239,8 @@ impl<F: Fn(Crossing) + Send + Sync> Observer for Watermarks<F> {
         if self.on_refusal
             && let Event::AllocRefused {
                 asked,
-                error: AllocError::Exhausted { .. },
+                error:
+                    AllocError::Exhausted { .. } | AllocError::Taken { .. } | AllocError::Impossible(_),
                 ..
             } = *event
         {

@@ -76,6 +76,8 @@
 //! | | it says | do |
 //! |---|---|---|
 //! | [`Exhausted`](crate::AllocError::Exhausted) | at some instant of the call there was no fit: a proof | refuse work, or wait for a free, or add a chunk. Trying again at once is no use |
+//! | [`Taken`](crate::AllocError::Taken) | the same, for an algorithm that asks for one address | as above |
+//! | [`Impossible`](crate::AllocError::Impossible) | no chunk could serve it even if all of it were free, with the value that makes it so | do not wait: add a chunk that can, or mend the request |
 //! | [`Contended`](crate::AllocError::Contended) | others moved all the time, so no proof could be given | try again, after a `yield` or a short pause; it is rare, and more than a few times in a row means that somebody is stopped in the middle of a call |
 //! | all others | the request makes no sense: no bytes, an alignment that the pool cannot have | mend the caller |
 //!
@@ -234,7 +236,9 @@
 //! No call on a pool panics by itself, whatever it is given. An allocation is given back as a panic unwinds
 //! through its holder, and a cache empties itself. Code of yours that the pool calls may panic: an algorithm's
 //! panic passes through `alloc` and loses nothing; an observer's ends where it was told something, and is
-//! counted; a callback of a drain panics in whichever thread gave the last allocation back, so let it not.
+//! counted; a callback of a drain panics in whichever thread gave the last allocation back, so let it not. A
+//! panic of a destructor, of an owner or an algorithm, comes out of the call that dropped it when the call is
+//! over: see [`Pool`](crate::Pool#panics-of-users-code).
 //!
 //! # Signals
 //!
@@ -247,8 +251,9 @@
 //! # Fork
 //!
 //! A child has a copy of the bookkeeping as it was, and may go on with it; what other threads were in the
-//! middle of stays as it is, so a few granules may be taken for ever, and the child may be told "contended"
-//! where it would be told "exhausted". It does not share the memory that the pool stands for, unless that is
+//! middle of stays as it is, so a few granules may be taken for ever. If a change over several words of the
+//! bitmap was among it, the child is told "contended" where it would be told "exhausted", for good, and each time
+//! after up to 48 looks at the whole bitmap. It does not share the memory that the pool stands for, unless that is
 //! shared: a child that hands out a device's memory does it behind the parent's back. Private memory of
 //! `genpool::dma` is not in the child at all (`MADV_DONTFORK`). So after a fork use the pool in one of the two
 //! processes.

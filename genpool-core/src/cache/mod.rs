@@ -30,9 +30,7 @@ mod magazine;
 mod seats;
 
 use core::fmt;
-use core::panic::AssertUnwindSafe;
 use core::ptr;
-use std::panic::{catch_unwind, resume_unwind};
 
 use self::magazine::Magazine;
 use self::seats::Seat;
@@ -45,6 +43,7 @@ use crate::observer::{Audience, Event};
 use crate::pool::{Inner, Pool};
 use crate::shelf::Tag;
 use crate::sync::{Fault, seeded};
+use crate::unwind::FirstPanic;
 
 /// Runs of one granule to so many are kept; longer ones are rare, and few fit into a word beside each
 /// other (2026-11).
@@ -451,18 +450,15 @@ impl<'p> Cache<'p> {
     /// Gives back what is kept in the chunks for which `gone` says so, and turns away from them. If a
     /// callback panics because the last of a chunk came back, the others are given back all the same.
     fn leave(&mut self, gone: impl Fn(&Chunk) -> bool) {
-        let mut panicked = None;
+        let mut panics = FirstPanic::default();
         for (magazine, n) in self.magazines.iter_mut().zip(1..) {
             if magazine.chunk().is_some_and(&gone) {
                 self.seat.tell(n, 0);
-                let shrink = AssertUnwindSafe(|| magazine.shrink(n, 0, self.inner));
-                panicked = catch_unwind(shrink).err().or(panicked);
+                panics.run(|| magazine.shrink(n, 0, self.inner));
                 magazine.turn_to(None, 0);
             }
         }
-        if let Some(payload) = panicked {
-            resume_unwind(payload);
-        }
+        panics.resume();
     }
 
     /// Goes by the default algorithm of this tag, or a later one.
@@ -479,11 +475,10 @@ impl<'p> Cache<'p> {
 
 impl Drop for Cache<'_> {
     fn drop(&mut self) {
-        let flushed = catch_unwind(AssertUnwindSafe(|| self.flush()));
+        let mut panics = FirstPanic::default();
+        panics.run(|| self.flush());
         self.seat.leave();
-        if let Err(payload) = flushed {
-            resume_unwind(payload);
-        }
+        panics.resume();
     }
 }
 

@@ -4,13 +4,12 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
-use genpool_core::{ChunkSpec, Pool};
+use genpool_core::{ChunkSpec, FirstPanic, Pool};
 use thiserror::Error;
 
 use super::{LARGEST_TOGETHER, LayoutError, MOST_CHILDREN, MOST_TOGETHER, ORDER, Partition, Sram};
 use crate::device::Device;
 use crate::error::{AddChunkError, CreateError, Rejected};
-use crate::panics::FirstPanic;
 use crate::path::NodePath;
 use crate::pool::ManagedPool;
 use crate::registry::{RegisterError, Registry};

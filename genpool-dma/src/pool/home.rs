@@ -1,12 +1,10 @@
 //! Regions in a pool, and on their way out of it.
 
-use core::any::Any;
 use core::fmt;
-use core::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use genpool_core::{ChunkSpec, Drain, Pool};
+use genpool_core::{ChunkSpec, Drain, Pool, discard_panic};
 
 use super::list_of;
 use super::refused::RegionRefused;
@@ -95,13 +93,6 @@ impl<K: Kind> Drop for Home<K> {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(region))) {
             discard_panic(payload);
         }
-    }
-}
-
-/// Drops what a panic carried, which is code of others too.
-fn discard_panic(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(again);
     }
 }
 
