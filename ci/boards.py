@@ -15,10 +15,6 @@ import libfdt
 QUIET = [libfdt.NOTFOUND]
 
 
-class Empty(ValueError):
-    """A range of no bytes."""
-
-
 class Node:
     def __init__(self, fdt, offset, parent):
         self.parent = parent
@@ -80,14 +76,12 @@ class Node:
                     source = number(cells[i : i + inner])
                     target = number(cells[i + inner : i + inner + outer])
                     extent = number(cells[i + inner + outer : i + step])
-                    if source <= start and start + size <= source + extent:
+                    if source <= start and start + max(size, 1) <= source + extent:
                         start += target - source
                         break
                 else:
                     raise ValueError("not mapped")
             bus = bus.parent
-        if size == 0:
-            raise Empty
         return start, size
 
 
@@ -100,28 +94,31 @@ def number(cells):
 
 def read_sram(node):
     start, size = node.range()
-    parts, empty = [], []
+    if size == 0:
+        raise ValueError("empty")
+    parts, empty, places = [], [], []
     for child in node.children:
         if child.available():
-            try:
-                first, length = child.range()
-            except Empty:
-                empty.append(child.path)
-                continue
+            first, length = child.range()
             if first < start or first + length > start + size:
                 raise ValueError("outside")
-            label = child.strings("label")[0] if "label" in child.props else child.name.split("@")[0]
-            flags = [name in child.props for name in ("pool", "export", "protect-exec")]
-            parts.append((first, length, child.path, label, *flags))
-    parts.sort()
+            places.append((first, length, child))
+    # Children of one start stay in the order of the tree.
+    places.sort(key=lambda place: place[0])
     gaps = []
     at = start
-    for first, length, *_ in parts:
+    for first, length, child in places:
         if first < at:
             raise ValueError("overlap")
         if first > at:
             gaps.append((at, first - at))
         at = first + length
+        if length == 0:
+            empty.append(child.path)
+            continue
+        label = child.strings("label")[0] if "label" in child.props else child.name.split("@")[0]
+        flags = [name in child.props for name in ("pool", "export", "protect-exec")]
+        parts.append((first, length, child.path, label, *flags))
     if at < start + size:
         gaps.append((at, start + size - at))
     return {
@@ -161,6 +158,8 @@ def read_board(path):
     for node in nodes:
         for name in node.props:
             if not REFERENCE.match(name):
+                continue
+            if len(node.props[name]) % 4:
                 continue
             step = 2 if name == "allwinner,sram" else 1
             for index, cell in list(enumerate(node.cells(name)))[::step]:

@@ -22,6 +22,7 @@ IMPL = re.compile(r"impl(?:<.*>)? (?:[\w:<>', ]+ for )?(?P<name>\$?\w+)")
 def items(path):
     """Each public item of a file: its line, kind, name, type, signature and documentation."""
     docs, hidden, sealed, of = [], False, False, None
+    hidden_types = set()
     lines = path.read_text().splitlines()
     for at, line in enumerate(lines):
         text = line.strip()
@@ -37,7 +38,9 @@ def items(path):
             if implemented := IMPL.match(text):
                 of = implemented["name"]
             found = ITEM.match(line)
-            if found and not hidden and not sealed:
+            if found and hidden:
+                hidden_types.add(found["name"])
+            elif found and not sealed and not (found["indent"] and of in hidden_types):
                 signature = "".join(part.strip() for part in lines[at : at + 8]).split("{")[0]
                 item = found["kind"], found["name"], of if found["kind"] == "fn" else None
                 yield at + 1, *item, signature, "\n".join(docs)

@@ -93,7 +93,11 @@ pub(crate) fn patiently<T>(
         let outcome = alloc();
         let left = patience.saturating_sub(began.elapsed());
         match outcome {
-            Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) if !left.is_zero() => {
+            Err(
+                AllocError::Exhausted { .. }
+                | AllocError::Taken { .. }
+                | AllocError::Contended { .. },
+            ) if !left.is_zero() => {
                 thread::sleep(left.min(Duration::from_millis(1)));
             }
             outcome => return outcome,

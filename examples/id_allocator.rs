@@ -37,7 +37,11 @@ fn ports() -> Result<(), Failure> {
     // A service that was configured to have just this one.
     let fixed = pool.alloc_with(1, &FixedAddress::new(50_000))?;
     let again = pool.alloc_with(1, &FixedAddress::new(50_000));
-    assert_eq!(again.err(), Some(AllocError::Exhausted { size: 1 }));
+    let taken = AllocError::Taken {
+        addr: 50_000,
+        size: 1,
+    };
+    assert_eq!(again.err(), Some(taken));
 
     let first = pool.alloc(1)?.addr(); // given back at once
     let second = pool.alloc(1)?.addr();

@@ -11,7 +11,7 @@ use std::thread;
 use common::{PAGE, refusal, tracked};
 use genpool::{
     AddRefused, Algorithm, AllocError, BestFit, ChunkSpec, ChunkView, FirstFit, FixedOffset,
-    FreeError, Granule, NextFit, OrderAlign, Pool, RemoveError, Request, ThreadStart,
+    FreeError, Granule, Impossible, NextFit, OrderAlign, Pool, RemoveError, Request, ThreadStart,
 };
 
 /// One chunk of granules of one byte, at 0.
@@ -81,7 +81,12 @@ fn padding_is_never_handed_out() {
             pool.free(0, granules).unwrap();
             assert_eq!(pool.avail(), granules);
             let refused = pool.alloc_with(1, &FixedOffset::new(granules)).unwrap_err();
-            assert_eq!(refused, AllocError::Exhausted { size: 1 });
+            let past = Impossible::PastChunks {
+                offset: granules,
+                size: 1,
+                longest: granules,
+            };
+            assert_eq!(refused, AllocError::Impossible(past));
         }
     }
 }
@@ -98,7 +103,11 @@ fn exact_fit_then_one_more() {
             assert_eq!(more, AllocError::Exhausted { size: 1 });
             drop(all);
             let more = pool.alloc_with(granules + 1, &**algorithm).unwrap_err();
-            assert_eq!(more, AllocError::Exhausted { size: granules + 1 });
+            let too_long = Impossible::TooLong {
+                size: granules + 1,
+                longest: granules,
+            };
+            assert_eq!(more, AllocError::Impossible(too_long));
             assert_eq!(pool.avail(), granules);
         }
     }

@@ -10,8 +10,8 @@ use std::thread;
 use common::{Done, PAGE, builder, refusal, tracked};
 use genpool::{
     AddRefused, AllocError, BestFit, ChunkSpec, ChunkView, ConstraintError, FirstFit,
-    FirstFitAlign, FixedOffset, FreeError, Granule, OrderAlign, Pool, Request, ResizeError,
-    Unsuitable,
+    FirstFitAlign, FixedOffset, FreeError, Granule, Impossible, OrderAlign, Pool, Request,
+    ResizeError, Unsuitable,
 };
 
 #[test]
@@ -170,7 +170,10 @@ fn order_alignment_aligns_the_absolute_address() {
     let (order, size) = (usize::BITS - 2, usize::MAX / 2 + 2);
     for (start, expected) in [
         (0, Ok(0)),
-        (1 << order, Err(AllocError::Exhausted { size })),
+        (
+            1 << order,
+            Err(AllocError::Impossible(Impossible::NoPlace { size })),
+        ),
     ] {
         let pool = Pool::new(order).unwrap();
         pool.add(start, 3 << order).unwrap();
@@ -190,10 +193,14 @@ fn an_alignment_that_is_not_a_power_of_two_is_an_error() {
     let pool = Pool::new(12).unwrap();
     pool.add(PAGE, 4 * PAGE).unwrap();
     let align = FirstFitAlign::new(1 << (usize::BITS - 1)).unwrap();
-    assert!(matches!(
-        pool.alloc_with(1, &align),
-        Err(AllocError::Exhausted { .. })
-    ));
+    let unaligned = Impossible::Unaligned {
+        align: 1 << (usize::BITS - 1),
+        phase: 0,
+    };
+    assert_eq!(
+        pool.alloc_with(1, &align).unwrap_err(),
+        AllocError::Impossible(unaligned)
+    );
 }
 
 #[cfg(target_pointer_width = "64")]
@@ -212,7 +219,10 @@ fn runs_are_counted_in_words_of_the_machine() {
     for absurd in [size + 1, usize::MAX, usize::MAX - 1] {
         assert_eq!(
             pool.alloc(absurd).unwrap_err(),
-            AllocError::Exhausted { size: absurd }
+            AllocError::Impossible(Impossible::TooLong {
+                size: absurd,
+                longest: size
+            })
         );
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use common::PAGE;
 use genpool::{
     Algorithm, AllocError, BestFit, ChunkView, Constraints, FirstFit, FixedOffset, Granule,
-    NextFit, Pool, RawRange, Request, Run, ThreadStart, Unsuitable,
+    Impossible, NextFit, Pool, RawRange, Request, Run, ThreadStart, Unsuitable,
 };
 
 /// Granules of one byte, those in `held` taken.
@@ -320,6 +320,10 @@ fn says_first_what_is_wrong(pool: Pool) {
         granule: PAGE,
     });
     let exhausted = |size| AllocError::Exhausted { size };
+    let too_long = AllocError::Impossible(Impossible::TooLong {
+        size: usize::MAX,
+        longest: 2 * PAGE,
+    });
     pool.add(0, 2 * PAGE).unwrap();
     let _all = pool.alloc(2 * PAGE).unwrap();
     let refused = |size| pool.alloc(size).unwrap_err();
@@ -327,18 +331,18 @@ fn says_first_what_is_wrong(pool: Pool) {
     // The first refusal is proved, and remembered.
     for _ in 0..2 {
         assert_eq!(refused(1), exhausted(1));
-        assert_eq!(refused(usize::MAX), exhausted(usize::MAX));
+        assert_eq!(refused(usize::MAX), too_long);
         assert_eq!(refused(0), AllocError::ZeroSize);
         assert_eq!(refused_by(1), unsuitable);
         assert_eq!(refused_by(0), AllocError::ZeroSize);
         assert_eq!(pool.alloc_with(1, &BestFit).unwrap_err(), exhausted(1));
     }
     let stats = pool.stats();
-    assert_eq!((stats.exhausted, stats.unsuitable), (6, 6));
+    assert_eq!((stats.exhausted, stats.unsuitable), (4, 8));
     pool.set_algorithm(misplaced);
     assert_eq!(refused(1), unsuitable);
     pool.set_algorithm(BestFit);
     assert_eq!(refused(1), exhausted(1));
     let stats = pool.stats();
-    assert_eq!((stats.exhausted, stats.unsuitable), (7, 7));
+    assert_eq!((stats.exhausted, stats.unsuitable), (5, 9));
 }

@@ -299,7 +299,20 @@ fn raw_range() {
 #[test]
 fn alloc_error() {
     let refused = sixteen_pages().alloc(17 * PAGE).unwrap_err();
-    assert_eq!(refused, AllocError::Exhausted { size: 17 * PAGE });
+    let too_long = Impossible::TooLong {
+        size: 17 * PAGE,
+        longest: 16 * PAGE,
+    };
+    assert_eq!(refused, AllocError::Impossible(too_long));
+}
+
+#[test]
+fn impossible() {
+    let refused = sixteen_pages()
+        .alloc_with(1, &FixedAddress::new(0))
+        .unwrap_err();
+    let outside = Impossible::Outside { addr: 0 };
+    assert_eq!(refused, AllocError::Impossible(outside));
 }
 
 #[test]
@@ -441,12 +454,12 @@ fn devm() {
 
 // ---- nothing is left out ----
 
-/// The types and traits that a crate root re-exports.
+/// The types and traits that a crate root re-exports and its documentation shows.
 fn exported(root: &str) -> impl Iterator<Item = &str> {
-    root.split("pub use ")
-        .skip(1)
-        .filter_map(|rest| rest.split(';').next())
-        .flat_map(|list| list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+    root.split(';')
+        .filter_map(|item| item.split_once("pub use "))
+        .filter(|(before, _)| !before.contains("#[doc(hidden)]"))
+        .flat_map(|(_, list)| list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
         .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use genpool::{
     AllocError, BestFit, ChunkSpec, ChunkView, FirstFit, FirstFitAlign, FixedAddress, FixedOffset,
-    FreeError, Granule, OrderAlign, Pool, Request,
+    FreeError, Granule, Impossible, OrderAlign, Pool, Request,
 };
 
 const PAGE: usize = 4096;
@@ -35,7 +35,7 @@ fn gen_pool_create() {
     // An empty pool has nothing to allocate.
     assert_eq!(
         pool.alloc(1).unwrap_err(),
-        AllocError::Exhausted { size: 1 }
+        AllocError::Impossible(Impossible::NoChunk)
     );
     assert_eq!((pool.size(), pool.avail()), (0, 0));
 }

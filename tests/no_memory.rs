@@ -6,7 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use genpool::{AddRefused, AllocError, BestFit, ChunkSpec, Pool};
+use genpool::{AddRefused, AllocError, BestFit, ChunkSpec, FixedAddress, Impossible, Pool};
 
 /// What is smaller is had always.
 const LARGE: usize = 4096;
@@ -14,6 +14,8 @@ const LARGE: usize = 4096;
 thread_local! {
     /// So many large allocations from now on one is refused.
     static REFUSE: Cell<usize> = const { Cell::new(0) };
+    /// Nothing is had, however small.
+    static NOTHING: Cell<bool> = const { Cell::new(false) };
     /// Bytes that are allocated.
     static HELD: Cell<isize> = const { Cell::new(0) };
 }
@@ -22,6 +24,9 @@ struct Scarce;
 
 impl Scarce {
     fn refuses(layout: Layout) -> bool {
+        if NOTHING.get() {
+            return true;
+        }
         let left = REFUSE.get();
         if left == 0 || layout.size() < LARGE {
             return false;
@@ -166,7 +171,11 @@ fn live_and_end() {
     let told = Box::new(7);
     drain.on_drained(move || assert_eq!(*told, 7));
     let kept = pool.alloc_owned(5000).unwrap_err();
-    assert_eq!(kept, AllocError::Exhausted { size: 5000 });
+    let too_long = Impossible::TooLong {
+        size: 5000,
+        longest: 4096,
+    };
+    assert_eq!(kept, AllocError::Impossible(too_long));
     let kept = pool.alloc_owned(100).unwrap();
     let leaving = pool.remove(kept.addr() / 4096 * 4096).unwrap();
     let told = Box::new(8);
@@ -212,4 +221,120 @@ fn a_list_of_results_without_memory_is_an_error() {
     assert_eq!(refused, AllocError::NoMemory { count: 1000 });
     assert_eq!(pool.avail(), 1 << 16);
     assert_eq!(pool.alloc_many(&sizes).unwrap().len(), 1000);
+}
+
+/// Calls `step` while the heap has nothing at all: what allocates all the same ends the process.
+fn without_memory<R>(step: impl FnOnce() -> R) -> R {
+    NOTHING.set(true);
+    let outcome = step();
+    NOTHING.set(false);
+    outcome
+}
+
+/// Pools of 16 pages in two chunks, of each kind, and the address of the second.
+fn pools() -> impl Iterator<Item = (Pool, usize)> {
+    [(false, false), (false, true), (true, false), (true, true)]
+        .into_iter()
+        .map(|(tracked, first_removed)| {
+            let builder = Pool::builder().order(12);
+            let builder = if tracked {
+                builder.boundary_tracking()
+            } else {
+                builder
+            };
+            let pool = builder.build().unwrap();
+            if first_removed {
+                // No later chunk is permanent.
+                pool.add(0x100_0000, 4096).unwrap();
+                drop(pool.remove(0x100_0000).unwrap());
+            }
+            pool.add(0, 8 * 4096).unwrap();
+            pool.add(0x10_0000, 8 * 4096).unwrap();
+            (pool, 0x10_0000)
+        })
+}
+
+#[test]
+fn giving_back_needs_no_memory() {
+    for (pool, _) in pools() {
+        let (tracked, size) = (pool.is_tracked(), pool.size());
+        let mut shrunk = pool.alloc(3 * 4096).unwrap();
+        let held = pool.alloc(4096).unwrap();
+        let owned = pool.alloc_owned(4096).unwrap();
+        let ranges = [1, 1, 1].map(|n| pool.alloc(n).unwrap().into_raw());
+        let mut cache = pool.cache();
+        let cached = [1, 2].map(|n| cache.alloc(n * 4096).unwrap());
+        without_memory(|| {
+            shrunk.resize(1).unwrap();
+            drop((shrunk, held, owned));
+            pool.free(ranges[0].addr, 1).unwrap();
+            assert!(pool.free(ranges[0].addr, 1).is_err());
+            drop(pool.free_owner(ranges[1].addr, 1).unwrap());
+            if tracked {
+                pool.free_addr(ranges[2].addr).unwrap();
+            } else {
+                pool.free(ranges[2].addr, 4096).unwrap();
+            }
+            let [one, other] = cached;
+            cache.free(one);
+            drop(other);
+            cache.flush();
+            let again = cache.alloc(1).unwrap();
+            cache.free(again);
+            drop(cache);
+            assert_eq!(pool.avail(), size);
+            // A refused call gives back what it had.
+            assert!(pool.alloc_many(&[]).is_ok());
+        });
+        without_memory(|| drop(pool));
+    }
+}
+
+/// The memory under a chunk goes back to its owner. The chunk leaves the list with the next change.
+#[test]
+fn removing_a_chunk_needs_no_memory() {
+    // A thread that has changed no list yet has less at hand.
+    for (pool, second) in pools() {
+        let ours = &pool;
+        std::thread::scope(|threads| {
+            let removed = threads.spawn(move || {
+                let before = ours.alloc_with(1, &FixedAddress::new(second)).unwrap();
+                without_memory(|| {
+                    let drain = ours.remove(second).unwrap();
+                    assert!(ours.remove(second).is_err() && ours.remove(7).is_err());
+                    assert!(!drain.is_drained());
+                    let drain = drain.finish().unwrap_err();
+                    drop(before);
+                    assert!(drain.is_drained());
+                    let chunk = drain.finish().unwrap();
+                    assert_eq!((chunk.start(), chunk.size()), (second, 8 * 4096));
+                    drop(ours.remove(0).unwrap());
+                    assert!(!ours.contains(second, 1) && ours.size() == 0);
+                    assert!(ours.alloc(1).is_err());
+                });
+            });
+            removed.join().unwrap();
+        });
+        assert_eq!(pool.chunks().len(), 0);
+        pool.add(second, 8 * 4096).unwrap();
+        assert_eq!(pool.alloc(8 * 4096).unwrap().addr(), second);
+        assert!(pool.is_sound());
+    }
+}
+
+#[test]
+fn an_add_without_any_memory_is_refused_and_the_chunk_comes_back() {
+    for (pool, _) in pools() {
+        let owner = Box::new(7);
+        let chunk = ChunkSpec::new(0x20_0000, 4096).owner(owner);
+        let refused = without_memory(|| pool.add_chunk(chunk).unwrap_err());
+        assert!(matches!(refused.reason, AddRefused::NoMemory { bytes } if bytes > 0));
+        let taken = ChunkSpec::new(0, 4096);
+        let other = without_memory(|| pool.add_chunk(taken).unwrap_err());
+        assert!(matches!(other.reason, AddRefused::Overlaps { .. }));
+        pool.add_chunk(refused.chunk).unwrap();
+        let last = FixedAddress::new(0x20_0000);
+        let owner = pool.alloc_with(1, &last).unwrap().owner_as::<Box<i32>>();
+        assert_eq!(owner, Some(Box::new(7)));
+    }
 }

@@ -34,6 +34,7 @@ fn memory_is_added_by_whoever_crosses_a_mark() {
                 Mark::Low => pool.add(eight_pages()).unwrap(),
                 // Told of a chunk that `add` has just added.
                 Mark::High => assert!(pool.remove(VirtAddr::new(0)).is_err()),
+                mark => panic!("{mark:?} was not asked for"),
             }
         });
         MemoryPool::build(Pool::builder().order(12).observer(marks)).unwrap()
@@ -123,7 +124,7 @@ fn a_device_ends_as_a_whole_though_observers_panic() {
         assert!(pool.stats().observer_panics > 4);
     }
     assert_eq!(released.outstanding.len(), 1);
-    assert!(released.panics.is_empty() && !released.is_complete());
+    assert!(released.panics().is_empty() && !released.is_complete());
     drop(held);
     assert!(released.is_complete() && unmapped.get().is_some());
 }

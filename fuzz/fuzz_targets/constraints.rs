@@ -174,12 +174,11 @@ fn serve(pool: &Pool, start: usize, taken: &[bool], wish: &Wish) {
     };
     let n = size.div_ceil(1 << order);
     let addr = |at: usize| start as u128 + ((at as u128) << order);
-    let fits = |at: usize| {
+    let allowed = |at: usize| {
         let end = at.checked_add(n).filter(|&end| end <= taken.len());
-        end.is_some_and(|end| {
-            !taken[at..end].contains(&true) && limits.allow(addr(at), addr(end) - 1)
-        })
+        end.is_some_and(|end| limits.allow(addr(at), addr(end) - 1))
     };
+    let fits = |at: usize| allowed(at) && !taken[at..at + n].contains(&true);
     match answer {
         Ok(found) => {
             let at = (found - start) >> order;
@@ -191,9 +190,16 @@ fn serve(pool: &Pool, start: usize, taken: &[bool], wish: &Wish) {
         Err(AllocError::ZeroSize) => assert_eq!(size, 0),
         Err(AllocError::Exhausted { .. }) => {
             assert!(!(0..taken.len()).any(fits), "{wish:?} could be served");
+            assert!((0..taken.len()).any(allowed), "{wish:?} is impossible");
+        }
+        Err(AllocError::Impossible(reason)) => {
+            assert!(!(0..taken.len()).any(allowed), "{wish:?}: {reason}");
         }
         Err(AllocError::Unsuitable(Unsuitable::Phase { .. })) => {
             assert!(limits.phase % (1 << order) != 0);
+        }
+        Err(AllocError::Unsuitable(Unsuitable::LongerThanRange { .. })) => {
+            assert!(limits.lowest + ((n as u128) << order) > limits.highest + 1);
         }
         Err(AllocError::Unsuitable(Unsuitable::LongerThanBoundary { .. })) => {
             let boundary = limits.boundary.expect("it has one");

@@ -184,7 +184,9 @@ impl World<'_> {
                 self.values.push(value);
             }
             Err(AllocError::ZeroSize) => assert_eq!(size, 0),
-            Err(AllocError::Exhausted { .. }) => assert_eq!(expected, None, "{size:#x} by {by:?}"),
+            Err(AllocError::Exhausted { .. } | AllocError::Impossible(_)) => {
+                assert_eq!(expected, None, "{size:#x} by {by:?}");
+            }
             Err(other) => panic!("{other}"),
         }
     }
@@ -207,7 +209,9 @@ impl World<'_> {
                 self.values.extend(found);
                 self.oracle = after;
             }
-            Err(AllocError::ZeroSize | AllocError::Exhausted { .. }) => {
+            Err(
+                AllocError::ZeroSize | AllocError::Exhausted { .. } | AllocError::Impossible(_),
+            ) => {
                 assert_eq!(expected, None, "{sizes:x?}");
             }
             Err(other) => panic!("{other}"),

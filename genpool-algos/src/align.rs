@@ -1,6 +1,6 @@
 //! First fit at aligned addresses.
 
-use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Notation, Request};
+use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Impossible, Notation, Request};
 
 use crate::constraints::{Constrained, ConstraintError, Constraints};
 
@@ -50,6 +50,10 @@ impl Algorithm for FirstFitAlign {
         Some(Notation::FirstFitAlign { bytes: self.bytes })
     }
 
+    fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
+        self.fit.rules_out(chunk, request)
+    }
+
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         self.fit.propose(chunk, request)
     }
@@ -74,6 +78,15 @@ pub struct OrderAlign;
 impl Algorithm for OrderAlign {
     fn notation(&self) -> Option<Notation> {
         Some(Notation::OrderAlign)
+    }
+
+    fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
+        let size = request.size();
+        match size.checked_next_power_of_two() {
+            Some(align) => FirstFitAlign::new(align).ok()?.rules_out(chunk, request),
+            None => (chunk.start() != 0 && request.granules() <= chunk.granules())
+                .then_some(Impossible::NoPlace { size }),
+        }
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {

@@ -8,7 +8,7 @@ use core::error::Error;
 use core::fmt;
 use core::ops::Range;
 
-use genpool_core::{Algorithm, ChunkView, Granule, Request, Run, Unsuitable};
+use genpool_core::{Algorithm, ChunkView, Granule, Impossible, Request, Run, Unsuitable};
 
 use self::terms::Terms;
 use crate::fit::Fit;
@@ -85,8 +85,19 @@ impl Rule {
         Ok(())
     }
 
-    /// Whether a run so long can lie between two boundaries at all.
+    /// Whether a run so long can lie between two boundaries, and between the lowest and the highest
+    /// address, at all.
     fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+        let (lowest, highest) = (self.lowest, self.highest);
+        let bytes = request.granules() as u128 * request.granule() as u128;
+        if u128::from(lowest) + bytes > u128::from(highest) + 1 {
+            let size = request.size();
+            return Err(Unsuitable::LongerThanRange {
+                size,
+                lowest,
+                highest,
+            });
+        }
         match self.boundary {
             // In granules, because the bytes of whole granules may not fit an address.
             Some(boundary) if request.granules() as u64 > boundary / request.granule() as u64 => {
@@ -148,6 +159,29 @@ impl fmt::Display for ConstraintError {
 }
 
 impl Error for ConstraintError {}
+
+impl Rule {
+    /// Why none of the addresses from `first` to `last` can begin a run with so many bytes `more` behind the
+    /// first, if the lowest or the highest address is the reason.
+    fn beyond(&self, first: u64, last: u64, more: u64) -> Option<Impossible> {
+        let &Self {
+            lowest, highest, ..
+        } = self;
+        if highest < first + more {
+            let start = first;
+            return Some(Impossible::TooHigh { highest, start });
+        }
+        (lowest > last - more).then_some(Impossible::TooLow { lowest, last })
+    }
+
+    /// Without boundaries.
+    fn unbounded(self) -> Self {
+        Self {
+            boundary: None,
+            ..self
+        }
+    }
+}
 
 impl Default for Constraints {
     fn default() -> Self {
@@ -348,6 +382,57 @@ impl Constraints {
         Ok(self)
     }
 
+    /// Why a chunk has no place for a request, even if all of it were free.
+    fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
+        let (n, granules) = (request.granules(), chunk.granules());
+        let has_place = |constraints: &Self| {
+            let whole = Run {
+                start: Granule(0),
+                len: granules,
+            };
+            constraints.first_in(chunk, whole, n).is_some()
+        };
+        // A request that is longer than the chunk is seen by the pool.
+        if n > granules || has_place(self) {
+            return None;
+        }
+        // No overflow: the run lies in the chunk.
+        let more = ((n << chunk.order()) - 1) as u64;
+        let size = (chunk.last() - chunk.start()) as u64;
+        let beyond = |rule: &Rule, first: u64| rule.beyond(first, first + size, more);
+        let reason = match (self.dma, chunk.phys()) {
+            (Some(_), None) => Some(Impossible::NoPhys),
+            (Some(dma), Some(phys)) => beyond(&dma, phys),
+            (None, _) => None,
+        };
+        let reason = beyond(&self.virt, chunk.start() as u64).or(reason);
+        if reason.is_some() {
+            return reason;
+        }
+        // Which of the two it is, and what of it.
+        let virt_alone = Self { dma: None, ..*self };
+        let rule = match self.dma {
+            Some(dma) if has_place(&virt_alone) => dma,
+            _ => self.virt,
+        };
+        let unbounded = Self {
+            virt: self.virt.unbounded(),
+            dma: self.dma.map(Rule::unbounded),
+        };
+        Some(match rule {
+            Rule {
+                boundary: Some(boundary),
+                ..
+            } if has_place(&unbounded) => Impossible::CrossesBoundary { boundary },
+            Rule { align, phase, .. } if align > 1 && !has_place(&unbounded) => {
+                Impossible::Unaligned { align, phase }
+            }
+            _ => Impossible::NoPlace {
+                size: request.size(),
+            },
+        })
+    }
+
     fn of_device(&mut self) -> &mut Rule {
         self.dma.get_or_insert(Rule::NONE)
     }
@@ -489,6 +574,10 @@ impl<F: Fit> Constrained<F> {
 impl<F: Fit> Algorithm for Constrained<F> {
     fn check(&self, request: &Request) -> Result<(), Unsuitable> {
         self.constraints.check(request)
+    }
+
+    fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
+        self.constraints.rules_out(chunk, request)
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {

@@ -1,6 +1,6 @@
 //! Exactly there, or not at all.
 
-use genpool_core::{Algorithm, ChunkView, Granule, Notation, Request, Unsuitable};
+use genpool_core::{Algorithm, ChunkView, Granule, Impossible, Notation, Request, Unsuitable};
 
 fn whole_granule(place: usize, request: &Request) -> Result<(), Unsuitable> {
     let granule = request.granule();
@@ -48,6 +48,16 @@ impl Algorithm for FixedOffset {
         Some(Notation::FixedOffset { offset })
     }
 
+    fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
+        let room = chunk.granules().checked_sub(self.offset >> chunk.order());
+        let fits = room.is_some_and(|room| request.granules() <= room);
+        (!fits).then(|| Impossible::PastChunks {
+            offset: self.offset,
+            size: request.size(),
+            longest: chunk.granules() << chunk.order(),
+        })
+    }
+
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         let start = Granule(self.offset >> chunk.order());
         chunk.is_free(start, request.granules()).then_some(start)
@@ -55,16 +65,23 @@ impl Algorithm for FixedOffset {
 }
 
 /// Exactly at an address. Linear in the granules asked for, 64 at a time.
-/// [Signal-safe](genpool_core#signal-safety).
+/// [Signal-safe](genpool_core#signal-safety). A refusal names the
+/// address and why: [`Taken`](genpool_core::AllocError::Taken), in no chunk
+/// ([`Outside`](Impossible::Outside)), or too near the end of its chunk ([`PastChunk`](Impossible::PastChunk)).
 ///
 /// ```
-/// use genpool::{FixedAddress, Pool};
+/// use genpool::{AllocError, FixedAddress, Impossible, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x10_0000, 0x1_0000)?;
 /// // What the firmware uses already is taken out first.
 /// let framebuffer = pool.alloc_with(0x4000, &FixedAddress::new(0x10_8000))?;
 /// assert_eq!(framebuffer.addr(), 0x10_8000);
+/// let at = |addr| pool.alloc_with(0x2000, &FixedAddress::new(addr)).unwrap_err();
+/// assert_eq!(at(0x10_b000), AllocError::Taken { addr: 0x10_b000, size: 0x2000 });
+/// assert_eq!(at(0x20_0000), AllocError::Impossible(Impossible::Outside { addr: 0x20_0000 }));
+/// let past = Impossible::PastChunk { addr: 0x10_f000, size: 0x2000, last: 0x10_ffff };
+/// assert_eq!(at(0x10_f000), AllocError::Impossible(past));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +104,19 @@ impl Algorithm for FixedAddress {
 
     fn notation(&self) -> Option<Notation> {
         Some(Notation::FixedAddress { addr: self.addr })
+    }
+
+    fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
+        let (addr, size, last) = (self.addr, request.size(), chunk.last());
+        let Some(start) = chunk.granule_at(addr) else {
+            return Some(Impossible::Outside { addr });
+        };
+        let room = chunk.granules() - start.0;
+        (request.granules() > room).then_some(Impossible::PastChunk { addr, size, last })
+    }
+
+    fn place(&self) -> Option<usize> {
+        Some(self.addr)
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {

@@ -259,9 +259,15 @@ impl<'p> Worker<'_, 'p> {
                 }
                 self.held.push(held);
             }
-            Err(AllocError::Exhausted { size: told } | AllocError::Contended { size: told }) => {
+            Err(
+                AllocError::Exhausted { size: told }
+                | AllocError::Taken { size: told, .. }
+                | AllocError::Contended { size: told },
+            ) => {
                 assert_eq!(told, size);
             }
+            // Chunks come and go.
+            Err(AllocError::Impossible(_)) => {}
             // Longer than the distance of the borders that it may not cross.
             Err(AllocError::Unsuitable(_)) => assert!(size > 64 * GRANULE),
             Err(other) => panic!("{other}; seed {SEED}"),
@@ -299,6 +305,7 @@ impl<'p> Worker<'_, 'p> {
             Err(AllocError::Exhausted { size } | AllocError::Contended { size }) => {
                 assert!(sizes.contains(&size));
             }
+            Err(AllocError::Impossible(_)) => {}
             Err(other) => panic!("{other}; seed {SEED}"),
         }
         while self.held.len() > 12 {

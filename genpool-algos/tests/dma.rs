@@ -1,8 +1,8 @@
 //! Constraints on the address that a device sees, alone and beside those on the other, against brute
 //! force over every granule.
 
-use genpool_algos::{BestFit, Constrained, ConstraintError, Constraints};
-use genpool_core::{AllocError, FirstFit, Pool, Unsuitable};
+use genpool_algos::{BestFit, Constrained, ConstraintError, Constraints, Fit, ThreadStart};
+use genpool_core::{AllocError, FirstFit, Impossible, Pool, Unsuitable};
 use proptest::prelude::*;
 
 const GRANULES: usize = 48;
@@ -138,10 +138,18 @@ proptest! {
         match &first {
             Ok(found) => prop_assert_eq!(Some(&(found.addr() - case.start)), places.first()),
             Err(AllocError::Exhausted { .. }) => prop_assert!(places.is_empty(), "{places:x?}"),
+            Err(AllocError::Impossible(reason)) => {
+                prop_assert!(places.is_empty(), "{reason}, but {places:x?}");
+            }
             Err(AllocError::Unsuitable(_)) => prop_assert!(places.is_empty(), "{places:x?}"),
             Err(other) => prop_assert!(false, "{other}"),
         }
-        drop(first);
+        let refused = first.map(drop).err();
+        let empty = Case { taken: vec![false; GRANULES], ..case.clone() };
+        let possible = !empty.places().is_empty();
+        let exhausted = AllocError::Exhausted { size };
+        prop_assert!(!possible || refused.is_none_or(|refused| refused == exhausted), "{refused:?}");
+        prop_assert!(possible || refused.is_some_and(|refused| refused != exhausted), "{refused:?}");
         if let Ok(best) = pool.alloc_with(size, &Constrained::new(BestFit, case.constraints())) {
             prop_assert!(places.contains(&(best.addr() - case.start)));
         }
@@ -177,15 +185,43 @@ fn masks_of_devices() {
     }
 }
 
+/// A run that begins below the highest address and ends above it is no place, by any search.
+#[test]
+fn a_mask_holds_for_the_last_byte_too() {
+    fn check<F: Fit + Copy>(fit: F) {
+        let pool = Pool::new(12).unwrap();
+        // Two pages below the border, six above it.
+        pool.add_virt(0x1_0000, (1 << 32) - 0x2000, 0x8000).unwrap();
+        let dma = Constraints::new().dma_highest(u32::MAX.into());
+        let virt = Constraints::new().highest(0x1_1fff);
+        for reached in [dma, virt] {
+            let reached = Constrained::new(fit, reached);
+            for size in [0x2001, 0x3000, 0x8000] {
+                assert!(pool.alloc_with(size, &reached).is_err(), "{size:#x}");
+            }
+            let whole = pool.alloc_with(0x2000, &reached).unwrap();
+            assert_eq!(whole.addr(), 0x1_0000);
+        }
+        // One page less, to the byte.
+        let dma = Constraints::new().dma_highest(u32::MAX as u64 - 1);
+        let reached = Constrained::new(fit, dma);
+        assert!(pool.alloc_with(0x2000, &reached).is_err());
+        assert_eq!(pool.alloc_with(0x1000, &reached).unwrap().addr(), 0x1_0000);
+    }
+    check(FirstFit);
+    check(BestFit);
+    check(ThreadStart);
+}
+
 #[test]
 fn a_chunk_that_the_device_does_not_see_serves_nothing_for_it() {
     let pool = Pool::new(12).unwrap();
     pool.add(0x1000, 0x4000).unwrap();
     let seen = Constrained::new(FirstFit, Constraints::new().dma_align(1).unwrap());
-    assert!(matches!(
-        pool.alloc_with(1, &seen),
-        Err(AllocError::Exhausted { .. })
-    ));
+    assert_eq!(
+        pool.alloc_with(1, &seen).unwrap_err(),
+        AllocError::Impossible(Impossible::NoPhys)
+    );
     pool.add_virt(0x10_0000, 0, 0x1000).unwrap();
     assert_eq!(pool.alloc_with(1, &seen).unwrap().phys(), Some(0));
 }

@@ -2,6 +2,7 @@
 
 mod bar;
 mod output;
+mod publish;
 mod run;
 mod traces;
 
@@ -132,6 +133,9 @@ struct ConvertArgs {
     /// Size of the pool [default: the smallest power of two that holds what was mapped at once]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     size: Option<usize>,
+    /// Write the trace to a file, when all of it is made [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// What strace wrote
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -248,14 +252,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// One line on standard error. Where that cannot be written there is nobody to tell.
+/// One line on standard error. An error of that is ignored, for there is no place to report it.
 fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "genpool: {line}");
+    let _ = writeln!(io::stderr(), "genpool: {}", Plain(line));
 }
 
 /// The same about a file, so that editors find the place.
 fn complain_of(path: &Path, line: Option<u32>, what: impl Display) {
-    let path = Plain(path.display());
+    let (path, what) = (Plain(path.display()), Plain(what));
     let _ = match line {
         Some(line) => writeln!(io::stderr(), "{path}:{line}: {what}"),
         None => writeln!(io::stderr(), "{path}: {what}"),
@@ -264,6 +268,7 @@ fn complain_of(path: &Path, line: Option<u32>, what: impl Display) {
 
 fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
     let mut end = End::Well;
+    let running = Path::new("this system");
     let mut files: Vec<Option<&Path>> = args.files.iter().map(|path| Some(&**path)).collect();
     if files.is_empty() {
         files.push(None);
@@ -280,15 +285,18 @@ fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
                 continue;
             }
         };
-        for sram in board.srams.iter().filter(|sram| sram.enabled) {
-            if let Some(error) = &sram.error {
-                complain_of(path.unwrap_or(Path::new("this system")), None, error);
-                end = End::Impossible;
-            }
+        let srams = board.srams.iter().filter(|sram| sram.enabled);
+        for error in board.error.iter().chain(srams.flat_map(|sram| &sram.error)) {
+            complain_of(path.unwrap_or(running), None, error);
+            end = End::Impossible;
+        }
+        if board.left_out.srams > 0 {
+            let what = "it has more SRAMs than can be shown";
+            complain_of(path.unwrap_or(running), None, what);
+            end = End::Impossible;
         }
         if args.json {
-            let file = path.map(|path| path.display().to_string());
-            writeln!(out, "{}", dt::json(file.as_deref(), &board))?;
+            writeln!(out, "{}", dt::json(path, &board))?;
         } else {
             if at > 0 {
                 writeln!(out)?;

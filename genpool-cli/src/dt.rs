@@ -2,20 +2,49 @@
 
 pub mod text;
 
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 use std::path::Path;
 
-use genpool::devm::{AddressOnly, LoadError, Node, PhysRange, Registry, Sram, SramError, Tree};
+use genpool::devm::{
+    AddressOnly, Complaint, LoadError, Node, PhysRange, Registry, Sram, SramError, Tree, TreeError,
+};
 use serde::Serialize;
 
-/// The pools of a board and who uses them.
+use crate::plain::Plain;
+
+/// Rows for SRAMs, for all of their children together, and for references. Real boards have a few dozen of each
+/// (2026-11); unbounded, a small blob could have one long path in each of many rows.
+pub const MOST_ROWS: usize = 1000;
+
+/// The pools of a board and who uses them. All of its texts are [`Plain`].
 #[derive(Debug, Serialize)]
 pub struct Board {
     /// What the board calls itself.
     pub model: Option<String>,
-    /// Its SRAMs, in the order of the tree.
+    /// Why that cannot be read.
+    pub error: Option<String>,
+    /// Its SRAMs, in the order of the tree, and what may be one.
     pub srams: Vec<SramRow>,
     /// Who refers to them, in the order of the tree.
     pub consumers: Vec<Consumer>,
+    /// Why properties that are called as references are cannot be read, or do not mean one node.
+    pub unreadable: Vec<String>,
+    /// References that lead to a pool, those without a row included.
+    pub resolved: usize,
+    /// What has no row.
+    pub left_out: LeftOut,
+}
+
+/// How much more there is than rows for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// SRAMs.
+    pub srams: usize,
+    /// References.
+    pub consumers: usize,
+    /// References that cannot be read.
+    pub unreadable: usize,
 }
 
 /// A node that describes an SRAM.
@@ -48,6 +77,13 @@ pub struct Layout {
     pub empty: Vec<String>,
     /// The unnamed pool, by address.
     pub gaps: Vec<Range>,
+}
+
+impl Layout {
+    /// Of its children.
+    fn rows(&self) -> usize {
+        self.partitions.len() + self.disabled.len() + self.empty.len()
+    }
 }
 
 /// A reserved part.
@@ -101,7 +137,7 @@ pub struct Consumer {
     pub target: String,
     /// The pool that a driver gets through it.
     pub pool: Option<PoolName>,
-    /// Why it gets none.
+    /// Why it gets none, or what is wrong with the node.
     pub error: Option<String>,
 }
 
@@ -126,37 +162,79 @@ pub fn survey(path: Option<&Path>, also: &[String]) -> Result<Board, LoadError> 
         None => Tree::running()?,
     };
     let registry = Registry::new();
-    let mut probed = registry.probe_srams(&tree, &AddressOnly).into_iter();
-    let srams = Sram::nodes(&tree).map(|node| {
-        // Those that are enabled were probed, in the same order.
-        let outcome = node.is_enabled().then(|| probed.next()).flatten();
-        sram_row(node, outcome.and_then(|(_, device)| device.err()))
-    });
-    Ok(Board {
-        model: tree.root().text("model").map(str::to_owned),
-        srams: srams.collect(),
-        consumers: consumers(&tree, &registry, also),
-    })
+    let probed = registry.probe_srams(&tree, &AddressOnly);
+    let mut errors: HashMap<_, _> = probed
+        .into_iter()
+        .filter_map(|(node, device)| Some((node, device.err()?)))
+        .collect();
+    let mut left_out = LeftOut::default();
+    let mut srams = Vec::new();
+    let mut parts = 0;
+    for found in Sram::nodes(&tree) {
+        if srams.len() == MOST_ROWS {
+            left_out.srams += 1;
+            continue;
+        }
+        let row = match found {
+            Ok(node) => {
+                let path = node.path();
+                let is_missing = is_enabled(node) && registry.find(&path).is_none();
+                let error = errors.remove(&path);
+                // Not even tried.
+                let too_much = || is_missing.then_some(SramError::TooMuch { node: path });
+                sram_row(node, error.or_else(too_much))
+            }
+            Err(error) => unknown(&error),
+        };
+        let size = row.layout.as_ref().map_or(0, Layout::rows);
+        if parts + size > MOST_ROWS {
+            left_out.srams += 1;
+            continue;
+        }
+        parts += size;
+        srams.push(row);
+    }
+    let (model, error) = match tree.root().text("model") {
+        Ok(model) => (model.map(shown), None),
+        Err(error) => (None, Some(shown(error))),
+    };
+    let mut board = Board {
+        model,
+        error,
+        srams,
+        consumers: Vec::new(),
+        unreadable: Vec::new(),
+        resolved: 0,
+        left_out,
+    };
+    References::new(&tree, &registry).find(also, &mut board);
+    Ok(board)
+}
+
+/// A text of the blob, or one that may have such in it.
+fn shown(text: impl Display) -> String {
+    Plain(text).to_string()
 }
 
 /// A board in JSON, on one line.
-pub fn json(file: Option<&str>, board: &Board) -> String {
+pub fn json(file: Option<&Path>, board: &Board) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
-        file: Option<&'a str>,
+        file: Option<String>,
         #[serde(flatten)]
         board: &'a Board,
     }
+    let file = file.map(|file| shown(file.display()));
     serde_json::to_string(&Line { file, board }).expect("texts and numbers have a form in JSON")
 }
 
 fn sram_row(node: Node<'_>, error: Option<SramError>) -> SramRow {
     let layout = Sram::read(node);
-    let wrong = error.map(|error| error.to_string());
+    let wrong = error.map(shown);
     SramRow {
-        node: node.path().to_string(),
-        enabled: node.is_enabled(),
-        error: wrong.or(layout.as_ref().err().map(ToString::to_string)),
+        node: shown(node.path()),
+        enabled: is_enabled(node),
+        error: wrong.or(layout.as_ref().err().map(shown)),
         layout: layout.ok().map(|sram| Layout {
             range: sram.range.into(),
             write_combining: sram.write_combining,
@@ -164,19 +242,34 @@ fn sram_row(node: Node<'_>, error: Option<SramError>) -> SramRow {
                 .partitions
                 .into_iter()
                 .map(|part| PartitionRow {
-                    node: part.node.to_string(),
+                    node: shown(part.node),
                     range: part.range.into(),
-                    label: part.label,
+                    label: shown(part.label),
                     pool: part.pool,
                     export: part.export,
                     protect_exec: part.protect_exec,
                 })
                 .collect(),
-            disabled: sram.disabled.iter().map(ToString::to_string).collect(),
-            empty: sram.empty.iter().map(ToString::to_string).collect(),
+            disabled: sram.disabled.iter().map(shown).collect(),
+            empty: sram.empty.iter().map(shown).collect(),
             gaps: sram.gaps.into_iter().map(Range::from).collect(),
         }),
     }
+}
+
+/// A node of which it cannot be said whether it is an SRAM.
+fn unknown(error: &TreeError) -> SramRow {
+    SramRow {
+        node: shown(&error.node),
+        enabled: true,
+        error: Some(shown(error)),
+        layout: None,
+    }
+}
+
+/// Whether it becomes a device. One whose status cannot be read would, were it not for that error.
+fn is_enabled(node: Node<'_>) -> bool {
+    node.is_enabled().unwrap_or(true)
 }
 
 /// Whether references to on-chip memory are called so: by the bindings, the last word of the
@@ -196,52 +289,110 @@ fn stride(property: &str) -> usize {
     }
 }
 
-fn consumers(tree: &Tree, registry: &Registry, also: &[String]) -> Vec<Consumer> {
-    let is_memory = |node: Node<'_>| {
-        Sram::is_described_by(node) || node.parent().is_some_and(Sram::is_described_by)
-    };
-    let mut all = Vec::new();
-    for node in tree.nodes() {
-        for (property, value) in node.properties() {
-            if !is_called_so(property) && !also.iter().any(|name| name == property) {
-                continue;
-            }
-            for index in (0..value.len() / 4).step_by(stride(property)) {
-                let Some(target) = node
-                    .follow(property, index)
-                    .ok()
-                    .filter(|&node| is_memory(node))
-                else {
+/// Who refers to SRAMs and their parts.
+struct References<'t> {
+    tree: &'t Tree,
+    registry: &'t Registry,
+    srams: HashSet<Node<'t>>,
+    /// Whether those that were met have a pool: many references may lead to one.
+    has_pool: HashMap<Node<'t>, bool>,
+}
+
+impl<'t> References<'t> {
+    fn new(tree: &'t Tree, registry: &'t Registry) -> Self {
+        Self {
+            tree,
+            registry,
+            srams: Sram::nodes(tree).flatten().collect(),
+            has_pool: HashMap::new(),
+        }
+    }
+
+    /// Puts them into the board.
+    fn find(&mut self, also: &[String], board: &mut Board) {
+        for node in self.tree.nodes() {
+            for (property, value) in node.properties() {
+                if !is_called_so(property) && !also.iter().any(|name| name == property) {
                     continue;
-                };
-                let found = registry.of_gen_pool_get(node, property, index);
-                let (pool, error) = match found {
-                    Ok(pool) => (Some(pool_name(registry, target, pool.name())), None),
-                    Err(error) => (None, Some(error.to_string())),
-                };
-                all.push(Consumer {
-                    node: node.path().to_string(),
-                    enabled: node.is_enabled(),
-                    property: property.to_owned(),
-                    index,
-                    target: target.path().to_string(),
-                    pool,
-                    error,
-                });
+                }
+                for index in (0..value.len().div_ceil(4)).step_by(stride(property)) {
+                    let complaint = match node.follow(property, index) {
+                        Ok(target) => {
+                            self.add(node, property, index, target, board);
+                            continue;
+                        }
+                        // A cell need not be a phandle.
+                        Err(error) if matches!(error.complaint, Complaint::NoNode { .. }) => {
+                            continue;
+                        }
+                        Err(error) => error,
+                    };
+                    match board.unreadable.len() < MOST_ROWS {
+                        true => board.unreadable.push(shown(&complaint)),
+                        false => board.left_out.unreadable += 1,
+                    }
+                    if matches!(complaint.complaint, Complaint::Length { .. }) {
+                        // Of the whole property.
+                        break;
+                    }
+                }
             }
         }
     }
-    all
-}
 
-fn pool_name(registry: &Registry, target: Node<'_>, name: Option<&str>) -> PoolName {
-    let path = target.path();
-    let device = match (registry.find(&path), target.parent()) {
-        (None, Some(parent)) => parent.path(),
-        _ => path,
-    };
-    PoolName {
-        device: device.to_string(),
-        name: name.map(str::to_owned),
+    fn add(
+        &mut self,
+        node: Node<'t>,
+        property: &str,
+        index: usize,
+        target: Node<'t>,
+        board: &mut Board,
+    ) {
+        if !self.is_memory(target) {
+            return;
+        }
+        board.resolved += usize::from(self.has_pool(node, property, index, target));
+        if board.consumers.len() == MOST_ROWS {
+            board.left_out.consumers += 1;
+            return;
+        }
+        let found = self.registry.of_gen_pool_get(node, property, index);
+        let error = found.as_ref().err().map(shown);
+        board.consumers.push(Consumer {
+            node: shown(node.path()),
+            enabled: is_enabled(node),
+            property: shown(property),
+            index,
+            target: shown(target.path()),
+            pool: found.ok().map(|pool| self.pool_name(target, pool.name())),
+            error: error.or(node.is_enabled().err().map(shown)),
+        });
+    }
+
+    fn is_memory(&self, node: Node<'t>) -> bool {
+        self.srams.contains(&node)
+            || node
+                .parent()
+                .is_some_and(|parent| self.srams.contains(&parent))
+    }
+
+    /// Whether a reference to `target`, such as this one, leads to a pool.
+    fn has_pool(&mut self, node: Node<'t>, property: &str, index: usize, target: Node<'t>) -> bool {
+        *self.has_pool.entry(target).or_insert_with(|| {
+            let found = self.registry.of_gen_pool_get(node, property, index);
+            found.is_ok()
+        })
+    }
+
+    fn pool_name(&self, target: Node<'_>, name: Option<&str>) -> PoolName {
+        let path = target.path();
+        let device = match (self.registry.find(&path), target.parent()) {
+            (None, Some(parent)) => parent.path(),
+            _ => path,
+        };
+        PoolName {
+            device: shown(device),
+            name: name.map(shown),
+        }
     }
 }

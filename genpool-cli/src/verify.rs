@@ -189,6 +189,10 @@ mod tests {
                 "expect avail=0x30 size=0x40",
                 "expected avail=0x30 size=0x40, got avail=0x40 size=0x40",
             ),
+            (
+                "expect avail=0x40 size=0x30",
+                "expected avail=0x40 size=0x30, got avail=0x40 size=0x40",
+            ),
             ("expect has-addr=0,1 is=no", "expected no, got yes"),
             ("expect phys-of=0 is=none", "expected none, got 0x100"),
             ("expect phys-of=0 is=0x200", "expected 0x200, got 0x100"),

@@ -385,6 +385,44 @@ fn one_bad_file_does_not_hide_the_others() {
     assert!(out(&output).contains("1 of 2 files: 1 operations checked, 0 differences"));
 }
 
+/// Whatever is wrong, its author's characters do not command, turn or hide what the terminal shows.
+#[test]
+fn errors_show_no_hidden_characters() {
+    let hidden = "a\u{1b}[2J\u{202e}\u{200b}\u{ad}\u{9b}\u{3164}\u{e0041}\u{fe0f}z";
+    let trace = file(
+        "hidden.trace",
+        format!("# genpool trace v1\n{hidden}\n").as_bytes(),
+    );
+    let trace = trace.to_str().unwrap();
+    let missing = format!("/nonexistent/{hidden}");
+    for arguments in [
+        &[hidden][..],
+        &["run", hidden],
+        &["run", "--size", hidden],
+        &["run", "--threads", hidden],
+        &["run", "--seconds", hidden],
+        &["run", "--html", &missing],
+        &["replay", "--algorithm", hidden, trace],
+        &["compare", "--order", hidden, trace],
+        &["convert", "--size", hidden, trace],
+        &["convert", trace],
+        &["verify", trace],
+        &["replay", trace],
+        &["verify", &missing],
+        &["show", &missing],
+        &["show", trace],
+        &["dt", &missing],
+    ] {
+        let output = genpool(arguments);
+        let text = [&output.stdout[..], &output.stderr].concat();
+        let text = String::from_utf8(text).unwrap();
+        let is_hidden = |c: char| c != '\n' && (c.is_control() || hidden.contains(c));
+        let shown = text.replace(['a', 'z', '[', '2', 'J'], "");
+        assert_eq!(output.status.code(), Some(2), "{text:?}");
+        assert!(!shown.contains(is_hidden), "{arguments:?}: {text:?}");
+    }
+}
+
 #[test]
 fn bad_arguments() {
     for (arguments, says) in [

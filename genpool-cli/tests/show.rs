@@ -93,6 +93,12 @@ fn what_is_no_snapshot_is_refused() {
     refused("negative", &negative, "no snapshot");
     let order = with(&|value| value["order"] = json!(64));
     refused("order", &order, "at most 63");
+    let phys = with(&|value| value["chunks"][0]["phys"] = json!(u64::MAX - 4096));
+    refused(
+        "phys",
+        &phys,
+        "physical addresses of the chunk at 0x100000 wrap",
+    );
     for (name, start, size) in [
         ("none", 0x10_0000_u64, 0_u64),
         ("part", 0x10_0000, 100),
@@ -118,8 +124,128 @@ fn what_is_no_snapshot_is_refused() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// Totals that contradict the chunks are named, with both values.
+#[test]
+fn totals_that_contradict_the_chunks_are_refused() {
+    let good = serde_json::to_value(snapshot()).unwrap();
+    for (part, name, wrong) in [
+        ("stats", "chunks", 2),
+        ("stats", "size", 0x10_0000),
+        ("stats", "used", 0),
+        ("stats", "free", 0x10_0000),
+        ("stats", "draining", 0),
+        ("stats", "draining_used", 4096),
+        ("stats", "cached", 0x10_0000),
+        ("fragmentation", "free", 0),
+        ("fragmentation", "free_runs", 7),
+        ("fragmentation", "largest_run", 0x10_0000),
+    ] {
+        let mut value = good.clone();
+        value[part][name] = json!(wrong);
+        let says = format!("`{part}.{name}` is {wrong}, where the rest ");
+        refused(name, &serde_json::to_vec(&value).unwrap(), &says);
+    }
+    let mut value = good.clone();
+    value["chunks"][0]["taken"] = json!([[0, 10], [40, 2]]);
+    let grown = serde_json::to_vec(&value).unwrap();
+    refused(
+        "grown",
+        &grown,
+        "`stats.used` is 45056, where the rest comes to 49152",
+    );
+    let mut value = good.clone();
+    value["live"][0]["addr"] = json!(0x10_0000 + 50 * PAGE);
+    refused("free", &serde_json::to_vec(&value).unwrap(), "is not taken");
+    let mut value = good.clone();
+    value["live"] = Value::Null;
+    refused(
+        "no-live",
+        &serde_json::to_vec(&value).unwrap(),
+        "no list of live allocations",
+    );
+}
+
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0..64_u64, Just(4096), Just(1 << 40), any::<u64>()]
+}
+
+/// A chunk: where it starts, its bytes, and runs in it that are taken.
+type Chunk = (u64, u64, Vec<(u64, u64)>);
+
+/// A snapshot of these chunks and allocations; its totals are those of the chunks, if `agrees`.
+fn drawn(
+    order: u64,
+    figures: &[u64],
+    chunks: &[Chunk],
+    live: &[(u64, u64, u64)],
+    agrees: bool,
+) -> Value {
+    let mut value = serde_json::to_value(snapshot()).unwrap();
+    value["order"] = json!(order);
+    let align = !0u64 << order.min(63);
+    let aligned = |&(start, size, ref taken): &Chunk| (start & align, size & align, taken.clone());
+    let chunks: Vec<_> = chunks.iter().map(aligned).collect();
+    let mut totals = figures.to_vec();
+    if agrees {
+        let size = chunks
+            .iter()
+            .fold(0, |sum: u64, chunk| sum.saturating_add(chunk.1));
+        let shift = |n: u64| n.checked_shl(order as u32).unwrap_or(0);
+        let (mut used, mut runs, mut largest) = (0u64, 0, 0);
+        for (_, size, taken) in &chunks {
+            let mut at = 0;
+            for &(first, len) in taken
+                .iter()
+                .chain([&(size.checked_shr(order as u32).unwrap_or(0), 0)])
+            {
+                let free = shift(first.saturating_sub(at));
+                (runs, largest) = (runs + u64::from(free > 0), free.max(largest));
+                used = used.saturating_add(shift(len));
+                at = first.saturating_add(len);
+            }
+        }
+        let free = size.saturating_sub(used);
+        totals = vec![
+            chunks.len() as u64,
+            size,
+            used,
+            free,
+            0,
+            0,
+            0,
+            figures[7],
+            free,
+            runs,
+            largest,
+        ];
+    }
+    let names = [
+        "chunks",
+        "size",
+        "used",
+        "free",
+        "draining",
+        "draining_used",
+        "cached",
+        "exhausted",
+    ];
+    for (name, total) in names.iter().zip(&totals) {
+        value["stats"][name] = json!(total);
+    }
+    for (name, total) in ["free", "free_runs", "largest_run"]
+        .iter()
+        .zip(&totals[8..])
+    {
+        value["fragmentation"][name] = json!(total);
+    }
+    value["live"] = live
+        .iter()
+        .map(|(addr, size, tag)| json!({"addr": addr, "size": size, "tag": tag}))
+        .collect();
+    value["chunks"] = chunks.iter().map(|(start, size, taken)| {
+        json!({"start": start, "size": size, "phys": null, "owner": null, "draining": false, "taken": taken})
+    }).collect();
+    value
 }
 
 proptest! {
@@ -129,25 +255,39 @@ proptest! {
     #[test]
     fn any_numbers(
         order in 0..70_u64,
-        figures in prop::collection::vec(number(), 8),
+        figures in prop::collection::vec(number(), 11),
         chunks in prop::collection::vec((number(), number(), prop::collection::vec((number(), number()), 0..4)), 0..4),
-        live in prop::collection::vec((number(), number(), number()), 0..4),
+        live in prop::collection::vec((number(), number(), number()), 0..2),
+        agrees: bool,
     ) {
-        let mut value = serde_json::to_value(snapshot()).unwrap();
-        value["order"] = json!(order);
-        for (name, figure) in ["size", "used", "free", "cached", "draining", "draining_used", "exhausted"].iter().zip(&figures) {
-            value["stats"][name] = json!(figure);
-        }
-        value["fragmentation"]["largest_run"] = json!(figures[7]);
-        value["live"] = live.iter().map(|(addr, size, tag)| json!({"addr": addr, "size": size, "tag": tag})).collect();
-        value["chunks"] = chunks.iter().map(|(start, size, taken)| {
-            let align = !0u64 << order.min(63);
-            json!({"start": start & align, "size": size & align, "phys": null, "owner": null, "draining": false, "taken": taken})
-        }).collect();
+        let value = drawn(order, &figures, &chunks, &live, agrees);
         if let Ok(snapshot) = show::parse(&serde_json::to_vec(&value).unwrap()) {
             let text = show::text::pool(&snapshot);
             prop_assert!(text.lines().all(|line| line.chars().count() <= 100), "{}", text);
         }
+    }
+
+    /// Chunks in order and runs in them are drawn, however large.
+    #[test]
+    fn any_chunks(
+        order in 0..12_u64,
+        chunks in prop::collection::vec((1..1u64 << 40, prop::collection::vec((0..100_u64, 1..100_u64), 0..4)), 1..4),
+    ) {
+        let mut list = Vec::new();
+        for (n, (size, runs)) in chunks.into_iter().enumerate() {
+            let size = (size + 1000) << order;
+            let mut free = 0;
+            let runs = runs.into_iter().map(|(gap, len)| {
+                let first = free + gap;
+                free = first + len + 1;
+                (first, len)
+            });
+            list.push(((n as u64) << 60, size, runs.collect()));
+        }
+        let value = drawn(order, &[0; 11], &list, &[], true);
+        let snapshot = show::parse(&serde_json::to_vec(&value).unwrap());
+        let text = show::text::pool(&snapshot.map_err(|error| TestCaseError::fail(error.to_string()))?);
+        prop_assert!(text.lines().all(|line| line.chars().count() <= 100), "{}", text);
     }
 
     #[test]

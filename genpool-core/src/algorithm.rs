@@ -6,7 +6,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::chunk::granules_for;
-use crate::error::Unsuitable;
+use crate::error::{Impossible, Unsuitable};
+use crate::unwind::Guarded;
 use crate::view::{ChunkView, Granule};
 
 /// What is asked for. Its calls take constant time and are [signal-safe](crate#signal-safety).
@@ -157,8 +158,8 @@ impl fmt::Display for Notation {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Algorithm: Send + Sync {
-    /// Says, before any chunk is looked at, that a request cannot be served at all. Asked again where a first
-    /// look found nothing.
+    /// Says, before any chunk is looked at, that a request cannot be served whatever chunks there are. Asked
+    /// again where a first look found nothing.
     ///
     /// # Errors
     ///
@@ -185,6 +186,51 @@ pub trait Algorithm: Send + Sync {
         None
     }
 
+    /// Why this chunk could not serve the request even if all of it were free; none if it could, or unless
+    /// said. Asked only where [`propose`](Self::propose) found nothing. If no chunk could, the caller of `alloc`
+    /// gets [`AllocError::Impossible`](crate::AllocError::Impossible) instead of
+    /// [`Exhausted`](crate::AllocError::Exhausted). That a request is longer than a chunk the pool sees by
+    /// itself. May depend on the chunk's address, physical address and length, and not on what is free.
+    ///
+    /// ```
+    /// use genpool::{
+    ///     Algorithm, AllocError, ChunkView, FirstFit, Granule, Impossible, Pool, Request,
+    /// };
+    ///
+    /// /// First fit in chunks that a device reaches.
+    /// struct Reached;
+    ///
+    /// impl Algorithm for Reached {
+    ///     fn rules_out(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Impossible> {
+    ///         chunk.phys().is_none().then_some(Impossible::NoPhys)
+    ///     }
+    ///
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         chunk.phys().and_then(|_| FirstFit.propose(chunk, request))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let refused = pool.alloc_with(1, &Reached).unwrap_err();
+    /// assert_eq!(refused, AllocError::Impossible(Impossible::NoPhys));
+    /// pool.add_virt(0x8000, 0x1_0000, 0x4000)?;
+    /// assert!(pool.alloc_with(1, &Reached).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
+        let _ = (chunk, request);
+        None
+    }
+
+    /// The only address at which it ever allocates, if there is just one: then a refusal names it, by
+    /// [`AllocError::Taken`](crate::AllocError::Taken).
+    #[inline]
+    fn place(&self) -> Option<usize> {
+        None
+    }
+
     /// The first granule of a free run of [`request.granules()`](Request::granules) in this chunk,
     /// or none if there is no fit in it.
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule>;
@@ -204,6 +250,16 @@ macro_rules! forward {
             }
 
             #[inline]
+            fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
+                (**self).rules_out(chunk, request)
+            }
+
+            #[inline]
+            fn place(&self) -> Option<usize> {
+                (**self).place()
+            }
+
+            #[inline]
             fn notation(&self) -> Option<Notation> {
                 (**self).notation()
             }
@@ -216,7 +272,7 @@ macro_rules! forward {
     };
 }
 
-forward!(&A, Box<A>, Arc<A>);
+forward!(&A, Box<A>, Arc<A>, Guarded<A>);
 
 /// First fit, the default: the lowest address in the first chunk that has room. Skips words of the
 /// bitmap that cannot serve; at worst linear in the granules of the chunk, 64 at a time.

@@ -480,10 +480,11 @@ impl OwnedAllocation {
 
 impl Drop for OwnedAllocation {
     fn drop(&mut self) {
+        // SAFETY: taken once, here, and not used again. Dropped below, also if a callback panics.
+        let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
         // SAFETY: dropped once, here, while `inner` still keeps alive what it refers to.
         unsafe { ManuallyDrop::drop(&mut self.allocation) };
-        // SAFETY: dropped once, here, and not used again.
-        unsafe { ManuallyDrop::drop(&mut self.inner) };
+        drop(inner);
     }
 }
 

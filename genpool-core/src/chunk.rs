@@ -16,6 +16,7 @@ use crate::observer::{Account, Audience, Event};
 use crate::records::{Extent, MAX_TRACKED, Records};
 use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, seeded};
 use crate::traffic::Traffic;
+use crate::unwind::{Guarded, contained};
 
 /// A value that the owner of a chunk's memory attaches to it: handed back on alloc and free.
 ///
@@ -60,7 +61,7 @@ pub struct ChunkSpec {
     start: usize,
     size: usize,
     phys: Option<u64>,
-    owner: Option<Owner>,
+    owner: Option<Guarded<Owner>>,
 }
 
 impl ChunkSpec {
@@ -91,7 +92,7 @@ impl ChunkSpec {
     /// As [`owner`](Self::owner), for a value that is shared with others.
     #[must_use]
     pub fn shared_owner(mut self, owner: Owner) -> Self {
-        self.owner = Some(owner);
+        self.owner = Some(Guarded::new(owner));
         self
     }
 
@@ -147,7 +148,7 @@ impl ChunkSpec {
     /// The owner's value, as it was given.
     #[must_use]
     pub fn into_owner(self) -> Option<Owner> {
-        self.owner
+        self.owner.map(Guarded::into_inner)
     }
 }
 
@@ -211,7 +212,7 @@ pub(crate) struct Chunk {
     /// for an allocation keeps it in a word beside a flag.
     generation: usize,
     records: Option<Records>,
-    owner: Option<Owner>,
+    owner: Option<Guarded<Owner>>,
     /// Where a look for what is still held found something last.
     busy: AtomicUsize,
     on_drained: Mailbox<Callback>,
@@ -262,17 +263,25 @@ impl Chunk {
         self.account = audience.map(|audience| Box::new(Account::new(Arc::clone(audience))));
     }
 
-    /// So many granules more are held, or fewer. Says whether the chunk is not being removed.
+    /// Allocations hold so many granules more, or fewer. Says whether the chunk is not being removed.
     #[cfg(feature = "observe")]
     pub(crate) fn account(&self, granules: isize) -> bool {
         let account = self.account.as_ref();
-        account.is_some_and(|account| account.change(granules))
+        account.is_some_and(|account| account.hold(granules))
     }
 
-    /// The chunk is being removed. Answers the granules that are held.
+    /// Caches keep so many granules more, or fewer. Says whether the chunk is not being removed.
     #[cfg(feature = "observe")]
-    pub(crate) fn close_account(&self) -> usize {
-        self.account.as_ref().map_or(0, |account| account.close())
+    pub(crate) fn account_kept(&self, granules: isize) -> bool {
+        let account = self.account.as_ref();
+        account.is_some_and(|account| account.keep(granules))
+    }
+
+    /// The chunk is being removed. Answers the granules that allocations hold, and those that caches keep.
+    #[cfg(feature = "observe")]
+    pub(crate) fn close_account(&self) -> (usize, usize) {
+        let account = self.account.as_ref();
+        account.map_or((0, 0), |account| account.close())
     }
 
     /// Gives the chunk a slot for its highest hint, before anybody else sees it.
@@ -318,7 +327,7 @@ impl Chunk {
     }
 
     pub(crate) fn owner(&self) -> Option<&Owner> {
-        self.owner.as_ref()
+        self.owner.as_deref()
     }
 
     pub(crate) fn bitmap(&self) -> &Bitmap {
@@ -594,7 +603,7 @@ impl Chunk {
 
     fn call_back(&self) {
         if let Some(mut callback) = self.on_drained.take() {
-            callback();
+            contained(&mut *callback);
             // Empty unless a callback was left after the chunk was drained, and then the caller is
             // no signal handler.
             drop(self.called.put(callback));

@@ -10,6 +10,7 @@ use crossbeam_utils::Backoff;
 
 use crate::chunk::{Chunk, ChunkSpec, State};
 use crate::pool::Inner;
+use crate::unwind::{FirstPanic, Guarded};
 
 /// The longest nap while waiting for a chunk to drain: short beside the work of taking a device
 /// down, long enough to cost nothing (2026-11).
@@ -18,7 +19,8 @@ const NAP: Duration = Duration::from_millis(1);
 /// A chunk that is being removed: [`Pool::remove`](crate::Pool::remove) answers it.
 ///
 /// Dropping it does not stop the removal: the chunk leaves the pool with a later change of the
-/// chunk list, once the last allocation is back.
+/// chunk list, once the last allocation is back. If it is dropped after that, it takes the chunk off the list
+/// itself, unless there is no memory for a list without it.
 ///
 /// ```
 /// use genpool::Pool;
@@ -98,8 +100,8 @@ impl Drain {
     /// to return it. If the pool is used in signal handlers, the callback must be
     /// [signal-safe](crate#signal-safety), the
     /// drop of what it captures included. It should not panic: the panic would come out of somebody's
-    /// drop of an allocation. An earlier callback that was not called yet is dropped. The call itself
-    /// allocates memory and is not signal-safe.
+    /// drop of an allocation, after the range was given back. An earlier callback that was not called yet is dropped. The call itself
+    /// allocates memory, ends the process where there is none, and is not signal-safe.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -118,10 +120,10 @@ impl Drain {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_drained(&self, callback: impl FnOnce() + Send + 'static) {
-        let mut callback = Some(callback);
+        let mut callback = Some(Guarded::new(callback));
         let once = move || {
             if let Some(callback) = callback.take() {
-                callback();
+                callback.into_inner()();
             }
         };
         drop(self.chunk.on_drained(Box::new(once)));
@@ -134,19 +136,24 @@ impl Drain {
     ///
     /// This value again, if something is still held.
     pub fn finish(self) -> Result<ChunkSpec, Self> {
-        if self.is_drained() {
-            Ok(self.chunk.spec())
-        } else {
-            Err(self)
+        if !self.is_drained() {
+            return Err(self);
         }
+        let chunk = self.chunk.spec();
+        drop(self);
+        Ok(chunk)
     }
 }
 
 impl Drop for Drain {
     fn drop(&mut self) {
-        if self.is_drained() {
-            self.inner.sweep(&self.chunk);
+        // The chunk leaves the list also if the callback panics.
+        let mut panics = FirstPanic::default();
+        let drained = panics.run(|| self.is_drained());
+        if drained.unwrap_or_else(|| self.chunk.state() == State::Drained) {
+            panics.run(|| self.inner.sweep(&self.chunk));
         }
+        panics.resume();
     }
 }
 

@@ -3,8 +3,6 @@
 use core::error::Error;
 use core::fmt;
 
-use alloc::boxed::Box;
-
 use crate::chunk::ChunkSpec;
 
 macro_rules! display {
@@ -88,7 +86,7 @@ pub struct AddError {
     /// The rule that the chunk breaks.
     pub reason: AddRefused,
     /// The chunk as it was given.
-    pub chunk: Box<ChunkSpec>,
+    pub chunk: ChunkSpec,
 }
 
 impl fmt::Display for AddError {
@@ -179,6 +177,7 @@ display!(AddRefused {
 ///     Ok(buffer) => println!("{buffer:?}"),
 ///     Err(AllocError::Exhausted { .. }) => println!("wait for a free, or add a chunk"),
 ///     Err(AllocError::Contended { .. }) => println!("try again soon"),
+///     Err(AllocError::Impossible(reason)) => println!("no use to wait: {reason}"),
 ///     Err(error) => println!("a mistake of the caller: {error}"),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -192,6 +191,17 @@ pub enum AllocError {
         /// The bytes asked for.
         size: usize,
     },
+    /// As [`Exhausted`](Self::Exhausted), for an algorithm that asks for one address: at some instant a
+    /// part of the range was taken.
+    Taken {
+        /// The address asked for.
+        addr: usize,
+        /// The bytes asked for.
+        size: usize,
+    },
+    /// At some instant between call and return no chunk of the pool could have served the request, even if
+    /// all of it had been free. A free does not help; a chunk that is added may.
+    Impossible(Impossible),
     /// No fit was found, and it could not be proved within a bounded number of tries that there
     /// was none, because others kept allocating and freeing, or one was in the middle of a step
     /// over several words or of an `alloc_many` all the time. Trying again may succeed: after a short
@@ -207,7 +217,7 @@ pub enum AllocError {
     },
     /// The size is zero.
     ZeroSize,
-    /// The algorithm cannot serve such a request in this pool, whatever is free.
+    /// The algorithm cannot serve such a request, whatever chunks the pool has.
     Unsuitable(Unsuitable),
     /// The algorithm proposed a place that leaves the chunk or is taken. Nothing was claimed.
     BadProposal {
@@ -225,6 +235,8 @@ pub enum AllocError {
 
 display!(AllocError {
     Self::Exhausted { size } => "no room for {size} bytes";
+    Self::Taken { addr, size } => "a part of the {size:#x} bytes at {addr:#x} is taken";
+    Self::Impossible(reason) => "{reason}";
     Self::Contended { size } => "no room found for {size} bytes while others kept moving; try again";
     Self::ZeroSize => "an allocation has at least one byte";
     Self::Unsuitable(reason) => "{reason}";
@@ -232,7 +244,162 @@ display!(AllocError {
     Self::NoMemory { count } => "a list of {count} allocations could not be had";
 });
 
-/// Why an algorithm cannot serve a request, whatever is free.
+/// Why no chunk of a pool could serve a request, even if all of it were free. Chunks that are being removed
+/// do not count.
+///
+/// ```
+/// use genpool::{AllocError, Impossible, Pool};
+///
+/// let pool = Pool::new(12)?;
+/// assert_eq!(pool.alloc(1).unwrap_err(), AllocError::Impossible(Impossible::NoChunk));
+/// pool.add(0x1000, 0x4000)?;
+/// let refused = pool.alloc(0x5000).unwrap_err();
+/// let too_long = Impossible::TooLong { size: 0x5000, longest: 0x4000 };
+/// assert_eq!(refused, AllocError::Impossible(too_long));
+/// assert_eq!(refused.to_string(), "0x5000 bytes are more than the longest chunk has: 0x4000");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Impossible {
+    /// The pool has no chunk.
+    NoChunk,
+    /// The request is longer than every chunk.
+    TooLong {
+        /// The bytes asked for.
+        size: usize,
+        /// The bytes of the longest chunk.
+        longest: usize,
+    },
+    /// The address asked for lies in no chunk.
+    Outside {
+        /// The address asked for.
+        addr: usize,
+    },
+    /// The range asked for begins in a chunk and goes past its end.
+    PastChunk {
+        /// The address asked for.
+        addr: usize,
+        /// The bytes asked for.
+        size: usize,
+        /// The last address of the chunk.
+        last: usize,
+    },
+    /// The range asked for goes past the end of every chunk.
+    PastChunks {
+        /// The offset in a chunk asked for.
+        offset: usize,
+        /// The bytes asked for.
+        size: usize,
+        /// The bytes of the longest chunk.
+        longest: usize,
+    },
+    /// A place goes past the highest address allowed in every chunk. Addresses are the device's, if the limit
+    /// is one on these.
+    TooHigh {
+        /// The highest address allowed.
+        highest: u64,
+        /// The first address of the lowest chunk.
+        start: u64,
+    },
+    /// A place begins below the lowest address allowed in every chunk. Addresses are the device's, if the
+    /// limit is one on these.
+    TooLow {
+        /// The lowest address allowed.
+        lowest: u64,
+        /// The last address of the highest chunk.
+        last: u64,
+    },
+    /// A device's address is asked for, and no chunk has a physical address.
+    NoPhys,
+    /// No chunk has a place that is aligned as asked for.
+    Unaligned {
+        /// A multiple of this,
+        align: u64,
+        /// and so many bytes more.
+        phase: u64,
+    },
+    /// Every place crosses a boundary that it may not cross.
+    CrossesBoundary {
+        /// The distance of the boundaries in bytes.
+        boundary: u64,
+    },
+    /// No chunk has a place where the algorithm allows one, for reasons that differ from chunk to chunk or
+    /// that only go together.
+    NoPlace {
+        /// The bytes asked for.
+        size: usize,
+    },
+    /// A reason of a user's algorithm.
+    Other(&'static str),
+}
+
+display!(Impossible {
+    Self::NoChunk => "the pool has no chunk";
+    Self::TooLong { size, longest } => "{size:#x} bytes are more than the longest chunk has: {longest:#x}";
+    Self::Outside { addr } => "{addr:#x} lies in no chunk";
+    Self::PastChunk { addr, size, last } => "{size:#x} bytes at {addr:#x} go past the chunk's last address {last:#x}";
+    Self::PastChunks { offset, size, longest } => "{size:#x} bytes at offset {offset:#x} go past the end of every chunk; the longest has {longest:#x} bytes";
+    Self::TooHigh { highest, start } => "no chunk has room up to {highest:#x}: the lowest starts at {start:#x}";
+    Self::TooLow { lowest, last } => "no chunk has room from {lowest:#x} on: the highest ends at {last:#x}";
+    Self::NoPhys => "no chunk has a physical address";
+    Self::Unaligned { align, phase } => "no chunk has room at a multiple of {align:#x} and {phase:#x} bytes";
+    Self::CrossesBoundary { boundary } => "every place crosses a boundary of {boundary:#x} bytes";
+    Self::NoPlace { size } => "no chunk has a place for {size:#x} bytes where the algorithm allows one";
+    Self::Other(reason) => "{reason}";
+});
+
+impl Impossible {
+    /// The reason for several chunks: this for some, `other` for the rest.
+    pub(crate) fn and(self, other: Self, size: usize) -> Self {
+        match (self, other) {
+            (reason, Self::NoChunk) | (Self::NoChunk, reason) => reason,
+            // The other chunks do not have the address.
+            (past @ Self::PastChunk { .. }, _) | (_, past @ Self::PastChunk { .. }) => past,
+            (Self::TooLong { longest: a, .. }, Self::TooLong { longest: b, .. }) => {
+                let longest = a.max(b);
+                Self::TooLong { size, longest }
+            }
+            (
+                Self::PastChunks {
+                    offset, longest: a, ..
+                },
+                Self::PastChunks { longest: b, .. },
+            ) => {
+                let longest = a.max(b);
+                Self::PastChunks {
+                    offset,
+                    size,
+                    longest,
+                }
+            }
+            (
+                Self::TooHigh { highest, start: a },
+                Self::TooHigh {
+                    highest: same,
+                    start: b,
+                },
+            ) if highest == same => Self::TooHigh {
+                highest,
+                start: a.min(b),
+            },
+            (
+                Self::TooLow { lowest, last: a },
+                Self::TooLow {
+                    lowest: same,
+                    last: b,
+                },
+            ) if lowest == same => Self::TooLow {
+                lowest,
+                last: a.max(b),
+            },
+            (a, b) if a == b => a,
+            _ => Self::NoPlace { size },
+        }
+    }
+}
+
+/// Why an algorithm cannot serve a request in any pool, whatever its chunks.
 ///
 /// ```
 /// use genpool::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request, Unsuitable};
@@ -276,6 +443,15 @@ pub enum Unsuitable {
         /// The distance of the boundaries in bytes.
         boundary: u64,
     },
+    /// The run is longer than the range between the lowest and the highest address allowed.
+    LongerThanRange {
+        /// The bytes of the run.
+        size: usize,
+        /// The lowest address allowed.
+        lowest: u64,
+        /// The highest address allowed.
+        highest: u64,
+    },
     /// No granule of the pool can ever start at the phase asked for.
     Phase {
         /// The phase in bytes.
@@ -290,6 +466,7 @@ pub enum Unsuitable {
 display!(Unsuitable {
     Self::MisalignedPlace { place, granule } => "{place:#x} is not a multiple of the granule of {granule:#x} bytes";
     Self::LongerThanBoundary { size, boundary } => "{size:#x} bytes always cross a boundary of {boundary:#x}";
+    Self::LongerThanRange { size, lowest, highest } => "{size:#x} bytes do not fit between {lowest:#x} and {highest:#x}";
     Self::Phase { phase, granule } => "no granule of {granule:#x} bytes starts at phase {phase:#x}";
     Self::Other(reason) => "{reason}";
 });

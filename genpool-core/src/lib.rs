@@ -51,6 +51,7 @@ mod shelf;
 #[doc(hidden)]
 pub mod sync;
 mod traffic;
+mod unwind;
 
 mod algorithm;
 mod allocation;
@@ -71,15 +72,15 @@ pub use crate::cache::Cache;
 pub use crate::chunk::{ChunkSpec, Owner};
 pub use crate::drain::Drain;
 pub use crate::error::{
-    AddError, AddRefused, AllocError, BuildError, FreeError, RemoveError, ResizeError, Unsuitable,
+    AddError, AddRefused, AllocError, BuildError, FreeError, Impossible, RemoveError, ResizeError,
+    Unsuitable,
 };
-#[cfg(feature = "observe")]
-#[doc(hidden)]
-pub use crate::observer::discard_panic;
 #[cfg(feature = "observe")]
 pub use crate::observer::{Event, Observer};
 pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool};
 #[doc(hidden)]
 pub use crate::stats::owner_name;
 pub use crate::stats::{Destroyed, Fragmentation, Held, Stats};
+#[doc(hidden)]
+pub use crate::unwind::{FirstPanic, discard_panic};
 pub use crate::view::{ChunkView, Granule, Run};

@@ -11,6 +11,7 @@ use core::ptr::NonNull;
 use alloc::alloc::Layout;
 #[cfg(genpool_loom)]
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 #[cfg(not(genpool_loom))]
 use bytemuck::Zeroable;
 
@@ -42,6 +43,20 @@ impl From<NoMemory> for AddRefused {
     fn from(NoMemory { bytes }: NoMemory) -> Self {
         Self::NoMemory { bytes }
     }
+}
+
+/// More bytes than a change of the chunk list allocates in small pieces (2026-11).
+const SPARE: usize = 2048;
+
+/// Whether there is memory for the small pieces of bookkeeping that a change of the chunk list allocates, in
+/// `Arc`s and boxes, whose allocation cannot fail but ends the process. A look, and no reservation: other
+/// threads may take it meanwhile.
+pub(crate) fn probe_spare() -> Result<(), NoMemory> {
+    let mut spare = Vec::<u8>::new();
+    let had = spare.try_reserve_exact(SPARE);
+    // Or the compiler leaves out what is not used.
+    core::hint::black_box(&spare);
+    had.map_err(|_| NoMemory { bytes: SPARE })
 }
 
 /// Bytes in a cache line.

@@ -13,19 +13,22 @@
 //!
 //! # Accounts
 //!
-//! Each chunk counts what allocations hold in it, in the word that also says whether the chunk has
-//! begun to be removed. So each event knows whether it changed what is free in chunks that serve, and
-//! the sum over all events is exact, whoever races. It is not where a free by address takes what an
-//! allocation or a cache still holds: see [`Event::change`].
+//! Each chunk counts what allocations hold in it, in a word that also says whether the chunk has
+//! begun to be removed, and what caches keep in it, in another such word. So each event knows whether it changed
+//! what is free in chunks that serve, and the sums over all events are exact, whatever races. They are not where a
+//! free by address takes what an allocation or a cache still holds: see [`Event::change`].
+//!
+//! A run that goes from an allocation into a cache, or out of it, changes both words. If the chunk begins to be removed
+//! between the two changes only one of them counts. Then two events are told instead of one: that the pool
+//! has the run back, and that a cache takes it, or the other way round. Each of them belongs to one word.
 //!
 //! # Panics
 //!
-//! A panic of an observer ends where it was told. So whatever a call answers is answered, which is more
+//! A panic of an observer ends where it was told, and one of its destructor where it is dropped. So whatever a call answers is answered, which is more
 //! than an allocation that comes back by itself: a removal's `Drain`, a refused chunk, the pool itself. And
 //! who calls several times, to seal the pools of a device say, is not stopped in the middle.
 
 use core::any::Any;
-use core::mem;
 use core::panic::AssertUnwindSafe;
 use std::panic::{catch_unwind, resume_unwind};
 
@@ -36,6 +39,7 @@ use crossbeam_utils::CachePadded;
 use crate::algorithm::Notation;
 use crate::error::{AddRefused, AllocError, FreeError, RemoveError, ResizeError};
 use crate::sync::{AtomicUsize, Ordering};
+use crate::unwind::discard_panic;
 
 /// Is told what a pool does, by the thread that does it: see
 /// [`Builder::observer`](crate::Builder::observer).
@@ -54,7 +58,8 @@ use crate::sync::{AtomicUsize, Ordering};
 /// An observer takes no part in what it is told of, so a panic of it ends where it was told: the call goes
 /// on and answers as it would have without. The program's panic hook has heard of it by then, and
 /// [`Stats::observer_panics`](crate::Stats::observer_panics) counts it. A test whose observer asserts
-/// something should look there.
+/// something should look there. A panic of its destructor ends there too: what the pool that drops it has to answer,
+/// such as the report of [`destroy`](crate::Pool::destroy), is answered.
 ///
 /// ```
 /// // features = ["observe"]
@@ -112,9 +117,19 @@ forward!(&O, Box<O>, Arc<O>);
 
 /// What an [`Observer`] is told. Addresses and sizes are bytes.
 ///
-/// What a [`Cache`](crate::Cache) hands out and takes back is allocated and freed as any other range;
-/// what it fetches from the pool to have it at hand, and returns, is not told. A range that an
-/// allocation let go of by [`into_raw`](crate::Allocation::into_raw) is held until it is freed.
+/// What a [`Cache`](crate::Cache) hands out and takes back is allocated and freed as any other range, with a flag
+/// `cached` that says that the range does not come from the pool or go back to it. What a cache takes from the pool to
+/// have it at hand, and what it returns, are events of their own. A range that an allocation let go of by
+/// [`into_raw`](crate::Allocation::into_raw) is held until it is freed.
+///
+/// | what happens | events |
+/// |---|---|
+/// | a cache takes a batch of runs from the pool | `CacheFilled` |
+/// | `Cache::alloc` hands out a run that it kept | `Allocated { cached: true }` |
+/// | `Cache::alloc` has the pool serve the request | `Allocated { cached: false }` |
+/// | `Cache::free` keeps the run: nobody else can have it | `Freed { cached: true }` |
+/// | `Cache::free` gives the run to the pool, as a drop does | `Freed { cached: false }` |
+/// | `Cache::flush`, the drop of a cache, or a full magazine gives runs back to the pool | `CacheEmptied` |
 ///
 /// ```
 /// // features = ["observe"]
@@ -166,6 +181,8 @@ pub enum Event<'e> {
         size: usize,
         /// By which algorithm, if that has a notation; none out of a cache.
         algorithm: Option<Notation>,
+        /// Whether a cache kept it until now, so that it was not available to anybody else.
+        cached: bool,
         /// Whether its chunk is not being removed.
         serves: bool,
     },
@@ -187,7 +204,29 @@ pub enum Event<'e> {
         /// Whole granules. 0 if that is not known, because a callback of a drained chunk panicked out
         /// of a free by address alone.
         size: usize,
+        /// Whether a cache keeps it, so that nobody else can have it.
+        cached: bool,
         /// Whether its chunk is not being removed.
+        serves: bool,
+    },
+    /// A cache took runs from the pool, to have them at hand: nobody else can have them.
+    #[non_exhaustive]
+    CacheFilled {
+        /// Where each run begins.
+        addrs: &'e [usize],
+        /// Bytes of each run, whole granules.
+        size: usize,
+        /// Whether their chunk is not being removed.
+        serves: bool,
+    },
+    /// A cache gave runs that it kept back to the pool.
+    #[non_exhaustive]
+    CacheEmptied {
+        /// Where each run begins.
+        addrs: &'e [usize],
+        /// Bytes of each run, whole granules.
+        size: usize,
+        /// Whether their chunk is not being removed.
         serves: bool,
     },
     /// A free was refused, and nothing was changed.
@@ -252,8 +291,10 @@ pub enum Event<'e> {
         start: usize,
         /// Bytes.
         size: usize,
-        /// Bytes of it that nobody held.
+        /// Bytes of it that no allocation held.
         free: usize,
+        /// Bytes of `free` that caches kept.
+        cached: usize,
     },
     /// A chunk was not removed.
     #[non_exhaustive]
@@ -275,9 +316,10 @@ pub enum Event<'e> {
 }
 
 impl Event<'_> {
-    /// By how many bytes it changed what is free in chunks that are not being removed. Added up over
-    /// all events, in any order, this is [`Pool::avail`](crate::Pool::avail) when nobody moves, and what
-    /// caches keep.
+    /// By how many bytes it changed what no allocation holds in chunks that are not being removed. What caches
+    /// keep counts as free. The sum over all events, in any order, is [`Pool::avail`](crate::Pool::avail) and what
+    /// caches keep, when nobody moves. [`available`](Self::available) counts what caches keep as taken. Constant
+    /// time. [Signal-safe](crate#signal-safety).
     ///
     /// Not so where a free by address took what an [`Allocation`](crate::Allocation) or a
     /// [`Cache`](crate::Cache) still held, as it [can](crate::Pool::free) without boundary tracking. If it
@@ -332,26 +374,112 @@ impl Event<'_> {
             _ => 0,
         }
     }
+
+    /// By how many bytes it changed what is available to everybody: as [`change`](Self::change), but what caches
+    /// keep counts as taken. The sum over all events, in any order, is [`Pool::avail`](crate::Pool::avail) when
+    /// nobody moves, with the same exceptions. Constant time. [Signal-safe](crate#signal-safety).
+    ///
+    /// ```
+    /// // features = ["observe"]
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicIsize, Ordering};
+    /// use genpool::{Event, Observer, Pool};
+    ///
+    /// #[derive(Default)]
+    /// struct Available(AtomicIsize);
+    ///
+    /// impl Observer for Available {
+    ///     fn event(&self, _number: usize, event: &Event<'_>) {
+    ///         self.0.fetch_add(event.available(), Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// let available = Arc::new(Available::default());
+    /// let pool = Pool::builder().order(12).observer(Arc::clone(&available)).build()?;
+    /// pool.add(0, 0x10_0000)?;
+    /// let mut cache = pool.cache();
+    /// let held = cache.alloc(4096)?; // the cache takes a batch
+    /// cache.free(held); // and keeps this one too
+    /// assert_eq!(available.0.load(Ordering::Relaxed), pool.avail() as isize);
+    /// assert_eq!(pool.avail(), pool.size() - cache.held());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn available(&self) -> isize {
+        self.change().wrapping_sub(self.kept())
+    }
+
+    /// By how many bytes it changed what caches keep in chunks that are not being removed.
+    fn kept(&self) -> isize {
+        let (grown, shrunk) = match *self {
+            Self::Freed {
+                size,
+                cached: true,
+                serves: true,
+                ..
+            } => (size, 0),
+            Self::Allocated {
+                size,
+                cached: true,
+                serves: true,
+                ..
+            } => (0, size),
+            Self::CacheFilled {
+                addrs,
+                size,
+                serves: true,
+            } => (addrs.len().wrapping_mul(size), 0),
+            Self::CacheEmptied {
+                addrs,
+                size,
+                serves: true,
+            } => (0, addrs.len().wrapping_mul(size)),
+            Self::Draining { cached, .. } => (0, cached),
+            _ => (0, 0),
+        };
+        grown.wrapping_sub(shrunk) as isize
+    }
 }
 
 /// The observer of a pool, and its count of events.
 pub(crate) struct Audience {
-    observer: Box<dyn Observer>,
+    observer: SilentDrop,
     /// The next number, where numbers are asked for.
     next: Option<CachePadded<AtomicUsize>>,
     panics: AtomicUsize,
 }
 
-/// Drops what a panic carried, which is code of others too and may panic. For the workspace's observers.
-#[doc(hidden)]
-pub fn discard_panic(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(again);
+/// An observer whose destructor may panic: such a panic ends here. It would otherwise take the place of a result,
+/// such as the report of a pool that is destroyed, or end the process beside another panic.
+pub(crate) struct SilentDrop(Option<Box<dyn Observer>>);
+
+impl SilentDrop {
+    pub(crate) fn new(observer: impl Observer + 'static) -> Self {
+        Self(Some(Box::new(observer)))
+    }
+
+    fn numbered(&self) -> bool {
+        self.0.as_ref().is_some_and(|observer| observer.numbered())
+    }
+
+    fn event(&self, number: usize, event: &Event<'_>) {
+        if let Some(observer) = &self.0 {
+            observer.event(number, event);
+        }
+    }
+}
+
+impl Drop for SilentDrop {
+    fn drop(&mut self) {
+        let observer = self.0.take();
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(observer))) {
+            discard_panic(payload);
+        }
     }
 }
 
 impl Audience {
-    pub(crate) fn new(observer: Box<dyn Observer>) -> Self {
+    pub(crate) fn new(observer: SilentDrop) -> Self {
         let next = observer
             .numbered()
             .then(|| CachePadded::new(AtomicUsize::new(0)));
@@ -410,35 +538,60 @@ impl Audience {
     }
 }
 
-/// What allocations hold in a chunk, and who is told of it.
+/// What allocations hold and caches keep in a chunk, and who is told of it.
 pub(crate) struct Account {
     pub(crate) audience: Arc<Audience>,
-    /// Granules, doubled, and a bit that says that the chunk is being removed. The granules wrap below
-    /// zero where somebody freed by address what nobody held.
-    held: AtomicUsize,
+    held: Count,
+    kept: Count,
 }
 
 impl Account {
     pub(crate) fn new(audience: Arc<Audience>) -> Self {
         Self {
             audience,
-            held: AtomicUsize::new(0),
+            held: Count::new(),
+            kept: Count::new(),
         }
     }
 
-    /// So many granules more are held, or fewer. Says whether the chunk is not being removed.
-    pub(crate) fn change(&self, granules: isize) -> bool {
+    /// Allocations hold so many granules more, or fewer. Says whether the chunk is not being removed.
+    pub(crate) fn hold(&self, granules: isize) -> bool {
+        self.held.change(granules)
+    }
+
+    /// Caches keep so many granules more, or fewer. Says whether the chunk is not being removed.
+    pub(crate) fn keep(&self, granules: isize) -> bool {
+        self.kept.change(granules)
+    }
+
+    /// The chunk is being removed. Answers the granules that allocations hold, and those that caches keep.
+    pub(crate) fn close(&self) -> (usize, usize) {
+        (self.held.close(), self.kept.close())
+    }
+}
+
+/// Granules, doubled, and a bit that says that the chunk is being removed. The granules wrap below zero where
+/// somebody freed by address what nobody held.
+struct Count(AtomicUsize);
+
+impl Count {
+    fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// Says whether the chunk is not being removed.
+    fn change(&self, granules: isize) -> bool {
         // Relaxed: one word, and sums do not depend on the order.
         let before = self
-            .held
+            .0
             .fetch_add((granules as usize) << 1, Ordering::Relaxed);
         before & 1 == 0
     }
 
-    /// The chunk is being removed. Answers the granules that are held.
-    pub(crate) fn close(&self) -> usize {
+    /// The chunk is being removed.
+    fn close(&self) -> usize {
         // Relaxed: as above.
-        let before = self.held.fetch_or(1, Ordering::Relaxed);
+        let before = self.0.fetch_or(1, Ordering::Relaxed);
         ((before as isize) >> 1) as usize
     }
 }

@@ -5,6 +5,9 @@
 //! update), so all of them are lock-free, and whoever iterates holds a count on a snapshot for as
 //! long as it likes.
 //!
+//! What is replaced holds owners and algorithms, whose destructors are code of users: it is dropped at the
+//! end of the call ([`Change`]), when all of the call's own work is complete.
+//!
 //! # How alloc and free reach it
 //!
 //! `ArcSwap::load` costs as much as an allocation, and it may build a thread-local and allocate,
@@ -16,7 +19,8 @@
 //!   slot. A replaced snapshot is *retired* and dropped by a later change once no slot names it. A
 //!   reader that finds all slots taken counts itself in the *crowd*, and while there is a crowd
 //!   nothing is dropped. One read-modify-write and one store. A thread that is stopped with a pin
-//!   keeps that one snapshot (in the crowd: all of them) from being dropped, and holds up nobody.
+//!   keeps that one snapshot from being dropped, and holds up nobody. While there is a crowd, all snapshots
+//!   that were replaced are kept.
 //! - **Permanent chunks.** A chunk that was added before the first removal is kept until the pool goes,
 //!   in [`ChunkList::kept`] after it was removed, so it needs no pin. `newest` points at the chunk that
 //!   is tried first, if it is permanent; the `board` finds the others by what is free in them, and
@@ -50,6 +54,7 @@ use crate::sync::{
     Atomic, AtomicPtr, AtomicUsize, Fault, Life, Ordering, Snapshots, model_fence, seeded,
     thread_index,
 };
+use crate::unwind::FirstPanic;
 
 /// Slots for pins. More threads than this in the middle of a pinned call at once form a crowd;
 /// that many need as many cores, or as many stopped threads (2026-11).
@@ -388,22 +393,13 @@ impl Shelf {
 
     // ---- writers ----
 
-    /// Publishes what `edit` makes of the current snapshot, unless it makes nothing of it.
-    /// Lock-free: `edit` is called again only because another change was published.
-    pub(crate) fn update<E>(
-        &self,
-        mut edit: impl FnMut(&Snapshot) -> Result<Option<Snapshot>, E>,
-    ) -> Result<(), E> {
-        loop {
-            let seen = self.snapshot();
-            let Some(next) = edit(&seen)? else {
-                return Ok(());
-            };
-            let next = Arc::new(next);
-            if self.snapshots.replace(&seen, Arc::clone(&next)) {
-                self.advance(&next);
-                return Ok(());
-            }
+    /// Begins a call that may change the list.
+    pub(crate) fn change(&self) -> Change<'_> {
+        Change {
+            shelf: self,
+            replaced: false,
+            lists: Vec::new(),
+            panics: FirstPanic::default(),
         }
     }
 
@@ -520,11 +516,6 @@ impl Shelf {
 
     /// Takes over the count of a snapshot that is no longer `current`.
     fn retire(&self, snapshot: *mut Snapshot) {
-        self.push_retired(snapshot);
-        self.reclaim();
-    }
-
-    fn push_retired(&self, snapshot: *mut Snapshot) {
         // SAFETY: the caller holds the snapshot's count, so it is alive.
         let node = unsafe { &*snapshot };
         let mut head = self.retired.load(Ordering::Relaxed);
@@ -544,11 +535,12 @@ impl Shelf {
         }
     }
 
-    /// Drops the retired snapshots that nobody has pinned.
-    pub(crate) fn reclaim(&self) {
-        // Acquire: pairs with every `push_retired`, for all writes of `retired` are
+    /// Drops the retired snapshots that nobody has pinned, which runs code of users.
+    fn reclaim(&self) {
+        // Acquire: pairs with every `retire`, for all writes of `retired` are
         // read-modify-writes. Taking the whole list leaves no room for ABA.
         let mut next = self.retired.swap(ptr::null_mut(), Ordering::Acquire);
+        let mut panics = FirstPanic::default();
         while let Some(retired) = NonNull::new(next) {
             // SAFETY: the list owns a count of each of its snapshots, and the list is ours.
             next = unsafe { retired.as_ref() }
@@ -556,11 +548,12 @@ impl Shelf {
                 .load(Ordering::Relaxed);
             model_fence();
             if self.is_pinned(retired.as_ptr()) {
-                self.push_retired(retired.as_ptr());
+                self.retire(retired.as_ptr());
             } else {
-                drop_snapshot(retired);
+                panics.run(|| drop_snapshot(retired));
             }
         }
+        panics.resume();
     }
 
     /// Whether a reader may be using the snapshot, which is no longer `current`.
@@ -585,12 +578,84 @@ fn drop_snapshot(snapshot: NonNull<Snapshot>) {
 
 impl Drop for Shelf {
     fn drop(&mut self) {
+        let mut panics = FirstPanic::default();
         // Nobody has a pin: pins borrow the shelf.
-        self.reclaim();
+        panics.run(|| self.reclaim());
         // Relaxed: nobody else is there.
         if let Some(current) = NonNull::new(self.current.load(Ordering::Relaxed)) {
-            drop_snapshot(current);
+            panics.run(|| drop_snapshot(current));
         }
+        panics.resume();
+    }
+}
+
+/// A call that may change the list. Dropped last in the call, when all of its own work is complete: that
+/// drops the lists that were replaced, with the owners and algorithms in them, whose destructors are code
+/// of users.
+#[must_use = "dropped last"]
+pub(crate) struct Change<'s> {
+    shelf: &'s Shelf,
+    replaced: bool,
+    /// The call may be the last to hold these.
+    lists: Vec<Arc<Snapshot>>,
+    panics: FirstPanic,
+}
+
+impl Change<'_> {
+    /// Publishes what `edit` makes of the current snapshot, unless it makes nothing of it.
+    /// Lock-free: `edit` is called again only because another change was published.
+    pub(crate) fn publish<E>(
+        &mut self,
+        mut edit: impl FnMut(&Snapshot) -> Result<Option<Snapshot>, E>,
+    ) -> Result<(), E> {
+        let shelf = self.shelf;
+        loop {
+            let seen = shelf.snapshot();
+            let next = match edit(&seen) {
+                Ok(Some(next)) => Arc::new(next),
+                unchanged => {
+                    self.keep(seen);
+                    return unchanged.map(drop);
+                }
+            };
+            let replaced = shelf.snapshots.replace(&seen, Arc::clone(&next));
+            if replaced {
+                shelf.advance(&next);
+                self.replaced = true;
+            }
+            self.keep(seen);
+            self.keep(next);
+            if replaced {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Has lists dropped that others replaced, even if this call replaces none.
+    pub(crate) fn reclaims(&mut self) {
+        self.replaced = true;
+    }
+
+    fn keep(&mut self, list: Arc<Snapshot>) {
+        match self.lists.try_reserve(1) {
+            Ok(()) => self.lists.push(list),
+            Err(_) => {
+                self.panics.run(|| drop(list));
+            }
+        }
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        let mut panics = core::mem::take(&mut self.panics);
+        for list in self.lists.drain(..) {
+            panics.run(|| drop(list));
+        }
+        if self.replaced {
+            panics.run(|| self.shelf.reclaim());
+        }
+        panics.resume();
     }
 }
 

@@ -11,6 +11,7 @@ use crate::chunk::{Chunk, Owner, State, text_of};
 use crate::pool::Inner;
 use crate::shelf::Snapshot;
 use crate::sync::{AtomicUsize, Ordering};
+use crate::unwind::contained;
 
 /// Counts of what went wrong. Written on failure only, so a shared line does no harm; `Relaxed`,
 /// because nothing is concluded from them.
@@ -81,13 +82,15 @@ pub struct Stats {
     pub cached: usize,
     /// Bytes of bookkeeping on the heap or on the pool's node.
     pub bookkeeping: usize,
-    /// Calls that were answered [`Exhausted`](crate::AllocError::Exhausted), and those that a
+    /// Calls that were answered [`Exhausted`](crate::AllocError::Exhausted) or
+    /// [`Taken`](crate::AllocError::Taken), and those that a
     /// [`Cache`](crate::Cache) would have answered so, had it not given back what it kept and tried
     /// again. The same goes for `contended`.
     pub exhausted: usize,
     /// Calls that were answered [`Contended`](crate::AllocError::Contended).
     pub contended: usize,
-    /// Calls that could not be served whatever was free: no bytes, or unsuitable for the algorithm.
+    /// Calls that could not be served whatever was free: no bytes, unsuitable for the algorithm, or impossible
+    /// in the chunks that there were.
     pub unsuitable: usize,
     /// Calls that an algorithm spoilt by proposing what is taken or outside.
     pub bad_proposals: usize,
@@ -223,6 +226,13 @@ impl Held {
 #[must_use]
 pub fn owner_name(owner: &Owner) -> Option<&str> {
     text_of(owner)
+}
+
+/// Owners' destructors may panic: several of them can be dropped together.
+impl Drop for Held {
+    fn drop(&mut self) {
+        contained(|| drop(self.owner.take()));
+    }
 }
 
 impl fmt::Debug for Held {

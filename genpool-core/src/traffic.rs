@@ -41,7 +41,9 @@
 //! It is left in two steps, for the time between the proof and the verdict must be covered: first as
 //! a *claim*, which everybody takes back like a verdict and nobody believes; then the readings once
 //! more; then the claim, if it still stands, becomes the verdict. A version tells one claim from the
-//! next. (Models `room beside verdict`, `chunk beside verdict`.)
+//! next. It has half of a word, and on 32-bit machines it comes again after 2^16 changes of the state: if a
+//! prover is stopped between its two steps for just so many, and another prover's claim for the same size
+//! stands then, it takes that one for its own. The verdict may be wrong then, until something changes. (Models `room beside verdict`, `chunk beside verdict`.)
 //!
 //! # Orderings
 //!

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use genpool_core::{
     Algorithm, AllocError, Allocation, Builder, Cache, ChunkView, FirstFit, FreeError, Granule,
-    Pool, Request,
+    Impossible, Pool, Request,
 };
 use proptest::prelude::*;
 
@@ -90,7 +90,11 @@ fn other_sizes_go_straight_to_the_pool() {
     assert_eq!(used(&pool), 0);
     assert_eq!(cache.alloc(0).unwrap_err(), AllocError::ZeroSize);
     let all = cache.alloc(usize::MAX).unwrap_err();
-    assert_eq!(all, AllocError::Exhausted { size: usize::MAX });
+    let too_long = Impossible::TooLong {
+        size: usize::MAX,
+        longest: 4096 * PAGE,
+    };
+    assert_eq!(all, AllocError::Impossible(too_long));
     drop(cache);
 
     // Granules of half of all that can be addressed.
@@ -343,7 +347,7 @@ fn a_chunk_that_is_being_removed_hands_out_nothing() {
     assert_eq!(pool.stats().draining_used, PAGE + cache.held());
     assert_eq!(
         cache.alloc(PAGE).unwrap_err(),
-        AllocError::Exhausted { size: PAGE }
+        AllocError::Impossible(Impossible::NoChunk)
     );
     assert_eq!((cache.held(), drain.held()), (0, PAGE));
     cache.free(one);
@@ -635,7 +639,14 @@ proptest! {
                         live.push(found);
                     }
                     Err(refused) => {
-                        prop_assert_eq!(refused, AllocError::Exhausted { size: n * PAGE });
+                        let size = n * PAGE;
+                        let expected = if n > pages {
+                            let longest = pages * PAGE;
+                            AllocError::Impossible(Impossible::TooLong { size, longest })
+                        } else {
+                            AllocError::Exhausted { size }
+                        };
+                        prop_assert_eq!(refused, expected);
                         prop_assert!(!model.has_room(n), "room for {} pages", n);
                     }
                 },

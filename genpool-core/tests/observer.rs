@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use genpool_core::{
-    Algorithm, AllocError, ChunkSpec, ChunkView, Event, FreeError, Granule, Notation, Observer,
-    Pool, RawRange, RemoveError, Request, ResizeError,
+    Algorithm, AllocError, ChunkSpec, ChunkView, Event, FreeError, Granule, Impossible, Notation,
+    Observer, Pool, RawRange, RemoveError, Request, ResizeError,
 };
 
 const PAGE: usize = 4096;
@@ -56,16 +56,33 @@ fn logged(tracked: bool) -> (Arc<Log>, Pool) {
 fn allocated(addr: usize, asked: usize, algorithm: Option<Notation>) -> String {
     let size = asked.next_multiple_of(PAGE);
     format!(
-        "Allocated {{ addr: {addr}, asked: {asked}, size: {size}, algorithm: {algorithm:?}, serves: true }}"
+        "Allocated {{ addr: {addr}, asked: {asked}, size: {size}, algorithm: {algorithm:?}, cached: false, serves: true }}"
     )
 }
 
 fn freed(addr: usize, size: usize) -> String {
-    format!("Freed {{ addr: {addr}, size: {size}, serves: true }}")
+    format!("Freed {{ addr: {addr}, size: {size}, cached: false, serves: true }}")
+}
+
+/// The same event of a run that a cache kept, or keeps.
+fn cached(event: String) -> String {
+    event.replace("cached: false", "cached: true")
+}
+
+fn filled(addrs: &[usize], size: usize) -> String {
+    format!("CacheFilled {{ addrs: {addrs:?}, size: {size}, serves: true }}")
+}
+
+fn emptied(addrs: &[usize], size: usize) -> String {
+    filled(addrs, size).replace("Filled", "Emptied")
 }
 
 fn refused(asked: usize, algorithm: Option<Notation>, error: AllocError) -> String {
     format!("AllocRefused {{ asked: {asked}, algorithm: {algorithm:?}, error: {error:?} }}")
+}
+
+fn too_long(size: usize, longest: usize) -> AllocError {
+    AllocError::Impossible(Impossible::TooLong { size, longest })
 }
 
 const FIRST: Option<Notation> = Some(Notation::FirstFit);
@@ -96,9 +113,9 @@ fn chunks() {
                 .to_owned(),
             "RemoveRefused { start: 1, error: NoChunk { start: 1 } }".to_owned(),
             allocated(0, 1, FIRST),
-            "Draining { start: 0, size: 16384, free: 12288 }".to_owned(),
+            "Draining { start: 0, size: 16384, free: 12288, cached: 0 }".to_owned(),
             "RemoveRefused { start: 0, error: Draining { start: 0 } }".to_owned(),
-            "Freed { addr: 0, size: 4096, serves: false }".to_owned(),
+            "Freed { addr: 0, size: 4096, cached: false, serves: false }".to_owned(),
             "Drained { start: 0, size: 16384 }".to_owned(),
         ]
     );
@@ -185,7 +202,7 @@ fn refusals_and_many() {
         log.said(),
         [
             refused(0, FIRST, AllocError::ZeroSize),
-            refused(size, None, AllocError::Exhausted { size }),
+            refused(size, None, too_long(size, 4 * PAGE)),
         ]
     );
     let size = 2 * PAGE;
@@ -267,31 +284,149 @@ fn a_cache_tells_what_it_hands_out_and_takes_back() {
         let mut cache = pool.cache();
         let first = cache.alloc(PAGE).unwrap();
         let addr = first.addr();
+        let batch: Vec<_> = (0..16).rev().map(|at| addr + at * PAGE).collect();
+        assert_eq!(
+            log.said(),
+            [filled(&batch, PAGE), cached(allocated(addr, PAGE, None))]
+        );
         cache.free(first);
         let again = cache.alloc(1).unwrap();
         assert_eq!(again.addr(), addr);
         drop(again);
+        assert_eq!(
+            log.said(),
+            [
+                cached(freed(addr, PAGE)),
+                cached(allocated(addr, 1, None)),
+                freed(addr, PAGE),
+            ]
+        );
         // What it does not keep goes home.
         let long = cache.alloc(9 * PAGE).unwrap();
         let at = long.addr();
         cache.free(long);
         cache.free(other.alloc(1).unwrap());
-        let size = 65 * PAGE;
+        assert_eq!(
+            log.said(),
+            [allocated(at, 9 * PAGE, None), freed(at, 9 * PAGE)]
+        );
+        // A request that finds no room has the cache give back what it keeps.
+        let held = pool.alloc(20 * PAGE).unwrap();
+        log.said();
+        let size = 64 * PAGE;
         assert!(cache.alloc(size).is_err());
-        drop(cache);
+        let kept: Vec<_> = (1..16).map(|at| addr + at * PAGE).collect();
         assert_eq!(
             log.said(),
             [
-                allocated(addr, PAGE, None),
-                freed(addr, PAGE),
-                allocated(addr, 1, None),
-                freed(addr, PAGE),
-                allocated(at, 9 * PAGE, None),
-                freed(at, 9 * PAGE),
+                emptied(&kept, PAGE),
                 refused(size, None, AllocError::Exhausted { size }),
             ]
         );
-        assert_eq!(pool.avail(), pool.size());
+        drop(held);
+        // What is kept does not matter to a request that no chunk could serve.
+        let one = cache.alloc(PAGE).unwrap();
+        cache.free(one);
+        log.said();
+        let size = 65 * PAGE;
+        assert!(cache.alloc(size).is_err());
+        assert_eq!(log.said(), [refused(size, None, too_long(size, 64 * PAGE))]);
+        cache.flush();
+        let one = cache.alloc(PAGE).unwrap();
+        log.said();
+        cache.free(one);
+        cache.flush();
+        assert_eq!(
+            log.said(),
+            [
+                cached(freed(addr, PAGE)),
+                emptied(&batch.iter().rev().copied().collect::<Vec<_>>(), PAGE),
+            ]
+        );
+        cache.flush();
+        drop(cache);
+        assert_eq!((log.said().len(), pool.avail()), (0, pool.size()));
+    }
+}
+
+/// A magazine that is full gives half of its runs back to the pool.
+#[test]
+fn a_cache_that_keeps_too_much_tells_what_it_returns() {
+    let (log, pool) = logged(false);
+    pool.add(0, 64 * PAGE).unwrap();
+    let mut cache = pool.cache();
+    let list: Vec<_> = (0..33).map(|_| cache.alloc(PAGE).unwrap()).collect();
+    cache.flush();
+    log.said();
+    for one in list {
+        cache.free(one);
+    }
+    let said = log.said();
+    assert_eq!(said.len(), 34);
+    let addrs: Vec<_> = (0..16).map(|at| at * PAGE).collect();
+    assert_eq!(said[32], emptied(&addrs, PAGE));
+    assert_eq!(cache.held(), 17 * PAGE);
+}
+
+#[test]
+fn what_caches_keep_of_a_chunk_that_is_removed_is_told() {
+    let (log, pool) = logged(false);
+    pool.add(0, 64 * PAGE).unwrap();
+    let mut cache = pool.cache();
+    let held = cache.alloc(PAGE).unwrap();
+    log.said();
+    let drain = pool.remove(0).unwrap();
+    let (free, kept) = (63 * PAGE, 15 * PAGE);
+    assert_eq!(
+        log.said(),
+        [format!(
+            "Draining {{ start: 0, size: {}, free: {free}, cached: {kept} }}",
+            64 * PAGE
+        )]
+    );
+    cache.flush();
+    let said = log.said();
+    assert!(
+        said.len() == 1 && said[0].ends_with("serves: false }"),
+        "{said:?}"
+    );
+    drop(held);
+    assert!(drain.is_drained());
+}
+
+/// Whatever a cache is in the middle of when its chunk begins to be removed, the sums come out even.
+#[test]
+fn sums_are_exact_though_a_chunk_goes_under_caches() {
+    for tracked in [false, true] {
+        for _ in 0..if cfg!(miri) { 2 } else { 50 } {
+            let moody = Arc::new(Moody::default());
+            let builder = Pool::builder().order(12).observer(Arc::clone(&moody));
+            let builder = if tracked {
+                builder.boundary_tracking()
+            } else {
+                builder
+            };
+            let pool = builder.build().unwrap();
+            pool.add(0, 64 * PAGE).unwrap();
+            let start = Barrier::new(3);
+            thread::scope(|scope| {
+                for pages in [1, 2] {
+                    let (pool, start) = (&pool, &start);
+                    scope.spawn(move || {
+                        let mut cache = pool.cache();
+                        start.wait();
+                        while let Ok(one) = cache.alloc(pages * PAGE) {
+                            cache.free(one);
+                        }
+                    });
+                }
+                start.wait();
+                thread::yield_now();
+                drop(pool.remove(0).unwrap());
+            });
+            let sums = [&moody.free, &moody.available];
+            assert_eq!(sums.map(|sum| sum.load(Ordering::Relaxed)), [0, 0]);
+        }
     }
 }
 
@@ -301,11 +436,14 @@ struct Moody {
     angry: AtomicBool,
     told: AtomicUsize,
     free: AtomicIsize,
+    available: AtomicIsize,
 }
 
 impl Observer for Moody {
     fn event(&self, _: usize, event: &Event<'_>) {
         self.free.fetch_add(event.change(), Ordering::Relaxed);
+        self.available
+            .fetch_add(event.available(), Ordering::Relaxed);
         self.told.fetch_add(1, Ordering::Relaxed);
         assert!(!self.angry.load(Ordering::Relaxed), "told");
     }
@@ -348,7 +486,7 @@ fn an_observer_that_panics_changes_nothing() {
         let cached = cache.alloc(1).unwrap();
         cache.free(cached);
         drop(cache);
-        assert_eq!(told(), 17);
+        assert_eq!(told(), 19);
 
         pool.add(0x100_0000, PAGE).unwrap();
         let last = pool.alloc(1).unwrap();
@@ -358,21 +496,76 @@ fn an_observer_that_panics_changes_nothing() {
         assert_eq!(drain.finish().unwrap().start(), 0x100_0000);
         drop((held, resized, owned, many));
         assert_eq!(told(), 6 + 5);
-        assert_eq!(pool.stats().observer_panics, 1 + 2 + 17 + 11);
+        assert_eq!(pool.stats().observer_panics, 1 + 2 + 19 + 11);
         assert!(pool.is_sound());
         assert_eq!(pool.avail(), 64 * PAGE);
         assert_eq!(moody.free.load(Ordering::Relaxed), 64 * PAGE as isize);
+        assert_eq!(moody.available.load(Ordering::Relaxed), 64 * PAGE as isize);
+    }
+}
+
+/// An observer whose destructor panics, with a payload whose destructor panics.
+struct Bitter(Arc<AtomicUsize>);
+
+struct Payload;
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        panic!("once more");
+    }
+}
+
+impl Drop for Bitter {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        std::panic::panic_any(Payload);
+    }
+}
+
+impl Observer for Bitter {
+    fn event(&self, _: usize, _: &Event<'_>) {
+        std::panic::panic_any(Payload);
     }
 }
 
 #[test]
+fn an_observer_whose_destructor_panics_hides_no_answer() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let builder = || {
+        let builder = Pool::builder().order(12);
+        builder.observer(Bitter(Arc::clone(&dropped)))
+    };
+    let count = || dropped.swap(0, Ordering::Relaxed);
+    // A later observer takes its place; a pool that cannot be built has none.
+    drop(builder().observer(Bitter(Arc::clone(&dropped))).build());
+    assert_eq!(count(), 2);
+    assert!(builder().order(usize::BITS).build().is_err());
+    assert_eq!(count(), 1);
+
+    let pool = builder().build().unwrap();
+    let owner = Arc::new(());
+    let spec = ChunkSpec::new(0, 4 * PAGE).shared_owner(owner.clone());
+    pool.add_chunk(spec).unwrap();
+    let _held = pool.alloc_owned(1).unwrap().into_raw();
+    let report = pool.destroy();
+    assert_eq!(report.held.len(), 1);
+    drop(report);
+    assert_eq!((count(), Arc::strong_count(&owner)), (1, 1));
+
+    // While the thread panics already.
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        let _pool = builder().build().unwrap();
+        panic!("of its own");
+    }));
+    assert_eq!(
+        *unwound.unwrap_err().downcast::<&str>().unwrap(),
+        "of its own"
+    );
+    assert_eq!(count(), 1);
+}
+
+#[test]
 fn a_panic_whose_payload_panics_ends_as_well() {
-    struct Payload;
-    impl Drop for Payload {
-        fn drop(&mut self) {
-            panic!("once more");
-        }
-    }
     struct Worse;
     impl Observer for Worse {
         fn event(&self, _: usize, _: &Event<'_>) {
@@ -471,7 +664,7 @@ fn a_callback_that_panics_is_told_of_all_the_same() {
         assert_eq!(
             log.said(),
             [
-                format!("Freed {{ addr: 0, size: {size}, serves: false }}"),
+                format!("Freed {{ addr: 0, size: {size}, cached: false, serves: false }}"),
                 "Drained { start: 0, size: 4096 }".to_owned(),
             ]
         );
@@ -484,6 +677,7 @@ fn a_callback_that_panics_is_told_of_all_the_same() {
 struct History {
     list: Mutex<BTreeMap<usize, Told>>,
     free: AtomicUsize,
+    available: AtomicUsize,
 }
 
 enum Told {
@@ -500,6 +694,8 @@ impl Observer for History {
     fn event(&self, number: usize, event: &Event<'_>) {
         self.free
             .fetch_add(event.change() as usize, Ordering::Relaxed);
+        self.available
+            .fetch_add(event.available() as usize, Ordering::Relaxed);
         let told = match *event {
             Event::Allocated { addr, size, .. } => Told::Taken(addr, size),
             Event::Freed { addr, size, .. } => Told::Back(addr, size),
@@ -576,6 +772,7 @@ fn numbers_are_an_order_that_could_have_been() {
         assert_eq!(pool.stats().observer_panics, 0, "a number came twice");
         assert_eq!(pool.avail(), pool.size());
         assert_eq!(history.free.load(Ordering::Relaxed), pool.size());
+        assert_eq!(history.available.load(Ordering::Relaxed), pool.size());
         let list = history.list.lock().unwrap();
         assert!(
             list.keys().copied().eq(0..list.len()),

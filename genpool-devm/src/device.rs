@@ -1,11 +1,12 @@
 //! A device and what it manages.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use genpool_core::Builder;
 use genpool_core::sync::Mutex;
+use genpool_core::{Builder, FirstPanic};
 use thiserror::Error;
 
 use crate::error::{CreateError, GetError, Gone, Name, Rejected};
@@ -14,8 +15,8 @@ use crate::pool::ManagedPool;
 use crate::release::{Released, Resource, release};
 
 /// A device: a name, perhaps a node of a device tree, and a stack of managed resources that are
-/// released in reverse order when it ends, by [`release`](Self::release) or by drop. Finding a pool is linear
-/// in what the device manages. None of its calls is [signal-safe](crate#signal-safety).
+/// released in reverse order when it ends, by [`release`](Self::release) or by drop. Finding a pool by its
+/// name takes constant time on average. None of its calls is [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::devm::Device;
@@ -46,6 +47,9 @@ struct State {
     phase: Phase,
     /// In the order in which they came.
     resources: Vec<Resource>,
+    /// Where the pools are among the resources.
+    unnamed: Option<usize>,
+    named: HashMap<Box<str>, usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,10 +61,23 @@ enum Phase {
 
 impl State {
     fn find(&self, name: Option<&str>) -> Option<&ManagedPool> {
-        self.resources.iter().find_map(|resource| match resource {
-            Resource::Pool(pool) if pool.name() == name => Some(pool),
-            _ => None,
-        })
+        let at = match name {
+            Some(name) => self.named.get(name).copied(),
+            None => self.unnamed,
+        };
+        match self.resources.get(at?)? {
+            Resource::Pool(pool) => Some(pool),
+            Resource::Action(_) => None,
+        }
+    }
+
+    fn add(&mut self, pool: ManagedPool) {
+        let at = self.resources.len();
+        match pool.name() {
+            Some(name) => drop(self.named.insert(name.into(), at)),
+            None => self.unnamed = Some(at),
+        }
+        self.resources.push(Resource::Pool(pool));
     }
 }
 
@@ -74,6 +91,8 @@ impl Device {
             state: Mutex::new(State {
                 phase: Phase::Probing,
                 resources: Vec::new(),
+                unnamed: None,
+                named: HashMap::new(),
             }),
         }
     }
@@ -228,7 +247,7 @@ impl Device {
                 name: pool.name().map(str::to_owned),
             });
         }
-        state.resources.push(Resource::Pool(pool.clone()));
+        state.add(pool.clone());
         Ok(pool)
     }
 
@@ -278,9 +297,10 @@ impl Device {
         pools.collect()
     }
 
-    /// Ends the device: all pools are sealed, then what it manages is released in reverse order.
-    /// Where something is held, its pool and what came before that pool are released by whoever gives
-    /// the last of it back. From then on giving back is not [signal-safe](crate#signal-safety).
+    /// Ends the device: its pools refuse new allocations, then what it manages is released in reverse order.
+    /// Live allocations stay valid and are listed in the result. Their pool, and what came before that pool, is
+    /// released by the thread that gives the last of them back, which needs no memory. From now on giving back is
+    /// not [signal-safe](crate#signal-safety). What panics stops nothing else: see [`Released::panics`].
     ///
     /// # Errors
     ///
@@ -299,10 +319,13 @@ impl Device {
 }
 
 impl Drop for Device {
-    /// As [`release`](Self::release); what is held is told through `tracing`.
+    /// As [`release`](Self::release). What is held is reported through `tracing`. The first panic of users' code that
+    /// goes with the report goes on when all is done.
     fn drop(&mut self) {
         if let Ok(released) = self.release() {
-            released.tell(&self.name);
+            let mut panics = FirstPanic::default();
+            released.tell(&self.name, &mut panics);
+            panics.resume();
         }
     }
 }

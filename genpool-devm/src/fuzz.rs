@@ -20,7 +20,12 @@ pub fn tree(blob: &[u8]) {
     for node in tree.nodes() {
         let path = node.path();
         assert_eq!(tree.find(path.as_str()).map(|node| node.path()), Some(path));
-        drop((node.range(), Sram::read(node)));
+        drop((
+            node.range(),
+            node.is_enabled(),
+            node.text("label"),
+            Sram::read(node),
+        ));
         for (property, value) in node.properties() {
             // A few are enough: each cell takes the same way.
             for index in 0..value.len().div_ceil(4).min(4) {

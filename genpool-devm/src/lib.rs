@@ -1,9 +1,10 @@
 //! Pools that belong to devices, and the pools that device trees describe.
 //!
 //! In the kernel a pool usually belongs to a device: it is created when the device is probed, found by
-//! name or through a phandle of the device tree, and gone when the device goes. Here a [`Device`] has a
-//! stack of managed resources, among them [`ManagedPool`]s; at its end the pools hand out nothing more,
-//! what is held stays valid until it is given back, and the stack is released in reverse order.
+//! name or through a *phandle* of the device tree, which is a number that one node refers to another by, and gone
+//! when the device goes. Here a [`Device`] has a stack of managed resources, among them [`ManagedPool`]s. When a
+//! device is released, its pools refuse new allocations. Live ones stay valid and are listed in the result. The
+//! stack is released in reverse order; the mapping of a pool's memory is released after the last allocation.
 //!
 //! This is the module `devm` of the crate `genpool`, with its feature `devm`, and the examples use that path.
 //!
@@ -25,11 +26,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Users' code that panics
+//!
+//! Actions, values, owners of chunks, algorithms and observers may panic at the end of a device. All the others are
+//! run or dropped all the same, in order. [`Released::panics`] has the message of each step that panicked. A panic of
+//! code that is dropped with a report, or with a device whose report nobody has, goes on once all is done; a second
+//! one is discarded.
+//!
 //! # Signal safety
 //!
-//! What a [`ManagedPool`] has of a [`Pool`](genpool_core::Pool) is as [signal-safe](genpool_core#signal-safety) as
-//! there, until its device ends: from then on the last allocation that comes back may run other people's code. Nothing else here
-//! is: devices, registries and trees take locks and allocate memory.
+//! The calls that a [`ManagedPool`] takes from [`Pool`](genpool_core::Pool) are as
+//! [signal-safe](genpool_core#signal-safety) as there, until its device ends: from then on the last allocation that is
+//! given back may run actions and destructors, which are users' code. Nothing else here is signal-safe: devices,
+//! registries and trees take locks and allocate memory. In a handler,
+//! [`Contended`](genpool_core::AllocError::Contended) is a refusal.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::error::GetError;
 use crate::pool::ManagedPool;
 use crate::registry::Registry;
+use crate::sram::label;
 use crate::tree::{Node, TreeError};
 
 /// Why a phandle does not lead to a pool.
@@ -40,7 +41,8 @@ impl Registry {
     /// If the node that is meant has a device, it is the unnamed pool of that. Else it is a pool of
     /// the device of the node's parent: the one named as the node's `label` says, or without a label
     /// the one that has the node's full name. The SRAM binding names the pool of a node without a
-    /// label by the node's name without the unit address, so that is tried last.
+    /// label by the node's name without the unit address, so that is tried last. A label that is no text is
+    /// an error.
     ///
     /// ```
     /// use genpool::devm::{AddressOnly, Registry, Tree};
@@ -74,7 +76,7 @@ impl Registry {
         let device = parent.ok_or_else(|| GetError::NoDevice {
             device: Arc::from(target.path().as_str()),
         })?;
-        if let Some(label) = target.text("label") {
+        if let Some(label) = label(target)? {
             return Ok(device.pool(Some(label))?);
         }
         match device.pool(Some(target.name())) {

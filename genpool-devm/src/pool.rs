@@ -78,28 +78,38 @@ impl ManagedPool {
         !*self.shared.open.lock() && self.pool().chunks().all(|chunk| chunk.is_draining())
     }
 
-    /// Ends the handing out. The answers tell when each chunk's last allocation is back.
-    pub(crate) fn seal(&self) -> Vec<Drain> {
+    /// Ends the handing out, and answers what tells when each chunk's last allocation is back. What may drop
+    /// an algorithm that was replaced, which is a user's code, is done by `run`, and again if it panicked.
+    pub(crate) fn seal(&self, run: impl Fn(&mut dyn FnMut()) -> Option<()>) -> Vec<Drain> {
         let pool = self.pool();
         // Let go at once: observers are told of what follows.
         *self.shared.open.lock() = false;
-        pool.chunks()
+        let mut chunks = Vec::new();
+        while run(&mut || chunks = pool.chunks().collect()).is_none() {}
+        let mut drains = Vec::new();
+        for chunk in chunks {
             // Nobody else removes chunks, and a pool is sealed once.
-            .filter_map(|chunk| pool.remove(chunk.start()).ok())
-            .collect()
+            while run(&mut || drains.extend(pool.remove(chunk.start()).ok())).is_none() {}
+        }
+        drains
     }
 
     /// What is held: allocation by allocation with boundary tracking, else run by run. A claim that
-    /// lost against a seal and is about to be taken back shows in runs.
-    pub(crate) fn outstanding(&self) -> impl Iterator<Item = Outstanding> {
-        let held = self.pool().held(usize::MAX).into_iter();
-        held.map(|held| Outstanding::new(self.name(), held))
+    /// lost against a seal and is about to be taken back shows in runs. `run` is as in [`seal`](Self::seal).
+    pub(crate) fn outstanding(
+        &self,
+        run: impl Fn(&mut dyn FnMut()) -> Option<()>,
+    ) -> impl Iterator<Item = Outstanding> {
+        let mut held = Vec::new();
+        while run(&mut || held = self.pool().held(usize::MAX)).is_none() {}
+        held.into_iter()
+            .map(|held| Outstanding::new(self.name(), held))
     }
 }
 
 /// The calls of [`Pool`], under their names.
 impl ManagedPool {
-    /// As [`Pool::alloc`]. [`Exhausted`](AllocError::Exhausted) once the pool is sealed.
+    /// As [`Pool::alloc`]. [`Impossible`](AllocError::Impossible) once the pool is sealed.
     ///
     /// # Errors
     ///

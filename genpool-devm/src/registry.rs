@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use genpool_core::FirstPanic;
 use genpool_core::sync::Mutex;
 use thiserror::Error;
 
@@ -57,19 +58,21 @@ impl Devices {
         self.all.get(self.by_name.get(name)?)
     }
 
-    /// Unless a device has the name or the node of this one, which is answered.
-    fn insert(&mut self, device: &Arc<Device>) -> Result<(), Arc<Device>> {
+    /// Unless a device has the name or the node of this one, which comes back with that device.
+    fn insert(&mut self, device: Device) -> Result<Arc<Device>, (Box<Device>, Arc<Device>)> {
         let at_node = || self.at(device.node()?);
         if let Some(known) = self.named(device.name()).or_else(at_node) {
-            return Err(Arc::clone(known));
+            let known = Arc::clone(known);
+            return Err((Box::new(device), known));
         }
         self.came += 1;
         self.by_name.insert(Arc::from(device.name()), self.came);
         if let Some(node) = device.node() {
             self.by_node.insert(node.clone(), self.came);
         }
-        self.all.insert(self.came, Arc::clone(device));
-        Ok(())
+        let device = Arc::new(device);
+        self.all.insert(self.came, Arc::clone(&device));
+        Ok(device)
     }
 
     fn take(&mut self, device: &Arc<Device>) -> Option<Arc<Device>> {
@@ -104,13 +107,11 @@ impl Registry {
         device: Device,
         probe: impl FnOnce(&Device) -> Result<(), E>,
     ) -> Result<Arc<Device>, RegisterError<E>> {
-        let device = Arc::new(device);
-        if let Err(known) = self.devices.lock().insert(&device) {
-            return Err(RegisterError::Occupied {
-                device: Arc::from(device.name()),
-                by: Arc::from(known.name()),
-            });
-        }
+        let inserted = self.devices.lock().insert(device);
+        let device = inserted.map_err(|(device, known)| RegisterError::Occupied {
+            device,
+            by: Arc::from(known.name()),
+        })?;
         let mut entry = Entry {
             registry: self,
             device: &device,
@@ -228,9 +229,11 @@ impl Drop for Registry {
     /// Ends what nobody else holds, the last first.
     fn drop(&mut self) {
         let mut devices = std::mem::take(&mut *self.devices.lock());
+        let mut panics = FirstPanic::default();
         while let Some((_, device)) = devices.all.pop_last() {
-            drop(device);
+            panics.run(|| drop(device));
         }
+        panics.resume();
     }
 }
 
@@ -245,10 +248,12 @@ impl Drop for Entry<'_> {
     fn drop(&mut self) {
         if !self.keep {
             // A probe that panicked has not released it, and its caller hears of the panic only.
+            let mut panics = FirstPanic::default();
             if let Ok(released) = self.device.release() {
-                released.tell(self.device.name());
+                released.tell(self.device.name(), &mut panics);
             }
             self.registry.take_off(self.device);
+            panics.resume();
         }
     }
 }
@@ -270,10 +275,10 @@ impl Drop for Entry<'_> {
 #[non_exhaustive]
 pub enum RegisterError<E> {
     /// Another device has its name or its node.
-    #[error("device {device}: its name or its node is that of device {by}")]
+    #[error("device {}: its name or its node is that of device {by}", device.name())]
     Occupied {
-        /// The name of the device.
-        device: Arc<str>,
+        /// The device, as it was.
+        device: Box<Device>,
         /// The name of the other.
         by: Arc<str>,
     },

@@ -3,7 +3,12 @@
 //! All pools are sealed first. Then the stack is taken down from the top. A pool in which something
 //! is still held stops that: what lies under it, such as the mapping of its memory, must stay. The
 //! rest of the stack then belongs to the callbacks of the pool's chunks, each of which is called
-//! when the last allocation of its chunk is back, and the last of them goes on.
+//! when the last allocation of its chunk is back, and the last of them goes on. They are made when the pool is
+//! sealed, so that giving the last allocation back needs no memory.
+//!
+//! Actions, values, owners of chunks, algorithms, observers and subscribers of `tracing` are code of others. Each
+//! runs or is dropped by itself, and what one of them panics with goes into the report; the others follow all
+//! the same.
 
 use std::any::Any;
 use std::fmt;
@@ -12,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use genpool_core::sync::{AtomicBool, Counted, Fault, Mutex, Ordering, seeded};
-use genpool_core::{Drain, Held, Owner, owner_name};
+use genpool_core::{Drain, FirstPanic, Held, Owner, discard_panic, owner_name};
 
 use crate::error::Name;
 use crate::pool::ManagedPool;
@@ -59,13 +64,13 @@ pub struct Outstanding {
 }
 
 impl Outstanding {
-    pub(crate) fn new(pool: Option<&str>, held: Held) -> Self {
+    pub(crate) fn new(pool: Option<&str>, mut held: Held) -> Self {
         Self {
             pool: pool.map(str::to_owned),
             addr: held.addr,
             size: held.size,
             tag: held.tag,
-            owner: held.owner,
+            owner: held.owner.take(),
         }
     }
 
@@ -73,6 +78,15 @@ impl Outstanding {
     #[must_use]
     pub fn owner_name(&self) -> Option<&str> {
         owner_name(self.owner.as_ref()?)
+    }
+}
+
+impl Drop for Outstanding {
+    /// The owner's value may go with it. Of several whose drops panic in one list, the first panic goes on.
+    fn drop(&mut self) {
+        let mut panics = FirstPanic::default();
+        panics.run(|| drop(self.owner.take()));
+        panics.resume();
     }
 }
 
@@ -109,7 +123,7 @@ impl fmt::Debug for Outstanding {
 /// let held = pool.alloc_owned(1)?;
 ///
 /// let released = device.release()?;
-/// assert_eq!((released.outstanding.len(), released.panics.len()), (1, 0));
+/// assert_eq!((released.outstanding.len(), released.panics().len()), (1, 0));
 /// assert!(!released.is_complete()); // what lies under the pool stays
 /// drop(held);
 /// assert!(released.is_complete());
@@ -123,10 +137,14 @@ pub struct Released {
     /// stays valid until it is given back. What a [`Cache`](genpool_core::Cache) keeps holds up the
     /// release too; with boundary tracking it is not listed, because nobody has it.
     pub outstanding: Vec<Outstanding>,
-    /// What resources said that panicked; the others were released all the same. Those that are
-    /// released after this report say it through `tracing` only.
-    pub panics: Vec<String>,
-    complete: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+}
+
+/// What becomes of a release, also after its report.
+#[derive(Debug)]
+struct Progress {
+    complete: AtomicBool,
+    panics: Mutex<Vec<String>>,
 }
 
 impl Released {
@@ -134,135 +152,183 @@ impl Released {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         // Acquire: what the releases did happens before this answer.
-        self.complete.load(Ordering::Acquire)
+        self.progress.complete.load(Ordering::Acquire)
     }
 
-    /// Says what was held through `tracing`, where there is no caller to hear of it.
-    pub(crate) fn tell(&self, device: &str) {
+    /// What resources panicked with so far, in the order of their release; the others were released all the same.
+    /// More may come until the release is complete. Each is reported through `tracing` too.
+    #[must_use]
+    pub fn panics(&self) -> Vec<String> {
+        self.progress.panics.lock().clone()
+    }
+
+    /// Reports what was held through `tracing`, where there is no caller to hear of it, and ends. Panics go into
+    /// `panics`.
+    pub(crate) fn tell(self, device: &str, panics: &mut FirstPanic) {
         for held in &self.outstanding {
-            tracing::warn!(
-                device,
-                pool = held.pool.as_deref(),
-                addr = format_args!("{:#x}", held.addr),
-                size = held.size,
-                tag = held.tag,
-                owner = held.owner_name(),
-                "held when its device ended"
-            );
+            panics.run(|| {
+                tracing::warn!(
+                    device,
+                    pool = held.pool.as_deref(),
+                    addr = format_args!("{:#x}", held.addr),
+                    size = held.size,
+                    tag = held.tag,
+                    owner = held.owner_name(),
+                    "held when its device ended"
+                );
+            });
         }
+        panics.run(|| drop(self));
     }
 }
 
 /// Ends all that `resources` says, the last first.
 pub(crate) fn release(device: &Name, resources: Vec<Resource>) -> Released {
+    let progress = Arc::new(Progress {
+        complete: AtomicBool::new(false),
+        panics: Mutex::new(Vec::new()),
+    });
     let mut outstanding = Vec::new();
-    let mut steps: Vec<Step> = resources
-        .into_iter()
-        .rev()
-        .map(|resource| match resource {
+    let mut stack = Stack {
+        device: Arc::clone(device),
+        steps: Vec::with_capacity(resources.len()),
+        progress: Arc::clone(&progress),
+    };
+    for resource in resources.into_iter().rev() {
+        let step = match resource {
             Resource::Action(action) => Step::Action(action),
             Resource::Pool(pool) => {
-                let drains = pool.seal();
-                outstanding.extend(pool.outstanding());
-                Step::Pool(pool, drains)
+                let drains = pool.seal(|step| stack.run(step));
+                outstanding.extend(pool.outstanding(|step| stack.run(step)));
+                Step::Pool(Sealed::new(pool, drains))
             }
-        })
-        .collect();
-    steps.reverse();
-    let complete = Arc::new(AtomicBool::new(false));
-    let stack = Stack {
-        device: Arc::clone(device),
-        steps,
-        complete: Arc::clone(&complete),
-    };
+        };
+        stack.steps.push(step);
+    }
+    stack.steps.reverse();
+    stack.take_down();
     Released {
         outstanding,
-        panics: stack.take_down(),
-        complete,
+        progress,
     }
 }
 
 enum Step {
     Action(Box<dyn FnOnce() + Send>),
-    /// A sealed pool and its chunks.
-    Pool(ManagedPool, Vec<Drain>),
+    Pool(Sealed),
+}
+
+/// A sealed pool and its chunks.
+struct Sealed {
+    pool: ManagedPool,
+    drains: Vec<Drain>,
+    /// Each callback of a chunk that was not drained yet has it too.
+    rest: Counted<Rest>,
+}
+
+impl Sealed {
+    fn new(pool: ManagedPool, drains: Vec<Drain>) -> Self {
+        let rest = Counted::new(Rest(Mutex::new(None)));
+        for drain in drains.iter().filter(|drain| !drain.is_drained()) {
+            let rest = Counted::clone(&rest);
+            drain.on_drained(move || drop(rest));
+        }
+        Self { pool, drains, rest }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.drains.iter().all(Drain::is_drained)
+    }
 }
 
 /// What is still to be released; the last step comes first.
 struct Stack {
     device: Name,
     steps: Vec<Step>,
-    complete: Arc<AtomicBool>,
+    progress: Arc<Progress>,
 }
 
 impl Stack {
-    /// Releases step by step, as far as nothing is held. Answers what panicked.
-    fn take_down(mut self) -> Vec<String> {
-        let mut panics = Vec::new();
+    /// Releases step by step, as far as nothing is held.
+    fn take_down(mut self) {
         while let Some(step) = self.steps.pop() {
-            if let Step::Pool(_, drains) = &step
-                && drains.iter().any(|drain| !drain.is_drained())
-                && !seeded(Fault::HastyRelease)
-            {
-                let device = Arc::clone(&self.device);
-                self.leave_to(drains);
-                // The pool's own bookkeeping stays as long as who can give something back.
-                panics.extend(end(&device, step));
-                return panics;
+            match step {
+                Step::Action(action) => _ = self.run(action),
+                Step::Pool(pool) if pool.is_empty() || seeded(Fault::HastyRelease) => {
+                    self.let_go(pool.pool, pool.drains);
+                }
+                Step::Pool(pool) => return self.leave_to(pool),
             }
-            panics.extend(end(&self.device, step));
         }
         // Release: see `Released::is_complete`.
-        self.complete.store(true, Ordering::Release);
-        panics
+        self.progress.complete.store(true, Ordering::Release);
     }
 
-    /// Leaves the rest to whoever gives back the last allocation in these chunks.
-    fn leave_to(self, drains: &[Drain]) {
-        let rest = Counted::new(Rest(Mutex::new(Some(self))));
+    /// Leaves the rest to the thread that gives back the last allocation in this pool.
+    fn leave_to(self, pool: Sealed) {
+        let own = Self {
+            device: Arc::clone(&self.device),
+            steps: Vec::new(),
+            progress: Arc::clone(&self.progress),
+        };
+        *pool.rest.0.lock() = Some(self);
+        // The pool's own bookkeeping stays as long as something can be given back.
+        own.let_go(pool.pool, pool.drains);
+        // If all is back by now, this goes on.
+        drop(pool.rest);
+    }
+
+    /// Owners' values, algorithms and the observer may go with the pool.
+    fn let_go(&self, pool: ManagedPool, drains: Vec<Drain>) {
         for drain in drains {
-            let rest = Counted::clone(&rest);
-            drain.on_drained(move || drop(rest));
+            self.run(|| drop(drain));
+        }
+        self.run(|| drop(pool));
+    }
+
+    /// Does what is code of others, and reports a panic.
+    fn run<R>(&self, step: impl FnOnce() -> R) -> Option<R> {
+        match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(done) => Some(done),
+            Err(panic) => {
+                let text = text_of(panic);
+                let device = &*self.device;
+                let told = || tracing::error!(device, panic = text, "a release panicked");
+                let untold = catch_unwind(AssertUnwindSafe(told)).map_err(text_of).err();
+                self.progress
+                    .panics
+                    .lock()
+                    .extend([text].into_iter().chain(untold));
+                None
+            }
         }
     }
-}
-
-/// Runs an action, or lets go of a pool: owners' values may go with it, and are code of others too.
-/// Answers what it said if it panicked.
-fn end(device: &Name, step: Step) -> Option<String> {
-    let ended = catch_unwind(AssertUnwindSafe(|| match step {
-        Step::Action(action) => action(),
-        Step::Pool(pool, drains) => drop((drains, pool)),
-    }));
-    let text = text_of(ended.err()?);
-    tracing::error!(device = &**device, panic = text, "a release panicked");
-    Some(text)
 }
 
 /// Taken down when the last of those who hold it lets go: the callbacks of drained chunks, or the
-/// chunks themselves, should a pool's bookkeeping go with ranges that nobody ever gives back.
+/// chunks themselves, should a pool's bookkeeping go with ranges that nobody ever gives back. Before the release
+/// comes to its pool there is nothing in it.
 struct Rest(Mutex<Option<Stack>>);
 
 impl Drop for Rest {
     fn drop(&mut self) {
         let stack = mem::take(&mut *self.0.lock());
         if let Some(stack) = stack {
-            tracing::debug!(device = &*stack.device, "all is back, the release goes on");
+            let device = &*stack.device;
+            stack.run(|| tracing::debug!(device, "all is back, the release goes on"));
             stack.take_down();
         }
     }
 }
 
 fn text_of(panic: Box<dyn Any + Send>) -> String {
-    let panic = match panic.downcast::<String>() {
-        Ok(text) => return *text,
-        Err(panic) => panic,
-    };
-    match panic.downcast::<&'static str>() {
-        Ok(text) => (*text).to_owned(),
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        return (*text).to_owned();
+    }
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
         Err(panic) => {
-            // Its drop is code of others, which may panic once more.
-            mem::forget(panic);
+            discard_panic(panic);
             "a value that is no text".to_owned()
         }
     }

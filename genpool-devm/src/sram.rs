@@ -4,6 +4,9 @@
 //! *reserve* their part of it; those marked `pool` or `protect-exec` become pools of their own, named
 //! by their `label` or else by their name without the unit address; what no child reserves is the
 //! unnamed pool, a chunk for each gap. Granules have 32 bytes.
+//!
+//! A child of no bytes reserves nothing. It must lie in its SRAM all the same, or at its end, and not inside
+//! another child; a gap ends before it, and another begins.
 
 mod probe;
 #[cfg(all(feature = "dma", target_os = "linux"))]
@@ -30,6 +33,16 @@ const LARGEST: u64 = 64 << 20;
 /// Bookkeeping takes half as much as the memory, and a node that asks for it has a hundred bytes.
 const LARGEST_TOGETHER: u64 = 256 << 20;
 
+/// Children that are read of an SRAM. Real ones have a dozen (2026-11).
+const MOST_CHILDREN: usize = 1024;
+
+/// SRAMs and their children that become devices and pools of one tree. A real one has a few dozen (2026-11);
+/// a pool takes kilobytes, and a node that asks for it has fifty bytes.
+const MOST_TOGETHER: usize = 4096;
+
+/// Bytes of a label, as of a node's name: many references may lead to it, and each names it.
+const LONGEST_LABEL: usize = 255;
+
 /// What a node says of an SRAM.
 ///
 /// ```
@@ -38,7 +51,7 @@ const LARGEST_TOGETHER: u64 = 256 << 20;
 /// let tree = Tree::load("tests/trees/board.dtb")?;
 /// assert_eq!(Sram::nodes(&tree).count(), 4); // two of them are disabled
 /// let node = tree.find("/soc/sram@0").ok_or("no SRAM")?;
-/// assert!(Sram::is_described_by(node));
+/// assert!(Sram::is_described_by(node)?);
 ///
 /// let sram = Sram::read(node)?;
 /// assert_eq!((sram.range.start(), sram.range.size()), (0x5c00_0000, 0x4_0000));
@@ -59,9 +72,9 @@ pub struct Sram {
     pub partitions: Vec<Partition>,
     /// Children that are not available and reserve nothing.
     pub disabled: Vec<NodePath>,
-    /// Children of no bytes, which reserve nothing: firmware gives them a size where it wants one.
+    /// Children of no bytes, by address. They reserve nothing: firmware gives them a size where it wants one.
     pub empty: Vec<NodePath>,
-    /// What no child reserves, by address.
+    /// What no child reserves, by address. Two gaps have an address between them, or an empty child.
     pub gaps: Vec<PhysRange>,
 }
 
@@ -107,101 +120,194 @@ impl Partition {
         self.pool || self.protect_exec
     }
 
-    fn read(node: Node<'_>, range: PhysRange) -> Self {
-        let label = node.text("label").unwrap_or(node.base_name());
-        Self {
+    fn read(node: Node<'_>, range: PhysRange) -> Result<Self, TreeError> {
+        Ok(Self {
             node: node.path(),
-            label: label.to_owned(),
+            label: label(node)?.unwrap_or(node.base_name()).to_owned(),
             range,
             pool: node.has("pool"),
             export: node.has("export"),
             protect_exec: node.has("protect-exec"),
-        }
+        })
     }
+}
+
+/// The `label` of a node, if it has one.
+pub(crate) fn label(node: Node<'_>) -> Result<Option<&str>, TreeError> {
+    let label = node.text("label")?;
+    if label.is_some_and(|label| label.len() > LONGEST_LABEL) {
+        return Err(node.complain(Complaint::TooLong {
+            property: "label",
+            most: LONGEST_LABEL,
+            unit: "bytes",
+        }));
+    }
+    Ok(label)
+}
+
+/// A child that is available.
+enum Child {
+    Partition(Partition),
+    Empty(NodePath),
 }
 
 impl Sram {
     /// Whether the node describes an SRAM, available or not.
-    #[must_use]
-    pub fn is_described_by(node: Node<'_>) -> bool {
-        node.is_compatible("mmio-sram")
-    }
-
-    /// The nodes of a tree that describe SRAMs, available or not.
-    pub fn nodes(tree: &Tree) -> impl Iterator<Item = Node<'_>> {
-        tree.nodes().filter(|&node| Self::is_described_by(node))
-    }
-
-    /// What the node says.
     ///
     /// # Errors
     ///
-    /// [`LayoutError`] names the node at fault.
+    /// [`TreeError`], if its `compatible` cannot be read.
+    pub fn is_described_by(node: Node<'_>) -> Result<bool, TreeError> {
+        node.is_compatible("mmio-sram")
+    }
+
+    /// The nodes of a tree that describe SRAMs, available or not, and an error for each node of which
+    /// that cannot be said.
+    pub fn nodes(tree: &Tree) -> impl Iterator<Item = Result<Node<'_>, TreeError>> {
+        tree.nodes()
+            .filter_map(|node| match Self::is_described_by(node) {
+                Ok(true) => Some(Ok(node)),
+                Ok(false) => None,
+                Err(error) => Some(Err(error)),
+            })
+    }
+
+    /// What the node says. At most 1,024 children are read, and labels of at most 255 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError`] names the node at fault. A property that is there and cannot be read is an error.
     pub fn read(node: Node<'_>) -> Result<Self, LayoutError> {
         let range = node.range()?;
         if range.size() > LARGEST {
             let node = node.path();
             return Err(LayoutError::TooLarge { node, range });
         }
-        let (mut partitions, mut disabled, mut empty) = (Vec::new(), Vec::new(), Vec::new());
+        if node.child_count() > MOST_CHILDREN {
+            let node = node.path();
+            return Err(LayoutError::TooMany { node });
+        }
+        let (mut children, mut disabled) = (Vec::new(), Vec::new());
         for child in node.children() {
-            if !child.is_available() {
+            if !child.is_available()? {
                 disabled.push(child.path());
                 continue;
             }
-            match child.range() {
-                Ok(range) => partitions.push(Partition::read(child, range)),
-                Err(TreeError {
-                    complaint: Complaint::Empty { .. },
-                    ..
-                }) => empty.push(child.path()),
-                Err(error) => return Err(error.into()),
-            }
+            let (start, size) = child.place()?;
+            let what = match PhysRange::new(start, size) {
+                Some(range) => Child::Partition(Partition::read(child, range)?),
+                None => Child::Empty(child.path()),
+            };
+            children.push((start, what));
         }
-        partitions.sort_by_key(|partition| partition.range);
-        let mut gaps = Vec::new();
-        let mut from = range.start();
-        let mut is_full = false;
-        for (at, partition) in partitions.iter().enumerate() {
-            let part = partition.range;
-            if !range.contains(part) {
-                return Err(LayoutError::Outside {
-                    node: partition.node.clone(),
-                    range: part,
-                    within: range,
-                });
-            }
-            if let Some(before) = at.checked_sub(1).map(|before| &partitions[before])
-                && before.range.overlaps(part)
-            {
-                return Err(LayoutError::Overlap {
-                    node: partition.node.clone(),
-                    range: part,
-                    other: before.node.clone(),
-                });
-            }
-            if partition.protect_exec && part.whole_granules(PAGE_ORDER) != Some(part) {
-                return Err(LayoutError::NotPages {
-                    node: partition.node.clone(),
-                    range: part,
-                });
-            }
-            gaps.extend(PhysRange::new(from, part.start() - from));
-            is_full = part.last() == range.last();
-            from = part.last().wrapping_add(1);
+        // Children of one start stay in the order of the tree, as in the kernel: an empty one that follows a
+        // partition there is inside it, and one that comes before it is not.
+        children.sort_by_key(|&(start, _)| start);
+        let mut divided = Divided::new(range);
+        for (start, child) in children {
+            divided.go_on(start, child)?;
         }
-        if !is_full {
-            gaps.extend(PhysRange::new(from, range.last() - from + 1));
-        }
+        divided.end();
         Ok(Self {
             node: node.path(),
             range,
             write_combining: !node.has("no-memory-wc"),
-            partitions,
+            partitions: divided.partitions,
             disabled,
-            empty,
-            gaps,
+            empty: divided.empty,
+            gaps: divided.gaps,
         })
+    }
+}
+
+/// An SRAM as far as it is divided.
+struct Divided {
+    range: PhysRange,
+    /// The first address that is neither reserved nor in a gap; past the last one once all are.
+    at: u128,
+    partitions: Vec<Partition>,
+    empty: Vec<NodePath>,
+    gaps: Vec<PhysRange>,
+}
+
+impl Divided {
+    fn new(range: PhysRange) -> Self {
+        Self {
+            range,
+            at: range.start().into(),
+            partitions: Vec::new(),
+            empty: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    /// Past the last address.
+    fn limit(&self) -> u128 {
+        u128::from(self.range.last()) + 1
+    }
+
+    /// Goes on to the next child by address.
+    fn go_on(&mut self, start: u64, child: Child) -> Result<(), LayoutError> {
+        let from = u128::from(start);
+        let before = match self.partitions.last() {
+            Some(before) if from < self.at => Some(before.node.clone()),
+            _ => None,
+        };
+        match child {
+            Child::Empty(node) => {
+                if start < self.range.start() || from > self.limit() {
+                    let within = self.range;
+                    return Err(LayoutError::EmptyOutside {
+                        node,
+                        start,
+                        within,
+                    });
+                }
+                if let Some(other) = before {
+                    return Err(LayoutError::EmptyInside { node, start, other });
+                }
+                self.gap_up_to(from);
+                self.empty.push(node);
+            }
+            Child::Partition(part) => {
+                let (node, range) = (&part.node, part.range);
+                if !self.range.contains(range) {
+                    return Err(LayoutError::Outside {
+                        node: node.clone(),
+                        range,
+                        within: self.range,
+                    });
+                }
+                if let Some(other) = before {
+                    return Err(LayoutError::Overlap {
+                        node: node.clone(),
+                        range,
+                        other,
+                    });
+                }
+                if part.protect_exec && range.whole_granules(PAGE_ORDER) != Some(range) {
+                    return Err(LayoutError::NotPages {
+                        node: node.clone(),
+                        range,
+                    });
+                }
+                self.gap_up_to(from);
+                self.at = u128::from(range.last()) + 1;
+                self.partitions.push(part);
+            }
+        }
+        Ok(())
+    }
+
+    fn gap_up_to(&mut self, end: u128) {
+        // Both lie in the SRAM, or at its end.
+        let (start, size) = (self.at as u64, (end - self.at) as u64);
+        self.gaps.extend(PhysRange::new(start, size));
+        self.at = end;
+    }
+
+    fn end(&mut self) {
+        self.gap_up_to(self.limit());
     }
 }
 
@@ -231,6 +337,12 @@ pub enum LayoutError {
         /// Where it says it is.
         range: PhysRange,
     },
+    /// No SRAM has so many children.
+    #[error("{node}: more than {MOST_CHILDREN} children")]
+    TooMany {
+        /// The node.
+        node: NodePath,
+    },
     /// A child lies outside of its SRAM.
     #[error("{node}: {range} is not inside the SRAM, which is {within}")]
     Outside {
@@ -251,6 +363,26 @@ pub enum LayoutError {
         /// The other child.
         other: NodePath,
     },
+    /// A child of no bytes lies outside of its SRAM.
+    #[error("{node}: no bytes at {start:#x}, which is not inside the SRAM, {within}")]
+    EmptyOutside {
+        /// The child.
+        node: NodePath,
+        /// Where it says it is.
+        start: u64,
+        /// Where the SRAM is.
+        within: PhysRange,
+    },
+    /// A child of no bytes lies inside another child.
+    #[error("{node}: no bytes at {start:#x}, which is inside {other}")]
+    EmptyInside {
+        /// The child.
+        node: NodePath,
+        /// Where it says it is.
+        start: u64,
+        /// The other child.
+        other: NodePath,
+    },
     /// A child that is executed from does not consist of whole pages.
     #[error("{node}: {range} is marked protect-exec and does not consist of whole pages")]
     NotPages {
@@ -268,6 +400,9 @@ impl LayoutError {
         match self {
             Self::Tree(TreeError { node, .. })
             | Self::TooLarge { node, .. }
+            | Self::TooMany { node }
+            | Self::EmptyOutside { node, .. }
+            | Self::EmptyInside { node, .. }
             | Self::Outside { node, .. }
             | Self::Overlap { node, .. }
             | Self::NotPages { node, .. } => node,

@@ -33,6 +33,16 @@ fn devices_are_found_by_node_and_name() {
             "{refused}"
         );
     }
+    // The one that is refused comes back as it was.
+    let twin = sram("/soc/sram@0");
+    let pool = twin.create_pool(Pool::builder()).unwrap();
+    match registry.add(twin).unwrap_err() {
+        RegisterError::Occupied { device, by } => {
+            assert_eq!((device.name(), &*by), ("/soc/sram@0", "/soc/sram@0"));
+            assert!(!device.is_gone() && !pool.is_sealed() && device.pool(None).is_ok());
+        }
+        other => panic!("{other}"),
+    }
     let unknown = registry.pool("other", None).unwrap_err();
     assert_eq!(unknown.to_string(), "there is no device other");
     assert!(matches!(
@@ -125,7 +135,7 @@ fn devices_come_and_go_while_others_look() {
                         drop(outcome);
                         thread::yield_now();
                         let released = registry.remove(node.as_str()).unwrap();
-                        assert!(released.panics.is_empty());
+                        assert!(released.panics().is_empty());
                     }
                 }
             })

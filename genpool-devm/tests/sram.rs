@@ -224,10 +224,6 @@ fn layout_of(size: u32, children: &[Child<'_>]) -> Result<Sram, LayoutError> {
 fn children_that_make_no_sense_are_named() {
     let full = layout(&[("b@800", 0x800, 0x800, &[]), ("a@0", 0, 0x800, &["pool"])]).unwrap();
     assert!(full.gaps.is_empty());
-    // Firmware has not given this one a size.
-    let empty = layout(&[("a@0", 0, 0, &["pool"])]).unwrap();
-    assert_eq!((empty.partitions.len(), empty.gaps.len()), (0, 1));
-    assert_eq!(empty.empty, [NodePath::new("/sram@1000/a@0")]);
     let says = |children: &[Child<'_>]| layout(children).unwrap_err().to_string();
     assert_eq!(
         says(&[("a@0", 0, 0x101, &[]), ("b@100", 0x100, 0x100, &["pool"])]),
@@ -257,6 +253,72 @@ fn children_that_make_no_sense_are_named() {
     assert_eq!(error.node().as_str(), "/sram@0");
 }
 
+/// Firmware has not given these a size, or labelled memory by them.
+#[test]
+fn children_of_no_bytes() {
+    let gaps = |children: &[Child<'_>]| {
+        let sram = layout(children).map_err(|error| error.to_string())?;
+        assert_eq!(
+            sram.empty.len(),
+            children.iter().filter(|child| child.2 == 0).count()
+        );
+        let gaps = sram.gaps.iter().map(|gap| (gap.start(), gap.size()));
+        Ok::<_, String>(gaps.collect::<Vec<_>>())
+    };
+    // At the edges nothing is split; elsewhere a gap ends.
+    assert_eq!(
+        gaps(&[("a@0", 0, 0, &["pool"])]),
+        Ok(vec![(0x1000, 0x1000)])
+    );
+    assert_eq!(
+        gaps(&[("a@1000", 0x1000, 0, &[])]),
+        Ok(vec![(0x1000, 0x1000)])
+    );
+    let two = vec![(0x1000, 0x123), (0x1123, 0xedd)];
+    assert_eq!(gaps(&[("a@123", 0x123, 0, &[])]), Ok(two.clone()));
+    // Two at one place are one border.
+    let twice: [Child<'_>; 2] = [("a@123", 0x123, 0, &[]), ("b@123", 0x123, 0, &[])];
+    assert_eq!(gaps(&twice), Ok(two));
+    // Before and after a partition, but not in it.
+    let part: Child<'_> = ("p@100", 0x100, 0x100, &["pool"]);
+    let around = vec![(0x1000, 0x100), (0x1200, 0xe00)];
+    assert_eq!(gaps(&[("a@100", 0x100, 0, &[]), part]), Ok(around.clone()));
+    assert_eq!(gaps(&[part, ("a@200", 0x200, 0, &[])]), Ok(around));
+    for at in [0x101, 0x180, 0x1ff] {
+        let says = format!(
+            "/sram@1000/a@0: no bytes at {:#x}, which is inside /sram@1000/p@100",
+            0x1000 + at
+        );
+        assert_eq!(gaps(&[("a@0", at, 0, &[]), part]), Err(says.clone()));
+        assert_eq!(gaps(&[part, ("a@0", at, 0, &["pool"])]), Err(says));
+    }
+    // As in the kernel, it is inside if it comes after the partition of the same start.
+    assert!(gaps(&[part, ("a@100", 0x100, 0, &[])]).is_err());
+    // Outside of the SRAM, and where the bus maps nothing.
+    assert_eq!(
+        gaps(&[("a@1001", 0x1001, 0, &[])]),
+        Err(
+            "/sram@1000/a@1001: no bytes at 0x2001, which is not inside the SRAM, 0x1000..=0x1fff"
+                .to_owned()
+        )
+    );
+    assert_eq!(
+        gaps(&[("a@2000", 0x2000, 0, &[])]),
+        Err("/sram@1000/a@2000: /sram@1000 does not map 0x0 bytes at 0x2000".to_owned())
+    );
+    // A pool's chunks are apart where a gap is split.
+    let sram = layout(&[("a@140", 0x140, 0, &[])]).unwrap();
+    let device = Registry::new().probe_sram(&sram, &AddressOnly).unwrap();
+    let mut chunks: Vec<_> = device
+        .pool(None)
+        .unwrap()
+        .chunks()
+        .map(|chunk| chunk.start())
+        .collect();
+    chunks.sort_unstable();
+    assert_eq!(chunks, [0x1000, 0x1140]);
+}
+
 proptest! {
     /// Layouts of 32 bytes, compared with a list of who has each byte.
     #[test]
@@ -272,7 +334,13 @@ proptest! {
         let read = layout_of(0x20, &named);
 
         let mut bytes = [false; 0x20];
-        let mut is_good = true;
+        let mut is_good = children.iter().enumerate().all(|(at, &(start, size))| {
+            // One of no bytes is in no other, and comes before one of its start.
+            let lies_in = |(other, &(from, more)): (usize, &(u32, u32))| {
+                from < start && start < from + more || from == start && more > 0 && other < at
+            };
+            size > 0 || start <= 0x20 && !children.iter().enumerate().any(lies_in)
+        });
         for &(start, size) in &children {
             for at in start..start + size {
                 match bytes.get_mut(at as usize) {
@@ -295,7 +363,16 @@ proptest! {
             prop_assert_eq!(has(&mut sram.partitions.iter().map(|part| part.range))?, bytes);
             prop_assert_eq!(has(&mut sram.gaps.iter().copied())?, bytes.map(|taken| !taken));
             // As few gaps as there can be.
-            prop_assert!(sram.gaps.windows(2).all(|two| two[0].last() + 1 < two[1].start()));
+            let is_border = |at| children.iter().any(|&(start, size)| size == 0 && u64::from(start) + 0x1000 == at);
+            for two in sram.gaps.windows(2) {
+                let end = two[0].last() + 1;
+                prop_assert!(end < two[1].start() || is_border(end));
+            }
+            for &(start, size) in &children {
+                let start = u64::from(start) + 0x1000;
+                let is_split = |gap: &PhysRange| gap.start() < start && start <= gap.last();
+                prop_assert!(size > 0 || !sram.gaps.iter().any(is_split));
+            }
             let empty = children.iter().filter(|(_, size)| *size == 0).count();
             prop_assert_eq!(sram.empty.len(), empty);
         }
@@ -314,43 +391,79 @@ fn two_partitions_of_one_label() {
     assert!(registry.devices().is_empty());
 }
 
-/// Bookkeeping of a tree is bounded, however much memory its nodes speak of.
-#[test]
-fn more_memory_than_a_board_has() {
+/// An SRAM whose only child is a pool with this label, and who refers to it.
+fn labelled(label: &[u8]) -> Tree {
     let blob = fdt(|fdt| {
-        for (at, size) in [
-            0x400_0001, 0x400_0000, 0x400_0000, 0x400_0000, 0x400_0000, 1,
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let sram = fdt.begin_node(&format!("sram@{at}"))?;
-            fdt.property_string("compatible", "mmio-sram")?;
-            fdt.property_array_u32("reg", &[0x1000_0000 * at as u32, size])?;
-            fdt.end_node(sram)?;
-        }
-        Ok(())
+        let sram = fdt.begin_node("sram@1000")?;
+        fdt.property_string("compatible", "mmio-sram")?;
+        fdt.property_array_u32("reg", &[0x1000, 0x1000])?;
+        fdt.property_u32("#address-cells", 1)?;
+        fdt.property_u32("#size-cells", 1)?;
+        fdt.property_array_u32("ranges", &[0, 0x1000, 0x1000])?;
+        let part = fdt.begin_node("part@0")?;
+        fdt.property_array_u32("reg", &[0, 0x100])?;
+        fdt.property_null("pool")?;
+        fdt.property_phandle(1)?;
+        fdt.property("label", label)?;
+        fdt.end_node(part)?;
+        fdt.end_node(sram)?;
+        let user = fdt.begin_node("user")?;
+        fdt.property_u32("sram", 1)?;
+        fdt.end_node(user)
     });
-    let tree = Tree::parse(&blob).unwrap();
-    let nowhere = |_: &MapRequest<'_>| Err(io::Error::other("no such window"));
-    let errors: Vec<_> = Registry::new()
-        .probe_srams(&tree, &nowhere)
-        .into_iter()
-        .map(|(_, probed)| probed.unwrap_err())
-        .collect();
-    assert!(matches!(
-        errors[0],
-        SramError::Layout(LayoutError::TooLarge { .. })
-    ));
-    assert!(
-        errors[1..5]
-            .iter()
-            .all(|error| matches!(error, SramError::Map { .. }))
-    );
-    assert_eq!(
-        errors[5].to_string(),
-        "/sram@5: with it, the SRAMs of the tree are larger than a board has them"
-    );
+    Tree::parse(&blob).unwrap()
+}
+
+#[test]
+fn labels_that_are_no_text_are_errors() {
+    let long = [&[b'l'; 256][..], b"\0"].concat();
+    let no_text = "label is no text: each ends with a NUL, and all are UTF-8";
+    for (label, says) in [
+        (&b"ABC"[..], no_text),
+        (b"", no_text),
+        (b"\xff\xfe\0", no_text),
+        (b"a\0b", no_text),
+        (&long, "label is longer than 255 bytes"),
+    ] {
+        let tree = labelled(label);
+        let sram = tree.find("/sram@1000").unwrap();
+        let says = format!("/sram@1000/part@0: {says}");
+        let refused = Sram::read(sram).unwrap_err();
+        assert_eq!(
+            (refused.to_string(), refused.node().as_str()),
+            (says.clone(), "/sram@1000/part@0")
+        );
+        let registry = Registry::new();
+        let probed = registry.probe_srams(&tree, &AddressOnly).remove(0).1;
+        assert_eq!(probed.unwrap_err().to_string(), says);
+        // It does not become another name for who refers to the node either.
+        let device = registry
+            .add(Device::new("sram").at(NodePath::new("/sram@1000")))
+            .unwrap();
+        for name in ["part", "part@0"] {
+            device
+                .create_pool(genpool_core::Pool::builder().name(name))
+                .unwrap();
+        }
+        let user = tree.find("/user").unwrap();
+        let refused = registry.of_gen_pool_get(user, "sram", 0).unwrap_err();
+        assert_eq!(refused.to_string(), says);
+    }
+    for (label, name) in [
+        (&b"\0"[..], ""),
+        (b"two\0labels\0", "two"),
+        (&long[1..], &"l".repeat(255)),
+    ] {
+        let tree = labelled(label);
+        let sram = Sram::read(tree.find("/sram@1000").unwrap()).unwrap();
+        assert_eq!(sram.partitions[0].label, name);
+        let registry = Registry::new();
+        registry.probe_sram(&sram, &AddressOnly).unwrap();
+        let pool = registry
+            .of_gen_pool_get(tree.find("/user").unwrap(), "sram", 0)
+            .unwrap();
+        assert_eq!(pool.name(), Some(name));
+    }
 }
 
 #[test]

@@ -88,3 +88,78 @@ fn what_is_held_is_told_when_a_registered_probe_panics() {
     let line = "WARN message=held when its device ended device=\"dsp\" addr=0x1000 size=64";
     assert_eq!(lines.0.lock().unwrap()[0], line);
 }
+
+/// Panics at every event.
+struct Broken;
+
+impl Subscriber for Broken {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        panic!("untold");
+    }
+}
+
+#[test]
+fn a_release_goes_on_where_nothing_can_be_told() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let note = |what| {
+        let log = Arc::clone(&log);
+        move || log.lock().unwrap().push(what)
+    };
+    let device = || {
+        let device = Device::new("dsp");
+        device.on_release(note("bottom")).unwrap();
+        device.on_release(|| panic!("on purpose")).unwrap();
+        let pool = device.create_pool(Pool::builder()).unwrap();
+        pool.add_chunk(ChunkSpec::new(0, 64)).unwrap();
+        device.on_release(note("middle")).unwrap();
+        device.on_release(|| panic!("on purpose")).unwrap();
+        let held = pool.alloc_owned(1).unwrap();
+        (device, held)
+    };
+    subscriber::with_default(Broken, || {
+        let (released, held) = {
+            let (device, held) = device();
+            (device.release().unwrap(), held)
+        };
+        assert_eq!(released.panics(), ["on purpose", "untold"]);
+        drop(held);
+        assert!(released.is_complete());
+        // That the release goes on cannot be told, and neither can that.
+        let on = ["untold", "untold"];
+        let panics = ["on purpose", "untold"];
+        assert_eq!(released.panics(), [panics, on, panics].concat());
+        assert_eq!(*log.lock().unwrap(), ["middle", "bottom"]);
+
+        // What cannot be told of a dropped device is heard where it is dropped, after the end of the release.
+        let (device, held) = device();
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(device))).is_err());
+        assert_eq!(log.lock().unwrap().last(), Some(&"middle"));
+        drop(held);
+        assert_eq!(log.lock().unwrap().last(), Some(&"bottom"));
+
+        // A probe that panics is off the registry all the same.
+        let registry = Registry::new();
+        let probed = catch_unwind(AssertUnwindSafe(|| {
+            registry.probe(Device::new("dsp"), |device| -> Result<(), ()> {
+                let pool = device.create_pool(Pool::builder()).unwrap();
+                pool.add_chunk(ChunkSpec::new(0, 64)).unwrap();
+                let _ = pool.alloc(1).unwrap().into_raw();
+                panic!("on purpose");
+            })
+        }));
+        let panic = probed.err().unwrap();
+        assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
+        assert!(registry.devices().is_empty());
+    });
+}

@@ -5,7 +5,7 @@ mod common;
 use std::process::Command;
 
 use common::{BOARD, board, fdt};
-use genpool_devm::{BlobFault, Complaint, NodePath, PhysRange, Tree};
+use genpool_devm::{BlobFault, Complaint, NodePath, PhysRange, Tree, TreeError};
 use proptest::prelude::*;
 
 fn fault(blob: &[u8]) -> (String, BlobFault) {
@@ -22,15 +22,16 @@ fn nodes_and_properties() {
     assert_eq!(tree.root().path().as_str(), "/");
     assert!(tree.find("/soc/sram").is_none() && tree.find("soc").is_none());
     assert_eq!(tree.find("/").unwrap().path(), tree.root().path());
-    let compatible: Vec<_> = sram.texts("compatible").collect();
+    let compatible: Vec<_> = sram.texts("compatible").unwrap().collect();
     assert_eq!(compatible, ["genpool,tcm", "mmio-sram"]);
-    assert!(sram.is_compatible("mmio-sram") && !sram.is_compatible("mmio"));
+    assert_eq!(sram.is_compatible("mmio-sram"), Ok(true));
+    assert_eq!(sram.is_compatible("mmio"), Ok(false));
     assert_eq!(sram.children().count(), 6);
     let by_phandle = tree.by_phandle(sram.phandle().unwrap()).unwrap();
     assert_eq!(by_phandle.path(), sram.path());
     let enabled = |path: &str| {
         let node = tree.find(path).unwrap();
-        (node.is_available(), node.is_enabled())
+        (node.is_available().unwrap(), node.is_enabled().unwrap())
     };
     assert_eq!(enabled("/soc/sram@0"), (true, true));
     assert_eq!(enabled("/soc/sram@80000"), (false, false));
@@ -91,7 +92,7 @@ fn addresses_that_make_no_sense() {
     let (_, what) = complaint([1, 1, 0], identity, &[0, 1, 2]);
     assert!(matches!(what, Complaint::Length { len: 12, .. }));
     let (_, what) = complaint([1, 1, 0], identity, &[]);
-    assert!(matches!(what, Complaint::Missing { .. }));
+    assert!(matches!(what, Complaint::NoCell { index: 0, .. }));
     let (_, what) = complaint([0, 0, 0], identity, &[1]);
     assert!(matches!(what, Complaint::Length { .. }));
     let (node, what) = complaint([9, 1, 0], identity, &[0]);
@@ -109,6 +110,150 @@ fn addresses_that_make_no_sense() {
     assert!(matches!(what, Complaint::Unmapped { .. }));
     let (_, what) = complaint([1, 1, 0], Some(&[0, 0, 7, 0]), &[0, 8]);
     assert!(matches!(what, Complaint::Length { .. }));
+    // The last window that is looked through, and one more.
+    let windows = |count: usize| {
+        let mut windows = [0, 0x100, 7].repeat(count - 1);
+        windows.extend([0, 0x100, 0x100]);
+        windows
+    };
+    let range = |count: usize| {
+        let blob = fdt(|fdt| {
+            let bus = fdt.begin_node("bus")?;
+            fdt.property_u32("#address-cells", 1)?;
+            fdt.property_u32("#size-cells", 1)?;
+            fdt.property_array_u32("ranges", &windows(count))?;
+            let node = fdt.begin_node("sram@0")?;
+            fdt.property_array_u32("reg", &[0, 8])?;
+            fdt.end_node(node)?;
+            fdt.end_node(bus)
+        });
+        let tree = Tree::parse(&blob).unwrap();
+        let range = tree.find("/bus/sram@0").unwrap().range();
+        range
+            .map(PhysRange::start)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(range(256), Ok(0x100));
+    assert_eq!(
+        range(257),
+        Err("/bus: ranges is longer than 256 windows".to_owned())
+    );
+}
+
+/// What is there and cannot be read is an error that names the node and the property, and never missing.
+#[test]
+fn properties_that_cannot_be_read() {
+    let tree = |property: &str, value: &[u8]| {
+        let blob = fdt(|fdt| {
+            let bus = fdt.begin_node("bus")?;
+            fdt.property(property, value)?;
+            let node = fdt.begin_node("node@0")?;
+            fdt.property_array_u32("reg", &[0, 0, 8])?;
+            fdt.end_node(node)?;
+            fdt.end_node(bus)
+        });
+        Tree::parse(&blob).map_err(|error| error.to_string())
+    };
+    let bad_texts: [&[u8]; 4] = [b"okay", b"\xff\xfe\0", b"okay\0ok", b"okay\0\xff\0"];
+    for value in bad_texts {
+        let tree = tree("status", value).unwrap();
+        let bus = tree.find("/bus").unwrap();
+        let says = "/bus: status is no text: each ends with a NUL, and all are UTF-8";
+        let error = |answer: Result<bool, TreeError>| answer.unwrap_err().to_string();
+        assert_eq!(error(bus.is_available()), says);
+        // Of the node around it.
+        let inner = tree.find("/bus/node@0").unwrap();
+        assert_eq!(inner.is_available(), Ok(true));
+        assert_eq!(error(inner.is_enabled()), says);
+        assert!(bus.text("status").is_err() && bus.texts("status").is_err());
+    }
+    for value in bad_texts {
+        let tree = tree("compatible", value).unwrap();
+        let error = tree
+            .find("/bus")
+            .unwrap()
+            .is_compatible("okay")
+            .unwrap_err();
+        let property = "compatible".to_owned();
+        assert_eq!(error.complaint, Complaint::NoText { property });
+    }
+    // Without a value: no text, and an empty list of texts.
+    let empty = tree("status", b"").unwrap();
+    let bus = empty.find("/bus").unwrap();
+    assert!(bus.text("status").is_err() && bus.is_available().is_err());
+    assert_eq!(bus.texts("status").unwrap().count(), 0);
+    assert_eq!(bus.text("label"), Ok(None));
+    // Texts of no characters, and the first of several.
+    for (value, first) in [(&b"\0"[..], ""), (b"\0\0", ""), (b"a\0b\0", "a")] {
+        let tree = tree("label", value).unwrap();
+        assert_eq!(tree.find("/bus").unwrap().text("label"), Ok(Some(first)));
+    }
+    // Cells.
+    for property in ["#address-cells", "#size-cells", "ranges"] {
+        for value in [&[1][..], &[0, 0, 1], &[0; 5], &[0; 7]] {
+            let tree = tree(property, value).unwrap();
+            let error = tree.find("/bus/node@0").unwrap().range().unwrap_err();
+            let (property, len) = (property.to_owned(), value.len());
+            assert_eq!(error.complaint, Complaint::Length { property, len });
+        }
+    }
+    for value in [&[][..], &[0; 8]] {
+        let tree = tree("#address-cells", value).unwrap();
+        let error = tree.find("/bus/node@0").unwrap().range().unwrap_err();
+        assert!(matches!(error.complaint, Complaint::Length { .. }));
+    }
+    // A phandle that cannot be read is not even found by others.
+    for property in ["phandle", "linux,phandle"] {
+        for value in [
+            &[][..],
+            &[7],
+            &[0, 0, 7],
+            &[0, 0, 0, 7, 0],
+            &[0; 8],
+            &[0; 4],
+            &[255; 4],
+        ] {
+            let error = tree(property, value).unwrap_err();
+            let says = "/bus: a phandle that is not one cell, is 0 or 0xffffffff, or differs";
+            assert!(error.starts_with(says), "{error}");
+        }
+        assert!(tree(property, &[0, 0, 0, 7]).is_ok());
+    }
+    let two = |old| {
+        let blob = fdt(|fdt| {
+            let node = fdt.begin_node("node")?;
+            fdt.property_u32("linux,phandle", old)?;
+            fdt.property_u32("phandle", 7)?;
+            fdt.end_node(node)?;
+            let other = fdt.begin_node("other")?;
+            fdt.property_u32("phandle", 8)?;
+            fdt.end_node(other)
+        });
+        Tree::parse(&blob).map(|tree| tree.by_phandle(7).unwrap().name().to_owned())
+    };
+    assert_eq!(two(7).unwrap(), "node");
+    assert_eq!(two(9).unwrap_err().fault, BlobFault::Phandle);
+}
+
+#[test]
+fn of_properties_of_one_name_the_first_counts() {
+    let blob = fdt(|fdt| {
+        let node = fdt.begin_node("node")?;
+        for (name, value) in [("b", 1), ("a", 2), ("b", 3), ("c", 4)] {
+            fdt.property_u32(name, value)?;
+        }
+        fdt.end_node(node)
+    });
+    let tree = Tree::parse(&blob).unwrap();
+    let node = tree.find("/node").unwrap();
+    let cell = |name| node.cells(name).map(|cells| cells[0][3]);
+    assert_eq!((cell("a"), cell("b"), cell("c")), (Ok(2), Ok(1), Ok(4)));
+    assert!(!node.has("") && !node.has("bb") && !node.has("d"));
+    let all: Vec<_> = node
+        .properties()
+        .map(|(name, value)| (name, value[3]))
+        .collect();
+    assert_eq!(all, [("b", 1), ("a", 2), ("b", 3), ("c", 4)]);
 }
 
 #[test]

@@ -7,12 +7,22 @@ use core::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use allocator_api2::alloc::{AllocError, Allocator};
-use genpool_algos::{FirstFitAlign, FixedAddress};
+use genpool_algos::FirstFitAlign;
+use genpool_core::RawRange;
 
 use crate::pool::MemoryPool;
 
-/// A `Vec` or a `HashMap` in a pool over huge pages. Whole granules are handed out, so a `Vec` has the
-/// rest of the last one as capacity; it grows in place where what is behind it is free.
+/// A `Vec` or a `HashMap` in a pool over huge pages, by the traits of the crate [`allocator_api2`](crate::allocator_api2).
+/// Whole granules are handed out, so a `Vec` has the rest of the last one as capacity.
+///
+/// A block grows in place where the granules after it are free and in the same chunk, with boundary tracking as
+/// well. Shrinking and deallocating need no memory, neither of the pool nor of the heap, and so succeed in a full
+/// pool. The one exception is a shrink to an alignment that the block's address does not have, which no collection
+/// asks for: the block has to move, and if there is no room the call fails and changes nothing.
+///
+/// A block that is aligned to more than a granule is placed by first fit, any other by the pool's default algorithm.
+/// Costs and signal safety are those of [`Pool::alloc`](genpool_core::Pool::alloc),
+/// [`free`](genpool_core::Pool::free) and [`resize`](genpool_core::Allocation::resize); a block that moves is copied.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,17 +71,26 @@ unsafe impl Allocator for MemoryPool {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let aligned = start.addr().get().is_multiple_of(new.align());
-        if old.size() > 0 && aligned && self.extend(start, old.size(), new.size()) {
-            let size = new.size().next_multiple_of(self.granule());
-            return block(start.addr().get(), size).ok_or(AllocError);
+        if let Some(block) = self.resize(start, old, new) {
+            return Ok(block);
         }
-        let grown = self.allocate(new)?;
-        // SAFETY: the old block has `old.size()` bytes, the new one at least as many, and they are two.
-        unsafe { ptr::copy_nonoverlapping(start.as_ptr(), grown.as_ptr().cast(), old.size()) };
-        // SAFETY: the caller's promise for the old block; it is not used any more.
-        unsafe { self.deallocate(start, old) };
-        Ok(grown)
+        // SAFETY: the caller's promise.
+        unsafe { self.relocate(start, old, new) }
+    }
+
+    unsafe fn grow_zeroed(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise.
+        let block = unsafe { self.grow(start, old, new) }?;
+        // SAFETY: a block is no shorter than what was asked for, and that no shorter than the old one.
+        let added = unsafe { block.cast::<u8>().byte_add(old.size()) };
+        // SAFETY: the rest of the block, which is the caller's.
+        unsafe { added.write_bytes(0, block.len() - old.size()) };
+        Ok(block)
     }
 
     unsafe fn shrink(
@@ -80,50 +99,52 @@ unsafe impl Allocator for MemoryPool {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let granule = self.granule();
-        let (before, after) = (
-            old.size().next_multiple_of(granule),
-            new.size().next_multiple_of(granule),
-        );
-        let aligned = start.addr().get().is_multiple_of(new.align());
-        // A record of the whole block cannot be shortened by address.
-        if new.size() > 0 && aligned && !self.pool().is_tracked() {
-            if after < before {
-                let freed = self.pool().free(start.addr().get() + after, before - after);
-                debug_assert!(freed.is_ok(), "{freed:?}");
-            }
-            return block(start.addr().get(), after).ok_or(AllocError);
+        if let Some(block) = self.resize(start, old, new) {
+            return Ok(block);
         }
-        let shrunk = self.allocate(new)?;
-        // SAFETY: both blocks have `new.size()` bytes, and they are two.
-        unsafe { ptr::copy_nonoverlapping(start.as_ptr(), shrunk.as_ptr().cast(), new.size()) };
-        // SAFETY: the caller's promise for the old block; it is not used any more.
-        unsafe { self.deallocate(start, old) };
-        Ok(shrunk)
+        // To nothing, which needs no memory, or to an alignment that the block does not have.
+        // SAFETY: the caller's promise.
+        unsafe { self.relocate(start, old, new) }
     }
 }
 
 impl MemoryPool {
-    /// Makes a block longer where it is, if what is behind it is free and in the same chunk. Not where
-    /// blocks are tracked: the block would be two to the records.
-    fn extend(&self, start: NonNull<u8>, old: usize, new: usize) -> bool {
-        let (start, granule) = (start.addr().get(), self.granule());
-        let before = old.next_multiple_of(granule);
-        if new <= before {
-            return true;
+    /// Makes a block longer or shorter where it is. None if its address is no multiple of the new alignment,
+    /// there are no bytes, or what it would grow into is not free and in its chunk.
+    fn resize(&self, start: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<[u8]>> {
+        let addr = start.addr().get();
+        if old.size() == 0 || !addr.is_multiple_of(new.align()) {
+            return None;
         }
-        if self.pool().is_tracked() || !self.pool().contains(start, new) {
-            return false;
-        }
-        let behind = FixedAddress::new(start + before);
-        match self.pool().alloc_with(new - before, &behind) {
-            Ok(tail) => {
-                // It goes with the block from now on.
-                let _ = tail.into_raw();
-                true
-            }
-            Err(_) => false,
-        }
+        let range = RawRange {
+            addr,
+            size: old.size(),
+        };
+        let mut held = self.pool().adopt(range).ok()?;
+        let resized = held.resize(new.size());
+        let RawRange { addr, size } = held.into_raw();
+        resized.ok()?;
+        block(addr, size)
+    }
+
+    /// Moves a block to a new one.
+    ///
+    /// # Safety
+    ///
+    /// `start` is a block of this pool that fits `old`, and is not used any more if a new one is answered.
+    unsafe fn relocate(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        let moved = self.allocate(new)?;
+        let kept = old.size().min(new.size());
+        // SAFETY: both blocks have so many bytes, and they are two.
+        unsafe { ptr::copy_nonoverlapping(start.as_ptr(), moved.as_ptr().cast(), kept) };
+        // SAFETY: the caller's promise for the old block.
+        unsafe { self.deallocate(start, old) };
+        Ok(moved)
     }
 }
 
@@ -205,6 +226,16 @@ unsafe impl Allocator for SharedPool {
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise.
         unsafe { (**self).grow(start, old, new) }
+    }
+
+    unsafe fn grow_zeroed(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: the caller's promise.
+        unsafe { (**self).grow_zeroed(start, old, new) }
     }
 
     unsafe fn shrink(

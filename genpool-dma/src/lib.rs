@@ -64,7 +64,7 @@ pub use crate::allocator::SharedPool;
 pub use crate::buffer::{Content, CpuBuffer, DeviceBuffer};
 pub use crate::io::IoBuffer;
 pub use crate::kind::{Device, Kind, Ram};
-pub use crate::pool::{MemoryPool, RegionDrain, RegionError, RegionRefused};
+pub use crate::pool::{DevicePoolError, MemoryPool, RegionDrain, RegionError, RegionRefused};
 pub use crate::region::{AddressSpace, Bus, Region};
 pub use crate::volatile::{AccessError, Width, Word};
 pub use crate::window::{Overlap, Translation, Untranslated, Window};

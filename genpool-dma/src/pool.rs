@@ -1,15 +1,21 @@
 //! A pool over memory that it owns.
 
-use core::error::Error;
+mod home;
+mod refused;
+
 use core::fmt;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use genpool_algos::FirstFitAlign;
 use genpool_core::{
-    AddRefused, Algorithm, BuildError, Builder, ChunkSpec, Chunks, Drain, Fragmentation, FreeError,
-    Held, Pool, RawRange, RemoveError, Stats,
+    AddRefused, Algorithm, BuildError, Builder, ChunkSpec, Chunks, Fragmentation, FreeError, Held,
+    Pool, RawRange, RemoveError, Stats,
 };
 
+pub use self::home::RegionDrain;
+use self::home::{Entry, Home};
+pub use self::refused::{DevicePoolError, RegionError, RegionRefused};
 use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 use crate::allocation::{DmaAlloc, DmaError};
 use crate::kind::sealed::Token;
@@ -60,18 +66,9 @@ pub struct MemoryPool<K: Kind = Ram> {
     kind: K,
     /// Set by the first region that devices see, before it has chunks.
     bus: OnceLock<Bus>,
-    /// Regions whose chunks are all there. Held to put one in or take one out, never while chunks come and
-    /// go, which observers are told of.
-    homes: Mutex<Vec<Arc<Home<K>>>>,
-}
-
-/// Where the chunks of one region are at home: their owner.
-struct Home<K: Kind> {
-    start: VirtAddr,
-    /// The starts of its chunks.
-    chunks: Vec<usize>,
-    /// Taken out when all of them are drained.
-    region: Mutex<Option<Region<K>>>,
+    /// Regions by their start. Held to put one in or take one out, never while chunks come and go, which
+    /// observers are told of.
+    entries: Mutex<HashMap<VirtAddr, Entry<K>>>,
 }
 
 impl MemoryPool {
@@ -127,10 +124,10 @@ impl MemoryPool<Device> {
     ///
     /// # Errors
     ///
-    /// [`BuildError`]; [`BuildError::Order`] also where a granule is less than an access.
-    pub fn of_device(order: u32, width: Width) -> Result<Self, BuildError> {
+    /// [`DevicePoolError`]: a granule holds less than an access, or no pool has such an order.
+    pub fn of_device(order: u32, width: Width) -> Result<Self, DevicePoolError> {
         if order < width.log2() {
-            return Err(BuildError::Order { order });
+            return Err(DevicePoolError::Width { order, width });
         }
         Ok(Self::over(Pool::new(order)?, Device { width }))
     }
@@ -142,7 +139,7 @@ impl<K: Kind> MemoryPool<K> {
             pool,
             kind,
             bus: OnceLock::new(),
-            homes: Mutex::default(),
+            entries: Mutex::default(),
         }
     }
 
@@ -154,45 +151,62 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// # Errors
     ///
-    /// [`RegionError`], with the region in it.
+    /// [`RegionError`], with the region in it, and no chunk of it in the pool; also where there is no memory for the
+    /// lists of its chunks. The pool's bus may be that of a region that was refused.
     pub fn add(&self, region: Region<K>) -> Result<(), RegionError<K>> {
-        let chunks = match self.chunks_of(&region) {
-            Ok(chunks) => chunks,
+        let start = region.start();
+        let (chunks, home) = match self.enter(&region) {
+            Ok(entered) => entered,
             Err(reason) => return Err(RegionError::new(reason, Some(region))),
         };
-        let home = Arc::new(Home {
-            start: region.start(),
-            chunks: chunks.iter().map(ChunkSpec::start).collect(),
-            region: Mutex::new(Some(region)),
-        });
+        home.put(region);
         for (done, chunk) in chunks.into_iter().enumerate() {
             let refused = match self.pool.add_chunk(chunk.shared_owner(home.clone())) {
                 Ok(()) => continue,
                 Err(refused) => refused.reason,
             };
+            let entry = self.entries().remove(&start);
+            let entry = entry.expect("a region is removed when all its chunks are there");
             // What somebody allocated in the chunks before keeps the region, as ever.
-            let drains = self.drain(&home.chunks[..done]);
-            let back = RegionDrain { drains, home }.finish().ok();
+            let back = entry.drain(&self.pool, done).finish().ok();
             return Err(RegionError::new(RegionRefused::Chunk(refused), back));
         }
-        self.homes().push(home);
+        if let Some(entry) = self.entries().get_mut(&start) {
+            entry.complete = true;
+        }
         Ok(())
+    }
+
+    /// Lists a region, if this pool can have its chunks. Its bus is the pool's from then on.
+    fn enter(&self, region: &Region<K>) -> Result<(Vec<ChunkSpec>, Arc<Home<K>>), RegionRefused> {
+        let chunks = self.chunks_of(region)?;
+        let entry = Entry::new(region, &chunks)?;
+        let home = Arc::clone(&entry.home);
+        let mut entries = self.entries();
+        if let Some(other) = entries.get(&region.start()) {
+            // Two owners of one memory: somebody broke the promise that a region makes.
+            let (start, size) = other.home.extent();
+            return Err(RegionRefused::Chunk(AddRefused::Overlaps { start, size }));
+        }
+        entries
+            .try_reserve(1)
+            .map_err(|_| RegionRefused::no_memory::<(VirtAddr, Entry<K>)>(1))?;
+        entries.insert(region.start(), entry);
+        Ok((chunks, home))
     }
 
     /// The region's chunks, if this pool can have them. Its bus is the pool's from then on.
     fn chunks_of(&self, region: &Region<K>) -> Result<Vec<ChunkSpec>, RegionRefused> {
         let granule = self.pool.granule();
-        let chunks: Vec<ChunkSpec> = match region.bus() {
-            None => vec![ChunkSpec::new(region.start().get(), region.size().get())],
-            Some(_) => region
-                .windows()
-                .iter()
-                .map(|window| {
-                    let (start, size) = (window.virt().get(), window.size().get());
-                    ChunkSpec::new(start, size).phys(window.dma().get())
-                })
-                .collect(),
-        };
+        let windows = region.windows();
+        let mut chunks = list_of(windows.len().max(1))?;
+        match region.bus() {
+            None => chunks.push(ChunkSpec::new(region.start().get(), region.size().get())),
+            Some(_) => chunks.extend(windows.iter().map(|window| {
+                let (start, size) = (window.virt().get(), window.size().get());
+                ChunkSpec::new(start, size).phys(window.dma().get())
+            })),
+        }
         if chunks.is_empty() {
             return Err(RegionRefused::Unseen);
         }
@@ -214,7 +228,8 @@ impl<K: Kind> MemoryPool<K> {
     }
 
     /// Begins to remove the region that starts at `start`: it hands out nothing more, and what is held
-    /// in it stays valid until it is given back.
+    /// in it stays valid until it is given back. Needs no heap memory but for what a thread's first look at the
+    /// list of chunks takes.
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -241,26 +256,21 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// [`RemoveError::NoChunk`], also if it is being removed already.
     pub fn remove(&self, start: VirtAddr) -> Result<RegionDrain<K>, RemoveError> {
-        let home = {
-            let mut homes = self.homes();
-            let at = homes.iter().position(|home| home.start == start);
-            homes.swap_remove(at.ok_or(RemoveError::NoChunk { start: start.get() })?)
+        let entry = {
+            let mut entries = self.entries();
+            match entries.get(&start) {
+                Some(entry) if entry.complete => entries.remove(&start),
+                _ => None,
+            }
         };
-        Ok(RegionDrain {
-            drains: self.drain(&home.chunks),
-            home,
-        })
+        let entry = entry.ok_or(RemoveError::NoChunk { start: start.get() })?;
+        let chunks = entry.home.chunks().len();
+        Ok(entry.drain(&self.pool, chunks))
     }
 
-    fn drain(&self, chunks: &[usize]) -> Vec<Drain> {
-        let drain = |&start: &usize| self.pool.remove(start);
-        let drains: Result<_, _> = chunks.iter().map(drain).collect();
-        drains.expect("chunks are removed only with their region, and once")
-    }
-
-    fn homes(&self) -> MutexGuard<'_, Vec<Arc<Home<K>>>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<VirtAddr, Entry<K>>> {
         // Nothing is half done where a panic could pass.
-        self.homes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // ---- genalloc's calls ----
@@ -555,170 +565,10 @@ impl<K: Kind> fmt::Debug for MemoryPool<K> {
     }
 }
 
-/// A region that is being removed. Dropped unfinished, it leaves the region to the pool's end.
-///
-/// ```
-/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool::dma::source::RamSource;
-/// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
-///
-/// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-/// // SAFETY: no device is told anything, so the address may be made up.
-/// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-/// let pool = MemoryPool::new(12)?;
-/// pool.add(region)?;
-/// let start = pool.chunks().map(|chunk| chunk.start()).next().ok_or("no chunk")?;
-/// let frame = pool.dma_alloc(5000)?;
-/// let drain = pool.remove(VirtAddr::new(start))?;
-/// assert_eq!((drain.is_drained(), drain.held()), (false, 8192));
-/// drop(frame);
-/// assert!(drain.finish().is_ok());
-/// # Ok(()) }
-/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
-/// ```
-#[must_use = "`finish` gives the region back"]
-pub struct RegionDrain<K: Kind = Ram> {
-    drains: Vec<Drain>,
-    home: Arc<Home<K>>,
-}
-
-impl<K: Kind> RegionDrain<K> {
-    /// Whether the last allocation is back.
-    #[must_use]
-    pub fn is_drained(&self) -> bool {
-        self.drains.iter().all(Drain::is_drained)
-    }
-
-    /// Bytes that are still held.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.drains.iter().map(Drain::held).sum()
-    }
-
-    /// Takes the region out of the pool, if the last allocation is back: it is unmapped when it is
-    /// dropped.
-    ///
-    /// # Errors
-    ///
-    /// This value again, if something is still held.
-    pub fn finish(self) -> Result<Region<K>, Self> {
-        if !self.is_drained() {
-            return Err(self);
-        }
-        let mut region = self
-            .home
-            .region
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let region = region.take();
-        // Nobody holds a byte of it, and nobody ever will: its chunks are drained.
-        Ok(region.expect("a region is taken out once, by its only drain"))
-    }
-}
-
-impl<K: Kind> fmt::Debug for RegionDrain<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegionDrain")
-            .field("start", &self.home.start)
-            .field("held", &format_args!("{:#x}", self.held()))
-            .finish()
-    }
-}
-
-/// A region was not added.
-///
-/// ```
-/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool::dma::source::RamSource;
-/// use genpool::dma::{MemoryPool, RegionRefused};
-///
-/// let pool = MemoryPool::new(21)?; // granules of 2 MiB
-/// let refused = pool.add(RamSource::new(1 << 20).map()?).unwrap_err();
-/// assert!(matches!(refused.reason, RegionRefused::Granule { granule: 0x20_0000, .. }));
-/// println!("{refused}");
-/// let region = refused.region.ok_or("it comes back")?;
-/// assert_eq!(region.size().get(), 1 << 20);
-/// # Ok(()) }
-/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
-/// ```
-#[derive(Debug)]
-pub struct RegionError<K: Kind = Ram> {
-    /// Why not.
-    pub reason: RegionRefused,
-    /// The region as it was given; none if another thread has already allocated in a part of it, and
-    /// then the pool keeps it for as long.
-    pub region: Option<Region<K>>,
-}
-
-impl<K: Kind> RegionError<K> {
-    fn new(reason: RegionRefused, region: Option<Region<K>>) -> Self {
-        Self { reason, region }
-    }
-}
-
-impl<K: Kind> fmt::Display for RegionError<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
-    }
-}
-
-impl<K: Kind> Error for RegionError<K> {}
-
-/// Why a region was not added.
-///
-/// ```
-/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool::dma::source::RamSource;
-/// use genpool::dma::{AddressSpace, Bus, MemoryPool, RegionRefused, Translation};
-///
-/// let seen = |bus| {
-///     let region = RamSource::new(1 << 16).map()?;
-///     let window = genpool::dma::Window::new(region.start(), genpool::dma::DmaAddr::new(0), 1 << 16);
-///     let translation = Translation::new(window)?;
-///     // SAFETY: no device is told anything here.
-///     Ok::<_, Box<dyn std::error::Error>>(unsafe { region.seen_at(bus, translation) })
-/// };
-/// let pool = MemoryPool::new(12)?;
-/// pool.add(seen(Bus::Physical)?)?;
-/// let refused = pool.add(seen(Bus::Iommu(AddressSpace::new()))?).unwrap_err();
-/// assert_eq!(refused.reason, RegionRefused::AnotherBus);
-/// # Ok(()) }
-/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RegionRefused {
-    /// A part that devices see in one piece does not consist of whole granules.
-    Granule {
-        /// Where the part starts.
-        start: VirtAddr,
-        /// Its bytes.
-        size: usize,
-        /// The granule in bytes.
-        granule: usize,
-    },
-    /// The pool's other regions are seen by another way.
-    AnotherBus,
-    /// It is on a bus, and no window says where.
-    Unseen,
-    /// The pool refused a chunk.
-    Chunk(AddRefused),
-}
-
-impl fmt::Display for RegionRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Granule {
-                start,
-                size,
-                granule,
-            } => write!(
-                f,
-                "the device sees {size:#x} bytes at {start} in one piece, which are not whole granules of {granule:#x} bytes"
-            ),
-            Self::AnotherBus => f.write_str("devices see the pool's other regions by another bus"),
-            Self::Unseen => f.write_str("the region's translation has no windows"),
-            Self::Chunk(reason) => reason.fmt(f),
-        }
-    }
+/// An empty list with room for `len`.
+fn list_of<T>(len: usize) -> Result<Vec<T>, RegionRefused> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(len)
+        .map_err(|_| RegionRefused::no_memory::<T>(len))?;
+    Ok(list)
 }

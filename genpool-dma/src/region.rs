@@ -122,6 +122,9 @@ impl<K: Kind> Region<K> {
     /// Memory that the caller brings: `len` bytes at `start`. `keep` is dropped when the memory is no
     /// longer used, and gives it back. No device sees it yet: [`seen_at`](Self::seen_at).
     ///
+    /// A pool that drops a region, in any of its calls or at its end, does not pass on a panic of `keep`'s
+    /// destructor: the panic hook reports it, and the call goes on.
+    ///
     /// ```
     /// use std::num::NonZeroUsize;
     /// use std::ptr::NonNull;

@@ -200,3 +200,39 @@ impl fmt::Display for Untranslated {
 }
 
 impl Error for Untranslated {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(virt: usize, dma: u64) -> Window {
+        Window::new(VirtAddr::new(virt), DmaAddr::new(dma), 0x1000).unwrap()
+    }
+
+    #[test]
+    fn windows_join_only_where_both_addresses_go_on() {
+        for (second, dma, windows) in [
+            (0x2000, 0xa000, 1),
+            // Gaps and overlaps of the device's addresses.
+            (0x2000, 0xb000, 2),
+            (0x2000, 0xa001, 2),
+            (0x2000, 0x9000, 2),
+            (0x2000, 0x8000, 2),
+            // A gap of the other.
+            (0x3000, 0xa000, 2),
+            (0x3000, 0xb000, 2),
+        ] {
+            for pages in [
+                [window(0x1000, 0x9000), window(second, dma)],
+                [window(second, dma), window(0x1000, 0x9000)],
+            ] {
+                let map = Translation::new(pages).unwrap();
+                assert_eq!(map.windows().len(), windows, "{second:#x} at {dma:#x}");
+                let over = map.dma(VirtAddr::new(0x1fff), 2);
+                assert_eq!(over.is_ok(), windows == 1, "{second:#x} at {dma:#x}");
+                let inside = map.dma(VirtAddr::new(second), 0x1000);
+                assert_eq!(inside, Ok(DmaAddr::new(dma)));
+            }
+        }
+    }
+}

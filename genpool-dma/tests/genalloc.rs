@@ -108,6 +108,13 @@ fn gen_pool_dma_alloc_algo_with_constraints_on_the_device_s_address() {
 
     let mask = AddressMask::bits(28).unwrap();
     let low = with(mask.constrain(Constraints::new()));
+    // Three pages lie below the border, and a fourth would begin below it and end above.
+    for pages in [4, 5, 8] {
+        assert!(
+            pool.dma_alloc_with(pages * PAGE, &low).is_err(),
+            "{pages} pages"
+        );
+    }
     let all = pool.dma_alloc_with(3 * PAGE, &low).unwrap();
     assert!(mask.covers(all.dma(), all.size()));
     assert!(pool.dma_alloc_with(1, &low).is_err());

@@ -2,13 +2,14 @@
 
 mod common;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use common::{dma, peek, seen, unseen};
-use genpool_core::{FirstFit, FreeError, Pool, RemoveError};
+use common::{dma, peek, seen, seen_in, unseen};
+use genpool_core::{AddRefused, BuildError, FirstFit, FreeError, Pool, RemoveError};
 use genpool_dma::{
-    AddressSpace, Bus, Device, MemoryPool, PhysAddr, Ram, Region, RegionRefused, Translation,
-    VirtAddr, Width, Window,
+    AddressSpace, Bus, Device, DevicePoolError, MemoryPool, PhysAddr, Ram, Region, RegionRefused,
+    Translation, VirtAddr, Width, Window,
 };
 
 const PAGE: usize = 4096;
@@ -54,19 +55,8 @@ fn a_region_comes_back_when_it_is_drained() {
 /// Two pieces for the device, one for the processor.
 fn in_two_pieces() -> Region {
     let (region, _) = unseen(4 * PAGE);
-    let start = region.start();
-    let window = |page: usize, phys, pages: usize| {
-        let virt = start.checked_add(page * PAGE).unwrap();
-        Window::new(virt, dma(phys), pages * PAGE).unwrap()
-    };
-    let windows = [
-        window(0, 0x9000, 1),
-        window(1, 0xa000, 2),
-        window(3, 0x1000, 1),
-    ];
-    let translation = Translation::new(windows).unwrap();
-    // SAFETY: no device is told.
-    unsafe { region.seen_at(Bus::Physical, translation) }
+    let windows = [(0, 0x9000, PAGE), (1, 0xa000, 2 * PAGE), (3, 0x1000, PAGE)];
+    seen_in(region, &windows)
 }
 
 #[test]
@@ -105,6 +95,94 @@ fn a_region_that_is_refused_comes_back() {
     let refused = pool.add(unseen).unwrap_err();
     assert_eq!(refused.reason, RegionRefused::Unseen);
     assert_eq!((pool.size(), pool.chunks().len()), (0, 0));
+}
+
+/// The third of its four chunks is where another one is: those that came in before go again, all of them.
+#[test]
+fn a_region_that_is_refused_midway_leaves_no_chunk_in_the_pool() {
+    let pool = MemoryPool::new(12).unwrap();
+    let (region, watch) = unseen::<Ram>(4 * PAGE);
+    let start = region.start();
+    let third = region.as_ptr();
+    // SAFETY: inside the region.
+    let third = unsafe { third.byte_add(2 * PAGE) };
+    // SAFETY: not the only one who owns these bytes, but nobody accesses them.
+    let other = unsafe { Region::from_raw(third, NonZeroUsize::new(PAGE).unwrap(), ()) };
+    pool.add(seen_in(other, &[(0, 0x7000, PAGE)])).unwrap();
+
+    let windows = [0, 1, 2, 3].map(|page| (page, 0x10_0000 * (page + 1) as u64, PAGE));
+    let refused = pool.add(seen_in(region, &windows)).unwrap_err();
+    assert!(
+        matches!(refused.reason, RegionRefused::Chunk(_)),
+        "{refused}"
+    );
+    let back = refused.region.expect("nobody holds a part of it");
+    assert_eq!((back.start(), back.windows().len()), (start, 4));
+    // The pool has what it had before, and hands out nothing else.
+    let chunks: Vec<_> = pool.chunks().map(|chunk| chunk.start()).collect();
+    assert_eq!(chunks, [start.get() + 2 * PAGE]);
+    assert_eq!((pool.size(), pool.avail()), (PAGE, PAGE));
+    let held = pool.dma_alloc(1).unwrap();
+    assert_eq!(held.dma(), dma(0x7000));
+    assert!(pool.dma_alloc(1).is_err());
+    assert!(matches!(
+        pool.remove(start),
+        Err(RemoveError::NoChunk { .. })
+    ));
+    // It can be added when there is room for it.
+    drop(held);
+    let other = pool.remove(start.checked_add(2 * PAGE).unwrap()).unwrap();
+    drop(other.finish().unwrap());
+    pool.add(back).unwrap();
+    assert_eq!((pool.size(), pool.chunks().len()), (4 * PAGE, 4));
+    assert!(!watch.is_freed());
+    drop(pool);
+    assert!(watch.is_freed());
+}
+
+#[test]
+fn two_regions_with_one_start_are_refused() {
+    let pool = MemoryPool::new(12).unwrap();
+    let (region, _watch) = unseen::<Ram>(4 * PAGE);
+    let start = region.start();
+    let page = NonZeroUsize::new(PAGE).unwrap();
+    // SAFETY: not the only one who owns these bytes, but nobody accesses them.
+    let other = unsafe { Region::from_raw(region.as_ptr(), page, ()) };
+    // Their chunks do not meet.
+    pool.add(seen_in(region, &[(1, 0x7000, PAGE)])).unwrap();
+    let refused = pool.add(seen_in(other, &[(0, 0x9000, PAGE)])).unwrap_err();
+    let overlaps = AddRefused::Overlaps {
+        start: start.get(),
+        size: 4 * PAGE,
+    };
+    assert_eq!(refused.reason, RegionRefused::Chunk(overlaps));
+    assert_eq!(refused.region.unwrap().size().get(), PAGE);
+    assert_eq!((pool.size(), pool.chunks().len()), (PAGE, 1));
+    assert!(pool.remove(start).unwrap().finish().is_ok());
+}
+
+#[test]
+fn a_pool_of_a_device_says_what_is_wrong_with_its_granule() {
+    let of = |order, width| MemoryPool::<Device>::of_device(order, width);
+    for (order, width) in [(0, Width::Two), (1, Width::Four), (2, Width::Eight)] {
+        let refused = of(order, width).unwrap_err();
+        assert_eq!(refused, DevicePoolError::Width { order, width });
+        let (granule, access) = (1 << order, width.bytes());
+        let text = refused.to_string();
+        assert!(
+            text.contains(&format!("granule of {granule} byte")),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("access of {access} bytes")),
+            "{text}"
+        );
+        assert!(of(order + 1, width).is_ok());
+    }
+    let order = usize::BITS;
+    let refused = of(order, Width::Eight).unwrap_err();
+    assert_eq!(refused, DevicePoolError::Build(BuildError::Order { order }));
+    assert_eq!(refused.to_string(), BuildError::Order { order }.to_string());
 }
 
 #[test]

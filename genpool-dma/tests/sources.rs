@@ -120,6 +120,51 @@ fn nonsense_is_refused() {
 }
 
 #[test]
+fn a_pci_address_does_not_leave_its_folder() {
+    // Each of them would be a device if it were joined to a path.
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("resource"), "").unwrap();
+    let absolute = folder.path().to_str().unwrap();
+    let relative = format!("../../../..{absolute}");
+    let first = fs::read_dir("/sys/bus/pci/devices").ok();
+    let first = first.and_then(|mut devices| devices.next()?.ok()?.file_name().into_string().ok());
+    let around = first.as_ref().map(|name| format!("../devices/{name}"));
+    let below = first.as_ref().map(|name| format!("{name}/."));
+    let nonsense = [
+        "",
+        ".",
+        "..",
+        "/",
+        "0000:00:04",
+        "0000:00:4.0",
+        "00:04.0",
+        "0000:00:04.0/",
+    ];
+    let more = [
+        "0000:00:04.0\n",
+        "0000:00:04.0\0",
+        "0000:00:0g.0",
+        "+000:00:04.0",
+        "0000:00:04.0:0",
+    ];
+    let texts = nonsense
+        .into_iter()
+        .chain(more)
+        .chain([absolute, &relative]);
+    for text in texts.chain(around.as_deref()).chain(below.as_deref()) {
+        match PciDevice::at(text) {
+            Err(SourceError::PciAddress { address }) => assert_eq!(address, text),
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+    // Domains of virtual controllers have five digits.
+    let missing = PciDevice::at("ffffe:e1:00.0").unwrap_err();
+    assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
+    // The folder that the caller names is the caller's.
+    assert!(PciDevice::in_folder(absolute).is_ok());
+}
+
+#[test]
 fn physical_addresses_are_told_or_refused() {
     let map = PageMap::open().unwrap();
     let untouched = map

@@ -3,7 +3,7 @@
 //! | | |
 //! |---|---|
 //! | [`Recorder`] | records a real load as a trace, to be replayed on other algorithms |
-//! | [`Watermarks`] | calls back when free space falls below or rises above a mark |
+//! | [`Watermarks`] | calls back when what is available falls below or rises above a mark, or when a request is refused |
 //! | [`Snapshot`] | chunks, what is taken in them and what is held, as a plain value; `genpool show` draws it |
 //! | [`figures`] | totals, counts and fragmentation under the names that metrics have |
 //! | `report`, `Meter` | gauges and counters of the crate `metrics`, with the feature `metrics` |

@@ -6,7 +6,7 @@ use metrics::{Counter, IntoLabels, Label, Unit, counter, describe_counter, descr
 use crate::figures::{Figure, FigureKind, figures, figures_of};
 
 /// What a [`Meter`] counts.
-const METER: [(&str, Unit, &str); 6] = [
+const METER: [(&str, Unit, &str); 10] = [
     (
         "genpool_allocs_total",
         Unit::Count,
@@ -22,6 +22,26 @@ const METER: [(&str, Unit, &str); 6] = [
         "genpool_freed_bytes_total",
         Unit::Bytes,
         "Bytes of ranges that came back",
+    ),
+    (
+        "genpool_cache_allocs_total",
+        Unit::Count,
+        "Ranges that were handed out of what a cache kept",
+    ),
+    (
+        "genpool_cache_frees_total",
+        Unit::Count,
+        "Ranges that came back and that a cache keeps from everybody else",
+    ),
+    (
+        "genpool_cache_filled_bytes_total",
+        Unit::Bytes,
+        "Bytes that caches took from the pool",
+    ),
+    (
+        "genpool_cache_emptied_bytes_total",
+        Unit::Bytes,
+        "Bytes that caches gave back to the pool",
     ),
     (
         "genpool_chunks_added_total",
@@ -115,6 +135,10 @@ pub struct Meter {
     allocated: Counter,
     frees: Counter,
     freed: Counter,
+    cache_allocs: Counter,
+    cache_frees: Counter,
+    cache_filled: Counter,
+    cache_emptied: Counter,
     added: Counter,
     drained: Counter,
 }
@@ -123,13 +147,27 @@ impl Meter {
     /// Counts under these labels.
     pub fn new(labels: impl IntoLabels) -> Self {
         let labels: Vec<Label> = labels.into_labels();
-        let [allocs, allocated, frees, freed, added, drained] =
-            METER.map(|(name, ..)| counter!(name, labels.clone()));
+        let [
+            allocs,
+            allocated,
+            frees,
+            freed,
+            cache_allocs,
+            cache_frees,
+            cache_filled,
+            cache_emptied,
+            added,
+            drained,
+        ] = METER.map(|(name, ..)| counter!(name, labels.clone()));
         Self {
             allocs,
             allocated,
             frees,
             freed,
+            cache_allocs,
+            cache_frees,
+            cache_filled,
+            cache_emptied,
             added,
             drained,
         }
@@ -139,13 +177,21 @@ impl Meter {
 impl Observer for Meter {
     fn event(&self, _number: usize, event: &Event<'_>) {
         match *event {
-            Event::Allocated { size, .. } => {
+            Event::Allocated { size, cached, .. } => {
                 self.allocs.increment(1);
                 self.allocated.increment(size as u64);
+                self.cache_allocs.increment(u64::from(cached));
             }
-            Event::Freed { size, .. } => {
+            Event::Freed { size, cached, .. } => {
                 self.frees.increment(1);
                 self.freed.increment(size as u64);
+                self.cache_frees.increment(u64::from(cached));
+            }
+            Event::CacheFilled { addrs, size, .. } => {
+                self.cache_filled.increment((addrs.len() * size) as u64);
+            }
+            Event::CacheEmptied { addrs, size, .. } => {
+                self.cache_emptied.increment((addrs.len() * size) as u64);
             }
             Event::Resized { from, to, .. } => {
                 self.allocated.increment(to.saturating_sub(from) as u64);

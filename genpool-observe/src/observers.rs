@@ -1,12 +1,10 @@
 //! Several observers of one pool.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-use genpool_core::{Event, Observer, discard_panic};
+use genpool_core::{Event, FirstPanic, Observer};
 
 /// Observers that are told one after the other, in the order in which they were named. If one panics,
-/// the others are told all the same; of several panics the last is passed on.
-/// As [signal-safe](genpool_core#signal-safety) as all of them.
+/// the others are told all the same; of several panics the first is passed on. They are dropped in that order too, each
+/// of them even if the destructor of another panics. As [signal-safe](genpool_core#signal-safety) as all of them.
 ///
 /// ```
 /// use genpool::Pool;
@@ -43,18 +41,21 @@ impl Observer for Observers {
     }
 
     fn event(&self, number: usize, event: &Event<'_>) {
-        let mut panicked = None;
+        let mut panics = FirstPanic::default();
         for observer in &self.list {
-            let tell = AssertUnwindSafe(|| observer.event(number, event));
-            if let Err(payload) = catch_unwind(tell)
-                && let Some(earlier) = panicked.replace(payload)
-            {
-                discard_panic(earlier);
-            }
+            panics.run(|| observer.event(number, event));
         }
-        if let Some(payload) = panicked {
-            resume_unwind(payload);
+        panics.resume();
+    }
+}
+
+impl Drop for Observers {
+    fn drop(&mut self) {
+        let mut panics = FirstPanic::default();
+        for observer in self.list.drain(..) {
+            panics.run(|| drop(observer));
         }
+        panics.resume();
     }
 }
 

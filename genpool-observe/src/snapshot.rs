@@ -1,9 +1,13 @@
 //! A pool as a plain value, for who looks at it from elsewhere.
 
+mod sums;
+
 use std::error::Error;
 use std::fmt;
 
 use genpool_core::{ChunkInfo, Fragmentation, Pool, Stats};
+
+use self::sums::{Free, Sums, held_in};
 
 /// Entries of a snapshot, unless said: runs and live allocations together take 16 to 48 bytes each
 /// (2026-11).
@@ -16,8 +20,12 @@ const ENTRIES: usize = 1 << 20;
 ///
 /// It is taken while others allocate and free, and holds up nobody. Which chunks there are was so at one
 /// instant. Everything else is read one after the other, a word of the bitmap or an allocation at a
-/// time: each run was taken, and each allocation live, when it was read, and what came and went
-/// meanwhile may show in the totals and not in the runs. When nobody moves, all of it agrees.
+/// time: each run was taken, and each allocation live, when it was read.
+///
+/// A snapshot agrees with itself all the same, and [`check`](Self::check) requires it: the totals of bytes and of
+/// chunks are those of the runs in it, an allocation that came after its run was read is left out, and `cached` is
+/// no more than what is taken and in no allocation. When nobody moves, all of it is what the pool's own calls
+/// answer.
 ///
 /// ```
 /// // features = ["observe", "serde"]
@@ -53,7 +61,7 @@ pub struct Snapshot {
     pub order: u32,
     /// Whether boundaries are tracked.
     pub tracked: bool,
-    /// Totals and counts.
+    /// Totals, which are those of `chunks`, and counts.
     pub stats: Stats,
     /// How the free space is cut up.
     pub fragmentation: Fragmentation,
@@ -158,41 +166,60 @@ impl Snapshot {
     /// ```
     #[must_use]
     pub fn at_most(pool: &Pool, entries: usize) -> Self {
+        let order = pool.order();
         let mut left = entries;
         let mut cut = false;
+        let mut sums = Sums::default();
         let mut chunks: Vec<ChunkShot> = pool
             .chunks()
-            .map(|chunk| ChunkShot::of(&chunk, pool.order(), &mut left, &mut cut))
+            .map(|chunk| {
+                let (shot, free) = ChunkShot::of(&chunk, order, &mut left, &mut cut);
+                sums.add(shot.draining, shot.size, free);
+                shot
+            })
             .collect();
         chunks.sort_unstable_by_key(|chunk| chunk.start);
         let live = pool.is_tracked().then(|| {
             // One more says that there are more.
             let held = pool.held(left.saturating_add(1));
             cut |= held.len() > left;
-            held.iter()
-                .take(left)
-                .map(|held| LiveShot {
+            let mut list: Vec<LiveShot> = Vec::new();
+            for held in held.iter().take(left) {
+                let live = LiveShot {
                     addr: held.addr,
                     size: held.size,
                     tag: held.tag.unwrap_or(0),
-                })
-                .collect()
+                };
+                // What came since the runs were read is in none of them, or overlaps what went.
+                if live.is_after(list.last()) && live.is_in_a_run_of(&chunks, order) {
+                    list.push(live);
+                }
+            }
+            list
         });
+        let mut stats = pool.stats();
+        let mut fragmentation = pool.fragmentation();
+        sums.put_into(&mut stats, &mut fragmentation);
+        let unheld = sums.taken().saturating_sub(held_in(live.as_deref()));
+        stats.cached = stats.cached.min(unheld);
         Self {
             version: Self::VERSION,
             name: pool.name().map(str::to_owned),
-            order: pool.order(),
+            order,
             tracked: pool.is_tracked(),
-            stats: pool.stats(),
-            fragmentation: pool.fragmentation(),
+            stats,
+            fragmentation,
             chunks,
             live,
             cut,
         }
     }
 
-    /// Whether it could be one of a pool, for who has it from a file: all that arithmetic on it relies
-    /// on. Linear in its size.
+    /// Whether it could be one of a pool, for a snapshot from a file: everything that arithmetic on it relies on, and
+    /// that its parts agree with each other. Linear in its size.
+    ///
+    /// Of a snapshot that is [`cut`](Self::cut) the totals cover more than the runs, so they must be possible, and no
+    /// less than those of the runs.
     ///
     /// ```
     /// use genpool::Pool;
@@ -214,55 +241,41 @@ impl Snapshot {
         if self.order >= usize::BITS {
             return Err(NoSnapshot::Order(self.order));
         }
-        let mut after = Some(0);
-        for chunk in &self.chunks {
-            let (start, size) = (chunk.start, chunk.size);
-            let granule = 1 << self.order;
-            let last = size.checked_sub(1).and_then(|more| start.checked_add(more));
-            let is_whole = start.is_multiple_of(granule) && size.is_multiple_of(granule);
-            let (Some(last), true, true) = (last, is_whole, after.is_some_and(|at| at <= start))
-            else {
-                return Err(NoSnapshot::Chunk { start, size });
-            };
-            after = last.checked_add(1);
-            let granules = size >> self.order;
-            let mut free = 0;
-            for &(first, len) in &chunk.taken {
-                if len == 0 || first < free || first > granules || len > granules - first {
-                    return Err(NoSnapshot::Run { start, first, len });
-                }
-                free = first + len;
-            }
-        }
-        Ok(())
+        let sums = self.check_chunks()?;
+        self.check_live()?;
+        self.check_totals(&sums)
     }
 }
 
 impl ChunkShot {
-    fn of(chunk: &ChunkInfo, order: u32, left: &mut usize, cut: &mut bool) -> Self {
+    /// The chunk, and what is free in it.
+    fn of(chunk: &ChunkInfo, order: u32, left: &mut usize, cut: &mut bool) -> (Self, Free) {
         let granules = chunk.size() >> order;
         let mut taken = Vec::new();
+        let mut free = Free::default();
         let mut at = 0;
-        let free = chunk.free_runs().map(|run| (run.start.0, run.len));
-        for (start, len) in free.chain([(granules, 0)]) {
+        let runs = chunk.free_runs().map(|run| (run.start.0, run.len));
+        for (start, len) in runs.chain([(granules, 0)]) {
             if at < start {
                 if *left == 0 {
                     *cut = true;
-                    break;
+                } else {
+                    *left -= 1;
+                    taken.push((at, start - at));
                 }
-                *left -= 1;
-                taken.push((at, start - at));
             }
+            free.add(len << order);
             at = start + len;
         }
-        Self {
+        let shot = Self {
             start: chunk.start(),
             size: chunk.size(),
             phys: chunk.phys(),
             owner: chunk.owner_name().map(str::to_owned),
             draining: chunk.is_draining(),
             taken,
-        }
+        };
+        (shot, free)
     }
 
     /// Granules that are taken.
@@ -303,7 +316,14 @@ pub enum NoSnapshot {
         /// Bytes.
         size: usize,
     },
-    /// A run is empty, leaves its chunk, or is not behind the one before it.
+    /// The physical addresses of a chunk wrap.
+    Phys {
+        /// Where the chunk starts.
+        start: usize,
+        /// The physical address of its first byte.
+        phys: u64,
+    },
+    /// A run is empty, leaves its chunk, or is not behind the one before it, with a free granule in between.
     Run {
         /// Where the chunk starts.
         start: usize,
@@ -311,6 +331,46 @@ pub enum NoSnapshot {
         first: usize,
         /// How many it has.
         len: usize,
+    },
+    /// An allocation is empty, does not consist of whole granules, is not behind the one before it, or is not within
+    /// a run that is taken.
+    Live {
+        /// The address of its first byte.
+        addr: usize,
+        /// Bytes.
+        size: usize,
+    },
+    /// A list of live allocations without boundary tracking, or none with it.
+    Tracked {
+        /// Whether boundaries are tracked.
+        tracked: bool,
+    },
+    /// A total is not what follows from the rest of the snapshot.
+    Total {
+        /// The total: `stats.used`, say.
+        name: &'static str,
+        /// What it is.
+        says: usize,
+        /// What it would have to be.
+        is: usize,
+    },
+    /// A total is lower than the rest of the snapshot allows.
+    TooLow {
+        /// The total.
+        name: &'static str,
+        /// What it is.
+        says: usize,
+        /// The least that it could be.
+        least: usize,
+    },
+    /// A total is higher than the rest of the snapshot allows.
+    TooHigh {
+        /// The total.
+        name: &'static str,
+        /// What it is.
+        says: usize,
+        /// The most that it could be.
+        most: usize,
     },
 }
 
@@ -333,6 +393,36 @@ impl fmt::Display for NoSnapshot {
                 "the run of {len} granules at granule {first} of the chunk at {start:#x} is empty, leaves the chunk, \
                  or is not behind the one before it"
             ),
+            Self::Phys { start, phys } => write!(
+                f,
+                "the physical addresses of the chunk at {start:#x} wrap: they begin at {phys:#x}"
+            ),
+            Self::Live { addr, size } => write!(
+                f,
+                "the allocation of {size:#x} bytes at {addr:#x} is empty, is not of whole granules, is not behind the \
+                 one before it, or is not taken"
+            ),
+            Self::Tracked { tracked: true } => {
+                f.write_str("boundaries are tracked, but there is no list of live allocations")
+            }
+            Self::Tracked { tracked: false } => {
+                f.write_str("boundaries are not tracked, but there is a list of live allocations")
+            }
+            Self::Total { name, says, is } => {
+                write!(f, "`{name}` is {says}, where the rest comes to {is}")
+            }
+            Self::TooLow { name, says, least } => {
+                write!(
+                    f,
+                    "`{name}` is {says}, where the rest allows no less than {least}"
+                )
+            }
+            Self::TooHigh { name, says, most } => {
+                write!(
+                    f,
+                    "`{name}` is {says}, where the rest allows no more than {most}"
+                )
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use tracing::{debug, info, trace, warn};
 /// | info | chunks added, being removed, drained |
 /// | warn | requests for which there was no room, frees that were refused |
 /// | debug | requests, resizes and chunks that were refused for another reason |
-/// | trace | allocations, frees, resizes |
+/// | trace | allocations, frees, resizes, runs that caches take from the pool and give back |
 ///
 /// As [signal-safe](genpool_core#signal-safety) as the subscriber, which is hardly ever. Where no subscriber wants an event it costs a
 /// load and a branch.
@@ -60,18 +60,32 @@ impl Observer for Traced {
                 debug!(target: "genpool", pool = name, order, "pool built");
             }
             Event::Allocated {
-                addr, asked, size, ..
+                addr,
+                asked,
+                size,
+                cached,
+                ..
             } => {
-                trace!(target: "genpool", pool, addr = hex!(addr), asked, size, "allocated");
+                trace!(target: "genpool", pool, addr = hex!(addr), asked, size, cached, "allocated");
             }
             Event::AllocRefused { asked, error, .. } => match error {
-                AllocError::Exhausted { .. } | AllocError::Contended { .. } => {
+                AllocError::Exhausted { .. }
+                | AllocError::Taken { .. }
+                | AllocError::Contended { .. } => {
                     warn!(target: "genpool", pool, asked, %error, "no room");
                 }
                 _ => debug!(target: "genpool", pool, asked, %error, "refused"),
             },
-            Event::Freed { addr, size, .. } => {
-                trace!(target: "genpool", pool, addr = hex!(addr), size, "freed");
+            Event::Freed {
+                addr, size, cached, ..
+            } => {
+                trace!(target: "genpool", pool, addr = hex!(addr), size, cached, "freed");
+            }
+            Event::CacheFilled { addrs, size, .. } => {
+                trace!(target: "genpool", pool, runs = addrs.len(), size, "cache filled");
+            }
+            Event::CacheEmptied { addrs, size, .. } => {
+                trace!(target: "genpool", pool, runs = addrs.len(), size, "cache emptied");
             }
             Event::FreeRefused {
                 addr, size, error, ..

@@ -103,6 +103,78 @@ fn writing_ends_beside_threads_that_are_faster() {
     assert!(written(&recorder).contains(" size=4096 algo=first-fit -> 0x100000\nfree "));
 }
 
+/// Takes so many bytes, and then fails in one of two ways.
+struct Narrow<'t> {
+    text: &'t mut Vec<u8>,
+    room: usize,
+    panics: bool,
+}
+
+impl io::Write for Narrow<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(self.room > 0 || !self.panics, "no room");
+        let taken = bytes.len().min(self.room);
+        self.text.extend(&bytes[..taken]);
+        self.room -= taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.room {
+            0 => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_call_that_failed_loses_neither_bytes_nor_the_count() {
+    let (recorder, tap) = Recorder::new(64).unwrap();
+    let pool = Pool::builder().order(12).observer(tap).build().unwrap();
+    pool.add(0x10_0000, 4 * PAGE).unwrap();
+    let mut text = Vec::new();
+    for (room, panics) in [(0, false), (7, true), (1, false), (30, true), (90, false)] {
+        drop(pool.alloc(PAGE).unwrap());
+        let mut out = Narrow {
+            text: &mut text,
+            room,
+            panics,
+        };
+        let call = std::panic::AssertUnwindSafe(|| recorder.write_to(&mut out));
+        let failed = std::panic::catch_unwind(call);
+        assert!(failed.is_err() == panics && !matches!(failed, Ok(Ok(_))));
+    }
+    drop(pool.alloc(PAGE).unwrap());
+    assert_eq!(recorder.write_to(&mut text).unwrap(), 2 * 6);
+    assert_eq!(recorder.write_to(&mut text).unwrap(), 0);
+    let text = String::from_utf8(text).unwrap();
+    let lines = |head: &str| text.lines().filter(|line| line.starts_with(head)).count();
+    assert_eq!(
+        (lines("alloc "), lines("free "), lines("#")),
+        (6, 6, 1),
+        "{text}"
+    );
+}
+
+/// A cache's own business with the pool is no operation of the program.
+#[test]
+fn what_a_cache_fetches_and_returns_is_not_in_the_trace() {
+    let (recorder, tap) = Recorder::new(64).unwrap();
+    let pool = Pool::builder().order(12).observer(tap).build().unwrap();
+    pool.add(0x10_0000, 64 * PAGE).unwrap();
+    let mut cache = pool.cache();
+    let one = cache.alloc(PAGE).unwrap();
+    cache.free(one);
+    cache.flush();
+    let mut text = Vec::new();
+    assert_eq!(recorder.write_to(&mut text).unwrap(), 2);
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.ends_with("size=0x40000\nalloc 1 size=4096 -> 0x100000\nfree 1\n"),
+        "{text}"
+    );
+}
+
 #[test]
 fn a_tap_that_is_shared_ends_the_trace() {
     let (recorder, tap) = Recorder::new(64).unwrap();

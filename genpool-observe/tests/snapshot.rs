@@ -102,8 +102,14 @@ fn taken_while_others_move() {
             // What nobody moves is seen.
             let run = shot.chunks[0].taken[0];
             assert!(run.0 == 0 && run.1 >= 3, "{shot:?}");
-            assert_eq!(shot.live.unwrap()[0].addr, fixed.addr());
-            assert!(shot.stats.used <= shot.stats.size);
+            assert_eq!(shot.live.as_ref().unwrap()[0].addr, fixed.addr());
+            let live = shot
+                .live
+                .iter()
+                .flatten()
+                .map(|live| live.size)
+                .sum::<usize>();
+            assert!(live + shot.stats.cached <= shot.stats.used + shot.stats.draining_used);
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -139,6 +145,131 @@ fn what_cannot_be_is_said() {
     shot.chunks[0].taken = runs;
     assert!(shot.check().unwrap_err().to_string().contains("granule 0"));
     assert_eq!(shot.chunks[0].taken_granules(), usize::MAX);
+}
+
+/// Each total of a snapshot follows from its chunks, whether some of its runs are left out or not.
+#[test]
+fn totals_that_contradict_the_rest_are_refused() {
+    let pool = pool(true);
+    pool.add(0x1_0000, 16 * PAGE).unwrap();
+    pool.add(0x10_0000, 4 * PAGE).unwrap();
+    pool.add_virt(0x20_0000, 0x7000, PAGE).unwrap();
+    let mut held = pool.alloc_many(&[PAGE, PAGE, 2 * PAGE, PAGE]).unwrap();
+    drop(held.remove(1));
+    let drain = pool.remove(0x10_0000).unwrap();
+    let mut cache = pool.cache();
+    let one = cache.alloc(PAGE).unwrap();
+    cache.free(one);
+    assert!(cache.held() > 0);
+
+    type Total = fn(&mut Snapshot) -> &mut usize;
+    let totals: [(&str, Total); 10] = [
+        ("stats.chunks", |shot| &mut shot.stats.chunks),
+        ("stats.size", |shot| &mut shot.stats.size),
+        ("stats.used", |shot| &mut shot.stats.used),
+        ("stats.free", |shot| &mut shot.stats.free),
+        ("stats.draining", |shot| &mut shot.stats.draining),
+        ("stats.draining_used", |shot| &mut shot.stats.draining_used),
+        ("stats.cached", |shot| &mut shot.stats.cached),
+        ("fragmentation.free", |shot| &mut shot.fragmentation.free),
+        ("fragmentation.free_runs", |shot| {
+            &mut shot.fragmentation.free_runs
+        }),
+        ("fragmentation.largest_run", |shot| {
+            &mut shot.fragmentation.largest_run
+        }),
+    ];
+    for entries in [0, 1, 3, 5, 1000] {
+        let good = Snapshot::at_most(&pool, entries);
+        assert_eq!(good.check(), Ok(()), "{entries}");
+        assert_eq!(good.stats, pool.stats());
+        assert_eq!(good.fragmentation, pool.fragmentation());
+        for (name, total) in totals {
+            let was = *total(&mut good.clone());
+            for wrong in [was + 1, usize::MAX, usize::MAX - PAGE + 1] {
+                let mut shot = good.clone();
+                *total(&mut shot) = wrong;
+                let error = shot.check().unwrap_err().to_string();
+                let names_both = error.contains(name) && error.contains(&wrong.to_string());
+                assert!(names_both || good.cut, "{name}: {error}");
+            }
+        }
+        for total in [0, 1, 2, 3, 4, 7, 8].map(|at: usize| totals[at].1) {
+            let mut shot = good.clone();
+            *total(&mut shot) = 0;
+            let is_zero = *total(&mut good.clone()) == 0;
+            assert_eq!(shot.check().is_ok(), is_zero, "{shot:?}");
+        }
+    }
+    let error = {
+        let mut shot = Snapshot::of(&pool);
+        shot.stats.used += PAGE;
+        shot.check().unwrap_err()
+    };
+    let used = pool.stats().used;
+    let (says, is) = (used + PAGE, used);
+    assert_eq!(
+        error,
+        NoSnapshot::Total {
+            name: "stats.used",
+            says,
+            is
+        }
+    );
+    drop((cache, held, drain));
+}
+
+#[test]
+fn live_allocations_lie_in_runs_that_are_taken() {
+    let pool = pool(true);
+    pool.add(0x1_0000, 16 * PAGE).unwrap();
+    let mut held = pool.alloc_many(&[2 * PAGE, PAGE, PAGE]).unwrap();
+    drop(held.remove(1));
+    let good = Snapshot::of(&pool);
+    let with = |change: &dyn Fn(&mut Snapshot)| {
+        let mut shot = good.clone();
+        change(&mut shot);
+        shot.check()
+    };
+    assert_eq!(with(&|_| ()), Ok(()));
+    for (addr, size) in [
+        (0x1_0000, 0),
+        (0x1_0000, 1),
+        (0x1_0001, PAGE),
+        (0x1_0000, 3 * PAGE),
+        (0x1_2000, PAGE),
+        (0x1_1000, usize::MAX),
+        (0, PAGE),
+        (usize::MAX, PAGE),
+    ] {
+        let changed = with(&|shot| {
+            let live = &mut shot.live.as_mut().unwrap()[0];
+            (live.addr, live.size) = (addr, size);
+        });
+        assert_eq!(changed, Err(NoSnapshot::Live { addr, size }));
+    }
+    let twice = with(&|shot| {
+        let live = shot.live.as_mut().unwrap();
+        live.insert(0, live[0].clone());
+    });
+    let (addr, size) = (0x1_0000, 2 * PAGE);
+    assert_eq!(twice, Err(NoSnapshot::Live { addr, size }));
+    let tracked = true;
+    assert_eq!(
+        with(&|shot| shot.live = None),
+        Err(NoSnapshot::Tracked { tracked })
+    );
+    let tracked = false;
+    assert_eq!(
+        with(&|shot| shot.tracked = false),
+        Err(NoSnapshot::Tracked { tracked })
+    );
+    let (start, phys) = (0x1_0000, u64::MAX - 7);
+    let wrapped = with(&|shot| shot.chunks[0].phys = Some(phys));
+    assert_eq!(wrapped, Err(NoSnapshot::Phys { start, phys }));
+    let (first, len) = (2, 1);
+    let touching = with(&|shot| shot.chunks[0].taken.insert(1, (first, len)));
+    assert_eq!(touching, Err(NoSnapshot::Run { start, first, len }));
 }
 
 #[cfg(feature = "serde")]

@@ -111,6 +111,15 @@ fn figures() {
         kept.resize(3 * PAGE).unwrap();
         assert!(pool.alloc(6 * PAGE).is_err());
         report(&pool, &labels);
+        let mut cache = pool.cache();
+        let held = cache.alloc(PAGE).unwrap();
+        cache.free(held);
+        let filled = cache.held() as u64;
+        drop(cache);
+        for name in ["filled", "emptied"] {
+            let name = format!("genpool_cache_{name}_bytes_total");
+            assert_eq!(board.read(&name), filled, "{name}");
+        }
         let drain = pool.remove(0).unwrap();
         drop(kept);
         drop(drain);
@@ -125,10 +134,12 @@ fn figures() {
         ("genpool_chunks", 1),
         ("genpool_exhausted_total", 1),
         ("genpool_refused_frees_total", 0),
-        ("genpool_allocs_total", 2),
-        ("genpool_allocated_bytes_total", 4 * page),
-        ("genpool_frees_total", 2),
-        ("genpool_freed_bytes_total", 4 * page),
+        ("genpool_allocs_total", 3),
+        ("genpool_allocated_bytes_total", 5 * page),
+        ("genpool_frees_total", 3),
+        ("genpool_freed_bytes_total", 5 * page),
+        ("genpool_cache_allocs_total", 1),
+        ("genpool_cache_frees_total", 1),
         ("genpool_chunks_added_total", 1),
         ("genpool_chunks_drained_total", 1),
     ] {
@@ -194,6 +205,10 @@ fn events() {
         assert!(pool.alloc(4 * PAGE).is_err());
         assert!(pool.alloc(0).is_err());
         assert!(pool.free(3 * PAGE, 1).is_err());
+        let mut cache = pool.cache();
+        let kept = cache.alloc(1).unwrap();
+        cache.free(kept);
+        drop(cache);
         let drain = pool.remove(0).unwrap();
         assert!(pool.remove(0).is_err());
         drop(held);
@@ -204,16 +219,20 @@ fn events() {
         "DEBUG message=pool built pool=\"rx\" order=12",
         "INFO message=chunk added pool=\"rx\" start=0x0 size=16384",
         "DEBUG message=chunk refused pool=\"rx\" start=0x1 size=4096",
-        "TRACE message=allocated pool=\"rx\" addr=0x0 asked=1 size=4096",
+        "TRACE message=allocated pool=\"rx\" addr=0x0 asked=1 size=4096 cached=false",
         "TRACE message=resized pool=\"rx\" addr=0x0 from=4096 to=8192",
         "DEBUG message=resize refused pool=\"rx\" addr=0x0 asked=0",
         "WARN message=no room pool=\"rx\" asked=16384 error=no room for 16384 bytes",
         "DEBUG message=refused pool=\"rx\" asked=0",
         "WARN message=free refused pool=\"rx\" addr=0x3000 size=1 error=0x3000 is not allocated",
+        "TRACE message=cache filled pool=\"rx\" runs=2 size=4096",
+        "TRACE message=allocated pool=\"rx\" addr=0x2000 asked=1 size=4096 cached=true",
+        "TRACE message=freed pool=\"rx\" addr=0x2000 size=4096 cached=true",
+        "TRACE message=cache emptied pool=\"rx\" runs=2 size=4096",
         "INFO message=chunk draining pool=\"rx\" start=0x0 size=16384 free=8192",
         "DEBUG message=removal refused pool=\"rx\" start=0x0",
         "INFO message=chunk drained pool=\"rx\" start=0x0 size=16384",
-        "TRACE message=freed pool=\"rx\" addr=0x0 size=8192",
+        "TRACE message=freed pool=\"rx\" addr=0x0 size=8192 cached=false",
     ];
     assert_eq!(notes.len(), expected.len(), "{notes:#?}");
     for (note, expected) in notes.iter().zip(expected) {

@@ -14,16 +14,25 @@ const PAGE: usize = 4096;
 
 type News = Arc<Mutex<Vec<(Mark, usize)>>>;
 
-/// A pool, and in pages what it tells.
-fn pool(low: usize, high: usize) -> (Pool, News) {
+/// Marks, and in pages what they tell.
+fn marks(low: usize, high: usize) -> (Watermarks<impl Fn(Crossing) + Send + Sync>, News) {
     let news = News::default();
     let heard = Arc::clone(&news);
     let marks = Watermarks::new(low * PAGE, high * PAGE, move |crossing: Crossing| {
         let news = (crossing.mark, crossing.free / PAGE);
         heard.lock().unwrap().push(news);
     });
-    let pool = Pool::builder().order(12).observer(marks).build().unwrap();
-    (pool, news)
+    (marks, news)
+}
+
+fn observed(marks: impl Observer + 'static) -> Pool {
+    let builder = Pool::builder().order(12).observer(marks);
+    builder.build().unwrap()
+}
+
+fn pool(low: usize, high: usize) -> (Pool, News) {
+    let (marks, news) = marks(low, high);
+    (observed(marks), news)
 }
 
 fn heard(news: &News) -> Vec<(Mark, usize)> {
@@ -68,8 +77,9 @@ fn crossings_one_by_one() {
 }
 
 #[test]
-fn what_caches_keep_is_free() {
-    let (pool, news) = pool(64, 1000);
+fn what_caches_keep_is_free_if_asked_for() {
+    let (marks, news) = marks(64, 1000);
+    let pool = observed(marks.cached_as_free());
     pool.add(0, 64 * PAGE).unwrap();
     let mut cache = pool.cache();
     for _ in 0..2 {
@@ -80,6 +90,105 @@ fn what_caches_keep_is_free() {
     assert!(pool.avail() < pool.size());
     cache.flush();
     assert_eq!(heard(&news), []);
+}
+
+#[test]
+fn what_caches_keep_is_taken() {
+    let (pool, news) = pool(50, 60);
+    pool.add(0, 64 * PAGE).unwrap();
+    assert_eq!(heard(&news), [(Mark::High, 64)]);
+    let mut cache = pool.cache();
+    let list = [1, 1, 2].map(|pages| {
+        let one = cache.alloc(pages * PAGE).unwrap();
+        (one, heard(&news), pool.avail() / PAGE)
+    });
+    // A batch of sixteen runs of one page, and one of eight runs of two.
+    let [
+        (first, one, after_one),
+        (second, none, _),
+        (third, more, after_more),
+    ] = list;
+    assert_eq!((one, after_one), (vec![(Mark::Low, 48)], 48));
+    assert_eq!((none, more, after_more), (vec![], vec![], 32));
+    cache.free(second);
+    drop(first);
+    assert_eq!((heard(&news), pool.avail() / PAGE), (vec![], 33));
+    cache.free(third);
+    assert_eq!((heard(&news), pool.avail() / PAGE), (vec![], 33));
+    cache.flush();
+    assert_eq!(
+        (heard(&news), pool.avail()),
+        (vec![(Mark::High, 64)], pool.size())
+    );
+}
+
+/// A service by the guide: caches that keep all there is, and a mark that is to say so.
+#[test]
+fn a_pool_that_caches_hold_crosses_its_low_mark() {
+    let (marks, news) = marks(128, usize::MAX / PAGE);
+    let pool = observed(marks.on_refusal());
+    pool.add(0, 512 * PAGE).unwrap();
+    let mut caches: Vec<_> = (0..4).map(|_| pool.cache()).collect();
+    for cache in &mut caches {
+        let list: Vec<_> = (1..=8)
+            .flat_map(|pages| std::iter::repeat_n(pages, 32 / pages))
+            .map_while(|pages| cache.alloc(pages * PAGE).ok())
+            .collect();
+        list.into_iter().for_each(|one| cache.free(one));
+    }
+    // Nothing is held, and little is left.
+    let cached = pool.stats().cached;
+    assert_eq!(pool.avail() + cached, pool.size());
+    assert!(pool.avail() < 128 * PAGE);
+    let told = heard(&news);
+    assert!(told.iter().any(|(mark, _)| *mark == Mark::Low), "{told:?}");
+    let free = pool.avail() / PAGE;
+    let asked = pool.avail() + PAGE;
+    assert!(pool.alloc(asked).is_err());
+    assert_eq!(heard(&news), [(Mark::Refused { asked }, free)]);
+}
+
+#[test]
+fn each_refusal_is_told_if_asked_for() {
+    let (marks, news) = marks(0, usize::MAX / PAGE);
+    let pool = observed(marks.on_refusal());
+    pool.add(0, 4 * PAGE).unwrap();
+    let asked = 5 * PAGE;
+    let refused = (Mark::Refused { asked }, 4);
+    for _ in 0..3 {
+        assert!(pool.alloc(asked).is_err() && pool.alloc_many(&[PAGE, asked]).is_err());
+        let told = heard(&news);
+        assert_eq!(told, [refused, (Mark::Refused { asked }, 3)]);
+    }
+    // What no room could serve is no reason to add some.
+    assert!(pool.alloc(0).is_err());
+    let mut cache = pool.cache();
+    drop(cache.alloc(PAGE).unwrap());
+    assert!(cache.held() > 0 && heard(&news).is_empty());
+    drop(cache.alloc(4 * PAGE).unwrap());
+    assert_eq!(heard(&news), [], "what it kept was enough");
+    assert!(cache.alloc(asked).is_err());
+    assert_eq!(heard(&news), [refused]);
+    let (quiet, nothing) = self::pool(0, usize::MAX / PAGE);
+    assert!(quiet.alloc(PAGE).is_err() && heard(&nothing).is_empty());
+}
+
+/// The callback of a refusal may add what the next try finds.
+#[test]
+fn a_callback_adds_a_chunk_after_a_refusal() {
+    let pool = Arc::new_cyclic(|pool: &Weak<Pool>| {
+        let pool = pool.clone();
+        let marks = Watermarks::new(0, usize::MAX, move |crossing: Crossing| {
+            if let Mark::Refused { asked } = crossing.mark {
+                let size = asked.next_multiple_of(PAGE);
+                pool.upgrade().unwrap().add(0x100_0000, size).unwrap();
+            }
+        });
+        observed(marks.on_refusal())
+    });
+    assert!(pool.alloc(3 * PAGE).is_err());
+    assert_eq!(pool.alloc(3 * PAGE).unwrap().addr(), 0x100_0000);
+    assert_eq!(pool.stats().observer_panics, 0);
 }
 
 #[test]
@@ -111,6 +220,7 @@ fn threads_hear_of_each_crossing_once() {
             let count = match crossing.mark {
                 Mark::Low => &low,
                 Mark::High => &high,
+                mark => panic!("{mark:?}"),
             };
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -124,7 +234,7 @@ fn threads_hear_of_each_crossing_once() {
         fn event(&self, number: usize, event: &Event<'_>) {
             let mut state = self.reference.state.lock().unwrap();
             let (before, lows, highs) = *state;
-            let free = before + event.change();
+            let free = before + event.available();
             let fell = before.max(0) >= Reference::LOW && free < Reference::LOW;
             let rose = before <= Reference::HIGH && free > Reference::HIGH;
             *state = (free, lows + usize::from(fell), highs + usize::from(rose));
@@ -272,4 +382,59 @@ fn marks_are_told_beside(angry: Observers) {
     assert_eq!((marks.free(), pool.avail()), (PAGE, PAGE));
     drop(held);
     assert_eq!((marks.free(), pool.avail()), (2 * PAGE, 2 * PAGE));
+}
+
+/// An observer whose destructor panics, with a payload whose destructor panics.
+struct Bitter(Arc<AtomicUsize>);
+
+struct Payload;
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        panic!("once more");
+    }
+}
+
+impl Drop for Bitter {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        panic_any(Payload);
+    }
+}
+
+impl Observer for Bitter {
+    fn event(&self, _: usize, _: &Event<'_>) {}
+}
+
+#[test]
+fn all_of_several_are_dropped_though_destructors_panic() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let several = || {
+        let captured = Bitter(Arc::clone(&dropped));
+        let marks = Watermarks::new(0, 0, move |_| {
+            let _held = &captured;
+            panic!("called");
+        });
+        let bitter = || Bitter(Arc::clone(&dropped));
+        Observers::new().and(bitter()).and(bitter()).and(marks)
+    };
+    let count = || dropped.swap(0, Ordering::Relaxed);
+    let pool = observed(several());
+    pool.add(0, 2 * PAGE).unwrap();
+    let _held = pool.alloc_owned(PAGE).unwrap().into_raw();
+    assert_eq!(pool.stats().observer_panics, 1, "at the high mark");
+    let report = pool.destroy();
+    assert_eq!((report.held.len(), count()), (1, 3));
+    // By themselves, also while the thread panics already.
+    let alone = std::panic::AssertUnwindSafe(|| drop(several()));
+    // It carries what panics as well.
+    std::mem::forget(std::panic::catch_unwind(alone).unwrap_err());
+    assert_eq!(count(), 3);
+    let beside = std::panic::AssertUnwindSafe(|| {
+        let _several = several();
+        panic!("of its own");
+    });
+    let payload = std::panic::catch_unwind(beside).unwrap_err();
+    assert_eq!(*payload.downcast::<&str>().unwrap(), "of its own");
+    assert_eq!(count(), 3);
 }

@@ -423,7 +423,11 @@ impl Stage {
         let told = |found: &Result<Allocation<'_>, AllocError>| {
             let answer = match found {
                 Ok(found) => Answer::At(run_of(found).start),
-                Err(AllocError::Exhausted { .. }) => Answer::Exhausted,
+                Err(
+                    AllocError::Exhausted { .. }
+                    | AllocError::Taken { .. }
+                    | AllocError::Impossible(_),
+                ) => Answer::Exhausted,
                 Err(AllocError::Contended { .. }) => Answer::Contended,
                 Err(other) => panic!("{other}"),
             };

@@ -72,11 +72,13 @@
 //!
 //! # When it is full
 //!
-//! An allocation fails in three ways, and each asks for something else:
+//! An allocation fails in five ways, and each asks for something else:
 //!
 //! | | it says | do |
 //! |---|---|---|
 //! | [`Exhausted`](crate::AllocError::Exhausted) | at some instant of the call there was no fit: a proof | refuse work, or wait for a free, or add a chunk. Trying again at once is no use |
+//! | [`Taken`](crate::AllocError::Taken) | a part of the fixed range is taken | as `Exhausted`: wait for that free |
+//! | [`Impossible`](crate::AllocError::Impossible) | no chunk could serve the request even if all were free; the value says why | mend the request or add a chunk; waiting is no use |
 //! | [`Contended`](crate::AllocError::Contended) | others moved all the time, so no proof could be given | try again after a short sleep, up to a deadline; it is rare, and more than a few times in a row means that a thread is stopped in the middle of a call. In a signal handler, and in a thread of real-time priority that does not sleep, it is a refusal ([below](#signals)) |
 //! | all others | the request makes no sense: no bytes, an alignment that the pool cannot have | mend the caller |
 //!
@@ -100,7 +102,11 @@
 //!         let outcome = alloc();
 //!         let left = patience.saturating_sub(began.elapsed());
 //!         match outcome {
-//!             Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) if !left.is_zero() => {
+//!             Err(
+//!                 AllocError::Exhausted { .. }
+//!                 | AllocError::Taken { .. }
+//!                 | AllocError::Contended { .. },
+//!             ) if !left.is_zero() => {
 //!                 thread::sleep(left.min(Duration::from_millis(1)));
 //!             }
 //!             outcome => return outcome,
@@ -118,7 +124,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The deadline holds for both answers: with another thread stopped in the middle of a call, `Contended` may be
+//! The deadline holds for all of these answers: with another thread stopped in the middle of a call, `Contended` may be
 //! the answer for as long as that thread stands still. It sleeps rather than yields or spins, so that a thread
 //! of a lower real-time priority can go on, which may be the cause.
 //!
@@ -158,9 +164,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `Watermarks` (feature `observe`) says when it is time: it calls back when free space falls below a mark, in
-//! the thread that crossed it, which may add a chunk at once. Set the mark above what all threads can
-//! allocate while the new chunk is being added.
+//! `Watermarks` (feature `observe`) says when it is time: it calls back when less is available than a mark, in
+//! the thread that crossed it, which may add a chunk at once. Set the mark above what all threads can allocate while
+//! the new chunk is being added. What caches keep counts as taken, for other threads cannot have it. With `on_refusal`
+//! the callback also hears of each request that found no room, as happens above the mark where the pool is cut up.
 //! Where a chunk takes long to come by, the callback wakes a thread that adds it, so that no request waits:
 //!
 //! ```
@@ -245,7 +252,9 @@
 //! No call on a pool panics by itself, whatever it is given. An allocation is given back as a panic unwinds
 //! through its holder, and a cache empties itself. Code of yours that the pool calls may panic: an algorithm's
 //! panic passes through `alloc` and loses nothing; an observer's ends where it was told something, and is
-//! counted; a callback of a drain panics in whichever thread gave the last allocation back, so let it not.
+//! counted; a callback of a drain panics in whichever thread gave the last allocation back, so let it not. A
+//! panic of a destructor, of an owner or an algorithm, comes out of the call that dropped it when the call is
+//! over: see [`Pool`](crate::Pool#panics-of-users-code).
 //!
 //! # Signals
 //!
@@ -280,9 +289,9 @@
 //! # Fork
 //!
 //! A child has a copy of the bookkeeping as it was, and may go on with it; what other threads were in the
-//! middle of stays as it is, so a few granules may be taken for ever, and the child may be told "contended"
-//! where it would be told "exhausted". Each such answer costs the child up to 48 looks at the whole bitmap, for as long as
-//! it uses the pool. It does not share the memory that the pool stands for, unless that is
+//! middle of stays as it is, so a few granules may be taken for ever. If a change over several words of the
+//! bitmap was among it, the child is told "contended" where it would be told "exhausted", for good, and each time
+//! after up to 48 looks at the whole bitmap. It does not share the memory that the pool stands for, unless that is
 //! shared: a child that hands out a device's memory does it behind the parent's back. Private memory of
 //! `genpool::dma` is not in the child at all (`MADV_DONTFORK`). So after a fork use the pool in one of the two
 //! processes.
@@ -299,7 +308,8 @@
 //! the default algorithm is exchanged, a cache is made or a callback is left with a [`Drain`](crate::Drain). If there
 //! is none for a chunk's bookkeeping, [`add`](crate::Pool::add) is refused with
 //! [`NoMemory`](crate::AddRefused::NoMemory), and nothing changes. The small allocations of these calls end the
-//! process, as those of the standard library do: make such calls where that is acceptable.
+//! process, as those of the standard library do: make such calls where that is acceptable. No call that gives
+//! something back needs memory, a removal included. [`Pool`](crate::Pool#memory) lists which call needs some.
 //!
 //! # The end
 //!

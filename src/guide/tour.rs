@@ -234,8 +234,8 @@
 //! # Pools of devices, device trees: `devm`
 //!
 //! With the feature `devm` a `Device` has a stack of managed resources, pools among them, which are released
-//! in reverse order when it is released. Its pools then refuse new allocations. Live ones stay valid and are listed
-//! in the result; the mapping is released after the last of them. A `Registry` finds devices by name or through a phandle of a device tree,
+//! in reverse order when it ends. When a device is released, its pools refuse new allocations. Live ones stay valid
+//! and are listed in the result; the mapping is released after the last of them. A `Registry` finds devices by name or through a phandle of a device tree,
 //! and makes devices of its `mmio-sram` nodes.
 //!
 //! ```
@@ -262,8 +262,8 @@
 //!
 //! With the feature `observe` a pool is built with an observer, which it tells each operation in the thread
 //! that does it. A pool without one has a branch more in each call, and without the feature nothing. There
-//! are observers to take: a `Recorder` writes a real load as a trace, `Watermarks` calls back when free space
-//! falls below a mark or rises above one, and with the features `metrics` and `tracing` a `Meter` and a
+//! are observers to take: a `Recorder` writes a real load as a trace, `Watermarks` calls back when what is available
+//! falls below a mark or rises above one or a request is refused, and with the features `metrics` and `tracing` a `Meter` and a
 //! `Traced` tell those crates. `Observers` are several for one pool.
 //!
 //! A `Snapshot` takes no observer: it is what any pool looks like now, taken while others allocate. With the

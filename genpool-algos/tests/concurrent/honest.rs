@@ -7,7 +7,7 @@ use genpool_algos::{
     BestFit, Constrained, Constraints, FirstFitAlign, FixedAddress, NextFit, OrderAlign,
     ThreadStart,
 };
-use genpool_core::{AllocError, Allocation, FirstFit, Pool};
+use genpool_core::{AllocError, Allocation, FirstFit, Impossible, Pool};
 
 use crate::table::{Held, Hold, Table};
 use crate::{
@@ -214,7 +214,11 @@ fn must_not_fit(pool: &Pool, rng: &mut Rng, all: usize) {
         _ => pool.alloc_with(too_much, &FirstFit).map(drop),
     };
     match refused {
-        Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) => {}
+        Err(
+            AllocError::Exhausted { .. }
+            | AllocError::Contended { .. }
+            | AllocError::Impossible(Impossible::TooLong { .. }),
+        ) => {}
         other => panic!("{other:?} for more than a chunk has"),
     }
 }

@@ -4,7 +4,7 @@ use genpool_algos::{
     BestFit, Constrained, Constraints, FirstFitAlign, FixedAddress, FixedOffset, NextFit,
     OrderAlign, ThreadStart,
 };
-use genpool_core::{Algorithm, AllocError, FirstFit, Unsuitable};
+use genpool_core::{Algorithm, AllocError, FirstFit, Impossible, Unsuitable};
 use genpool_plain::{Fit, Oracle};
 
 /// An algorithm and its data.
@@ -61,6 +61,18 @@ pub(crate) struct Shared(pub(crate) Box<dyn Algorithm>);
 impl Algorithm for Shared {
     fn check(&self, request: &genpool_core::Request) -> Result<(), Unsuitable> {
         self.0.check(request)
+    }
+
+    fn rules_out(
+        &self,
+        chunk: &genpool_core::ChunkView<'_>,
+        request: &genpool_core::Request,
+    ) -> Option<Impossible> {
+        self.0.rules_out(chunk, request)
+    }
+
+    fn place(&self) -> Option<usize> {
+        self.0.place()
     }
 
     fn propose(
@@ -125,6 +137,15 @@ impl Spec {
                 {
                     let boundary = boundary as u64;
                     reasons.push(Unsuitable::LongerThanBoundary { size, boundary });
+                }
+                let (lowest, highest) = (limits.lowest, limits.highest);
+                if lowest as u128 + (granules(size, order) << order) > highest as u128 + 1 {
+                    let (lowest, highest) = (lowest as u64, highest as u64);
+                    reasons.push(Unsuitable::LongerThanRange {
+                        size,
+                        lowest,
+                        highest,
+                    });
                 }
                 reasons
             }
@@ -200,25 +221,55 @@ impl Rule {
                 })
             }
         };
-        let addr = found.ok_or_else(|| vec![AllocError::Exhausted { size }])?;
+        let addr = found.ok_or_else(|| vec![self.refusal(oracle, order, size)])?;
         // The address behind the very top of the address space is that of granule 0 of nothing.
         let bytes = granules(size, order) << order;
         self.next = (addr as u128 + bytes) as usize;
         Ok(addr)
     }
 
-    fn choose(&self, map: &Map<'_>, n: usize, chosen: Option<usize>) -> Option<usize> {
-        let anywhere = Limits {
-            align: 1,
-            phase: 0,
-            lowest: 0,
-            highest: usize::MAX,
-            boundary: None,
+    /// What the pool must answer where nothing is found. Of several reasons why it is impossible it may give
+    /// any: see [`is_same`].
+    fn refusal(&self, oracle: &Oracle, order: u32, size: usize) -> AllocError {
+        let n = usize::try_from(granules(size, order)).expect("a size in granules");
+        let mut possible = false;
+        oracle.clone().alloc_where(size, |start, bits| {
+            let bits = &*vec![false; bits.len()];
+            possible |= self.could(&Map { start, bits, order }, n, size);
+            None
+        });
+        match self.spec {
+            _ if !possible => AllocError::Impossible(Impossible::NoChunk),
+            Spec::FixedAddress(addr) => AllocError::Taken { addr, size },
+            _ => AllocError::Exhausted { size },
+        }
+    }
+
+    /// Whether the free chunk has a place for it.
+    fn could(&self, map: &Map<'_>, n: usize, size: usize) -> bool {
+        let aligned = |align: u128| {
+            (0..map.bits.len())
+                .any(|at| map.addr(at).is_multiple_of(align) && map.fits(at, n, &ANYWHERE))
         };
         match self.spec {
+            Spec::Align(bytes) => aligned(bytes as u128),
+            Spec::OrderAlign => aligned((size as u128).next_power_of_two()),
+            Spec::FixedOffset(offset) => map.fits(offset >> map.order, n, &ANYWHERE),
+            Spec::FixedAddress(addr) => map
+                .granule_at(addr)
+                .is_some_and(|at| map.fits(at, n, &ANYWHERE)),
+            Spec::Constrained(_, limits) => map.around(0, n, &limits).is_some(),
+            Spec::FirstFit | Spec::BestFit | Spec::NextFit | Spec::ThreadStart => {
+                map.fits(0, n, &ANYWHERE)
+            }
+        }
+    }
+
+    fn choose(&self, map: &Map<'_>, n: usize, chosen: Option<usize>) -> Option<usize> {
+        match self.spec {
             Spec::FixedAddress(addr) => map.granule_at(addr),
-            Spec::NextFit => map.around(map.granule_at(self.next).unwrap_or(0), n, &anywhere),
-            Spec::ThreadStart => map.any(chosen, n, &anywhere),
+            Spec::NextFit => map.around(map.granule_at(self.next).unwrap_or(0), n, &ANYWHERE),
+            Spec::ThreadStart => map.any(chosen, n, &ANYWHERE),
             Spec::Constrained(among, limits) => match among {
                 Among::First => map.around(0, n, &limits),
                 Among::Best => map.best(n, &limits),
@@ -229,6 +280,21 @@ impl Rule {
         }
     }
 }
+
+/// Whether the pool was right to answer `refused` where `expected` says why.
+pub(crate) fn is_same(expected: &AllocError, refused: &AllocError) -> bool {
+    let impossible = |error| matches!(error, &AllocError::Impossible(_));
+    expected == refused || impossible(expected) && impossible(refused)
+}
+
+/// No limits.
+const ANYWHERE: Limits = Limits {
+    align: 1,
+    phase: 0,
+    lowest: 0,
+    highest: usize::MAX,
+    boundary: None,
+};
 
 /// A chunk as the oracle shows it.
 struct Map<'m> {

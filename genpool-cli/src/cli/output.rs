@@ -1,12 +1,12 @@
 //! The files that a report goes to.
 
-use std::fs::{self, File};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use console::Style;
 
+use super::publish::{Draft, Identity, identity};
 use super::{End, complain_of};
 use crate::plain::Plain;
 use crate::report::{Report, csv, html};
@@ -48,96 +48,59 @@ impl ReportArgs {
         .filter_map(|(kind, path)| Some((kind, path.as_deref()?)))
     }
 
-    /// Opens the files, before the work whose result they get; what they hold stays until there is one, and
-    /// new ones go where there is none.
+    /// Finds out whether the files can be written, before the work whose result they get.
     /// `None`, and a complaint, where one cannot be written, or is another of them, of the `inputs`, or
-    /// standard output's, which would be lost.
+    /// that of standard output or standard error, which would be lost.
     pub(super) fn open(&self, inputs: &[PathBuf]) -> Option<Output> {
-        let shown = Path::new("/dev/stdout");
-        let shown = shown.is_file().then_some(shown);
-        let others = inputs.iter().map(PathBuf::as_path).chain(shown);
-        let mut known: Vec<_> = others.flat_map(identity).collect();
+        let mut known = taken(inputs);
         let mut output = Output { files: Vec::new() };
         for (kind, path) in self.files() {
-            if identity(path).is_ok_and(|file| known.contains(&file)) {
-                complain_of(path, None, "named twice: what it holds would be lost");
-                return None;
-            }
-            match Target::open(kind, path) {
-                Ok(target) => {
-                    known.extend(identity(path));
-                    output.files.push(target);
-                }
-                Err(error) => {
-                    complain_of(path, None, format_args!("cannot write: {error}"));
-                    return None;
-                }
-            }
+            output.files.push(Target {
+                kind,
+                path: path.to_owned(),
+                draft: draft_beside(path, &mut known)?,
+            });
         }
         Some(output)
     }
 }
 
-/// The same for all names of a file.
-#[cfg(unix)]
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-
-    // Without opening it, for it may be a pipe.
-    let file = fs::metadata(path)?;
-    Ok((file.dev(), file.ino()))
+/// Finds out whether one file can be written, before the work whose result it gets: see [`ReportArgs::open`].
+pub(super) fn draft(path: &Path, inputs: &[PathBuf]) -> Option<Draft> {
+    draft_beside(path, &mut taken(inputs))
 }
 
-/// The same for all names of a file but hard links.
-#[cfg(not(unix))]
-fn identity(path: &Path) -> io::Result<PathBuf> {
-    fs::canonicalize(path)
+/// The files that may not be written.
+fn taken(inputs: &[PathBuf]) -> Vec<Identity> {
+    let shown = ["/dev/stdout", "/dev/stderr"].map(Path::new);
+    let shown = shown.into_iter().filter(|path| path.is_file());
+    let all = inputs.iter().map(PathBuf::as_path).chain(shown);
+    all.flat_map(identity).collect()
 }
 
-/// Replaces what the file holds; a device or a pipe holds nothing.
-fn replace(file: &mut File, text: &str) -> io::Result<()> {
-    if file.metadata()?.is_file() {
-        file.set_len(0)?;
+fn draft_beside(path: &Path, known: &mut Vec<Identity>) -> Option<Draft> {
+    if let Ok(file) = identity(path) {
+        if known.contains(&file) {
+            complain_of(path, None, "named twice: what it holds would be lost");
+            return None;
+        }
+        known.push(file);
     }
-    file.write_all(text.as_bytes())
+    Draft::open(path)
+        .map_err(|error| complain_of(path, None, format_args!("cannot write: {error}")))
+        .ok()
 }
 
-/// A file that is open.
+/// A file of the report, and what it is about to hold.
 struct Target {
     kind: Kind,
     path: PathBuf,
-    file: File,
-    /// It was not there before.
-    is_new: bool,
+    draft: Draft,
 }
 
-impl Target {
-    fn open(kind: Kind, path: &Path) -> io::Result<Self> {
-        let mut options = File::options();
-        options.write(true);
-        let new = options.create_new(true).open(path);
-        let is_new = new.is_ok();
-        let file = new.or_else(|_| options.create_new(false).create(true).open(path))?;
-        Ok(Self {
-            kind,
-            path: path.to_owned(),
-            file,
-            is_new,
-        })
-    }
-}
-
-/// Files that are open. Those that are new and get nothing are taken away.
+/// The files of a report. They are as they were until it is written.
 pub(super) struct Output {
     files: Vec<Target>,
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        for target in self.files.iter().filter(|target| target.is_new) {
-            let _ = fs::remove_file(&target.path);
-        }
-    }
 }
 
 /// What became of the files.
@@ -150,19 +113,19 @@ pub(super) struct Written {
 impl Output {
     /// Writes the report, and complains of files that cannot be written. Before the report is shown, so that
     /// it is there also where nobody reads standard output to its end.
-    pub(super) fn write(mut self, report: &Report) -> Written {
+    pub(super) fn write(self, report: &Report) -> Written {
         let mut written = Written {
             text: String::new(),
             end: End::Well,
         };
-        for mut target in self.files.drain(..) {
+        for target in self.files {
             let text = match target.kind {
                 Kind::Html => html::page(report).map_err(io::Error::other),
                 Kind::Json => Ok(report.to_json() + "\n"),
                 Kind::Csv => Ok(csv::table(report)),
             };
             let path = Plain(target.path.display());
-            match text.and_then(|text| replace(&mut target.file, &text)) {
+            match text.and_then(|text| target.draft.publish(&text)) {
                 Ok(()) => written.text += &format!("wrote      {path}\n"),
                 Err(error) => {
                     complain_of(&target.path, None, format_args!("cannot write: {error}"));

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::iter;
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use super::bar::Bar;
-use super::output::emphasised;
+use super::output::{draft, emphasised};
 use super::{CompareArgs, ConvertArgs, End, ReplayArgs, VerifyArgs, complain_of};
 use crate::compare::{self, Wish, advise_all, compare};
 use crate::plain::Plain;
@@ -206,19 +207,33 @@ fn refused(path: &Path, error: &ReplayError) -> End {
 }
 
 pub(super) fn convert_command(args: &ConvertArgs, out: &mut dyn Write) -> io::Result<End> {
+    let draft = match &args.output {
+        Some(path) => match draft(path, slice::from_ref(&args.file)) {
+            Some(draft) => Some((path, draft)),
+            None => return Ok(End::Impossible),
+        },
+        None => None,
+    };
     let converted = File::open(&args.file)
         .map_err(Into::into)
         .and_then(|file| convert(BufReader::new(file), args.size));
-    match converted {
-        Ok(trace) => {
-            write!(io::BufWriter::new(out), "{trace}")?;
-            Ok(End::Well)
-        }
+    let trace = match converted {
+        Ok(trace) => trace,
         Err(error) => {
             complain_of(&args.file, None, error);
-            Ok(End::Impossible)
+            return Ok(End::Impossible);
+        }
+    };
+    match draft {
+        None => write!(io::BufWriter::new(out), "{trace}")?,
+        Some((path, draft)) => {
+            if let Err(error) = draft.publish(&trace.to_string()) {
+                complain_of(path, None, format_args!("cannot write: {error}"));
+                return Ok(End::Impossible);
+            }
         }
     }
+    Ok(End::Well)
 }
 
 pub(super) fn verify_command(args: &VerifyArgs, out: &mut dyn Write) -> io::Result<End> {

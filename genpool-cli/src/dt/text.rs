@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Board, Consumer, Layout, PartitionRow, Range, SramRow};
+use super::{Board, Consumer, Layout, LeftOut, PartitionRow, Range, SramRow};
 use crate::picture::{CELLS, framed};
 use crate::size::Bytes;
 use crate::table::{WIDTH, layout, shorten};
@@ -17,27 +17,41 @@ const SEVERAL: char = '+';
 pub fn board(board: &Board) -> String {
     let mut text = String::new();
     if let Some(model) = &board.model {
-        // Made of whatever its author liked.
-        let model: String = model.chars().filter(|c| !c.is_control()).collect();
-        let _ = writeln!(text, "board     {}", shorten(&model, WIDTH - 10));
+        let _ = writeln!(text, "board     {}", shorten(model, WIDTH - 10));
+    }
+    if let Some(error) = &board.error {
+        let _ = writeln!(text, "error     {error}");
     }
     let parts = board.srams.iter().flat_map(|sram| &sram.layout);
     let parts: usize = parts.map(|layout| layout.partitions.len()).sum();
-    let resolved = board.consumers.iter().filter(|one| one.pool.is_some());
+    let LeftOut {
+        srams,
+        consumers,
+        unreadable,
+    } = board.left_out;
     let _ = writeln!(
         text,
         "found     SRAM nodes: {}, partitions: {parts}, references: {}, of them to a pool: {}",
-        board.srams.len(),
-        board.consumers.len(),
-        resolved.count()
+        board.srams.len() + srams,
+        board.consumers.len() + consumers,
+        board.resolved
     );
+    if board.left_out != LeftOut::default() {
+        let _ = writeln!(
+            text,
+            "left out  SRAM nodes: {srams}, references: {consumers}, references that cannot be read: {unreadable}"
+        );
+    }
     for sram in &board.srams {
         text.push('\n');
         text.push_str(&sram_text(sram));
     }
     if !board.consumers.is_empty() {
         text.push('\n');
-        text.push_str(&consumers(&board.consumers));
+        text.push_str(&references(&board.consumers));
+    }
+    for error in &board.unreadable {
+        let _ = writeln!(text, "none      {error}");
     }
     text
 }
@@ -132,7 +146,7 @@ fn kind(part: &PartitionRow) -> String {
     kind
 }
 
-fn consumers(all: &[Consumer]) -> String {
+fn references(all: &[Consumer]) -> String {
     let rows = all.iter().map(|one| {
         let pool = match &one.pool {
             Some(pool) => {

@@ -11,10 +11,15 @@
 //!
 //! `latency_count` has in `at` the longest time in nanoseconds of what it counts. Rows of an
 //! occupancy map of which nothing is taken are left out. Notes and facts are in JSON only.
+//!
+//! Names of loads and algorithms are text that others chose, and stay text in a spreadsheet: one that begins like a
+//! formula (`=`, `+`, `-`, `@`) has an apostrophe in front of it, and characters that are not printed, tabs and line
+//! breaks among them, are U+FFFD. All other columns are numbers or names of this program, as they are.
 
 use std::fmt::{Display, Write};
 
 use super::{Entry, Report};
+use crate::plain::Plain;
 
 /// The first line.
 pub const HEADER: &str = "load,algorithm,pool,order,threads,figure,at,address,value";
@@ -113,10 +118,15 @@ impl Lines<'_> {
     }
 }
 
-/// A text as a field, in quotes where it must be.
+/// Characters with which a cell of a spreadsheet begins that is calculated, also in their wide forms.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
+/// A text as a field that is shown as text: see the module's documentation.
 fn field(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
+    let text = Plain(text).to_string();
+    let mark = if text.starts_with(FORMULA) { "'" } else { "" };
+    match text.contains([',', ';', '"']) {
+        true => format!("\"{mark}{}\"", text.replace('"', "\"\"")),
+        false => format!("{mark}{text}"),
     }
 }

@@ -168,9 +168,36 @@ fn json_and_csv_have_the_same_figures() {
     ] {
         assert!(table.lines().any(|other| other == line), "{line}\n{table}");
     }
-    // A name with a comma, a quote and a line break is one field.
-    let field = format!("\"{}\"", HOSTILE.replace('"', "\"\""));
+    // A name with a comma, a quote and a line break is one field of one line.
+    let field = HOSTILE.replace(['\u{1}', '\n'], "\u{fffd}");
+    let field = format!("\"{}\"", field.replace('"', "\"\""));
     assert!(table.contains(&format!("{field},{field},lock-free,4,1,failed,,,2\n")));
+}
+
+/// A spreadsheet must not calculate a name, and must be able to calculate with a figure.
+#[test]
+fn csv_has_no_formulas_of_others() {
+    for (name, cell) in [
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("＝1", "'＝1"),
+        ("=a,\"b", "\"'=a,\"\"b\""),
+        ("\t=1", "\u{fffd}=1"),
+        ("\r=1", "\u{fffd}=1"),
+        ("\u{200b}=1", "\u{fffd}=1"),
+        ("a;=1", "\"a;=1\""),
+        ("a=1", "a=1"),
+    ] {
+        let mut report = Report::new("replay");
+        let mut one = entry(name, name);
+        one.speed = Speed::of_runs(vec![-1.5]);
+        report.entries.push(one);
+        let table = csv::table(&report);
+        let line = format!("{cell},{cell},lock-free,4,1,ns,,,-1.5");
+        assert!(table.lines().any(|other| other == line), "{line}\n{table}");
+    }
 }
 
 #[test]

@@ -40,7 +40,9 @@ impl<'p> Backend for LockFree<'p> {
         self.pool
             .alloc_with(size, self.algorithm)
             .map_err(|error| match error {
-                AllocError::Exhausted { .. } => Refusal::Exhausted,
+                AllocError::Exhausted { .. }
+                | AllocError::Taken { .. }
+                | AllocError::Impossible(_) => Refusal::Exhausted,
                 AllocError::Contended { .. } => Refusal::Contended,
                 error => Refusal::Unexpected(error.to_string()),
             })

@@ -185,7 +185,7 @@ fn owner_at(snapshot: &Snapshot, addr: usize) -> String {
     clean(owner.unwrap_or("-"), 40)
 }
 
-/// A name that its author could make of whatever he liked.
+/// A name that somebody else chose.
 fn clean(name: &str, longest: usize) -> String {
     shorten(&Plain(name).to_string(), longest)
 }
@@ -199,11 +199,10 @@ mod tests {
     fn picture_of(granules: usize, runs: &[(usize, usize)]) -> String {
         let pool = Pool::new(0).unwrap();
         pool.add(0, 1).unwrap();
-        let mut snapshot = Snapshot::of(&pool);
-        snapshot.chunks[0].size = granules;
-        snapshot.chunks[0].taken = runs.to_vec();
-        snapshot.check().unwrap();
-        let line = picture(&snapshot.chunks[0], granules);
+        let mut chunk = Snapshot::of(&pool).chunks.remove(0);
+        chunk.size = granules;
+        chunk.taken = runs.to_vec();
+        let line = picture(&chunk, granules);
         let line = line.trim().trim_start_matches('▕').trim_end_matches('▏');
         assert_eq!(line.chars().count(), CELLS);
         line.to_owned()

@@ -414,12 +414,7 @@ impl Bitmap {
         n: usize,
         traffic: &Traffic,
     ) -> Result<(), NotTaken> {
-        for piece in Self::pieces(start, n) {
-            // Acquire: as in `taken`, for a refusal tells what is free.
-            // Not caught: as there, the look for watchers is executed after this one and misses none.
-            let seen = self.word(piece.word).load(Ordering::Acquire);
-            NotTaken::check(piece, piece.mask & !seen)?;
-        }
+        self.check_taken(start, n)?;
         if let Some(piece) = Self::single(start, n) {
             let seen = self.release_piece_checked(piece)?;
             self.released(piece, seen, traffic);
@@ -440,6 +435,17 @@ impl Bitmap {
         }
         self.raise_hints(start, n);
         self.tell_lengths(Change::Release, start, n, traffic);
+        Ok(())
+    }
+
+    /// Refused unless every granule of a run is taken.
+    pub(crate) fn check_taken(&self, start: usize, n: usize) -> Result<(), NotTaken> {
+        for piece in Self::pieces(start, n) {
+            // Acquire: as in `taken`, for a refusal tells what is free.
+            // Not caught: as there, the look for watchers is executed after this one and misses none.
+            let seen = self.word(piece.word).load(Ordering::Acquire);
+            NotTaken::check(piece, piece.mask & !seen)?;
+        }
         Ok(())
     }
 

@@ -103,10 +103,25 @@ impl<'p> Magazine<'p> {
         self.len = keep;
         let gone = &mut self.runs[keep..held];
         gone.sort_unstable();
-        let starts = gone.iter().map(|&run| chunk.granule_of(run));
-        if chunk.give_back_batch(starts, n, &inner.traffic).is_err() {
-            // Somebody freed by address what the cache held.
-            inner.counters.refused_free();
+        let give_back = || {
+            let starts = gone.iter().map(|&run| chunk.granule_of(run));
+            if chunk.give_back_batch(starts, n, &inner.traffic).is_err() {
+                // Somebody freed by address what the cache held.
+                inner.counters.refused_free();
+            }
+        };
+        #[cfg(feature = "observe")]
+        if let Some(audience) = inner.audience()
+            && !gone.is_empty()
+        {
+            return inner.empty_cache_told(audience, chunk, gone, n, give_back);
         }
+        give_back();
+    }
+
+    /// Their addresses, the latest last.
+    #[cfg(feature = "observe")]
+    pub(super) fn runs(&self) -> &[usize] {
+        &self.runs[..self.len]
     }
 }

@@ -30,9 +30,7 @@ mod magazine;
 mod seats;
 
 use core::fmt;
-use core::panic::AssertUnwindSafe;
 use core::ptr;
-use std::panic::{catch_unwind, resume_unwind};
 
 use self::magazine::Magazine;
 use self::seats::Seat;
@@ -45,6 +43,7 @@ use crate::observer::{Audience, Event};
 use crate::pool::{Inner, Pool};
 use crate::shelf::Tag;
 use crate::sync::{Fault, seeded};
+use crate::unwind::FirstPanic;
 
 /// Runs of one granule to so many are kept; longer ones are rare, and few fit into a word beside each
 /// other (2026-11).
@@ -197,16 +196,22 @@ impl<'p> Cache<'p> {
 
     #[inline(always)]
     fn alloc_untold(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
+        match self.at_hand(size) {
+            Some(found) => Ok(found),
+            None => self.alloc_slowly(size).map(Parts::whole),
+        }
+    }
+
+    /// What is kept and serves the request, if that may be handed out without a look at anything else.
+    #[inline(always)]
+    fn at_hand(&mut self, size: usize) -> Option<Allocation<'p>> {
         // A size of zero wraps, and is none that is kept.
         if size.wrapping_sub(1) < self.largest
             && (self.inner.shelf.tag() == self.tag || seeded(Fault::UncheckedAlgorithm))
         {
-            let n = granules_for(size, self.order);
-            if let Some(found) = self.pop(n) {
-                return Ok(found);
-            }
+            return self.pop(granules_for(size, self.order));
         }
-        self.alloc_slowly(size).map(Parts::whole)
+        None
     }
 
     /// Keeps the allocation at hand. It goes home to the pool where it cannot be kept: another pool's,
@@ -257,7 +262,14 @@ impl<'p> Cache<'p> {
     #[cfg(feature = "observe")]
     #[cold]
     fn alloc_told(&mut self, audience: &Audience, size: usize) -> Result<Parts<'p>, AllocError> {
-        let found = self.alloc_untold(size);
+        let kept = self.at_hand(size).or_else(|| self.restocked(size));
+        if let Some(found) = kept {
+            if let Some(chunk) = found.permanent_chunk() {
+                self.inner.tell_cached(audience, size, chunk, &found);
+            }
+            return Ok(found.into_parts());
+        }
+        let found = self.alloc_past(size);
         self.inner.tell_alloc(audience, size, None, &found);
         found.map(Allocation::into_parts)
     }
@@ -267,22 +279,17 @@ impl<'p> Cache<'p> {
     fn free_told(&mut self, audience: &Audience, allocation: Allocation<'p>) {
         let (addr, size) = (allocation.addr(), allocation.size());
         let n = allocation.granules();
-        // The number may be drawn late: nobody else has what is kept.
-        let event = match self.keep(allocation) {
+        match self.keep(allocation) {
             // What goes home is told by its drop.
-            Put::Home(_) => return,
-            Put::Kept(chunk) => Event::Freed {
-                addr,
-                size,
-                serves: chunk.account(-(n as isize)),
-            },
-            Put::Lost => Event::FreeRefused {
+            Put::Home(_) => {}
+            // The number may be drawn late: nobody else has what is kept.
+            Put::Kept(chunk) => self.inner.tell_kept(audience, chunk, addr, n),
+            Put::Lost => audience.tell(&Event::FreeRefused {
                 addr,
                 size: Some(size),
                 error: None,
-            },
-        };
-        audience.tell(&event);
+            }),
+        }
     }
 
     /// Bytes that are kept. Constant time.
@@ -333,23 +340,35 @@ impl<'p> Cache<'p> {
 
     #[cold]
     fn alloc_slowly(&mut self, size: usize) -> Result<Parts<'p>, AllocError> {
+        let found = match self.restocked(size) {
+            Some(found) => found,
+            None => self.alloc_past(size)?,
+        };
+        Ok(found.into_parts())
+    }
+
+    /// What is at hand once the cache goes by what the pool is now, and once an empty magazine is refilled.
+    fn restocked(&mut self, size: usize) -> Option<Allocation<'p>> {
         let tag = self.inner.shelf.tag();
         if tag != self.tag {
             self.go_by(tag);
         }
         self.leave(|chunk| chunk.state() != State::Alive);
-        let kept = size.wrapping_sub(1) < self.largest;
-        let n = if kept {
-            granules_for(size, self.order)
-        } else {
-            0
-        };
-        if kept {
-            self.refill(n);
-            if let Some(found) = self.pop(n) {
-                return Ok(found.into_parts());
-            }
+        if !self.keeps(size) {
+            return None;
         }
+        let n = granules_for(size, self.order);
+        self.refill(n);
+        self.pop(n)
+    }
+
+    /// Whether allocations of such a size are kept.
+    fn keeps(&self, size: usize) -> bool {
+        size.wrapping_sub(1) < self.largest
+    }
+
+    /// Has the pool serve the request.
+    fn alloc_past(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
         let found = match self.inner.alloc_default(size, 0) {
             Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) if self.held() > 0 => {
                 self.flush();
@@ -357,11 +376,11 @@ impl<'p> Cache<'p> {
             }
             outcome => outcome,
         }?;
-        if kept {
+        if self.keeps(size) {
             // More may be where this one was.
             self.turn_to_chunk_of(&found);
         }
-        Ok(found.into_parts())
+        Ok(found)
     }
 
     /// Fills the magazine for runs of `n` granules by half, if it is empty and there are some where it
@@ -378,6 +397,14 @@ impl<'p> Cache<'p> {
         }
         magazine.refill(n, self.inner);
         self.seat.tell(n, magazine.len());
+        #[cfg(feature = "observe")]
+        if let Some(audience) = self.inner.audience()
+            && let Some(chunk) = magazine.chunk()
+            && magazine.len() > 0
+        {
+            let addrs = magazine.runs();
+            self.inner.fill_cache_told(audience, chunk, addrs, n);
+        }
     }
 
     /// Has the magazine for such allocations keep runs of the same chunk, if it may: then this is it.
@@ -423,18 +450,15 @@ impl<'p> Cache<'p> {
     /// Gives back what is kept in the chunks for which `gone` says so, and turns away from them. If a
     /// callback panics because the last of a chunk came back, the others are given back all the same.
     fn leave(&mut self, gone: impl Fn(&Chunk) -> bool) {
-        let mut panicked = None;
+        let mut panics = FirstPanic::default();
         for (magazine, n) in self.magazines.iter_mut().zip(1..) {
             if magazine.chunk().is_some_and(&gone) {
                 self.seat.tell(n, 0);
-                let shrink = AssertUnwindSafe(|| magazine.shrink(n, 0, self.inner));
-                panicked = catch_unwind(shrink).err().or(panicked);
+                panics.run(|| magazine.shrink(n, 0, self.inner));
                 magazine.turn_to(None, 0);
             }
         }
-        if let Some(payload) = panicked {
-            resume_unwind(payload);
-        }
+        panics.resume();
     }
 
     /// Goes by the default algorithm of this tag, or a later one.
@@ -451,11 +475,10 @@ impl<'p> Cache<'p> {
 
 impl Drop for Cache<'_> {
     fn drop(&mut self) {
-        let flushed = catch_unwind(AssertUnwindSafe(|| self.flush()));
+        let mut panics = FirstPanic::default();
+        panics.run(|| self.flush());
         self.seat.leave();
-        if let Err(payload) = flushed {
-            resume_unwind(payload);
-        }
+        panics.resume();
     }
 }
 

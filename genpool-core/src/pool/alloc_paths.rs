@@ -11,7 +11,7 @@ use crate::algorithm::{Algorithm, FirstFit, Request};
 use crate::allocation::{Allocation, Home, Parts};
 use crate::bitmap::{Anywhere, Look, Search, WORD_BITS};
 use crate::chunk::{Chunk, Refused, State, granules_for};
-use crate::error::AllocError;
+use crate::error::{AllocError, Impossible};
 use crate::records::Extent;
 use crate::shelf::{Pin, Route};
 use crate::sync::{Fault, seeded};
@@ -204,15 +204,46 @@ impl Inner {
             return Err(self.unsuitable(AllocError::Unsuitable(reason)));
         }
         if self.traffic.is_refused(request.granules()) {
-            return Err(self.exhausted(size));
+            return Err(self.refused(algorithm, &request));
         }
         self.search(algorithm, request, own)
     }
 
+    /// Why a request is refused that is covered by the verdict.
+    fn refused<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
+        let outlook = |chunk| {
+            let view = ChunkView::new(chunk, Look::Exact, &self.traffic);
+            Outlook::of(&view, algorithm, request)
+        };
+        if let Some(newest) = self.shelf.newest()
+            && outlook(newest) == Outlook::Possible
+        {
+            return self.exhausted(algorithm, request);
+        }
+        let pin = self.shelf.pin();
+        let alive = pin.chunks().filter(|chunk| chunk.state() == State::Alive);
+        let all = alive.fold(Outlook::NO_CHUNK, |all, chunk| {
+            all.and(outlook(chunk), request)
+        });
+        match all {
+            Outlook::Never(reason) if self.shelf.is_current(&pin) => self.impossible(reason),
+            _ => self.exhausted(algorithm, request),
+        }
+    }
+
     #[cold]
-    fn exhausted(&self, size: usize) -> AllocError {
+    fn exhausted<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
         self.counters.exhausted();
-        AllocError::Exhausted { size }
+        let size = request.size();
+        match algorithm.place() {
+            Some(addr) => AllocError::Taken { addr, size },
+            None => AllocError::Exhausted { size },
+        }
+    }
+
+    #[cold]
+    fn impossible(&self, reason: Impossible) -> AllocError {
+        self.unsuitable(AllocError::Impossible(reason))
     }
 
     #[cold]
@@ -284,8 +315,17 @@ impl Inner {
         let size = request.size();
         for _ in 0..PROOFS {
             let pin = self.shelf.pin();
-            if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Hinted, own)? {
-                return Ok(found);
+            let outlook = match self.try_chunks(&pin, algorithm, request, Look::Hinted, own)? {
+                Ok(found) => return Ok(found),
+                Err(outlook) => outlook,
+            };
+            if let Outlook::Never(reason) = outlook {
+                // No chunk that was added meanwhile was left out. Chunks do not change, and one that is being
+                // removed serves no more.
+                if self.shelf.is_current(&pin) {
+                    return Err(self.impossible(reason));
+                }
+                continue;
             }
             if seeded(Fault::Unproved) {
                 return Err(AllocError::Exhausted { size });
@@ -294,7 +334,7 @@ impl Inner {
                 break;
             };
             let before = watch.read();
-            if let Some(found) = self.try_chunks(&pin, algorithm, request, Look::Exact, own)? {
+            if let Ok(found) = self.try_chunks(&pin, algorithm, request, Look::Exact, own)? {
                 return Ok(found);
             }
             // Whatever the algorithm's own rules are.
@@ -308,7 +348,7 @@ impl Inner {
                 if nowhere && before.is_quiet(0) {
                     watch.remember(request.granules(), before, is_current);
                 }
-                return Err(self.exhausted(size));
+                return Err(self.exhausted(algorithm, request));
             }
         }
         self.counters.contended();
@@ -322,26 +362,33 @@ impl Inner {
         request: &Request,
         look: Look,
         own: usize,
-    ) -> Result<Option<Parts<'p>>, AllocError> {
+    ) -> Result<Result<Parts<'p>, Outlook>, AllocError> {
+        let mut outlook = Outlook::NO_CHUNK;
         for chunk in pin.chunks() {
-            if let Some((granule, extent)) = self.try_chunk(chunk, algorithm, request, look, own)? {
-                // SAFETY: the chunk is one of the pinned snapshot's.
-                let permanent = unsafe { pin.permanent(chunk) };
-                let listed = || Home::listed(chunk.generation());
-                let home = permanent.map_or_else(listed, Home::permanent);
-                let addr = chunk.addr_of(granule);
-                return Ok(Some(Parts {
-                    extent,
-                    addr,
-                    home,
-                    inner: self,
-                }));
-            }
+            let (granule, extent) = match self.try_chunk(chunk, algorithm, request, look, own)? {
+                Ok(found) => found,
+                Err(chunk) => {
+                    outlook = outlook.and(chunk, request);
+                    continue;
+                }
+            };
+            // SAFETY: the chunk is one of the pinned snapshot's.
+            let permanent = unsafe { pin.permanent(chunk) };
+            let listed = || Home::listed(chunk.generation());
+            let home = permanent.map_or_else(listed, Home::permanent);
+            let addr = chunk.addr_of(granule);
+            return Ok(Ok(Parts {
+                extent,
+                addr,
+                home,
+                inner: self,
+            }));
         }
-        Ok(None)
+        Ok(Err(outlook))
     }
 
-    /// One chunk: asks the algorithm until what it proposes could be claimed.
+    /// One chunk: asks the algorithm until what it proposes could be claimed. If there is nothing, answers
+    /// whether there ever could be.
     fn try_chunk<A: Algorithm + ?Sized>(
         &self,
         chunk: &Chunk,
@@ -349,17 +396,20 @@ impl Inner {
         request: &Request,
         look: Look,
         own: usize,
-    ) -> Result<Option<(usize, Extent)>, AllocError> {
+    ) -> Result<Result<(usize, Extent), Outlook>, AllocError> {
         let n = request.granules();
         let granules = chunk.bitmap().len();
-        if n > granules || chunk.state() != State::Alive {
-            return Ok(None);
+        if chunk.state() != State::Alive {
+            return Ok(Err(Outlook::NO_CHUNK));
         }
         let view = ChunkView::new(chunk, look, &self.traffic);
+        if n > granules {
+            return Ok(Err(Outlook::of(&view, algorithm, request)));
+        }
         let backoff = Backoff::new();
         for _ in 0..ASKS {
             let Some(Granule(granule)) = algorithm.propose(&view, request) else {
-                return Ok(None);
+                return Ok(Err(Outlook::of(&view, algorithm, request)));
             };
             if granule > granules - n {
                 self.counters.bad_proposal();
@@ -367,9 +417,9 @@ impl Inner {
             }
             match chunk.claim(granule, n, &self.traffic) {
                 Ok(()) => {
-                    return Ok(Some((granule, chunk.open(granule, n))));
+                    return Ok(Ok((granule, chunk.open(granule, n))));
                 }
-                Err(Refused::Draining) => return Ok(None),
+                Err(Refused::Draining) => return Ok(Err(Outlook::NO_CHUNK)),
                 Err(Refused::Taken) => {
                     self.counters.lost_claim();
                     backoff.spin();
@@ -415,6 +465,39 @@ impl Inner {
                 self.counters.contended();
                 AllocError::Contended { size }
             }
+        }
+    }
+}
+
+/// Whether chunks could serve a request, if all of them were free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outlook {
+    Possible,
+    Never(Impossible),
+}
+
+impl Outlook {
+    /// Of no chunk at all, or one that is being removed.
+    const NO_CHUNK: Self = Self::Never(Impossible::NoChunk);
+
+    fn of<A: Algorithm + ?Sized>(view: &ChunkView<'_>, algorithm: &A, request: &Request) -> Self {
+        if let Some(reason) = algorithm.rules_out(view, request) {
+            return Self::Never(reason);
+        }
+        if request.granules() <= view.granules() {
+            return Self::Possible;
+        }
+        Self::Never(Impossible::TooLong {
+            size: request.size(),
+            longest: view.granules() << view.order(),
+        })
+    }
+
+    /// Of these chunks and others.
+    fn and(self, others: Self, request: &Request) -> Self {
+        match (self, others) {
+            (Self::Never(one), Self::Never(other)) => Self::Never(one.and(other, request.size())),
+            _ => Self::Possible,
         }
     }
 }

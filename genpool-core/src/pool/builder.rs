@@ -10,11 +10,12 @@ use crate::cache::Seats;
 use crate::error::BuildError;
 use crate::memory::Node;
 #[cfg(feature = "observe")]
-use crate::observer::{Audience, Event, Observer};
+use crate::observer::{Audience, Event, Observer, SilentDrop};
 use crate::shelf::{Route, Shelf};
 use crate::stats::{Counters, Destroyed};
 use crate::sync::AtomicBool;
 use crate::traffic::Traffic;
+use crate::unwind::Guarded;
 
 /// Builds a [`Pool`]. Its calls take constant time, allocate memory, and are
 /// not [signal-safe](crate#signal-safety).
@@ -37,7 +38,7 @@ pub struct Builder {
     tracked: bool,
     on_leak: Option<Report>,
     #[cfg(feature = "observe")]
-    observer: Option<Box<dyn Observer>>,
+    observer: Option<SilentDrop>,
 }
 
 impl Builder {
@@ -130,7 +131,7 @@ impl Builder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_leak(mut self, report: impl FnOnce(Destroyed) + Send + Sync + 'static) -> Self {
-        self.on_leak = Some(Box::new(report));
+        self.on_leak = Some(Guarded::new(Box::new(report)));
         self
     }
 
@@ -161,7 +162,7 @@ impl Builder {
     /// ```
     #[cfg(feature = "observe")]
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.observer = Some(Box::new(observer));
+        self.observer = Some(SilentDrop::new(observer));
         self
     }
 

@@ -1,15 +1,15 @@
 //! Adding chunks and removing them.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::{Inner, Pool};
 use crate::chunk::{Chunk, ChunkSpec};
 use crate::drain::Drain;
 use crate::error::{AddError, RemoveError};
+use crate::memory::probe_spare;
 #[cfg(feature = "observe")]
 use crate::observer::Event;
-use crate::shelf::Snapshot;
+use crate::shelf::{Change, Snapshot};
 use crate::sync::{Ordering, unlike_others};
 
 impl Pool {
@@ -33,6 +33,11 @@ impl Pool {
     ///
     /// [`AddError`] with the rule that the chunk breaks, an [`AddRefused`](crate::AddRefused), and the chunk
     /// itself; nothing was changed.
+    ///
+    /// # Panics
+    ///
+    /// If the destructor of an owner does, of a chunk that was removed before: see [`Pool`]. If nothing else is
+    /// wrong, the chunk was added.
     pub fn add(&self, start: usize, size: usize) -> Result<(), AddError> {
         self.add_chunk(ChunkSpec::new(start, size))
     }
@@ -61,26 +66,32 @@ impl Pool {
     pub fn add_chunk_then(&self, chunk: ChunkSpec, then: impl FnOnce()) -> Result<(), AddError> {
         #[cfg(feature = "observe")]
         let place = (chunk.start(), chunk.size(), chunk.phys_of_start());
+        let mut change = self.inner.shelf.change();
         let add = || {
-            let added = self.add_untold(chunk);
+            let added = self.add_untold(chunk, &mut change);
             then();
             added
         };
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.inner.audience() {
-            return Inner::add_told(audience, place, add);
-        }
-        add()
+        let added = match self.inner.audience() {
+            Some(audience) => Inner::add_told(audience, place, add),
+            None => add(),
+        };
+        #[cfg(not(feature = "observe"))]
+        let added = add();
+        drop(change);
+        added
     }
 
-    fn add_untold(&self, chunk: ChunkSpec) -> Result<(), AddError> {
+    fn add_untold(&self, chunk: ChunkSpec, change: &mut Change<'_>) -> Result<(), AddError> {
         let inner = &*self.inner;
         let generation = unlike_others();
         let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
         let mut hanging = None;
         let added = chunk.check(order, tracked).and_then(|()| {
-            inner.shelf.update(|list| {
+            change.publish(|list| {
                 list.admits(&chunk)?;
+                probe_spare()?;
                 // Read again whenever another change came first: a permanent chunk is older than all
                 // that are not.
                 // Relaxed: who sees a chunk in the list that is not sees why.
@@ -101,10 +112,9 @@ impl Pool {
             inner.shelf.hang(place, &new);
         }
         // Room came, or the refusal tells what there is.
-        inner.reveal(added).map_err(|reason| AddError {
-            reason,
-            chunk: Box::new(chunk),
-        })
+        inner
+            .reveal(added)
+            .map_err(|reason| AddError { reason, chunk })
     }
 
     /// Begins to remove the chunk that starts at `start`: it hands out nothing more, and what is
@@ -113,7 +123,8 @@ impl Pool {
     ///
     /// The bookkeeping of a chunk that was added before the pool's first removal, and its owner's
     /// value, are kept until the pool goes; those of a later one until a later change of the chunk
-    /// list.
+    /// list. While more than eight threads are in the middle of a call that looks at the list, all lists that were
+    /// replaced meanwhile are kept, with what is in them.
     ///
     /// ```
     /// use genpool::Pool;
@@ -134,22 +145,25 @@ impl Pool {
     ///
     /// [`RemoveError::NoChunk`] where none starts there, [`RemoveError::Draining`] the second time.
     pub fn remove(&self, start: usize) -> Result<Drain, RemoveError> {
-        let snapshot = self.inner.shelf.snapshot();
-        let chunk = snapshot
+        let chunk = self
+            .inner
+            .shelf
+            .pin()
             .find(start)
             .filter(|chunk| chunk.start() == start)
+            .cloned()
             .ok_or(RemoveError::NoChunk { start });
         #[cfg(feature = "observe")]
         if let Some(audience) = self.inner.audience() {
-            match chunk {
+            match &chunk {
                 Ok(chunk) => Inner::remove_told(audience, chunk, || self.seal(chunk))?,
-                Err(error) => audience.tell(&Event::RemoveRefused { start, error }),
+                &Err(error) => audience.tell(&Event::RemoveRefused { start, error }),
             }
-            return Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk?)));
+            return Ok(Drain::new(Arc::clone(&self.inner), chunk?));
         }
         let chunk = chunk?;
-        self.seal(chunk)?;
-        Ok(Drain::new(Arc::clone(&self.inner), Arc::clone(chunk)))
+        self.seal(&chunk)?;
+        Ok(Drain::new(Arc::clone(&self.inner), chunk))
     }
 
     /// From now on the chunk hands out nothing.
@@ -168,10 +182,14 @@ impl Pool {
 
 impl Inner {
     /// Takes the chunks that are drained, such as this one, off the list. Best effort: without memory for
-    /// a new list they stay on it, refusing, until the next change.
+    /// a new list they stay on it, handing out nothing, until the next change.
     pub(crate) fn sweep(&self, chunk: &Chunk) {
-        self.shelf.update(Snapshot::without_drained).ok();
-        self.shelf.reclaim();
+        let mut change = self.shelf.change();
+        change.reclaims();
+        if probe_spare().is_err() {
+            return;
+        }
+        change.publish(Snapshot::without_drained).ok();
         if chunk.is_permanent() {
             self.shelf.write_directory();
         }

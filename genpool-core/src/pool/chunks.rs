@@ -28,7 +28,9 @@ pub struct Chunks {
 
 impl Chunks {
     pub(super) fn new(inner: &Arc<Inner>) -> Self {
-        let list: alloc::vec::Vec<_> = inner.shelf.snapshot().chunks().cloned().collect();
+        let snapshot = inner.shelf.snapshot();
+        let list: alloc::vec::Vec<_> = snapshot.chunks().cloned().collect();
+        drop(snapshot);
         Self {
             inner: Arc::clone(inner),
             list: list.into_iter(),

@@ -1,9 +1,9 @@
-//! How a range comes back: from an [`Allocation`](crate::Allocation), or by address.
+//! How a range comes back: from an [`Allocation`], or by address.
 
 use super::Inner;
-use crate::allocation::{Home, Place};
+use crate::allocation::{Allocation, Home, Place, RawRange};
 use crate::bitmap::Released;
-use crate::chunk::{Chunk, Refused, State};
+use crate::chunk::{Chunk, Refused, State, granules_for};
 use crate::error::{FreeError, ResizeError};
 use crate::records::{Deed, Extent, Records};
 use crate::sync::{Fault, seeded};
@@ -118,10 +118,7 @@ impl Inner {
                 let n = self.free_in(chunk, addr, size)?;
                 Ok(with(chunk, n))
             })
-            .unwrap_or(match size {
-                Some(0) => Err(FreeError::ZeroSize { addr }),
-                _ => Err(FreeError::Foreign { addr }),
-            });
+            .unwrap_or_else(|| Err(outside(addr, size)));
         if outcome.is_err() {
             self.counters.refused_free();
             // The refusal tells what is free.
@@ -143,21 +140,8 @@ impl Inner {
                 });
         };
         loop {
-            let deed = records.get(start);
+            let deed = self.deed_of(chunk, records, start, size)?;
             let n = deed.len();
-            if n == 0 {
-                return Err(self.no_allocation_at(chunk, records, start));
-            }
-            if let Some(size) = size
-                && asked != n
-            {
-                let allocated = n << self.order;
-                return Err(FreeError::WrongSize {
-                    addr,
-                    size,
-                    allocated,
-                });
-            }
             // Whoever exchanges the deed owns the range; a loser looks again at what is there now.
             if seeded(Fault::BitsBeforeDeed) {
                 chunk.give_back(start, n, &self.traffic).ok();
@@ -170,6 +154,32 @@ impl Inner {
                 return Ok(n);
             }
         }
+    }
+
+    /// The allocation of a range that went as numbers.
+    pub(super) fn adopt(&self, range: RawRange) -> Result<Allocation<'_>, FreeError> {
+        let RawRange { addr, size } = range;
+        let found = self.in_chunk(addr, |chunk| {
+            let (start, n) = chunk.locate(addr, size)?;
+            let extent = match chunk.records() {
+                Some(records) => {
+                    Extent::of_deed(self.deed_of(chunk, records, start, Some(size))?)
+                }
+                None => {
+                    let taken = chunk.bitmap().check_taken(start, n);
+                    taken.map_err(|free| FreeError::NotAllocated {
+                        addr: chunk.addr_of(free.granule),
+                    })?;
+                    Extent::of_len(n)
+                }
+            };
+            // The chunk may not outlive the call, so later ones look it up.
+            Ok((Home::listed(chunk.generation()), extent))
+        });
+        // The answer says what is taken and what is free.
+        let (home, extent) =
+            self.reveal(found.unwrap_or_else(|| Err(outside(addr, Some(size)))))?;
+        Ok(Allocation::new(self, home, addr, extent))
     }
 
     /// Gives an allocation at `addr` another size, in granules, in place.
@@ -212,6 +222,28 @@ impl Inner {
         Ok(extent)
     }
 
+    /// The deed of the allocation at a granule, which has so many bytes where they are given.
+    fn deed_of(
+        &self,
+        chunk: &Chunk,
+        records: &Records,
+        start: usize,
+        size: Option<usize>,
+    ) -> Result<Deed, FreeError> {
+        let deed = records.get(start);
+        match size {
+            _ if deed.len() == 0 => Err(self.no_allocation_at(chunk, records, start)),
+            Some(size) if granules_for(size, self.order) != deed.len() => {
+                Err(FreeError::WrongSize {
+                    addr: chunk.addr_of(start),
+                    size,
+                    allocated: deed.len() << self.order,
+                })
+            }
+            _ => Ok(deed),
+        }
+    }
+
     fn no_allocation_at(&self, chunk: &Chunk, records: &Records, granule: usize) -> FreeError {
         let addr = chunk.addr_of(granule);
         match records.covering(granule) {
@@ -221,5 +253,13 @@ impl Inner {
             },
             None => FreeError::NotAllocated { addr },
         }
+    }
+}
+
+/// Why a range in no chunk is refused.
+fn outside(addr: usize, size: Option<usize>) -> FreeError {
+    match size {
+        Some(0) => FreeError::ZeroSize { addr },
+        _ => FreeError::Foreign { addr },
     }
 }

@@ -22,7 +22,7 @@ pub use self::chunks::{ChunkInfo, Chunks};
 use crate::algorithm::{Algorithm, FirstFit};
 #[cfg(feature = "observe")]
 use crate::allocation::Parts;
-use crate::allocation::{Allocation, OwnedAllocation};
+use crate::allocation::{Allocation, OwnedAllocation, RawRange};
 use crate::cache::{Cache, Seats};
 use crate::chunk::{Chunk, Owner, State};
 use crate::drain::Drain;
@@ -31,9 +31,10 @@ use crate::memory::Node;
 #[cfg(feature = "observe")]
 use crate::observer::Audience;
 use crate::shelf::{Route, Shelf, Tag};
-use crate::stats::{Counters, Destroyed, held_in};
+use crate::stats::{Counters, Destroyed};
 use crate::sync::{AtomicBool, Fault, model_fence, seeded};
 use crate::traffic::Traffic;
+use crate::unwind::{Guarded, contained};
 
 /// What all handles on one pool share.
 pub(crate) struct Inner {
@@ -54,7 +55,7 @@ pub(crate) struct Inner {
     audience: Option<Arc<Audience>>,
 }
 
-type Report = Box<dyn FnOnce(Destroyed) + Send + Sync>;
+type Report = Guarded<Box<dyn FnOnce(Destroyed) + Send + Sync>>;
 
 /// A pool of special-purpose memory, shared by reference (or in an `Arc`) between any number of
 /// threads.
@@ -65,6 +66,25 @@ type Report = Box<dyn FnOnce(Destroyed) + Send + Sync>;
 /// What it was built with ([`order`](Self::order), [`granule`](Self::granule), [`name`](Self::name),
 /// [`node`](Self::node), [`is_tracked`](Self::is_tracked)) is read in constant time, and that is
 /// [signal-safe](crate#signal-safety).
+///
+/// # Memory
+///
+/// No call that gives something back needs memory for it: not the drop of an [`Allocation`] or a [`Cache`], a
+/// free, a [`resize`](Allocation::resize) to less, nor [`remove`](Self::remove) and the end of a [`Drain`].
+/// [`add`](Self::add) and [`alloc_many`](Self::alloc_many) are refused where there is none.
+/// [`set_algorithm`](Self::set_algorithm), [`cache`](Self::cache), [`chunks`](Self::chunks),
+/// [`live`](Self::live), [`destroy`](Self::destroy), [`Drain::on_drained`] and the [`Builder`] end the process
+/// then, as `Box` and `Arc` do; so do `add` in the rare case that another thread takes the last memory while it
+/// runs, and the end of a pool in a thread that has changed or listed no pool's chunks before.
+///
+/// # Panics of users' code
+///
+/// Destructors of owners and of algorithms run at the end of a call that changes the chunk list, of a
+/// [`Drain`], or of the pool; a callback runs at the end of the call that gives the last range of its chunk
+/// back. If one panics, the call has done all of its work, everything else that is to be dropped or called is
+/// dropped or called as well, and then the first panic goes on to the caller, instead of the call's answer. Later
+/// panics are discarded, as are those in a thread that panics already. A chunk whose `add` was refused is
+/// dropped with the answer in this case.
 ///
 /// ```
 /// use genpool::Pool;
@@ -179,9 +199,10 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Exhausted`](AllocError::Exhausted) where there is no fit, [`Contended`](AllocError::Contended) where
-    /// that could not be proved, [`ZeroSize`](AllocError::ZeroSize); from a default algorithm with rules
-    /// of its own also [`Unsuitable`](AllocError::Unsuitable) and
+    /// [`Exhausted`](AllocError::Exhausted) where there is no fit, [`Impossible`](AllocError::Impossible) where
+    /// there would be none if all chunks were free, [`Contended`](AllocError::Contended) where neither could be
+    /// proved, [`ZeroSize`](AllocError::ZeroSize); from a default algorithm with rules
+    /// of its own also [`Taken`](AllocError::Taken), [`Unsuitable`](AllocError::Unsuitable) and
     /// [`BadProposal`](AllocError::BadProposal).
     #[inline(always)]
     pub fn alloc(&self, size: usize) -> Result<Allocation<'_>, AllocError> {
@@ -314,7 +335,8 @@ impl Pool {
     }
 
     /// Makes `algorithm`, with its data, the default from now on; others allocate meanwhile, each by
-    /// the old one or the new one, whole. Constant time. Not [signal-safe](crate#signal-safety).
+    /// the old one or the new one, whole. Constant time. Not [signal-safe](crate#signal-safety). Ends the
+    /// process where there is no memory for some 200 bytes.
     ///
     /// ```
     /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
@@ -338,7 +360,8 @@ impl Pool {
     /// ```
     pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
         let (algorithm, default) = as_default(algorithm);
-        let changed = self.inner.shelf.update(|list| {
+        let mut change = self.inner.shelf.change();
+        let changed = change.publish(|list| {
             Ok::<_, core::convert::Infallible>(Some(list.with_algorithm(&algorithm, default)))
         });
         match changed {
@@ -348,7 +371,8 @@ impl Pool {
     }
 
     /// A handle for one thread that keeps a few runs at hand, so that most of its calls touch nothing
-    /// that another thread uses. Linear in the number of caches. Not [signal-safe](crate#signal-safety).
+    /// that another thread uses. Linear in the number of caches. Not [signal-safe](crate#signal-safety). Ends the
+    /// process where there is no memory for some 200 bytes, which are needed if no cache has ended before.
     ///
     /// ```
     /// use genpool::Pool;
@@ -433,6 +457,35 @@ impl Pool {
         self.inner.free(addr, None, |_, granules| granules << order)
     }
 
+    /// Makes an [`Allocation`] again of a range that [`into_raw`](Allocation::into_raw) let go, so that it
+    /// can be resized in place or given back by a drop. The range is checked as [`free`](Self::free)
+    /// checks it, with the same limits: without boundary tracking the pool knows which granules are taken,
+    /// not by whom. Linear in the granules of the range, 64 at a time. [Signal-safe](crate#signal-safety).
+    ///
+    /// ```
+    /// use genpool::{FreeError, Pool};
+    ///
+    /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
+    /// pool.add(0x1000, 0x2000)?;
+    /// let range = pool.alloc(0x2000)?.into_raw(); // numbers, which a device can keep
+    ///
+    /// let mut allocation = pool.adopt(range)?;
+    /// allocation.resize(0x1000)?; // needs no room, so it works in a full pool
+    /// let range = allocation.into_raw();
+    /// assert_eq!((range.size, pool.avail()), (0x1000, 0x1000));
+    /// drop(pool.adopt(range)?);
+    /// let twice = pool.adopt(range).unwrap_err();
+    /// assert_eq!(twice, FreeError::NotAllocated { addr: 0x1000 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`free`](Self::free). Nothing was changed.
+    pub fn adopt(&self, range: RawRange) -> Result<Allocation<'_>, FreeError> {
+        self.inner.adopt(range)
+    }
+
     // ---- the end ----
 
     /// Ends the pool and reports what is still held. Allocations that do not borrow the pool stay
@@ -452,14 +505,18 @@ impl Pool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn destroy(mut self) -> Destroyed {
-        self.on_leak = None;
-        self.report()
+        let unused = self.on_leak.take();
+        let report = self.report();
+        // Code of users, of which each is dropped whatever panics.
+        drop(self);
+        drop(unused);
+        report
     }
 
     fn report(&self) -> Destroyed {
         Destroyed {
             name: self.inner.name.clone(),
-            held: held_in(&self.inner.shelf.snapshot(), usize::MAX),
+            held: self.held(usize::MAX),
         }
     }
 }
@@ -469,7 +526,7 @@ impl Drop for Pool {
         if let Some(on_leak) = self.on_leak.take() {
             let report = self.report();
             if !report.held.is_empty() {
-                on_leak(report);
+                contained(|| on_leak.into_inner()(report));
             }
         }
     }
@@ -562,5 +619,5 @@ fn as_default<A: Algorithm + 'static>(algorithm: A) -> (Arc<dyn Algorithm>, Rout
     } else {
         Route::Other
     };
-    (Arc::new(algorithm), default)
+    (Arc::new(Guarded::new(algorithm)), default)
 }

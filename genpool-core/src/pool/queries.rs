@@ -128,8 +128,11 @@ impl Pool {
     #[doc(hidden)]
     #[must_use]
     pub fn held(&self, most: usize) -> Vec<Held> {
-        self.inner
-            .reveal(held_in(&self.inner.shelf.snapshot(), most))
+        let snapshot = self.inner.shelf.snapshot();
+        let held = self.inner.reveal(held_in(&snapshot, most));
+        // A value that is returned already would be lost if this panics.
+        drop(snapshot);
+        held
     }
 
     /// For tests, while nobody moves: whether the bookkeeping agrees with itself. Where boundaries are

@@ -112,7 +112,96 @@ impl Inner {
             asked,
             size: allocation.size(),
             algorithm,
+            cached: false,
             serves: allocation.account(allocation.granules() as isize),
+        });
+    }
+
+    /// Tells of an allocation that a cache kept until now.
+    pub(crate) fn tell_cached(
+        &self,
+        audience: &Audience,
+        asked: usize,
+        chunk: &Chunk,
+        allocation: &Allocation<'_>,
+    ) {
+        let (addr, size) = (allocation.addr(), allocation.size());
+        let n = allocation.granules() as isize;
+        let (kept, held) = (chunk.account_kept(-n), chunk.account(n));
+        if kept != held {
+            // Only one of the changes counts.
+            audience.tell(&Event::CacheEmptied {
+                addrs: &[addr],
+                size,
+                serves: kept,
+            });
+        }
+        audience.tell(&Event::Allocated {
+            addr,
+            asked,
+            size,
+            algorithm: None,
+            cached: kept == held,
+            serves: held,
+        });
+    }
+
+    /// Tells of an allocation that a cache keeps from now on.
+    pub(crate) fn tell_kept(&self, audience: &Audience, chunk: &Chunk, addr: usize, n: usize) {
+        let size = n << self.order;
+        let n = n as isize;
+        let (kept, held) = (chunk.account_kept(n), chunk.account(-n));
+        audience.tell(&Event::Freed {
+            addr,
+            size,
+            cached: kept == held,
+            serves: held,
+        });
+        if kept != held {
+            // Only one of the changes counts.
+            self.tell_filled(audience, &[addr], size, kept);
+        }
+    }
+
+    /// Tells of runs of `n` granules that a cache took from the pool.
+    pub(crate) fn fill_cache_told(
+        &self,
+        audience: &Audience,
+        chunk: &Chunk,
+        addrs: &[usize],
+        n: usize,
+    ) {
+        let serves = chunk.account_kept((addrs.len() * n) as isize);
+        self.tell_filled(audience, addrs, n << self.order, serves);
+    }
+
+    fn tell_filled(&self, audience: &Audience, addrs: &[usize], size: usize, serves: bool) {
+        audience.tell(&Event::CacheFilled {
+            addrs,
+            size,
+            serves,
+        });
+    }
+
+    /// Has a cache give back runs of `n` granules of the chunk.
+    #[cold]
+    pub(crate) fn empty_cache_told(
+        &self,
+        audience: &Audience,
+        chunk: &Chunk,
+        addrs: &[usize],
+        n: usize,
+        give_back: impl FnOnce(),
+    ) {
+        let step = || {
+            give_back();
+            chunk.account_kept(-((addrs.len() * n) as isize))
+        };
+        audience.around(step, |serves| Event::CacheEmptied {
+            addrs,
+            size: n << self.order,
+            // Callbacks are those of chunks that are being removed.
+            serves: serves.copied().unwrap_or(false),
         });
     }
 
@@ -159,11 +248,17 @@ impl Inner {
                 size: Some(size),
                 error: None,
             },
-            Some(&Some(serves)) => Event::Freed { addr, size, serves },
+            Some(&Some(serves)) => Event::Freed {
+                addr,
+                size,
+                cached: false,
+                serves,
+            },
             // Callbacks are those of chunks that are being removed.
             None => Event::Freed {
                 addr,
                 size,
+                cached: false,
                 serves: false,
             },
         });
@@ -186,7 +281,12 @@ impl Inner {
             })
         };
         let freed = audience.around(step, |outcome| match outcome {
-            Some(&Ok((size, serves, _))) => Event::Freed { addr, size, serves },
+            Some(&Ok((size, serves, _))) => Event::Freed {
+                addr,
+                size,
+                cached: false,
+                serves,
+            },
             Some(&Err(error)) => Event::FreeRefused {
                 addr,
                 size,
@@ -195,6 +295,7 @@ impl Inner {
             None => Event::Freed {
                 addr,
                 size: size.map_or(0, |size| granules_for(size, order) << order),
+                cached: false,
                 serves: false,
             },
         });
@@ -224,13 +325,15 @@ impl Inner {
         let start = chunk.start();
         audience.around(remove, |outcome| match outcome {
             Some(&Err(error)) => Event::RemoveRefused { start, error },
-            _ => Event::Draining {
-                start,
-                size: chunk.size(),
-                free: chunk
-                    .size()
-                    .wrapping_sub(chunk.close_account() << chunk.order()),
-            },
+            _ => {
+                let (held, kept) = chunk.close_account();
+                Event::Draining {
+                    start,
+                    size: chunk.size(),
+                    free: chunk.size().wrapping_sub(held << chunk.order()),
+                    cached: kept << chunk.order(),
+                }
+            }
         })
     }
 

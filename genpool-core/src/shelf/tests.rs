@@ -12,7 +12,7 @@ fn shelf() -> Shelf {
 fn replace(shelf: &Shelf) {
     let algorithm: Arc<dyn Algorithm> = Arc::new(FirstFit);
     let edit = |list: &Snapshot| Ok(Some(list.with_algorithm(&algorithm, Route::FirstFit)));
-    shelf.update::<Infallible>(edit).unwrap();
+    shelf.change().publish::<Infallible>(edit).unwrap();
 }
 
 #[test]

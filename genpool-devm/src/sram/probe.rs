@@ -4,10 +4,10 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
-use genpool_core::{ChunkSpec, Pool};
+use genpool_core::{ChunkSpec, FirstPanic, Pool};
 use thiserror::Error;
 
-use super::{LARGEST_TOGETHER, LayoutError, ORDER, Partition, Sram};
+use super::{LARGEST_TOGETHER, LayoutError, MOST_CHILDREN, MOST_TOGETHER, ORDER, Partition, Sram};
 use crate::device::Device;
 use crate::error::{AddChunkError, CreateError, Rejected};
 use crate::path::NodePath;
@@ -166,8 +166,8 @@ pub enum SramError {
     /// Its node makes no sense.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// No board has as much as the SRAMs of its tree would have with this one.
-    #[error("{node}: with it, the SRAMs of the tree are larger than a board has them")]
+    /// No board has as much as the SRAMs of its tree would have with this one, or as many parts.
+    #[error("{node}: with it, the SRAMs of the tree are larger or more than a board has them")]
     TooMuch {
         /// Its node.
         node: NodePath,
@@ -212,7 +212,9 @@ pub enum SramError {
 
 impl Registry {
     /// Makes a device of every enabled SRAM of a tree: see [`probe_sram`](Self::probe_sram). One that
-    /// makes no sense does not stop the others.
+    /// makes no sense does not stop the others, and neither does a node of which it cannot be said whether it
+    /// is an enabled SRAM. What would be more than 256 MiB, or more than 4,096 SRAMs and children, is refused; the
+    /// first refusal for the number of them ends the list.
     ///
     /// ```
     /// use genpool::devm::{AddressOnly, Registry, Tree};
@@ -237,13 +239,29 @@ impl Registry {
                 .ok_or_else(|| SramError::TooMuch { node: node.path() })?;
             self.probe_sram(&sram, map)
         };
-        Sram::nodes(tree)
-            .filter(|node| node.is_enabled())
-            .map(|node| {
-                let device = probe(node);
-                (node.path(), device)
-            })
-            .collect()
+        let mut nodes_left = MOST_TOGETHER;
+        let mut all = Vec::new();
+        for found in Sram::nodes(tree) {
+            let (path, children) = match &found {
+                Ok(node) => (node.path(), node.child_count()),
+                Err(error) => (error.node.clone(), 0),
+            };
+            let enabled = match found.and_then(|node| Ok((node, node.is_enabled()?))) {
+                Ok((_, false)) => continue,
+                Ok((node, true)) => Ok(node),
+                Err(error) => Err(LayoutError::from(error).into()),
+            };
+            // An SRAM with more children is refused before they are read.
+            let children = Some(children).filter(|&children| children <= MOST_CHILDREN);
+            let Some(left) = nodes_left.checked_sub(1 + children.unwrap_or(0)) else {
+                let node = path.clone();
+                all.push((path, Err(SramError::TooMuch { node })));
+                break;
+            };
+            nodes_left = left;
+            all.push((path, enabled.and_then(&mut probe)));
+        }
+        all
     }
 
     /// Makes a device of an SRAM: it is mapped, and its pools are created over the mapping, which ends
@@ -276,7 +294,9 @@ impl Registry {
             RegisterError::Probe { error, released } => {
                 // Others may have allocated while it was probed.
                 if let Some(released) = released {
-                    released.tell(sram.node.as_str());
+                    let mut panics = FirstPanic::default();
+                    released.tell(sram.node.as_str(), &mut panics);
+                    panics.resume();
                 }
                 error
             }

@@ -11,6 +11,10 @@ const SIZE_CELLS: u32 = 1;
 /// Cells of the widest numbers: 128 bits.
 const MOST_CELLS: u32 = 4;
 
+/// Windows of a bus that are looked through. Real buses have a few dozen (2026-11); unbounded, each of many
+/// nodes could go through megabytes.
+const MOST_WINDOWS: usize = 256;
+
 /// A range of physical addresses as the processor sees them. It is not empty and ends within 64 bits.
 ///
 /// ```
@@ -148,19 +152,26 @@ impl<'t> Node<'t> {
     ///
     /// [`TreeError`] names the node that does not make sense: this one, or a bus above it.
     pub fn range(self) -> Result<PhysRange, TreeError> {
-        let missing = || {
-            self.complain(Complaint::Missing {
-                property: "reg".to_owned(),
-            })
-        };
+        let (start, size) = self.place()?;
+        PhysRange::new(start, size).ok_or_else(|| {
+            let start = start.into();
+            self.complain(Complaint::Empty { start })
+        })
+    }
+
+    /// The start and the size of the first range of its `reg`, as the processor sees it. It may be empty,
+    /// and ends within 64 bits.
+    pub(crate) fn place(self) -> Result<(u64, u64), TreeError> {
+        let reg = || "reg".to_owned();
+        let missing = || self.complain(Complaint::Missing { property: reg() });
         let bus = self.parent().ok_or_else(missing)?;
         let (address, size) = (bus.address_cells()?, bus.size_cells()?);
         let entries = self.entries("reg", address + size)?;
-        let entry = entries.get(..address + size).ok_or_else(missing)?;
+        let entry = entries.get(..address + size).ok_or_else(|| {
+            let (property, index) = (reg(), 0);
+            self.complain(Complaint::NoCell { property, index })
+        })?;
         let (mut start, size) = (number(&entry[..address]), number(&entry[address..]));
-        if size == 0 {
-            return Err(self.complain(Complaint::Empty { start }));
-        }
         let mut bus = bus;
         while let Some(above) = bus.parent() {
             start = bus.translate(above, start, size)?.ok_or_else(|| {
@@ -169,9 +180,9 @@ impl<'t> Node<'t> {
             })?;
             bus = above;
         }
-        let range = u64::try_from(start).ok().zip(u64::try_from(size).ok());
-        range
-            .and_then(|(start, size)| PhysRange::new(start, size))
+        let place = u64::try_from(start).ok().zip(u64::try_from(size).ok());
+        place
+            .filter(|&(start, size)| start.checked_add(size.saturating_sub(1)).is_some())
             .ok_or_else(|| self.complain(Complaint::Beyond { start, size }))
     }
 
@@ -185,6 +196,15 @@ impl<'t> Node<'t> {
         let (child, parent) = (self.address_cells()?, above.address_cells()?);
         let entry = child + parent + self.size_cells()?;
         let mut windows = self.entries("ranges", entry)?.chunks_exact(entry);
+        if windows.len() > MOST_WINDOWS {
+            return Err(self.complain(Complaint::TooLong {
+                property: "ranges",
+                most: MOST_WINDOWS,
+                unit: "windows",
+            }));
+        }
+        // Where there are no bytes, the address itself is mapped.
+        let size = size.max(1);
         Ok(windows.find_map(|window| {
             let (from, rest) = window.split_at(child);
             let (to, len) = rest.split_at(parent);

@@ -95,6 +95,12 @@ pub enum BlobFault {
     /// Two nodes have the same path.
     #[error("two nodes have this path")]
     Twin,
+    /// A `phandle` or `linux,phandle` is not one cell, is 0 or all ones, which stand for none, or differs
+    /// from the other property of the node.
+    #[error(
+        "a phandle that is not one cell, is 0 or 0xffffffff, or differs from the node's other one"
+    )]
+    Phandle,
 }
 
 /// The blob, checked: none of what the tree is read by can panic.
@@ -130,6 +136,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Fdt<'_>, BlobError> {
             bytes: &bytes[..structs.end],
             at: structs.start,
             path: Vec::new(),
+            phandle: None,
         });
     walk.ok_or(in_header(BlobFault::Header))?.run()?;
     Ok(Fdt::new_unchecked(bytes))
@@ -158,6 +165,8 @@ struct Walk<'a> {
     at: usize,
     /// The names of the nodes that the walk is in.
     path: Vec<&'a str>,
+    /// That of the node whose properties these are.
+    phandle: Option<u32>,
 }
 
 impl<'a> Walk<'a> {
@@ -197,7 +206,7 @@ impl<'a> Walk<'a> {
     }
 
     fn word(&mut self) -> Result<u32, BlobError> {
-        let word = word(self.bytes, self.at).ok_or(self.fault(BlobFault::Truncated))?;
+        let word = word(self.bytes, self.at).ok_or_else(|| self.fault(BlobFault::Truncated))?;
         self.at += WORD;
         Ok(word)
     }
@@ -219,11 +228,12 @@ impl<'a> Walk<'a> {
         let is_root = self.path.is_empty();
         let name = name(&self.bytes[self.at..])
             .filter(|name| name.is_empty() == is_root)
-            .ok_or(self.fault(BlobFault::Name))?;
+            .ok_or_else(|| self.fault(BlobFault::Name))?;
         if self.path.len() == DEEPEST {
             return Err(self.fault(BlobFault::TooDeep));
         }
         self.path.push(name);
+        self.phandle = None;
         if self.path.iter().map(|name| name.len() + 1).sum::<usize>() > LONGEST_PATH {
             return Err(self.fault(BlobFault::LongPath));
         }
@@ -233,11 +243,26 @@ impl<'a> Walk<'a> {
     fn property(&mut self) -> Result<(), BlobError> {
         let len = self.word()?;
         let name_at = self.word()?;
-        self.strings
+        let name = self
+            .strings
             .get(name_at as usize..)
             .and_then(name)
             .filter(|name| !name.is_empty())
-            .ok_or(self.fault(BlobFault::Name))?;
-        self.skip(len as usize)
+            .ok_or_else(|| self.fault(BlobFault::Name))?;
+        let value_at = self.at;
+        self.skip(len as usize)?;
+        if matches!(name, "phandle" | "linux,phandle") {
+            let phandle = match len as usize {
+                WORD => word(self.bytes, value_at),
+                _ => None,
+            };
+            let known = self.phandle.or(phandle);
+            if phandle.is_none() || phandle != known || matches!(phandle, Some(0 | u32::MAX)) {
+                self.at = value_at;
+                return Err(self.fault(BlobFault::Phandle));
+            }
+            self.phandle = known;
+        }
+        Ok(())
     }
 }

@@ -2,20 +2,24 @@
 
 mod address;
 mod blob;
+mod error;
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
+use std::hash::{Hash, Hasher};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::ptr;
 use std::str;
+use std::sync::Arc;
 
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node as _, Property as _};
-use thiserror::Error;
 
 pub use self::address::PhysRange;
 pub use self::blob::{BlobError, BlobFault};
+pub use self::error::{Complaint, LoadError, TreeError};
 use crate::path::NodePath;
 
 /// What the kernel shows of the tree that it runs with.
@@ -46,7 +50,26 @@ struct NodeData {
     name: Box<str>,
     parent: Option<usize>,
     children: Vec<usize>,
-    properties: Vec<(Box<str>, Box<[u8]>)>,
+    /// In the order of the blob.
+    properties: Box<[Property]>,
+    /// Indices of the properties, by name and then by place.
+    by_name: Box<[u32]>,
+}
+
+#[derive(Debug)]
+struct Property {
+    /// Shared by all properties of that name, since a blob has each name once.
+    name: Arc<str>,
+    value: Box<[u8]>,
+}
+
+impl NodeData {
+    fn property(&self, name: &str) -> Option<&Property> {
+        let named = |&at: &u32| &self.properties[at as usize];
+        let first = self.by_name.partition_point(|at| &*named(at).name < name);
+        let found = named(self.by_name.get(first)?);
+        (&*found.name == name).then_some(found)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +86,7 @@ impl Tree {
     ///
     /// let blob = std::fs::read("tests/trees/board.dtb")?;
     /// let tree = Tree::parse(&blob)?;
-    /// assert_eq!(tree.root().text("compatible"), Some("genpool,board"));
+    /// assert_eq!(tree.root().text("compatible")?, Some("genpool,board"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -129,7 +152,8 @@ impl Tree {
     /// Reads what was checked. Goes down without recursion.
     fn fill(&mut self, fdt: Fdt<'_>) -> Result<(), BlobError> {
         let root = fdt.root();
-        self.push(root, None);
+        let mut known = HashSet::new();
+        self.push(root, None, &mut known);
         let mut ways = vec![(0, root.children(), BTreeSet::new())];
         while let Some((parent, children, names)) = ways.last_mut() {
             let Some(child) = children.next() else {
@@ -138,7 +162,7 @@ impl Tree {
             };
             let parent = *parent;
             let is_twin = !names.insert(child.name());
-            let index = self.push(child, Some(parent));
+            let index = self.push(child, Some(parent), &mut known);
             if is_twin {
                 return Err(BlobError {
                     node: self.node(index).path(),
@@ -151,16 +175,29 @@ impl Tree {
         Ok(())
     }
 
-    fn push(&mut self, node: FdtNode<'_>, parent: Option<usize>) -> usize {
+    fn push(
+        &mut self,
+        node: FdtNode<'_>,
+        parent: Option<usize>,
+        known: &mut HashSet<Arc<str>>,
+    ) -> usize {
         let index = self.nodes.len();
-        let properties = node
+        let properties: Box<[_]> = node
             .properties()
-            .map(|property| (property.name().into(), property.value().into()));
+            .map(|property| Property {
+                name: shared(known, property.name()),
+                value: property.value().into(),
+            })
+            .collect();
+        // A blob has at most 2^32 bytes.
+        let mut by_name: Box<[u32]> = (0..properties.len() as u32).collect();
+        by_name.sort_by_key(|&at| &*properties[at as usize].name);
         self.nodes.push(NodeData {
             name: node.name().into(),
             parent,
             children: Vec::new(),
-            properties: properties.collect(),
+            properties,
+            by_name,
         });
         if let Some(parent) = parent {
             self.nodes[parent].children.push(index);
@@ -218,7 +255,20 @@ impl Tree {
     }
 }
 
-/// A node of a [`Tree`].
+/// The name out of those that are known already, or as one more of them.
+fn shared(known: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+    if let Some(name) = known.get(name) {
+        return Arc::clone(name);
+    }
+    let name: Arc<str> = name.into();
+    known.insert(Arc::clone(&name));
+    name
+}
+
+/// A node of a [`Tree`]. Two are equal if they are the same node of the same tree.
+///
+/// A property that is there and cannot be read, such as a `status` that is no text, is an error which names
+/// the node and the property. It never counts as missing.
 ///
 /// ```
 /// use genpool::devm::Tree;
@@ -229,18 +279,32 @@ impl Tree {
 /// assert_eq!(sram.path().as_str(), "/soc/sram@0");
 /// assert_eq!(sram.parent().map(|bus| bus.name()), Some("soc"));
 /// assert_eq!(sram.children().count(), 6);
-/// assert!(sram.is_compatible("mmio-sram") && sram.is_enabled());
-/// assert_eq!(sram.texts("compatible").collect::<Vec<_>>(), ["genpool,tcm", "mmio-sram"]);
+/// assert!(sram.is_compatible("mmio-sram")? && sram.is_enabled()?);
+/// assert_eq!(sram.texts("compatible")?.collect::<Vec<_>>(), ["genpool,tcm", "mmio-sram"]);
 /// assert!(sram.has("ranges") && sram.property("status").is_none());
 ///
 /// let off = tree.find("/soc/sram@80000").ok_or("no such node")?;
-/// assert!(!off.is_available() && off.text("status") == Some("disabled"));
+/// assert!(!off.is_available()? && off.text("status")? == Some("disabled"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy)]
 pub struct Node<'t> {
     tree: &'t Tree,
     index: usize,
+}
+
+impl PartialEq for Node<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        ptr::eq(self.tree, other.tree) && self.index == other.index
+    }
+}
+
+impl Eq for Node<'_> {}
+
+impl Hash for Node<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.index.hash(state);
+    }
 }
 
 impl<'t> Node<'t> {
@@ -282,66 +346,105 @@ impl<'t> Node<'t> {
         self.data().children.iter().map(|&index| tree.node(index))
     }
 
+    pub(crate) fn child_count(self) -> usize {
+        self.data().children.len()
+    }
+
     /// Itself, its parent, and so on up to the root.
     fn with_ancestors(self) -> impl Iterator<Item = Self> {
         std::iter::successors(Some(self), |node| node.parent())
     }
 
-    /// The names and values of its properties.
+    /// The names and values of its properties, in the order of the blob.
     pub fn properties(self) -> impl Iterator<Item = (&'t str, &'t [u8])> {
         let properties = self.data().properties.iter();
-        properties.map(|(name, value)| (&**name, &**value))
+        properties.map(|property| (&*property.name, &*property.value))
     }
 
-    /// The value of a property.
+    /// The value of a property; of several with that name, the first one's, as in the kernel. Logarithmic
+    /// in the number of properties.
     #[must_use]
     pub fn property(self, name: &str) -> Option<&'t [u8]> {
-        self.properties()
-            .find_map(|(known, value)| (known == name).then_some(value))
+        let property = self.data().property(name)?;
+        Some(&property.value)
     }
 
-    /// Whether it has the property, whatever its value.
+    /// Whether it has the property, whatever its value. That is how flags are read, by the kernel too:
+    /// `pool = <0>` is as good as `pool`.
     #[must_use]
     pub fn has(self, property: &str) -> bool {
         self.property(property).is_some()
     }
 
-    /// The texts of a property that is a list of them.
-    pub fn texts(self, property: &str) -> impl Iterator<Item = &'t str> + use<'t> {
-        let value = self
-            .property(property)
-            .and_then(|value| value.strip_suffix(b"\0"));
-        let texts = value
-            .into_iter()
-            .flat_map(|value| value.split(|&byte| byte == 0));
-        texts.map_while(|text| str::from_utf8(text).ok())
+    /// The texts of a property that is a list of them; none if it lacks the property, or if that is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Complaint::NoText`], unless all of the value is UTF-8 and its last text ends with a NUL.
+    pub fn texts(
+        self,
+        property: &str,
+    ) -> Result<impl Iterator<Item = &'t str> + use<'t>, TreeError> {
+        let value = self.property(property).unwrap_or_default();
+        match str::from_utf8(value) {
+            Ok(texts) if texts.is_empty() || texts.ends_with('\0') => {
+                Ok(texts.split_terminator('\0'))
+            }
+            _ => Err(self.no_text(property)),
+        }
     }
 
-    /// The first text of a property.
-    #[must_use]
-    pub fn text(self, property: &str) -> Option<&'t str> {
-        self.texts(property).next()
+    /// The text of a property, if it has the property; of several texts the first, as in the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`Complaint::NoText`], as for [`texts`](Self::texts) and for a property without a value.
+    pub fn text(self, property: &str) -> Result<Option<&'t str>, TreeError> {
+        let text = self.texts(property)?.next();
+        match text.is_none() && self.has(property) {
+            true => Err(self.no_text(property)),
+            false => Ok(text),
+        }
+    }
+
+    fn no_text(self, property: &str) -> TreeError {
+        let property = property.to_owned();
+        self.complain(Complaint::NoText { property })
     }
 
     /// Whether `name` is among what it is compatible with.
-    #[must_use]
-    pub fn is_compatible(self, name: &str) -> bool {
-        self.texts("compatible").any(|known| known == name)
+    ///
+    /// # Errors
+    ///
+    /// [`Complaint::NoText`], if its `compatible` is no list of texts.
+    pub fn is_compatible(self, name: &str) -> Result<bool, TreeError> {
+        Ok(self.texts("compatible")?.any(|known| known == name))
     }
 
-    /// Whether it says nothing of its status, or that it is well.
-    #[must_use]
-    pub fn is_available(self) -> bool {
-        !self.has("status") || matches!(self.text("status"), Some("okay" | "ok"))
+    /// Whether it has no `status`, or one that is `okay` or `ok`.
+    ///
+    /// # Errors
+    ///
+    /// [`Complaint::NoText`], if its `status` is no text.
+    pub fn is_available(self) -> Result<bool, TreeError> {
+        Ok(matches!(self.text("status")?, None | Some("okay" | "ok")))
     }
 
     /// Whether it becomes a device: it is available, and so is all that it is in.
-    #[must_use]
-    pub fn is_enabled(self) -> bool {
-        self.with_ancestors().all(Self::is_available)
+    ///
+    /// # Errors
+    ///
+    /// [`Complaint::NoText`] names the node whose `status` is no text: this one, or one around it.
+    pub fn is_enabled(self) -> Result<bool, TreeError> {
+        for node in self.with_ancestors() {
+            if !node.is_available()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    /// Its phandle.
+    /// Its phandle. One that cannot be read is an error of the blob ([`BlobFault::Phandle`]).
     #[must_use]
     pub fn phandle(self) -> Option<u32> {
         let value = self
@@ -423,134 +526,4 @@ impl std::fmt::Debug for Node<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Node({})", self.path())
     }
-}
-
-/// A tree was not loaded.
-///
-/// ```
-/// use genpool::devm::{LoadError, Tree};
-///
-/// let refused = Tree::load("no-such-board.dtb").unwrap_err();
-/// assert!(matches!(refused, LoadError::Read { .. }));
-/// println!("{refused}"); // names the file
-/// ```
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum LoadError {
-    /// The file could not be read.
-    #[error("{}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Its content is no device tree.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-}
-
-/// Something is wrong in a node.
-///
-/// ```
-/// use genpool::devm::{Complaint, Tree};
-///
-/// let tree = Tree::load("tests/trees/board.dtb")?;
-/// let refused = tree.root().range().unwrap_err();
-/// assert_eq!(refused.complaint, Complaint::Missing { property: "reg".into() });
-/// assert_eq!(refused.node.as_str(), "/");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{node}: {complaint}")]
-pub struct TreeError {
-    /// The node's path.
-    pub node: NodePath,
-    /// What is wrong.
-    pub complaint: Complaint,
-}
-
-/// What is wrong in a node.
-///
-/// ```
-/// use genpool::devm::{Complaint, Tree};
-///
-/// let tree = Tree::load("tests/trees/board.dtb")?;
-/// let dsp = tree.find("/soc/dsp@3000").ok_or("no such node")?;
-/// let complaint = |property, index| dsp.follow(property, index).map_err(|refused| refused.complaint);
-/// assert_eq!(complaint("sram", 4).err(), Some(Complaint::NoNode { phandle: 0xdead }));
-/// assert_eq!(complaint("sram", 5).err(), Some(Complaint::NoCell { property: "sram".into(), index: 5 }));
-/// let odd = Complaint::Length { property: "pm-sram".into(), len: 3 };
-/// assert_eq!(complaint("pm-sram", 0).err(), Some(odd));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Complaint {
-    /// It lacks a property.
-    #[error("it has no {property}")]
-    Missing {
-        /// Its name.
-        property: String,
-    },
-    /// A property is not made of whole entries.
-    #[error("{property} has {len} bytes, which are no whole entries")]
-    Length {
-        /// Its name.
-        property: String,
-        /// Its length.
-        len: usize,
-    },
-    /// A property has fewer cells than asked for.
-    #[error("{property} has no cell {index}")]
-    NoCell {
-        /// Its name.
-        property: String,
-        /// The cell asked for.
-        index: usize,
-    },
-    /// No node has the phandle.
-    #[error("no node has the phandle {phandle:#x}")]
-    NoNode {
-        /// The phandle.
-        phandle: u32,
-    },
-    /// More than one node has the phandle.
-    #[error("several nodes have the phandle {phandle:#x}")]
-    SeveralNodes {
-        /// The phandle.
-        phandle: u32,
-    },
-    /// A count of cells that no address or size has.
-    #[error("{property} says {cells} cells")]
-    Cells {
-        /// Its name.
-        property: &'static str,
-        /// What it says.
-        cells: u32,
-    },
-    /// A range is empty.
-    #[error("a range of no bytes at {start:#x}")]
-    Empty {
-        /// Its start.
-        start: u128,
-    },
-    /// A range does not end within 64 bits.
-    #[error("{size:#x} bytes at {start:#x} do not end within 64 bits")]
-    Beyond {
-        /// Its start.
-        start: u128,
-        /// Its size.
-        size: u128,
-    },
-    /// The ranges of a bus do not say where an address is for the processor.
-    #[error("{bus} does not map {size:#x} bytes at {start:#x}")]
-    Unmapped {
-        /// The bus.
-        bus: NodePath,
-        /// The range's start, as nodes on that bus see it.
-        start: u128,
-        /// The range's size.
-        size: u128,
-    },
 }

@@ -95,6 +95,11 @@ pub enum SourceError {
         /// The file that would be mapped.
         path: PathBuf,
     },
+    /// A text that is no address of a PCI device.
+    PciAddress {
+        /// The text given.
+        address: String,
+    },
     /// The BAR does not exist or is no memory.
     NotMemory {
         /// The BAR.
@@ -189,6 +194,10 @@ impl fmt::Display for SourceError {
                 f,
                 "{} is held by a driver of the kernel: unbind it from the device",
                 path.display()
+            ),
+            Self::PciAddress { address } => write!(
+                f,
+                "{address:?} is no PCI address: one reads like 0000:00:04.0"
             ),
             Self::NotMemory { bar } => write!(f, "BAR {bar} does not exist or is no memory"),
             Self::System { call, source } => write!(f, "{call}: {source}"),

@@ -6,7 +6,7 @@ use core::ptr::{self, NonNull};
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// A mapping of this process.
 ///
@@ -119,8 +119,28 @@ unsafe fn map(
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        let (start, len) = (self.start.as_ptr(), self.len.get());
         // SAFETY: by the invariant the range is our own mapping, and its user is gone.
-        let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr(), self.len.get()) };
-        debug_assert!(unmapped.is_ok(), "munmap of our own mapping cannot fail");
+        if unsafe { rustix::mm::munmap(start, len) }.is_ok() {
+            return;
+        }
+        // The kernel joins neighbours, and taking one out of the middle makes one mapping more, which a process
+        // that has as many as it may (`vm.max_map_count`) is refused. Then its pages go, and its addresses stay
+        // taken.
+        // SAFETY: as above.
+        unsafe { rustix::mm::madvise(start, len, Advice::LinuxDontNeed) }.ok();
     }
+}
+
+/// How many bytes the process may lock (`RLIMIT_MEMLOCK`); none if it is not limited, or if a sandbox does not
+/// let it ask.
+pub(super) fn lock_limit() -> Option<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // rustix takes the call for one that cannot fail.
+    // SAFETY: the call writes to `limit` and nowhere else, if it does.
+    let asked = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    (asked == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }

@@ -2,6 +2,7 @@
 
 use core::error::Error;
 use core::fmt;
+use core::ops::Range;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -149,14 +150,11 @@ impl PageMap {
             let batch = &mut buffer[..8 * BATCH.min(pages - done)];
             self.read(first + done, batch)?;
             let (entries, _) = batch.as_chunks();
+            let entries = entries
+                .iter()
+                .map(|&entry| Entry(u64::from_ne_bytes(entry)));
             for (number, entry) in (first + done..).zip(entries) {
-                // Regions of the caller's may begin and end inside a page.
-                let from = start.max(number * page);
-                let len = behind.min((number + 1) * page) - from;
-                let virt = VirtAddr::new(from);
-                let phys = Entry(u64::from_ne_bytes(*entry)).phys(virt, page)?;
-                // Parts of pages, so nothing wraps around.
-                windows.extend(Window::new(virt, DmaAddr::untranslated(phys), len));
+                windows.push(part_of(start..behind, number, entry, page)?);
             }
         }
         Ok(Translation::new(windows).expect("pages are apart"))
@@ -168,6 +166,21 @@ impl PageMap {
             .read_exact_at(entries, offset)
             .map_err(Unresolved::Read)
     }
+}
+
+/// What of a range lies in page `number`, of `page` bytes: regions of the caller's may begin and end inside a page.
+fn part_of(
+    range: Range<usize>,
+    number: usize,
+    entry: Entry,
+    page: usize,
+) -> Result<Window, Unresolved> {
+    let from = range.start.max(number * page);
+    let len = range.end.min((number + 1) * page) - from;
+    let virt = VirtAddr::new(from);
+    let phys = entry.phys(virt, page)?;
+    let window = Window::new(virt, DmaAddr::untranslated(phys), len);
+    Ok(window.expect("a part of a page does not wrap around"))
 }
 
 /// Why memory has no physical address to tell.
@@ -304,5 +317,34 @@ mod tests {
         ));
         let beyond = Entry(good | Entry::FRAME).phys(virt, 4096);
         assert!(matches!(beyond, Err(Unresolved::Read(_))), "{beyond:?}");
+    }
+
+    /// No table of pages can be read here as it would have to be, so its entries are made up.
+    #[test]
+    fn frames_with_a_gap_between_them_are_two_windows() {
+        const PAGE: usize = 4096;
+        // From the middle of page 16 to the middle of page 22.
+        let range = 0x1_0800..0x1_6800;
+        let frames = [5, 6, 9, 8, 0x1_0000, 0x1_0001, 0x1_0002];
+        let parts = frames.into_iter().enumerate().map(|(number, frame)| {
+            let entry = Entry(Entry::PRESENT | Entry::EXCLUSIVE | frame);
+            part_of(range.clone(), 16 + number, entry, PAGE).unwrap()
+        });
+        let translation = Translation::new(parts).unwrap();
+        let windows: Vec<_> = translation
+            .windows()
+            .iter()
+            .map(|w| (w.virt().get(), w.dma().get(), w.size().get()))
+            .collect();
+        let expected = [
+            (0x1_0800, 0x5800, 0x1800),
+            (0x1_2000, 0x9000, 0x1000),
+            (0x1_3000, 0x8000, 0x1000),
+            (0x1_4000, 0x1000_0000, 0x2800),
+        ];
+        assert_eq!(windows, expected);
+        let dma = |virt, len| translation.dma(VirtAddr::new(virt), len);
+        assert_eq!(dma(0x1_1ffc, 4), Ok(DmaAddr::new(0x6ffc)));
+        assert_eq!(dma(0x1_1ffc, 5).unwrap_err().at, VirtAddr::new(0x1_2000));
     }
 }

@@ -56,12 +56,25 @@ pub struct Bar {
 }
 
 impl PciDevice {
-    /// The device at an address such as `0000:00:04.0`.
+    /// The device at an address such as `0000:00:04.0`: domain, bus, device and function.
+    ///
+    /// ```
+    /// use genpool::dma::source::{PciDevice, SourceError};
+    ///
+    /// // What is no address is never made part of a path.
+    /// let refused = PciDevice::at("../../block/sda").unwrap_err();
+    /// assert!(matches!(&refused, SourceError::PciAddress { address } if address == "../../block/sda"));
+    /// println!("{refused}");
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`SourceError::NotThere`].
+    /// [`SourceError::PciAddress`] if it does not read so, [`SourceError::NotThere`] if there is no such device.
     pub fn at(address: &str) -> Result<Self, SourceError> {
+        if !is_address(address) {
+            let address = address.to_owned();
+            return Err(SourceError::PciAddress { address });
+        }
         Self::in_folder(Path::new("/sys/bus/pci/devices").join(address))
     }
 
@@ -118,6 +131,24 @@ impl PciDevice {
             prefetchable: flags & PREFETCHABLE != 0,
         })
     }
+}
+
+/// Whether it reads as sysfs names devices: four digits of the domain, or more, two of the bus, two of the
+/// device, one of the function.
+fn is_address(text: &str) -> bool {
+    let hex = |text: &str| text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let mut parts = text.split(':');
+    let (Some(domain), Some(bus), Some(rest), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let Some((device, function)) = rest.split_once('.') else {
+        return false;
+    };
+    (4..=8).contains(&domain.len())
+        && [bus.len(), device.len(), function.len()] == [2, 2, 1]
+        && [domain, bus, device, function].into_iter().all(hex)
 }
 
 impl Bar {

@@ -9,10 +9,9 @@ use std::path::PathBuf;
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags};
-use rustix::process::Resource;
 
 use super::error::SourceError;
-use super::mapping::{Backing, Mapping};
+use super::mapping::{Backing, Mapping, lock_limit};
 use super::node;
 use crate::kind::Ram;
 use crate::region::Region;
@@ -316,6 +315,8 @@ impl RamSource {
         let mapping = mapping.map_err(|errno| match (errno, self.pages) {
             // What it says of huge pages of a size that the kernel does not know.
             (Errno::INVAL, PageSize::Huge2M | PageSize::Huge1G) => self.no_such_pages(),
+            // What valgrind says of more than there are addresses.
+            (Errno::INVAL, PageSize::Ordinary) => SourceError::NoMemory { size: len.get() },
             (errno, _) => self.explain("mmap", errno, len),
         })?;
         if let Some(node) = self.node {
@@ -333,7 +334,7 @@ impl RamSource {
                 match errno {
                     Errno::PERM | Errno::NOMEM | Errno::AGAIN => SourceError::LockLimit {
                         size: len.get(),
-                        limit: rustix::process::getrlimit(Resource::Memlock).current,
+                        limit: lock_limit(),
                     },
                     errno => SourceError::system("mlock")(errno),
                 }

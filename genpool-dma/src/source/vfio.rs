@@ -2,17 +2,17 @@
 
 use core::error::Error;
 use core::fmt;
-use core::mem::ManuallyDrop;
+use core::mem;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use genpool_algos::{Constrained, Constraints};
 use genpool_core::{AllocError, FirstFit, OwnedAllocation, Pool};
-use rustix::process::Resource;
 use vfio_ioctls::{VfioContainer, VfioDevice, VfioError, VfioOps};
 
 use super::error::SourceError;
+use super::mapping::lock_limit;
 use super::sysfs;
 use crate::addr::{AddressMask, DmaAddr};
 use crate::kind::Ram;
@@ -149,9 +149,9 @@ impl Iommu {
         let region = region.kept_by(|memory| Mapped {
             ops: Arc::clone(&self.ops),
             _attached: Arc::clone(&self.attached),
-            lease: ManuallyDrop::new(lease),
             size: size.get(),
-            memory: ManuallyDrop::new(memory),
+            memory: Some(memory),
+            lease: Some(lease),
         });
         let translation = Translation::new([window]).expect("one window overlaps no other");
         // SAFETY: the IOMMU was just told so.
@@ -184,26 +184,25 @@ impl fmt::Debug for Iommu {
     }
 }
 
-/// Memory that the IOMMU knows.
+/// Memory that the IOMMU knows. Its fields are dropped in this order, each also if the one before panics.
 struct Mapped {
     ops: Arc<dyn VfioOps>,
-    _attached: Arc<dyn Send + Sync>,
-    lease: ManuallyDrop<OwnedAllocation>,
     size: usize,
-    memory: ManuallyDrop<Box<dyn Send + Sync>>,
+    /// There until the drop.
+    memory: Option<Box<dyn Send + Sync>>,
+    /// There until the drop. Its IOVAs are free again after the memory is gone.
+    lease: Option<OwnedAllocation>,
+    _attached: Arc<dyn Send + Sync>,
 }
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        let unmapped = self.ops.vfio_dma_unmap(self.lease.addr() as u64, self.size);
+        let Some(lease) = &self.lease else { return };
+        let unmapped = self.ops.vfio_dma_unmap(lease.addr() as u64, self.size);
         if unmapped.is_err() {
-            // The device may still see it.
-            return;
+            // The device may still see it, so neither is used again.
+            mem::forget((self.memory.take(), self.lease.take()));
         }
-        // SAFETY: dropped once, here.
-        unsafe { ManuallyDrop::drop(&mut self.memory) };
-        // SAFETY: dropped once, here.
-        unsafe { ManuallyDrop::drop(&mut self.lease) };
     }
 }
 
@@ -348,7 +347,7 @@ impl MapRefused {
         match error {
             VfioError::IommuDmaMap(errno) if errno.errno() == libc::ENOMEM => Self::PinLimit {
                 size,
-                limit: rustix::process::getrlimit(Resource::Memlock).current,
+                limit: lock_limit(),
             },
             other => Self::Refused(other),
         }
@@ -381,6 +380,9 @@ impl Error for MapRefused {}
 
 #[cfg(test)]
 mod tests {
+    use core::num::NonZeroUsize;
+    use core::ptr::NonNull;
+
     use super::*;
 
     #[test]
@@ -467,6 +469,35 @@ mod tests {
         assert_eq!(iommu.avail(), free);
         let calls = [("map", iova, 3 << 20), ("unmap", iova, 3 << 20)];
         assert_eq!(*notes.calls.lock().unwrap(), calls);
+    }
+
+    /// What keeps memory, and panics when it is dropped.
+    struct Panics {
+        _kept: Arc<()>,
+    }
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("the keeper panics");
+        }
+    }
+
+    #[test]
+    fn a_keeper_that_panics_keeps_no_iovas() {
+        let (iommu, notes) = iommu(false);
+        let (free, kept) = (iommu.avail(), Arc::new(()));
+        let start = NonNull::<u8>::dangling();
+        let keeper = Panics {
+            _kept: Arc::clone(&kept),
+        };
+        // SAFETY: nothing is accessed, and no device is told.
+        let region = unsafe { Region::from_raw(start, NonZeroUsize::MIN, keeper) };
+        let region = iommu.map(region).unwrap();
+        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(region)));
+        assert!(dropped.is_err(), "nobody else would hear of it");
+        assert_eq!((iommu.avail(), Arc::strong_count(&kept)), (free, 1));
+        assert_eq!(notes.calls.lock().unwrap().len(), 2);
+        assert_eq!(Arc::strong_count(&iommu.attached), 1);
     }
 
     #[test]

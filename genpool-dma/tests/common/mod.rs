@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use genpool_dma::{DmaAddr, Kind, PhysAddr, Region, VirtAddr};
+use genpool_dma::{Bus, DmaAddr, Kind, PhysAddr, Region, Translation, VirtAddr, Window};
 
 /// Says whether a region's memory was given back.
 #[derive(Clone, Default)]
@@ -40,23 +40,45 @@ impl Drop for Heap {
 
 /// `size` bytes, full of 0xa5 and aligned to 64 KiB, that no device sees.
 pub(crate) fn unseen<K: Kind>(size: usize) -> (Region<K>, Watch) {
+    let watch = Watch::default();
+    (kept_by(size, watch.clone(), ()), watch)
+}
+
+/// The same, and `keep` is dropped with the memory, before the watch says so.
+pub(crate) fn kept_by<K: Kind>(
+    size: usize,
+    watch: Watch,
+    keep: impl Send + Sync + 'static,
+) -> Region<K> {
     let layout = Layout::from_size_align(size, 0x1_0000).unwrap();
     // SAFETY: the layout has a size.
     let start = NonNull::new(unsafe { alloc(layout) }).unwrap();
     // SAFETY: just allocated.
     unsafe { start.write_bytes(0xa5, size) };
-    let watch = Watch::default();
     let heap = Heap {
         start,
         layout,
-        watch: watch.clone(),
+        watch,
     };
     // SAFETY: heap memory of ours until `heap` is dropped.
-    let region = unsafe { Region::from_raw(start, NonZeroUsize::new(size).unwrap(), heap) };
-    (region, watch)
+    unsafe { Region::from_raw(start, NonZeroUsize::new(size).unwrap(), (keep, heap)) }
+}
+
+/// The same region, seen at the physical addresses of `windows`: each starts at a page of the region, and has
+/// so many bytes.
+#[allow(dead_code, reason = "not every test shows memory to devices")]
+pub(crate) fn seen_in<K: Kind>(region: Region<K>, windows: &[(usize, u64, usize)]) -> Region<K> {
+    let windows = windows.iter().map(|&(page, phys, size)| {
+        let virt = region.start().checked_add(page * 4096).unwrap();
+        Window::new(virt, dma(phys), size).unwrap()
+    });
+    let translation = Translation::new(windows).unwrap();
+    // SAFETY: no device is told.
+    unsafe { region.seen_at(Bus::Physical, translation) }
 }
 
 /// The same, said to be at a physical address. There is no device that would believe it.
+#[allow(dead_code, reason = "not every test shows memory to devices")]
 pub(crate) fn seen<K: Kind>(size: usize, phys: u64) -> (Region<K>, Watch) {
     let (region, watch) = unseen(size);
     // SAFETY: no device is told.

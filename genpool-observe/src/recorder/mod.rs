@@ -79,7 +79,8 @@ const PIECE: usize = 1 << 16;
 /// # What is lost
 ///
 /// The memory is fixed: each operation has a place until it is written, and one that finds none is
-/// lost. [`lost`](Self::lost) counts them, and a comment in the trace says how many are missing where.
+/// lost. [`lost`](Self::lost) counts them, and a comment in the trace says how many are missing where. Batches of runs
+/// that caches take from the pool and give back have places too, and count where they are lost.
 /// What is written is still a trace: an allocation whose place was held by one whose free was lost
 /// frees that first. Until then it is held, so a trace that lost much is of a fuller pool than there was:
 /// a larger recorder, or one that is written more often, loses less.
@@ -136,6 +137,8 @@ struct Writer {
     /// What was not written yet begins at `written`.
     text: String,
     written: usize,
+    /// Operations that went into the text since a call last ended well.
+    count: usize,
 }
 
 /// A recorder cannot have so much memory.
@@ -178,6 +181,7 @@ impl Recorder {
             script: Script::default(),
             text: String::new(),
             written: 0,
+            count: 0,
         };
         let shared = Arc::new(Shared {
             ring,
@@ -191,7 +195,8 @@ impl Recorder {
         Ok((Self { shared }, tap))
     }
 
-    /// Writes what was recorded and not written yet, and answers how many operations that was. May be
+    /// Writes what was recorded and not written yet, and answers how many operations that was: the answers of all
+    /// calls add up to the operations in the trace. May be
     /// called again and again while the pool is used, for instance by a thread of its own: the parts
     /// make one trace. Each call writes hardly more than twice as many operations as the recorder holds
     /// and passes by what was lost, however much, so it ends whatever others do. What comes after an operation
@@ -202,14 +207,13 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// Those of `out`. Nothing is lost by them: the next call goes on at the byte where this one
-    /// stopped.
+    /// Those of `out`. Nothing is lost by them, nor by a panic of `out`: the next call goes on at the byte where this
+    /// one stopped, and its answer counts the operations that this one took up as well.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<usize> {
         let shared = &*self.shared;
         let mut writer = shared.writer.lock();
         // What came late has its place before what comes now.
         writer.pass(shared, 0);
-        let mut count = 0;
         // What is left of a lap, a whole one, and what was missed behind each of them: while nobody moves
         // that is all.
         for _ in 0..2 * (shared.ring.slots() + 1) {
@@ -221,7 +225,7 @@ impl Recorder {
                 Taken::There(words) => match Entry::of_words(words) {
                     Entry::Change => writer.pass(shared, 1),
                     entry => {
-                        count += usize::from(entry.is_operation());
+                        writer.count += usize::from(entry.is_operation());
                         writer.entry(entry);
                     }
                 },
@@ -231,7 +235,7 @@ impl Recorder {
         writer.say_lost();
         writer.flush(out)?;
         out.flush()?;
-        Ok(count)
+        Ok(std::mem::take(&mut writer.count))
     }
 
     /// How many operations were lost so far because the recorder was full.

@@ -186,3 +186,33 @@ fn control_hasty_release_beside_drops() {
         release_beside_two_drops,
     );
 }
+
+/// A device is released while another thread allocates and keeps what it gets. What it has is in the report,
+/// and its memory stays.
+fn release_beside_a_holder() -> bool {
+    let race = Race::on(driver());
+    let release = race.start(|driver| driver.device.release().unwrap());
+    let alloc = race.start(|driver| driver.pool.alloc_owned(1).ok());
+    let released = release.join().unwrap();
+    let held = alloc.join().unwrap();
+    let memory = &race.shared().memory;
+    if let Some(held) = &held {
+        let listed: Vec<_> = released.outstanding.iter().map(|one| one.addr).collect();
+        assert_eq!(listed, [held.addr()], "held and not listed");
+        assert!(!memory.is_unmapped() && !released.is_complete());
+    }
+    let is_held = held.is_some();
+    drop(held);
+    assert!(memory.is_unmapped() && released.is_complete());
+    is_held
+}
+
+#[test]
+fn what_is_held_is_listed() {
+    explore(
+        "device release beside a holder",
+        THREE,
+        &[false, true],
+        release_beside_a_holder,
+    );
+}

@@ -20,7 +20,7 @@ use Answer::{Contended, Exhausted, Found};
 fn answer<T>(outcome: Result<T, AllocError>) -> Answer {
     match outcome {
         Ok(_) => Found,
-        Err(AllocError::Exhausted { .. }) => Exhausted,
+        Err(AllocError::Exhausted { .. } | AllocError::Impossible(_)) => Exhausted,
         Err(AllocError::Contended { .. }) => Contended,
         Err(other) => panic!("{other}"),
     }

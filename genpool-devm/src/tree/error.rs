@@ -1,0 +1,155 @@
+//! What is wrong with a tree, or with a node of it.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::BlobError;
+use crate::path::NodePath;
+
+/// A tree was not loaded.
+///
+/// ```
+/// use genpool::devm::{LoadError, Tree};
+///
+/// let refused = Tree::load("no-such-board.dtb").unwrap_err();
+/// assert!(matches!(refused, LoadError::Read { .. }));
+/// println!("{refused}"); // names the file
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Its content is no device tree.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+/// Something is wrong in a node.
+///
+/// ```
+/// use genpool::devm::{Complaint, Tree};
+///
+/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// let refused = tree.root().range().unwrap_err();
+/// assert_eq!(refused.complaint, Complaint::Missing { property: "reg".into() });
+/// assert_eq!(refused.node.as_str(), "/");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{node}: {complaint}")]
+pub struct TreeError {
+    /// The node's path.
+    pub node: NodePath,
+    /// What is wrong.
+    pub complaint: Complaint,
+}
+
+/// What is wrong in a node.
+///
+/// ```
+/// use genpool::devm::{Complaint, Tree};
+///
+/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// let dsp = tree.find("/soc/dsp@3000").ok_or("no such node")?;
+/// let complaint = |property, index| dsp.follow(property, index).map_err(|refused| refused.complaint);
+/// assert_eq!(complaint("sram", 4).err(), Some(Complaint::NoNode { phandle: 0xdead }));
+/// assert_eq!(complaint("sram", 5).err(), Some(Complaint::NoCell { property: "sram".into(), index: 5 }));
+/// let odd = Complaint::Length { property: "pm-sram".into(), len: 3 };
+/// assert_eq!(complaint("pm-sram", 0).err(), Some(odd));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Complaint {
+    /// It lacks a property.
+    #[error("it has no {property}")]
+    Missing {
+        /// Its name.
+        property: String,
+    },
+    /// A property is no text, or no list of texts.
+    #[error("{property} is no text: each ends with a NUL, and all are UTF-8")]
+    NoText {
+        /// Its name.
+        property: String,
+    },
+    /// A property has more than is read of it.
+    #[error("{property} is longer than {most} {unit}")]
+    TooLong {
+        /// Its name.
+        property: &'static str,
+        /// How much is read.
+        most: usize,
+        /// Of what.
+        unit: &'static str,
+    },
+    /// A property is not made of whole entries.
+    #[error("{property} has {len} bytes, which are no whole entries")]
+    Length {
+        /// Its name.
+        property: String,
+        /// Its length.
+        len: usize,
+    },
+    /// A property has fewer cells than asked for.
+    #[error("{property} has no cell {index}")]
+    NoCell {
+        /// Its name.
+        property: String,
+        /// The cell asked for.
+        index: usize,
+    },
+    /// No node has the phandle.
+    #[error("no node has the phandle {phandle:#x}")]
+    NoNode {
+        /// The phandle.
+        phandle: u32,
+    },
+    /// More than one node has the phandle.
+    #[error("several nodes have the phandle {phandle:#x}")]
+    SeveralNodes {
+        /// The phandle.
+        phandle: u32,
+    },
+    /// A count of cells that no address or size has.
+    #[error("{property} says {cells} cells")]
+    Cells {
+        /// Its name.
+        property: &'static str,
+        /// What it says.
+        cells: u32,
+    },
+    /// A range is empty.
+    #[error("a range of no bytes at {start:#x}")]
+    Empty {
+        /// Its start.
+        start: u128,
+    },
+    /// A range does not end within 64 bits.
+    #[error("{size:#x} bytes at {start:#x} do not end within 64 bits")]
+    Beyond {
+        /// Its start.
+        start: u128,
+        /// Its size.
+        size: u128,
+    },
+    /// The ranges of a bus do not say where an address is for the processor.
+    #[error("{bus} does not map {size:#x} bytes at {start:#x}")]
+    Unmapped {
+        /// The bus.
+        bus: NodePath,
+        /// The range's start, as nodes on that bus see it.
+        start: u128,
+        /// The range's size.
+        size: u128,
+    },
+}

@@ -1,0 +1,175 @@
+//! Why a pool over memory was not built, or does not take a region.
+
+use core::error::Error;
+use core::fmt;
+
+use genpool_core::{AddRefused, BuildError};
+
+use crate::addr::VirtAddr;
+use crate::kind::{Kind, Ram};
+use crate::region::Region;
+use crate::volatile::Width;
+
+/// Why [`MemoryPool::of_device`](crate::MemoryPool::of_device) built no pool.
+///
+/// ```
+/// use genpool::dma::{DevicePoolError, MemoryPool, Width};
+///
+/// let refused = MemoryPool::of_device(1, Width::Four).unwrap_err();
+/// assert_eq!(refused, DevicePoolError::Width { order: 1, width: Width::Four });
+/// assert_eq!(refused.to_string(), "a granule of 2 bytes (order 1) is less than an access of 4 bytes");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DevicePoolError {
+    /// A granule is less than an access.
+    Width {
+        /// The order given.
+        order: u32,
+        /// The width given.
+        width: Width,
+    },
+    /// No pool can be built so.
+    Build(BuildError),
+}
+
+impl From<BuildError> for DevicePoolError {
+    fn from(error: BuildError) -> Self {
+        Self::Build(error)
+    }
+}
+
+impl fmt::Display for DevicePoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Width { order, width } => {
+                let bytes = |bytes: usize| match bytes {
+                    1 => "1 byte".to_owned(),
+                    bytes => format!("{bytes} bytes"),
+                };
+                let (granule, access) = (bytes(1 << order), bytes(width.bytes()));
+                write!(
+                    f,
+                    "a granule of {granule} (order {order}) is less than an access of {access}"
+                )
+            }
+            Self::Build(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for DevicePoolError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Width { .. } => None,
+            Self::Build(error) => error.source(),
+        }
+    }
+}
+
+/// A region was not added.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{MemoryPool, RegionRefused};
+///
+/// let pool = MemoryPool::new(21)?; // granules of 2 MiB
+/// let refused = pool.add(RamSource::new(1 << 20).map()?).unwrap_err();
+/// assert!(matches!(refused.reason, RegionRefused::Granule { granule: 0x20_0000, .. }));
+/// println!("{refused}");
+/// let region = refused.region.ok_or("it comes back")?;
+/// assert_eq!(region.size().get(), 1 << 20);
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
+#[derive(Debug)]
+pub struct RegionError<K: Kind = Ram> {
+    /// Why not.
+    pub reason: RegionRefused,
+    /// The region as it was given; none if another thread has already allocated in a part of it, and
+    /// then the pool keeps it for as long.
+    pub region: Option<Region<K>>,
+}
+
+impl<K: Kind> RegionError<K> {
+    pub(super) fn new(reason: RegionRefused, region: Option<Region<K>>) -> Self {
+        Self { reason, region }
+    }
+}
+
+impl<K: Kind> fmt::Display for RegionError<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl<K: Kind> Error for RegionError<K> {}
+
+/// Why a region was not added.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{AddressSpace, Bus, MemoryPool, RegionRefused, Translation};
+///
+/// let seen = |bus| {
+///     let region = RamSource::new(1 << 16).map()?;
+///     let window = genpool::dma::Window::new(region.start(), genpool::dma::DmaAddr::new(0), 1 << 16);
+///     let translation = Translation::new(window)?;
+///     // SAFETY: no device is told anything here.
+///     Ok::<_, Box<dyn std::error::Error>>(unsafe { region.seen_at(bus, translation) })
+/// };
+/// let pool = MemoryPool::new(12)?;
+/// pool.add(seen(Bus::Physical)?)?;
+/// let refused = pool.add(seen(Bus::Iommu(AddressSpace::new()))?).unwrap_err();
+/// assert_eq!(refused.reason, RegionRefused::AnotherBus);
+/// # Ok(()) }
+/// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegionRefused {
+    /// A part that devices see in one piece does not consist of whole granules.
+    Granule {
+        /// Where the part starts.
+        start: VirtAddr,
+        /// Its bytes.
+        size: usize,
+        /// The granule in bytes.
+        granule: usize,
+    },
+    /// The pool's other regions are seen by another way.
+    AnotherBus,
+    /// It is on a bus, and no window says where.
+    Unseen,
+    /// The pool refused a chunk.
+    Chunk(AddRefused),
+}
+
+impl RegionRefused {
+    /// No memory for a list of `len` values.
+    pub(super) fn no_memory<T>(len: usize) -> Self {
+        Self::Chunk(AddRefused::NoMemory {
+            bytes: len.saturating_mul(size_of::<T>()),
+        })
+    }
+}
+
+impl fmt::Display for RegionRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Granule {
+                start,
+                size,
+                granule,
+            } => write!(
+                f,
+                "the device sees {size:#x} bytes at {start} in one piece, which are not whole granules of {granule:#x} bytes"
+            ),
+            Self::AnotherBus => f.write_str("devices see the pool's other regions by another bus"),
+            Self::Unseen => f.write_str("the region's translation has no windows"),
+            Self::Chunk(reason) => reason.fmt(f),
+        }
+    }
+}
