@@ -43,6 +43,8 @@ mod pack;
 mod places;
 mod runs;
 mod search;
+#[cfg(all(test, not(genpool_loom)))]
+mod tests;
 mod tightest;
 mod word;
 
