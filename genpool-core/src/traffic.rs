@@ -114,7 +114,12 @@ impl Audience {
 
     /// The same watchers, another state.
     fn next(self, state: usize, size: usize) -> Self {
-        let version = (self.0 & !(Self::VERSION - 1)).wrapping_add(Self::VERSION);
+        let step = if seeded(Fault::UnversionedClaim) {
+            0
+        } else {
+            Self::VERSION
+        };
+        let version = (self.0 & !(Self::VERSION - 1)).wrapping_add(step);
         Self(version | size << Self::SIZE_SHIFT | state | self.0 & (Self::LENGTHS | Self::WATCHERS))
     }
 
@@ -436,11 +441,19 @@ mod tests {
             traffic.changed();
             // Another caller claims the same size, and has not looked at the readings again yet.
             let seen = traffic.audience();
-            traffic.exchange(seen, seen.next(Audience::CLAIMED, 5)).unwrap();
+            traffic
+                .exchange(seen, seen.next(Audience::CLAIMED, 5))
+                .unwrap();
             true
         });
-        assert!(!traffic.is_refused(5), "nobody has proved that since the change");
-        assert!(traffic.audience().has_verdict(), "the other claim still stands");
+        assert!(
+            !traffic.is_refused(5),
+            "nobody has proved that since the change"
+        );
+        assert!(
+            traffic.audience().has_verdict(),
+            "the other claim still stands"
+        );
     }
 
     #[test]
@@ -458,7 +471,10 @@ mod tests {
                 assert_eq!(after.0 & kept, before & kept);
                 state = after;
             }
-            assert!(!state.is_same(Audience(before).next(Audience::CLAIMED, 5)), "two claims");
+            assert!(
+                !state.is_same(Audience(before).next(Audience::CLAIMED, 5)),
+                "two claims"
+            );
         }
     }
 }

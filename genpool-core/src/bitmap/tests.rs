@@ -127,16 +127,26 @@ fn check(bitmap: &Bitmap, question: Question) {
         assert_eq!(found, tightest, "{look:?} {question:?}");
     }
     assert_eq!(bitmap.scan_tightest(n), tightest, "{question:?}");
-    assert_eq!(bitmap.is_free(from, n), free.first(n, |at| at == from).is_some());
+    assert_eq!(
+        bitmap.is_free(from, n),
+        free.first(n, |at| at == from).is_some()
+    );
     let in_word = |at: usize| at % WORD_BITS + n <= WORD_BITS && at / WORD_BITS >= from / WORD_BITS;
-    assert_eq!(bitmap.find_nearby(from, n), free.first(n, in_word), "{question:?}");
+    assert_eq!(
+        bitmap.find_nearby(from, n),
+        free.first(n, in_word),
+        "{question:?}"
+    );
 }
 
 /// Checks the counts and the walk over the taken runs.
 fn check_taken(bitmap: &Bitmap) {
     let free = Free::of(bitmap);
     let taken = Free(free.0.iter().map(|free| !free).collect());
-    assert_eq!(bitmap.taken(), taken.0.iter().filter(|&&taken| taken).count());
+    assert_eq!(
+        bitmap.taken(),
+        taken.0.iter().filter(|&&taken| taken).count()
+    );
     assert!(bitmap.taken_runs().eq(taken.runs(0)));
     let busy = AtomicUsize::new(0);
     assert_eq!(bitmap.is_empty(&busy), taken.runs(0).is_empty());
@@ -211,9 +221,27 @@ fn no_scan_carries_a_run_over_a_full_word() {
 #[cfg_attr(miri, ignore = "long")]
 fn a_run_is_found_over_every_border() {
     let words = 2 * pack::SPAN * pack::SPAN + 3;
-    for border in [1, 7, 8, 16, pack::SPAN, 8 * pack::SPAN, pack::SPAN * pack::SPAN] {
-        for (below, above) in [(0, 5), (5, 0), (3, 4), (1, WORD_BITS), (WORD_BITS, 1), (70, 200)] {
-            let (bitmap, traffic) = (Bitmap::new(words * WORD_BITS, None).unwrap(), Traffic::new());
+    for border in [
+        1,
+        7,
+        8,
+        16,
+        pack::SPAN,
+        8 * pack::SPAN,
+        pack::SPAN * pack::SPAN,
+    ] {
+        for (below, above) in [
+            (0, 5),
+            (5, 0),
+            (3, 4),
+            (1, WORD_BITS),
+            (WORD_BITS, 1),
+            (70, 200),
+        ] {
+            let (bitmap, traffic) = (
+                Bitmap::new(words * WORD_BITS, None).unwrap(),
+                Traffic::new(),
+            );
             bitmap.claim(0, words * WORD_BITS, &traffic).unwrap();
             // Lowers all hints, and makes the bitmap keep lengths.
             assert_eq!(bitmap.find_tightest(1, Look::Hinted, &traffic), None);
@@ -223,7 +251,11 @@ fn a_run_is_found_over_every_border() {
             assert!(bitmap.is_sound());
             for look in [Look::Hinted, Look::Exact] {
                 let find = |n| bitmap.find_run(0, usize::MAX, n, Anywhere, look);
-                assert_eq!((find(n), find(n + 1)), (Some(start), None), "{border} {below}");
+                assert_eq!(
+                    (find(n), find(n + 1)),
+                    (Some(start), None),
+                    "{border} {below}"
+                );
                 assert_eq!(bitmap.find_tightest(n, look, &traffic), Some(start));
                 assert!(bitmap.free_runs(0, n, look).eq([(start, n)]));
             }

@@ -466,6 +466,46 @@ fn control_verdict_beside_untold_chunk() {
     });
 }
 
+/// Two callers claim the same refusal, the second after the first one's claim was taken back. The first must not
+/// take the second one's for its own: what it looked at again is older than the free.
+fn free_beside_two_verdicts() {
+    let prepared = pool(2);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 1);
+    let race = Race::on(prepared);
+    let refused = || race.start(|pool| drop(pool.alloc_with(1, &Never)));
+    let (one, two) = (refused(), refused());
+    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
+    one.join().unwrap();
+    two.join().unwrap();
+    free.join().unwrap();
+    assert_eq!(
+        take(race.pool(), &FirstFit),
+        Found,
+        "nobody else takes anything"
+    );
+}
+
+#[test]
+fn no_verdict_stands_on_anothers_claim() {
+    explore(
+        "free beside two verdicts",
+        TWO,
+        &[()],
+        free_beside_two_verdicts,
+    );
+}
+
+#[test]
+fn control_a_claim_without_its_version() {
+    must_fail(
+        "free beside two verdicts",
+        &[Fault::UnversionedClaim],
+        TWO,
+        free_beside_two_verdicts,
+    );
+}
+
 /// A chunk is being added; who was told of it can allocate from it.
 fn told_of_a_chunk(is_told: fn(&Pool) -> bool) -> Option<Answer> {
     let prepared = pool(2);
