@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::Fault;
-use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+use genpool_core::{Algorithm, ChunkView, Granule, Request};
 use loom_tests::{
     At, BASE, ONCE, Race, THREE, TWO, explore, hold, look, must_fail, pool, race_to_rest,
 };
