@@ -65,6 +65,8 @@ pub enum Fault {
     UncheckedState,
     /// A release does not look whether its chunk is being removed.
     UncheckedDrain,
+    /// A claim that was rolled back does not look whether its chunk is being removed.
+    UncheckedRollback,
     /// A cache does not look whether the chunk of what it keeps is being removed.
     UncheckedMagazine,
     /// A cache does not look whether the default algorithm is still the one it goes by.

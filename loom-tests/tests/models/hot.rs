@@ -379,6 +379,67 @@ fn control_unnoticed_removal() {
     }
 }
 
+/// Removes the chunk once it has been looked at, and proposes granules 1 and 2.
+struct Removing<'p> {
+    pool: &'p Pool,
+    told: Arc<AtomicUsize>,
+    removed: AtomicUsize,
+}
+
+impl Algorithm for Removing<'_> {
+    fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+        if self.removed.fetch_add(1, Ordering::Relaxed) == 0 {
+            let told = Arc::clone(&self.told);
+            let drain = self.pool.remove(BASE).unwrap();
+            drain.on_drained(move || {
+                told.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        Some(Granule(1))
+    }
+}
+
+/// The last allocation of a chunk that is being removed is dropped while a claim that began before is refused and
+/// rolled back. The drop may have seen the claim's granules taken.
+fn drop_beside_rollback() {
+    let prepared = pool(4);
+    let held = own(&prepared, 2, 1);
+    let race = Race::on(prepared);
+    let told = Arc::new(AtomicUsize::new(0));
+    let claim = {
+        let told = Arc::clone(&told);
+        race.start(move |pool| {
+            let removed = AtomicUsize::new(0);
+            let removing = Removing {
+                pool,
+                told,
+                removed,
+            };
+            assert!(pool.alloc_with(2, &removing).is_err());
+        })
+    };
+    let dropping = race.start(move |_| drop(held));
+    claim.join().unwrap();
+    dropping.join().unwrap();
+    let told = told.load(Ordering::Relaxed);
+    assert_eq!(told, 1, "the owner was not notified");
+}
+
+#[test]
+fn a_refused_claim_notifies_the_owner() {
+    explore("drop beside rollback", THREE, &[()], drop_beside_rollback);
+}
+
+#[test]
+fn control_unnoticed_rollback() {
+    must_fail(
+        "drop beside rollback",
+        &[Fault::UncheckedRollback],
+        THREE,
+        drop_beside_rollback,
+    );
+}
+
 // ---- a refusal ----
 
 /// A hole moves from ahead of a scan that proves a refusal to behind it: granule 0 is dropped, then granule 3 is taken.
