@@ -263,3 +263,26 @@ fn a_run_is_found_over_every_border() {
         }
     }
 }
+
+#[test]
+fn a_release_across_words_notices_a_free_granule_in_any_of_them() {
+    let (start, n) = (WORD_BITS - 3, 2 * WORD_BITS);
+    for free in [start, WORD_BITS + 7, start + n - 1] {
+        let traffic = Traffic::new();
+        let bitmap = Bitmap::new(3 * WORD_BITS, None).unwrap();
+        bitmap.claim(start, n, &traffic).unwrap();
+        bitmap.release(free, 1, &traffic).unwrap();
+        let granule = free;
+        assert_eq!(
+            bitmap.release_checked(start, n, &traffic),
+            Err(NotTaken { granule })
+        );
+        assert_eq!(bitmap.taken(), n - 1, "a refused free changed something");
+        assert_eq!(
+            bitmap.release(start, n, &traffic),
+            Err(NotTaken { granule })
+        );
+        assert_eq!(bitmap.taken(), 0);
+        assert!(bitmap.is_sound());
+    }
+}
