@@ -131,7 +131,6 @@ pub fn hold(pool: &Pool, granule: usize, n: usize) {
 /// # Panics
 ///
 /// When they are taken.
-#[must_use]
 pub fn own(pool: &Pool, granule: usize, n: usize) -> OwnedAllocation {
     pool.alloc_owned_with(n, &At(granule)).expect("free")
 }

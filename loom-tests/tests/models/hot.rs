@@ -597,9 +597,12 @@ fn fast_alloc_beside_fast_alloc(scene: fn() -> Pool, sizes: [usize; 2]) {
     check_rest(race.pool(), free - sizes[0] - sizes[1]);
 }
 
+/// A pool, and how many granules each of two allocs takes of it.
+type Room = (fn() -> Pool, [usize; 2]);
+
 /// Fresh words; words whose hints are low, so that a claim that shortens the longest run lowers one; a free run over
 /// the border of two words and room after it.
-const ROOMS: [(fn() -> Pool, [usize; 2]); 4] = [
+const ROOMS: [Room; 4] = [
     (|| pool(2), [1, 1]),
     (|| pool(4), [2, 2]),
     (
