@@ -45,6 +45,10 @@ pub enum Fault {
     KeptClaim,
     /// A free does not raise the hint.
     UnraisedHint,
+    /// A drop does not look whether the hint of its word covers what it freed.
+    UncheckedHint,
+    /// A drop does not look whether the word before ends with a free run.
+    UncheckedBorder,
     /// Who changes bits does not tell the lengths of the runs that are left.
     UntoldLength,
     /// Who changes several words tells only of the run that begins with the first.
@@ -59,6 +63,10 @@ pub enum Fault {
     UncheckedFree,
     /// A claim does not look whether its chunk is being removed.
     UncheckedState,
+    /// A release does not look whether its chunk is being removed.
+    UncheckedDrain,
+    /// A claim that was rolled back does not look whether its chunk is being removed.
+    UncheckedRollback,
     /// A cache does not look whether the chunk of what it keeps is being removed.
     UncheckedMagazine,
     /// A cache does not look whether the default algorithm is still the one it goes by.
@@ -75,12 +83,16 @@ pub enum Fault {
     UntoldClaim,
     /// A free does not tell the watchers.
     UntoldFree,
+    /// A drop does not look whether anybody watches.
+    UnheededDrop,
     /// Who tells what it read does not tell the watchers.
     UntoldAnswer,
     /// Who tells the watchers does not take the verdict back.
     KeptVerdict,
     /// A verdict is left without another look at the readings.
     HastyVerdict,
+    /// A verdict has no version.
+    UnversionedClaim,
     /// A caller that found nothing does not prove it.
     Unproved,
     /// A proof does not look whether the chunk list is still the one that was looked through.

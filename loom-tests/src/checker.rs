@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use genpool_core::sync::{Fault, seed};
 pub use loom::cell::UnsafeCell;
 pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub use loom::sync::mpsc;
 pub use loom::thread::{JoinHandle, spawn};
 
 /// Says in which execution a model failed.

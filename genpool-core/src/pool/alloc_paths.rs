@@ -99,7 +99,10 @@ impl Inner {
             },
             Search::Nowhere => ControlFlow::Continue(()),
             // Others are faster: the chunk may have room still.
-            Search::Missed => ControlFlow::Break(None),
+            Search::Missed => {
+                chunk.after_refusal();
+                ControlFlow::Break(None)
+            }
         };
         match take(newest) {
             ControlFlow::Break(found) => found,

@@ -48,7 +48,7 @@ impl Inner {
             return self.give_back_across(chunk, start, n);
         };
         if bitmap.is_settled(released)
-            && self.traffic.is_unheeded()
+            && (self.traffic.is_unheeded() || seeded(Fault::UnheededDrop))
             && chunk.state() == State::Alive
         {
             return true;

@@ -8,5 +8,6 @@ mod claims;
 mod devices;
 mod hints;
 mod honest;
+mod hot;
 mod lengths;
 mod ring;
