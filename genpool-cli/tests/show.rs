@@ -49,7 +49,7 @@ fn a_pool_is_drawn() {
         "granule   4 KiB, boundaries tracked\n",
         "used                           44 KiB  11.5 %\n",
         "largest free run              220 KiB  64.7 %\n",
-        "requests without room               1",
+        "unsuitable requests                 1",
         "chunk     0x100000 to 0x15ffff, 384 KiB, 11.5 % taken in 2 runs\nphys      0x7\n",
         "▕██████████······························█·······",
         "chunk     0xffffffffffffc000 to 0xffffffffffffffff, 16 KiB, 50.0 % taken in 1 run, being removed\n",
