@@ -58,7 +58,7 @@ use crate::unwind::FirstPanic;
 
 /// Slots for pins. More threads than this in the middle of a pinned call at once form a crowd;
 /// that many need as many cores, or as many stopped threads (2026-11).
-const SLOTS: usize = if cfg!(genpool_loom) { 2 } else { 8 };
+const SLOTS: usize = if cfg!(genpool_small) { 2 } else { 8 };
 
 /// The pool's chunks and default algorithm at one instant.
 pub(crate) struct Snapshot {
@@ -443,6 +443,7 @@ impl Shelf {
             // AcqRel and SeqCst: the snapshot is published whole, and replaced before the slots are
             // looked at (pairs with `pin`). The pin keeps the old pointer from coming back.
             let old = pin.snapshot.as_ptr();
+            let pin = (!seeded(Fault::UnpinnedAdvance)).then_some(pin);
             if self
                 .current
                 .compare_exchange(old, raw, Ordering::SeqCst, Ordering::Relaxed)
@@ -512,6 +513,15 @@ impl Shelf {
     /// Whether the pinned snapshot has not been replaced.
     pub(crate) fn is_current(&self, pin: &Pin<'_>) -> bool {
         ptr::eq(self.current.load(Ordering::SeqCst), pin.snapshot.as_ptr())
+    }
+
+    /// At rest: whether readers have the last snapshot that was published.
+    pub(crate) fn is_read(&self) -> bool {
+        let published = self.snapshots.load_full();
+        ptr::eq(
+            self.current.load(Ordering::Relaxed).cast_const(),
+            Arc::as_ptr(&published),
+        )
     }
 
     /// Takes over the count of a snapshot that is no longer `current`.
@@ -612,7 +622,7 @@ impl Change<'_> {
         loop {
             let seen = shelf.snapshot();
             let next = match edit(&seen) {
-                Ok(Some(next)) => Arc::new(next),
+                Ok(Some(next)) => shelf.snapshots.place(next),
                 unchanged => {
                     self.keep(seen);
                     return unchanged.map(drop);

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
-use genpool_core::sync::Fault;
+use genpool_core::sync::{Fault, recycle};
 use genpool_core::{Algorithm, AllocError, ChunkView, Granule, Pool, Request};
 use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
 use loom_tests::{At, BASE, Insist, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
@@ -443,6 +443,41 @@ fn control_unchecked_pin() {
     );
 }
 
+/// A list is replaced twice while another thread takes a count on it, which may bring readers up to the first of the
+/// two; memory of dropped lists is used again. Readers never get the first after the second.
+fn count_beside_two_replacements() {
+    recycle();
+    let race = Race::on(Pool::new(0).unwrap());
+    let count = race.start(|pool| assert_eq!(pool.chunks().count(), 0));
+    let replace = race.start(|pool| {
+        pool.set_algorithm(At(0));
+        pool.set_algorithm(At(1));
+    });
+    count.join().unwrap();
+    replace.join().unwrap();
+    assert!(race.pool().is_sound(), "readers have an earlier list");
+}
+
+#[test]
+fn an_earlier_list_does_not_come_back() {
+    explore(
+        "count beside two replacements",
+        THREE,
+        &[()],
+        count_beside_two_replacements,
+    );
+}
+
+#[test]
+fn control_unpinned_advance() {
+    must_fail(
+        "count beside two replacements",
+        &[Fault::UnpinnedAdvance],
+        THREE,
+        count_beside_two_replacements,
+    );
+}
+
 /// As `pin_beside_replace`, where the reader may come upon a second list on its way, and that is replaced
 /// as well.
 fn pin_beside_two_replacements() {
@@ -460,7 +495,7 @@ fn pin_beside_two_replacements() {
 fn a_list_that_is_pinned_late_stays() {
     explore(
         "pin beside two replacements",
-        THREE,
+        TWO,
         &[()],
         pin_beside_two_replacements,
     );
@@ -500,7 +535,7 @@ fn crowd_beside_replace(more: usize) {
     let then = || {
         race.pool().add(BASE + 4, 1).unwrap();
         // Does no more than to look at the list.
-        let reader = race.start(|pool| pool.alloc_with(1, &Insist(usize::MAX)).is_err());
+        let reader = race.start(|pool| pool.alloc_with(1, &Insist::at(usize::MAX)).is_err());
         let writer = race.start(|pool| pool.add(BASE + 8, 1).unwrap());
         writer.join().unwrap();
         assert!(reader.join().unwrap());

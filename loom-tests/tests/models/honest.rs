@@ -1,12 +1,17 @@
 //! Honest failure: `Exhausted` only where there was no fit at some instant.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::Fault;
 use genpool_core::{
     Algorithm, AllocError, Allocation, ChunkView, FirstFit, Granule, OwnedAllocation, Pool, Request,
 };
-use loom_tests::{At, BASE, Insist, Late, ONCE, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::checker::AtomicBool;
+use loom_tests::{
+    At, BASE, Insist, Late, ONCE, Race, START, THREE, TWO, explore, granule, hold, must_fail, pool,
+    with_chunk,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Answer {
@@ -36,8 +41,8 @@ fn refused_claim_beside_alloc() -> Answer {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     hold(&prepared, 2, 2);
-    let race = Race::on(prepared);
-    let refused = race.start(|pool| pool.alloc_with(2, &Insist(1)).is_err());
+    let race = Race::apart(prepared);
+    let refused = race.start(|pool| pool.alloc_with(2, &Insist::at(1)).is_err());
     let alloc = race.start(|pool| take(pool, &FirstFit));
     assert!(refused.join().unwrap());
     let alloc = alloc.join().unwrap();
@@ -74,12 +79,12 @@ const WAYS: [FreeAcross; 2] = [
 ];
 
 /// A free of granules 1 and 2 comes in two steps. Who got one of them will find the other.
-fn free_across_beside_two_allocs(way: FreeAcross) -> (Answer, Option<Answer>) {
+fn free_across_beside_two_allocs(first: usize, way: FreeAcross) -> (Answer, Option<Answer>) {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     let held = prepared.alloc_owned_with(2, &At(1)).unwrap();
     hold(&prepared, 3, 1);
-    let race = Race::on(prepared);
+    let race = Race::apart_from(first, prepared);
     let free = race.start(move |pool| way(pool, held));
     let allocs = race.start(|pool| {
         let take = || take(pool, &FirstFit);
@@ -94,7 +99,8 @@ fn free_across_beside_two_allocs(way: FreeAcross) -> (Answer, Option<Answer>) {
 
 #[test]
 fn half_a_free_is_no_free() {
-    for way in WAYS {
+    // On either stripe.
+    for (first, way) in WAYS.into_iter().enumerate() {
         explore(
             "free across beside two allocs",
             TWO,
@@ -104,19 +110,19 @@ fn half_a_free_is_no_free() {
                 (Found, Some(Found)),
                 (Found, Some(Contended)),
             ],
-            move || free_across_beside_two_allocs(way),
+            move || free_across_beside_two_allocs(first, way),
         );
     }
 }
 
 #[test]
 fn control_unannounced_free() {
-    for way in WAYS {
+    for (first, way) in WAYS.into_iter().enumerate() {
         must_fail(
             "free across beside two allocs",
             &[Fault::Unannounced],
             TWO,
-            move || free_across_beside_two_allocs(way),
+            move || free_across_beside_two_allocs(first, way),
         );
     }
 }
@@ -128,7 +134,7 @@ fn moving_run() -> Answer {
     let held = prepared.alloc_owned_with(2, &At(1)).unwrap();
     hold(&prepared, 3, 2);
     hold(&prepared, 7, 1);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let mover = race.start(move |pool| {
         drop(held);
         let _ = pool.alloc_with(2, &At(5)).map(|found| found.into_raw());
@@ -155,7 +161,7 @@ fn moving_hole(late: fn() -> Late) -> Answer {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 2);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let mover = race.start(|pool| {
         pool.free(BASE, 1).unwrap();
         let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
@@ -208,6 +214,49 @@ fn control_untold_free_of_other_looks() {
     });
 }
 
+/// As a moving hole, by two threads on different stripes: the one that takes granule 3 has seen that granule 0 was
+/// freed.
+fn hole_moved_by_two() -> Answer {
+    let prepared = pool(4);
+    hold(&prepared, 0, 1);
+    hold(&prepared, 1, 2);
+    let race = Race::apart(prepared);
+    let freed = Arc::new(AtomicBool::new(false));
+    let take_last = {
+        let freed = Arc::clone(&freed);
+        race.start(move |pool| {
+            if freed.load(Ordering::Acquire) {
+                let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
+            }
+        })
+    };
+    let free = race.start(move |pool| {
+        pool.free(BASE, 1).unwrap();
+        freed.store(true, Ordering::Release);
+    });
+    let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
+    take_last.join().unwrap();
+    free.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Exhausted, "there was a hole all the time");
+    alloc
+}
+
+#[test]
+fn a_hole_that_two_threads_move_is_not_missed() {
+    explore("hole moved by two", THREE, &[Found], hole_moved_by_two);
+}
+
+#[test]
+fn control_two_that_tell_nobody() {
+    must_fail(
+        "hole moved by two",
+        &[Fault::UntoldFree, Fault::UntoldClaim],
+        THREE,
+        hole_moved_by_two,
+    );
+}
+
 /// Takes granule 0, and only if it got that, granules 4 and 5.
 type Taker = fn(&Pool);
 
@@ -240,7 +289,7 @@ impl Algorithm for Overtaken<'_> {
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         let ahead = self.ahead.load(Ordering::Relaxed);
         self.ahead.store(ahead.wrapping_sub(1), Ordering::Relaxed);
-        let find = |from, to| chunk.find_run(Granule(from), Granule(to), request.granules());
+        let find = |from, to| chunk.find_run(granule(from), granule(to), request.granules());
         match ahead {
             0 => {
                 let low = find(0, 2);
@@ -260,7 +309,7 @@ fn half_taken_free(taker: Taker) -> Answer {
     let prepared = pool(6);
     hold(&prepared, 0, 2);
     hold(&prepared, 2, 2);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let free = race.start(|pool| pool.free(BASE, 2).unwrap());
     let alloc = race.start(move |pool| {
         let ahead = AtomicUsize::new(2);
@@ -308,7 +357,7 @@ fn answer_before_free(is_told: fn(&Pool) -> bool) -> Answer {
     for granule in 0..3 {
         hold(&prepared, granule, 1);
     }
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     // In this order loom comes soonest to what the control must find.
     let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     let taker = race.start(move |pool| {
@@ -347,12 +396,11 @@ fn control_untold_answer() {
 
 /// An allocation grows although its range was freed by address: it gets nothing, and held nothing.
 fn lost_resize() -> (bool, Answer) {
-    let prepared = Pool::builder().boundary_tracking().build().unwrap();
-    prepared.add(BASE, 2).unwrap();
+    let prepared = with_chunk(Pool::builder().boundary_tracking(), 2);
     let mut stale = prepared.alloc_owned(1).unwrap();
     prepared.free_addr(stale.addr()).unwrap();
     hold(&prepared, 0, 1);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let resize = race.start(move |_| {
         let grown = stale.resize(2).is_ok();
         std::mem::forget(stale);
@@ -398,7 +446,7 @@ fn room_beside_verdict(make_room: fn(&Pool)) -> Answer {
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 2);
     hold(&prepared, 3, 1);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let refused = race.start(|pool| drop(pool.alloc_with(1, &Never)));
     let room = race.start(move |pool| {
         make_room(pool);
@@ -470,7 +518,7 @@ fn control_verdict_beside_untold_chunk() {
 fn told_of_a_chunk(is_told: fn(&Pool) -> bool) -> Option<Answer> {
     let prepared = pool(2);
     hold(&prepared, 0, 2);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let add = race.start(|pool| pool.add(BASE + 16, 2).is_ok());
     let alloc = race.start(move |pool| is_told(pool).then(|| take(pool, &FirstFit)));
     add.join().unwrap();
@@ -509,10 +557,10 @@ fn control_told_too_soon() {
 fn moving_chunk() -> Answer {
     let prepared = pool(2);
     hold(&prepared, 0, 1);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let change = race.start(|pool| {
         pool.add(BASE + 16, 2).unwrap();
-        drop(pool.remove(BASE).unwrap());
+        drop(pool.remove(START).unwrap());
     });
     let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     change.join().unwrap();
@@ -534,10 +582,9 @@ fn control_unchecked_list() {
 /// The deed of an allocation is gone before its granules are free; who was told that nothing is
 /// allocated is not told that nothing is free.
 fn told_of_a_free(is_told: fn(&Pool) -> bool) -> Option<Answer> {
-    let prepared = Pool::builder().boundary_tracking().build().unwrap();
-    prepared.add(BASE, 2).unwrap();
+    let prepared = with_chunk(Pool::builder().boundary_tracking(), 2);
     hold(&prepared, 0, 2);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let free = race.start(|pool| pool.free_addr(BASE).is_ok());
     let alloc = race.start(move |pool| is_told(pool).then(|| take(pool, &FirstFit)));
     let freed = free.join().unwrap();
@@ -547,7 +594,8 @@ fn told_of_a_free(is_told: fn(&Pool) -> bool) -> Option<Answer> {
 }
 
 fn none_is_live(pool: &Pool) -> bool {
-    pool.live().unwrap().is_empty()
+    let live = pool.live().unwrap();
+    live.iter().all(|held| held.addr < BASE)
 }
 
 fn is_free_already(pool: &Pool) -> bool {

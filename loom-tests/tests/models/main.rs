@@ -2,11 +2,19 @@
 
 #![cfg(genpool_loom)]
 
-mod cache;
-mod chunks;
+// Those that run at full size too come first.
 mod claims;
-mod devices;
-mod hints;
 mod honest;
+
+#[cfg(genpool_small)]
+mod cache;
+#[cfg(genpool_small)]
+mod chunks;
+#[cfg(genpool_small)]
+mod devices;
+#[cfg(genpool_small)]
+mod hints;
+#[cfg(genpool_small)]
 mod lengths;
+#[cfg(genpool_small)]
 mod ring;
