@@ -48,6 +48,15 @@ pub fn seed(faults: &[Fault]) {
     RECYCLES.set(false);
 }
 
+/// Does `work` as a thread that stops where this step would come, and is never heard of again.
+pub fn stopped_before<R>(fault: Fault, work: impl FnOnce() -> R) -> R {
+    let seeds = SEED.get();
+    SEED.set(seeds | 1 << fault as u64);
+    let done = work();
+    SEED.set(seeds);
+    done
+}
+
 /// Has the models that run on this thread, until the next [`seed`], use the memory of dropped snapshots again as soon
 /// as possible, so that a pointer may be that of an earlier snapshot. Else dropped snapshots stay, and a use of one is
 /// noticed.
