@@ -15,7 +15,7 @@ pub use loom::thread::{JoinHandle, spawn};
 const SIZE: &str = if cfg!(genpool_small) {
     ""
 } else {
-    ", full size"
+    " at full size"
 };
 
 /// Says in which execution a model failed.
