@@ -235,6 +235,12 @@ impl Snapshot {
         chunks.filter(|chunk| chunk.state() != State::Drained)
     }
 
+    /// The chunk that is tried first.
+    fn first_alive(&self) -> Option<&Arc<Chunk>> {
+        let mut chunks = self.list.chunks.iter();
+        chunks.find(|chunk| chunk.state() == State::Alive)
+    }
+
     /// The chunk that `addr` lies in. Logarithmic in the number of chunks.
     pub(crate) fn find(&self, addr: usize) -> Option<&Arc<Chunk>> {
         let ChunkList {
@@ -491,11 +497,7 @@ impl Shelf {
     pub(crate) fn refresh_newest(&self) {
         loop {
             let pin = self.pin();
-            let first = pin
-                .list
-                .chunks
-                .iter()
-                .find(|chunk| chunk.state() == State::Alive);
+            let first = pin.first_alive();
             let pointer = first
                 .filter(|chunk| chunk.is_permanent())
                 .map_or(ptr::null_mut(), |chunk| Arc::as_ptr(chunk).cast_mut());
@@ -515,13 +517,14 @@ impl Shelf {
         ptr::eq(self.current.load(Ordering::SeqCst), pin.snapshot.as_ptr())
     }
 
-    /// At rest: whether readers have the last snapshot that was published.
+    /// At rest: whether readers have the last snapshot that was published, and try its first chunk first.
     pub(crate) fn is_read(&self) -> bool {
         let published = self.snapshots.load_full();
-        ptr::eq(
-            self.current.load(Ordering::Relaxed).cast_const(),
-            Arc::as_ptr(&published),
-        )
+        let current = self.current.load(Ordering::Relaxed).cast_const();
+        let first = published.first_alive().filter(|chunk| chunk.is_permanent());
+        let first = first.map_or(ptr::null(), Arc::as_ptr);
+        let newest = self.newest.load(Ordering::Relaxed).cast_const();
+        ptr::eq(current, Arc::as_ptr(&published)) && ptr::eq(newest, first)
     }
 
     /// Takes over the count of a snapshot that is no longer `current`.

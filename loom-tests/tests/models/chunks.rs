@@ -304,6 +304,26 @@ fn the_newest_is_tried_first() {
     explore("removal beside add", ONCE, &[()], removal_beside_add);
 }
 
+/// The newer of two chunks is removed while the list is replaced, and so the first that is tried is chosen twice.
+fn removal_beside_swap() {
+    let prepared = pool(1);
+    prepared.add(BASE + 4, 1).unwrap();
+    let race = Race::on(prepared);
+    let remove = race.start(|pool| drop(pool.remove(BASE + 4).unwrap()));
+    let swap = race.start(|pool| pool.set_algorithm(At(0)));
+    remove.join().unwrap();
+    swap.join().unwrap();
+    assert!(
+        race.pool().is_sound(),
+        "what is being removed is tried first"
+    );
+}
+
+#[test]
+fn what_is_being_removed_is_not_tried_first() {
+    explore("removal beside swap", ONCE, &[()], removal_beside_swap);
+}
+
 /// A list is replaced while somebody sweeps, who drops it after who replaced it let go of it.
 fn replacement_beside_sweep() {
     let prepared = pinned_pool();
