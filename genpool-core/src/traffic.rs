@@ -410,23 +410,23 @@ mod tests {
     fn threads_are_on_different_stripes_and_all_are_read() {
         let traffic = Traffic::new();
         let watch = traffic.watch().unwrap();
+        let begun = std::sync::Barrier::new(STRIPES + 1);
+        let read = std::sync::Barrier::new(STRIPES + 1);
         std::thread::scope(|scope| {
-            // Alive at once, and one after the other numbered: on as many stripes.
-            let (numbered, done) = (
-                std::sync::Barrier::new(STRIPES + 1),
-                std::sync::Barrier::new(STRIPES + 1),
-            );
             for _ in 0..STRIPES {
                 scope.spawn(|| {
                     let crossing = traffic.cross();
-                    numbered.wait();
-                    done.wait();
+                    begun.wait();
+                    read.wait();
                     drop(crossing);
                 });
             }
-            numbered.wait();
+            begun.wait();
             assert!(watch.read().is_quiet(STRIPES));
-            done.wait();
+            let used = |stripe: &&CachePadded<AtomicUsize>| stripe.load(Ordering::SeqCst) != 0;
+            // Other tests may have numbered threads in between.
+            assert!(traffic.stripes.iter().filter(used).count() > 1);
+            read.wait();
         });
         assert!(watch.read().is_quiet(0));
     }
