@@ -305,9 +305,11 @@ fn the_newest_is_tried_first() {
 }
 
 /// The newer of two chunks is removed while the list is replaced, and so the first that is tried is chosen twice.
+/// Something is held in it, so that it stays on the list.
 fn removal_beside_swap() {
     let prepared = pool(1);
     prepared.add(BASE + 4, 1).unwrap();
+    hold(&prepared, 0, 1);
     let race = Race::on(prepared);
     let remove = race.start(|pool| drop(pool.remove(BASE + 4).unwrap()));
     let swap = race.start(|pool| pool.set_algorithm(At(0)));
