@@ -36,7 +36,7 @@ pub use self::checker::{explore, must_fail};
 use self::checker::JoinHandle;
 
 /// Granules in a word.
-const WORD: usize = if cfg!(genpool_small) {
+pub const WORD: usize = if cfg!(genpool_small) {
     2
 } else {
     usize::BITS as usize
@@ -60,6 +60,9 @@ pub fn granule(at: usize) -> Granule {
 /// Forced switches in an execution of two threads: the most that all models finish with in minutes. One less at full
 /// size, where a call that cannot prove that there is no room tries eight times as often.
 pub const TWO: Option<usize> = Some(if cfg!(genpool_small) { 3 } else { 2 });
+
+/// As [`TWO`], where a thread may have to try until the other goes on.
+pub const STUBBORN: Option<usize> = Some(if cfg!(genpool_small) { 3 } else { 1 });
 
 /// Forced switches in an execution of three threads, or of two that go a long way.
 pub const THREE: Option<usize> = Some(if cfg!(genpool_small) { 2 } else { 1 });

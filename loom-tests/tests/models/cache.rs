@@ -87,7 +87,7 @@ enum Answer {
 
 /// Granule 0 lies in a cache, granule 3 is free. The cache is emptied, then granule 3 is taken.
 fn emptied_cache_beside_alloc() -> Answer {
-    let race = Race::on(pool(4));
+    let race = Race::apart(pool(4));
     hold(race.pool(), 1, 1);
     hold(race.pool(), 2, 1);
     let mut cache = lent(&race).cache();

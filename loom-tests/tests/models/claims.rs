@@ -10,7 +10,9 @@ use std::sync::Arc;
 use genpool_core::Pool;
 use genpool_core::sync::Fault;
 use loom_tests::checker::UnsafeCell;
-use loom_tests::{At, BASE, Insist, Race, TWO, explore, hold, must_fail, pool, with_chunk};
+use loom_tests::{
+    At, BASE, Insist, Race, STUBBORN, TWO, explore, hold, must_fail, pool, with_chunk,
+};
 
 /// Two runs that share a granule and cross the word border: granules 1-2 and 2-3 of four, each
 /// owner writing to what it got.
@@ -44,7 +46,7 @@ fn overlapping_claims() -> (bool, bool) {
 fn claims_are_exclusive_and_lose_nothing() {
     explore(
         "overlapping claims",
-        TWO,
+        STUBBORN,
         &[(true, false), (false, true)],
         overlapping_claims,
     );

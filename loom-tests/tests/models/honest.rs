@@ -9,8 +9,8 @@ use genpool_core::{
 };
 use loom_tests::checker::AtomicBool;
 use loom_tests::{
-    At, BASE, Insist, Late, ONCE, Race, START, THREE, TWO, explore, granule, hold, must_fail, pool,
-    with_chunk,
+    At, BASE, Insist, Late, ONCE, Race, START, STUBBORN, THREE, TWO, WORD, explore, granule, hold,
+    must_fail, pool, with_chunk,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,7 +103,7 @@ fn half_a_free_is_no_free() {
     for (first, way) in WAYS.into_iter().enumerate() {
         explore(
             "free across beside two allocs",
-            TWO,
+            STUBBORN,
             &[
                 (Exhausted, None),
                 (Contended, None),
@@ -127,17 +127,21 @@ fn control_unannounced_free() {
     }
 }
 
-/// As a moving hole, in steps that cross words: granules 1 and 2 are freed, then 5 and 6 taken.
+/// As a moving hole, in steps that cross words: granules 1 and 2 are freed, then two
+/// around another border taken.
 fn moving_run() -> Answer {
-    let prepared = pool(8);
+    let across = 2 * WORD + 1;
+    let prepared = pool(across + 3);
     hold(&prepared, 0, 1);
     let held = prepared.alloc_owned_with(2, &At(1)).unwrap();
-    hold(&prepared, 3, 2);
-    hold(&prepared, 7, 1);
+    hold(&prepared, 3, across - 3);
+    hold(&prepared, across + 2, 1);
     let race = Race::apart(prepared);
     let mover = race.start(move |pool| {
         drop(held);
-        let _ = pool.alloc_with(2, &At(5)).map(|found| found.into_raw());
+        let _ = pool
+            .alloc_with(2, &At(across))
+            .map(|found| found.into_raw());
     });
     let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     mover.join().unwrap();
@@ -389,6 +393,8 @@ fn answers_tell_the_watchers() {
     }
 }
 
+/// It takes three switches.
+#[cfg(genpool_small)]
 #[test]
 fn control_untold_answer() {
     must_fail("answer before free", &[Fault::UntoldAnswer], TWO, || {
@@ -422,7 +428,7 @@ fn lost_resize() -> (bool, Answer) {
 fn a_lost_resize_held_nothing() {
     explore(
         "lost resize",
-        TWO,
+        STUBBORN,
         &[(false, Found), (false, Contended)],
         lost_resize,
     );
@@ -609,7 +615,7 @@ fn a_deed_and_its_granules_go_in_one_step() {
     for is_told in [none_is_live, is_free_already] {
         explore(
             "told of a free",
-            TWO,
+            STUBBORN,
             &[None, Some(Found), Some(Contended)],
             move || told_of_a_free(is_told),
         );
