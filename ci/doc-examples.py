@@ -3,7 +3,7 @@
 
 A function may do without one of its own where the example of its type calls it, where it only reads
 (takes `self` and nothing else, and has no errors), and where it does "As [`...`]", whose documentation
-is there.
+is there. Documentation that says "signal-safe" links to what that means.
 """
 
 import pathlib
@@ -22,6 +22,7 @@ IMPL = re.compile(r"impl(?:<.*>)? (?:[\w:<>', ]+ for )?(?P<name>\$?\w+)")
 def items(path):
     """Each public item of a file: its line, kind, name, type, signature and documentation."""
     docs, hidden, sealed, of = [], False, False, None
+    hidden_types = set()
     lines = path.read_text().splitlines()
     for at, line in enumerate(lines):
         text = line.strip()
@@ -37,7 +38,9 @@ def items(path):
             if implemented := IMPL.match(text):
                 of = implemented["name"]
             found = ITEM.match(line)
-            if found and not hidden and not sealed:
+            if found and hidden:
+                hidden_types.add(found["name"])
+            elif found and not sealed and not (found["indent"] and of in hidden_types):
                 signature = "".join(part.strip() for part in lines[at : at + 8]).split("{")[0]
                 item = found["kind"], found["name"], of if found["kind"] == "fn" else None
                 yield at + 1, *item, signature, "\n".join(docs)
@@ -55,7 +58,7 @@ def may_do_without(name, of_type, signature, docs):
 
 def main():
     root = pathlib.Path(__file__).resolve().parent.parent
-    missing = count = 0
+    missing = unlinked = count = 0
     for crate in [root, *sorted(root.glob("genpool-*"))]:
         found = []
         for path in sorted((crate / "src").rglob("*.rs")) if crate.name not in LEFT_OUT else []:
@@ -67,12 +70,17 @@ def main():
             if "$" in f"{name}{of}":
                 continue  # what a macro makes is documented where the macro is called
             count += 1
+            if "signal-safe" in docs.lower() and "#signal-safety" not in docs:
+                unlinked += 1
+                print(f"{path.relative_to(root)}:{line}: {kind} {name} does not link to what signal-safe means")
             if "```" in docs or kind == "fn" and may_do_without(name, types.get(of, ""), signature, docs):
                 continue
             missing += 1
             print(f"{path.relative_to(root)}:{line}: {kind} {name} has no example")
     if missing:
         sys.exit(f"doc-examples: {missing} of {count} public items have no example")
+    if unlinked:
+        sys.exit(f"doc-examples: {unlinked} of {count} public items say signal-safe without a link")
     print(f"doc-examples: {count} public items: ok")
 
 

@@ -10,7 +10,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use genpool::{AllocError, Allocation, Cache, Pool};
 
@@ -26,6 +27,8 @@ const REQUESTS: usize = 5000;
 const KEPT: usize = 16;
 /// Buffers that may wait for the archive.
 const QUEUE: usize = 64;
+/// The longest wait for a buffer, and for a client that has stopped in the middle of a request.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Room for all that can be held at a time, so that the service is never told that the pool is full: what
 /// each thread's cache keeps and the buffer in its hands, and what the archive has.
@@ -80,21 +83,36 @@ impl DerefMut for Buffer<'_> {
     }
 }
 
-/// A buffer of `len` bytes. "Contended" is no verdict, so it is asked again; "exhausted" is one.
-fn buffer<'p>(cache: &mut Cache<'p>, arena: Arena, len: usize) -> Result<Buffer<'p>, AllocError> {
+/// Calls `alloc` until it succeeds, for no longer than `patience`. Not for signal handlers.
+pub(crate) fn patiently<T>(
+    patience: Duration,
+    mut alloc: impl FnMut() -> Result<T, AllocError>,
+) -> Result<T, AllocError> {
+    let began = Instant::now();
     loop {
-        match cache.alloc(len) {
-            Ok(allocation) => {
-                return Ok(Buffer {
-                    allocation,
-                    arena,
-                    len,
-                });
+        let outcome = alloc();
+        let left = patience.saturating_sub(began.elapsed());
+        match outcome {
+            Err(
+                AllocError::Exhausted { .. }
+                | AllocError::Taken { .. }
+                | AllocError::Contended { .. },
+            ) if !left.is_zero() => {
+                thread::sleep(left.min(Duration::from_millis(1)));
             }
-            Err(AllocError::Contended { .. }) => std::thread::yield_now(),
-            Err(error) => return Err(error),
+            outcome => return outcome,
         }
     }
+}
+
+/// A buffer of `len` bytes. A request that gets none in time is refused.
+fn buffer<'p>(cache: &mut Cache<'p>, arena: Arena, len: usize) -> Result<Buffer<'p>, AllocError> {
+    let allocation = patiently(PATIENCE, || cache.alloc(len))?;
+    Ok(Buffer {
+        allocation,
+        arena,
+        len,
+    })
 }
 
 /// Answers the requests of one client: a length, then so many bytes, which come back in upper case.
@@ -105,12 +123,14 @@ fn serve<'p>(
     archive: &SyncSender<Buffer<'p>>,
 ) -> Result<usize, Failure> {
     client.set_nodelay(true)?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
     let mut cache = pool.cache();
     let mut header = [0; 4];
     let mut served = 0;
     loop {
         if client.read_exact(&mut header).is_err() {
-            return Ok(served); // the client has gone
+            return Ok(served); // the client has gone, or has nothing more to ask
         }
         let len = u32::from_le_bytes(header) as usize;
         if len == 0 || len > LONGEST {
@@ -134,6 +154,8 @@ fn serve<'p>(
 /// Sends requests of all lengths and checks the answers.
 fn ask(mut service: TcpStream, number: usize) -> Result<usize, Failure> {
     service.set_nodelay(true)?;
+    service.set_read_timeout(Some(PATIENCE))?;
+    service.set_write_timeout(Some(PATIENCE))?;
     let mut bytes = 0;
     let mut answer = vec![0; LONGEST];
     for round in 0..REQUESTS {
@@ -170,19 +192,18 @@ fn main() -> Result<(), Failure> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let address = listener.local_addr()?;
     let began = Instant::now();
-    let (moved, archived) = std::thread::scope(|threads| -> Result<_, Failure> {
+    let (moved, archived) = thread::scope(|threads| -> Result<_, Failure> {
         let (archive, kept) = sync_channel(QUEUE);
         let archivist = threads.spawn(move || keep(&kept));
-        let clients: Vec<_> = (0..CONNECTIONS)
-            .map(|number| threads.spawn(move || ask(TcpStream::connect(address)?, number)))
-            .collect();
-        let servers: Vec<_> = (0..CONNECTIONS)
-            .map(|_| {
-                let (client, _) = listener.accept()?;
-                let (archive, pool) = (archive.clone(), &pool);
-                Ok(threads.spawn(move || serve(client, pool, arena, &archive)))
-            })
-            .collect::<Result<_, Failure>>()?;
+        let (mut clients, mut servers) = (Vec::new(), Vec::new());
+        for number in 0..CONNECTIONS {
+            // Connected before it is accepted, so that `accept` does not wait for a client that failed.
+            let service = TcpStream::connect(address)?;
+            let (client, _) = listener.accept()?;
+            clients.push(threads.spawn(move || ask(service, number)));
+            let (archive, pool) = (archive.clone(), &pool);
+            servers.push(threads.spawn(move || serve(client, pool, arena, &archive)));
+        }
         drop(archive);
 
         let mut moved = 0;

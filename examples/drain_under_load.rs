@@ -64,13 +64,22 @@ fn work(pool: &Pool, users: &Users, stop: &AtomicBool) -> Result<usize, AllocErr
                 held.push_back(page);
                 given += 1;
             }
-            // No verdict: others moved all the time.
-            Err(AllocError::Contended { .. }) => {}
+            // No verdict: others moved all the time. The next round tries again, unless it is told to stop.
+            Err(AllocError::Contended { .. }) => std::thread::yield_now(),
             Err(error) => return Err(error),
         }
     }
     held.iter().for_each(|page| users.leave(page));
     Ok(given)
+}
+
+/// Stops the threads, also where an assertion ends the scope that waits for them.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn bank(start: usize, name: &'static str) -> ChunkSpec {
@@ -90,6 +99,7 @@ fn main() -> Result<(), Failure> {
         let workers: Vec<_> = (0..THREADS)
             .map(|_| threads.spawn(|| work(&pool, &users, &stop)))
             .collect();
+        let stop = Stop(&stop);
         let moved = (|| -> Result<(), Failure> {
             for _ in 0..ROUNDS {
                 // Until the bank is in use.
@@ -113,7 +123,7 @@ fn main() -> Result<(), Failure> {
             }
             Ok(())
         })();
-        stop.store(true, Ordering::Relaxed);
+        drop(stop);
         let mut given = 0;
         for worker in workers {
             given += worker.join().map_err(|_| "a worker panicked")??;

@@ -39,17 +39,34 @@
 //!
 //! Every failure is a value that says what was wrong with what. [`AllocError::Exhausted`] is a
 //! proof: at some instant during the call there was no fit. Where that could not be established,
-//! because others kept moving, the answer is [`AllocError::Contended`].
+//! because others kept moving, the answer is [`AllocError::Contended`], which is worth another try up to a
+//! deadline, but not in a signal handler ([below](#signal-safety)).
 //!
 //! # Signal safety
 //!
-//! Allocating and freeing takes no lock and allocates no heap memory, and may be done in a signal
-//! handler that interrupted any call on the same pool. Calls that cannot keep this say so.
+//! *Signal-safe* means that a call takes no lock, allocates no heap memory and builds no thread-local, so
+//! it may be made in a signal handler that interrupted any call on the same pool, in any thread.
+//!
+//! **In a handler [`Contended`](AllocError::Contended) is a refusal.** The interrupted thread may be in the
+//! middle of the step that keeps a proof from succeeding, and it cannot go on before the handler returns:
+//! a handler that tries again until it gets another answer hangs. Try once, or a fixed number of times. So it
+//! is in a thread of real-time priority: while it spins or yields, a thread of lower priority on its processor
+//! cannot finish. Let it sleep between tries, up to a deadline.
+//!
+//! Allocating and freeing is signal-safe. Calls that are not say so, and [`guide::service`] has
+//! [an example](guide::service#signals).
 //!
 //! # This crate
 //!
 //! A facade: documentation, and the names of `genpool-core` (the pool, the algorithm trait) and
-//! `genpool-algos` (the algorithms) in one place.
+//! `genpool-algos` (the algorithms) in one place. It is the only crate to depend on: `genpool::dma`, `genpool::devm`
+//! and `genpool::observe` are there with the feature of that name.
+//!
+//! # Examples
+//!
+//! A comment at the top of an example lists the features and the other crates that it takes. On the pages of
+//! `genpool::dma`, `genpool::devm` and `genpool::observe` that feature goes without saying. An example
+//! without `main` is the body of a function that returns `Result<(), Box<dyn std::error::Error>>`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

@@ -454,12 +454,12 @@ fn devm() {
 
 // ---- nothing is left out ----
 
-/// The types and traits that a crate root re-exports.
+/// The types and traits that a crate root re-exports and its documentation shows.
 fn exported(root: &str) -> impl Iterator<Item = &str> {
-    root.split("pub use ")
-        .skip(1)
-        .filter_map(|rest| rest.split(';').next())
-        .flat_map(|list| list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+    root.split(';')
+        .filter_map(|item| item.split_once("pub use "))
+        .filter(|(before, _)| !before.contains("#[doc(hidden)]"))
+        .flat_map(|(_, list)| list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
         .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 

@@ -6,6 +6,8 @@
 
 #![cfg(all(target_os = "linux", not(miri)))]
 
+mod common;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -13,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::Done;
 use genpool::{AllocError, BestFit, Builder, ChunkSpec, NextFit, Pool, ThreadStart};
 
 thread_local! {
@@ -93,26 +96,6 @@ extern "C" fn interrupt(_: libc::c_int) {
     IN_HANDLER.set(false);
 }
 
-fn install() {
-    // SAFETY: all-zero is a valid `sigaction`: no flags, an empty mask.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = interrupt as *const () as usize;
-    action.sa_flags = libc::SA_RESTART;
-    // SAFETY: the action is initialised and its handler has the type that these flags ask for.
-    let installed =
-        unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
-    assert_eq!(installed, 0);
-}
-
-/// Ends the threads that look at it, also when the test fails.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// One whose chunk is permanent, and one that needs a pin in every call, since its chunks come after a
 /// removal.
 fn two_pools(chosen: impl Fn(Builder) -> Builder) -> Vec<Pool> {
@@ -149,7 +132,7 @@ fn alloc_and_free_in_a_handler_that_interrupted_them() {
         pools.collect()
     });
     heap_calls_are_counted();
-    install();
+    common::handle(libc::SIGUSR1, interrupt);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let _done = Done(&done);

@@ -5,11 +5,11 @@ use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Impossible, Notation
 use crate::constraints::{Constrained, ConstraintError, Constraints};
 
 /// First fit at a multiple of a power of two, in bytes. The absolute address is aligned. At worst linear
-/// in the granules of the chunk; whole words of the bitmap are looked at. Signal-safe.
+/// in the granules of the chunk; whole words of the bitmap are looked at.
+/// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
-/// use genpool_algos::FirstFitAlign;
-/// use genpool_core::Pool;
+/// use genpool::{FirstFitAlign, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x10_0000)?;
@@ -27,7 +27,7 @@ impl FirstFitAlign {
     /// Aligned to `bytes`. An alignment below the granule asks for nothing.
     ///
     /// ```
-    /// use genpool_algos::{ConstraintError, FirstFitAlign};
+    /// use genpool::{ConstraintError, FirstFitAlign};
     ///
     /// assert!(FirstFitAlign::new(64).is_ok());
     /// assert_eq!(FirstFitAlign::new(48), Err(ConstraintError::Align { bytes: 48 }));
@@ -60,11 +60,11 @@ impl Algorithm for FirstFitAlign {
 }
 
 /// First fit at a multiple of the size asked for, rounded up to a power of two: 60 bytes come 64-byte
-/// aligned. The absolute address is aligned. Costs what [`FirstFitAlign`] does. Signal-safe.
+/// aligned. The absolute address is aligned. Costs what [`FirstFitAlign`] does.
+/// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
-/// use genpool_algos::OrderAlign;
-/// use genpool_core::Pool;
+/// use genpool::{OrderAlign, Pool};
 ///
 /// let pool = Pool::builder().algorithm(OrderAlign).build()?; // granules of a byte
 /// pool.add(0x1010, 0x1000)?;

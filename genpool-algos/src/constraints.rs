@@ -19,11 +19,11 @@ use crate::fit::Fit;
 /// serves nothing that asks for the latter.
 ///
 /// All units are bytes. Making constraints takes constant time and allocates nothing; a search under them
-/// is at worst linear in the granules of the chunk, each looked at a few times. Signal-safe.
+/// is at worst linear in the granules of the chunk, each looked at a few times.
+/// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
-/// use genpool_algos::{Constrained, Constraints};
-/// use genpool_core::{FirstFit, Pool};
+/// use genpool::{Constrained, Constraints, FirstFit, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_virt(0x7000_0000, 0x0fff_e000, 0x10_0000)?; // the border of 28 bits lies inside
@@ -114,7 +114,7 @@ impl Rule {
 /// A constraint that means nothing.
 ///
 /// ```
-/// use genpool_algos::{ConstraintError, Constraints};
+/// use genpool::{ConstraintError, Constraints};
 ///
 /// let refused = Constraints::new().boundary(3000);
 /// assert_eq!(refused, Err(ConstraintError::Boundary { bytes: 3000 }));
@@ -202,8 +202,7 @@ impl Constraints {
     /// The address is a multiple of `bytes`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x10_0000)?;
@@ -222,8 +221,7 @@ impl Constraints {
     /// The address leaves the remainder `phase` when divided by `bytes`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(4)?;
     /// pool.add(0x1000, 0x1000)?;
@@ -245,8 +243,7 @@ impl Constraints {
     /// No byte lies below `addr`.
     ///
     /// ```
-    /// use genpool_algos::{BestFit, Constrained, Constraints};
-    /// use genpool_core::Pool;
+    /// use genpool::{BestFit, Constrained, Constraints, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0, 0x10_0000)?;
@@ -264,8 +261,7 @@ impl Constraints {
     /// No byte lies above `addr`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x00ff_f000, 0x10_0000)?;
@@ -283,8 +279,7 @@ impl Constraints {
     /// The run does not cross a multiple of `bytes`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0xf000, 0x10_0000)?;
@@ -306,8 +301,7 @@ impl Constraints {
     /// such an address.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_virt(0x10_0000, 0x8000_3000, 0x1_0000)?;
@@ -327,8 +321,7 @@ impl Constraints {
     /// The address that the device sees leaves the remainder `phase` when divided by `bytes`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_virt(0x10_0000, 0x8000_0000, 0x1_0000)?;
@@ -348,8 +341,7 @@ impl Constraints {
     /// The device sees no byte below `addr`.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_virt(0x10_0000, 0xffff_f000, 0x1_0000)?;
@@ -373,8 +365,7 @@ impl Constraints {
     /// The run does not cross a multiple of `bytes` as the device sees it.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints};
-    /// use genpool_core::{FirstFit, Pool};
+    /// use genpool::{Constrained, Constraints, FirstFit, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_virt(0x10_0000, 0x8000_f000, 0x10_0000)?;
@@ -462,8 +453,7 @@ impl Constraints {
     /// part.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints, Fit};
-    /// use genpool_core::{ChunkView, Granule, Pool};
+    /// use genpool::{ChunkView, Constrained, Constraints, Fit, Granule, Pool};
     ///
     /// /// The chunk's second half, then all of it.
     /// struct UpperFirst;
@@ -528,8 +518,7 @@ impl Constraints {
     /// The lowest allowed start of `n` granules in a free run. Constant time.
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints, Fit};
-    /// use genpool_core::{ChunkView, Granule, Pool};
+    /// use genpool::{ChunkView, Constrained, Constraints, Fit, Granule, Pool};
     ///
     /// /// The highest free run that has an allowed place.
     /// struct HighestRun;
@@ -555,11 +544,11 @@ impl Constraints {
     }
 }
 
-/// A fit among the places that [`Constraints`] allow. Signal-safe, if the fit is.
+/// A fit among the places that [`Constraints`] allow.
+/// [Signal-safe](genpool_core#signal-safety), if the fit is.
 ///
 /// ```
-/// use genpool_algos::{BestFit, Constrained, Constraints};
-/// use genpool_core::Pool;
+/// use genpool::{BestFit, Constrained, Constraints, Pool};
 ///
 /// // As a default, for who asks for nothing else; each call may name another.
 /// let reached = Constraints::new().highest(0xffff).align(0x2000)?;

@@ -12,8 +12,7 @@ use crate::constraints::Constraints;
 /// ```
 /// use core::ops::Range;
 ///
-/// use genpool_algos::{Constrained, Constraints, Fit};
-/// use genpool_core::{ChunkView, FirstFit, Granule, Pool};
+/// use genpool::{ChunkView, Constrained, Constraints, FirstFit, Fit, Granule, Pool};
 ///
 /// /// First fit in a part of the chunk.
 /// struct Within(Range<Granule>);
@@ -51,11 +50,11 @@ impl Fit for FirstFit {
 /// Best fit: the smallest free run of the chunk that fits, the lowest of equals. Its cost hardly depends on the
 /// size of the chunk unless only runs of 64 granules and more fit, and the pool's other calls cost more from its
 /// first call on: see [`ChunkView::find_tightest`]. Under constraints it is linear in the chunk, an exact fit ends the search, and a
-/// run counts with its whole length, also where only a part of it is allowed. Signal-safe.
+/// run counts with its whole length, also where only a part of it is allowed.
+/// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
-/// use genpool_algos::BestFit;
-/// use genpool_core::Pool;
+/// use genpool::{BestFit, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x8000)?;

@@ -12,11 +12,10 @@ fn whole_granule(place: usize, request: &Request) -> Result<(), Unsuitable> {
 }
 
 /// Exactly at an offset in a chunk: of the newest chunk in which it is free. Linear in the granules asked
-/// for, 64 at a time. Signal-safe.
+/// for, 64 at a time. [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
-/// use genpool_algos::FixedOffset;
-/// use genpool_core::Pool;
+/// use genpool::{FixedOffset, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x10_0000, 0x1_0000)?;
@@ -65,13 +64,13 @@ impl Algorithm for FixedOffset {
     }
 }
 
-/// Exactly at an address. Linear in the granules asked for, 64 at a time. Signal-safe. A refusal names the
+/// Exactly at an address. Linear in the granules asked for, 64 at a time.
+/// [Signal-safe](genpool_core#signal-safety). A refusal names the
 /// address and why: [`Taken`](genpool_core::AllocError::Taken), in no chunk
 /// ([`Outside`](Impossible::Outside)), or too near the end of its chunk ([`PastChunk`](Impossible::PastChunk)).
 ///
 /// ```
-/// use genpool_algos::FixedAddress;
-/// use genpool_core::{AllocError, Impossible, Pool};
+/// use genpool::{AllocError, FixedAddress, Impossible, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x10_0000, 0x1_0000)?;

@@ -11,11 +11,11 @@
 //! | [`ThreadStart`] | from a start position of the thread's own on, and round again |
 //! | [`Constrained`] | as another [`Fit`], where [`Constraints`] allow it |
 //!
-//! All of them are signal-safe.
+//! All of them are [signal-safe](genpool_core#signal-safety). Users depend on the crate `genpool`, which has
+//! them under its own name, as the examples do.
 //!
 //! ```
-//! use genpool_algos::{BestFit, Constrained, Constraints, FirstFitAlign};
-//! use genpool_core::Pool;
+//! use genpool::{BestFit, Constrained, Constraints, FirstFitAlign, Pool};
 //!
 //! let pool = Pool::new(12)?;
 //! pool.add(0x1000, 0x100_0000)?;

@@ -25,11 +25,14 @@ fn around(
 /// Next fit: the first free run behind the last allocation of this value, and round again.
 ///
 /// The position is a hint that all threads share; between threads that race for it the later one
-/// stands. At worst two passes over the chunk. Signal-safe.
+/// stands. At worst two passes over the chunk. [Signal-safe](genpool_core#signal-safety).
+///
+/// The position is in the value, so make one value and pass it to every call, or make it the pool's
+/// default. `pool.alloc_with(size, &NextFit::new())` begins at the chunk's beginning each time: it is first
+/// fit.
 ///
 /// ```
-/// use genpool_algos::NextFit;
-/// use genpool_core::Pool;
+/// use genpool::{NextFit, Pool};
 ///
 /// let pool = Pool::builder().order(12).algorithm(NextFit::new()).build()?;
 /// pool.add(0x1000, 0x3000)?;
@@ -45,7 +48,20 @@ pub struct NextFit {
 }
 
 impl NextFit {
-    /// From the beginning on.
+    /// A position at the beginning. Keep the value: one that is made for a single call is first fit.
+    ///
+    /// ```
+    /// use genpool::{NextFit, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x3000)?;
+    /// let kept = NextFit::new();
+    /// let addresses = [(); 2].map(|()| pool.alloc_with(1, &kept).map(|page| page.addr()));
+    /// assert_eq!(addresses, [Ok(0x1000), Ok(0x2000)]);
+    /// let addresses = [(); 2].map(|()| pool.alloc_with(1, &NextFit::new()).map(|page| page.addr()));
+    /// assert_eq!(addresses, [Ok(0x1000), Ok(0x1000)]); // first fit
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -97,12 +113,12 @@ impl Algorithm for NextFit {
 /// number with its bits reversed is the fraction of the chunk where the thread begins (0, 1/2, 1/4, 3/4,
 /// …). So any few threads that run at a time are spread well however many came and went before. A thread
 /// remembers its regions in the few chunks that it used last, and there is no table. At worst linear in
-/// the granules of the chunk, as first fit. Signal-safe, in executables and in libraries that are loaded
+/// the granules of the chunk, as first fit.
+/// [Signal-safe](genpool_core#signal-safety), in executables and in libraries that are loaded
 /// at start, as thread-local storage is.
 ///
 /// ```
-/// use genpool_algos::ThreadStart;
-/// use genpool_core::Pool;
+/// use genpool::{Pool, ThreadStart};
 ///
 /// let pool = Pool::builder().order(12).algorithm(ThreadStart).build()?;
 /// pool.add(0, 64 << 20)?;

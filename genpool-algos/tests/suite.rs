@@ -74,20 +74,7 @@ suite! {
     constrained_best_fit: |order| ops::constrained(Among::Best, order);
     constrained_next_fit: |order| ops::constrained(Among::Next, order);
     constrained_thread_start: |order| ops::constrained(Among::Thread, order);
-    all_mixed: |order| prop_oneof![
-        Just(Spec::FirstFit),
-        ops::align(order),
-        Just(Spec::OrderAlign),
-        Just(Spec::BestFit),
-        ops::fixed_offset(order),
-        ops::fixed_address(order),
-        Just(Spec::NextFit),
-        Just(Spec::ThreadStart),
-        ops::constrained(Among::First, order),
-        ops::constrained(Among::Best, order),
-        ops::constrained(Among::Next, order),
-        ops::constrained(Among::Thread, order),
-    ];
+    all_mixed: ops::any_spec;
 }
 
 /// Threads with other numbers start elsewhere: the same suite on several of them.
@@ -110,4 +97,9 @@ fn thread_start_on_other_threads() {
 #[test]
 fn constrained_among_holes() {
     run_cases(8 * CASES, &ragged::cases(), ragged::play);
+}
+
+#[test]
+fn every_algorithm_among_whole_words() {
+    run_cases(4 * CASES, &ragged::whole_words(), ragged::play);
 }

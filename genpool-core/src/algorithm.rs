@@ -10,10 +10,10 @@ use crate::error::{Impossible, Unsuitable};
 use crate::unwind::Guarded;
 use crate::view::{ChunkView, Granule};
 
-/// What is asked for. Its calls take constant time and are signal-safe.
+/// What is asked for. Its calls take constant time and are [signal-safe](crate#signal-safety).
 ///
 /// ```
-/// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
 ///
 /// /// Refuses nothing, and says what it is asked.
 /// struct Told;
@@ -66,7 +66,7 @@ impl Request {
 /// `algo=` there.
 ///
 /// ```
-/// use genpool_core::{Algorithm, FirstFit, Notation};
+/// use genpool::{Algorithm, FirstFit, Notation};
 ///
 /// assert_eq!(FirstFit.notation(), Some(Notation::FirstFit));
 /// assert_eq!(Notation::FirstFitAlign { bytes: 4096 }.to_string(), "first-fit-align:0x1000");
@@ -124,7 +124,7 @@ impl fmt::Display for Notation {
 /// runs (the earlier ones of an `alloc_many`) is given back as the panic passes.
 ///
 /// An algorithm and its data are one value. It must be `Sync`, because any number of threads run
-/// it at once; if it is to serve in signal handlers it must be signal-safe itself.
+/// it at once; if it is to serve in signal handlers it must be [signal-safe](crate#signal-safety) itself.
 ///
 /// # Failing honestly
 ///
@@ -140,7 +140,7 @@ impl fmt::Display for Notation {
 /// Last fit, the highest place that is free:
 ///
 /// ```
-/// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
 ///
 /// struct LastFit;
 ///
@@ -193,7 +193,7 @@ pub trait Algorithm: Send + Sync {
     /// itself. May depend on the chunk's address, physical address and length, and not on what is free.
     ///
     /// ```
-    /// use genpool_core::{
+    /// use genpool::{
     ///     Algorithm, AllocError, ChunkView, FirstFit, Granule, Impossible, Pool, Request,
     /// };
     ///
@@ -275,10 +275,11 @@ macro_rules! forward {
 forward!(&A, Box<A>, Arc<A>, Guarded<A>);
 
 /// First fit, the default: the lowest address in the first chunk that has room. Skips words of the
-/// bitmap that cannot serve; at worst linear in the granules of the chunk, 64 at a time. Signal-safe.
+/// bitmap that cannot serve; at worst linear in the granules of the chunk, 64 at a time.
+/// [Signal-safe](crate#signal-safety).
 ///
 /// ```
-/// use genpool_core::{FirstFit, Pool};
+/// use genpool::{FirstFit, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;

@@ -19,7 +19,7 @@ use crate::records::Extent;
 /// [`Pool::free`](crate::Pool::free) or [`free_addr`](crate::Pool::free_addr) is told.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -98,7 +98,7 @@ impl<'p> Home<'p> {
 /// A range of a pool, given back when this value is dropped, by whichever thread.
 ///
 /// What a thread wrote to the memory before the drop happens before the next owner's use of it.
-/// Dropping is signal-safe and costs one atomic instruction where the range lies in one word of the
+/// Dropping is [signal-safe](crate#signal-safety) and costs one atomic instruction where the range lies in one word of the
 /// bitmap. In a chunk that is being removed it also looks whether it was the last, at worst linear in
 /// the chunk's granules.
 ///
@@ -111,7 +111,7 @@ impl<'p> Home<'p> {
 /// It cannot outlive its pool:
 ///
 /// ```compile_fail,E0505
-/// # use genpool_core::Pool;
+/// # use genpool::Pool;
 /// let pool = Pool::new(0)?;
 /// pool.add(0, 16)?;
 /// let allocation = pool.alloc(1)?;
@@ -123,7 +123,7 @@ impl<'p> Home<'p> {
 /// An [`OwnedAllocation`] can:
 ///
 /// ```
-/// # use genpool_core::Pool;
+/// use genpool::Pool;
 /// let pool = Pool::new(0)?;
 /// pool.add(0, 16)?;
 /// let allocation = pool.alloc_owned(1)?;
@@ -171,23 +171,24 @@ impl<'p> Allocation<'p> {
         }
     }
 
-    /// The address of the first byte. Signal-safe.
+    /// The address of the first byte. [Signal-safe](crate#signal-safety).
     #[must_use]
     #[inline]
     pub fn addr(&self) -> usize {
         self.addr
     }
 
-    /// Bytes, whole granules: at least what was asked for. Signal-safe.
+    /// Bytes, whole granules: at least what was asked for. [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn size(&self) -> usize {
         self.granules() << self.inner.order()
     }
 
-    /// The physical address of the first byte, if the chunk was given one. Signal-safe.
+    /// The physical address of the first byte, if the chunk was given one.
+    /// [Signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::{ChunkSpec, Pool};
+    /// use genpool::{ChunkSpec, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_chunk(ChunkSpec::new(0x1000, 0x2000).phys(0x8000_0000).owner("bank 0"))?;
@@ -201,13 +202,15 @@ impl<'p> Allocation<'p> {
         self.in_chunk(|chunk| chunk.phys_of(self.addr)).flatten()
     }
 
-    /// The owner's value of the chunk, if it was given one. Signal-safe but for its drop.
+    /// The owner's value of the chunk, if it was given one.
+    /// [Signal-safe](crate#signal-safety) but for its drop.
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {
         self.in_chunk(|chunk| chunk.owner().cloned()).flatten()
     }
 
-    /// A copy of the owner's value of the chunk, if it has one of this type. Signal-safe, if its
+    /// A copy of the owner's value of the chunk, if it has one of this type.
+    /// [Signal-safe](crate#signal-safety), if its
     /// `clone` and drop are.
     #[must_use]
     pub fn owner_as<T: Clone + 'static>(&self) -> Option<T> {
@@ -216,10 +219,10 @@ impl<'p> Allocation<'p> {
     }
 
     /// Notes `tag` beside the allocation, for reports. Without boundary tracking there is no place
-    /// for it, and this does nothing. Signal-safe.
+    /// for it, and this does nothing. [Signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
     /// pool.add(0x1000, 0x4000)?;
@@ -240,10 +243,10 @@ impl<'p> Allocation<'p> {
     }
 
     /// Grows or shrinks in place to hold `size` bytes. Linear in the granules that come or go, 64 at a
-    /// time. Signal-safe.
+    /// time. [Signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0, 0x4000)?;
@@ -316,7 +319,7 @@ impl<'p> Allocation<'p> {
     }
 
     /// Lets the range go as plain numbers; [`Pool::free`](crate::Pool::free) gives it back.
-    /// Signal-safe.
+    /// [Signal-safe](crate#signal-safety).
     pub fn into_raw(self) -> RawRange {
         ManuallyDrop::new(self).raw()
     }
@@ -420,11 +423,11 @@ impl fmt::Debug for Allocation<'_> {
 /// An [`Allocation`] that does not borrow its pool: the range stays valid and can be given back even
 /// after the pool was destroyed. It has all calls of an [`Allocation`].
 ///
-/// Dropping it is signal-safe as long as the pool lives; the last one after the pool's end frees the
+/// Dropping it is [signal-safe](crate#signal-safety) as long as the pool lives; the last one after the pool's end frees the
 /// pool's bookkeeping, which is not.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -436,7 +439,7 @@ impl fmt::Debug for Allocation<'_> {
 /// The allocation inside is lent out, and cannot be moved out:
 ///
 /// ```compile_fail,E0594
-/// # use genpool_core::{Allocation, OwnedAllocation};
+/// # use genpool::{Allocation, OwnedAllocation};
 /// fn steal(mut owned: OwnedAllocation, other: Allocation<'static>) {
 ///     *owned = other;
 /// }
@@ -462,7 +465,8 @@ impl OwnedAllocation {
         self.allocation.resize(size)
     }
 
-    /// As [`Allocation::into_raw`]. Once the pool is destroyed nobody takes the range back. As signal-safe
+    /// As [`Allocation::into_raw`]. Once the pool is destroyed nobody takes the range back.
+    /// As [signal-safe](crate#signal-safety)
     /// as the drop.
     pub fn into_raw(self) -> RawRange {
         let mut this = ManuallyDrop::new(self);

@@ -23,7 +23,7 @@ use crate::unwind::{Guarded, contained};
 /// ```
 /// use std::sync::Arc;
 ///
-/// use genpool_core::{ChunkSpec, Owner, Pool};
+/// use genpool::{ChunkSpec, Owner, Pool};
 ///
 /// let bank: Owner = Arc::new(String::from("bank 0"));
 /// let pool = Pool::new(12)?;
@@ -45,10 +45,10 @@ pub(crate) fn text_of(owner: &Owner) -> Option<&str> {
 }
 
 /// A chunk to be added: a range of addresses in bytes, and what is known of it. An owner's value is
-/// kept on the heap, so giving one is not signal-safe.
+/// kept on the heap, so giving one is not [signal-safe](crate#signal-safety).
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_chunk(ChunkSpec::new(0x4000_0000, 0x10_0000).phys(0x1_0000_0000).owner("bank 0"))?;
@@ -193,7 +193,8 @@ type Callback = Box<dyn FnMut() + Send>;
 ///   So the claim sees the removal and takes itself back, or the removal sees the claim and waits
 ///   for its release (model: `removal beside alloc`).
 /// - a release clears its bits, then loads the state and, if draining, looks whether it was the
-///   last; a removal sets the state, then looks the same. One of them sees the chunk empty.
+///   last; a removal sets the state, then looks the same. One of them sees the chunk empty. A claim that
+///   is rolled back clears bits too (model: `drop beside rollback`).
 ///
 /// What is read to find a chunk by its address comes first, so that it is seldom in two cache lines.
 #[repr(C)]
@@ -411,9 +412,21 @@ impl Chunk {
     /// Takes the run of `n` granules at `start` that lie in the chunk, all or nothing.
     #[inline(always)]
     pub(crate) fn claim(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Refused> {
-        let claimed = self.bitmap.claim(start, n, traffic);
-        claimed.map_err(|_| Refused::Taken)?;
+        if self.bitmap.claim(start, n, traffic).is_err() {
+            self.after_refusal();
+            return Err(Refused::Taken);
+        }
         self.keep(start, n, traffic)
+    }
+
+    /// A claim was refused. If it crossed words, part of it was rolled back, and the release of the last allocation may
+    /// have seen that part taken.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn after_refusal(&self) {
+        if !seeded(Fault::UncheckedRollback) {
+            self.after_release();
+        }
     }
 
     /// What was just claimed is the caller's, unless the chunk is being removed: then it goes back.
@@ -557,7 +570,7 @@ impl Chunk {
     /// Bits were cleared: the last, if the chunk is being removed?
     #[inline(always)]
     fn after_release(&self) {
-        if self.state() != State::Alive {
+        if self.state() != State::Alive && !seeded(Fault::UncheckedDrain) {
             self.check_drained();
         }
     }

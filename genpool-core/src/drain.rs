@@ -23,7 +23,7 @@ const NAP: Duration = Duration::from_millis(1);
 /// itself, unless there is no memory for a list without it.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -48,14 +48,15 @@ impl Drain {
         Self { inner, chunk }
     }
 
-    /// The address of the chunk's first byte. Signal-safe.
+    /// The address of the chunk's first byte. [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn start(&self) -> usize {
         self.chunk.start()
     }
 
     /// Whether the last allocation is back: from then on nobody uses the chunk's memory. At worst
-    /// linear in the chunk's granules. May be the one who calls the callback. Signal-safe, if that is.
+    /// linear in the chunk's granules. May be the one who calls the callback.
+    /// [Signal-safe](crate#signal-safety), if that is.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         // What each owner did happens before this answer: its release was seen, then the state set.
@@ -63,7 +64,7 @@ impl Drain {
     }
 
     /// Bytes that are still held, none once the last allocation is back. Linear in the chunk's
-    /// granules. Signal-safe.
+    /// granules. [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn held(&self) -> usize {
         let taken = self.chunk.bitmap().taken();
@@ -76,7 +77,7 @@ impl Drain {
 
     /// Waits until the last allocation is back, or until `timeout` is over if one is given; says
     /// whether it is back. This is the only call of the crate that waits: it looks, spins a while, and
-    /// then sleeps for a millisecond between looks. Not signal-safe.
+    /// then sleeps for a millisecond between looks. Not [signal-safe](crate#signal-safety).
     #[must_use]
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let begin = Instant::now();
@@ -96,7 +97,8 @@ impl Drain {
 
     /// Has `callback` called once when the last allocation is back: now, if it is back already, else
     /// by the thread that gives it back, or by one whose `alloc` took a granule of the chunk and had
-    /// to return it. If the pool is used in signal handlers, the callback must be signal-safe, the
+    /// to return it. If the pool is used in signal handlers, the callback must be
+    /// [signal-safe](crate#signal-safety), the
     /// drop of what it captures included. It should not panic: the panic would come out of somebody's
     /// drop of an allocation, after the range was given back. An earlier callback that was not called yet is dropped. The call itself
     /// allocates memory, ends the process where there is none, and is not signal-safe.
@@ -104,7 +106,7 @@ impl Drain {
     /// ```
     /// use std::sync::mpsc;
     ///
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -128,7 +130,7 @@ impl Drain {
     }
 
     /// Takes the chunk off the pool's list, and answers it as it was given, if the last allocation
-    /// is back. Linear in the number of chunks. Not signal-safe.
+    /// is back. Linear in the number of chunks. Not [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ macro_rules! display {
 /// Why a pool was not built.
 ///
 /// ```
-/// use genpool_core::{BuildError, Pool};
+/// use genpool::{BuildError, Pool};
 ///
 /// let refused = Pool::new(64).unwrap_err();
 /// assert_eq!(refused, BuildError::Order { order: 64 });
@@ -73,7 +73,7 @@ display!(BuildError {
 /// A chunk was not added; the pool is as before, and the chunk comes back with its owner.
 ///
 /// ```
-/// use genpool_core::{AddRefused, ChunkSpec, Pool};
+/// use genpool::{AddRefused, ChunkSpec, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// let refused = pool.add_chunk(ChunkSpec::new(0x1800, 0x2000).owner("bank 0")).unwrap_err();
@@ -101,7 +101,7 @@ impl Error for AddError {}
 /// The rule that a chunk breaks.
 ///
 /// ```
-/// use genpool_core::{AddRefused, Pool};
+/// use genpool::{AddRefused, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -169,7 +169,7 @@ display!(AddRefused {
 /// Why nothing was allocated.
 ///
 /// ```
-/// use genpool_core::{AllocError, Pool};
+/// use genpool::{AllocError, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0, 0x4000)?;
@@ -204,7 +204,13 @@ pub enum AllocError {
     Impossible(Impossible),
     /// No fit was found, and it could not be proved within a bounded number of tries that there
     /// was none, because others kept allocating and freeing, or one was in the middle of a step
-    /// over several words or of an `alloc_many` all the time. Trying again may succeed.
+    /// over several words or of an `alloc_many` all the time. Trying again may succeed: after a short
+    /// sleep, and up to a deadline.
+    ///
+    /// **In a signal handler this is a refusal**, to be treated as [`Exhausted`](Self::Exhausted): the
+    /// interrupted thread may be the cause, and cannot go on before the handler returns. The same goes
+    /// for a thread of real-time priority that spins or yields, which keeps a cause of lower priority
+    /// from running. See [signal safety](crate#signal-safety).
     Contended {
         /// The bytes asked for.
         size: usize,
@@ -242,7 +248,7 @@ display!(AllocError {
 /// do not count.
 ///
 /// ```
-/// use genpool_core::{AllocError, Impossible, Pool};
+/// use genpool::{AllocError, Impossible, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// assert_eq!(pool.alloc(1).unwrap_err(), AllocError::Impossible(Impossible::NoChunk));
@@ -396,7 +402,7 @@ impl Impossible {
 /// Why an algorithm cannot serve a request in any pool, whatever its chunks.
 ///
 /// ```
-/// use genpool_core::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request, Unsuitable};
+/// use genpool::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request, Unsuitable};
 ///
 /// /// First fit of a device whose descriptors have 16 bits for the length.
 /// struct Short;
@@ -468,7 +474,7 @@ display!(Unsuitable {
 /// Why a free was refused. Nothing was changed.
 ///
 /// ```
-/// use genpool_core::{FreeError, Pool};
+/// use genpool::{FreeError, Pool};
 ///
 /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
 /// pool.add(0x1000, 0x4000)?;
@@ -550,7 +556,7 @@ display!(FreeError {
 /// Why a chunk was not removed.
 ///
 /// ```
-/// use genpool_core::{Pool, RemoveError};
+/// use genpool::{Pool, RemoveError};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -583,7 +589,7 @@ display!(RemoveError {
 /// Why an allocation kept its size.
 ///
 /// ```
-/// use genpool_core::{Pool, ResizeError};
+/// use genpool::{Pool, ResizeError};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x3000)?;

@@ -6,8 +6,10 @@
 //! touches the memory that it manages, so an address may be device memory, an IOVA, a page number:
 //! anything countable.
 //!
+//! Users depend on the crate `genpool`, which has all of this under its own name, as the examples do.
+//!
 //! ```
-//! use genpool_core::Pool;
+//! use genpool::Pool;
 //!
 //! let pool = Pool::new(12)?; // granules of 4 KiB
 //! pool.add(0x4000_0000, 0x10_0000)?;
@@ -21,10 +23,17 @@
 //!
 //! # Signal safety
 //!
-//! *Signal-safe* in these pages means: takes no lock, allocates no heap memory, builds no
-//! thread-local, and may be called in a signal handler that interrupted any call on the same pool
-//! in any thread. The bitmap's, the shelf's and the traffic's module texts in the source say why
-//! each protocol works; ARCHITECTURE.md is the map.
+//! *Signal-safe* means that a call takes no lock, allocates no heap memory and builds no thread-local, so
+//! it may be made in a signal handler that interrupted any call on the same pool, in any thread.
+//!
+//! **In a handler [`Contended`](AllocError::Contended) is a refusal.** The interrupted thread may be in the
+//! middle of the step that keeps a proof from succeeding, and it cannot go on before the handler returns:
+//! a handler that tries again until it gets another answer hangs. Try once, or a fixed number of times. So it
+//! is in a thread of real-time priority: while it spins or yields, a thread of lower priority on its processor
+//! cannot finish. Let it sleep between tries, up to a deadline.
+//!
+//! The module texts of the bitmap, the shelf and the traffic in the source say why each protocol works;
+//! ARCHITECTURE.md is the map.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -39,6 +48,7 @@ mod mailbox;
 mod memory;
 mod records;
 mod shelf;
+#[doc(hidden)]
 pub mod sync;
 mod traffic;
 mod unwind;

@@ -51,7 +51,7 @@ use crate::unwind::discard_panic;
 ///
 /// # Signal safety
 ///
-/// A call on a pool with an observer is as signal-safe as the observer.
+/// A call on a pool with an observer is as [signal-safe](crate#signal-safety) as the observer.
 ///
 /// # Panics
 ///
@@ -62,9 +62,10 @@ use crate::unwind::discard_panic;
 /// such as the report of [`destroy`](crate::Pool::destroy), is answered.
 ///
 /// ```
+/// // features = ["observe"]
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicUsize, Ordering};
-/// use genpool_core::{Event, Observer, Pool};
+/// use genpool::{Event, Observer, Pool};
 ///
 /// #[derive(Default)]
 /// struct Refusals(AtomicUsize);
@@ -131,8 +132,9 @@ forward!(&O, Box<O>, Arc<O>);
 /// | `Cache::flush`, the drop of a cache, or a full magazine gives runs back to the pool | `CacheEmptied` |
 ///
 /// ```
+/// // features = ["observe"]
 /// use std::sync::mpsc::{Sender, channel};
-/// use genpool_core::{Event, Observer, Pool};
+/// use genpool::{Event, Observer, Pool};
 ///
 /// struct Calls(Sender<String>);
 ///
@@ -317,7 +319,7 @@ impl Event<'_> {
     /// By how many bytes it changed what no allocation holds in chunks that are not being removed. What caches
     /// keep counts as free. The sum over all events, in any order, is [`Pool::avail`](crate::Pool::avail) and what
     /// caches keep, when nobody moves. [`available`](Self::available) counts what caches keep as taken. Constant
-    /// time. Signal-safe.
+    /// time. [Signal-safe](crate#signal-safety).
     ///
     /// Not so where a free by address took what an [`Allocation`](crate::Allocation) or a
     /// [`Cache`](crate::Cache) still held, as it [can](crate::Pool::free) without boundary tracking. If it
@@ -328,9 +330,10 @@ impl Event<'_> {
     /// was said holds for them. Each lasts until the chunk is removed.
     ///
     /// ```
+    /// // features = ["observe"]
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicIsize, Ordering};
-    /// use genpool_core::{Event, Observer, Pool};
+    /// use genpool::{Event, Observer, Pool};
     ///
     /// #[derive(Default)]
     /// struct Free(AtomicIsize);
@@ -374,12 +377,13 @@ impl Event<'_> {
 
     /// By how many bytes it changed what is available to everybody: as [`change`](Self::change), but what caches
     /// keep counts as taken. The sum over all events, in any order, is [`Pool::avail`](crate::Pool::avail) when
-    /// nobody moves, with the same exceptions. Constant time. Signal-safe.
+    /// nobody moves, with the same exceptions. Constant time. [Signal-safe](crate#signal-safety).
     ///
     /// ```
+    /// // features = ["observe"]
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicIsize, Ordering};
-    /// use genpool_core::{Event, Observer, Pool};
+    /// use genpool::{Event, Observer, Pool};
     ///
     /// #[derive(Default)]
     /// struct Available(AtomicIsize);

@@ -49,7 +49,7 @@ impl Counters {
 /// move: each lies between 0 and `size`, and all are exact when nobody moves.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -143,7 +143,7 @@ impl Stats {
 /// How the free space of a pool is cut up: [`Pool::fragmentation`](crate::Pool::fragmentation) answers it.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -188,7 +188,7 @@ impl Fragmentation {
 /// A range that is held, as [`Pool::live`](crate::Pool::live) lists it and [`Destroyed`] reports it.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
 /// pool.add_chunk(ChunkSpec::new(0x1000, 0x4000).owner("bank 0"))?;
@@ -249,7 +249,7 @@ impl fmt::Debug for Held {
 /// What was still held when a pool ended. It prints itself, a line a range.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::builder().order(12).name("rings").build()?;
 /// pool.add(0x1000, 0x4000)?;

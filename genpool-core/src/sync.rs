@@ -3,7 +3,7 @@
 //! Normally these are the machine's. Under `--cfg genpool_loom` they are loom's, so that
 //! `loom-tests` explores the real code of the crates; with `--cfg genpool_shuttle` beside it they are
 //! shuttle's, for `proofs`, and with `--cfg genpool_machine` the machine's, for Miri. All atomics of the pool's state come from
-//! here. The module is public for the workspace's own crates; it is no part of the stable API.
+//! here. The module is public for the workspace's own crates and hidden from users: it is no part of the stable API.
 //!
 //! None of these changes a constant: words and tables have the sizes that users get. `--cfg genpool_small`
 //! makes them so small that a few granules cross the borders of words, lines and levels, which keeps models short.
@@ -48,6 +48,10 @@ pub enum Fault {
     KeptClaim,
     /// A free does not raise the hint.
     UnraisedHint,
+    /// A drop does not look whether the hint of its word covers what it freed.
+    UncheckedHint,
+    /// A drop does not look whether the word before ends with a free run.
+    UncheckedBorder,
     /// Who changes bits does not tell the lengths of the runs that are left.
     UntoldLength,
     /// Who changes several words tells only of the run that begins with the first.
@@ -62,6 +66,10 @@ pub enum Fault {
     UncheckedFree,
     /// A claim does not look whether its chunk is being removed.
     UncheckedState,
+    /// A release does not look whether its chunk is being removed.
+    UncheckedDrain,
+    /// A claim that was rolled back does not look whether its chunk is being removed.
+    UncheckedRollback,
     /// A cache does not look whether the chunk of what it keeps is being removed.
     UncheckedMagazine,
     /// A cache does not look whether the default algorithm is still the one it goes by.
@@ -80,12 +88,16 @@ pub enum Fault {
     UntoldClaim,
     /// A free does not tell the watchers.
     UntoldFree,
+    /// A drop does not look whether anybody watches.
+    UnheededDrop,
     /// Who tells what it read does not tell the watchers.
     UntoldAnswer,
     /// Who tells the watchers does not take the verdict back.
     KeptVerdict,
     /// A verdict is left without another look at the readings.
     HastyVerdict,
+    /// A verdict has no version.
+    UnversionedClaim,
     /// A caller that found nothing does not prove it.
     Unproved,
     /// A proof does not look whether the chunk list is still the one that was looked through.

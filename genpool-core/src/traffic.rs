@@ -114,7 +114,12 @@ impl Audience {
 
     /// The same watchers, another state.
     fn next(self, state: usize, size: usize) -> Self {
-        let version = (self.0 & !(Self::VERSION - 1)).wrapping_add(Self::VERSION);
+        let step = if seeded(Fault::UnversionedClaim) {
+            0
+        } else {
+            Self::VERSION
+        };
+        let version = (self.0 & !(Self::VERSION - 1)).wrapping_add(step);
         Self(version | size << Self::SIZE_SHIFT | state | self.0 & (Self::LENGTHS | Self::WATCHERS))
     }
 
@@ -486,5 +491,49 @@ mod tests {
             true
         });
         assert!(traffic.is_refused(5) && !traffic.is_refused(4));
+    }
+    #[test]
+    fn a_claim_that_was_taken_back_is_not_taken_for_an_equal_one() {
+        let traffic = Traffic::new();
+        let watch = traffic.watch().unwrap();
+        watch.remember(5, watch.read(), || {
+            traffic.changed();
+            // Another caller claims the same size, and has not looked at the readings again yet.
+            let seen = traffic.audience();
+            traffic
+                .exchange(seen, seen.next(Audience::CLAIMED, 5))
+                .unwrap();
+            true
+        });
+        assert!(
+            !traffic.is_refused(5),
+            "nobody has proved that since the change"
+        );
+        assert!(
+            traffic.audience().has_verdict(),
+            "the other claim still stands"
+        );
+    }
+
+    #[test]
+    fn no_two_states_in_a_row_are_equal() {
+        // The version wraps, and leaves all else alone.
+        let last = !(Audience::VERSION - 1);
+        for before in [0, Audience::VERSION, last, last | Audience::LENGTHS | 3] {
+            let mut state = Audience(before);
+            for (next, size) in [(Audience::CLAIMED, 5), (0, 0), (Audience::CLAIMED, 5)] {
+                let after = state.next(next, size);
+                assert!(!after.is_same(state));
+                assert_eq!(after.size(), size);
+                assert_eq!(after.0 & Audience::STATE, next);
+                let kept = Audience::LENGTHS | Audience::WATCHERS;
+                assert_eq!(after.0 & kept, before & kept);
+                state = after;
+            }
+            assert!(
+                !state.is_same(Audience(before).next(Audience::CLAIMED, 5)),
+                "two claims"
+            );
+        }
     }
 }

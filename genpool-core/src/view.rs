@@ -7,7 +7,7 @@ use crate::traffic::Traffic;
 /// The place of a granule in its chunk: 0 is the chunk's first.
 ///
 /// ```
-/// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
 ///
 /// /// Always the chunk's fourth granule.
 /// struct Fourth;
@@ -29,7 +29,7 @@ pub struct Granule(pub usize);
 /// A free run: `len` granules from `start` on.
 ///
 /// ```
-/// use genpool_core::{Granule, Pool, Run};
+/// use genpool::{Granule, Pool, Run};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -51,10 +51,10 @@ pub struct Run {
 ///
 /// What it tells was true when it was read. The pool claims what the algorithm proposes by
 /// compare-and-swap, so acting on stale news costs a retry, nothing else. All of it is
-/// signal-safe.
+/// [signal-safe](crate#signal-safety).
 ///
 /// ```
-/// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
 ///
 /// /// Worst fit: the longest run that is free.
 /// struct WorstFit;
@@ -133,20 +133,23 @@ impl<'c> ChunkView<'c> {
     /// granule outside has an address of no meaning.
     ///
     /// ```
-    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
-    /// # struct Look;
-    /// # impl Algorithm for Look {
-    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-    /// // `chunk` starts at 0x1000 and has four granules of 4 KiB:
-    /// assert_eq!(chunk.addr_of(Granule(2)), 0x3000);
-    /// assert_eq!(chunk.granule_at(0x3fff), Some(Granule(2)));
-    /// assert_eq!(chunk.granule_at(0x5000), None);
-    /// #         Some(Granule(0))
-    /// #     }
-    /// # }
-    /// # let pool = Pool::new(12)?;
-    /// # pool.add(0x1000, 0x4000)?;
-    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// struct Look;
+    ///
+    /// impl Algorithm for Look {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    ///         // `chunk` starts at 0x1000 and has four granules of 4 KiB:
+    ///         assert_eq!(chunk.addr_of(Granule(2)), 0x3000);
+    ///         assert_eq!(chunk.granule_at(0x3fff), Some(Granule(2)));
+    ///         assert_eq!(chunk.granule_at(0x5000), None);
+    ///         Some(Granule(0))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// assert!(pool.alloc_with(1, &Look).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -158,19 +161,22 @@ impl<'c> ChunkView<'c> {
     /// The granule that `addr` lies in; none if that is outside the chunk.
     ///
     /// ```
-    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
-    /// # struct Look;
-    /// # impl Algorithm for Look {
-    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-    /// // `chunk` starts at 0x1000 and has four granules of 4 KiB:
-    /// assert_eq!(chunk.granule_at(0x1234), Some(Granule(0)));
-    /// assert_eq!(chunk.granule_at(0x0fff), None);
-    /// #         Some(Granule(0))
-    /// #     }
-    /// # }
-    /// # let pool = Pool::new(12)?;
-    /// # pool.add(0x1000, 0x4000)?;
-    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// struct Look;
+    ///
+    /// impl Algorithm for Look {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    ///         // `chunk` starts at 0x1000 and has four granules of 4 KiB:
+    ///         assert_eq!(chunk.granule_at(0x1234), Some(Granule(0)));
+    ///         assert_eq!(chunk.granule_at(0x0fff), None);
+    ///         Some(Granule(0))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// assert!(pool.alloc_with(1, &Look).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -184,19 +190,22 @@ impl<'c> ChunkView<'c> {
     /// then in the middle, then at a quarter, and so on, so that any few of them are spread well.
     ///
     /// ```
-    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
-    /// # struct Look;
-    /// # impl Algorithm for Look {
-    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-    /// // `chunk` has 65,536 granules:
-    /// let starts = [0, 1, 2, 3].map(|number| chunk.start_apart(number));
-    /// assert_eq!(starts, [Granule(0), Granule(32_768), Granule(16_384), Granule(49_152)]);
-    /// #         Some(Granule(0))
-    /// #     }
-    /// # }
-    /// # let pool = Pool::new(0)?;
-    /// # pool.add(0, 65_536)?;
-    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// struct Look;
+    ///
+    /// impl Algorithm for Look {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    ///         // `chunk` has 65,536 granules:
+    ///         let starts = [0, 1, 2, 3].map(|number| chunk.start_apart(number));
+    ///         assert_eq!(starts, [Granule(0), Granule(32_768), Granule(16_384), Granule(49_152)]);
+    ///         Some(Granule(0))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(0)?;
+    /// pool.add(0, 65_536)?;
+    /// assert!(pool.alloc_with(1, &Look).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -207,21 +216,24 @@ impl<'c> ChunkView<'c> {
     /// Whether all `n` granules from `start` on are in the chunk and free. O(n / 64).
     ///
     /// ```
-    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
-    /// # struct Look;
-    /// # impl Algorithm for Look {
-    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-    /// // `chunk` has four granules, of which the first is taken:
-    /// assert!(chunk.is_free(Granule(1), 3));
-    /// assert!(!chunk.is_free(Granule(0), 2));
-    /// assert!(!chunk.is_free(Granule(1), 4)); // the last would be outside
-    /// #         Some(Granule(1))
-    /// #     }
-    /// # }
-    /// # let pool = Pool::new(12)?;
-    /// # pool.add(0x1000, 0x4000)?;
-    /// # let _first = pool.alloc(1)?;
-    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// struct Look;
+    ///
+    /// impl Algorithm for Look {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    ///         // `chunk` has four granules, of which the first is taken:
+    ///         assert!(chunk.is_free(Granule(1), 3));
+    ///         assert!(!chunk.is_free(Granule(0), 2));
+    ///         assert!(!chunk.is_free(Granule(1), 4)); // the last would be outside
+    ///         Some(Granule(1))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let _first = pool.alloc(1)?;
+    /// assert!(pool.alloc_with(1, &Look).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -233,21 +245,24 @@ impl<'c> ChunkView<'c> {
     /// serve; at worst linear in the size of the chunk. None where `n` is zero.
     ///
     /// ```
-    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
-    /// # struct Look;
-    /// # impl Algorithm for Look {
-    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-    /// // `chunk` has eight granules, of which the first is taken:
-    /// assert_eq!(chunk.find_run(Granule(0), Granule(usize::MAX), 2), Some(Granule(1)));
-    /// assert_eq!(chunk.find_run(Granule(4), Granule(usize::MAX), 2), Some(Granule(4)));
-    /// assert_eq!(chunk.find_run(Granule(0), Granule(1), 2), None); // no start below 1
-    /// #         Some(Granule(1))
-    /// #     }
-    /// # }
-    /// # let pool = Pool::new(12)?;
-    /// # pool.add(0x1000, 0x8000)?;
-    /// # let _first = pool.alloc(1)?;
-    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// struct Look;
+    ///
+    /// impl Algorithm for Look {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    ///         // `chunk` has eight granules, of which the first is taken:
+    ///         assert_eq!(chunk.find_run(Granule(0), Granule(usize::MAX), 2), Some(Granule(1)));
+    ///         assert_eq!(chunk.find_run(Granule(4), Granule(usize::MAX), 2), Some(Granule(4)));
+    ///         assert_eq!(chunk.find_run(Granule(0), Granule(1), 2), None); // no start below 1
+    ///         Some(Granule(1))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// let _first = pool.alloc(1)?;
+    /// assert!(pool.alloc_with(1, &Look).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -270,7 +285,7 @@ impl<'c> ChunkView<'c> {
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
     ///
-    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
     ///
     /// /// Goes on near the last place, and looks everywhere if there is nothing.
     /// struct Near(AtomicUsize);
@@ -305,21 +320,24 @@ impl<'c> ChunkView<'c> {
     /// alignment below the granule asks for nothing; a phase counts as rounded down to a granule.
     ///
     /// ```
-    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
-    /// # struct Look;
-    /// # impl Algorithm for Look {
-    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-    /// // `chunk` starts at 0x1000; granules have 4 KiB:
-    /// let aligned = chunk.find_aligned(Granule(0), Granule(usize::MAX), 1, 0x4000, 0);
-    /// assert_eq!(aligned, Some(Granule(3))); // 0x4000
-    /// let behind = chunk.find_aligned(Granule(0), Granule(usize::MAX), 1, 0x4000, 0x2000);
-    /// assert_eq!(behind, Some(Granule(1))); // 0x2000
-    /// #         Some(Granule(1))
-    /// #     }
-    /// # }
-    /// # let pool = Pool::new(12)?;
-    /// # pool.add(0x1000, 0x8000)?;
-    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
+    ///
+    /// struct Look;
+    ///
+    /// impl Algorithm for Look {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    ///         // `chunk` starts at 0x1000; granules have 4 KiB:
+    ///         let aligned = chunk.find_aligned(Granule(0), Granule(usize::MAX), 1, 0x4000, 0);
+    ///         assert_eq!(aligned, Some(Granule(3))); // 0x4000
+    ///         let behind = chunk.find_aligned(Granule(0), Granule(usize::MAX), 1, 0x4000, 0x2000);
+    ///         assert_eq!(behind, Some(Granule(1))); // 0x2000
+    ///         Some(Granule(1))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// assert!(pool.alloc_with(1, &Look).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -357,7 +375,7 @@ impl<'c> ChunkView<'c> {
     /// the runs around it: a pair of both then costs nearly twice as much.
     ///
     /// ```
-    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
     ///
     /// struct BestFit;
     ///
@@ -389,21 +407,24 @@ impl<'c> ChunkView<'c> {
     /// begins before is cut there. Linear in the chunk, words that cannot serve left out.
     ///
     /// ```
-    /// # use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request, Run};
-    /// # struct Look;
-    /// # impl Algorithm for Look {
-    /// #     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-    /// // `chunk` has eight granules, of which 0 and 3 are taken:
-    /// let runs: Vec<Run> = chunk.runs(Granule(0), 3).collect();
-    /// assert_eq!(runs, [Run { start: Granule(4), len: 4 }]);
-    /// #         Some(Granule(4))
-    /// #     }
-    /// # }
-    /// # let pool = Pool::new(12)?;
-    /// # pool.add(0x1000, 0x8000)?;
-    /// # let mut pages: Vec<_> = (0..4).map(|_| pool.alloc(1)).collect::<Result<_, _>>()?;
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request, Run};
+    ///
+    /// struct Look;
+    ///
+    /// impl Algorithm for Look {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+    ///         // `chunk` has eight granules, of which 0 and 3 are taken:
+    ///         let runs: Vec<Run> = chunk.runs(Granule(0), 3).collect();
+    ///         assert_eq!(runs, [Run { start: Granule(4), len: 4 }]);
+    ///         Some(Granule(4))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// let mut pages: Vec<_> = (0..4).map(|_| pool.alloc(1)).collect::<Result<_, _>>()?;
     /// # drop((pages.remove(1), pages.remove(1)));
-    /// # assert!(pool.alloc_with(1, &Look).is_ok());
+    /// assert!(pool.alloc_with(1, &Look).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn runs(&self, from: Granule, min: usize) -> impl Iterator<Item = Run> + use<'c> {

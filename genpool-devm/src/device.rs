@@ -16,11 +16,11 @@ use crate::release::{Released, Resource, release};
 
 /// A device: a name, perhaps a node of a device tree, and a stack of managed resources that are
 /// released in reverse order when it ends, by [`release`](Self::release) or by drop. Finding a pool by its
-/// name takes constant time on average. None of its calls is signal-safe.
+/// name takes constant time on average. None of its calls is [signal-safe](crate#signal-safety).
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
-/// use genpool_devm::Device;
+/// use genpool::devm::Device;
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let device = Device::new("video");
 /// device.on_release(|| println!("unmapped, after the pool is empty"))?;
@@ -100,7 +100,7 @@ impl Device {
     /// The device's node in the device tree.
     ///
     /// ```
-    /// use genpool_devm::{Device, NodePath};
+    /// use genpool::devm::{Device, NodePath};
     ///
     /// let device = Device::new("sram").at(NodePath::new("/soc/sram@0"));
     /// assert_eq!(device.node().map(NodePath::as_str), Some("/soc/sram@0"));
@@ -115,8 +115,8 @@ impl Device {
     /// management is released in reverse order.
     ///
     /// ```
-    /// use genpool_core::Pool;
-    /// use genpool_devm::Device;
+    /// use genpool::Pool;
+    /// use genpool::devm::Device;
     ///
     /// let device = Device::new("video").probe(|device| {
     ///     device.create_pool(Pool::builder().order(5))?;
@@ -183,7 +183,7 @@ impl Device {
     /// Keeps `value` until the device ends, and drops it then, after all that came later.
     ///
     /// ```
-    /// use genpool_devm::Device;
+    /// use genpool::devm::Device;
     ///
     /// let device = Device::new("video");
     /// let clock = std::sync::Arc::new(());
@@ -254,8 +254,8 @@ impl Device {
     /// The pool of that name; without a name the unnamed pool, and no other.
     ///
     /// ```
-    /// use genpool_core::Pool;
-    /// use genpool_devm::{Device, GetError};
+    /// use genpool::Pool;
+    /// use genpool::devm::{Device, GetError};
     ///
     /// let device = Device::new("video");
     /// device.create_pool(Pool::builder().name("rx"))?;
@@ -300,7 +300,7 @@ impl Device {
     /// Ends the device: its pools refuse new allocations, then what it manages is released in reverse order.
     /// Live allocations stay valid and are listed in the result. Their pool, and what came before that pool, is
     /// released by the thread that gives the last of them back, which needs no memory. From now on giving back is
-    /// not signal-safe. What panics stops nothing else: see [`Released::panics`].
+    /// not [signal-safe](crate#signal-safety). What panics stops nothing else: see [`Released::panics`].
     ///
     /// # Errors
     ///
@@ -343,7 +343,7 @@ impl fmt::Debug for Device {
 /// A device was not probed.
 ///
 /// ```
-/// use genpool_devm::Device;
+/// use genpool::devm::Device;
 ///
 /// let failed = Device::new("audio")
 ///     .probe(|device| {

@@ -24,7 +24,7 @@ impl fmt::Display for Pool<'_> {
 /// The device has been released.
 ///
 /// ```
-/// use genpool_devm::{Device, Gone};
+/// use genpool::devm::{Device, Gone};
 ///
 /// let device = Device::new("video");
 /// drop(device.release()?);
@@ -41,7 +41,7 @@ pub struct Gone {
 /// Something was not put under a device's management, because the device is gone. It comes back.
 ///
 /// ```
-/// use genpool_devm::Device;
+/// use genpool::devm::Device;
 ///
 /// let device = Device::new("video");
 /// drop(device.release()?);
@@ -70,8 +70,8 @@ impl<T> fmt::Debug for Rejected<T> {
 /// Why a pool was not created on a device.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_devm::{CreateError, Device};
+/// use genpool::Pool;
+/// use genpool::devm::{CreateError, Device};
 ///
 /// let device = Device::new("video");
 /// device.create_pool(Pool::builder().name("rx"))?;
@@ -106,7 +106,7 @@ pub enum CreateError {
 /// Why there is no pool for who asked.
 ///
 /// ```
-/// use genpool_devm::{GetError, Registry};
+/// use genpool::devm::{GetError, Registry};
 ///
 /// match Registry::new().pool("video", None) {
 ///     Ok(pool) => println!("{} bytes", pool.size()),
@@ -147,8 +147,8 @@ pub enum GetError {
 /// Why memory was not added to a device's pool. It comes back.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
-/// use genpool_devm::{AddChunkError, Device};
+/// use genpool::devm::{AddChunkError, Device};
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let device = Device::new("video");
 /// let pool = device.create_pool(Pool::builder().order(5))?;

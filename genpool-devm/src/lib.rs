@@ -6,13 +6,12 @@
 //! device is released, its pools refuse new allocations. Live ones stay valid and are listed in the result. The
 //! stack is released in reverse order; the mapping of a pool's memory is released after the last allocation.
 //!
-//! With the facade crate these are `genpool::devm` for `genpool_devm`, and `genpool` for `genpool_core`.
+//! This is the module `devm` of the crate `genpool`, with its feature `devm`, and the examples use that path.
 //!
 //! ```
-//! use genpool_devm::{AddressOnly, Registry, Tree};
-//! # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+//! use genpool::devm::{AddressOnly, Registry, Tree};
 //!
-//! let tree = Tree::parse(blob)?;
+//! let tree = Tree::load("tests/trees/board.dtb")?;
 //! let registry = Registry::new();
 //! for (node, probed) in registry.probe_srams(&tree, &AddressOnly) {
 //!     println!("{node}: {} pools", probed?.pools().len());
@@ -36,12 +35,11 @@
 //!
 //! # Signal safety
 //!
-//! A call is *signal-safe* if a signal handler may make it, whatever the handler interrupted, a call on the same pool
-//! included. The calls that a [`ManagedPool`] takes from [`Pool`](genpool_core::Pool) are as signal-safe as there,
-//! until its device ends: from then on the last allocation that is given back may run actions and destructors, which
-//! are users' code. Nothing else here is signal-safe: devices, registries and trees take locks and allocate
-//! memory. In a handler, [`Contended`](genpool_core::AllocError::Contended) is a refusal: trying again may never
-//! succeed, since the interrupted thread may be the cause and cannot go on before the handler returns.
+//! The calls that a [`ManagedPool`] takes from [`Pool`](genpool_core::Pool) are as
+//! [signal-safe](genpool_core#signal-safety) as there, until its device ends: from then on the last allocation that is
+//! given back may run actions and destructors, which are users' code. Nothing else here is signal-safe: devices,
+//! registries and trees take locks and allocate memory. In a handler,
+//! [`Contended`](genpool_core::AllocError::Contended) is a refusal.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

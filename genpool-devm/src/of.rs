@@ -13,10 +13,9 @@ use crate::tree::{Node, TreeError};
 /// Why a phandle does not lead to a pool.
 ///
 /// ```
-/// use genpool_devm::{GetError, OfError, Registry, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{GetError, OfError, Registry, Tree};
 ///
-/// let tree = Tree::parse(blob)?;
+/// let tree = Tree::load("tests/trees/board.dtb")?;
 /// let codec = tree.find("/soc/codec@2000").ok_or("no codec")?;
 /// let registry = Registry::new(); // nothing has been probed
 /// let refused = registry.of_gen_pool_get(codec, "sram", 0).unwrap_err();
@@ -46,10 +45,9 @@ impl Registry {
     /// an error.
     ///
     /// ```
-    /// use genpool_devm::{AddressOnly, Registry, Tree};
-    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    /// use genpool::devm::{AddressOnly, Registry, Tree};
     ///
-    /// let tree = Tree::parse(blob)?;
+    /// let tree = Tree::load("tests/trees/board.dtb")?;
     /// let registry = Registry::new();
     /// for (node, probed) in registry.probe_srams(&tree, &AddressOnly) {
     ///     probed.map_err(|error| format!("{node}: {error}"))?;

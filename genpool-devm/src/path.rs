@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// The full path of a node of a device tree, such as `/soc/sram@5c000000`; `/` is the root.
 ///
 /// ```
-/// use genpool_devm::NodePath;
+/// use genpool::devm::NodePath;
 ///
 /// let node = NodePath::new("/soc/sram@5c000000");
 /// assert_eq!(node.as_str(), "/soc/sram@5c000000");

@@ -20,8 +20,8 @@ use crate::release::Outstanding;
 /// pool goes when the device goes.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
-/// use genpool_devm::Device;
+/// use genpool::devm::Device;
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let device = Device::new("video");
 /// let pool = device.create_pool(Pool::builder().order(5))?;

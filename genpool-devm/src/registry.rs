@@ -14,11 +14,11 @@ use crate::pool::ManagedPool;
 use crate::release::Released;
 
 /// Devices, found by their node or by their name: logarithmic in their number. Probing, looking up and removing may
-/// go on at once. None of its calls is signal-safe.
+/// go on at once. None of its calls is [signal-safe](crate#signal-safety).
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
-/// use genpool_devm::{Device, NodePath, Registry};
+/// use genpool::devm::{Device, NodePath, Registry};
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let registry = Registry::new();
 /// let node = NodePath::new("/soc/sram@0");
@@ -134,7 +134,7 @@ impl Registry {
     /// Registers a device without a probe, and binds it.
     ///
     /// ```
-    /// use genpool_devm::{Device, Registry};
+    /// use genpool::devm::{Device, Registry};
     ///
     /// let registry = Registry::new();
     /// let device = registry.add(Device::new("video")).expect("the name is free");
@@ -161,7 +161,7 @@ impl Registry {
     /// The device of that name.
     ///
     /// ```
-    /// use genpool_devm::{Device, Registry};
+    /// use genpool::devm::{Device, Registry};
     ///
     /// let registry = Registry::new();
     /// registry.add(Device::new("video")).expect("the name is free");
@@ -176,8 +176,8 @@ impl Registry {
     /// The pool `name` of the device `device`; without a name its unnamed pool.
     ///
     /// ```
-    /// use genpool_core::Pool;
-    /// use genpool_devm::{Device, Registry};
+    /// use genpool::Pool;
+    /// use genpool::devm::{Device, Registry};
     ///
     /// let registry = Registry::new();
     /// let probe = |device: &Device| device.create_pool(Pool::builder().name("rx")).map(drop);
@@ -261,7 +261,7 @@ impl Drop for Entry<'_> {
 /// Why a device was not registered.
 ///
 /// ```
-/// use genpool_devm::{Device, RegisterError, Registry};
+/// use genpool::devm::{Device, RegisterError, Registry};
 ///
 /// let registry = Registry::new();
 /// registry.probe(Device::new("video"), |_| Ok::<_, String>(()))?;
@@ -296,7 +296,7 @@ pub enum RegisterError<E> {
 /// Why a device was not removed.
 ///
 /// ```
-/// use genpool_devm::{Registry, RemoveError};
+/// use genpool::devm::{Registry, RemoveError};
 ///
 /// let refused = Registry::new().remove("video").err();
 /// assert_eq!(refused, Some(RemoveError::NoDevice { device: "video".into() }));

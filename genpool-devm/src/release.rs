@@ -32,8 +32,8 @@ pub(crate) enum Resource {
 /// An allocation that was held when its device ended.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
-/// use genpool_devm::Device;
+/// use genpool::devm::Device;
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let device = Device::new("video");
 /// let pool = device.create_pool(Pool::builder().order(5).name("rx").boundary_tracking())?;
@@ -113,8 +113,8 @@ impl fmt::Debug for Outstanding {
 /// What was found when a device ended.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
-/// use genpool_devm::Device;
+/// use genpool::devm::Device;
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let device = Device::new("video");
 /// device.on_release(|| println!("unmapped"))?;

@@ -46,10 +46,9 @@ const LONGEST_LABEL: usize = 255;
 /// What a node says of an SRAM.
 ///
 /// ```
-/// use genpool_devm::{Sram, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{Sram, Tree};
 ///
-/// let tree = Tree::parse(blob)?;
+/// let tree = Tree::load("tests/trees/board.dtb")?;
 /// assert_eq!(Sram::nodes(&tree).count(), 4); // two of them are disabled
 /// let node = tree.find("/soc/sram@0").ok_or("no SRAM")?;
 /// assert!(Sram::is_described_by(node)?);
@@ -82,10 +81,9 @@ pub struct Sram {
 /// A reserved part of an SRAM.
 ///
 /// ```
-/// use genpool_devm::{Sram, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{Sram, Tree};
 ///
-/// let tree = Tree::parse(blob)?;
+/// let tree = Tree::load("tests/trees/board.dtb")?;
 /// let sram = Sram::read(tree.find("/soc/sram@0").ok_or("no SRAM")?)?;
 /// for part in &sram.partitions {
 ///     let use_of = match (part.is_pool(), part.export) {
@@ -316,10 +314,9 @@ impl Divided {
 /// Why an SRAM's node makes no sense.
 ///
 /// ```
-/// use genpool_devm::{LayoutError, Sram, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{LayoutError, Sram, Tree};
 ///
-/// let tree = Tree::parse(blob)?;
+/// let tree = Tree::load("tests/trees/board.dtb")?;
 /// let bus = tree.find("/soc").ok_or("no bus")?; // it has no `reg`
 /// let refused = Sram::read(bus).unwrap_err();
 /// assert!(matches!(refused, LayoutError::Tree(_)));

@@ -64,7 +64,7 @@ address! {
     /// A virtual address of this process.
     ///
     /// ```
-    /// use genpool_dma::VirtAddr;
+    /// use genpool::dma::VirtAddr;
     ///
     /// let addr = VirtAddr::new(0x1000);
     /// assert_eq!(addr.checked_add(0x234), Some(VirtAddr::new(0x1234)));
@@ -77,7 +77,7 @@ address! {
     /// A physical address, as the processor's memory controller knows it.
     ///
     /// ```
-    /// use genpool_dma::PhysAddr;
+    /// use genpool::dma::PhysAddr;
     ///
     /// let (start, inside) = (PhysAddr::new(0x8000_0000), PhysAddr::new(0x8000_1234));
     /// assert_eq!(inside.checked_sub(start), Some(0x1234));
@@ -92,12 +92,12 @@ address! {
     /// It is not a number like the others, and does not mix with them:
     ///
     /// ```compile_fail,E0308
-    /// use genpool_dma::{DmaAddr, PhysAddr};
+    /// use genpool::dma::{DmaAddr, PhysAddr};
     /// let told: DmaAddr = PhysAddr::new(0x1000);
     /// ```
     ///
     /// ```
-    /// use genpool_dma::{DmaAddr, PhysAddr};
+    /// use genpool::dma::{DmaAddr, PhysAddr};
     /// let told: DmaAddr = DmaAddr::untranslated(PhysAddr::new(0x1000));
     /// # assert_eq!(told.get(), 0x1000);
     /// ```
@@ -108,7 +108,7 @@ impl VirtAddr {
     /// The address that a pointer has.
     ///
     /// ```
-    /// use genpool_dma::VirtAddr;
+    /// use genpool::dma::VirtAddr;
     ///
     /// let values = [1_u64, 2];
     /// let (first, second) = (VirtAddr::of(&raw const values[0]), VirtAddr::of(&raw const values[1]));
@@ -124,7 +124,7 @@ impl DmaAddr {
     /// What a device is told that no IOMMU translates for.
     ///
     /// ```
-    /// use genpool_dma::{DmaAddr, PhysAddr};
+    /// use genpool::dma::{DmaAddr, PhysAddr};
     ///
     /// assert_eq!(DmaAddr::untranslated(PhysAddr::new(0x1000)), DmaAddr::new(0x1000));
     /// ```
@@ -137,8 +137,8 @@ impl DmaAddr {
 /// The addresses that a device can put on the bus: those of so many bits.
 ///
 /// ```
-/// use genpool_algos::Constraints;
-/// use genpool_dma::{AddressMask, DmaAddr};
+/// use genpool::Constraints;
+/// use genpool::dma::{AddressMask, DmaAddr};
 ///
 /// let mask = AddressMask::bits(28)?;
 /// assert!(mask.covers(DmaAddr::new(0x0fff_f000), 0x1000));
@@ -198,7 +198,7 @@ impl AddressMask {
 /// A mask has 1 to 64 bits.
 ///
 /// ```
-/// use genpool_dma::AddressMask;
+/// use genpool::dma::AddressMask;
 ///
 /// assert!(AddressMask::bits(64).is_ok());
 /// println!("{}", AddressMask::bits(65).unwrap_err());

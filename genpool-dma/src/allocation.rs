@@ -15,8 +15,8 @@ use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 /// [`MemoryPool`](crate::MemoryPool) does.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_dma::{DmaAddr, DmaAlloc, PhysAddr, VirtAddr};
+/// use genpool::Pool;
+/// use genpool::dma::{DmaAddr, DmaAlloc, PhysAddr, VirtAddr};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_virt(0x4000_0000, 0x1_0000_0000, 0x10_0000)?;
@@ -29,7 +29,7 @@ use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 /// ```
 pub trait DmaAlloc {
     /// Allocates by the default algorithm. The device's address is the chunk's physical one. Costs what
-    /// [`Pool::alloc`] does, and is as signal-safe.
+    /// [`Pool::alloc`] does, and is as [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
@@ -38,7 +38,8 @@ pub trait DmaAlloc {
     /// chunks.
     fn dma_alloc(&self, size: usize) -> Result<DmaAllocation<'_>, DmaError>;
 
-    /// Allocates by the given algorithm. Costs what [`Pool::alloc_with`] does, and is as signal-safe.
+    /// Allocates by the given algorithm. Costs what [`Pool::alloc_with`] does, and is
+    /// as [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
@@ -70,7 +71,7 @@ pub trait DmaAlloc {
     ) -> Result<DmaAllocation<'static>, DmaError>;
 
     /// The physical address that `addr` stands for; none outside of the chunks and in one without a
-    /// physical address. Signal-safe.
+    /// physical address. [Signal-safe](crate#signal-safety).
     fn virt_to_phys(&self, addr: VirtAddr) -> Option<PhysAddr>;
 }
 
@@ -104,8 +105,8 @@ impl DmaAlloc for Pool {
 /// told the address must be done with it.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_dma::{DmaAddr, DmaAlloc, VirtAddr};
+/// use genpool::Pool;
+/// use genpool::dma::{DmaAddr, DmaAlloc, VirtAddr};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_virt(0x4000_0000, 0x1_0000_0000, 0x10_0000)?;
@@ -174,7 +175,7 @@ impl<'p> DmaAllocation<'p> {
         ptr::with_exposed_provenance_mut(self.held.addr())
     }
 
-    /// Lets the range go as plain numbers: it stays taken. Signal-safe.
+    /// Lets the range go as plain numbers: it stays taken. [Signal-safe](crate#signal-safety).
     pub fn into_raw(self) -> RawRange {
         match self.held {
             Held::Lent(allocation) => allocation.into_raw(),
@@ -196,8 +197,8 @@ impl fmt::Debug for DmaAllocation<'_> {
 /// Why nothing was allocated for a device.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_dma::{DmaAlloc, DmaError, VirtAddr};
+/// use genpool::Pool;
+/// use genpool::dma::{DmaAlloc, DmaError, VirtAddr};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x4000_0000, 0x10_0000)?; // without a physical address

@@ -19,13 +19,14 @@ use crate::volatile::{AccessError, Cells, Width, Word};
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::mem::MaybeUninit;
 ///
-/// use genpool_dma::CpuBuffer;
-/// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-/// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-/// # // SAFETY: no device is told anything, so the address may be made up.
-/// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-/// # let pool = MemoryPool::new(12)?;
-/// # pool.add(region)?;
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{CpuBuffer, MemoryPool, PhysAddr};
+///
+/// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+/// // SAFETY: no device is told anything, so the address may be made up.
+/// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+/// let pool = MemoryPool::new(12)?;
+/// pool.add(region)?;
 /// let fresh: CpuBuffer<'_, MaybeUninit<u8>> = pool.dma_alloc(100)?; // as others left it
 /// let zeroed: CpuBuffer<'_> = fresh.zeroed();
 /// assert!(zeroed.iter().all(|&byte| byte == 0));
@@ -44,22 +45,25 @@ mod sealed {
 }
 
 /// Memory that belongs to the processor: a slice of whole granules, exclusively its holder's. Given back
-/// when it is dropped, as signal-safely as an [`Allocation`](genpool_core::Allocation).
+/// when it is dropped,
+/// as [signal-safely](crate#signal-safety) as an [`Allocation`](genpool_core::Allocation).
 ///
 /// A device is to touch it only after it was [shared](Self::share), which consumes it:
 ///
 /// ```compile_fail,E0382
-/// # fn with(mut buffer: genpool_dma::CpuBuffer<'_>) {
+/// # fn with(mut buffer: genpool::dma::CpuBuffer<'_>) {
 /// let shared = buffer.share();
 /// buffer[0] = 1;
 /// # }
 /// ```
 ///
 /// ```
-/// # fn with(mut buffer: genpool_dma::CpuBuffer<'_>) {
-/// buffer[0] = 1;
-/// let shared = buffer.share();
-/// # }
+/// use genpool::dma::CpuBuffer;
+///
+/// fn with(mut buffer: CpuBuffer<'_>) {
+///     buffer[0] = 1;
+///     let shared = buffer.share();
+/// }
 /// ```
 ///
 /// # Invariants
@@ -91,12 +95,14 @@ pub struct CpuBuffer<'p, T: Content = u8> {
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-/// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-/// # // SAFETY: no device is told anything, so the address may be made up.
-/// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-/// # let pool = MemoryPool::new(12)?;
-/// # pool.add(region)?;
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{MemoryPool, PhysAddr};
+///
+/// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+/// // SAFETY: no device is told anything, so the address may be made up.
+/// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+/// let pool = MemoryPool::new(12)?;
+/// pool.add(region)?;
 /// let mut frame = pool.dma_zalloc(1514)?;
 /// frame[..6].fill(0xff);
 /// let mut frame = frame.share(); // from here on the device's: no slice

@@ -13,15 +13,16 @@ use crate::volatile::{AccessError, Cells, Width, Word};
 /// drop, whatever the device was told to do with these bytes has to be over.
 ///
 /// ```
-/// use genpool_dma::{MemoryPool, Width};
-/// # #[repr(align(4096))]
-/// # struct Bar([u8; 4096]);
-/// # let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
-/// # let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
-/// # // SAFETY: the memory was leaked, and nobody else has its address.
-/// # let region = unsafe { genpool_dma::Region::from_raw(start, size, ()) };
-/// # // SAFETY: no device is told anything, so the address may be made up.
-/// # let region = unsafe { region.physically_at(genpool_dma::PhysAddr::new(0xe000_0000)) };
+/// use genpool::dma::{MemoryPool, PhysAddr, Region, Width};
+///
+/// #[repr(align(4096))]
+/// struct Bar([u8; 4096]);
+/// let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
+/// let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
+/// // SAFETY: the memory was leaked, and nobody else has its address.
+/// let region = unsafe { Region::from_raw(start, size, ()) };
+/// // SAFETY: no device is told anything, so the address may be made up.
+/// let region = unsafe { region.physically_at(PhysAddr::new(0xe000_0000)) };
 /// let pool = MemoryPool::of_device(8, Width::Four)?;
 /// pool.add(region)?; // of a BAR, say
 ///

@@ -11,7 +11,7 @@ use crate::volatile::Width;
 /// A kind of memory: [`Ram`] or [`Device`].
 ///
 /// ```
-/// use genpool_dma::{Kind, MemoryPool};
+/// use genpool::dma::{Kind, MemoryPool};
 ///
 /// /// Whatever memory it is.
 /// fn percent_free<K: Kind>(pool: &MemoryPool<K>) -> usize {
@@ -38,8 +38,8 @@ pub trait Kind: Copy + fmt::Debug + Send + Sync + sealed::Sealed + 'static {
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::RamSource;
-/// use genpool_dma::{MemoryPool, Ram, Region};
+/// use genpool::dma::source::RamSource;
+/// use genpool::dma::{MemoryPool, Ram, Region};
 ///
 /// let region: Region<Ram> = RamSource::new(1 << 16).map()?;
 /// let pool: MemoryPool<Ram> = MemoryPool::new(12)?; // or `MemoryPool`, which is the same
@@ -54,7 +54,7 @@ pub struct Ram;
 /// width.
 ///
 /// ```
-/// use genpool_dma::{Device, MemoryPool, Width};
+/// use genpool::dma::{Device, MemoryPool, Width};
 ///
 /// // Of a device that takes accesses of 32 bits; a granule holds at least one of them.
 /// let pool: MemoryPool<Device> = MemoryPool::of_device(8, Width::Four)?;

@@ -9,14 +9,15 @@
 //! | [`MemoryPool`] | a pool over regions: the dma calls, zeroing, buffers, an allocator |
 //! | [`CpuBuffer`], [`DeviceBuffer`], [`IoBuffer`] | who may touch the bytes, and how |
 //!
+//! This is the module `dma` of the crate `genpool`, with its feature `dma`, and the examples use that path.
+//!
 //! # What a device can reach
 //!
 //! An address mask, and a border that must not be crossed, are constraints like others:
 //!
 //! ```
-//! use genpool_algos::{Constrained, Constraints};
-//! use genpool_core::{FirstFit, Pool};
-//! use genpool_dma::{AddressMask, DmaAlloc};
+//! use genpool::dma::{AddressMask, DmaAlloc};
+//! use genpool::{Constrained, Constraints, FirstFit, Pool};
 //!
 //! let pool = Pool::new(12)?;
 //! pool.add_virt(0x7000_0000, 0x0ff0_0000, 0x20_0000)?; // reaches over 1 << 28
@@ -35,8 +36,9 @@
 //!
 //! # Signal safety
 //!
-//! Allocating and dropping buffers is as signal-safe as it is in a [`Pool`](genpool_core::Pool); adding
-//! and removing regions is not.
+//! Allocating and dropping buffers is as [signal-safe](genpool_core#signal-safety) as it is in a
+//! [`Pool`](genpool_core::Pool); adding and removing regions is not. In a handler
+//! [`Contended`](genpool_core::AllocError::Contended) is a refusal.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

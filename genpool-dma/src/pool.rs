@@ -30,13 +30,14 @@ use crate::volatile::Width;
 /// as plain numbers keeps nothing beyond that. All regions that devices see are on one [`Bus`], for good
 /// that of the first one whose windows are of whole granules.
 ///
-/// Its calls cost what those of a [`Pool`] do, and are signal-safe where those are; zeroing is linear in the
+/// Its calls cost what those of a [`Pool`] do, and
+/// are [signal-safe](crate#signal-safety) where those are; zeroing is linear in the
 /// bytes. Adding and removing regions is linear in the number of chunks, and not signal-safe.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::MemoryPool;
-/// use genpool_dma::source::{PageMap, RamSource};
+/// use genpool::dma::MemoryPool;
+/// use genpool::dma::source::{PageMap, RamSource};
 ///
 /// let pool: MemoryPool = MemoryPool::new(12)?;
 /// let region = RamSource::new(1 << 20).prefault().map()?;
@@ -83,8 +84,8 @@ impl MemoryPool {
     /// A pool as `builder` says, over ordinary memory.
     ///
     /// ```
-    /// use genpool_core::Pool;
-    /// use genpool_dma::MemoryPool;
+    /// use genpool::Pool;
+    /// use genpool::dma::MemoryPool;
     ///
     /// let pool = MemoryPool::build(Pool::builder().order(11).name("frames").boundary_tracking())?;
     /// assert_eq!((pool.granule(), pool.live()?.len()), (2048, 0));
@@ -104,15 +105,16 @@ impl MemoryPool<Device> {
     /// accesses of `width`.
     ///
     /// ```
-    /// use genpool_dma::{DmaAddr, MemoryPool, Width};
-    /// # #[repr(align(4096))]
-    /// # struct Bar([u8; 4096]);
-    /// # let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
-    /// # let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
-    /// # // SAFETY: the memory was leaked, and nobody else has its address.
-    /// # let region = unsafe { genpool_dma::Region::from_raw(start, size, ()) };
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(genpool_dma::PhysAddr::new(0xe000_0000)) };
+    /// use genpool::dma::{DmaAddr, MemoryPool, PhysAddr, Region, Width};
+    ///
+    /// #[repr(align(4096))]
+    /// struct Bar([u8; 4096]);
+    /// let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
+    /// let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
+    /// // SAFETY: the memory was leaked, and nobody else has its address.
+    /// let region = unsafe { Region::from_raw(start, size, ()) };
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0xe000_0000)) };
     /// let pool = MemoryPool::of_device(8, Width::Four)?;
     /// pool.add(region)?;
     /// let queue = pool.dma_zalloc(1024)?; // zeroed by words of four bytes
@@ -231,12 +233,14 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let start = pool.chunks().map(|chunk| chunk.start()).next().ok_or("no chunk")?;
     /// let frame = pool.dma_alloc(1)?;
     /// let drain = pool.remove(VirtAddr::new(start))?;
@@ -271,17 +275,20 @@ impl<K: Kind> MemoryPool<K> {
 
     // ---- genalloc's calls ----
 
-    /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm. As signal-safe as
+    /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm.
+    /// As [signal-safe](crate#signal-safety) as
     /// [`Pool::alloc`].
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let frame = pool.dma_alloc(1514)?.filled(b"ping").map_err(|_| "it is too short")?;
     /// assert_eq!((&frame[..4], frame.len()), (&b"ping"[..], 4096));
     /// let table = pool.dma_zalloc_align(4096, 1 << 13)?;
@@ -322,7 +329,7 @@ impl<K: Kind> MemoryPool<K> {
     }
 
     /// As [`dma_alloc_with`](Self::dma_alloc_with), as a value that does not borrow the pool. Its drop after the
-    /// pool's end unmaps the region, which is not signal-safe.
+    /// pool's end unmaps the region, which is not [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
@@ -368,16 +375,19 @@ impl<K: Kind> MemoryPool<K> {
     }
 
     /// The physical address of `addr`: none outside of the pool, in a region that no device sees, and
-    /// where an IOMMU translates, since DMA addresses are no physical ones there. Signal-safe.
+    /// where an IOMMU translates, since DMA addresses are no physical ones there.
+    /// [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let frame = pool.dma_alloc(1)?;
     /// assert_eq!(pool.virt_to_phys(frame.virt()), Some(PhysAddr::new(0x8000_0000)));
     /// assert_eq!(pool.virt_to_phys(VirtAddr::new(0)), None);
@@ -392,16 +402,18 @@ impl<K: Kind> MemoryPool<K> {
         }
     }
 
-    /// What devices see the byte at `addr` at, if they do. Signal-safe.
+    /// What devices see the byte at `addr` at, if they do. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let frame = pool.dma_alloc(1)?;
     /// assert_eq!(pool.virt_to_dma(frame.virt()), Some(frame.dma()));
     /// # Ok(()) }
@@ -412,16 +424,18 @@ impl<K: Kind> MemoryPool<K> {
         self.pool.phys_of(addr.get()).map(DmaAddr::new)
     }
 
-    /// Gives back what an `into_raw` let go. Signal-safe.
+    /// Gives back what an `into_raw` let go. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let range = pool.dma_zalloc(5000)?.share().into_raw(); // kept as numbers, in a table of the driver's
     /// // SAFETY: it is of this pool, is freed once, and no device was told of it.
     /// unsafe { pool.free(range)? };
@@ -447,8 +461,8 @@ impl<K: Kind> MemoryPool<K> {
     /// Makes `algorithm` the default from now on, as [`Pool::set_algorithm`].
     ///
     /// ```
-    /// use genpool_algos::{Constrained, Constraints, ThreadStart};
-    /// use genpool_dma::{AddressMask, MemoryPool};
+    /// use genpool::dma::{AddressMask, MemoryPool};
+    /// use genpool::{Constrained, Constraints, ThreadStart};
     ///
     /// let pool = MemoryPool::new(12)?;
     /// let reached = AddressMask::bits(32)?.constrain(Constraints::new());
@@ -481,12 +495,14 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
-    /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// # // SAFETY: no device is told anything, so the address may be made up.
-    /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// # let pool = MemoryPool::new(12)?;
-    /// # pool.add(region)?;
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
+    ///
+    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
+    /// // SAFETY: no device is told anything, so the address may be made up.
+    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
+    /// let pool = MemoryPool::new(12)?;
+    /// pool.add(region)?;
     /// let frame = pool.dma_alloc(1)?;
     /// assert!(pool.contains(frame.virt(), frame.len()));
     /// assert!(!pool.contains(VirtAddr::of(&raw const pool), 1)); // memory of somebody else
@@ -519,8 +535,8 @@ impl<K: Kind> MemoryPool<K> {
     /// What is allocated, where boundary tracking is switched on, as [`Pool::live`].
     ///
     /// ```
-    /// use genpool_core::{FreeError, Pool};
-    /// use genpool_dma::MemoryPool;
+    /// use genpool::dma::MemoryPool;
+    /// use genpool::{FreeError, Pool};
     ///
     /// let tracked = MemoryPool::build(Pool::builder().order(12).boundary_tracking())?;
     /// assert!(tracked.live()?.is_empty());

@@ -15,14 +15,14 @@ use crate::window::{Translation, Untranslated, Window};
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use genpool_dma::{MemoryPool, PhysAddr, VirtAddr, source::RamSource};
+/// # use genpool::dma::{source::RamSource, MemoryPool, PhysAddr, VirtAddr};
 /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
 /// # // SAFETY: no device is told anything, so the address may be made up.
 /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
 /// # let pool = MemoryPool::new(12)?;
 /// # pool.add(region)?;
 /// # let _ = pool;
-/// use genpool_dma::{Bus, Region};
+/// use genpool::dma::{Bus, Region};
 ///
 /// fn describe(region: &Region) -> &'static str {
 ///     match region.bus() {
@@ -31,7 +31,7 @@ use crate::window::{Translation, Untranslated, Window};
 ///         Some(Bus::Iommu(_)) => "devices are told IOVAs",
 ///     }
 /// }
-/// let region = genpool_dma::source::RamSource::new(4096).map()?;
+/// let region = genpool::dma::source::RamSource::new(4096).map()?;
 /// assert_eq!(describe(&region), "no device sees it");
 /// # Ok(()) }
 /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
@@ -47,7 +47,7 @@ pub enum Bus {
 /// One IOMMU address space; a clone is the same one.
 ///
 /// ```
-/// use genpool_dma::{AddressSpace, Bus};
+/// use genpool::dma::{AddressSpace, Bus};
 ///
 /// let (first, second) = (AddressSpace::new(), AddressSpace::new());
 /// assert_eq!(Bus::Iommu(first.clone()), Bus::Iommu(first.clone()));
@@ -80,8 +80,8 @@ impl Eq for AddressSpace {}
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::RamSource;
-/// use genpool_dma::VirtAddr;
+/// use genpool::dma::VirtAddr;
+/// use genpool::dma::source::RamSource;
 ///
 /// let region = RamSource::new(10_000).map()?;
 /// assert_eq!(region.size().get(), 12_288); // whole pages
@@ -129,7 +129,7 @@ impl<K: Kind> Region<K> {
     /// use std::num::NonZeroUsize;
     /// use std::ptr::NonNull;
     ///
-    /// use genpool_dma::{MemoryPool, Region};
+    /// use genpool::dma::{MemoryPool, Region};
     ///
     /// /// Memory of one's own, here of the heap.
     /// #[repr(align(4096))]
@@ -175,8 +175,8 @@ impl<K: Kind> Region<K> {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use genpool_dma::source::RamSource;
-    /// use genpool_dma::{Bus, DmaAddr, Translation, VirtAddr, Window};
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{Bus, DmaAddr, Translation, VirtAddr, Window};
     ///
     /// let region = RamSource::new(0x2000).map()?;
     /// let second = VirtAddr::new(region.start().get() + 0x1000);
@@ -280,8 +280,8 @@ impl<K: Kind> Region<K> {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use genpool_dma::source::RamSource;
-    /// use genpool_dma::{DmaAddr, PhysAddr, VirtAddr};
+    /// use genpool::dma::source::RamSource;
+    /// use genpool::dma::{DmaAddr, PhysAddr, VirtAddr};
     ///
     /// let region = RamSource::new(0x2000).map()?;
     /// // SAFETY: no device is told anything here.

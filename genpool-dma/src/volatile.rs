@@ -7,7 +7,7 @@ use core::sync::atomic::{Ordering, fence};
 /// How wide the accesses are that a device's memory takes.
 ///
 /// ```
-/// use genpool_dma::Width;
+/// use genpool::dma::Width;
 ///
 /// assert_eq!([Width::One, Width::Two, Width::Four, Width::Eight].map(Width::bytes), [1, 2, 4, 8]);
 /// ```
@@ -44,7 +44,7 @@ impl Width {
 /// A word that is read or written at once: `u8`, `u16`, `u32`, `u64`.
 ///
 /// ```
-/// use genpool_dma::{AccessError, IoBuffer, Word};
+/// use genpool::dma::{AccessError, IoBuffer, Word};
 ///
 /// /// The same word everywhere.
 /// fn fill<W: Word>(queue: &mut IoBuffer<'_>, word: W) -> Result<(), AccessError> {
@@ -92,15 +92,16 @@ words!(u8, u16, u32, u64);
 /// An access does not lie in the memory, or not on words.
 ///
 /// ```
-/// use genpool_dma::{AccessError, MemoryPool, Width};
-/// # #[repr(align(4096))]
-/// # struct Bar([u8; 4096]);
-/// # let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
-/// # let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
-/// # // SAFETY: the memory was leaked, and nobody else has its address.
-/// # let region = unsafe { genpool_dma::Region::from_raw(start, size, ()) };
-/// # // SAFETY: no device is told anything, so the address may be made up.
-/// # let region = unsafe { region.physically_at(genpool_dma::PhysAddr::new(0xe000_0000)) };
+/// use genpool::dma::{AccessError, MemoryPool, PhysAddr, Region, Width};
+///
+/// #[repr(align(4096))]
+/// struct Bar([u8; 4096]);
+/// let start = std::ptr::NonNull::from(Box::leak(Box::new(Bar([0; 4096])))).cast();
+/// let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
+/// // SAFETY: the memory was leaked, and nobody else has its address.
+/// let region = unsafe { Region::from_raw(start, size, ()) };
+/// // SAFETY: no device is told anything, so the address may be made up.
+/// let region = unsafe { region.physically_at(PhysAddr::new(0xe000_0000)) };
 /// let pool = MemoryPool::of_device(8, Width::Four)?;
 /// pool.add(region)?;
 /// let queue = pool.dma_alloc(256)?;

@@ -9,7 +9,7 @@ use crate::addr::{DmaAddr, VirtAddr};
 /// A range that is contiguous by both addresses.
 ///
 /// ```
-/// use genpool_dma::{DmaAddr, VirtAddr, Window};
+/// use genpool::dma::{DmaAddr, VirtAddr, Window};
 ///
 /// let window = Window::new(VirtAddr::new(0x1000), DmaAddr::new(0x9000), 0x2000).ok_or("it wraps")?;
 /// assert_eq!((window.virt(), window.dma()), (VirtAddr::new(0x1000), DmaAddr::new(0x9000)));
@@ -72,7 +72,7 @@ impl Window {
 /// Which DMA addresses a range of memory has, exact for every byte.
 ///
 /// ```
-/// use genpool_dma::{DmaAddr, Translation, VirtAddr, Window};
+/// use genpool::dma::{DmaAddr, Translation, VirtAddr, Window};
 ///
 /// let page = |virt, dma| Window::new(VirtAddr::new(virt), DmaAddr::new(dma), 0x1000).unwrap();
 /// let map = Translation::new([page(0x1000, 0x9000), page(0x2000, 0xa000), page(0x3000, 0x4000)])?;
@@ -147,7 +147,7 @@ impl Translation {
 /// Two windows share virtual addresses.
 ///
 /// ```
-/// use genpool_dma::{DmaAddr, Overlap, Translation, VirtAddr, Window};
+/// use genpool::dma::{DmaAddr, Overlap, Translation, VirtAddr, Window};
 ///
 /// let window = |virt| Window::new(VirtAddr::new(virt), DmaAddr::new(0), 0x1000);
 /// let pages = [window(0x1000), window(0x1800)].into_iter().flatten();
@@ -170,7 +170,7 @@ impl Error for Overlap {}
 /// A range has no DMA address, or none that is good for all of it.
 ///
 /// ```
-/// use genpool_dma::{DmaAddr, Translation, Untranslated, VirtAddr, Window};
+/// use genpool::dma::{DmaAddr, Translation, Untranslated, VirtAddr, Window};
 ///
 /// let page = Window::new(VirtAddr::new(0x1000), DmaAddr::new(0x9000), 0x1000);
 /// let map = Translation::new(page)?;

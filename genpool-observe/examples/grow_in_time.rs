@@ -8,8 +8,9 @@ use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Weak};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use genpool_core::{Allocation, Pool};
+use genpool_core::{AllocError, Allocation, Pool};
 use genpool_observe::{Crossing, Mark, Watermarks};
 
 const CHUNK: usize = 1 << 20;
@@ -20,15 +21,39 @@ const CONNECTIONS: usize = 4;
 const BUFFERS: usize = 300;
 const BUFFER: usize = 4096;
 
-/// Where the thread that adds a chunk is held up for long, the mark was too low; others wait for it.
-fn buffer<'p>(pool: &'p Pool, waits: &AtomicUsize) -> Allocation<'p> {
+/// The longest wait for a buffer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Calls `alloc` until it succeeds, for no longer than `patience`. Not for signal handlers.
+fn patiently<T>(
+    patience: Duration,
+    mut alloc: impl FnMut() -> Result<T, AllocError>,
+) -> Result<T, AllocError> {
+    let began = Instant::now();
     loop {
-        match pool.alloc(BUFFER) {
-            Ok(buffer) => return buffer,
-            Err(_) => waits.fetch_add(1, Ordering::Relaxed),
-        };
-        thread::yield_now();
+        let outcome = alloc();
+        let left = patience.saturating_sub(began.elapsed());
+        match outcome {
+            Err(
+                AllocError::Exhausted { .. }
+                | AllocError::Taken { .. }
+                | AllocError::Contended { .. },
+            ) if !left.is_zero() => {
+                thread::sleep(left.min(Duration::from_millis(1)));
+            }
+            outcome => return outcome,
+        }
     }
+}
+
+/// A buffer. If the thread that adds a chunk is held up for long, the mark was too low and others wait for
+/// that thread.
+fn buffer<'p>(pool: &'p Pool, waits: &AtomicUsize) -> Result<Allocation<'p>, AllocError> {
+    patiently(PATIENCE, || {
+        pool.alloc(BUFFER).inspect_err(|_| {
+            waits.fetch_add(1, Ordering::Relaxed);
+        })
+    })
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -58,14 +83,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let waits = AtomicUsize::new(0);
     let all_connected = Barrier::new(CONNECTIONS);
     thread::scope(|scope| {
-        for _ in 0..CONNECTIONS {
-            scope.spawn(|| {
-                let buffers: Vec<_> = (0..BUFFERS).map(|_| buffer(&pool, &waits)).collect();
-                all_connected.wait();
-                drop(buffers);
-            });
-        }
-    });
+        let connect = || {
+            let buffers: Result<Vec<_>, _> = (0..BUFFERS).map(|_| buffer(&pool, &waits)).collect();
+            all_connected.wait(); // also after a refusal, so that no other waits for ever
+            buffers.map(drop)
+        };
+        let connections: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(connect)).collect();
+        connections.into_iter().try_for_each(|connection| {
+            connection
+                .join()
+                .map_err(|_| "a connection panicked")?
+                .map_err(Box::<dyn Error>::from)
+        })
+    })?;
     println!(
         "{} buffers at a time in {} chunks; {} times one had to wait for a chunk",
         CONNECTIONS * BUFFERS,

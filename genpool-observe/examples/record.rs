@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -46,23 +46,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pool = builder.build()?;
     pool.add(0x1000_0000, 4 << 20)?;
 
-    let done = AtomicBool::new(false);
+    // Nothing is sent: the channel closes with the last thread that serves, also if one panics.
+    let (serving, done) = mpsc::channel::<()>();
     let written = thread::scope(|scope| {
-        let writer = scope.spawn(|| {
+        let (recorder, file) = (&recorder, &mut file);
+        let writer = scope.spawn(move || {
             let mut written = 0;
-            while !done.load(Ordering::Acquire) {
-                written += recorder.write_to(&mut file)?;
-                thread::sleep(Duration::from_millis(2));
+            while done.recv_timeout(Duration::from_millis(2)) == Err(RecvTimeoutError::Timeout) {
+                written += recorder.write_to(&mut *file)?;
             }
             Ok::<_, std::io::Error>(written)
         });
-        thread::scope(|scope| {
-            for seed in 0..3 {
-                let pool = &pool;
-                scope.spawn(move || serve(pool, 2000, seed));
-            }
-        });
-        done.store(true, Ordering::Release);
+        for seed in 0..3 {
+            let (pool, serving) = (&pool, serving.clone());
+            scope.spawn(move || {
+                serve(pool, 2000, seed);
+                drop(serving);
+            });
+        }
+        drop(serving);
         writer.join().map_err(|_| "the writer panicked")
     })??;
     let written = written + recorder.write_to(&mut file)?;

@@ -7,8 +7,8 @@ use genpool_core::{Fragmentation, Pool, Stats};
 /// A figure of a pool: [`figures`] has them.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::{FigureKind, figures};
+/// use genpool::Pool;
+/// use genpool::observe::{figures, FigureKind};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -33,7 +33,7 @@ pub struct Figure {
 /// How a [`Figure`] moves. `Display` writes it as Prometheus does.
 ///
 /// ```
-/// use genpool_observe::FigureKind;
+/// use genpool::observe::FigureKind;
 ///
 /// let kinds = [FigureKind::Gauge, FigureKind::Counter].map(|kind| format!("# TYPE figure {kind}"));
 /// assert_eq!(kinds, ["# TYPE figure gauge", "# TYPE figure counter"]);
@@ -56,13 +56,14 @@ impl fmt::Display for FigureKind {
 }
 
 /// What [`Stats`] and [`Fragmentation`] say of a pool, for whoever shows it elsewhere: gauges and then
-/// counters, always the same ones in the same order. Linear in the granules, 64 at a time. Not signal-safe.
+/// counters, always the same ones in the same order. Linear in the granules, 64 at a time.
+/// Not [signal-safe](genpool_core#signal-safety).
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::builder().order(12).name("rx").build()?;
-/// for figure in genpool_observe::figures(&pool) {
+/// for figure in genpool::observe::figures(&pool) {
 ///     println!("# TYPE {} {}\n{0}{{pool=\"rx\"}} {}", figure.name, figure.kind, figure.value);
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -15,13 +15,14 @@
 //! a default one and compiles a branch into each call of every pool. A pool without an observer pays no
 //! more than that.
 //!
-//! The features `serde`, `metrics` and `tracing` say what they bring.
+//! This is the module `observe` of the crate `genpool`, with its feature `observe`, and the examples use that path.
+//! The features `serde`, `metrics` and `tracing`, of both crates, say what they bring.
 //!
 //! ```
 //! # #[cfg(feature = "observer")]
 //! # {
-//! use genpool_core::Pool;
-//! use genpool_observe::{Mark, Watermarks};
+//! use genpool::Pool;
+//! use genpool::observe::{Mark, Watermarks};
 //!
 //! let marks = Watermarks::new(0x2000, 0x8000, |crossing| {
 //!     if crossing.mark == Mark::Low {

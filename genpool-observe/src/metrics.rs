@@ -59,11 +59,12 @@ const METER: [(&str, Unit, &str); 10] = [
 /// when that recorder is installed.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// // features = ["metrics"]
+/// use genpool::Pool;
 ///
-/// genpool_observe::describe();
+/// genpool::observe::describe();
 /// let pool = Pool::builder().name("rx").build()?;
-/// genpool_observe::report(&pool, &[("pool", "rx")]); // and again every few seconds
+/// genpool::observe::report(&pool, &[("pool", "rx")]); // and again every few seconds
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn describe() {
@@ -88,14 +89,15 @@ pub fn describe() {
 
 /// Sets gauges and counters, the [`figures`] of this pool, under the given labels: for
 /// a thread that does so every few seconds, or before figures are fetched. Nothing happens on the
-/// pool's hot path. Linear in the granules. Not signal-safe.
+/// pool's hot path. Linear in the granules. Not [signal-safe](genpool_core#signal-safety).
 ///
 /// ```
-/// use genpool_core::Pool;
+/// // features = ["metrics"]
+/// use genpool::Pool;
 ///
 /// let pool = Pool::builder().order(12).name("rx").build()?;
 /// pool.add(0, 0x10_0000)?;
-/// genpool_observe::report(&pool, &[("pool", "rx")]);
+/// genpool::observe::report(&pool, &[("pool", "rx")]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn report(pool: &Pool, labels: impl IntoLabels) {
@@ -113,12 +115,14 @@ pub fn report(pool: &Pool, labels: impl IntoLabels) {
 
 /// Counts what a pool does, for rates: an [`Observer`]. What [`report`] says needs none.
 ///
-/// It counts in the recorder that is installed when it is made. As signal-safe as that recorder's
+/// It counts in the recorder that is installed when it is made.
+/// As [signal-safe](genpool_core#signal-safety) as that recorder's
 /// counters.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::Meter;
+/// // features = ["metrics"]
+/// use genpool::Pool;
+/// use genpool::observe::Meter;
 ///
 /// let meter = Meter::new(&[("pool", "rx")]);
 /// let pool = Pool::builder().order(12).observer(meter).build()?;

@@ -4,11 +4,11 @@ use genpool_core::{Event, FirstPanic, Observer};
 
 /// Observers that are told one after the other, in the order in which they were named. If one panics,
 /// the others are told all the same; of several panics the first is passed on. They are dropped in that order too, each
-/// of them even if the destructor of another panics. As signal-safe as all of them.
+/// of them even if the destructor of another panics. As [signal-safe](genpool_core#signal-safety) as all of them.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::{Observers, Recorder, Watermarks};
+/// use genpool::Pool;
+/// use genpool::observe::{Observers, Recorder, Watermarks};
 ///
 /// let (recorder, tap) = Recorder::new(64)?;
 /// let marks = Watermarks::new(4096, 8192, |crossing| println!("{crossing:?}"));

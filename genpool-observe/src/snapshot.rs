@@ -28,8 +28,10 @@ const ENTRIES: usize = 1 << 20;
 /// answer.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
-/// use genpool_observe::Snapshot;
+/// // features = ["observe", "serde"]
+/// // dependencies = { serde_json = "1" }
+/// use genpool::observe::Snapshot;
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let pool = Pool::builder().order(12).name("sram").boundary_tracking().build()?;
 /// pool.add_chunk(ChunkSpec::new(0x10_0000, 0x8000).owner("bank 0"))?;
@@ -74,8 +76,8 @@ pub struct Snapshot {
 /// A chunk of a [`Snapshot`].
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::Snapshot;
+/// use genpool::Pool;
+/// use genpool::observe::Snapshot;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_virt(0x10_0000, 0x8000_0000, 0x8000)?;
@@ -111,8 +113,8 @@ pub struct ChunkShot {
 /// A live allocation of a [`Snapshot`].
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::Snapshot;
+/// use genpool::Pool;
+/// use genpool::observe::Snapshot;
 ///
 /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
 /// pool.add(0x10_0000, 0x8000)?;
@@ -141,7 +143,7 @@ impl Snapshot {
     pub const VERSION: u32 = 1;
 
     /// A snapshot of at most a million runs and live allocations. Linear in the granules. Not
-    /// signal-safe.
+    /// [signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn of(pool: &Pool) -> Self {
         Self::at_most(pool, ENTRIES)
@@ -152,8 +154,8 @@ impl Snapshot {
     /// there is.
     ///
     /// ```
-    /// # use genpool_core::Pool;
-    /// # use genpool_observe::Snapshot;
+    /// use genpool::Pool;
+    /// use genpool::observe::Snapshot;
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
     /// let mut held = pool.alloc_many(&[4096; 4])?;
@@ -220,8 +222,8 @@ impl Snapshot {
     /// less than those of the runs.
     ///
     /// ```
-    /// # use genpool_core::Pool;
-    /// # use genpool_observe::{NoSnapshot, Snapshot};
+    /// use genpool::Pool;
+    /// use genpool::observe::{NoSnapshot, Snapshot};
     /// let mut snapshot = Snapshot::of(&Pool::new(12)?);
     /// assert_eq!(snapshot.check(), Ok(()));
     /// snapshot.order = 64;
@@ -288,8 +290,8 @@ impl ChunkShot {
 /// Why a value is no snapshot of a pool: [`Snapshot::check`] says it.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::{NoSnapshot, Snapshot};
+/// use genpool::Pool;
+/// use genpool::observe::{NoSnapshot, Snapshot};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;

@@ -15,12 +15,13 @@ use tracing::{debug, info, trace, warn};
 /// | debug | requests, resizes and chunks that were refused for another reason |
 /// | trace | allocations, frees, resizes, runs that caches take from the pool and give back |
 ///
-/// As signal-safe as the subscriber, which is hardly ever. Where no subscriber wants an event it costs a
+/// As [signal-safe](genpool_core#signal-safety) as the subscriber, which is hardly ever. Where no subscriber wants an event it costs a
 /// load and a branch.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::Traced;
+/// // features = ["tracing"]
+/// use genpool::Pool;
+/// use genpool::observe::Traced;
 ///
 /// let pool = Pool::builder().order(12).name("rx").observer(Traced::new()).build()?;
 /// # drop(pool);

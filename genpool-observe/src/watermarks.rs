@@ -40,7 +40,8 @@ use genpool_core::{AllocError, Event, Observer};
 ///   all the same.
 ///
 /// Costs one read-modify-write on a word of its own for each alloc and free, beside the one that the pool
-/// spends on telling: a pair of both took 2.2 to 3.1 times as long as without (2026-11). Signal-safe, if the
+/// spends on telling: a pair of both took 2.2 to 3.1 times as long as without (2026-11).
+/// [Signal-safe](genpool_core#signal-safety), if the
 /// callback is. Right for pools of less than half of all addresses.
 ///
 /// # Marks and caches
@@ -50,8 +51,8 @@ use genpool_core::{AllocError, Event, Observer};
 ///
 /// ```
 /// use std::sync::mpsc::channel;
-/// use genpool_core::Pool;
-/// use genpool_observe::{Mark, Watermarks};
+/// use genpool::Pool;
+/// use genpool::observe::{Mark, Watermarks};
 ///
 /// let (tell, told) = channel();
 /// let marks = Watermarks::new(0x8000, usize::MAX, move |crossing| tell.send(crossing).unwrap_or(()));
@@ -72,8 +73,8 @@ use genpool_core::{AllocError, Event, Observer};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use genpool_core::Pool;
-/// use genpool_observe::{Mark, Watermarks};
+/// use genpool::Pool;
+/// use genpool::observe::{Mark, Watermarks};
 ///
 /// let pool = Arc::new_cyclic(|pool: &std::sync::Weak<Pool>| {
 ///     let pool = pool.clone();
@@ -107,7 +108,7 @@ pub struct Watermarks<F> {
 /// Which mark.
 ///
 /// ```
-/// use genpool_observe::{Mark, Watermarks};
+/// use genpool::observe::{Mark, Watermarks};
 ///
 /// let marks = Watermarks::new(0x2000, 0x8000, |crossing| match crossing.mark {
 ///     Mark::Low => eprintln!("only {} bytes are left: add a chunk", crossing.free),
@@ -135,8 +136,8 @@ pub enum Mark {
 ///
 /// ```
 /// use std::sync::mpsc::channel;
-/// use genpool_core::Pool;
-/// use genpool_observe::{Mark, Watermarks};
+/// use genpool::Pool;
+/// use genpool::observe::{Mark, Watermarks};
 ///
 /// let (tell, told) = channel();
 /// let marks = Watermarks::new(0x2000, 0x8000, move |crossing| tell.send(crossing).unwrap_or(()));
@@ -175,8 +176,8 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
     /// back before others need what they keep; otherwise requests may be refused though no mark was crossed.
     ///
     /// ```
-    /// use genpool_core::Pool;
-    /// use genpool_observe::Watermarks;
+    /// use genpool::Pool;
+    /// use genpool::observe::Watermarks;
     ///
     /// let marks = Watermarks::new(0x8000, usize::MAX, |crossing| panic!("{crossing:?}")).cached_as_free();
     /// let pool = Pool::builder().order(12).observer(marks).build()?;
@@ -203,8 +204,8 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
     ///
     /// ```
     /// use std::sync::mpsc::channel;
-    /// use genpool_core::Pool;
-    /// use genpool_observe::{Mark, Watermarks};
+    /// use genpool::Pool;
+    /// use genpool::observe::{Mark, Watermarks};
     ///
     /// let (tell, told) = channel();
     /// let marks = Watermarks::new(0, usize::MAX, move |crossing| tell.send(crossing).unwrap_or(()));
@@ -221,7 +222,7 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
         self
     }
 
-    /// Bytes that are available by its count. Signal-safe.
+    /// Bytes that are available by its count. [Signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn free(&self) -> usize {
         // Relaxed: a count.

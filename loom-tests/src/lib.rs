@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::number_thread;
-use genpool_core::{Algorithm, Builder, ChunkView, Granule, Pool, Request};
+use genpool_core::{Algorithm, Builder, ChunkView, Granule, OwnedAllocation, Pool, Request};
 
 #[cfg(not(genpool_machine))]
 pub mod checker;
@@ -186,6 +186,57 @@ pub fn with_chunk(builder: Builder, granules: usize) -> Pool {
 pub fn hold(pool: &Pool, granule: usize, n: usize) {
     let range = pool.alloc_with(n, &At(granule)).expect("free");
     let _ = range.into_raw();
+}
+
+/// Takes `n` granules at `granule`, which come back when the value is dropped.
+///
+/// # Panics
+///
+/// When they are taken.
+pub fn own(pool: &Pool, granule: usize, n: usize) -> OwnedAllocation {
+    pool.alloc_owned_with(n, &At(granule)).expect("free")
+}
+
+/// Looks once for `n` granules by hints, and lowers those that promise too much.
+pub fn look(pool: &Pool, n: usize) {
+    drop(pool.alloc_with(1, &Peek(n)));
+}
+
+/// Checks a pool at rest: `free` granules are free, and a search by hints finds the longest run of them.
+///
+/// # Panics
+///
+/// When granules are lost, or free and hidden from searches.
+pub fn check_rest(pool: &Pool, free: usize) {
+    assert_eq!(pool.avail(), free, "granules were lost");
+    assert!(
+        pool.is_sound(),
+        "a hint is too low, or a run is not told of"
+    );
+    let runs = pool
+        .chunks()
+        .flat_map(|chunk| chunk.free_runs().collect::<Vec<_>>());
+    if let Some(longest) = runs.map(|run| run.len).max() {
+        let sighting = Sighting(longest, AtomicUsize::new(0));
+        drop(pool.alloc_with(1, &sighting));
+        assert_ne!(
+            sighting.1.into_inner(),
+            0,
+            "a free run is hidden from searches"
+        );
+    }
+}
+
+/// As [`Peek`], and counts the looks that found something.
+struct Sighting(usize, AtomicUsize);
+
+impl Algorithm for Sighting {
+    fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+        let found = chunk.find_run(Granule(0), Granule(usize::MAX), self.0);
+        self.1
+            .fetch_add(usize::from(found.is_some()), Ordering::Relaxed);
+        Some(Granule(usize::MAX))
+    }
 }
 
 /// Exactly at this granule, if it is free.

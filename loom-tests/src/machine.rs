@@ -5,6 +5,7 @@ use std::thread;
 
 use genpool_core::sync::Fault;
 pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub use std::sync::mpsc;
 
 /// loom's cell, as far as the models use it. Miri reports accesses that nothing orders.
 #[derive(Debug)]

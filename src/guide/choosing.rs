@@ -3,13 +3,12 @@
 //! In short: a pool of one thread, or of few calls: [`FirstFit`](crate::FirstFit), the default. Many threads
 //! that allocate and free all the time: [`ThreadStart`](crate::ThreadStart), and a
 //! [`Cache`](crate::Cache) in each thread for short runs. A pool that is nearly full, with requests of many
-//! sizes, where a refusal costs more than time: [`BestFit`](crate::BestFit). An order at which the most common
-//! request has one to eight granules.
+//! sizes, where a refusal costs more than time: [`BestFit`](crate::BestFit). Choose the order (a block, the
+//! *granule*, has 2^order bytes) so that your usual request needs 1 to 8 granules.
 //!
 //! # What an algorithm costs
 //!
-//! Times as multiples of the floor: one atomic instruction to take and one to give back, which is what any
-//! allocator on shared bits needs. A pair is an allocation and a free of one granule. Churn frees a random
+//! Times as multiples of the *floor*, the cost of two atomic instructions: one to take and one to give back. A pair is an allocation and a free of one granule. Churn frees a random
 //! allocation and takes one of 1 to 16 granules, in a pool of 65,536 granules that is 70 % full.
 //!
 //! | | pair | pair, 2 threads | churn | churn, 2 threads | churn, 64 threads on 2 processors | 99.9 % full, a random granule | the same, 2 threads |
@@ -26,8 +25,8 @@
 //!
 //! - First fit in several threads wants the same word of the bitmap, so every thread waits for the others'
 //!   cache line. Threads with a start of their own cost the same whether there are 2 of them or 64.
-//! - Best fit keeps an account of the lengths of all free runs, from its first call on. So do all other calls of
-//!   that pool then, whose pair costs 2.6 instead of 1.4. Where only runs of 64 granules and more fit, it has to
+//! - The first `BestFit` call makes every later call on this pool maintain a length index: a pair costs 2.6 instead
+//!   of 1.4 floors. Where only runs of 64 granules and more fit, it has to
 //!   measure each of them.
 //! - The size of the pool matters little: churn in 4,194,304 granules, 64 times as many, is 13 instead of 8.3
 //!   for first fit and 3.0 instead of 2.3 for thread start. A run of 512 granules, the only hole that fits in a
@@ -78,9 +77,9 @@
 //! | a pool that is mostly full, sizes of all kinds | [`BestFit`](crate::BestFit) | refuses last |
 //! | hardware that wants blocks aligned to their size: MSI, page tables | [`OrderAlign`](crate::OrderAlign) | it cuts up the space most: not for everything else |
 //! | hardware that wants one alignment | [`FirstFitAlign`](crate::FirstFitAlign) | as first fit |
-//! | address masks, boundaries, phases | [`Constrained`](crate::Constrained) around a fit | for those requests only: name it in the call |
+//! | address masks, boundaries, addresses at an offset from an alignment | [`Constrained`](crate::Constrained) around a fit | for those requests only: name it in the call |
 //! | what the firmware has put somewhere | [`FixedAddress`](crate::FixedAddress), [`FixedOffset`](crate::FixedOffset) | before anybody else allocates |
-//! | numbers that should not come again soon: ports, ids | [`NextFit`](crate::NextFit) | what was freed is used as late as possible |
+//! | numbers that should not come again soon: ports, ids | [`NextFit`](crate::NextFit), one value for all calls | what was freed is used as late as possible |
 //!
 //! The algorithm is the call's affair as much as the pool's: a service may have `ThreadStart` as a default and
 //! name `OrderAlign` for the few blocks that have to be aligned. A cache keeps runs only while the pool's default is one to which every
@@ -119,8 +118,8 @@
 //!
 //! Three rules follow:
 //!
-//! 1. The order at which the most common request has one to eight granules: rounding wastes little, a cache
-//!    keeps such runs, and one word holds eight of them or more.
+//! 1. Choose the order so that your usual request needs 1 to 8 granules: rounding wastes little, a cache keeps such
+//!    runs, and one word holds eight of them or more.
 //! 2. At least what the hardware aligns everything to: then no request needs an algorithm for it. A chunk's
 //!    start and size have to be multiples of it.
 //! 3. Requests of sizes that are far apart, such as descriptors and frames, are better served by two pools, each

@@ -77,7 +77,7 @@
 //! ```
 //! use genpool::{BestFit, Pool};
 //!
-//! # let (base, phys, size) = (0x7000_0000, 0x5c00_0000, 0x4_0000);
+//! let (base, phys, size) = (0x7000_0000, 0x5c00_0000, 0x4_0000); // of the mapping
 //! let pool = Pool::builder().order(5).algorithm(BestFit).build()?;
 //! pool.add_virt(base, phys, size)?;
 //! let ring = pool.alloc(1024)?;

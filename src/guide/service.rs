@@ -31,13 +31,14 @@
 //! A [`Cache`](crate::Cache) belongs to one thread and borrows the pool. Have each worker make one when it
 //! begins; it goes with the worker. Three things to know:
 //!
-//! - **What it keeps is taken for everybody else**, at most
+//! - **Runs kept by a cache are unavailable to other threads**: at most
 //!   [`Cache::MOST_GRANULES`](crate::Cache::MOST_GRANULES) (246) granules, in runs of one to eight. A pool for
 //!   `n` workers has at least `246 * n` granules more than what all of them hold, or a worker may be told that
 //!   the pool is full while others sit on what it needs.
 //! - **A thread that is about to wait for long** calls [`flush`](crate::Cache::flush) first.
-//! - A cache keeps nothing while the pool's default algorithm has rules of its own for places, and nothing of
-//!   chunks that were added after the first removal of one. It still works, as the pool does.
+//! - **Caching is off** (1) with [`OrderAlign`](crate::OrderAlign), [`Constrained`](crate::Constrained) and the like
+//!   as default, (2) for chunks added after the first [`remove`](crate::Pool::remove). The cache's calls still work,
+//!   as the pool's do.
 //!
 //! ```
 //! use genpool::{Cache, Pool};
@@ -71,14 +72,14 @@
 //!
 //! # When it is full
 //!
-//! An allocation fails in three ways, and each asks for something else:
+//! An allocation fails in five ways, and each asks for something else:
 //!
 //! | | it says | do |
 //! |---|---|---|
 //! | [`Exhausted`](crate::AllocError::Exhausted) | at some instant of the call there was no fit: a proof | refuse work, or wait for a free, or add a chunk. Trying again at once is no use |
-//! | [`Taken`](crate::AllocError::Taken) | the same, for an algorithm that asks for one address | as above |
-//! | [`Impossible`](crate::AllocError::Impossible) | no chunk could serve it even if all of it were free, with the value that makes it so | do not wait: add a chunk that can, or mend the request |
-//! | [`Contended`](crate::AllocError::Contended) | others moved all the time, so no proof could be given | try again, after a `yield` or a short pause; it is rare, and more than a few times in a row means that somebody is stopped in the middle of a call |
+//! | [`Taken`](crate::AllocError::Taken) | a part of the fixed range is taken | as `Exhausted`: wait for that free |
+//! | [`Impossible`](crate::AllocError::Impossible) | no chunk could serve the request even if all were free; the value says why | mend the request or add a chunk; waiting is no use |
+//! | [`Contended`](crate::AllocError::Contended) | others moved all the time, so no proof could be given | try again after a short sleep, up to a deadline; it is rare, and more than a few times in a row means that a thread is stopped in the middle of a call. In a signal handler, and in a thread of real-time priority that does not sleep, it is a refusal ([below](#signals)) |
 //! | all others | the request makes no sense: no bytes, an alignment that the pool cannot have | mend the caller |
 //!
 //! No call of the pool waits for memory: waiting is a policy, and the service knows better what to wait for.
@@ -86,18 +87,27 @@
 //! for. Where that is not possible:
 //!
 //! ```
+//! use std::thread;
 //! use std::time::{Duration, Instant};
 //!
-//! use genpool::{AllocError, Allocation, Pool};
+//! use genpool::{AllocError, Pool};
 //!
-//! /// Some room for `size` bytes within `patience`.
-//! fn patiently(pool: &Pool, size: usize, patience: Duration) -> Result<Allocation<'_>, AllocError> {
-//!     let until = Instant::now() + patience;
+//! /// Calls `alloc` until it succeeds, for no longer than `patience`. Not for signal handlers.
+//! fn patiently<T>(
+//!     patience: Duration,
+//!     mut alloc: impl FnMut() -> Result<T, AllocError>,
+//! ) -> Result<T, AllocError> {
+//!     let began = Instant::now();
 //!     loop {
-//!         match pool.alloc(size) {
-//!             Err(AllocError::Contended { .. }) => std::thread::yield_now(),
-//!             Err(AllocError::Exhausted { .. }) if Instant::now() < until => {
-//!                 std::thread::sleep(Duration::from_millis(1));
+//!         let outcome = alloc();
+//!         let left = patience.saturating_sub(began.elapsed());
+//!         match outcome {
+//!             Err(
+//!                 AllocError::Exhausted { .. }
+//!                 | AllocError::Taken { .. }
+//!                 | AllocError::Contended { .. },
+//!             ) if !left.is_zero() => {
+//!                 thread::sleep(left.min(Duration::from_millis(1)));
 //!             }
 //!             outcome => return outcome,
 //!         }
@@ -107,12 +117,16 @@
 //! let pool = Pool::new(12)?;
 //! pool.add(0, 0x4000)?;
 //! let held = pool.alloc(0x4000)?;
-//! let refused = patiently(&pool, 1, Duration::from_millis(5));
+//! let refused = patiently(Duration::from_millis(5), || pool.alloc(1));
 //! assert_eq!(refused.err(), Some(AllocError::Exhausted { size: 1 }));
 //! drop(held);
-//! assert!(patiently(&pool, 1, Duration::from_millis(5)).is_ok());
+//! assert!(patiently(Duration::from_millis(5), || pool.alloc(1)).is_ok());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The deadline holds for all of these answers: with another thread stopped in the middle of a call, `Contended` may be
+//! the answer for as long as that thread stands still. It sleeps rather than yields or spins, so that a thread
+//! of a lower real-time priority can go on, which may be the cause.
 //!
 //! "Exhausted" with much free space is fragmentation: compare
 //! [`fragmentation().largest_run`](crate::Fragmentation::largest_run) with what was asked for. It may also be
@@ -146,19 +160,21 @@
 //!     }
 //! }
 //! drop(held);
-//! assert!(drain.wait(None));
+//! assert!(drain.is_drained());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! `Watermarks` (feature `observe`) says when it is time: it calls back when less is available than a mark, in
 //! the thread that crossed it, which may add a chunk at once. Set the mark above what all threads can allocate while
-//! the chunk is being added. What caches keep counts as taken, for other threads cannot have it. With `on_refusal` the
-//! callback also hears of each request that found no room, as happens above the mark where the pool is cut up.
+//! the new chunk is being added. What caches keep counts as taken, for other threads cannot have it. With `on_refusal`
+//! the callback also hears of each request that found no room, as happens above the mark where the pool is cut up.
 //! Where a chunk takes long to come by, the callback wakes a thread that adds it, so that no request waits:
 //!
 //! ```
 //! # #[cfg(feature = "observe")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // features = ["observe"]
 //! use std::sync::mpsc::sync_channel;
+//! use std::time::Duration;
 //!
 //! use genpool::Pool;
 //! use genpool::observe::Watermarks;
@@ -173,7 +189,7 @@
 //! let (first, grown) = std::thread::scope(|threads| {
 //!     let pool = &pool;
 //!     let grower = threads.spawn(move || {
-//!         woken.recv().is_ok_and(|()| {
+//!         woken.recv_timeout(Duration::from_secs(10)).is_ok_and(|()| {
 //!             // Until there is enough: what is added may be taken at once, and then no mark is crossed.
 //!             let mut more = [0x10_0000, 0x20_0000].into_iter();
 //!             while pool.avail() < 0x4000 && more.next().is_some_and(|at| pool.add(at, 0x6000).is_ok()) {}
@@ -242,11 +258,33 @@
 //!
 //! # Signals
 //!
-//! `alloc`, the drop of an allocation, and frees by address take no lock and touch no heap, so a signal handler
-//! may call them on a pool that it interrupted in the middle of any call; each call's documentation says
-//! whether it is signal-safe. Not so: adding and removing chunks, lists, owned allocations that outlive their
-//! pool, the callbacks of drains unless you see to it. The handler uses the pool, not a cache of the code it
-//! interrupted.
+//! `alloc`, the drop of an allocation, and frees by address are [signal-safe](crate#signal-safety): a handler may
+//! call them on a pool that it interrupted in the middle of any call. Each call's documentation says whether it
+//! is signal-safe. Adding and removing chunks and calls that return lists are not, nor is the drop of an owned
+//! allocation that outlives its pool, nor a drain's callback unless you write it so. The handler uses the pool,
+//! not a cache of the code that it interrupted.
+//!
+//! **In a handler `Contended` is a refusal.** The interrupted thread may be the one in the middle of a call, and it
+//! cannot go on before the handler returns, so trying again until there is another answer hangs the thread. Have
+//! the handler try once, go without, and leave the rest to a thread. So it is with real-time priorities
+//! (`SCHED_FIFO`, `SCHED_RR`): a thread that spins, or only yields, keeps a thread of lower priority on its
+//! processor from finishing the call. Sleep up to a deadline, or count `Contended` as a refusal.
+//!
+//! ```
+//! use genpool::Pool;
+//!
+//! /// Called in a signal handler: a buffer for the event, if there is one now.
+//! fn note(pool: &Pool, size: usize) -> Option<usize> {
+//!     let buffer = pool.alloc(size).ok()?; // one try: "contended" is a refusal here
+//!     Some(buffer.into_raw().addr) // the thread that reads it frees it by address
+//! }
+//!
+//! let pool = Pool::new(6)?;
+//! pool.add(0x1000, 0x1000)?;
+//! let event = note(&pool, 64).ok_or("no room")?;
+//! pool.free(event, 64)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Fork
 //!
@@ -262,7 +300,16 @@
 //!
 //! A thread that is stopped at any instruction, or killed, stops no other. What it held stays taken; while it
 //! is in the middle of a change that crosses words of the bitmap, others are told "contended" in place of
-//! "exhausted".
+//! "exhausted". The lists of chunks that were current while it stood still may stay in memory until it goes on.
+//!
+//! # Memory of the pool's own
+//!
+//! Allocating and freeing by address need no memory of the heap. A pool takes some when it is built, a chunk is added,
+//! the default algorithm is exchanged, a cache is made or a callback is left with a [`Drain`](crate::Drain). If there
+//! is none for a chunk's bookkeeping, [`add`](crate::Pool::add) is refused with
+//! [`NoMemory`](crate::AddRefused::NoMemory), and nothing changes. The small allocations of these calls end the
+//! process, as those of the standard library do: make such calls where that is acceptable. No call that gives
+//! something back needs memory, a removal included. [`Pool`](crate::Pool#memory) lists which call needs some.
 //!
 //! # The end
 //!

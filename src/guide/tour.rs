@@ -99,7 +99,7 @@
 //! # Constraints
 //!
 //! What several devices ask for at once is a set of [`Constraints`](crate::Constraints) on any
-//! [`Fit`](crate::Fit): alignment and phase, the lowest and the highest address, a boundary that may not be
+//! [`Fit`](crate::Fit): alignment, and a fixed offset from it (the phase), the lowest and the highest address, a boundary that may not be
 //! crossed; of the pool's own address, and with the names that begin with `dma` of the one that the device
 //! sees.
 //!
@@ -144,8 +144,8 @@
 //!
 //! A [`Cache`](crate::Cache) is a handle for one thread that keeps a few short runs at hand, so that most of
 //! its calls touch nothing that another thread uses. Its allocations are ordinary ones: freed into a cache
-//! they stay at hand, dropped anywhere they go home to the pool. What it keeps is taken for everybody else,
-//! which [`service`](super::service) says how to plan for.
+//! they stay at hand, dropped anywhere they go home to the pool. Runs kept by a cache are unavailable to other threads;
+//! [`service`](super::service#a-cache-for-each-thread) says how to plan for that.
 //!
 //! ```
 //! use genpool::Pool;
@@ -201,8 +201,9 @@
 //! ```
 //! # #[cfg(all(feature = "dma", target_os = "linux", not(miri)))]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use allocator_api2::vec::Vec;
+//! // features = ["dma"]
 //! use genpool::dma::MemoryPool;
+//! use genpool::dma::allocator_api2::vec::Vec;
 //! use genpool::dma::source::RamSource;
 //!
 //! let pool = MemoryPool::new(12)?;
@@ -218,6 +219,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "dma")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // features = ["dma"]
 //! use genpool::Pool;
 //! use genpool::dma::{DmaAddr, DmaAlloc};
 //!
@@ -238,6 +240,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "devm")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // features = ["devm"]
 //! use genpool::devm::Device;
 //! use genpool::{ChunkSpec, Pool};
 //!
@@ -269,6 +272,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "observe")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // features = ["observe"]
 //! use genpool::Pool;
 //! use genpool::observe::{Mark, Observers, Recorder, Snapshot, Watermarks};
 //!
@@ -298,4 +302,5 @@
 //!
 //! [`AllocError::Exhausted`](crate::AllocError::Exhausted) is a proof: at some instant during the call there
 //! was no fit. [`AllocError::Contended`](crate::AllocError::Contended) says that none could be given, because
-//! others kept moving. [`service`](super::service) says what to do in which case.
+//! other threads kept allocating and freeing. [`service`](super::service#when-it-is-full) says what to do in which case; in a signal
+//! handler both are refusals.

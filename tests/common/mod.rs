@@ -43,3 +43,15 @@ pub(crate) fn refusal(pool: &Pool, chunk: ChunkSpec) -> AddRefused {
     assert_eq!((pool.size(), pool.chunks().len()), before, "changed");
     refused.reason
 }
+
+/// Has `handler` called for a signal.
+#[cfg(all(target_os = "linux", not(miri)))]
+pub(crate) fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: all-zero is a valid `sigaction`: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the action is initialised and its handler has the type that these flags ask for.
+    let installed = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    assert_eq!(installed, 0);
+}

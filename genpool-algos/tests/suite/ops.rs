@@ -287,6 +287,24 @@ fn power(order: u32) -> impl Strategy<Value = usize> {
     prop_oneof![shift, near].prop_map(move |shift| 1 << shift.min(greatest))
 }
 
+/// Any algorithm, with any data.
+pub(crate) fn any_spec(order: u32) -> impl Strategy<Value = Spec> {
+    prop_oneof![
+        Just(Spec::FirstFit),
+        align(order),
+        Just(Spec::OrderAlign),
+        Just(Spec::BestFit),
+        fixed_offset(order),
+        fixed_address(order),
+        Just(Spec::NextFit),
+        Just(Spec::ThreadStart),
+        constrained(Among::First, order),
+        constrained(Among::Best, order),
+        constrained(Among::Next, order),
+        constrained(Among::Thread, order),
+    ]
+}
+
 pub(crate) fn align(order: u32) -> impl Strategy<Value = Spec> {
     power(order).prop_map(Spec::Align)
 }

@@ -1,4 +1,5 @@
-//! Constrained searches in one chunk full of holes, with limits that fall among the holes.
+//! Searches in one chunk full of holes: constrained searches whose limits fall among the holes, and searches by every
+//! algorithm across full and empty words of the bitmap.
 
 use genpool_core::Pool;
 use genpool_plain::{Fit, Oracle};
@@ -32,6 +33,24 @@ pub(crate) fn cases() -> impl Strategy<Value = Ragged> {
             runs,
             asks,
         })
+    })
+}
+
+/// A chunk of some forty words of the bitmap, many of them full. A refused request was looked for across them.
+pub(crate) fn whole_words() -> impl Strategy<Value = Ragged> {
+    const WORD: usize = usize::BITS as usize;
+    let length = || {
+        let words = (1..4_usize).prop_map(|words| words * WORD);
+        prop_oneof![2 => 1..4_usize, 1 => WORD - 3..WORD + 3, 2 => words]
+    };
+    let runs = vec((length(), length()), 1..if cfg!(miri) { 3 } else { 14 });
+    let n = prop_oneof![1..12_usize, WORD - 3..WORD + 6, 1..4 * WORD];
+    let ask = (crate::ops::any_spec(0), n);
+    (runs, vec(ask, 1..8)).prop_map(|(runs, asks)| Ragged {
+        order: 0,
+        start: WORD,
+        runs,
+        asks,
     })
 }
 

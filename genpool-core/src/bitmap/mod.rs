@@ -43,6 +43,8 @@ mod pack;
 mod places;
 mod runs;
 mod search;
+#[cfg(all(test, not(genpool_loom)))]
+mod tests;
 mod tightest;
 mod word;
 
@@ -339,7 +341,9 @@ impl Bitmap {
     pub(crate) fn is_settled(&self, Released { piece, seen }: Released) -> bool {
         let run = Run::around(piece, seen);
         let hint = self.hints.get(piece.word);
-        let covered = hint == LONG || (run.end < WORD_BITS && run.end - run.start <= hint);
+        let covered = hint == LONG
+            || (run.end < WORD_BITS && run.end - run.start <= hint)
+            || seeded(Fault::UncheckedHint);
         let before_covered = run.start > 0 || piece.word == 0 || self.covers_border(piece.word);
         covered && before_covered && seen & piece.mask == piece.mask
     }
@@ -349,7 +353,7 @@ impl Bitmap {
     fn covers_border(&self, word: usize) -> bool {
         let before = word - 1;
         let top = self.word(before).load(Ordering::SeqCst) >> (WORD_BITS - 1);
-        top != 0 || self.hints.get(before) == LONG
+        top != 0 || self.hints.get(before) == LONG || seeded(Fault::UncheckedBorder)
     }
 
     /// Does what is left to be done after [`release_at_once`](Self::release_at_once).

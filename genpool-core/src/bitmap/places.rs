@@ -28,7 +28,7 @@ impl Places for Anywhere {
 }
 
 /// At every granule whose number, with `shift` added, is a multiple of `mask + 1`, a power of two.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Every {
     pub(crate) mask: usize,
     pub(crate) shift: usize,

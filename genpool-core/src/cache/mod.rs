@@ -57,7 +57,7 @@ pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 8 };
 /// next [`alloc`](Self::alloc) of that size.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x4000_0000, 0x100_0000)?;
@@ -79,13 +79,13 @@ pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 8 };
 /// # What it keeps, and for how long
 ///
 /// Allocations of one to eight granules, at most 32 granules of each length:
-/// [`MOST_GRANULES`](Self::MOST_GRANULES) in all. Everything else goes straight to the pool. It keeps
-/// nothing while the pool's default algorithm is one that has rules for where a run may lie, nor of a
-/// chunk that was added after the first removal of one.
+/// [`MOST_GRANULES`](Self::MOST_GRANULES) in all. Everything else goes straight to the pool. Caching is off
+/// (1) while the pool's default algorithm restricts where a run may lie, as aligned and constrained fits
+/// do, (2) for chunks that were added after the first removal of one.
 ///
-/// What it keeps is taken for everybody else: another thread may be told
-/// [`Exhausted`](AllocError::Exhausted), and a chunk that is being removed is not drained before it is
-/// back. It comes back
+/// Runs kept by a cache are unavailable to other threads: one of them may get
+/// [`Exhausted`](AllocError::Exhausted), and a chunk that is being removed is not drained before its runs
+/// are back. They come back
 ///
 /// - with [`flush`](Self::flush) and when the cache is dropped (one that is forgotten keeps it for ever);
 /// - a batch at a time when there is too much of it;
@@ -171,7 +171,7 @@ impl<'p> Cache<'p> {
     /// is near; else what [`Pool::alloc`] costs.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x10_0000)?;
@@ -222,7 +222,7 @@ impl<'p> Cache<'p> {
     /// length is given back first, by one a word of the bitmap.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x10_0000)?;
@@ -302,7 +302,7 @@ impl<'p> Cache<'p> {
     /// Gives back all that is kept, by one atomic instruction a word of the bitmap. The cache goes on.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x10_0000)?;

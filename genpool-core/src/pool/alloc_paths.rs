@@ -99,7 +99,10 @@ impl Inner {
             },
             Search::Nowhere => ControlFlow::Continue(()),
             // Others are faster: the chunk may have room still.
-            Search::Missed => ControlFlow::Break(None),
+            Search::Missed => {
+                chunk.after_refusal();
+                ControlFlow::Break(None)
+            }
         };
         match take(newest) {
             ControlFlow::Break(found) => found,
@@ -211,15 +214,24 @@ impl Inner {
 
     /// Why a request is refused that is covered by the verdict.
     fn refused<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
-        let outlook = |chunk| {
-            let view = ChunkView::new(chunk, Look::Exact, &self.traffic);
-            Outlook::of(&view, algorithm, request)
-        };
         if let Some(newest) = self.shelf.newest()
-            && outlook(newest) == Outlook::Possible
+            && request.granules() <= newest.bitmap().len()
+            && algorithm.rules_out(&self.exact(newest), request).is_none()
         {
             return self.exhausted(algorithm, request);
         }
+        self.refused_by_all(algorithm, request)
+    }
+
+    /// As [`refused`](Self::refused), where the newest chunk could not serve the request.
+    #[cold]
+    #[inline(never)]
+    fn refused_by_all<A: Algorithm + ?Sized>(
+        &self,
+        algorithm: &A,
+        request: &Request,
+    ) -> AllocError {
+        let outlook = |chunk| Outlook::of(&self.exact(chunk), algorithm, request);
         let pin = self.shelf.pin();
         let alive = pin.chunks().filter(|chunk| chunk.state() == State::Alive);
         let all = alive.fold(Outlook::NO_CHUNK, |all, chunk| {
@@ -231,7 +243,10 @@ impl Inner {
         }
     }
 
-    #[cold]
+    fn exact<'c>(&'c self, chunk: &'c Chunk) -> ChunkView<'c> {
+        ChunkView::new(chunk, Look::Exact, &self.traffic)
+    }
+
     fn exhausted<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
         self.counters.exhausted();
         let size = request.size();

@@ -17,10 +17,11 @@ use crate::sync::AtomicBool;
 use crate::traffic::Traffic;
 use crate::unwind::Guarded;
 
-/// Builds a [`Pool`]. Its calls take constant time, allocate memory, and are not signal-safe.
+/// Builds a [`Pool`]. Its calls take constant time, allocate memory, and are
+/// not [signal-safe](crate#signal-safety).
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::builder().order(5).name("sram").boundary_tracking().build()?;
 /// pool.add(0, 4096)?;
@@ -71,7 +72,7 @@ impl Builder {
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] {
-    /// use genpool_core::{BuildError, Pool};
+    /// use genpool::{BuildError, Pool};
     ///
     /// match Pool::builder().order(12).node(0).build() {
     ///     Ok(pool) => assert_eq!(pool.node(), Some(0)),
@@ -88,7 +89,7 @@ impl Builder {
     /// The default algorithm, with its data; [`FirstFit`] unless said.
     ///
     /// ```
-    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
     ///
     /// struct LastFit;
     ///
@@ -121,7 +122,7 @@ impl Builder {
     /// Called when the pool is dropped (not destroyed) while something is still held.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::builder().order(12).on_leak(|report| eprintln!("{report}")).build()?;
     /// pool.add(0x1000, 0x4000)?;
@@ -138,9 +139,10 @@ impl Builder {
     /// observer is one too, so that it can be asked later. With the feature `observe`.
     ///
     /// ```
+    /// // features = ["observe"]
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicUsize, Ordering};
-    /// use genpool_core::{Event, Observer, Pool};
+    /// use genpool::{Event, Observer, Pool};
     ///
     /// #[derive(Default)]
     /// struct Calls(AtomicUsize);

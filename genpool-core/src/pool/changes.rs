@@ -15,10 +15,11 @@ use crate::sync::{Ordering, unlike_others};
 impl Pool {
     /// Adds `size` bytes at the address `start`, without a physical address. Others allocate and
     /// free meanwhile. Linear in the number of chunks, plus zeroed memory for the bookkeeping: a little
-    /// more than a bit a granule, and two words more with boundary tracking. Not signal-safe.
+    /// more than a bit a granule, and two words more with boundary tracking.
+    /// Not [signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -118,7 +119,7 @@ impl Pool {
 
     /// Begins to remove the chunk that starts at `start`: it hands out nothing more, and what is
     /// held in it stays valid until it is given back. The answer tells when that is. Others allocate
-    /// and free meanwhile. Linear in the size of the chunk. Not signal-safe.
+    /// and free meanwhile. Linear in the size of the chunk. Not [signal-safe](crate#signal-safety).
     ///
     /// The bookkeeping of a chunk that was added before the pool's first removal, and its owner's
     /// value, are kept until the pool goes; those of a later one until a later change of the chunk
@@ -126,7 +127,7 @@ impl Pool {
     /// replaced meanwhile are kept, with what is in them.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;

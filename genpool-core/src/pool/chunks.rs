@@ -12,7 +12,7 @@ use crate::view::{Granule, Run};
 /// makes. It keeps them readable, whatever happens to the pool.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x1000, 0x4000)?;
@@ -61,11 +61,12 @@ impl fmt::Debug for Chunks {
     }
 }
 
-/// One chunk of a pool. It stays readable after the chunk was removed. All of it is signal-safe, but
+/// One chunk of a pool. It stays readable after the chunk was removed. All of it
+/// is [signal-safe](crate#signal-safety), but
 /// for its drop, which may be the last use of the pool's bookkeeping.
 ///
 /// ```
-/// use genpool_core::{ChunkSpec, Pool};
+/// use genpool::{ChunkSpec, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add_chunk(ChunkSpec::new(0x1000, 0x4000).phys(0x8000_0000))?;

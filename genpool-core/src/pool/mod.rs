@@ -65,7 +65,7 @@ type Report = Guarded<Box<dyn FnOnce(Destroyed) + Send + Sync>>;
 ///
 /// What it was built with ([`order`](Self::order), [`granule`](Self::granule), [`name`](Self::name),
 /// [`node`](Self::node), [`is_tracked`](Self::is_tracked)) is read in constant time, and that is
-/// signal-safe.
+/// [signal-safe](crate#signal-safety).
 ///
 /// # Memory
 ///
@@ -87,7 +87,7 @@ type Report = Guarded<Box<dyn FnOnce(Destroyed) + Send + Sync>>;
 /// dropped with the answer in this case.
 ///
 /// ```
-/// use genpool_core::Pool;
+/// use genpool::Pool;
 ///
 /// let pool = Pool::new(5)?; // granules of 32 bytes
 /// pool.add_virt(0x1000, 0x8000_0000, 4096)?;
@@ -111,10 +111,10 @@ const _: () = {
 
 impl Pool {
     /// A pool of granules of `1 << order` bytes, first fit, without a name and without chunks.
-    /// [`builder`](Self::builder) has more to choose from. Not signal-safe.
+    /// [`builder`](Self::builder) has more to choose from. Not [signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pages = Pool::new(12)?;
     /// assert_eq!((pages.granule(), pages.size()), (4096, 0));
@@ -130,10 +130,10 @@ impl Pool {
         Self::builder().order(order).build()
     }
 
-    /// Everything that can be chosen for a pool. Not signal-safe.
+    /// Everything that can be chosen for a pool. Not [signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::builder().order(5).name("sram").boundary_tracking().build()?;
     /// assert_eq!((pool.order(), pool.name(), pool.is_tracked()), (5, Some("sram"), true));
@@ -183,10 +183,10 @@ impl Pool {
     /// One compare-and-swap where the run lies in one word of the bitmap, one a word where it is longer;
     /// the search skips what cannot serve, and is at worst linear in the granules of the pool, 64 at a
     /// time. A failing call looks at all of them, unless the last proof that no run is so long still holds.
-    /// Signal-safe, if the default algorithm is.
+    /// [Signal-safe](crate#signal-safety), if the default algorithm is.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -215,10 +215,10 @@ impl Pool {
     }
 
     /// Allocates as [`alloc`](Self::alloc) does, by the given algorithm, which decides what the search
-    /// costs. Signal-safe, if that is.
+    /// costs. [Signal-safe](crate#signal-safety), if that is.
     ///
     /// ```
-    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
     ///
     /// /// The chunk's second half first.
     /// struct UpperHalf;
@@ -259,11 +259,12 @@ impl Pool {
     }
 
     /// Allocates as [`alloc`](Self::alloc) does, as a value that does not borrow the pool: what the
-    /// pool needs to take it back lives as long as it does. Signal-safe to allocate; the drop of the
+    /// pool needs to take it back lives as long as it does.
+    /// [Signal-safe](crate#signal-safety) to allocate; the drop of the
     /// last one after the pool's end frees the pool's bookkeeping, which is not.
     ///
     /// ```
-    /// use genpool_core::{OwnedAllocation, Pool};
+    /// use genpool::{OwnedAllocation, Pool};
     ///
     /// /// Lives as long as it likes, beside the pool or after it.
     /// struct Connection {
@@ -302,10 +303,10 @@ impl Pool {
     /// everybody else a refused call never held anything: no caller is told
     /// [`Exhausted`](AllocError::Exhausted) because of it. While the call lasts they are told
     /// [`Contended`](AllocError::Contended) instead. Costs what so many calls of [`alloc`](Self::alloc)
-    /// do, and memory for the list. Not signal-safe.
+    /// do, and memory for the list. Not [signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0, 0x4000)?;
@@ -334,11 +335,11 @@ impl Pool {
     }
 
     /// Makes `algorithm`, with its data, the default from now on; others allocate meanwhile, each by
-    /// the old one or the new one, whole. Constant time. Not signal-safe. Ends the process where there is no
-    /// memory for some 200 bytes.
+    /// the old one or the new one, whole. Constant time. Not [signal-safe](crate#signal-safety). Ends the
+    /// process where there is no memory for some 200 bytes.
     ///
     /// ```
-    /// use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+    /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
     ///
     /// struct LastFit;
     ///
@@ -370,11 +371,11 @@ impl Pool {
     }
 
     /// A handle for one thread that keeps a few runs at hand, so that most of its calls touch nothing
-    /// that another thread uses. Linear in the number of caches. Not signal-safe. Ends the process where there
-    /// is no memory for some 200 bytes, which are needed if no cache has ended before.
+    /// that another thread uses. Linear in the number of caches. Not [signal-safe](crate#signal-safety). Ends the
+    /// process where there is no memory for some 200 bytes, which are needed if no cache has ended before.
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0, 0x10_0000)?;
@@ -395,14 +396,14 @@ impl Pool {
     /// Gives back `size` bytes at `addr`, for who kept no [`Allocation`]: checked as a whole before
     /// anything changes. Of two frees of one allocation that race exactly one succeeds. Linear in the
     /// granules of the range, 64 at a time; with boundary tracking a refusal looks for the allocation
-    /// around the address, granule by granule downwards. Signal-safe.
+    /// around the address, granule by granule downwards. [Signal-safe](crate#signal-safety).
     ///
     /// Without boundary tracking the pool knows which granules are taken, not by whom: a free with a
     /// wrong size inside other allocations cannot be told from a right one, nor can one of a range
     /// that an [`Allocation`] still holds or a [`Cache`] keeps.
     ///
     /// ```
-    /// use genpool_core::{FreeError, Pool};
+    /// use genpool::{FreeError, Pool};
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -423,7 +424,8 @@ impl Pool {
         self.inner.free(addr, Some(size), |_, _| ())
     }
 
-    /// As [`free`](Self::free), and hands back the owner's value of the chunk. Signal-safe but for
+    /// As [`free`](Self::free), and hands back the owner's value of the chunk.
+    /// [Signal-safe](crate#signal-safety) but for
     /// the drop of what it returns.
     ///
     /// # Errors
@@ -435,10 +437,10 @@ impl Pool {
     }
 
     /// Gives back the allocation that starts at `addr` and answers its size in bytes. Needs boundary
-    /// tracking. Costs what [`free`](Self::free) does. Signal-safe.
+    /// tracking. Costs what [`free`](Self::free) does. [Signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
     /// pool.add(0x1000, 0x4000)?;
@@ -458,7 +460,7 @@ impl Pool {
     /// Makes an [`Allocation`] again of a range that [`into_raw`](Allocation::into_raw) let go, so that it
     /// can be resized in place or given back by a drop. The range is checked as [`free`](Self::free)
     /// checks it, with the same limits: without boundary tracking the pool knows which granules are taken,
-    /// not by whom. Linear in the granules of the range, 64 at a time. Signal-safe.
+    /// not by whom. Linear in the granules of the range, 64 at a time. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::{FreeError, Pool};
@@ -488,10 +490,11 @@ impl Pool {
 
     /// Ends the pool and reports what is still held. Allocations that do not borrow the pool stay
     /// valid until they are given back, and the bookkeeping they need lives on with them; ranges
-    /// that are only known by address are given up. Linear in the granules. Not signal-safe.
+    /// that are only known by address are given up. Linear in the granules.
+    /// Not [signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;

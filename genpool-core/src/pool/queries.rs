@@ -9,14 +9,14 @@ use crate::stats::{Fragmentation, Held, Stats, held_in};
 
 impl Pool {
     /// The chunks at this instant, newest first. Later changes of the pool do not change the answer,
-    /// and it holds up nobody. Linear in the number of chunks. Not signal-safe.
+    /// and it holds up nobody. Linear in the number of chunks. Not [signal-safe](crate#signal-safety).
     #[must_use]
     pub fn chunks(&self) -> Chunks {
         self.inner.reveal(Chunks::new(&self.inner))
     }
 
     /// Bytes in all chunks but those that are being removed. Linear in the number of chunks.
-    /// Signal-safe.
+    /// [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn size(&self) -> usize {
         self.inner.reveal(self.inner.sum_alive(Chunk::size))
@@ -24,10 +24,10 @@ impl Pool {
 
     /// Bytes that are free, in all chunks but those that are being removed: counted in the bitmap,
     /// so never more than [`size`](Self::size), and exact when nobody moves. Linear in the granules,
-    /// 64 at a time. Signal-safe.
+    /// 64 at a time. [Signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -41,10 +41,10 @@ impl Pool {
     }
 
     /// Whether the whole range of `size` bytes at `addr` lies inside one chunk. An empty range and
-    /// one that wraps never do. Logarithmic in the number of chunks. Signal-safe.
+    /// one that wraps never do. Logarithmic in the number of chunks. [Signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
@@ -63,10 +63,10 @@ impl Pool {
     }
 
     /// The physical address that `addr` stands for, if its chunk was given one. Logarithmic in the
-    /// number of chunks. Signal-safe.
+    /// number of chunks. [Signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::new(12)?;
     /// pool.add_virt(0x1000, 0x8000_0000, 0x1000)?;
@@ -81,7 +81,7 @@ impl Pool {
         self.inner.reveal(phys).flatten()
     }
 
-    /// Totals and counts. Linear in the granules, 64 at a time. Signal-safe.
+    /// Totals and counts. Linear in the granules, 64 at a time. [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn stats(&self) -> Stats {
         let pin = self.inner.shelf.pin();
@@ -90,7 +90,7 @@ impl Pool {
     }
 
     /// How the free space is cut up, by a scan of every chunk that serves. Linear in the granules.
-    /// Signal-safe.
+    /// [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn fragmentation(&self) -> Fragmentation {
         let pin = self.inner.shelf.pin();
@@ -99,10 +99,10 @@ impl Pool {
     }
 
     /// The live allocations, by address. Needs boundary tracking. Linear in the granules. Not
-    /// signal-safe.
+    /// [signal-safe](crate#signal-safety).
     ///
     /// ```
-    /// use genpool_core::Pool;
+    /// use genpool::Pool;
     ///
     /// let pool = Pool::builder().order(12).boundary_tracking().build()?;
     /// pool.add(0x1000, 0x4000)?;

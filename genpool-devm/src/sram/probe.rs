@@ -20,7 +20,7 @@ use crate::tree::{Node, PhysRange, Tree};
 /// ```
 /// use std::io;
 ///
-/// use genpool_devm::{MapRequest, Mapped};
+/// use genpool::devm::{MapRequest, Mapped};
 ///
 /// /// Maps nothing, but says what it is asked for.
 /// fn told(request: &MapRequest<'_>) -> io::Result<Mapped> {
@@ -28,7 +28,7 @@ use crate::tree::{Node, PhysRange, Tree};
 ///     let start = usize::try_from(request.range.start()).map_err(io::Error::other)?;
 ///     Ok(Mapped::new(start, ()))
 /// }
-/// # use genpool_devm::{Registry, Tree};
+/// # use genpool::devm::{Registry, Tree};
 /// # let tree = Tree::parse(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb")))?;
 /// # let registry = Registry::new();
 /// # assert!(registry.probe_srams(&tree, &told).iter().all(|(_, probed)| probed.is_ok()));
@@ -48,7 +48,7 @@ pub struct MapRequest<'a> {
 /// Memory that was mapped.
 ///
 /// ```
-/// use genpool_devm::Mapped;
+/// use genpool::devm::Mapped;
 ///
 /// /// A mapping that goes away when it is dropped.
 /// struct Mapping(Vec<u8>);
@@ -73,14 +73,13 @@ impl Mapped {
 }
 
 /// Maps physical memory: `/dev/mem`, a UIO map, whatever there is. With the feature `dma`, `UioMemory`
-/// maps by UIO, and a closure around `genpool_dma::source::physical_memory` by `/dev/mem`.
+/// maps by UIO, and a closure around `genpool::dma::source::physical_memory` by `/dev/mem`.
 /// [`AddressOnly`] maps nothing.
 ///
 /// ```
 /// use std::io;
 ///
-/// use genpool_devm::{MapMemory, MapRequest, Mapped, Registry, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{MapMemory, MapRequest, Mapped, Registry, Tree};
 ///
 /// /// SRAM that the firmware has mapped already, one to one from here on.
 /// struct Mirrored {
@@ -95,7 +94,8 @@ impl Mapped {
 /// }
 ///
 /// let registry = Registry::new();
-/// let probed = registry.probe_srams(&Tree::parse(blob)?, &Mirrored { base: 0x1000_0000_0000 });
+/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// let probed = registry.probe_srams(&tree, &Mirrored { base: 0x1000_0000_0000 });
 /// assert!(probed.into_iter().all(|(_, device)| device.is_ok()));
 /// let pool = registry.pool("/soc/sram@0", Some("dsp"))?;
 /// assert_eq!(pool.alloc(1)?.addr(), 0x1000_5c00_4000);
@@ -119,11 +119,11 @@ impl<F: Fn(&MapRequest<'_>) -> io::Result<Mapped>> MapMemory for F {
 /// Maps nothing: addresses are the physical ones, for planning and tests.
 ///
 /// ```
-/// use genpool_devm::{AddressOnly, Registry, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{AddressOnly, Registry, Tree};
 ///
 /// let registry = Registry::new();
-/// for (node, probed) in registry.probe_srams(&Tree::parse(blob)?, &AddressOnly) {
+/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// for (node, probed) in registry.probe_srams(&tree, &AddressOnly) {
 ///     println!("{node}: {} pools", probed?.pools().len());
 /// }
 /// let buffer = registry.pool("/soc/sram@0", Some("dsp"))?.alloc_owned(100)?;
@@ -149,11 +149,11 @@ impl MapMemory for AddressOnly {
 /// ```
 /// use std::io;
 ///
-/// use genpool_devm::{MapRequest, Mapped, Registry, SramError, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{MapRequest, Mapped, Registry, SramError, Tree};
 ///
 /// let denied = |_: &MapRequest<'_>| -> io::Result<Mapped> { Err(io::ErrorKind::PermissionDenied.into()) };
-/// for (node, probed) in Registry::new().probe_srams(&Tree::parse(blob)?, &denied) {
+/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// for (node, probed) in Registry::new().probe_srams(&tree, &denied) {
 ///     let refused = probed.err().ok_or("it was mapped")?;
 ///     println!("{refused}");
 ///     assert!(matches!(refused, SramError::Map { node: at, .. } if at == node));
@@ -217,10 +217,9 @@ impl Registry {
     /// first refusal for the number of them ends the list.
     ///
     /// ```
-    /// use genpool_devm::{AddressOnly, Registry, Tree};
-    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    /// use genpool::devm::{AddressOnly, Registry, Tree};
     ///
-    /// let tree = Tree::parse(blob)?;
+    /// let tree = Tree::load("tests/trees/board.dtb")?;
     /// let registry = Registry::new();
     /// let probed = registry.probe_srams(&tree, &AddressOnly);
     /// let nodes: Vec<String> = probed.iter().map(|(node, _)| node.to_string()).collect();
@@ -272,10 +271,9 @@ impl Registry {
     /// Where a range does not begin or end at a multiple of 32, the rest of that granule is left out.
     ///
     /// ```
-    /// use genpool_devm::{AddressOnly, Registry, Sram, Tree};
-    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    /// use genpool::devm::{AddressOnly, Registry, Sram, Tree};
     ///
-    /// let tree = Tree::parse(blob)?;
+    /// let tree = Tree::load("tests/trees/board.dtb")?;
     /// let node = tree.find("/soc/sram@0").ok_or("no SRAM")?;
     /// let registry = Registry::new();
     /// let device = registry.probe_sram(&Sram::read(node)?, &AddressOnly)?;

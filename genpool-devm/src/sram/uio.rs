@@ -13,7 +13,8 @@ use super::{MapMemory, MapRequest, Mapped};
 /// write-combining mapping is not passed on.
 ///
 /// ```no_run
-/// use genpool_devm::{Registry, Tree, UioMemory};
+/// // features = ["devm", "dma"]
+/// use genpool::devm::{Registry, Tree, UioMemory};
 ///
 /// let registry = Registry::new();
 /// for (node, probed) in registry.probe_srams(&Tree::running()?, &UioMemory) {

@@ -18,7 +18,7 @@ const MOST_WINDOWS: usize = 256;
 /// A range of physical addresses as the processor sees them. It is not empty and ends within 64 bits.
 ///
 /// ```
-/// use genpool_devm::PhysRange;
+/// use genpool::devm::PhysRange;
 ///
 /// let sram = PhysRange::new(0x5c00_0000, 0x4_0000).ok_or("it is empty or wraps")?;
 /// assert_eq!((sram.start(), sram.size(), sram.last()), (0x5c00_0000, 0x4_0000, 0x5c03_ffff));
@@ -140,10 +140,9 @@ impl<'t> Node<'t> {
     /// The first range of its `reg`, as the processor sees it.
     ///
     /// ```
-    /// use genpool_devm::Tree;
-    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    /// use genpool::devm::Tree;
     ///
-    /// let tree = Tree::parse(blob)?;
+    /// let tree = Tree::load("tests/trees/board.dtb")?;
     /// let high = tree.find("/soc/sram@40000000").ok_or("no such node")?;
     /// assert_eq!(high.range()?.start(), 0x1_0000_0000); // through the `ranges` of the bus
     /// # Ok::<(), Box<dyn std::error::Error>>(())

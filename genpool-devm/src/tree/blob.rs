@@ -38,12 +38,13 @@ const END: u32 = 9;
 /// The bytes are no device tree.
 ///
 /// ```
-/// use genpool_devm::{BlobFault, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{BlobFault, Tree};
 ///
+/// let blob = std::fs::read("tests/trees/board.dtb")?;
 /// let refused = Tree::parse(&blob[..100]).unwrap_err();
 /// assert_eq!(refused.fault, BlobFault::Truncated);
 /// assert_eq!(refused.node.as_str(), "/"); // in the header
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{node}: {fault} (byte {offset})")]
@@ -59,7 +60,7 @@ pub struct BlobError {
 /// What is wrong with a blob.
 ///
 /// ```
-/// use genpool_devm::{BlobFault, Tree};
+/// use genpool::devm::{BlobFault, Tree};
 ///
 /// let refused = Tree::parse(b"#!/bin/sh\necho this is a program, and no device tree\n").unwrap_err();
 /// assert_eq!(refused.fault, BlobFault::NoMagic);

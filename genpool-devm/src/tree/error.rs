@@ -11,7 +11,7 @@ use crate::path::NodePath;
 /// A tree was not loaded.
 ///
 /// ```
-/// use genpool_devm::{LoadError, Tree};
+/// use genpool::devm::{LoadError, Tree};
 ///
 /// let refused = Tree::load("no-such-board.dtb").unwrap_err();
 /// assert!(matches!(refused, LoadError::Read { .. }));
@@ -36,10 +36,9 @@ pub enum LoadError {
 /// Something is wrong in a node.
 ///
 /// ```
-/// use genpool_devm::{Complaint, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{Complaint, Tree};
 ///
-/// let tree = Tree::parse(blob)?;
+/// let tree = Tree::load("tests/trees/board.dtb")?;
 /// let refused = tree.root().range().unwrap_err();
 /// assert_eq!(refused.complaint, Complaint::Missing { property: "reg".into() });
 /// assert_eq!(refused.node.as_str(), "/");
@@ -57,10 +56,9 @@ pub struct TreeError {
 /// What is wrong in a node.
 ///
 /// ```
-/// use genpool_devm::{Complaint, Tree};
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::{Complaint, Tree};
 ///
-/// let tree = Tree::parse(blob)?;
+/// let tree = Tree::load("tests/trees/board.dtb")?;
 /// let dsp = tree.find("/soc/dsp@3000").ok_or("no such node")?;
 /// let complaint = |property, index| dsp.follow(property, index).map_err(|refused| refused.complaint);
 /// assert_eq!(complaint("sram", 4).err(), Some(Complaint::NoNode { phandle: 0xdead }));

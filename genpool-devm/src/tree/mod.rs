@@ -31,7 +31,7 @@ const LARGEST: u64 = 4 << 20;
 /// A device tree: a copy, which borrows nothing of the blob.
 ///
 /// ```no_run
-/// use genpool_devm::{Registry, Tree};
+/// use genpool::devm::{Registry, Tree};
 ///
 /// let tree = Tree::load("board.dtb")?;
 /// let codec = tree.find("/soc/video-codec@2000").ok_or("no such node")?;
@@ -82,10 +82,10 @@ impl Tree {
     /// The tree in a flattened blob. Linear in its bytes.
     ///
     /// ```
-    /// use genpool_devm::Tree;
-    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    /// use genpool::devm::Tree;
     ///
-    /// let tree = Tree::parse(blob)?;
+    /// let blob = std::fs::read("tests/trees/board.dtb")?;
+    /// let tree = Tree::parse(&blob)?;
     /// assert_eq!(tree.root().text("compatible")?, Some("genpool,board"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -134,7 +134,7 @@ impl Tree {
     /// The tree that this system runs with.
     ///
     /// ```
-    /// use genpool_devm::Tree;
+    /// use genpool::devm::Tree;
     ///
     /// match Tree::running() {
     ///     Ok(tree) => println!("{:?}", tree.root().text("model")),
@@ -233,10 +233,9 @@ impl Tree {
     /// The node that has this phandle.
     ///
     /// ```
-    /// use genpool_devm::Tree;
-    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    /// use genpool::devm::Tree;
     ///
-    /// let tree = Tree::parse(blob)?;
+    /// let tree = Tree::load("tests/trees/board.dtb")?;
     /// let sram = tree.find("/soc/sram@40000000").ok_or("no such node")?;
     /// let phandle = sram.phandle().ok_or("nobody refers to it")?;
     /// assert_eq!(tree.by_phandle(phandle)?.name(), "sram@40000000");
@@ -272,10 +271,9 @@ fn shared(known: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
 /// the node and the property. It never counts as missing.
 ///
 /// ```
-/// use genpool_devm::Tree;
-/// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+/// use genpool::devm::Tree;
 ///
-/// let tree = Tree::parse(blob)?;
+/// let tree = Tree::load("tests/trees/board.dtb")?;
 /// let sram = tree.find("/soc/sram@0").ok_or("no such node")?;
 /// assert_eq!((sram.name(), sram.base_name()), ("sram@0", "sram"));
 /// assert_eq!(sram.path().as_str(), "/soc/sram@0");
@@ -458,10 +456,9 @@ impl<'t> Node<'t> {
     /// The value of a property as cells of 32 bits.
     ///
     /// ```
-    /// use genpool_devm::Tree;
-    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    /// use genpool::devm::Tree;
     ///
-    /// let tree = Tree::parse(blob)?;
+    /// let tree = Tree::load("tests/trees/board.dtb")?;
     /// let sram = tree.find("/soc/sram@0").ok_or("no such node")?;
     /// let cells = sram.cells("reg")?.iter().map(|&cell| u32::from_be_bytes(cell));
     /// assert_eq!(cells.collect::<Vec<_>>(), [0x0, 0x4_0000]);
@@ -491,10 +488,9 @@ impl<'t> Node<'t> {
     /// The node that the phandle in cell `index` of a property means.
     ///
     /// ```
-    /// use genpool_devm::Tree;
-    /// # let blob = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb"));
+    /// use genpool::devm::Tree;
     ///
-    /// let tree = Tree::parse(blob)?;
+    /// let tree = Tree::load("tests/trees/board.dtb")?;
     /// let codec = tree.find("/soc/codec@2000").ok_or("no such node")?;
     /// assert_eq!(codec.follow("iram", 0)?.name(), "sram@40000000");
     /// assert_eq!(codec.follow("iram", 1)?.name(), "sram@0");

@@ -11,7 +11,7 @@ use super::ram::PageSize;
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::{RamSource, SourceError};
+/// use genpool::dma::source::{RamSource, SourceError};
 ///
 /// let refused = RamSource::new(0).map().unwrap_err();
 /// assert!(matches!(refused, SourceError::Size { size: 0 }));

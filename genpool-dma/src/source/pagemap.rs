@@ -22,8 +22,8 @@ const PATH: &str = "/proc/self/pagemap";
 /// [module](crate::source).
 ///
 /// ```no_run
-/// use genpool_dma::VirtAddr;
-/// use genpool_dma::source::{PageMap, PageSize, RamSource};
+/// use genpool::dma::VirtAddr;
+/// use genpool::dma::source::{PageMap, PageSize, RamSource};
 ///
 /// let map = PageMap::open()?;
 /// let region = RamSource::new(4 << 20).pages(PageSize::Huge2M).map()?;
@@ -187,8 +187,8 @@ fn part_of(
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::VirtAddr;
-/// use genpool_dma::source::{PageMap, Unresolved};
+/// use genpool::dma::VirtAddr;
+/// use genpool::dma::source::{PageMap, Unresolved};
 ///
 /// let value = 17_u64;
 /// let map = PageMap::open()?;
@@ -260,7 +260,7 @@ impl Error for Unresolved {
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::{PageMap, RamSource};
+/// use genpool::dma::source::{PageMap, RamSource};
 ///
 /// let region = RamSource::new(1 << 16).map()?; // nothing was touched, so no page is there
 /// let refused = PageMap::open()?.resolve(region).unwrap_err();

@@ -19,7 +19,7 @@ use crate::region::Region;
 /// A PCI device as sysfs shows it.
 ///
 /// ```no_run
-/// use genpool_dma::source::PciDevice;
+/// use genpool::dma::source::PciDevice;
 ///
 /// let device = PciDevice::at("0000:00:04.0")?;
 /// assert_eq!(device.folder(), PciDevice::in_folder("/sys/bus/pci/devices/0000:00:04.0")?.folder());
@@ -35,8 +35,8 @@ pub struct PciDevice {
 /// A base address register that is memory.
 ///
 /// ```no_run
-/// use genpool_dma::source::PciDevice;
-/// use genpool_dma::{MemoryPool, Width};
+/// use genpool::dma::source::PciDevice;
+/// use genpool::dma::{MemoryPool, Width};
 ///
 /// let bar = PciDevice::at("0000:00:04.0")?.bar(2)?;
 /// let region = match bar.is_prefetchable() {

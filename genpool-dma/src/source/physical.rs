@@ -15,8 +15,8 @@ use crate::region::Region;
 /// ```no_run
 /// use std::num::NonZeroUsize;
 ///
-/// use genpool_dma::source::physical_memory;
-/// use genpool_dma::{MemoryPool, PhysAddr, Width};
+/// use genpool::dma::source::physical_memory;
+/// use genpool::dma::{MemoryPool, PhysAddr, Width};
 ///
 /// let size = NonZeroUsize::new(0x4_0000).ok_or("no bytes")?;
 /// // SAFETY: on this board it is SRAM, and no driver of the kernel uses it.

@@ -19,7 +19,7 @@ use crate::region::Region;
 /// The size of the pages that memory consists of.
 ///
 /// ```
-/// use genpool_dma::source::PageSize;
+/// use genpool::dma::source::PageSize;
 ///
 /// assert_eq!(PageSize::Huge2M.bytes(), 2 << 20);
 /// assert_eq!(PageSize::Huge1G.to_string(), "huge pages of 1 GiB");
@@ -89,11 +89,11 @@ impl fmt::Display for PageSize {
 }
 
 /// Ordinary memory to be mapped. Describing it does nothing; mapping it is a system call or a few, linear in
-/// the pages where they are to be there at once. Not signal-safe.
+/// the pages where they are to be there at once. Not [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// # #[cfg(not(miri))] {
-/// use genpool_dma::source::{PageSize, RamSource};
+/// use genpool::dma::source::{PageSize, RamSource};
 ///
 /// let huge = RamSource::new(4 << 20).pages(PageSize::Huge2M).map();
 /// match huge {
@@ -118,7 +118,7 @@ pub struct RamSource {
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::fs::File;
 ///
-/// use genpool_dma::source::RamSource;
+/// use genpool::dma::source::RamSource;
 ///
 /// let (region, memory) = RamSource::new(1 << 16).map_memfd("rings")?;
 /// // SAFETY: only its length is asked for.
@@ -171,7 +171,7 @@ impl RamSource {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use genpool_dma::source::RamSource;
+    /// use genpool::dma::source::RamSource;
     ///
     /// // For a pool whose granules are 1 MiB.
     /// let region = RamSource::new(4 << 20).align(1 << 20).prefault().map()?;
@@ -189,7 +189,7 @@ impl RamSource {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use genpool_dma::source::RamSource;
+    /// use genpool::dma::source::RamSource;
     ///
     /// match RamSource::new(1 << 16).node(0).map() {
     ///     Ok(region) => println!("{} bytes of node 0", region.size()),
@@ -209,7 +209,7 @@ impl RamSource {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use genpool_dma::source::RamSource;
+    /// use genpool::dma::source::RamSource;
     ///
     /// match RamSource::new(1 << 16).locked().map() {
     ///     Ok(region) => println!("{} bytes that are never swapped out", region.size()),
@@ -228,7 +228,7 @@ impl RamSource {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use genpool_dma::source::RamSource;
+    /// use genpool::dma::source::RamSource;
     ///
     /// let region = RamSource::new(1 << 16).prefault().map()?; // no access faults later
     /// assert_eq!(region.size().get(), 1 << 16);
@@ -261,7 +261,7 @@ impl RamSource {
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use genpool_dma::source::RamSource;
+    /// use genpool::dma::source::RamSource;
     ///
     /// let (region, file) = RamSource::new(1 << 16).map_memfd("rings")?;
     /// assert_eq!(region.size().get(), 1 << 16);

@@ -20,8 +20,8 @@ const PHYSICAL_END: u64 = 1 << 56;
 /// ```no_run
 /// use std::num::NonZeroUsize;
 ///
-/// use genpool_dma::PhysAddr;
-/// use genpool_dma::source::UioMap;
+/// use genpool::dma::PhysAddr;
+/// use genpool::dma::source::UioMap;
 ///
 /// let map = UioMap::open(0, 1)?; // /sys/class/uio/uio0/maps/map1
 /// println!("{} bytes at {}", map.size(), map.phys());

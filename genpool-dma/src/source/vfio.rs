@@ -25,10 +25,11 @@ use crate::window::{Translation, Window};
 /// sees it. It counts against the process's limit of locked memory.
 ///
 /// ```no_run
+/// // features = ["vfio"]
 /// use std::path::Path;
 ///
-/// use genpool_dma::source::{Iommu, RamSource};
-/// use genpool_dma::{AddressMask, MemoryPool};
+/// use genpool::dma::source::{Iommu, RamSource};
+/// use genpool::dma::{AddressMask, MemoryPool};
 ///
 /// let folder = Path::new("/sys/bus/pci/devices/0000:00:04.0");
 /// let (iommu, device) = Iommu::open(folder, AddressMask::bits(39)?)?;
@@ -273,15 +274,17 @@ fn unopened(path: &str, source: std::io::Error) -> SourceError {
 /// A region was not mapped into the IOMMU.
 ///
 /// ```no_run
-/// # fn with(iommu: genpool_dma::source::Iommu) -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::RamSource;
+/// // features = ["vfio"]
+/// use genpool::dma::source::{Iommu, RamSource};
 ///
-/// if let Err(refused) = iommu.map(RamSource::new(1 << 30).map()?) {
-///     println!("{}", refused.reason);
-///     let region = refused.region; // it comes back, as it was
-///     assert!(region.windows().is_empty());
+/// fn map(iommu: &Iommu) -> Result<(), Box<dyn std::error::Error>> {
+///     if let Err(refused) = iommu.map(RamSource::new(1 << 30).map()?) {
+///         println!("{}", refused.reason);
+///         let region = refused.region; // it comes back, as it was
+///         assert!(region.windows().is_empty());
+///     }
+///     Ok(())
 /// }
-/// # Ok(()) }
 /// ```
 #[derive(Debug)]
 pub struct MapError {
@@ -311,15 +314,17 @@ impl Error for MapError {}
 /// Why a region was not mapped into the IOMMU.
 ///
 /// ```no_run
-/// # fn with(iommu: genpool_dma::source::Iommu) -> Result<(), Box<dyn std::error::Error>> {
-/// use genpool_dma::source::{MapRefused, RamSource};
+/// // features = ["vfio"]
+/// use genpool::dma::source::{Iommu, MapRefused, RamSource};
 ///
-/// match iommu.map(RamSource::new(1 << 30).map()?).map_err(|refused| refused.reason) {
-///     Ok(region) => println!("seen at {}", region.windows()[0].dma()),
-///     Err(MapRefused::NoIova(_)) => println!("unmap something first"),
-///     Err(refused) => println!("{refused}"),
+/// fn map(iommu: &Iommu) -> Result<(), Box<dyn std::error::Error>> {
+///     match iommu.map(RamSource::new(1 << 30).map()?).map_err(|refused| refused.reason) {
+///         Ok(region) => println!("seen at {}", region.windows()[0].dma()),
+///         Err(MapRefused::NoIova(_)) => println!("unmap something first"),
+///         Err(refused) => println!("{refused}"),
+///     }
+///     Ok(())
 /// }
-/// # Ok(()) }
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]

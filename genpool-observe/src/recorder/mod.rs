@@ -30,8 +30,8 @@ const PIECE: usize = 1 << 16;
 /// [`new`](Self::new) makes it together with a [`Tap`], which goes into the pool.
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::Recorder;
+/// use genpool::Pool;
+/// use genpool::observe::Recorder;
 ///
 /// let (recorder, tap) = Recorder::new(1 << 12)?;
 /// let pool = Pool::builder().order(12).name("rx").observer(tap).build()?;
@@ -103,11 +103,11 @@ pub struct Recorder {
 ///
 /// It numbers the pool's events, and takes one read-modify-write and five stores for each. A pair of
 /// alloc and free took 2.3 to 4 times as long as without, and 5 times while the recorder was full
-/// (2026-11). Signal-safe.
+/// (2026-11). [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
-/// use genpool_core::Pool;
-/// use genpool_observe::{Observers, Recorder, Watermarks};
+/// use genpool::Pool;
+/// use genpool::observe::{Observers, Recorder, Watermarks};
 ///
 /// let (recorder, tap) = Recorder::new(1 << 12)?;
 /// let marks = Watermarks::new(0x1000, usize::MAX, |crossing| eprintln!("{crossing:?}"));
@@ -144,7 +144,7 @@ struct Writer {
 /// A recorder cannot have so much memory.
 ///
 /// ```
-/// use genpool_observe::Recorder;
+/// use genpool::observe::Recorder;
 ///
 /// let refused = Recorder::new(usize::MAX).expect_err("more than there are addresses");
 /// assert_eq!(refused.operations, usize::MAX);
@@ -203,7 +203,7 @@ impl Recorder {
     /// that is under way is left for a later call.
     ///
     /// Calls at the same time wait for each other. It needs memory in proportion to what the pool's
-    /// users hold, and to the chunks that there ever were. Not signal-safe.
+    /// users hold, and to the chunks that there ever were. Not [signal-safe](genpool_core#signal-safety).
     ///
     /// # Errors
     ///
@@ -238,7 +238,8 @@ impl Recorder {
         Ok(std::mem::take(&mut writer.count))
     }
 
-    /// How many operations were lost so far because the recorder was full. Signal-safe.
+    /// How many operations were lost so far because the recorder was full.
+    /// [Signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn lost(&self) -> usize {
         // Relaxed: a count.
@@ -253,7 +254,7 @@ impl Recorder {
         self.shared.writer.lock().script.unsaid()
     }
 
-    /// How many operations it holds. Signal-safe.
+    /// How many operations it holds. [Signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.ring.slots()

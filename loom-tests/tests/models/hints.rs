@@ -3,14 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::Fault;
-use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+use genpool_core::{Algorithm, ChunkView, Granule, Request};
 use loom_tests::{
-    At, BASE, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool, race_to_rest,
+    At, BASE, ONCE, Race, THREE, TWO, explore, hold, look, must_fail, pool, race_to_rest,
 };
-
-fn look(pool: &Pool, n: usize) {
-    drop(pool.alloc_with(1, &Peek(n)));
-}
 
 /// One free beside one look that may be in vain and lower the hint.
 fn free_beside_look() {

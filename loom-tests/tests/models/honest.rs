@@ -1,13 +1,13 @@
 //! Honest failure: `Exhausted` only where there was no fit at some instant.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use genpool_core::sync::Fault;
 use genpool_core::{
     Algorithm, AllocError, Allocation, ChunkView, FirstFit, Granule, OwnedAllocation, Pool, Request,
 };
-use loom_tests::checker::AtomicBool;
+use loom_tests::checker::{AtomicBool, JoinHandle, mpsc};
 use loom_tests::{
     At, BASE, Insist, Late, ONCE, Race, START, STUBBORN, THREE, TWO, WORD, explore, granule, hold,
     must_fail, pool, with_chunk,
@@ -393,8 +393,6 @@ fn answers_tell_the_watchers() {
     }
 }
 
-/// It takes three switches.
-#[cfg(genpool_small)]
 #[test]
 fn control_untold_answer() {
     must_fail("answer before free", &[Fault::UntoldAnswer], TWO, || {
@@ -520,6 +518,93 @@ fn control_verdict_beside_untold_chunk() {
     must_fail("room beside verdict", &[Fault::UntoldAnswer], TWO, || {
         room_beside_verdict(add_chunk)
     });
+}
+
+/// Finds nothing; in the look that proves it calls `then`.
+struct Proving<'t>(AtomicUsize, &'t (dyn Fn() + Sync));
+
+impl Algorithm for Proving<'_> {
+    fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+        if self.0.fetch_add(1, Ordering::Relaxed) == 2 {
+            (self.1)();
+        }
+        None
+    }
+}
+
+/// A call that is refused, and calls `then` while it proves that.
+fn refused(pool: &Pool, then: &(dyn Fn() + Sync)) {
+    assert!(
+        pool.alloc_with(1, &Proving(AtomicUsize::new(0), then))
+            .is_err()
+    );
+}
+
+/// Two callers are in the middle of a proof when a free begins. The second claims the refusal after the free took
+/// back the first one's claim. The first must not take the second one's claim for its own, since its second reading
+/// is older than the free.
+fn free_beside_two_verdicts() {
+    let prepared = pool(1);
+    hold(&prepared, 0, 1);
+    let race = Arc::new(Race::apart(prepared));
+    let (reach, reached) = mpsc::channel();
+    let (reach, reached) = (Mutex::new(Some(reach)), Mutex::new(reached));
+    let one = {
+        let race = Arc::clone(&race);
+        Arc::clone(&race).start(move |pool| {
+            let started = Mutex::new(Vec::new());
+            refused(pool, &|| {
+                let inner = Arc::clone(&race);
+                let reach = reach.lock().unwrap().take().unwrap();
+                let two = race.start(move |pool| {
+                    let (started, reach) = (Mutex::new(Vec::new()), Mutex::new(reach));
+                    refused(pool, &|| {
+                        let free = inner.start(|pool| pool.free(BASE, 1).unwrap());
+                        started.lock().unwrap().push(free);
+                        reach.lock().unwrap().send(()).unwrap();
+                    });
+                    join_all(started);
+                });
+                started.lock().unwrap().push(two);
+                reached.lock().unwrap().recv().unwrap();
+            });
+            join_all(started);
+        })
+    };
+    one.join().unwrap();
+    assert_eq!(
+        take(race.pool(), &FirstFit),
+        Found,
+        "nobody else takes anything"
+    );
+}
+
+/// Joins what was started in the middle of a call.
+fn join_all(started: Mutex<Vec<JoinHandle<()>>>) {
+    for thread in started.into_inner().unwrap() {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn no_verdict_stands_on_anothers_claim() {
+    explore(
+        "free beside two verdicts",
+        THREE,
+        &[()],
+        free_beside_two_verdicts,
+    );
+}
+
+/// One switch more than in the exploration, which `ci/long.sh` adds there too.
+#[test]
+fn control_a_claim_without_its_version() {
+    must_fail(
+        "free beside two verdicts",
+        &[Fault::UnversionedClaim],
+        TWO,
+        free_beside_two_verdicts,
+    );
 }
 
 /// A chunk is being added; who was told of it can allocate from it.

@@ -5,6 +5,7 @@
 // Those that run at full size too come first.
 mod claims;
 mod honest;
+mod hot;
 
 #[cfg(genpool_small)]
 mod cache;
@@ -14,6 +15,8 @@ mod chunks;
 mod devices;
 #[cfg(genpool_small)]
 mod hints;
+#[cfg(genpool_small)]
+mod last;
 #[cfg(genpool_small)]
 mod lengths;
 #[cfg(genpool_small)]

@@ -1,0 +1,288 @@
+//! Compares every scan with a granule-by-granule look, in bitmaps with many full and empty words. A scan carries a
+//! run over the borders of words, lines and levels, and must end it at a full word.
+
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Whether each granule is free.
+struct Free(Vec<bool>);
+
+impl Free {
+    /// Reads a bitmap bit by bit.
+    fn of(bitmap: &Bitmap) -> Self {
+        let bit = |at| bitmap.word(at / WORD_BITS).load(Ordering::Relaxed) >> (at % WORD_BITS) & 1;
+        Self((0..bitmap.len()).map(|at| bit(at) == 0).collect())
+    }
+
+    /// The length of the free run from each granule on.
+    fn lengths(&self) -> Vec<usize> {
+        let mut lengths = vec![0; self.0.len() + 1];
+        for at in (0..self.0.len()).rev() {
+            lengths[at] = if self.0[at] { lengths[at + 1] + 1 } else { 0 };
+        }
+        lengths
+    }
+
+    /// The maximal free runs from `from` on, as (start, length).
+    fn runs(&self, from: usize) -> Vec<(usize, usize)> {
+        let lengths = self.lengths();
+        let begins = |&at: &usize| self.0[at] && (at == from || !self.0[at - 1]);
+        let starts = (from..self.0.len()).filter(begins);
+        starts.map(|at| (at, lengths[at])).collect()
+    }
+
+    /// The lowest start of `n` free granules that `allows` accepts.
+    fn first(&self, n: usize, allows: impl Fn(usize) -> bool) -> Option<usize> {
+        let lengths = self.lengths();
+        (0..self.0.len()).find(|&at| lengths[at] >= n && allows(at))
+    }
+}
+
+/// Mostly full or empty words.
+fn word() -> impl Strategy<Value = usize> {
+    let part = (0..WORD_BITS, any::<bool>()).prop_map(|(at, low)| {
+        let upper = FULL << at;
+        if low { !upper } else { upper }
+    });
+    prop_oneof![4 => Just(FULL), 3 => Just(0), 3 => part, 1 => any::<usize>()]
+}
+
+/// Up to 40 words, and how many bits of the last are padding.
+fn bitmaps() -> impl Strategy<Value = (Vec<usize>, usize)> {
+    let most = if cfg!(miri) { 10 } else { 40 };
+    let cut = prop_oneof![Just(0), 0..WORD_BITS];
+    (prop::collection::vec(word(), 1..=most), cut)
+}
+
+/// A bitmap of these words. All of its hints are still at their highest.
+fn bitmap_of(words: &[usize], cut: usize) -> Bitmap {
+    let bitmap = Bitmap::new(words.len() * WORD_BITS - cut, None).unwrap();
+    for (at, &word) in words.iter().enumerate() {
+        bitmap.words[at].store(word | bitmap.padding(at), Ordering::Relaxed);
+    }
+    bitmap
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    n: usize,
+    from: usize,
+    limit: usize,
+    every: Every,
+}
+
+fn questions() -> impl Strategy<Value = Vec<Question>> {
+    let n = prop_oneof![
+        2 => 1..WORD_BITS + 2,
+        2 => (1..6_usize, 0..5_usize).prop_map(|(words, more)| words * WORD_BITS + more - 2),
+        1 => 1..3000_usize,
+    ];
+    let from = prop_oneof![Just(0), 0..3000_usize];
+    let limit = prop_oneof![2 => Just(usize::MAX), 1 => 0..3000_usize];
+    let every = (0..9_u32, any::<usize>()).prop_map(|(align, shift)| Every {
+        mask: (1_usize << align) - 1,
+        shift,
+    });
+    let question = (n, from, limit, every).prop_map(|(n, from, limit, every)| Question {
+        n,
+        from,
+        limit,
+        every,
+    });
+    prop::collection::vec(question, 1..8)
+}
+
+/// Checks every search and every walk, exact and by hints.
+fn check(bitmap: &Bitmap, question: Question) {
+    let Question {
+        n,
+        from,
+        limit,
+        every,
+    } = question;
+    let free = Free::of(bitmap);
+    let inside = |at| (from..limit).contains(&at);
+    let lies = |at: usize| at.wrapping_add(every.shift) & every.mask == 0;
+    let first = free.first(n, inside);
+    let placed = free.first(n, |at| inside(at) && lies(at));
+    let long = |from: usize| {
+        let runs = free.runs(from.min(bitmap.len()));
+        runs.into_iter().filter(|&(_, len)| len >= n)
+    };
+    let tightest = long(0).min_by_key(|&(_, len)| len).map(|(start, _)| start);
+    // Twice by hints: the second look goes by hints that the first one lowered.
+    for look in [Look::Exact, Look::Hinted, Look::Hinted, Look::Exact] {
+        let found = bitmap.find_run(from, limit, n, Anywhere, look);
+        assert_eq!(found, first, "{look:?} {question:?}");
+        let found = bitmap.find_run(from, limit, n, every, look);
+        assert_eq!(found, placed, "{look:?} {question:?}");
+        assert!(
+            bitmap.free_runs(from, n, look).eq(long(from)),
+            "{look:?} {question:?}"
+        );
+        let found = bitmap.find_tightest(n, look, &Traffic::new());
+        assert_eq!(found, tightest, "{look:?} {question:?}");
+    }
+    assert_eq!(bitmap.scan_tightest(n), tightest, "{question:?}");
+    assert_eq!(
+        bitmap.is_free(from, n),
+        free.first(n, |at| at == from).is_some()
+    );
+    let in_word = |at: usize| at % WORD_BITS + n <= WORD_BITS && at / WORD_BITS >= from / WORD_BITS;
+    assert_eq!(
+        bitmap.find_nearby(from, n),
+        free.first(n, in_word),
+        "{question:?}"
+    );
+}
+
+/// Checks the counts and the walk over the taken runs.
+fn check_taken(bitmap: &Bitmap) {
+    let free = Free::of(bitmap);
+    let taken = Free(free.0.iter().map(|free| !free).collect());
+    assert_eq!(
+        bitmap.taken(),
+        taken.0.iter().filter(|&&taken| taken).count()
+    );
+    assert!(bitmap.taken_runs().eq(taken.runs(0)));
+    let busy = AtomicUsize::new(0);
+    assert_eq!(bitmap.is_empty(&busy), taken.runs(0).is_empty());
+}
+
+/// Takes runs of `n` granules until none is left. Each must be the lowest.
+fn take_all(bitmap: &Bitmap, n: usize) {
+    let traffic = Traffic::new();
+    loop {
+        let lowest = Free::of(bitmap).first(n, |_| true);
+        // A weak exchange may fail of itself, on some machines and in Miri.
+        let mut searches = (0..100).map(|_| bitmap.take_lowest(n, &traffic));
+        let found = searches.find(|&search| search != Search::Missed).unwrap();
+        assert_eq!(found, lowest.map_or(Search::Nowhere, Search::Found));
+        assert!(bitmap.is_sound());
+        if lowest.is_none() {
+            return;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
+
+    #[test]
+    fn every_scan_agrees_with_a_look_at_every_granule(
+        (words, cut) in bitmaps(),
+        questions in questions(),
+    ) {
+        let bitmap = bitmap_of(&words, cut);
+        for question in questions {
+            check(&bitmap, question);
+        }
+        check_taken(&bitmap);
+        prop_assert!(bitmap.is_sound());
+    }
+
+    #[test]
+    fn first_fit_takes_the_lowest_whatever_words_are_full(
+        (words, cut) in bitmaps(),
+        n in 1..=WORD_BITS,
+    ) {
+        take_all(&bitmap_of(&words, cut), n);
+    }
+}
+
+/// Granules are free on both sides of one full word, which is each of the first forty in turn.
+#[test]
+fn no_scan_carries_a_run_over_a_full_word() {
+    for full in 1..40 {
+        let mut words = [FULL; 41];
+        words[full - 1] = FULL >> 3;
+        words[full + 1] = !(FULL >> (WORD_BITS - 4));
+        let bitmap = bitmap_of(&words, 0);
+        for (n, from) in [(4, 0), (5, 0), (7, 0), (8, 0), (WORD_BITS + 7, 0), (4, 9)] {
+            check(
+                &bitmap,
+                Question {
+                    n,
+                    from,
+                    limit: usize::MAX,
+                    every: Every { mask: 1, shift: 0 },
+                },
+            );
+        }
+        check_taken(&bitmap);
+    }
+}
+
+/// One free run over the border of a word, of a line and of each level above, in an otherwise full chunk.
+#[test]
+#[cfg_attr(miri, ignore = "long")]
+fn a_run_is_found_over_every_border() {
+    let words = 2 * pack::SPAN * pack::SPAN + 3;
+    for border in [
+        1,
+        7,
+        8,
+        16,
+        pack::SPAN,
+        8 * pack::SPAN,
+        pack::SPAN * pack::SPAN,
+    ] {
+        for (below, above) in [
+            (0, 5),
+            (5, 0),
+            (3, 4),
+            (1, WORD_BITS),
+            (WORD_BITS, 1),
+            (70, 200),
+        ] {
+            let (bitmap, traffic) = (
+                Bitmap::new(words * WORD_BITS, None).unwrap(),
+                Traffic::new(),
+            );
+            bitmap.claim(0, words * WORD_BITS, &traffic).unwrap();
+            // Lowers all hints, and makes the bitmap keep lengths.
+            assert_eq!(bitmap.find_tightest(1, Look::Hinted, &traffic), None);
+            assert_eq!(bitmap.take_lowest(1, &traffic), Search::Nowhere);
+            let (start, n) = ((border * WORD_BITS).saturating_sub(below), below + above);
+            bitmap.release(start, n, &traffic).unwrap();
+            assert!(bitmap.is_sound());
+            for look in [Look::Hinted, Look::Exact] {
+                let find = |n| bitmap.find_run(0, usize::MAX, n, Anywhere, look);
+                assert_eq!(
+                    (find(n), find(n + 1)),
+                    (Some(start), None),
+                    "{border} {below}"
+                );
+                assert_eq!(bitmap.find_tightest(n, look, &traffic), Some(start));
+                assert!(bitmap.free_runs(0, n, look).eq([(start, n)]));
+            }
+            assert_eq!(bitmap.taken(), bitmap.len() - n);
+        }
+    }
+}
+
+#[test]
+fn a_release_across_words_notices_a_free_granule_in_any_of_them() {
+    let (start, n) = (WORD_BITS - 3, 2 * WORD_BITS);
+    for free in [start, WORD_BITS + 7, start + n - 1] {
+        let traffic = Traffic::new();
+        let bitmap = Bitmap::new(3 * WORD_BITS, None).unwrap();
+        bitmap.claim(start, n, &traffic).unwrap();
+        bitmap.release(free, 1, &traffic).unwrap();
+        let granule = free;
+        assert_eq!(
+            bitmap.release_checked(start, n, &traffic),
+            Err(NotTaken { granule })
+        );
+        assert_eq!(bitmap.taken(), n - 1, "a refused free changed something");
+        assert_eq!(
+            bitmap.release(start, n, &traffic),
+            Err(NotTaken { granule })
+        );
+        assert_eq!(bitmap.taken(), 0);
+        assert!(bitmap.is_sound());
+    }
+}
