@@ -6,13 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 figures="benches/counts/$(uname -m).toml"
 
-if ! command -v valgrind >/dev/null; then
-    as_root=()
-    if [[ "$(id -u)" -ne 0 ]]; then as_root=(sudo); fi
-    "${as_root[@]}" apt-get update
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y --no-install-recommends valgrind libc6-dbg
-fi
+ci/need.sh valgrind valgrind libc6-dbg
 valgrind --version
 
 cargo run --release -p benches --bin counts -- check "$figures" "$@"

@@ -16,10 +16,7 @@ if ! cargo fuzz --version 2>/dev/null | grep -qF "$VERSION"; then
     # Quickly built rather than quick.
     CARGO_PROFILE_DEV_DEBUG=false cargo install cargo-fuzz --version "$VERSION" --locked --profile dev
 fi
-if ! command -v c++ >/dev/null; then
-    apt-get update
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends g++
-fi
+ci/need.sh c++ g++
 
 # Building takes longer than the short run. A longer one is for ci/fuzz-long.sh.
 export CARGO_PROFILE_RELEASE_OPT_LEVEL="${CARGO_PROFILE_RELEASE_OPT_LEVEL:-1}"

@@ -5,10 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if ! command -v chromium >/dev/null; then
-    apt-get update
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-dejavu-core
-fi
+ci/need.sh chromium chromium fonts-dejavu-core
 
 out="${CARGO_TARGET_DIR:-target}/reports"
 mkdir -p "$out"

@@ -4,13 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if ! command -v valgrind >/dev/null; then
-    as_root=()
-    if [[ "$(id -u)" -ne 0 ]]; then as_root=(sudo); fi
-    "${as_root[@]}" apt-get update
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y --no-install-recommends valgrind libc6-dbg
-fi
+ci/need.sh valgrind valgrind libc6-dbg
 valgrind --version
 
 under=(--config 'target."cfg(all())".runner = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]')

@@ -82,5 +82,5 @@ pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool};
 pub use crate::stats::owner_name;
 pub use crate::stats::{Destroyed, Fragmentation, Held, Stats};
 #[doc(hidden)]
-pub use crate::unwind::{FirstPanic, discard_panic};
+pub use crate::unwind::{FirstPanic, contained, discard_panic};
 pub use crate::view::{ChunkView, Granule, Run};

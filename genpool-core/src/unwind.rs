@@ -24,8 +24,9 @@ pub fn discard_panic(payload: Box<dyn Any + Send>) {
 }
 
 /// Takes a step that may run users' code in a destructor. While the thread panics, a panic of the step is
-/// discarded.
-pub(crate) fn contained(step: impl FnOnce()) {
+/// discarded. For the workspace's crates.
+#[doc(hidden)]
+pub fn contained(step: impl FnOnce()) {
     if !panicking() {
         step();
     } else if let Err(payload) = catch_unwind(AssertUnwindSafe(step)) {

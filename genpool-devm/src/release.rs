@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use genpool_core::sync::{AtomicBool, Counted, Fault, Mutex, Ordering, seeded};
-use genpool_core::{Drain, FirstPanic, Held, Owner, discard_panic, owner_name};
+use genpool_core::{Drain, FirstPanic, Held, Owner, contained, discard_panic, owner_name};
 
 use crate::error::Name;
 use crate::pool::ManagedPool;
@@ -84,9 +84,7 @@ impl Outstanding {
 impl Drop for Outstanding {
     /// The owner's value may go with it. Of several whose drops panic in one list, the first panic goes on.
     fn drop(&mut self) {
-        let mut panics = FirstPanic::default();
-        panics.run(|| drop(self.owner.take()));
-        panics.resume();
+        contained(|| drop(self.owner.take()));
     }
 }
 

@@ -104,6 +104,36 @@ pub fn race_to_rest<R: 'static, S: 'static>(
     assert!(sound, "a hint is too low, or a run is not told of");
 }
 
+/// Two threads: one removes the chunk, and the other gives back the last of it. Whether the owner was notified at
+/// once.
+///
+/// # Panics
+///
+/// When the owner is not notified, or more than once.
+pub fn race_to_drain(prepared: Pool, give_back: impl FnOnce(&Pool) + 'static) -> bool {
+    let race = Race::on(prepared);
+    let notified = Arc::new(AtomicUsize::new(0));
+    let remove = {
+        let notified = Arc::clone(&notified);
+        race.start(move |pool| {
+            let drain = pool.remove(BASE).expect("the chunk is there");
+            let count = Arc::clone(&notified);
+            drain.on_drained(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            (drain, notified.load(Ordering::Relaxed) == 1)
+        })
+    };
+    let give_back = race.start(give_back);
+    let (drain, at_once) = remove.join().expect("no panic");
+    give_back.join().expect("no panic");
+    // Before the drain is asked, which looks for itself.
+    let times = notified.load(Ordering::Relaxed);
+    assert_eq!(times, 1, "how often the owner was notified");
+    assert!(drain.is_drained());
+    at_once
+}
+
 /// A pool of one chunk of `granules` bytes.
 ///
 /// # Panics

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 use genpool_core::sync::Fault;
 use genpool_core::{Algorithm, AllocError, ChunkView, Granule, Pool, Request};
 use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
-use loom_tests::{At, BASE, Insist, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{
+    At, BASE, Insist, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool, race_to_drain,
+};
 
 /// A completed free is seen by a later alloc.
 fn free_then_alloc() -> Option<bool> {
@@ -332,26 +334,7 @@ fn a_replaced_list_is_handed_over() {
 fn removal_beside_free() -> bool {
     let prepared = pool(2);
     hold(&prepared, 0, 1);
-    let race = Race::on(prepared);
-    let told = Arc::new(Plain::new(0));
-    let remove = {
-        let told = Arc::clone(&told);
-        race.start(move |pool| {
-            let drain = pool.remove(BASE).unwrap();
-            let count = Arc::clone(&told);
-            drain.on_drained(move || {
-                count.fetch_add(1, PlainOrdering::Relaxed);
-            });
-            (drain, told.load(PlainOrdering::Relaxed) == 1)
-        })
-    };
-    let free = race.start(|pool| pool.free(BASE, 1).unwrap());
-    let (drain, at_once) = remove.join().unwrap();
-    free.join().unwrap();
-    // Before the drain is asked, which looks for itself.
-    assert_eq!(told.load(PlainOrdering::Relaxed), 1, "nobody told");
-    assert!(drain.is_drained());
-    at_once
+    race_to_drain(prepared, |pool| pool.free(BASE, 1).unwrap())
 }
 
 #[test]

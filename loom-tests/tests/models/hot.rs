@@ -19,6 +19,7 @@ use genpool_core::{
 use loom_tests::checker::UnsafeCell;
 use loom_tests::{
     At, BASE, Late, Race, THREE, TWO, check_rest, explore, hold, look, must_fail, own, pool,
+    race_to_drain,
 };
 
 /// A full pool of four granules whose hints are all low.
@@ -322,30 +323,7 @@ fn control_drops_join_at_an_unchecked_border() {
 /// The last allocation of a chunk is dropped while the chunk is removed: the owner is notified once.
 fn drop_beside_removal(prepared: Pool, n: usize) -> bool {
     let held = own(&prepared, 1 - n / 2, n);
-    let race = Race::on(prepared);
-    let told = Arc::new(AtomicUsize::new(0));
-    let remove = {
-        let told = Arc::clone(&told);
-        race.start(move |pool| {
-            let drain = pool.remove(BASE).unwrap();
-            let count = Arc::clone(&told);
-            drain.on_drained(move || {
-                count.fetch_add(1, Ordering::Relaxed);
-            });
-            (drain, told.load(Ordering::Relaxed) == 1)
-        })
-    };
-    let dropping = race.start(move |_| drop(held));
-    let (drain, at_once) = remove.join().unwrap();
-    dropping.join().unwrap();
-    // Before the drain is asked, which looks for itself.
-    assert_eq!(
-        told.load(Ordering::Relaxed),
-        1,
-        "the owner was not notified"
-    );
-    assert!(drain.is_drained());
-    at_once
+    race_to_drain(prepared, move |_| drop(held))
 }
 
 /// A pool whose chunks are not permanent: one was removed before.
