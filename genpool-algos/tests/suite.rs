@@ -100,6 +100,13 @@ fn constrained_among_holes() {
 }
 
 #[test]
+fn no_run_goes_on_over_a_full_word() {
+    for case in ragged::either_side_of_a_full_word() {
+        ragged::play(&case);
+    }
+}
+
+#[test]
 fn every_algorithm_among_whole_words() {
     run_cases(4 * CASES, &ragged::whole_words(), ragged::play);
 }

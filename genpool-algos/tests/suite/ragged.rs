@@ -54,6 +54,32 @@ pub(crate) fn whole_words() -> impl Strategy<Value = Ragged> {
     })
 }
 
+/// A chunk in which nothing is free but a few granules on either side of each word in turn, which is full. Searches
+/// ask for more than lies on one side.
+pub(crate) fn either_side_of_a_full_word() -> impl Iterator<Item = Ragged> {
+    const WORD: usize = usize::BITS as usize;
+    const WORDS: usize = if cfg!(miri) { 10 } else { 26 };
+    let specs = [
+        Spec::FirstFit,
+        Spec::BestFit,
+        Spec::NextFit,
+        Spec::ThreadStart,
+    ];
+    (1..WORDS - 1).map(move |word| Ragged {
+        order: 0,
+        start: WORD,
+        runs: vec![
+            (0, word * WORD - 3),
+            (3, WORD),
+            (3, (WORDS - word - 1) * WORD - 3),
+        ],
+        asks: specs
+            .iter()
+            .flat_map(|&spec| (4..=6).map(move |n| (spec, n)))
+            .collect(),
+    })
+}
+
 fn among() -> impl Strategy<Value = Among> {
     prop::sample::select(vec![Among::First, Among::Best, Among::Next, Among::Thread])
 }
