@@ -12,7 +12,8 @@ fuzz_target!(|blob: &[u8]| {
     if is_planted() {
         // The control: no tree has an SRAM.
         let tree = Tree::parse(blob);
-        let is_sram = |node: genpool_devm::Node<'_>| genpool_devm::Sram::is_described_by(node) == Ok(true);
+        let is_sram =
+            |node: genpool_devm::Node<'_>| genpool_devm::Sram::is_described_by(node) == Ok(true);
         assert!(!tree.is_ok_and(|tree| tree.nodes().any(is_sram)));
     }
 });

@@ -193,11 +193,14 @@ proptest! {
     }
 }
 
-/// Granules are free on both sides of one full word, which is each of the first forty in turn.
+/// Granules are free on both sides of one full word, which is each of the first forty in turn; in Miri, the ones about
+/// the end of the first line.
 #[test]
 fn no_scan_carries_a_run_over_a_full_word() {
-    for full in 1..40 {
-        let mut words = [FULL; 41];
+    const WORDS: usize = if cfg!(miri) { 10 } else { 41 };
+    let first = if cfg!(miri) { WORDS - 3 } else { 1 };
+    for full in first..WORDS - 1 {
+        let mut words = [FULL; WORDS];
         words[full - 1] = FULL >> 3;
         words[full + 1] = !(FULL >> (WORD_BITS - 4));
         let bitmap = bitmap_of(&words, 0);
