@@ -460,7 +460,9 @@ impl Pool {
     /// Makes an [`Allocation`] again of a range that [`into_raw`](Allocation::into_raw) let go, so that it
     /// can be resized in place or given back by a drop. The range is checked as [`free`](Self::free)
     /// checks it, with the same limits: without boundary tracking the pool knows which granules are taken,
-    /// not by whom. Linear in the granules of the range, 64 at a time. [Signal-safe](crate#signal-safety).
+    /// not by whom. A range has one allocation: if it is adopted while another one is alive, the first drop gives
+    /// it back under the second. Linear in the granules of the range, 64 at a time.
+    /// [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::{FreeError, Pool};
