@@ -67,23 +67,34 @@ use genpool_core::{AllocError, Event, Observer};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # The callback and the pool
+/// # A callback that adds chunks
+///
+/// A call changes the count after it has changed the pool. Other threads may take a whole new chunk before the call
+/// that added it counts it; the count then stays below the low mark, and the mark is not crossed again. A callback
+/// that adds chunks therefore adds until [`Pool::avail`](genpool_core::Pool::avail) reaches the mark. The same
+/// can happen to what a large free gives back; a request that is refused then still calls back with
+/// [`on_refusal`](Self::on_refusal).
 ///
 /// The pool owns the callback, so the callback must not own the pool, or neither would ever end:
 ///
 /// ```
 /// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
 /// use genpool::Pool;
 /// use genpool::observe::{Mark, Watermarks};
 ///
 /// let pool = Arc::new_cyclic(|pool: &std::sync::Weak<Pool>| {
-///     let pool = pool.clone();
+///     let (pool, next) = (pool.clone(), AtomicUsize::new(0x10_0000));
 ///     let grow = Watermarks::new(0x2000, 0x8000, move |crossing| {
 ///         if crossing.mark == Mark::Low
 ///             && let Some(pool) = pool.upgrade()
 ///         {
-///             // Refused the second time, for it is there already.
-///             pool.add(0x10_0000, 0x1_0000).ok();
+///             while pool.avail() < 0x2000 {
+///                 let base = next.fetch_add(0x1_0000, Ordering::Relaxed);
+///                 if pool.add(base, 0x1_0000).is_err() {
+///                     break;
+///                 }
+///             }
 ///         }
 ///     });
 ///     Pool::builder().order(12).observer(grow).build().expect("an order below 64")

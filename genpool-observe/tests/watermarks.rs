@@ -293,15 +293,20 @@ fn threads_hear_of_each_crossing_once() {
 #[test]
 fn a_callback_adds_chunks_in_time() {
     const CHUNK: usize = 64 * PAGE;
+    const LOW: usize = CHUNK / 2;
     const THREADS: usize = 4;
     const EACH: usize = if cfg!(miri) { 40 } else { 150 };
     let pool = Arc::new_cyclic(|pool: &Weak<Pool>| {
         let (pool, next) = (pool.clone(), AtomicUsize::new(1));
         // Room for what the threads take while one of them adds a chunk.
-        let marks = Watermarks::new(CHUNK / 2, usize::MAX, move |crossing: Crossing| {
+        let marks = Watermarks::new(LOW, usize::MAX, move |crossing: Crossing| {
             assert_eq!(crossing.mark, Mark::Low);
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            pool.upgrade().unwrap().add(at * CHUNK, CHUNK).unwrap();
+            let pool = pool.upgrade().unwrap();
+            // The others may take the whole chunk before it is counted, and the count stays below the mark.
+            while pool.avail() < LOW {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                pool.add(at * CHUNK, CHUNK).unwrap();
+            }
         });
         Pool::builder().order(12).observer(marks).build().unwrap()
     });
