@@ -8,7 +8,7 @@ cargo clippy --workspace --all-targets -- -D warnings
 cargo clippy -p genpool-dma --all-targets --all-features -- -D warnings
 
 # Tables shrink to one entry there, so arithmetic on their sizes looks pointless.
-RUSTFLAGS="--cfg genpool_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" \
+RUSTFLAGS="--cfg genpool_loom --cfg genpool_small" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" \
     cargo clippy -p genpool-core -p genpool-devm -p loom-tests --all-targets -- -D warnings -A clippy::modulo_one
 RUSTFLAGS="--cfg genpool_loom --cfg genpool_shuttle" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/shuttle" \
     cargo clippy -p genpool-core -p proofs --all-targets -- -D warnings -A clippy::modulo_one

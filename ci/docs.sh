@@ -14,6 +14,6 @@ python3 ci/public-index.py
 RUSTDOCFLAGS="-D warnings" cargo doc -p genpool-observe --all-features --no-deps
 RUSTDOCFLAGS="-D warnings" CARGO_TARGET_DIR="$target/private-docs" \
     cargo doc -p genpool-core --no-deps --document-private-items
-RUSTFLAGS="--cfg genpool_loom" RUSTDOCFLAGS="-D warnings --cfg genpool_loom" \
+RUSTFLAGS="--cfg genpool_loom --cfg genpool_small" RUSTDOCFLAGS="-D warnings --cfg genpool_loom --cfg genpool_small" \
     CARGO_TARGET_DIR="$target/loom" cargo doc -p loom-tests --no-deps
 echo "docs: ok"

@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
-"""Puts what `ci/loom.sh` printed into PROMISES.md: the table of models, and how many executions stand behind each
-promise. With --check nothing is written, and it is an error where they differ.
+"""Compares what `ci/loom.sh` explored with loom-tests/MODELS.md, where each model has the number of its executions.
 
-    ci/models.py LOG [--check]
+    ci/models.py LOG                                 compares
+    ci/models.py LOG --write [--reason 'MODEL, MODEL = WHY']...
+
+A model whose number changes is another model, or explores other code: more than one bug was first seen as such a
+change. So each row has the number before and why it changed, and a new number is written only with a reason that
+names its model. A model that is new, or is no longer there, needs one too. What a control takes may change without.
 """
 
 import re
@@ -10,13 +14,14 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-PROMISES = Path(__file__).parent.parent / "PROMISES.md"
-HEAD = "| model | executions | bound | control, caught in execution |\n|---|---|---|---|\n"
+TABLE = Path(__file__).parent.parent / "loom-tests" / "MODELS.md"
+HEAD = "| model | executions | before | why it changed | bound | control, caught in execution |\n|---|---|---|---|---|---|\n"
+NEW = "new"
 
 
 def read(log):
-    """Executions and bounds of each model, and what its controls left out."""
-    models, controls = defaultdict(list), defaultdict(dict)
+    """What was explored: for each model its executions, its bounds, and what its controls left out."""
+    models, controls = defaultdict(list), defaultdict(set)
     for line in log.splitlines():
         # The test runner writes into the same line.
         line = re.sub(r"^test \S+ \.\.\. ", "", line)
@@ -24,42 +29,68 @@ def read(log):
             models[found[1]].append((int(found[2]), found[3].removesuffix(" preemptions")))
         elif found := re.match(r"(.+): control \[(.+)\] caught in execution (\d+)", line):
             faults = ", ".join(f"`{fault}`" for fault in found[2].split(", "))
-            controls[found[1]][f"{faults} {int(found[3]):,}"] = None
-    return models, controls
+            controls[found[1]].add(f"{faults} {int(found[3]):,}")
+    # Tests run side by side, so what a model printed several times is sorted.
+    return {
+        name: (
+            " and ".join(f"{count:,}" for count, _ in sorted(runs)),
+            " and ".join(sorted({bound for _, bound in runs})),
+            "; ".join(sorted(controls[name])),
+        )
+        for name, runs in sorted(models.items())
+    }
 
 
-def table(models, controls):
-    """The table of models, by name. Tests run side by side, so what a model printed several times is sorted."""
-    rows = []
-    for name, runs in sorted(models.items()):
-        executions = " and ".join(f"{count:,}" for count, _ in sorted(runs))
-        bounds = " and ".join(sorted({bound for _, bound in runs}))
-        rows.append(f"| `{name}` | {executions} | {bounds} | {'; '.join(sorted(controls[name]))} |\n")
-    return HEAD + "".join(rows)
+def rows_of(text):
+    """The table's rows by model: executions, those before, the reason, bound, controls."""
+    lines = text.split(HEAD)[1].splitlines()
+    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return {row[0].strip("`"): row[1:] for row in cells}
 
 
-def counted(models, line):
-    """A promise's line, with the executions of the models that it names."""
-    cells = line.split("|")
-    if len(cells) < 4 or cells[2].strip() != "`ci/loom.sh`":
-        return line
-    names = re.findall(r"`([^`]+)`", cells[1])
-    total = sum(count for name in names for count, _ in models[name])
-    cells[3] = re.sub(r"[\d,]+ executions", f"{total:,} executions", cells[3])
-    return "|".join(cells)
+def reasons_of(args):
+    """The reasons that were given, by model."""
+    reasons = {}
+    for flag, text in zip(args[::2], args[1::2], strict=True):
+        names, equals, why = text.partition("=")
+        if flag != "--reason" or not equals or not why.strip() or "|" in why:
+            sys.exit(f"models: not a reason: {flag} {text}")
+        reasons |= {name: why.strip() for name in re.split(r",\s+", names.strip())}
+    return reasons
 
 
 def main():
-    log, check = sys.argv[1], "--check" in sys.argv[2:]
-    models, controls = read(Path(log).read_text(errors="replace"))
-    text = PROMISES.read_text()
-    before, rest = text.split(HEAD)
-    after = rest[rest.index("\n\n") + 1 :]
-    now = "".join(counted(models, line) for line in before.splitlines(keepends=True))
-    now += table(models, controls) + after
-    if check and now != text:
-        sys.exit(f"models: PROMISES.md says something else than was printed; ci/models.py {log} writes it")
-    PROMISES.write_text(now)
+    log, *args = sys.argv[1:]
+    write = args[:1] == ["--write"]
+    reasons = reasons_of(args[1:] if write else args)
+    explored = read(Path(log).read_text(errors="replace"))
+    text = TABLE.read_text()
+    rows = rows_of(text)
+    faults, changed = [], set()
+    for name in sorted(explored | rows):
+        now = explored.get(name, ("none",))[0]
+        known = rows[name][0] if name in rows else NEW
+        if now != known:
+            changed.add(name)
+            if name not in reasons:
+                faults.append(f"`{name}`: {known} -> {now} executions, and no reason is given")
+        elif not rows[name][2] or rows[name][1] == known:
+            faults.append(f"`{name}`: the table says neither what the number was before nor why it changed")
+    faults += [f"`{name}` did not change" for name in sorted(set(reasons) - changed)]
+    if faults:
+        print("\n".join(f"models: {fault}" for fault in faults), file=sys.stderr)
+        sys.exit(f"models: see what changed; if it should: ci/models.py {log} --write --reason 'MODEL, MODEL = WHY'")
+    lines = []
+    for name, (count, bound, controls) in explored.items():
+        known, before, why = rows.get(name, [NEW, "", ""])[:3]
+        if name in changed:
+            before, why = known, reasons[name]
+        lines.append(f"| `{name}` | {count} | {before} | {why} | {bound} | {controls} |\n")
+    now = text.split(HEAD)[0] + HEAD + "".join(lines)
+    if write:
+        TABLE.write_text(now)
+    elif now != text:
+        sys.exit(f"models: bounds or controls are others than in the table; ci/models.py {log} --write")
 
 
 main()

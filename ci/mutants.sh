@@ -119,7 +119,7 @@ case "$stage" in
         part="${1:?the name of a file in loom-tests/tests/models}"
         names="${2:?a regular expression}"
         shift 2
-        export RUSTFLAGS="--cfg genpool_loom"
+        export RUSTFLAGS="--cfg genpool_loom --cfg genpool_small"
         mutate --test-package loom-tests --profile release --timeout 1800 --re "$names" -C=--test=models "$@" -- -- "$part::"
         ;;
     *)

@@ -117,7 +117,7 @@ def build(copy, kind, wanted):
         case "loom":
             command = ["--release", "-p", "loom-tests", *flags]
             env |= {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
-            env["RUSTFLAGS"] = "--cfg genpool_loom"
+            env["RUSTFLAGS"] = "--cfg genpool_loom --cfg genpool_small"
         case "shuttle":
             command = ["-p", "proofs", *flags]
             env |= {"CARGO_PROFILE_TEST_OPT_LEVEL": "2"}

@@ -25,7 +25,7 @@ use crate::memory::{NoMemory, Table};
 use crate::sync::{AtomicPtr, Ordering};
 
 /// Slots of the first rack (2026-11).
-const FIRST: usize = if cfg!(genpool_loom) { 2 } else { 64 };
+const FIRST: usize = if cfg!(genpool_small) { 2 } else { 64 };
 
 struct Rack {
     /// The place of its last slot.

@@ -58,7 +58,7 @@ use crate::unwind::FirstPanic;
 
 /// Slots for pins. More threads than this in the middle of a pinned call at once form a crowd;
 /// that many need as many cores, or as many stopped threads (2026-11).
-const SLOTS: usize = if cfg!(genpool_loom) { 2 } else { 8 };
+const SLOTS: usize = if cfg!(genpool_small) { 2 } else { 8 };
 
 /// The pool's chunks and default algorithm at one instant.
 pub(crate) struct Snapshot {
@@ -233,6 +233,12 @@ impl Snapshot {
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
         let chunks = self.list.chunks.iter();
         chunks.filter(|chunk| chunk.state() != State::Drained)
+    }
+
+    /// The chunk that is tried first.
+    fn first_alive(&self) -> Option<&Arc<Chunk>> {
+        let mut chunks = self.list.chunks.iter();
+        chunks.find(|chunk| chunk.state() == State::Alive)
     }
 
     /// The chunk that `addr` lies in. Logarithmic in the number of chunks.
@@ -443,6 +449,7 @@ impl Shelf {
             // AcqRel and SeqCst: the snapshot is published whole, and replaced before the slots are
             // looked at (pairs with `pin`). The pin keeps the old pointer from coming back.
             let old = pin.snapshot.as_ptr();
+            let pin = (!seeded(Fault::UnpinnedAdvance)).then_some(pin);
             if self
                 .current
                 .compare_exchange(old, raw, Ordering::SeqCst, Ordering::Relaxed)
@@ -490,11 +497,7 @@ impl Shelf {
     pub(crate) fn refresh_newest(&self) {
         loop {
             let pin = self.pin();
-            let first = pin
-                .list
-                .chunks
-                .iter()
-                .find(|chunk| chunk.state() == State::Alive);
+            let first = pin.first_alive();
             let pointer = first
                 .filter(|chunk| chunk.is_permanent())
                 .map_or(ptr::null_mut(), |chunk| Arc::as_ptr(chunk).cast_mut());
@@ -512,6 +515,16 @@ impl Shelf {
     /// Whether the pinned snapshot has not been replaced.
     pub(crate) fn is_current(&self, pin: &Pin<'_>) -> bool {
         ptr::eq(self.current.load(Ordering::SeqCst), pin.snapshot.as_ptr())
+    }
+
+    /// At rest: whether readers have the last snapshot that was published, and try its first chunk first.
+    pub(crate) fn is_read(&self) -> bool {
+        let published = self.snapshots.load_full();
+        let current = self.current.load(Ordering::Relaxed).cast_const();
+        let first = published.first_alive().filter(|chunk| chunk.is_permanent());
+        let first = first.map_or(ptr::null(), Arc::as_ptr);
+        let newest = self.newest.load(Ordering::Relaxed).cast_const();
+        ptr::eq(current, Arc::as_ptr(&published)) && ptr::eq(newest, first)
     }
 
     /// Takes over the count of a snapshot that is no longer `current`.
@@ -612,7 +625,7 @@ impl Change<'_> {
         loop {
             let seen = shelf.snapshot();
             let next = match edit(&seen) {
-                Ok(Some(next)) => Arc::new(next),
+                Ok(Some(next)) => shelf.snapshots.place(next),
                 unchanged => {
                     self.keep(seen);
                     return unchanged.map(drop);

@@ -5,6 +5,9 @@
 //! shuttle's, for `proofs`, and with `--cfg genpool_machine` the machine's, for Miri. All atomics of the pool's state come from
 //! here. The module is public for the workspace's own crates and hidden from users: it is no part of the stable API.
 //!
+//! None of these changes a constant: words and tables have the sizes that users get. `--cfg genpool_small`
+//! makes them so small that a few granules cross the borders of words, lines and levels, which keeps models short.
+//!
 //! # Orderings
 //!
 //! The pool's protocols need store-to-load order in several places: "I changed the bitmap, now is
@@ -73,6 +76,8 @@ pub enum Fault {
     UncheckedAlgorithm,
     /// A pin does not look whether its snapshot is still current.
     UncheckedPin,
+    /// The list is brought to the readers without a pin on the one that they have.
+    UnpinnedAdvance,
     /// A reader that finds all slots taken does not count itself.
     UncountedCrowd,
     /// An operation that crosses words is not announced.

@@ -55,8 +55,8 @@ use crossbeam_utils::CachePadded;
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded, thread_index};
 
 /// Operations that cross words write to a stripe, so that threads seldom share one. Eight: beyond
-/// that the bitmap's own lines are what threads meet on (2026-11).
-const STRIPES: usize = if cfg!(genpool_loom) { 1 } else { 8 };
+/// that the bitmap's own lines are what threads meet on (2026-11). Two in small models.
+const STRIPES: usize = if cfg!(genpool_small) { 2 } else { 8 };
 
 /// The low part of a stripe counts operations in flight, the rest is the epoch. 2^16 threads in
 /// the middle of an operation (2^10 on 32-bit machines) would overflow it.
@@ -375,6 +375,65 @@ mod tests {
         assert_ne!(second.read(), done);
         drop(second);
         assert!(traffic.is_unheeded());
+    }
+
+    #[test]
+    fn every_stripe_is_read() {
+        let traffic = Traffic::new();
+        let watch = traffic.watch().unwrap();
+        for stripe in &traffic.stripes {
+            let before = watch.read();
+            // Begun and ended by a thread on that stripe.
+            stripe.fetch_add(1, Ordering::SeqCst);
+            let crossing = Crossing(stripe);
+            let during = watch.read();
+            assert!(during.is_quiet(1) && !during.is_quiet(0));
+            drop(crossing);
+            let after = watch.read();
+            assert!(after.is_quiet(0) && after != before);
+        }
+    }
+
+    #[test]
+    fn changes_on_two_stripes_do_not_cancel_out() {
+        for (at, one) in (0..).zip([0, 1, 2, STRIPES - 2]) {
+            for other in one + 1..STRIPES {
+                let traffic = Traffic::new();
+                let watch = traffic.watch().unwrap();
+                // Equally far to begin with, or not.
+                traffic.stripes[one].fetch_add(at * EPOCH, Ordering::SeqCst);
+                let before = watch.read();
+                for stripe in [one, other] {
+                    traffic.stripes[stripe].fetch_add(EPOCH, Ordering::SeqCst);
+                }
+                assert_ne!(watch.read(), before, "{one} and {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_are_on_different_stripes_and_all_are_read() {
+        let traffic = Traffic::new();
+        let watch = traffic.watch().unwrap();
+        let begun = std::sync::Barrier::new(STRIPES + 1);
+        let read = std::sync::Barrier::new(STRIPES + 1);
+        std::thread::scope(|scope| {
+            for _ in 0..STRIPES {
+                scope.spawn(|| {
+                    let crossing = traffic.cross();
+                    begun.wait();
+                    read.wait();
+                    drop(crossing);
+                });
+            }
+            begun.wait();
+            assert!(watch.read().is_quiet(STRIPES));
+            let used = |stripe: &&CachePadded<AtomicUsize>| stripe.load(Ordering::SeqCst) != 0;
+            // Other tests may have numbered threads in between.
+            assert!(traffic.stripes.iter().filter(used).count() > 1);
+            read.wait();
+        });
+        assert!(watch.read().is_quiet(0));
     }
 
     #[test]

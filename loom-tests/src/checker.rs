@@ -12,6 +12,13 @@ pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub use loom::sync::mpsc;
 pub use loom::thread::{JoinHandle, spawn};
 
+/// What follows the name of a model that runs with the sizes that users get.
+const SIZE: &str = if cfg!(genpool_small) {
+    ""
+} else {
+    " at full size"
+};
+
 /// Says in which execution a model failed.
 struct Failing<'n> {
     name: &'n str,
@@ -22,7 +29,7 @@ impl Drop for Failing<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let executions = self.executions.load(PlainOrdering::Relaxed);
-            println!("{}: failed in execution {executions}", self.name);
+            println!("{}{SIZE}: failed in execution {executions}", self.name);
         }
     }
 }
@@ -82,7 +89,7 @@ pub fn explore<O>(
     });
     let executions = executions.load(PlainOrdering::Relaxed);
     let bound = preemptions.map_or("unbounded".into(), |most| format!("{most} preemptions"));
-    println!("{name}: complete, {executions} executions, {bound}");
+    println!("{name}{SIZE}: complete, {executions} executions, {bound}");
     assert!(executions > 1, "{name}: nothing was explored");
     let expected: BTreeSet<_> = expected.iter().cloned().collect();
     let reached = reached.lock().expect("not poisoned");
@@ -106,6 +113,8 @@ pub fn must_fail<O>(
     model: impl Fn() -> O + Send + Sync + 'static,
 ) {
     seed(faults);
+    // A control ends as soon as it fails, so at full size it has the switches that it has elsewhere.
+    let preemptions = preemptions.map(|most| most + usize::from(!cfg!(genpool_small)));
     let executions = Arc::new(Plain::new(0));
     let count = Arc::clone(&executions);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -120,5 +129,5 @@ pub fn must_fail<O>(
         outcome.is_err(),
         "{name}: passed with {faults:?} in all of {executions} executions"
     );
-    println!("{name}: control {faults:?} caught in execution {executions}");
+    println!("{name}{SIZE}: control {faults:?} caught in execution {executions}");
 }

@@ -1,7 +1,9 @@
 //! Models of genpool's lock-free protocols, explored by loom on the real code of the crates.
 //!
-//! Built with `--cfg genpool_loom` (see `ci/loom.sh`), where words have two bits, blocks two words,
-//! and every atomic is loom's. Without that flag this crate is empty.
+//! Built with `--cfg genpool_loom` (see `ci/loom.sh`), where every atomic is loom's. Without that flag this crate is
+//! empty. Words and tables then have the sizes that users get, and some of the models run; with `--cfg genpool_small`
+//! they are small (words of two bits, two stripes, two slots), and all models run. What both explore is written so
+//! that granules 0 and 1 of a model lie in one word and 2 and 3 in the next, whatever a word's size ([`pool`]).
 //!
 //! Each model is run in two ways. [`explore`] goes through every interleaving up to the stated number of
 //! preemptions, and asserts what was reached. A control, [`must_fail`], leaves one step of the
@@ -20,7 +22,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use genpool_core::{Algorithm, ChunkView, Granule, OwnedAllocation, Pool, Request};
+use genpool_core::sync::number_thread;
+use genpool_core::{Algorithm, Builder, ChunkView, Granule, OwnedAllocation, Pool, Request};
 
 #[cfg(not(genpool_machine))]
 pub mod checker;
@@ -32,14 +35,37 @@ pub use self::checker::{explore, must_fail};
 
 use self::checker::JoinHandle;
 
-/// Where the models' chunk starts; granules are single bytes.
-pub const BASE: usize = 16;
+/// Granules in a word.
+pub const WORD: usize = if cfg!(genpool_small) {
+    2
+} else {
+    usize::BITS as usize
+};
 
-/// Forced switches in an execution of two threads: the most that all models finish with in minutes.
-pub const TWO: Option<usize> = Some(3);
+/// Granules of a model's chunk before its granule 0, which is the last but one of a word.
+pub const BEFORE: usize = WORD - 2;
+
+/// Where the models' chunk starts; granules are single bytes.
+pub const START: usize = 16;
+
+/// The address of granule 0.
+pub const BASE: usize = START + BEFORE;
+
+/// A granule of the models' chunk, counted from its granule 0.
+#[must_use]
+pub fn granule(at: usize) -> Granule {
+    Granule(at.saturating_add(BEFORE))
+}
+
+/// Forced switches in an execution of two threads: the most that all models finish with in minutes. One less at full
+/// size, where a call that cannot prove that there is no room tries eight times as often.
+pub const TWO: Option<usize> = Some(if cfg!(genpool_small) { 3 } else { 2 });
+
+/// As [`TWO`], where a thread may have to try until the other goes on.
+pub const STUBBORN: Option<usize> = Some(if cfg!(genpool_small) { 3 } else { 1 });
 
 /// Forced switches in an execution of three threads, or of two that go a long way.
-pub const THREE: Option<usize> = Some(2);
+pub const THREE: Option<usize> = Some(if cfg!(genpool_small) { 2 } else { 1 });
 
 /// Forced switches in an execution of threads that each change the chunk list.
 pub const ONCE: Option<usize> = Some(1);
@@ -48,22 +74,44 @@ pub const ONCE: Option<usize> = Some(1);
 pub struct Race<T = Pool> {
     gate: Arc<checker::AtomicUsize>,
     shared: Arc<T>,
+    /// The number of the next thread; none where all have the same.
+    next: Option<AtomicUsize>,
 }
 
 impl<T: 'static> Race<T> {
-    /// Threads on `shared`.
+    /// Threads on `shared` that have the same number, so they share a stripe and meet in the same slots.
     #[must_use]
     pub fn on(shared: T) -> Self {
         Self {
             gate: Arc::new(checker::AtomicUsize::new(0)),
             shared: Arc::new(shared),
+            next: None,
+        }
+    }
+
+    /// Threads on `shared` that have numbers of their own, as those of a program: any two that are started one
+    /// after the other are on different stripes.
+    #[must_use]
+    pub fn apart(shared: T) -> Self {
+        Self::apart_from(0, shared)
+    }
+
+    /// As [`apart`](Self::apart), where the first thread has this number.
+    #[must_use]
+    pub fn apart_from(first: usize, shared: T) -> Self {
+        Self {
+            next: Some(AtomicUsize::new(first)),
+            ..Self::on(shared)
         }
     }
 
     /// A thread that does `work`.
     pub fn start<R: 'static>(&self, work: impl FnOnce(&T) -> R + 'static) -> JoinHandle<R> {
         let (gate, shared) = (Arc::clone(&self.gate), Arc::clone(&self.shared));
+        let next = self.next.as_ref();
+        let number = next.map_or(0, |next| next.fetch_add(1, Ordering::Relaxed));
         checker::spawn(move || {
+            number_thread(number);
             gate.fetch_add(1, Ordering::AcqRel);
             work(&shared)
         })
@@ -116,7 +164,7 @@ pub fn race_to_drain(prepared: Pool, give_back: impl FnOnce(&Pool) + 'static) ->
     let remove = {
         let notified = Arc::clone(&notified);
         race.start(move |pool| {
-            let drain = pool.remove(BASE).expect("the chunk is there");
+            let drain = pool.remove(START).expect("the chunk is there");
             let count = Arc::clone(&notified);
             drain.on_drained(move || {
                 count.fetch_add(1, Ordering::Relaxed);
@@ -141,8 +189,22 @@ pub fn race_to_drain(prepared: Pool, give_back: impl FnOnce(&Pool) + 'static) ->
 /// Never: the chunk is a good one.
 #[must_use]
 pub fn pool(granules: usize) -> Pool {
-    let pool = Pool::new(0).expect("order 0 is good");
-    pool.add(BASE, granules).expect("the chunk is good");
+    with_chunk(Pool::builder(), granules)
+}
+
+/// As [`pool`], of this builder's.
+///
+/// # Panics
+///
+/// When the builder is not a good one.
+#[must_use]
+pub fn with_chunk(builder: Builder, granules: usize) -> Pool {
+    let pool = builder.build().expect("a good builder");
+    pool.add(START, BEFORE + granules).expect("a good chunk");
+    if BEFORE != 0 {
+        let before = pool.alloc(BEFORE).expect("nothing is taken yet");
+        let _ = before.into_raw();
+    }
     pool
 }
 
@@ -212,7 +274,7 @@ pub struct At(pub usize);
 
 impl Algorithm for At {
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        let start = Granule(self.0);
+        let start = granule(self.0);
         chunk.is_free(start, request.granules()).then_some(start)
     }
 }
@@ -248,7 +310,7 @@ impl Late {
     pub fn by_granules() -> Self {
         Self {
             look: |chunk, n| {
-                let mut granules = (0..chunk.granules()).map(Granule);
+                let mut granules = (BEFORE..chunk.granules()).map(Granule);
                 granules.find(|&start| chunk.is_free(start, n))
             },
             ..Self::in_the_proof()
@@ -297,11 +359,27 @@ impl Algorithm for PeekTightest {
     }
 }
 
+/// How often [`Insist`] proposes what it does before it ends the call: at full size a call asks 4,096 times.
+const TIMES: usize = if cfg!(genpool_small) { usize::MAX } else { 1 };
+
 /// Exactly at this granule, free or not.
-pub struct Insist(pub usize);
+pub struct Insist {
+    at: usize,
+    asked: AtomicUsize,
+}
+
+impl Insist {
+    /// At this granule.
+    #[must_use]
+    pub fn at(at: usize) -> Self {
+        let asked = AtomicUsize::new(0);
+        Self { at, asked }
+    }
+}
 
 impl Algorithm for Insist {
     fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-        Some(Granule(self.0))
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        Some(granule(if asked < TIMES { self.at } else { usize::MAX }))
     }
 }

@@ -42,17 +42,17 @@ use super::line::WORDS;
 use super::word::WORD_BITS;
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 
-/// Bits in a cell, as many as there are lengths; and how many one of the level above stands for. Two in the model,
+/// Bits in a cell, as many as there are lengths; and how many one of the level above stands for. Two in small models,
 /// so that a few lines have two levels.
 const BITS: usize = WORD_BITS;
 
 /// Slots of a level above which there is no other: four cells are looked at in the time of a level (2026-11).
-const TOP: usize = if cfg!(genpool_loom) { BITS } else { 4 * BITS };
+const TOP: usize = if cfg!(genpool_small) { BITS } else { 4 * BITS };
 
 /// Lines below which it is not worth while: a look at all of their words costs ten times the floor at most, and the
-/// cells besides the rows would be more than 1.3 bits a granule allow (2026-11). Four in the model, so that models
+/// cells besides the rows would be more than 1.3 bits a granule allow (2026-11). Four in small models, so that models
 /// of other things do without.
-const FEWEST: usize = if cfg!(genpool_loom) { 4 } else { 16 };
+const FEWEST: usize = if cfg!(genpool_small) { 4 } else { 16 };
 
 type Level = levels::Level<1, BITS, TOP>;
 

@@ -3,8 +3,8 @@
 use super::word::{WORD_BITS, begins, free_bits, free_prefix, free_suffix};
 
 /// Words in a line: a cache line on 64-bit machines, which a look for one length goes through in the time of two
-/// locked instructions (2026-11). Two in the model, so that a few words are several lines.
-pub(super) const WORDS: usize = if cfg!(genpool_loom) { 2 } else { 8 };
+/// locked instructions (2026-11). Two in small models, so that a few words are several lines.
+pub(super) const WORDS: usize = if cfg!(genpool_small) { 2 } else { 8 };
 
 /// Granules in a line.
 pub(super) const LINE: usize = WORDS * WORD_BITS;

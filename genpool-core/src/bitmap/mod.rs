@@ -61,8 +61,8 @@ use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 use crate::traffic::Traffic;
 
-/// Words in a block: one cache line of bitmap. Two in the model.
-const BLOCK_WORDS: usize = if cfg!(genpool_loom) {
+/// Words in a block: one cache line of bitmap. Two in small models.
+const BLOCK_WORDS: usize = if cfg!(genpool_small) {
     2
 } else {
     64 / size_of::<usize>()

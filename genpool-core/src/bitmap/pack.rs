@@ -12,8 +12,8 @@ use wide::{i8x16, u8x16};
 use super::word::WORD_BITS;
 use crate::sync::{AtomicUsize, Ordering};
 
-/// Hints in a node. Two in the model, so that a few words have two levels.
-pub(super) const FAN: usize = if cfg!(genpool_loom) {
+/// Hints in a node. Two in small models, so that a few words have two levels.
+pub(super) const FAN: usize = if cfg!(genpool_small) {
     2
 } else {
     size_of::<usize>()
@@ -21,8 +21,8 @@ pub(super) const FAN: usize = if cfg!(genpool_loom) {
 
 /// Nodes in a line: a cache line on 64-bit machines. A search looks through one in about the time of a
 /// locked instruction, and the highest hint of so many words changes half as often as they do (2026-11). One
-/// in the model.
-pub(super) const LINE: usize = if cfg!(genpool_loom) { 1 } else { 8 };
+/// in small models.
+pub(super) const LINE: usize = if cfg!(genpool_small) { 1 } else { 8 };
 
 /// Hints in a line.
 pub(super) const SPAN: usize = FAN * LINE;
@@ -45,7 +45,7 @@ const GROUP: usize = size_of::<u8x16>() / size_of::<usize>();
 /// A node of which no byte is a hint: what would be one is above all deficits.
 const ABSENT: usize = ONES * 0x7f;
 
-/// The bytes of a node that are no hints, as in such a node. None but in the model.
+/// The bytes of a node that are no hints, as in such a node. None but in small models.
 const UNUSED: usize = ABSENT & !(TOPS / 0x80 * 0xff);
 
 /// What a search needs the hint to be, as a pattern to compare all bytes of a node with at once.

@@ -2,8 +2,8 @@
 
 use crate::sync::AtomicUsize;
 
-/// Granules in a word. Two in the model, so that a handful of granules crosses words.
-pub(crate) const WORD_BITS: usize = if cfg!(genpool_loom) {
+/// Granules in a word. Two in small models, so that a handful of granules crosses words.
+pub(crate) const WORD_BITS: usize = if cfg!(genpool_small) {
     2
 } else {
     usize::BITS as usize

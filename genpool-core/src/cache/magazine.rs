@@ -5,7 +5,7 @@ use crate::pool::Inner;
 
 /// Granules that a magazine holds at most. A batch is half of it, so that a thread that goes to and
 /// fro around a full or an empty magazine comes to the pool every sixteenth time (2026-11).
-pub(super) const GRANULES: usize = if cfg!(genpool_loom) { 4 } else { 32 };
+pub(super) const GRANULES: usize = if cfg!(genpool_small) { 4 } else { 32 };
 
 /// All of its runs lie in one chunk, one that lives as long as the pool.
 #[derive(Debug)]

@@ -47,7 +47,7 @@ use crate::unwind::FirstPanic;
 
 /// Runs of one granule to so many are kept; longer ones are rare, and few fit into a word beside each
 /// other (2026-11).
-pub(crate) const SIZES: usize = if cfg!(genpool_loom) { 2 } else { 8 };
+pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 8 };
 
 /// A handle on a [`Pool`] for one thread, which keeps a few runs at hand: most of its calls touch
 /// nothing that another thread uses. [`Pool::cache`] makes it.

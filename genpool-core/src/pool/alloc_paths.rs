@@ -19,7 +19,7 @@ use crate::view::{ChunkView, Granule};
 
 /// How often a chunk's algorithm is asked again after a lost claim. Each loss means that another
 /// thread got something; so many in a row mean that the algorithm proposes what is taken (2026-11).
-const ASKS: usize = if cfg!(genpool_loom) {
+const ASKS: usize = if cfg!(genpool_small) {
     4
 } else if cfg!(miri) {
     64
@@ -29,7 +29,7 @@ const ASKS: usize = if cfg!(genpool_loom) {
 
 /// How often a caller that found nothing tries to prove it before it answers `Contended`. Each try
 /// is a search and two scans (2026-11). One that cannot watch because too many do proves nothing either.
-const PROOFS: usize = if cfg!(genpool_loom) { 2 } else { 16 };
+const PROOFS: usize = if cfg!(genpool_small) { 2 } else { 16 };
 
 impl Inner {
     /// `own` is the number of announced operations that this call is part of.

@@ -140,6 +140,8 @@ impl Pool {
     #[doc(hidden)]
     #[must_use]
     pub fn is_sound(&self) -> bool {
+        // First, for whoever takes a count brings readers up to the list.
+        let is_read = self.inner.shelf.is_read();
         let snapshot = self.inner.shelf.snapshot();
         // Granules that are taken and not known to belong to an allocation.
         let mut unowned = 0;
@@ -157,7 +159,7 @@ impl Pool {
             chunk.bitmap().is_sound() && spare.is_some() && is_found
         });
         let cached = self.inner.seats.granules();
-        sound && cached <= unowned && (cached == unowned || !self.inner.tracked)
+        is_read && sound && cached <= unowned && (cached == unowned || !self.inner.tracked)
     }
 }
 

@@ -28,7 +28,7 @@ mod imp {
         #[must_use]
         pub fn end(&self) -> bool {
             self.0.store(false, Ordering::Relaxed);
-            true
+            !super::super::model::recycles()
         }
 
         /// A reader uses the thing.

@@ -39,11 +39,34 @@ pub fn model_fence() {
 std::thread_local! {
     // All threads of a model run on one thread of the system.
     static SEED: Cell<u64> = const { Cell::new(0) };
+    static RECYCLES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Leaves these steps out from now on, and no others, in models that run on this thread.
 pub fn seed(faults: &[Fault]) {
     SEED.set(faults.iter().fold(0, |set, &fault| set | 1 << fault as u64));
+    RECYCLES.set(false);
+}
+
+/// Does `work` as a thread that stops where this step would come, and is never heard of again.
+pub fn stopped_before<R>(fault: Fault, work: impl FnOnce() -> R) -> R {
+    let seeds = SEED.get();
+    SEED.set(seeds | 1 << fault as u64);
+    let done = work();
+    SEED.set(seeds);
+    done
+}
+
+/// Has the models that run on this thread, until the next [`seed`], use the memory of dropped snapshots again as soon
+/// as possible, so that a pointer may be that of an earlier snapshot. Else dropped snapshots stay, and a use of one is
+/// noticed.
+pub fn recycle() {
+    RECYCLES.set(true);
+}
+
+#[cfg(not(genpool_machine))]
+pub(super) fn recycles() -> bool {
+    RECYCLES.get()
 }
 
 /// Whether to leave the step out.
@@ -52,9 +75,33 @@ pub fn seeded(fault: Fault) -> bool {
     SEED.get() & (1 << fault as u64) != 0
 }
 
-/// All threads of a model share number 0, so that they meet in the same slots.
+#[cfg(not(any(genpool_shuttle, genpool_machine)))]
+use loom::thread_local as model_thread_local;
+#[cfg(genpool_machine)]
+use std::thread_local as model_thread_local;
+
+#[cfg(not(genpool_shuttle))]
+model_thread_local! {
+    static NUMBER: Cell<usize> = Cell::new(0);
+}
+
+/// Gives this thread of a model its number. All share number 0 unless told otherwise, so that they meet in the
+/// same slots.
+#[cfg(not(genpool_shuttle))]
+pub fn number_thread(number: usize) {
+    NUMBER.with(|own| own.set(number));
+}
+
+/// This thread's number.
+#[cfg(not(genpool_shuttle))]
 pub fn thread_index() -> usize {
-    0
+    NUMBER.with(Cell::get)
+}
+
+/// This thread's number: each of an execution has its own.
+#[cfg(genpool_shuttle)]
+pub fn thread_index() -> usize {
+    shuttle::thread::current().id().into()
 }
 
 /// A model's threads note no places, so that every execution runs alike.
@@ -120,7 +167,8 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
 #[derive(Debug)]
 pub struct Snapshots<T> {
     index: AtomicUsize,
-    table: std::sync::Mutex<Vec<Arc<T>>>,
+    /// None where a value's memory was used again.
+    table: std::sync::Mutex<Vec<Option<Arc<T>>>>,
 }
 
 #[cfg(not(genpool_machine))]
@@ -129,14 +177,40 @@ impl<T> Snapshots<T> {
     pub fn new(value: Arc<T>) -> Self {
         Self {
             index: AtomicUsize::new(0),
-            table: std::sync::Mutex::new(alloc::vec![value]),
+            table: std::sync::Mutex::new(alloc::vec![Some(value)]),
         }
+    }
+
+    /// `value` on the heap: at the address of an earlier value that only the table holds, where the model asks for
+    /// that.
+    pub fn place(&self, value: T) -> Arc<T> {
+        let mut table = self.table.lock().expect("one thread runs at a time");
+        // The last may be about to be published.
+        let earlier = table.len() - 1;
+        let mut unused = table[..earlier].iter_mut().filter(|entry| {
+            let held = entry.as_ref();
+            held.is_some_and(|held| Arc::strong_count(held) == 1)
+        });
+        if recycles()
+            && let Some(mut held) = unused.next().and_then(Option::take)
+            && let Some(place) = Arc::get_mut(&mut held)
+        {
+            *place = value;
+            return held;
+        }
+        Arc::new(value)
     }
 
     /// The current value.
     pub fn load_full(&self) -> Arc<T> {
-        let index = self.index.load(Ordering::Acquire);
-        Arc::clone(&self.table.lock().expect("one thread runs at a time")[index])
+        let index = if recycles() {
+            // An earlier value may be gone.
+            self.index.fetch_add(0, Ordering::Acquire)
+        } else {
+            self.index.load(Ordering::Acquire)
+        };
+        let table = self.table.lock().expect("one thread runs at a time");
+        Arc::clone(table[index].as_ref().expect("the current value stays"))
     }
 
     /// As the method of the real one.
@@ -144,8 +218,13 @@ impl<T> Snapshots<T> {
     pub fn replace(&self, current: &Arc<T>, next: Arc<T>) -> bool {
         let (old, new) = {
             let mut table = self.table.lock().expect("one thread runs at a time");
-            let old = table.iter().position(|known| Arc::ptr_eq(known, current));
-            table.push(next);
+            let is_current = |known: &Option<Arc<T>>| {
+                known
+                    .as_ref()
+                    .is_some_and(|known| Arc::ptr_eq(known, current))
+            };
+            let old = table.iter().position(is_current);
+            table.push(Some(next));
             (old.expect("the value came from here"), table.len() - 1)
         };
         if seeded(Fault::LostUpdate) {

@@ -12,6 +12,11 @@ impl<T> Snapshots<T> {
         Self(arc_swap::ArcSwap::new(value))
     }
 
+    /// `value` on the heap.
+    pub fn place(&self, value: T) -> Arc<T> {
+        Arc::new(value)
+    }
+
     /// The current value, kept alive by the returned count.
     pub fn load_full(&self) -> Arc<T> {
         self.0.load_full()

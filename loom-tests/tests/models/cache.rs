@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 use genpool_core::sync::Fault;
 use genpool_core::{AllocError, Cache, Pool};
 use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
-use loom_tests::{At, BASE, Late, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::{At, BASE, Late, Race, THREE, TWO, explore, hold, must_fail, pool, with_chunk};
 
 /// The pool of a race, for caches that are made before its threads start and moved into them.
 fn lent(race: &Race) -> &'static Pool {
@@ -87,7 +87,7 @@ enum Answer {
 
 /// Granule 0 lies in a cache, granule 3 is free. The cache is emptied, then granule 3 is taken.
 fn emptied_cache_beside_alloc() -> Answer {
-    let race = Race::on(pool(4));
+    let race = Race::apart(pool(4));
     hold(race.pool(), 1, 1);
     hold(race.pool(), 2, 1);
     let mut cache = lent(&race).cache();
@@ -301,4 +301,26 @@ fn control_unchecked_algorithm() {
         TWO,
         swap_beside_cache,
     );
+}
+
+/// Two caches are made at once, and each has a seat of its own.
+fn two_caches() {
+    let race = Race::on(with_chunk(Pool::builder().boundary_tracking(), 4));
+    let pool = lent(&race);
+    let make = || {
+        race.start(move |_| {
+            let mut cache = pool.cache();
+            fill(&mut cache);
+            cache
+        })
+    };
+    let (one, two) = (make(), make());
+    let caches = [one.join().unwrap(), two.join().unwrap()];
+    assert!(caches.iter().all(|cache| cache.held() > 0));
+    assert!(pool.is_sound(), "what a cache keeps is not counted");
+}
+
+#[test]
+fn caches_that_are_made_at_once_are_counted() {
+    explore("two caches", THREE, &[()], two_caches);
 }

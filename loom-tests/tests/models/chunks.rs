@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
-use genpool_core::sync::Fault;
+use genpool_core::sync::{Fault, recycle, stopped_before};
 use genpool_core::{Algorithm, AllocError, ChunkView, Granule, Pool, Request};
 use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
 use loom_tests::{
@@ -307,6 +307,28 @@ fn the_newest_is_tried_first() {
     explore("removal beside add", ONCE, &[()], removal_beside_add);
 }
 
+/// The newer of two chunks is removed while the list is replaced, and so the first that is tried is chosen twice.
+/// Something is held in it, so that it stays on the list.
+fn removal_beside_swap() {
+    let prepared = pool(1);
+    prepared.add(BASE + 4, 1).unwrap();
+    hold(&prepared, 0, 1);
+    let race = Race::on(prepared);
+    let remove = race.start(|pool| drop(pool.remove(BASE + 4).unwrap()));
+    let swap = race.start(|pool| pool.set_algorithm(At(0)));
+    remove.join().unwrap();
+    swap.join().unwrap();
+    assert!(
+        race.pool().is_sound(),
+        "what is being removed is tried first"
+    );
+}
+
+#[test]
+fn what_is_being_removed_is_not_tried_first() {
+    explore("removal beside swap", ONCE, &[()], removal_beside_swap);
+}
+
 /// A list is replaced while somebody sweeps, who drops it after who replaced it let go of it.
 fn replacement_beside_sweep() {
     let prepared = pinned_pool();
@@ -427,6 +449,44 @@ fn control_unchecked_pin() {
     );
 }
 
+/// A list is replaced twice beside a count that is taken on it. Both come upon a list that a third thread has not
+/// brought to readers yet, and do so. Memory of dropped lists is used again: readers never get the first list after a
+/// later one.
+fn count_beside_two_replacements() {
+    recycle();
+    let prepared = Pool::new(0).unwrap();
+    stopped_before(Fault::Unpublished, || prepared.set_algorithm(At(0)));
+    let race = Race::on(prepared);
+    let count = race.start(|pool| assert_eq!(pool.chunks().count(), 0));
+    let replace = race.start(|pool| {
+        pool.set_algorithm(At(1));
+        pool.set_algorithm(At(2));
+    });
+    count.join().unwrap();
+    replace.join().unwrap();
+    assert!(race.pool().is_sound(), "readers have an earlier list");
+}
+
+#[test]
+fn an_earlier_list_does_not_come_back() {
+    explore(
+        "count beside two replacements",
+        ONCE,
+        &[()],
+        count_beside_two_replacements,
+    );
+}
+
+#[test]
+fn control_unpinned_advance() {
+    must_fail(
+        "count beside two replacements",
+        &[Fault::UnpinnedAdvance],
+        ONCE,
+        count_beside_two_replacements,
+    );
+}
+
 /// As `pin_beside_replace`, where the reader may come upon a second list on its way, and that is replaced
 /// as well.
 fn pin_beside_two_replacements() {
@@ -444,7 +504,7 @@ fn pin_beside_two_replacements() {
 fn a_list_that_is_pinned_late_stays() {
     explore(
         "pin beside two replacements",
-        THREE,
+        TWO,
         &[()],
         pin_beside_two_replacements,
     );
@@ -484,7 +544,7 @@ fn crowd_beside_replace(more: usize) {
     let then = || {
         race.pool().add(BASE + 4, 1).unwrap();
         // Does no more than to look at the list.
-        let reader = race.start(|pool| pool.alloc_with(1, &Insist(usize::MAX)).is_err());
+        let reader = race.start(|pool| pool.alloc_with(1, &Insist::at(usize::MAX)).is_err());
         let writer = race.start(|pool| pool.add(BASE + 8, 1).unwrap());
         writer.join().unwrap();
         assert!(reader.join().unwrap());

@@ -7,8 +7,15 @@ use genpool_core::sync::Fault;
 use genpool_core::{
     Algorithm, AllocError, Allocation, ChunkView, FirstFit, Granule, OwnedAllocation, Pool, Request,
 };
-use loom_tests::checker::{JoinHandle, mpsc};
-use loom_tests::{At, BASE, Insist, Late, ONCE, Race, THREE, TWO, explore, hold, must_fail, pool};
+use loom_tests::checker::{AtomicBool, JoinHandle, mpsc};
+use loom_tests::{
+    At, BASE, Insist, Late, ONCE, Race, START, STUBBORN, THREE, TWO, WORD, explore, granule, hold,
+    must_fail, pool, with_chunk,
+};
+
+/// Threads that share a slot for pins, and threads that do not.
+type Begin = fn(Pool) -> Race;
+const BEGINNINGS: [Begin; 2] = [Race::on, Race::apart];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Answer {
@@ -38,8 +45,8 @@ fn refused_claim_beside_alloc() -> Answer {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     hold(&prepared, 2, 2);
-    let race = Race::on(prepared);
-    let refused = race.start(|pool| pool.alloc_with(2, &Insist(1)).is_err());
+    let race = Race::apart(prepared);
+    let refused = race.start(|pool| pool.alloc_with(2, &Insist::at(1)).is_err());
     let alloc = race.start(|pool| take(pool, &FirstFit));
     assert!(refused.join().unwrap());
     let alloc = alloc.join().unwrap();
@@ -76,12 +83,12 @@ const WAYS: [FreeAcross; 2] = [
 ];
 
 /// A free of granules 1 and 2 comes in two steps. Who got one of them will find the other.
-fn free_across_beside_two_allocs(way: FreeAcross) -> (Answer, Option<Answer>) {
+fn free_across_beside_two_allocs(first: usize, way: FreeAcross) -> (Answer, Option<Answer>) {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     let held = prepared.alloc_owned_with(2, &At(1)).unwrap();
     hold(&prepared, 3, 1);
-    let race = Race::on(prepared);
+    let race = Race::apart_from(first, prepared);
     let free = race.start(move |pool| way(pool, held));
     let allocs = race.start(|pool| {
         let take = || take(pool, &FirstFit);
@@ -96,44 +103,49 @@ fn free_across_beside_two_allocs(way: FreeAcross) -> (Answer, Option<Answer>) {
 
 #[test]
 fn half_a_free_is_no_free() {
-    for way in WAYS {
+    // On either stripe.
+    for (first, way) in WAYS.into_iter().enumerate() {
         explore(
             "free across beside two allocs",
-            TWO,
+            STUBBORN,
             &[
                 (Exhausted, None),
                 (Contended, None),
                 (Found, Some(Found)),
                 (Found, Some(Contended)),
             ],
-            move || free_across_beside_two_allocs(way),
+            move || free_across_beside_two_allocs(first, way),
         );
     }
 }
 
 #[test]
 fn control_unannounced_free() {
-    for way in WAYS {
+    for (first, way) in WAYS.into_iter().enumerate() {
         must_fail(
             "free across beside two allocs",
             &[Fault::Unannounced],
             TWO,
-            move || free_across_beside_two_allocs(way),
+            move || free_across_beside_two_allocs(first, way),
         );
     }
 }
 
-/// As a moving hole, in steps that cross words: granules 1 and 2 are freed, then 5 and 6 taken.
+/// As a moving hole, in steps that cross words: granules 1 and 2 are freed, then two
+/// around another border taken.
 fn moving_run() -> Answer {
-    let prepared = pool(8);
+    let across = 2 * WORD + 1;
+    let prepared = pool(across + 3);
     hold(&prepared, 0, 1);
     let held = prepared.alloc_owned_with(2, &At(1)).unwrap();
-    hold(&prepared, 3, 2);
-    hold(&prepared, 7, 1);
-    let race = Race::on(prepared);
+    hold(&prepared, 3, across - 3);
+    hold(&prepared, across + 2, 1);
+    let race = Race::apart(prepared);
     let mover = race.start(move |pool| {
         drop(held);
-        let _ = pool.alloc_with(2, &At(5)).map(|found| found.into_raw());
+        let _ = pool
+            .alloc_with(2, &At(across))
+            .map(|found| found.into_raw());
     });
     let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     mover.join().unwrap();
@@ -157,7 +169,7 @@ fn moving_hole(late: fn() -> Late) -> Answer {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 2);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let mover = race.start(|pool| {
         pool.free(BASE, 1).unwrap();
         let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
@@ -210,6 +222,51 @@ fn control_untold_free_of_other_looks() {
     });
 }
 
+/// As a moving hole, by two threads on different stripes: the one that takes granule 3 has seen that granule 0 was
+/// freed.
+fn hole_moved_by_two() -> Answer {
+    let prepared = pool(4);
+    // One by one, which leaves the epochs of the stripes equal.
+    for granule in 0..3 {
+        hold(&prepared, granule, 1);
+    }
+    let race = Race::apart(prepared);
+    let freed = Arc::new(AtomicBool::new(false));
+    let take_last = {
+        let freed = Arc::clone(&freed);
+        race.start(move |pool| {
+            if freed.load(Ordering::Acquire) {
+                let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
+            }
+        })
+    };
+    let free = race.start(move |pool| {
+        pool.free(BASE, 1).unwrap();
+        freed.store(true, Ordering::Release);
+    });
+    let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
+    take_last.join().unwrap();
+    free.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Exhausted, "there was a hole all the time");
+    alloc
+}
+
+#[test]
+fn a_hole_that_two_threads_move_is_not_missed() {
+    explore("hole moved by two", THREE, &[Found], hole_moved_by_two);
+}
+
+#[test]
+fn control_two_that_tell_nobody() {
+    must_fail(
+        "hole moved by two",
+        &[Fault::UntoldFree, Fault::UntoldClaim],
+        THREE,
+        hole_moved_by_two,
+    );
+}
+
 /// Takes granule 0, and only if it got that, granules 4 and 5.
 type Taker = fn(&Pool);
 
@@ -242,7 +299,7 @@ impl Algorithm for Overtaken<'_> {
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         let ahead = self.ahead.load(Ordering::Relaxed);
         self.ahead.store(ahead.wrapping_sub(1), Ordering::Relaxed);
-        let find = |from, to| chunk.find_run(Granule(from), Granule(to), request.granules());
+        let find = |from, to| chunk.find_run(granule(from), granule(to), request.granules());
         match ahead {
             0 => {
                 let low = find(0, 2);
@@ -262,7 +319,7 @@ fn half_taken_free(taker: Taker) -> Answer {
     let prepared = pool(6);
     hold(&prepared, 0, 2);
     hold(&prepared, 2, 2);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let free = race.start(|pool| pool.free(BASE, 2).unwrap());
     let alloc = race.start(move |pool| {
         let ahead = AtomicUsize::new(2);
@@ -310,7 +367,7 @@ fn answer_before_free(is_told: fn(&Pool) -> bool) -> Answer {
     for granule in 0..3 {
         hold(&prepared, granule, 1);
     }
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     // In this order loom comes soonest to what the control must find.
     let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     let taker = race.start(move |pool| {
@@ -349,12 +406,11 @@ fn control_untold_answer() {
 
 /// An allocation grows although its range was freed by address: it gets nothing, and held nothing.
 fn lost_resize() -> (bool, Answer) {
-    let prepared = Pool::builder().boundary_tracking().build().unwrap();
-    prepared.add(BASE, 2).unwrap();
+    let prepared = with_chunk(Pool::builder().boundary_tracking(), 2);
     let mut stale = prepared.alloc_owned(1).unwrap();
     prepared.free_addr(stale.addr()).unwrap();
     hold(&prepared, 0, 1);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let resize = race.start(move |_| {
         let grown = stale.resize(2).is_ok();
         std::mem::forget(stale);
@@ -374,7 +430,7 @@ fn lost_resize() -> (bool, Answer) {
 fn a_lost_resize_held_nothing() {
     explore(
         "lost resize",
-        TWO,
+        STUBBORN,
         &[(false, Found), (false, Contended)],
         lost_resize,
     );
@@ -395,12 +451,12 @@ impl Algorithm for Never {
 }
 
 /// A refusal is remembered beside a call that makes room; whoever made room finds it.
-fn room_beside_verdict(make_room: fn(&Pool)) -> Answer {
+fn room_beside_verdict(begin: Begin, make_room: fn(&Pool)) -> Answer {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 2);
     hold(&prepared, 3, 1);
-    let race = Race::on(prepared);
+    let race = begin(prepared);
     let refused = race.start(|pool| drop(pool.alloc_with(1, &Never)));
     let room = race.start(move |pool| {
         make_room(pool);
@@ -428,43 +484,45 @@ fn add_chunk(pool: &Pool) {
 fn no_verdict_stands_where_there_is_room() {
     for make_room in [free_one, free_across] {
         explore("room beside verdict", THREE, &[Found], move || {
-            room_beside_verdict(make_room)
+            room_beside_verdict(Race::apart, make_room)
         });
     }
 }
 
 #[test]
 fn no_verdict_stands_where_a_chunk_came() {
-    explore("chunk beside verdict", THREE, &[Found], || {
-        room_beside_verdict(add_chunk)
-    });
+    for begin in BEGINNINGS {
+        explore("chunk beside verdict", THREE, &[Found], move || {
+            room_beside_verdict(begin, add_chunk)
+        });
+    }
 }
 
 #[test]
 fn control_kept_verdict() {
     must_fail("room beside verdict", &[Fault::KeptVerdict], TWO, || {
-        room_beside_verdict(free_one)
+        room_beside_verdict(Race::apart, free_one)
     });
 }
 
 #[test]
 fn control_hasty_verdict() {
     must_fail("room beside verdict", &[Fault::HastyVerdict], TWO, || {
-        room_beside_verdict(free_one)
+        room_beside_verdict(Race::apart, free_one)
     });
 }
 
 #[test]
 fn control_verdict_beside_unannounced_free() {
     must_fail("room beside verdict", &[Fault::Unannounced], TWO, || {
-        room_beside_verdict(free_across)
+        room_beside_verdict(Race::apart, free_across)
     });
 }
 
 #[test]
 fn control_verdict_beside_untold_chunk() {
     must_fail("room beside verdict", &[Fault::UntoldAnswer], TWO, || {
-        room_beside_verdict(add_chunk)
+        room_beside_verdict(Race::apart, add_chunk)
     });
 }
 
@@ -494,7 +552,7 @@ fn refused(pool: &Pool, then: &(dyn Fn() + Sync)) {
 fn free_beside_two_verdicts() {
     let prepared = pool(1);
     hold(&prepared, 0, 1);
-    let race = Arc::new(Race::on(prepared));
+    let race = Arc::new(Race::apart(prepared));
     let (reach, reached) = mpsc::channel();
     let (reach, reached) = (Mutex::new(Some(reach)), Mutex::new(reached));
     let one = {
@@ -556,10 +614,10 @@ fn control_a_claim_without_its_version() {
 }
 
 /// A chunk is being added; who was told of it can allocate from it.
-fn told_of_a_chunk(is_told: fn(&Pool) -> bool) -> Option<Answer> {
+fn told_of_a_chunk(begin: Begin, is_told: fn(&Pool) -> bool) -> Option<Answer> {
     let prepared = pool(2);
     hold(&prepared, 0, 2);
-    let race = Race::on(prepared);
+    let race = begin(prepared);
     let add = race.start(|pool| pool.add(BASE + 16, 2).is_ok());
     let alloc = race.start(move |pool| is_told(pool).then(|| take(pool, &FirstFit)));
     add.join().unwrap();
@@ -578,30 +636,32 @@ fn is_in_the_way(pool: &Pool) -> bool {
 
 #[test]
 fn what_is_told_of_serves() {
-    explore("told of a chunk", THREE, &[None, Some(Found)], || {
-        told_of_a_chunk(is_listed)
-    });
-    // Where it is not in the way, the other chunk was added, and is taken from.
-    explore("told of a chunk", ONCE, &[None, Some(Found)], || {
-        told_of_a_chunk(is_in_the_way)
-    });
+    for begin in BEGINNINGS {
+        explore("told of a chunk", THREE, &[None, Some(Found)], move || {
+            told_of_a_chunk(begin, is_listed)
+        });
+        // Where it is not in the way, the other chunk was added, and is taken from.
+        explore("told of a chunk", ONCE, &[None, Some(Found)], move || {
+            told_of_a_chunk(begin, is_in_the_way)
+        });
+    }
 }
 
 #[test]
 fn control_told_too_soon() {
     must_fail("told of a chunk", &[Fault::ToldTooSoon], THREE, || {
-        told_of_a_chunk(is_listed)
+        told_of_a_chunk(Race::apart, is_listed)
     });
 }
 
 /// A chunk with room comes before the one with the only hole goes.
-fn moving_chunk() -> Answer {
+fn moving_chunk(begin: Begin) -> Answer {
     let prepared = pool(2);
     hold(&prepared, 0, 1);
-    let race = Race::on(prepared);
+    let race = begin(prepared);
     let change = race.start(|pool| {
         pool.add(BASE + 16, 2).unwrap();
-        drop(pool.remove(BASE).unwrap());
+        drop(pool.remove(START).unwrap());
     });
     let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     change.join().unwrap();
@@ -612,21 +672,24 @@ fn moving_chunk() -> Answer {
 
 #[test]
 fn a_hole_that_moves_with_its_chunk_is_not_missed() {
-    explore("moving chunk", THREE, &[Found], moving_chunk);
+    for begin in BEGINNINGS {
+        explore("moving chunk", THREE, &[Found], move || moving_chunk(begin));
+    }
 }
 
 #[test]
 fn control_unchecked_list() {
-    must_fail("moving chunk", &[Fault::UncheckedList], THREE, moving_chunk);
+    must_fail("moving chunk", &[Fault::UncheckedList], THREE, || {
+        moving_chunk(Race::apart)
+    });
 }
 
 /// The deed of an allocation is gone before its granules are free; who was told that nothing is
 /// allocated is not told that nothing is free.
 fn told_of_a_free(is_told: fn(&Pool) -> bool) -> Option<Answer> {
-    let prepared = Pool::builder().boundary_tracking().build().unwrap();
-    prepared.add(BASE, 2).unwrap();
+    let prepared = with_chunk(Pool::builder().boundary_tracking(), 2);
     hold(&prepared, 0, 2);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let free = race.start(|pool| pool.free_addr(BASE).is_ok());
     let alloc = race.start(move |pool| is_told(pool).then(|| take(pool, &FirstFit)));
     let freed = free.join().unwrap();
@@ -636,7 +699,8 @@ fn told_of_a_free(is_told: fn(&Pool) -> bool) -> Option<Answer> {
 }
 
 fn none_is_live(pool: &Pool) -> bool {
-    pool.live().unwrap().is_empty()
+    let live = pool.live().unwrap();
+    live.iter().all(|held| held.addr < BASE)
 }
 
 fn is_free_already(pool: &Pool) -> bool {
@@ -648,7 +712,7 @@ fn a_deed_and_its_granules_go_in_one_step() {
     for is_told in [none_is_live, is_free_already] {
         explore(
             "told of a free",
-            TWO,
+            STUBBORN,
             &[None, Some(Found), Some(Contended)],
             move || told_of_a_free(is_told),
         );

@@ -10,7 +10,6 @@
 )]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::Fault;
 use genpool_core::{
@@ -19,7 +18,6 @@ use genpool_core::{
 use loom_tests::checker::UnsafeCell;
 use loom_tests::{
     At, BASE, Late, Race, THREE, TWO, check_rest, explore, hold, look, must_fail, own, pool,
-    race_to_drain,
 };
 
 /// A full pool of four granules whose hints are all low.
@@ -318,106 +316,6 @@ fn control_drops_join_at_an_unchecked_border() {
     });
 }
 
-// ---- the removal of the chunk ----
-
-/// The last allocation of a chunk is dropped while the chunk is removed: the owner is notified once.
-fn drop_beside_removal(prepared: Pool, n: usize) -> bool {
-    let held = own(&prepared, 1 - n / 2, n);
-    race_to_drain(prepared, move |_| drop(held))
-}
-
-/// A pool whose chunks are not permanent: one was removed before.
-fn pinned_pool() -> Pool {
-    let pool = pool(4);
-    pool.remove(BASE).unwrap().finish().unwrap();
-    pool.add(BASE, 4).unwrap();
-    pool
-}
-
-/// In one word, over the border of two, and in a chunk that is not permanent.
-const REMOVALS: [(fn() -> Pool, usize); 3] = [(|| pool(4), 1), (|| pool(4), 2), (pinned_pool, 1)];
-
-#[test]
-fn the_last_drop_notifies_the_owner() {
-    for (prepared, n) in REMOVALS {
-        explore("drop beside removal", TWO, &[false, true], move || {
-            drop_beside_removal(prepared(), n)
-        });
-    }
-}
-
-#[test]
-fn control_unnoticed_removal() {
-    for (prepared, n) in REMOVALS {
-        for fault in [Fault::UncheckedDrain, Fault::NoFence] {
-            must_fail("drop beside removal", &[fault], TWO, move || {
-                drop_beside_removal(prepared(), n)
-            });
-        }
-    }
-}
-
-/// Removes the chunk once it has been looked at, and proposes granules 1 and 2.
-struct Removing<'p> {
-    pool: &'p Pool,
-    told: Arc<AtomicUsize>,
-    removed: AtomicUsize,
-}
-
-impl Algorithm for Removing<'_> {
-    fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-        if self.removed.fetch_add(1, Ordering::Relaxed) == 0 {
-            let told = Arc::clone(&self.told);
-            let drain = self.pool.remove(BASE).unwrap();
-            drain.on_drained(move || {
-                told.fetch_add(1, Ordering::Relaxed);
-            });
-        }
-        Some(Granule(1))
-    }
-}
-
-/// The last allocation of a chunk that is being removed is dropped while a claim that began before is refused and
-/// rolled back. The drop may have seen the claim's granules taken.
-fn drop_beside_rollback() {
-    let prepared = pool(4);
-    let held = own(&prepared, 2, 1);
-    let race = Race::on(prepared);
-    let told = Arc::new(AtomicUsize::new(0));
-    let claim = {
-        let told = Arc::clone(&told);
-        race.start(move |pool| {
-            let removed = AtomicUsize::new(0);
-            let removing = Removing {
-                pool,
-                told,
-                removed,
-            };
-            assert!(pool.alloc_with(2, &removing).is_err());
-        })
-    };
-    let dropping = race.start(move |_| drop(held));
-    claim.join().unwrap();
-    dropping.join().unwrap();
-    let told = told.load(Ordering::Relaxed);
-    assert_eq!(told, 1, "the owner was not notified");
-}
-
-#[test]
-fn a_refused_claim_notifies_the_owner() {
-    explore("drop beside rollback", THREE, &[()], drop_beside_rollback);
-}
-
-#[test]
-fn control_unnoticed_rollback() {
-    must_fail(
-        "drop beside rollback",
-        &[Fault::UncheckedRollback],
-        THREE,
-        drop_beside_rollback,
-    );
-}
-
 // ---- a refusal ----
 
 /// A hole moves from ahead of a scan that proves a refusal to behind it: granule 0 is dropped, then granule 3 is taken.
@@ -425,7 +323,7 @@ fn drop_beside_proof(late: fn() -> Late) -> bool {
     let prepared = pool(4);
     let held = own(&prepared, 0, 1);
     hold(&prepared, 1, 2);
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let mover = race.start(move |pool| {
         drop(held);
         let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
@@ -467,7 +365,7 @@ impl Algorithm for Never {
 /// A refusal is remembered concurrently with a drop. The thread that dropped finds what it gave back.
 fn drop_beside_verdict(scene: Scene, n: usize) -> bool {
     let (prepared, held) = scene();
-    let race = Race::on(prepared);
+    let race = Race::apart(prepared);
     let refused = race.start(move |pool| drop(pool.alloc_with(n, &Never)));
     let room = race.start(move |pool| {
         drop(held);

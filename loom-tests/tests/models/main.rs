@@ -2,12 +2,22 @@
 
 #![cfg(genpool_loom)]
 
-mod cache;
-mod chunks;
+// Those that run at full size too come first.
 mod claims;
-mod devices;
-mod hints;
 mod honest;
 mod hot;
+
+#[cfg(genpool_small)]
+mod cache;
+#[cfg(genpool_small)]
+mod chunks;
+#[cfg(genpool_small)]
+mod devices;
+#[cfg(genpool_small)]
+mod drain;
+#[cfg(genpool_small)]
+mod hints;
+#[cfg(genpool_small)]
 mod lengths;
+#[cfg(genpool_small)]
 mod ring;

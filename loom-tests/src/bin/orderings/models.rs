@@ -63,7 +63,7 @@ fn asked(name: &str, otherwise: u32) -> u32 {
 }
 
 fn flags(more: &str) -> String {
-    format!("--cfg genpool_loom {more} -Awarnings")
+    format!("--cfg genpool_loom --cfg genpool_small {more} -Awarnings")
 }
 
 /// A program that ends after so many seconds of processor time.

@@ -1,0 +1,111 @@
+//! The drop of the last allocation of a chunk that is being removed: the owner is notified, and once.
+
+#![allow(
+    clippy::arc_with_non_send_sync,
+    reason = "loom's threads share its cells, which check the sharing themselves"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use genpool_core::sync::Fault;
+use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
+use loom_tests::{BASE, Race, THREE, TWO, explore, must_fail, own, pool, race_to_drain};
+
+/// The last allocation of a chunk is dropped while the chunk is removed: the owner is notified once.
+fn drop_beside_removal(prepared: Pool, n: usize) -> bool {
+    let held = own(&prepared, 1 - n / 2, n);
+    race_to_drain(prepared, move |_| drop(held))
+}
+
+/// A pool whose chunks are not permanent: one was removed before.
+fn pinned_pool() -> Pool {
+    let pool = pool(4);
+    pool.remove(BASE).unwrap().finish().unwrap();
+    pool.add(BASE, 4).unwrap();
+    pool
+}
+
+/// In one word, over the border of two, and in a chunk that is not permanent.
+const REMOVALS: [(fn() -> Pool, usize); 3] = [(|| pool(4), 1), (|| pool(4), 2), (pinned_pool, 1)];
+
+#[test]
+fn the_last_drop_notifies_the_owner() {
+    for (prepared, n) in REMOVALS {
+        explore("drop beside removal", TWO, &[false, true], move || {
+            drop_beside_removal(prepared(), n)
+        });
+    }
+}
+
+#[test]
+fn control_unnoticed_removal() {
+    for (prepared, n) in REMOVALS {
+        for fault in [Fault::UncheckedDrain, Fault::NoFence] {
+            must_fail("drop beside removal", &[fault], TWO, move || {
+                drop_beside_removal(prepared(), n)
+            });
+        }
+    }
+}
+
+/// Removes the chunk once it has been looked at, and proposes granules 1 and 2.
+struct Removing<'p> {
+    pool: &'p Pool,
+    told: Arc<AtomicUsize>,
+    removed: AtomicUsize,
+}
+
+impl Algorithm for Removing<'_> {
+    fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+        if self.removed.fetch_add(1, Ordering::Relaxed) == 0 {
+            let told = Arc::clone(&self.told);
+            let drain = self.pool.remove(BASE).unwrap();
+            drain.on_drained(move || {
+                told.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        Some(Granule(1))
+    }
+}
+
+/// The last allocation of a chunk that is being removed is dropped while a claim that began before is refused and
+/// rolled back. The drop may have seen the claim's granules taken.
+fn drop_beside_rollback() {
+    let prepared = pool(4);
+    let held = own(&prepared, 2, 1);
+    let race = Race::on(prepared);
+    let told = Arc::new(AtomicUsize::new(0));
+    let claim = {
+        let told = Arc::clone(&told);
+        race.start(move |pool| {
+            let removed = AtomicUsize::new(0);
+            let removing = Removing {
+                pool,
+                told,
+                removed,
+            };
+            assert!(pool.alloc_with(2, &removing).is_err());
+        })
+    };
+    let dropping = race.start(move |_| drop(held));
+    claim.join().unwrap();
+    dropping.join().unwrap();
+    let told = told.load(Ordering::Relaxed);
+    assert_eq!(told, 1, "the owner was not notified");
+}
+
+#[test]
+fn a_refused_claim_notifies_the_owner() {
+    explore("drop beside rollback", THREE, &[()], drop_beside_rollback);
+}
+
+#[test]
+fn control_unnoticed_rollback() {
+    must_fail(
+        "drop beside rollback",
+        &[Fault::UncheckedRollback],
+        THREE,
+        drop_beside_rollback,
+    );
+}
