@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use genpool_core::sync::Mutex;
 use genpool_core::{
-    Algorithm, AllocError, Allocation, Cache, ChunkSpec, Chunks, Drain, Fragmentation, FreeError,
-    OwnedAllocation, Owner, Pool, Stats,
+    Algorithm, AllocError, Allocation, Cache, ChunkSpec, Chunks, Drain, FirstPanic, Fragmentation,
+    FreeError, OwnedAllocation, Owner, Pool, Stats,
 };
 
 use crate::error::AddChunkError;
@@ -69,7 +69,12 @@ impl ManagedPool {
         if !*open {
             return Err(AddChunkError::Sealed(chunk));
         }
-        Ok(self.pool().add_chunk_then(chunk, || drop(open))?)
+        let mut panics = FirstPanic::default();
+        let added = self
+            .pool()
+            .add_chunk_then(chunk, || drop(open), &mut panics);
+        panics.resume();
+        Ok(added?)
     }
 
     /// Whether the device has ended, so that nothing more is handed out. Linear in the number of chunks.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use genpool_algos::FirstFitAlign;
 use genpool_core::{
-    AddRefused, Algorithm, BuildError, Builder, ChunkSpec, Chunks, Fragmentation, FreeError, Held,
-    Pool, RawRange, RemoveError, Stats,
+    AddRefused, Algorithm, BuildError, Builder, ChunkSpec, Chunks, FirstPanic, Fragmentation,
+    FreeError, Held, Pool, RawRange, RemoveError, Stats,
 };
 
 pub use self::home::RegionDrain;
@@ -153,6 +153,11 @@ impl<K: Kind> MemoryPool<K> {
     ///
     /// [`RegionError`], with the region in it, and no chunk of it in the pool; also where there is no memory for the
     /// lists of its chunks. The pool's bus may be that of a region that was refused.
+    ///
+    /// # Panics
+    ///
+    /// If the destructor of an algorithm does that was the pool's default before. If nothing else is wrong, the
+    /// region was added; a region that is refused is dropped.
     pub fn add(&self, region: Region<K>) -> Result<(), RegionError<K>> {
         let start = region.start();
         let (chunks, home) = match self.enter(&region) {
@@ -160,20 +165,25 @@ impl<K: Kind> MemoryPool<K> {
             Err(reason) => return Err(RegionError::new(reason, Some(region))),
         };
         home.put(region);
+        let mut panics = FirstPanic::default();
         for (done, chunk) in chunks.into_iter().enumerate() {
-            let refused = match self.pool.add_chunk(chunk.shared_owner(home.clone())) {
+            let chunk = chunk.shared_owner(home.clone());
+            let refused = match self.pool.add_chunk_then(chunk, || {}, &mut panics) {
                 Ok(()) => continue,
                 Err(refused) => refused.reason,
             };
             let entry = self.entries().remove(&start);
             let entry = entry.expect("a region is removed when all its chunks are there");
             // What somebody allocated in the chunks before keeps the region, as ever.
-            let back = entry.drain(&self.pool, done).finish().ok();
+            let drain = entry.drain(&self.pool, done);
+            let back = panics.run(|| drain.finish().ok()).flatten();
+            panics.resume();
             return Err(RegionError::new(RegionRefused::Chunk(refused), back));
         }
         if let Some(entry) = self.entries().get_mut(&start) {
             entry.complete = true;
         }
+        panics.resume();
         Ok(())
     }
 

@@ -6,6 +6,8 @@ use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 use std::sync::Arc;
 
+use genpool_core::contained;
+
 use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 use crate::kind::{Kind, Ram};
 use crate::window::{Translation, Untranslated, Window};
@@ -102,8 +104,24 @@ pub struct Region<K: Kind = Ram> {
     seen: Option<Seen>,
     /// Never looked at, only dropped.
     #[allow(dead_code, reason = "its drop is what it is for")]
-    keep: Box<dyn Send + Sync>,
+    keep: Keep,
     kind: PhantomData<K>,
+}
+
+/// What keeps memory: a user's value. If its destructor panics in a thread that panics already, that ends here,
+/// for it would abort the process.
+pub(crate) struct Keep(Option<Box<dyn Send + Sync>>);
+
+impl Keep {
+    fn new(keep: impl Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(keep)))
+    }
+}
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        contained(|| drop(self.0.take()));
+    }
 }
 
 /// What devices see of a region.
@@ -166,7 +184,7 @@ impl<K: Kind> Region<K> {
             start,
             len,
             seen: None,
-            keep: Box::new(keep),
+            keep: Keep::new(keep),
             kind: PhantomData,
         }
     }
@@ -235,10 +253,10 @@ impl<K: Kind> Region<K> {
     #[cfg(all(target_os = "linux", feature = "vfio"))]
     pub(crate) fn kept_by<G: Send + Sync + 'static>(
         self,
-        wrap: impl FnOnce(Box<dyn Send + Sync>) -> G,
+        wrap: impl FnOnce(Keep) -> G,
     ) -> Self {
         Self {
-            keep: Box::new(wrap(self.keep)),
+            keep: Keep::new(wrap(self.keep)),
             ..self
         }
     }

@@ -1,11 +1,14 @@
-//! What keeps a region may panic when it is dropped, wherever that is. Nothing is lost, hidden or leaked by it.
+//! What keeps a region may panic when it is dropped, wherever that is, and so may an algorithm. Nothing is lost, hidden
+//! or leaked by it.
 
 mod common;
 
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
 
 use common::{Watch, kept_by, seen_in, unseen};
-use genpool_core::{FirstFit, Pool};
+use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Pool, Request};
 use genpool_dma::{MemoryPool, Region, VirtAddr};
 
 const PAGE: usize = 4096;
@@ -203,4 +206,83 @@ fn where_the_region_is_the_caller_s() {
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(region)));
     std::mem::forget(dropped.unwrap_err());
     assert!(watch.is_freed());
+}
+
+/// First fit that makes way for another default while it is used. So it goes, and panics, with the next change of the
+/// chunk list.
+struct Replaced(Weak<MemoryPool>);
+
+impl Algorithm for Replaced {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        self.0.upgrade()?.set_algorithm(FirstFit);
+        FirstFit.propose(chunk, request)
+    }
+}
+
+impl Drop for Replaced {
+    fn drop(&mut self) {
+        std::panic::panic_any("the algorithm");
+    }
+}
+
+/// A pool with a region, whose next change of the list panics.
+fn replaced(region: Region) -> Arc<MemoryPool> {
+    let pool = Arc::new(pool());
+    pool.add(region).unwrap();
+    pool.set_algorithm(Replaced(Arc::downgrade(&pool)));
+    drop(pool.dma_alloc(1).unwrap());
+    pool
+}
+
+/// What panics in `step`.
+fn caught<R>(step: impl FnOnce() -> R) -> Option<&'static str> {
+    let payload = catch_unwind(AssertUnwindSafe(step)).err()?;
+    payload.downcast_ref().copied()
+}
+
+#[test]
+fn an_algorithm_s_end_while_a_region_is_added() {
+    let first = plain();
+    let start = first.start();
+    let pool = replaced(first);
+    let second = plain();
+    let added = second.start();
+    assert_eq!(caught(|| pool.add(second)), Some("the algorithm"));
+    // All of the region is there, and can go.
+    assert_eq!(pool.size(), 8 * PAGE);
+    drop(pool.remove(start).unwrap().finish().unwrap());
+    check_whole(&pool, added);
+}
+
+#[test]
+fn an_algorithm_s_end_while_a_region_is_refused() {
+    let (region, watch) = panicking();
+    // SAFETY: nobody touches this memory.
+    let upper = unsafe {
+        let start = region.as_ptr().byte_add(2 * PAGE);
+        Region::from_raw(start, NonZeroUsize::new(2 * PAGE).unwrap(), ())
+    };
+    let start = upper.start();
+    let pool = replaced(seen_in(upper, &[(0, 0x100_0000, 2 * PAGE)]));
+    // The lower half is added before the upper one is refused.
+    assert_eq!(caught(|| pool.add(region)), Some("the algorithm"));
+    assert!(watch.is_freed());
+    assert_eq!(pool.size(), 2 * PAGE);
+    assert!(pool.remove(start).unwrap().finish().is_ok());
+}
+
+#[test]
+fn an_algorithm_s_end_while_a_region_is_taken_out() {
+    let (region, watch) = panicking();
+    let start = region.start();
+    let pool = replaced(region);
+    let drain = pool.remove(start).unwrap();
+    // The region, which the caller does not get, is given back, and its keeper's panic is the second one.
+    assert_eq!(caught(|| drain.finish()), Some("the algorithm"));
+    assert!(watch.is_freed());
+    assert_eq!(pool.chunks().len(), 0);
+    let region = plain();
+    let start = region.start();
+    pool.add(region).unwrap();
+    check_whole(&pool, start);
 }

@@ -272,6 +272,24 @@ fn live_allocations_lie_in_runs_that_are_taken() {
     assert_eq!(touching, Err(NoSnapshot::Run { start, first, len }));
 }
 
+#[test]
+fn runs_are_checked_up_to_the_last_address() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 1).unwrap();
+    let mut shot = Snapshot::of(&pool);
+    shot.chunks[0].size = usize::MAX;
+    shot.chunks[0].taken = vec![(0, usize::MAX)];
+    (shot.stats.size, shot.stats.used, shot.stats.free) = (usize::MAX, usize::MAX, 0);
+    shot.fragmentation = Default::default();
+    assert_eq!(shot.check(), Ok(()));
+    for (first, len) in [(0, 1), (usize::MAX, 1), (usize::MAX, usize::MAX)] {
+        let mut more = shot.clone();
+        more.chunks[0].taken.push((first, len));
+        let start = 0;
+        assert_eq!(more.check(), Err(NoSnapshot::Run { start, first, len }));
+    }
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn there_and_back() {

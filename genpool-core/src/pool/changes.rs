@@ -11,6 +11,7 @@ use crate::memory::probe_spare;
 use crate::observer::Event;
 use crate::shelf::{Change, Snapshot};
 use crate::sync::{Ordering, unlike_others};
+use crate::unwind::FirstPanic;
 
 impl Pool {
     /// Adds `size` bytes at the address `start`, without a physical address. Others allocate and
@@ -57,13 +58,22 @@ impl Pool {
     ///
     /// As [`add`](Self::add); the chunk comes back in the error.
     pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddError> {
-        self.add_chunk_then(chunk, || {})
+        let mut panics = FirstPanic::default();
+        let added = self.add_chunk_then(chunk, || {}, &mut panics);
+        panics.resume();
+        added
     }
 
     /// As [`add_chunk`](Self::add_chunk), and does `then` before anybody is told of it: for the workspace's
-    /// wrappers, which let go of their locks there.
+    /// wrappers, which let go of their locks there. They have the answer also where a destructor panics, and
+    /// resume the panic when their own work is complete.
     #[doc(hidden)]
-    pub fn add_chunk_then(&self, chunk: ChunkSpec, then: impl FnOnce()) -> Result<(), AddError> {
+    pub fn add_chunk_then(
+        &self,
+        chunk: ChunkSpec,
+        then: impl FnOnce(),
+        panics: &mut FirstPanic,
+    ) -> Result<(), AddError> {
         #[cfg(feature = "observe")]
         let place = (chunk.start(), chunk.size(), chunk.phys_of_start());
         let mut change = self.inner.shelf.change();
@@ -79,7 +89,7 @@ impl Pool {
         };
         #[cfg(not(feature = "observe"))]
         let added = add();
-        drop(change);
+        panics.run(|| drop(change));
         added
     }
 

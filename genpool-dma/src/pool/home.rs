@@ -142,13 +142,21 @@ impl<K: Kind> RegionDrain<K> {
     /// # Errors
     ///
     /// This value again, if something is still held.
+    ///
+    /// # Panics
+    ///
+    /// If the destructor of an algorithm does that was the pool's default before. If nothing is held any more, the
+    /// region is dropped.
     pub fn finish(self) -> Result<Region<K>, Self> {
         if !self.is_drained() {
             return Err(self);
         }
         // Nobody holds a byte of it, and nobody ever will: its chunks are drained.
         let region = self.home.lock().take();
-        Ok(region.expect("a region is taken out once, by its only drain"))
+        let region = region.expect("a region is taken out once, by its only drain");
+        // A value that is returned already would be lost if this panics.
+        drop(self);
+        Ok(region)
     }
 }
 

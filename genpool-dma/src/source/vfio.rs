@@ -16,7 +16,7 @@ use super::mapping::lock_limit;
 use super::sysfs;
 use crate::addr::{AddressMask, DmaAddr};
 use crate::kind::Ram;
-use crate::region::{AddressSpace, Bus, Region};
+use crate::region::{AddressSpace, Bus, Keep, Region};
 use crate::window::{Translation, Window};
 
 /// An IOMMU address space of our own, with the IOVAs that are free in it.
@@ -189,7 +189,7 @@ struct Mapped {
     ops: Arc<dyn VfioOps>,
     size: usize,
     /// There until the drop.
-    memory: Option<Box<dyn Send + Sync>>,
+    memory: Option<Keep>,
     /// There until the drop. Its IOVAs are free again after the memory is gone.
     lease: Option<OwnedAllocation>,
     _attached: Arc<dyn Send + Sync>,

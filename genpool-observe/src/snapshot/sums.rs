@@ -146,7 +146,8 @@ impl Snapshot {
                 if len == 0 || first < next || first > granules || len > granules - first {
                     return Err(NoSnapshot::Run { start, first, len });
                 }
-                next = first + len + 1;
+                // Nothing fits behind the highest granule that there can be.
+                next = (first + len).saturating_add(1);
             }
             sums.add(chunk.draining, size, Free::of(chunk, self.order));
         }
