@@ -237,18 +237,23 @@ impl Device {
             source,
         })?;
         let pool = ManagedPool::new(pool);
-        let mut state = self.state.lock();
-        if state.phase == Phase::Gone {
-            return Err(self.gone().into());
-        }
-        if state.find(pool.name()).is_some() {
-            return Err(CreateError::Exists {
-                device: Arc::clone(&self.name),
-                name: pool.name().map(str::to_owned),
-            });
-        }
-        state.add(pool.clone());
-        Ok(pool)
+        let refused = {
+            let mut state = self.state.lock();
+            if state.phase == Phase::Gone {
+                self.gone().into()
+            } else if state.find(pool.name()).is_some() {
+                CreateError::Exists {
+                    device: Arc::clone(&self.name),
+                    name: pool.name().map(str::to_owned),
+                }
+            } else {
+                state.add(pool.clone());
+                return Ok(pool);
+            }
+        };
+        // A value that is returned already would be lost if this panics.
+        drop(pool);
+        Err(refused)
     }
 
     /// The pool of that name; without a name the unnamed pool, and no other.

@@ -257,6 +257,24 @@ fn a_pool_that_is_refused_is_dropped_outside_of_the_lock() {
     assert_eq!((device.pools().len(), device.pool(None).is_ok()), (1, true));
 }
 
+#[test]
+fn a_pool_that_is_refused_and_panics_leaks_nothing() {
+    let name: Arc<str> = Arc::from("twice");
+    let log = Log::default();
+    let device = Device::new(Arc::clone(&name));
+    device.create_pool(Pool::builder()).unwrap();
+    for is_gone in [false, true] {
+        if is_gone {
+            drop(device.release());
+        }
+        let builder = Pool::builder().algorithm(log.bomb("algorithm"));
+        let panic = caught(|| drop(device.create_pool(builder)));
+        assert_eq!(panic.as_deref(), Some("algorithm"));
+    }
+    drop(device);
+    assert_eq!(Arc::strong_count(&name), 1, "an error is not dropped");
+}
+
 /// Has an allocation of its own made when it is told that a chunk is being removed.
 struct Greedy(
     Mutex<Option<genpool_devm::ManagedPool>>,
