@@ -218,21 +218,27 @@ pub fn main() -> ExitCode {
         Ok(End::Well) => ExitCode::SUCCESS,
         Ok(End::Wrong) => ExitCode::from(1),
         Ok(End::Impossible) => ExitCode::from(2),
-        // The reader of the output has gone, which is its right; nobody is left to be told.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(2),
-        Err(error) => {
-            complain(&format!("cannot write: {error}"));
-            ExitCode::from(2)
-        }
+        Err(error) => unwritten(&error),
     }
+}
+
+/// Standard output does not take what is written.
+fn unwritten(error: &io::Error) -> ExitCode {
+    // A reader of the output that has gone may do so; nobody is left to be told.
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        complain(&format!("cannot write: {error}"));
+    }
+    ExitCode::from(2)
 }
 
 /// Help and version go out as they are; a wrong argument becomes one line.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
-            ExitCode::SUCCESS
+            match error.print().and_then(|()| io::stdout().flush()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => unwritten(&error),
+            }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();

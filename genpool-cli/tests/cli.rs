@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use common::{file, genpool};
 
@@ -482,6 +482,30 @@ fn help_and_version() {
         assert!(out(&output).contains("genpool"));
     }
     assert_eq!(genpool(&[]).status.code(), Some(2));
+}
+
+/// Also where it is help that is asked for.
+#[test]
+fn output_that_is_not_taken_is_an_error() {
+    let Ok(full) = File::options().write(true).open("/dev/full") else {
+        return;
+    };
+    let trace = file("full.trace", GOOD.as_bytes());
+    let trace = trace.to_str().unwrap();
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["help", "run"],
+        &["dt", BOARD],
+        &["replay", "--repeats", "1", trace],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_genpool"))
+            .args(arguments)
+            .stdout(full.try_clone().unwrap())
+            .output()
+            .unwrap();
+        refused(&output, "cannot write: ");
+    }
 }
 
 #[test]
