@@ -17,6 +17,10 @@ use crate::plain::Plain;
 /// (2026-11); unbounded, a small blob could have one long path in each of many rows.
 pub const MOST_ROWS: usize = 1000;
 
+/// Children of SRAMs that are read for these rows, also where they have none in the end. An SRAM with more than that is
+/// refused before they are read.
+const MOST_CHILDREN: usize = 4 * MOST_ROWS;
+
 /// The pools of a board and who uses them. All of its texts are [`Plain`].
 #[derive(Debug, Serialize)]
 pub struct Board {
@@ -169,12 +173,16 @@ pub fn survey(path: Option<&Path>, also: &[String]) -> Result<Board, LoadError> 
         .collect();
     let mut left_out = LeftOut::default();
     let mut srams = Vec::new();
-    let mut parts = 0;
+    let (mut parts, mut children_left) = (0, MOST_CHILDREN);
     for found in Sram::nodes(&tree) {
-        if srams.len() == MOST_ROWS {
+        let children = found.as_ref().map_or(0, |node| node.children().count());
+        let children = Some(children).filter(|&children| children <= MOST_CHILDREN);
+        let after = children_left.checked_sub(children.unwrap_or(0));
+        let (true, Some(after)) = (srams.len() < MOST_ROWS, after) else {
             left_out.srams += 1;
             continue;
-        }
+        };
+        children_left = after;
         let row = match found {
             Ok(node) => {
                 let path = node.path();

@@ -358,4 +358,17 @@ fn many_srams_are_bounded() {
     check(&devices, 1000, 4000);
     let parts = nested(&|fdt| (0..10).for_each(|at| sram(fdt, at, 0x1_0000, 300)));
     check(&parts, 3, 7);
+    // Children are read of so many only, also where there is no row for them, as the first is no part of its SRAM.
+    let outside = nested(&|fdt| {
+        for at in 0..10 {
+            bus(fdt, &format!("{at:x}"), &|fdt| {
+                fdt.property("compatible", b"mmio-sram\0");
+                fdt.cells("reg", &[0x1000, 0x1000]);
+                for part in 0..1000 {
+                    fdt.node(&format!("{part:x}"), |fdt| fdt.cells("reg", &[part, 1]));
+                }
+            });
+        }
+    });
+    check(&outside, 4, 6);
 }

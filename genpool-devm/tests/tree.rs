@@ -110,34 +110,48 @@ fn addresses_that_make_no_sense() {
     assert!(matches!(what, Complaint::Unmapped { .. }));
     let (_, what) = complaint([1, 1, 0], Some(&[0, 0, 7, 0]), &[0, 8]);
     assert!(matches!(what, Complaint::Length { .. }));
-    // The last window that is looked through, and one more.
+}
+
+/// The last window that is looked through, and one more, on one bus and on two together.
+#[test]
+fn windows_of_all_buses_together_are_bounded() {
     let windows = |count: usize| {
         let mut windows = [0, 0x100, 7].repeat(count - 1);
-        windows.extend([0, 0x100, 0x100]);
+        windows.extend([0, 0, 0x100]);
         windows
     };
-    let range = |count: usize| {
+    let range = |outer: usize, inner: usize| {
         let blob = fdt(|fdt| {
-            let bus = fdt.begin_node("bus")?;
-            fdt.property_u32("#address-cells", 1)?;
-            fdt.property_u32("#size-cells", 1)?;
-            fdt.property_array_u32("ranges", &windows(count))?;
+            let mut buses = Vec::new();
+            for count in [outer, inner] {
+                buses.push(fdt.begin_node("bus")?);
+                fdt.property_u32("#address-cells", 1)?;
+                fdt.property_u32("#size-cells", 1)?;
+                fdt.property_array_u32("ranges", &windows(count))?;
+            }
             let node = fdt.begin_node("sram@0")?;
             fdt.property_array_u32("reg", &[0, 8])?;
             fdt.end_node(node)?;
-            fdt.end_node(bus)
+            while let Some(bus) = buses.pop() {
+                fdt.end_node(bus)?;
+            }
+            Ok(())
         });
         let tree = Tree::parse(&blob).unwrap();
-        let range = tree.find("/bus/sram@0").unwrap().range();
+        let range = tree.find("/bus/bus/sram@0").unwrap().range();
         range
             .map(PhysRange::start)
             .map_err(|error| error.to_string())
     };
-    assert_eq!(range(256), Ok(0x100));
-    assert_eq!(
-        range(257),
-        Err("/bus: ranges is longer than 256 windows".to_owned())
-    );
+    let too_long = |node: &str| {
+        let most = "ranges is longer than 256 windows, with those of the buses inside it";
+        Err(format!("{node}: {most}"))
+    };
+    assert_eq!(range(1, 255), Ok(0));
+    assert_eq!(range(255, 1), Ok(0));
+    assert_eq!(range(1, 256), too_long("/bus"));
+    assert_eq!(range(128, 129), too_long("/bus"));
+    assert_eq!(range(1, 257), too_long("/bus/bus"));
 }
 
 /// What is there and cannot be read is an error that names the node and the property, and never missing.

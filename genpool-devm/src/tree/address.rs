@@ -11,8 +11,8 @@ const SIZE_CELLS: u32 = 1;
 /// Cells of the widest numbers: 128 bits.
 const MOST_CELLS: u32 = 4;
 
-/// Windows of a bus that are looked through. Real buses have a few dozen (2026-11); unbounded, each of many
-/// nodes could go through megabytes.
+/// Windows that are looked through for one node, those of all buses above it together. Real boards have a few dozen
+/// (2026-11); unbounded, each of many nodes could go through megabytes.
 const MOST_WINDOWS: usize = 256;
 
 /// A range of physical addresses as the processor sees them. It is not empty and ends within 64 bits.
@@ -172,9 +172,10 @@ impl<'t> Node<'t> {
             self.complain(Complaint::NoCell { property, index })
         })?;
         let (mut start, size) = (number(&entry[..address]), number(&entry[address..]));
-        let mut bus = bus;
+        let (mut bus, mut windows) = (bus, MOST_WINDOWS);
         while let Some(above) = bus.parent() {
-            start = bus.translate(above, start, size)?.ok_or_else(|| {
+            let translated = bus.translate(above, start, size, &mut windows)?;
+            start = translated.ok_or_else(|| {
                 let bus = bus.path();
                 self.complain(Complaint::Unmapped { bus, start, size })
             })?;
@@ -186,8 +187,15 @@ impl<'t> Node<'t> {
             .ok_or_else(|| self.complain(Complaint::Beyond { start, size }))
     }
 
-    /// An address on this bus, as the bus `above` sees it; none where it does not.
-    fn translate(self, above: Self, start: u128, size: u128) -> Result<Option<u128>, TreeError> {
+    /// An address on this bus, as the bus `above` sees it; none where it does not. Takes the windows that it looks
+    /// through from `left`.
+    fn translate(
+        self,
+        above: Self,
+        start: u128,
+        size: u128,
+        left: &mut usize,
+    ) -> Result<Option<u128>, TreeError> {
         match self.property("ranges") {
             None => return Ok(None),
             Some([]) => return Ok(Some(start)),
@@ -196,13 +204,13 @@ impl<'t> Node<'t> {
         let (child, parent) = (self.address_cells()?, above.address_cells()?);
         let entry = child + parent + self.size_cells()?;
         let mut windows = self.entries("ranges", entry)?.chunks_exact(entry);
-        if windows.len() > MOST_WINDOWS {
-            return Err(self.complain(Complaint::TooLong {
+        *left = left.checked_sub(windows.len()).ok_or_else(|| {
+            self.complain(Complaint::TooLong {
                 property: "ranges",
                 most: MOST_WINDOWS,
-                unit: "windows",
-            }));
-        }
+                unit: "windows, with those of the buses inside it",
+            })
+        })?;
         // Where there are no bytes, the address itself is mapped.
         let size = size.max(1);
         Ok(windows.find_map(|window| {
