@@ -492,8 +492,10 @@ fn output_that_is_not_taken_is_an_error() {
     };
     let trace = file("full.trace", GOOD.as_bytes());
     let trace = trace.to_str().unwrap();
+    let calls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/strace/realloc.strace");
     for arguments in [
-        &["--help"][..],
+        &["convert", calls][..],
+        &["--help"],
         &["--version"],
         &["help", "run"],
         &["dt", BOARD],

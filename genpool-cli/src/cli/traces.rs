@@ -225,7 +225,12 @@ pub(super) fn convert_command(args: &ConvertArgs, out: &mut dyn Write) -> io::Re
         }
     };
     match draft {
-        None => write!(io::BufWriter::new(out), "{trace}")?,
+        None => {
+            let mut out = io::BufWriter::new(out);
+            write!(out, "{trace}")?;
+            // Its drop would not tell of an error.
+            out.flush()?;
+        }
         Some((path, draft)) => {
             if let Err(error) = draft.publish(&trace.to_string()) {
                 complain_of(path, None, format_args!("cannot write: {error}"));
