@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 
 use genpool_dma::source::{
     PageMap, PageSize, PciDevice, RamSource, SourceError, UioMap, Unresolved,
@@ -92,15 +93,6 @@ fn nonsense_is_refused() {
         matches!(refused, SourceError::Align { bytes: 3 }),
         "{refused}"
     );
-    let refused = RamSource::new(1).map_memfd("a\0name").unwrap_err();
-    let of_the_call = matches!(
-        refused,
-        SourceError::System {
-            call: "memfd_create",
-            ..
-        }
-    );
-    assert!(of_the_call, "{refused}");
     for node in [1000, 1023, 1024, u32::MAX] {
         match RamSource::new(1).node(node).map().unwrap_err() {
             SourceError::UnknownNode { node: told } => assert_eq!(told, node),
@@ -117,6 +109,32 @@ fn nonsense_is_refused() {
     assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
     let missing = UioMap::open(4_000_000, 0).unwrap_err();
     assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
+}
+
+/// Also where nothing else could be had.
+#[test]
+fn what_is_wrong_is_named_whatever_the_pages() {
+    for pages in [PageSize::Ordinary, PageSize::Huge2M, PageSize::Huge1G] {
+        let source = RamSource::new(1).pages(pages);
+        let long = "x".repeat(250);
+        for given in ["a\0name", &long] {
+            match source.map_memfd(given).unwrap_err() {
+                SourceError::Name { name } => assert_eq!(name, given),
+                other => panic!("{other}"),
+            }
+        }
+        match source.node(1000).map().unwrap_err() {
+            SourceError::UnknownNode { node } => assert_eq!(node, 1000),
+            // Where the kernel has none, that is what is wrong.
+            SourceError::NoSuchPages { pages: missing } => {
+                let folder = format!("/sys/kernel/mm/hugepages/hugepages-{}kB", pages.bytes() >> 10);
+                assert_eq!(missing, pages);
+                assert!(!Path::new(&folder).exists(), "{folder}");
+            }
+            other => skipped!("{other}"),
+        }
+    }
+    assert!(RamSource::new(1).map_memfd(&"x".repeat(249)).is_ok());
 }
 
 #[test]

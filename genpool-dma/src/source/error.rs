@@ -36,6 +36,11 @@ pub enum SourceError {
         /// The bytes given.
         bytes: usize,
     },
+    /// A name of a memfd that has a NUL, or more than 249 bytes.
+    Name {
+        /// The name given.
+        name: String,
+    },
     /// The kernel has no pages of this size.
     NoSuchPages {
         /// The size asked for.
@@ -142,6 +147,7 @@ impl fmt::Display for SourceError {
         match self {
             Self::Size { size } => write!(f, "{size:#x} bytes of memory make no sense"),
             Self::Align { bytes } => write!(f, "an alignment of {bytes} is not a power of two"),
+            Self::Name { name } => write!(f, "the name {name:?} has a NUL, or more than 249 bytes"),
             Self::NoSuchPages { pages } => write!(f, "this kernel has no {pages}"),
             Self::HugePages {
                 pages,

@@ -16,6 +16,9 @@ use super::node;
 use crate::kind::Ram;
 use crate::region::Region;
 
+/// Bytes of a memfd's name, as the kernel limits them.
+const LONGEST_NAME: usize = 249;
+
 /// The size of the pages that memory consists of.
 ///
 /// ```
@@ -274,6 +277,10 @@ impl RamSource {
     ///
     /// [`SourceError`] says what is missing.
     pub fn map_memfd(&self, name: &str) -> Result<(Region<Ram>, MemFd), SourceError> {
+        if name.len() > LONGEST_NAME || name.contains('\0') {
+            let name = name.to_owned();
+            return Err(SourceError::Name { name });
+        }
         let flags = MemfdFlags::CLOEXEC | self.pages.memfd_flags();
         let file = rustix::fs::memfd_create(name, flags).map_err(|errno| match errno {
             // What it says of huge pages of a size that the kernel does not know.
@@ -353,14 +360,18 @@ impl RamSource {
             PageSize::Huge2M | PageSize::Huge1G if shortage => {
                 let path = self.pages.folder(self.node).join("free_hugepages");
                 let free = fs::read_to_string(path).ok();
-                match free.and_then(|text| text.trim().parse().ok()) {
-                    None => self.no_such_pages(),
-                    Some(free) => SourceError::HugePages {
+                match (free.and_then(|text| text.trim().parse().ok()), self.node) {
+                    (Some(free), node) => SourceError::HugePages {
                         pages: self.pages,
                         wanted: len.get() / self.pages.bytes(),
                         free,
-                        node: self.node,
+                        node,
                     },
+                    // The kernel has such pages, but not on this node.
+                    (None, Some(node)) if self.pages.folder(None).exists() => {
+                        SourceError::UnknownNode { node }
+                    }
+                    (None, _) => self.no_such_pages(),
                 }
             }
             _ => SourceError::system(call)(errno),
