@@ -307,6 +307,11 @@ impl Device {
     /// released by the thread that gives the last of them back, which needs no memory. From now on giving back is
     /// not [signal-safe](crate#signal-safety). What panics stops nothing else: see [`Released::panics`].
     ///
+    /// A range that is only known by its address ([`into_raw`](genpool_core::Allocation::into_raw)) is listed too. It
+    /// keeps what lies under it only as long as somebody has the pool, by a [`ManagedPool`] or an allocation that
+    /// outlives it. Without that nobody could give it back, so it is given up as by
+    /// [`Pool::destroy`](genpool_core::Pool::destroy): have a device forget such addresses before.
+    ///
     /// # Errors
     ///
     /// [`Gone`], if somebody else has released it.
