@@ -112,6 +112,28 @@ fn addresses_that_make_no_sense() {
     assert!(matches!(what, Complaint::Length { .. }));
 }
 
+#[test]
+fn a_status_is_no_longer_than_that_of_any_board() {
+    let is_enabled = |len: usize| {
+        let mut status = vec![b'a'; len];
+        status[..5].copy_from_slice(b"okay\0");
+        status[len - 1] = 0;
+        let blob = fdt(|fdt| {
+            let bus = fdt.begin_node("bus")?;
+            fdt.property("status", &status)?;
+            let node = fdt.begin_node("sram@0")?;
+            fdt.end_node(node)?;
+            fdt.end_node(bus)
+        });
+        let tree = Tree::parse(&blob).unwrap();
+        let enabled = tree.find("/bus/sram@0").unwrap().is_enabled();
+        enabled.map_err(|error| error.to_string())
+    };
+    assert_eq!(is_enabled(255), Ok(true));
+    let refused = Err("/bus: status is longer than 255 bytes".to_owned());
+    assert_eq!(is_enabled(256), refused);
+}
+
 /// The last window that is looked through, and one more, on one bus and on two together.
 #[test]
 fn windows_of_all_buses_together_are_bounded() {

@@ -28,6 +28,9 @@ const RUNNING: &str = "/sys/firmware/fdt";
 /// More than any board's tree: those that Debian ships are below 300 KiB (2026-11).
 const LARGEST: u64 = 4 << 20;
 
+/// Bytes of a `status`, which is read again for each node inside.
+const LONGEST_STATUS: usize = 255;
+
 /// A device tree: a copy, which borrows nothing of the blob.
 ///
 /// ```no_run
@@ -425,8 +428,16 @@ impl<'t> Node<'t> {
     ///
     /// # Errors
     ///
-    /// [`Complaint::NoText`], if its `status` is no text.
+    /// [`Complaint::NoText`], if its `status` is no text; [`Complaint::TooLong`], if that has over 255 bytes.
     pub fn is_available(self) -> Result<bool, TreeError> {
+        let status = self.property("status").unwrap_or_default();
+        if status.len() > LONGEST_STATUS {
+            return Err(self.complain(Complaint::TooLong {
+                property: "status",
+                most: LONGEST_STATUS,
+                unit: "bytes",
+            }));
+        }
         Ok(matches!(self.text("status")?, None | Some("okay" | "ok")))
     }
 
@@ -434,7 +445,7 @@ impl<'t> Node<'t> {
     ///
     /// # Errors
     ///
-    /// [`Complaint::NoText`] names the node whose `status` is no text: this one, or one around it.
+    /// As [`is_available`](Self::is_available), with the node whose `status` it is: this one, or one around it.
     pub fn is_enabled(self) -> Result<bool, TreeError> {
         for node in self.with_ancestors() {
             if !node.is_available()? {
