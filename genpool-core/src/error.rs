@@ -262,7 +262,7 @@ display!(AllocError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Impossible {
-    /// The pool has no chunk.
+    /// The pool has no chunk, or only chunks that are being removed.
     NoChunk,
     /// The request is longer than every chunk.
     TooLong {
@@ -335,7 +335,7 @@ pub enum Impossible {
 }
 
 display!(Impossible {
-    Self::NoChunk => "the pool has no chunk";
+    Self::NoChunk => "the pool has no chunk, or only chunks that are being removed";
     Self::TooLong { size, longest } => "{size:#x} bytes are more than the longest chunk has: {longest:#x}";
     Self::Outside { addr } => "{addr:#x} lies in no chunk";
     Self::PastChunk { addr, size, last } => "{size:#x} bytes at {addr:#x} go past the chunk's last address {last:#x}";

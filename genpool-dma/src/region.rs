@@ -251,10 +251,7 @@ impl<K: Kind> Region<K> {
 
     /// The same memory, kept by what `wrap` makes of what kept it until now.
     #[cfg(all(target_os = "linux", feature = "vfio"))]
-    pub(crate) fn kept_by<G: Send + Sync + 'static>(
-        self,
-        wrap: impl FnOnce(Keep) -> G,
-    ) -> Self {
+    pub(crate) fn kept_by<G: Send + Sync + 'static>(self, wrap: impl FnOnce(Keep) -> G) -> Self {
         Self {
             keep: Keep::new(wrap(self.keep)),
             ..self

@@ -127,7 +127,10 @@ fn what_is_wrong_is_named_whatever_the_pages() {
             SourceError::UnknownNode { node } => assert_eq!(node, 1000),
             // Where the kernel has none, that is what is wrong.
             SourceError::NoSuchPages { pages: missing } => {
-                let folder = format!("/sys/kernel/mm/hugepages/hugepages-{}kB", pages.bytes() >> 10);
+                let folder = format!(
+                    "/sys/kernel/mm/hugepages/hugepages-{}kB",
+                    pages.bytes() >> 10
+                );
                 assert_eq!(missing, pages);
                 assert!(!Path::new(&folder).exists(), "{folder}");
             }
