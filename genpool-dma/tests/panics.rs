@@ -257,13 +257,13 @@ fn an_algorithm_s_end_while_a_region_is_added() {
 #[test]
 fn an_algorithm_s_end_while_a_region_is_refused() {
     let (region, watch) = panicking();
+    let (half, size) = (2 * PAGE, NonZeroUsize::new(2 * PAGE).unwrap());
+    // SAFETY: the region is twice as long.
+    let upper = unsafe { region.as_ptr().byte_add(half) };
     // SAFETY: nobody touches this memory.
-    let upper = unsafe {
-        let start = region.as_ptr().byte_add(2 * PAGE);
-        Region::from_raw(start, NonZeroUsize::new(2 * PAGE).unwrap(), ())
-    };
+    let upper = unsafe { Region::from_raw(upper, size, ()) };
     let start = upper.start();
-    let pool = replaced(seen_in(upper, &[(0, 0x100_0000, 2 * PAGE)]));
+    let pool = replaced(seen_in(upper, &[(0, 0x100_0000, half)]));
     // The lower half is added before the upper one is refused.
     assert_eq!(caught(|| pool.add(region)), Some("the algorithm"));
     assert!(watch.is_freed());
