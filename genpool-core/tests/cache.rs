@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -323,6 +323,34 @@ fn what_it_keeps_never_makes_it_fail() {
 }
 
 #[test]
+fn what_it_keeps_is_given_back_before_contention_is_answered() {
+    static POOL: OnceLock<Pool> = OnceLock::new();
+    /// First fit that spoils each proof: its question is news to whoever watches.
+    struct Restless;
+    impl Algorithm for Restless {
+        fn any_place(&self) -> bool {
+            true
+        }
+
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            POOL.get().map(Pool::avail);
+            FirstFit.propose(chunk, request)
+        }
+    }
+    let pool = POOL.get_or_init(|| pool(64));
+    pool.set_algorithm(Restless);
+    let mut cache = pool.cache();
+    let held = cache.alloc(PAGE).unwrap();
+    cache.free(held);
+    let all = cache.alloc(64 * PAGE).unwrap();
+    let stats = pool.stats();
+    assert_eq!((stats.contended, stats.exhausted), (1, 0));
+    let refused = cache.alloc(PAGE).unwrap_err();
+    assert_eq!(refused, AllocError::Contended { size: PAGE });
+    drop(all);
+}
+
+#[test]
 fn the_last_granule_is_found() {
     for last in [0, 63, 64, 1500, 4095] {
         let pool = pool(4096);
@@ -344,7 +372,9 @@ fn a_chunk_that_is_being_removed_hands_out_nothing() {
     let (one, two) = (cache.alloc(PAGE).unwrap(), cache.alloc(2 * PAGE).unwrap());
     cache.free(two);
     let drain = pool.remove(BASE).unwrap();
-    assert_eq!(pool.stats().draining_used, PAGE + cache.held());
+    let stats = pool.stats();
+    assert_eq!(stats.draining_used, PAGE + cache.held());
+    assert_eq!((stats.used, stats.cached), (0, cache.held()));
     assert_eq!(
         cache.alloc(PAGE).unwrap_err(),
         AllocError::Impossible(Impossible::NoChunk)

@@ -113,6 +113,23 @@ fn a_probe_that_fails_leaves_nothing() {
 }
 
 #[test]
+fn a_probe_that_fails_too_late_leaves_its_successor() {
+    let registry = Registry::new();
+    let node = "/soc/sram@0";
+    let refused = registry.probe(sram(node), |_| {
+        // Another thread could do so: the device is removed, and the next one comes.
+        drop(registry.remove(node).unwrap());
+        registry.add(sram(node)).unwrap();
+        Err("no clock")
+    });
+    assert!(matches!(refused, Err(RegisterError::Probe { .. })));
+    let successor = registry.find_named(node).expect("still there");
+    assert!(!successor.is_gone());
+    let found = registry.find(&NodePath::new(node)).expect("at its node");
+    assert!(Arc::ptr_eq(&found, &successor));
+}
+
+#[test]
 fn devices_come_and_go_while_others_look() {
     let registry = Registry::new();
     let node = NodePath::new("/soc/sram@0");

@@ -3,10 +3,12 @@
 mod common;
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use common::{dma, peek, seen, seen_in, unseen};
-use genpool_core::{AddRefused, BuildError, FirstFit, FreeError, Pool, RemoveError};
+use genpool_core::{
+    AddRefused, BuildError, Event, FirstFit, FreeError, Observer, Pool, RemoveError,
+};
 use genpool_dma::{
     AddressSpace, Bus, Device, DevicePoolError, MemoryPool, PhysAddr, Ram, Region, RegionRefused,
     Translation, VirtAddr, Width, Window,
@@ -57,6 +59,29 @@ fn in_two_pieces() -> Region {
     let (region, _) = unseen(4 * PAGE);
     let windows = [(0, 0x9000, PAGE), (1, 0xa000, 2 * PAGE), (3, 0x1000, PAGE)];
     seen_in(region, &windows)
+}
+
+#[test]
+fn no_region_is_removed_before_all_of_it_is_there() {
+    static POOL: OnceLock<MemoryPool> = OnceLock::new();
+    /// Removes the region of each chunk as soon as the chunk is there.
+    struct Remover;
+    impl Observer for Remover {
+        fn event(&self, _: usize, event: &Event<'_>) {
+            if let (&Event::ChunkAdded { start, .. }, Some(pool)) = (event, POOL.get()) {
+                let early = pool.remove(VirtAddr::new(start));
+                assert!(matches!(early, Err(RemoveError::NoChunk { .. })));
+            }
+        }
+    }
+    let build = || MemoryPool::build(Pool::builder().order(12).observer(Remover)).unwrap();
+    let pool = POOL.get_or_init(build);
+    let region = in_two_pieces();
+    let start = region.start();
+    pool.add(region).unwrap();
+    assert_eq!(pool.stats().observer_panics, 0);
+    assert_eq!((pool.chunks().len(), pool.avail()), (2, 4 * PAGE));
+    assert!(pool.remove(start).unwrap().is_drained());
 }
 
 #[test]

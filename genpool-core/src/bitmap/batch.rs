@@ -148,6 +148,7 @@ fn spread(starts: usize, n: usize) -> usize {
 mod tests {
     use super::*;
     use crate::bitmap::Search;
+    use crate::chunk::{Chunk, ChunkSpec};
 
     #[test]
     fn runs_of_a_word_share_nothing() {
@@ -217,5 +218,29 @@ mod tests {
         let again = bitmap.release_batch([10, 0].into_iter(), 2, &traffic);
         assert_eq!(again, Err(NotTaken { granule: 0 }));
         assert_eq!(bitmap.taken(), bitmap.len() - 14);
+    }
+
+    #[test]
+    fn a_batch_that_is_claimed_too_late_goes_back() {
+        let (spec, traffic) = (ChunkSpec::new(0, WORD_BITS), Traffic::new());
+        let chunk = Chunk::new(&spec, 0, 0, true, false, None).unwrap();
+        chunk.claim(0, 1, &traffic).unwrap();
+        assert!(chunk.seal());
+        assert!(chunk.claim_batch(0, 1, 4, &traffic).is_none());
+        assert_eq!(chunk.bitmap().taken(), 1);
+        chunk.give_back(0, 1, &traffic).unwrap();
+        assert!(chunk.is_drained());
+    }
+
+    #[test]
+    fn runs_of_a_batch_join_over_what_is_free_between_them() {
+        let (bitmap, traffic) = (Bitmap::new(WORD_BITS, None).unwrap(), Traffic::new());
+        bitmap.claim(0, WORD_BITS, &traffic).unwrap();
+        assert_eq!(bitmap.take_lowest(1, &traffic), Search::Nowhere);
+        bitmap.release(4, 2, &traffic).unwrap();
+        let around = [2, 6].into_iter();
+        assert_eq!(bitmap.release_batch(around, 2, &traffic), Ok(()));
+        assert_eq!(bitmap.hints().get(0), 6);
+        assert!(bitmap.is_sound());
     }
 }

@@ -49,3 +49,21 @@ fn another_snapshot_is_kept_by_no_pin_on_a_later_one() {
     replace(&shelf);
     assert_eq!((old.strong_count(), pin.version), (0, 1));
 }
+
+#[test]
+fn a_change_that_another_thread_brings_to_the_readers_is_there_when_it_returns() {
+    let shelf = shelf();
+    let chunk = Chunk::new(&ChunkSpec::new(64, 64), 0, 0, true, false, None).unwrap();
+    let seen = shelf.snapshots.load_full();
+    let listed = seen.with_chunk(&Arc::new(chunk)).unwrap();
+    let algorithm: Arc<dyn Algorithm> = Arc::new(FirstFit);
+    let next = Arc::new(listed.with_algorithm(&algorithm, Route::Other));
+    assert!(shelf.snapshots.replace(&seen, Arc::clone(&next)));
+    // Another thread that saw it was stopped after the first step.
+    let raw = Arc::into_raw(Arc::clone(&next)).cast_mut();
+    shelf.retire(shelf.current.swap(raw, Ordering::SeqCst));
+    assert!(shelf.newest().is_none() && shelf.default() == Route::FirstFit);
+    shelf.advance(&next);
+    assert_eq!(shelf.newest().map(Chunk::start), Some(64));
+    assert_eq!(shelf.default(), Route::Other);
+}

@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use genpool_core::Pool;
 use genpool_core::sync::Fault;
+use genpool_core::{AllocError, Event, Observer, Pool};
 use loom_tests::checker::UnsafeCell;
 use loom_tests::{
-    At, BASE, Insist, Race, STUBBORN, TWO, explore, hold, must_fail, pool, with_chunk,
+    At, BASE, Insist, Race, STUBBORN, THREE, TWO, explore, hold, must_fail, pool, with_chunk,
 };
 
 /// Two runs that share a granule and cross the word border: granules 1-2 and 2-3 of four, each
@@ -85,6 +85,54 @@ fn rollback_loses_nothing() {
 #[test]
 fn control_kept_claim() {
     must_fail("rollback", &[Fault::KeptClaim], TWO, rollback);
+}
+
+/// A pool that has an observer, which is not interested.
+fn observed(granules: usize) -> Pool {
+    struct Nobody;
+    impl Observer for Nobody {
+        fn event(&self, _: usize, _: &Event<'_>) {}
+    }
+    with_chunk(Pool::builder().observer(Nobody), granules)
+}
+
+/// Granule 0 is free all the time, but for a call for several ranges that takes it and is then refused.
+fn refused_many_beside_alloc(prepared: Pool) -> bool {
+    hold(&prepared, 1, 1);
+    let race = Race::on(prepared);
+    let many = race.start(|pool| pool.alloc_many(&[1, 0]).is_err());
+    let alloc = race.start(|pool| pool.alloc(1).map(|found| found.into_raw()).err());
+    assert!(many.join().unwrap());
+    let refused = alloc.join().unwrap();
+    assert!(
+        matches!(refused, None | Some(AllocError::Contended { .. })),
+        "granule 0 was nobody's all the time: {refused:?}"
+    );
+    refused.is_none()
+}
+
+#[test]
+fn what_is_refused_with_others_is_nobodys() {
+    for prepare in [pool, observed] {
+        explore(
+            "refused many beside alloc",
+            THREE,
+            &[false, true],
+            move || refused_many_beside_alloc(prepare(2)),
+        );
+    }
+}
+
+#[test]
+fn control_unannounced_many() {
+    for prepare in [pool, observed] {
+        must_fail(
+            "refused many beside alloc",
+            &[Fault::Unannounced],
+            THREE,
+            move || refused_many_beside_alloc(prepare(2)),
+        );
+    }
 }
 
 /// What an owner wrote before it gave a granule back is there for the next owner.

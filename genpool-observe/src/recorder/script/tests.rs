@@ -120,6 +120,23 @@ fn changes_may_be_told_of_late() {
 }
 
 #[test]
+fn what_shrank_is_held_at_its_new_size() {
+    let mut told = Told::new();
+    told.added(0x10_0000, 4);
+    told.alloc(0x10_0000, 4);
+    told.said();
+    told.entry(Entry::Resize {
+        addr: 0x10_0000,
+        from: 4 * PAGE,
+        asked: PAGE,
+    });
+    let shrunk = "alloc 2 size=4096 algo=fixed-address:0x100000 -> 0x100000";
+    assert_eq!(told.said(), ["free 1", shrunk]);
+    told.alloc(0x10_1000, 3);
+    assert_eq!(told.said(), ["alloc 3 size=12288 -> 0x101000"]);
+}
+
+#[test]
 fn what_was_removed_is_held_in_few_pieces() {
     let mut told = Told::new();
     for round in 0..3 {
