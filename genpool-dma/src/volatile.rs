@@ -271,6 +271,7 @@ mod tests {
             assert_eq!((refused.offset, refused.len, refused.size), (offset, 4, 16));
         }
         assert!(cells.copy_in::<u32>(0, &[0; 3]).is_err());
+        assert!(cells.copy_in::<u32>(2, &[0; 2]).is_err());
         assert!(cells.copy_out::<u32>(8, &mut [0; 12]).is_err());
         let mut back = [0; 8];
         cells.copy_in::<u32>(4, &[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();

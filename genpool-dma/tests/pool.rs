@@ -10,7 +10,7 @@ use genpool_core::{
     AddRefused, BuildError, Event, FirstFit, FreeError, Observer, Pool, RemoveError,
 };
 use genpool_dma::{
-    AddressSpace, Bus, Device, DevicePoolError, MemoryPool, PhysAddr, Ram, Region, RegionRefused,
+    AddressMask, AddressSpace, Bus, Device, DevicePoolError, MemoryPool, PhysAddr, Ram, Region, RegionRefused,
     Translation, VirtAddr, Width, Window,
 };
 
@@ -163,6 +163,66 @@ fn a_region_that_is_refused_midway_leaves_no_chunk_in_the_pool() {
     assert!(!watch.is_freed());
     drop(pool);
     assert!(watch.is_freed());
+}
+
+/// A start and a size that are off by the same bytes are off all the same.
+#[test]
+fn half_granules_are_refused() {
+    let pool = MemoryPool::new(13).unwrap();
+    let (whole, _watch) = unseen::<Ram>(4 * PAGE);
+    // SAFETY: inside the region.
+    let second = unsafe { whole.as_ptr().byte_add(PAGE) };
+    // SAFETY: a part of a region that is kept with it and accessed by nobody.
+    let half: Region = unsafe { Region::from_raw(second, NonZeroUsize::new(PAGE).unwrap(), whole) };
+    let start = half.start();
+    let refused = pool.add(half).unwrap_err();
+    let expected = RegionRefused::Granule {
+        start,
+        size: PAGE,
+        granule: 2 * PAGE,
+    };
+    assert_eq!(refused.reason, expected);
+}
+
+/// A region can be removed when all its chunks are there, and then with all of them.
+#[test]
+fn a_removal_beside_the_add_takes_all_or_nothing() {
+    let pool = MemoryPool::new(12).unwrap();
+    let windows: Vec<_> = (0..16).map(|page| (page, 0x10_0000 * page as u64, PAGE)).collect();
+    for _ in 0..if cfg!(miri) { 2 } else { 300 } {
+        let region = seen_in(unseen(16 * PAGE).0, &windows);
+        let start = region.start();
+        let drain = std::thread::scope(|scope| {
+            let remover = scope.spawn(|| {
+                loop {
+                    match pool.remove(start) {
+                        Ok(drain) => return drain,
+                        Err(_) => std::thread::yield_now(),
+                    }
+                }
+            });
+            pool.add(region).unwrap();
+            remover.join().unwrap()
+        });
+        assert_eq!((pool.size(), pool.chunks().len()), (0, 0));
+        assert_eq!(drain.finish().unwrap().windows().len(), 16);
+    }
+}
+
+#[test]
+fn the_algorithm_of_a_pool_can_be_replaced() {
+    let pool = MemoryPool::new(12).unwrap();
+    pool.add(seen(4 * PAGE, 0x4000).0).unwrap();
+    let upper = genpool_algos::Constraints::new().dma_lowest(0x6000);
+    pool.set_algorithm(genpool_algos::Constrained::new(FirstFit, upper));
+    assert_eq!(pool.dma_alloc(1).unwrap().dma(), dma(0x6000));
+}
+
+#[test]
+#[should_panic(expected = "a window outside of its region")]
+fn a_window_lies_in_its_region() {
+    // One page more than there is.
+    seen_in(unseen::<Ram>(PAGE).0, &[(0, 0x4000, PAGE + 1)]);
 }
 
 #[test]
@@ -338,6 +398,24 @@ fn windows_and_masks_at_the_edges() {
     assert!(none.dma(VirtAddr::new(0), 1).is_err());
 }
 
+#[test]
+fn a_mask_covers_what_lies_below_its_end() {
+    let mask = AddressMask::bits(16).unwrap();
+    for (addr, len, covered) in [
+        (0, 0x1_0000, true),
+        (0, 0x1_0001, false),
+        (0xffff, 1, true),
+        (0xffff, 2, false),
+        (0x1_0000, 1, false),
+        (0x1_0000, 0, true),
+        (u64::MAX, 2, false),
+    ] {
+        assert_eq!(mask.covers(dma(addr), len), covered, "{addr:#x}, {len:#x}");
+    }
+    assert!(AddressMask::ALL.covers(dma(u64::MAX), 1));
+    assert!(!AddressMask::ALL.covers(dma(u64::MAX), 2));
+}
+
 /// A pool of plain addresses gives the same answers as one of memory.
 #[test]
 fn the_same_places_as_a_plain_pool() {
@@ -361,6 +439,12 @@ fn the_same_places_as_a_plain_pool() {
         theirs.extend(b);
     }
     assert_eq!(pool.avail(), plain.avail());
+    assert_eq!(pool.granule(), plain.granule());
+    assert_eq!(pool.stats(), plain.stats());
+    assert_eq!(pool.fragmentation(), plain.fragmentation());
+    let start = ours[0].virt();
+    assert!(pool.contains(start, 16 * PAGE));
+    assert!(!pool.contains(start, 16 * PAGE + 1));
     let phys = PhysAddr::new(0x10_0000);
     assert_eq!(pool.virt_to_phys(ours[0].virt()), Some(phys));
     assert_eq!(plain.virt_to_phys(theirs[0].virt()), Some(phys));

@@ -219,3 +219,22 @@ impl Error for SourceError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_read_is_missing_or_not_ours_or_broken() {
+        let explain = |kind: io::ErrorKind| {
+            let explain = SourceError::file("/a/file".as_ref(), "table", "root");
+            explain(io::Error::from(kind))
+        };
+        let missing = explain(io::ErrorKind::NotFound);
+        assert!(matches!(missing, SourceError::NotThere { what: "table", .. }), "{missing}");
+        let denied = explain(io::ErrorKind::PermissionDenied);
+        assert!(matches!(denied, SourceError::NoPrivilege { needs: "root", .. }), "{denied}");
+        let broken = explain(io::ErrorKind::InvalidData);
+        assert!(matches!(broken, SourceError::System { call: "table", .. }), "{broken}");
+    }
+}

@@ -13,12 +13,7 @@ const MASK_WORDS: usize = MAX_NODES / usize::BITS as usize;
 
 /// Has the pages of `mapping`, none of which is there yet, come from `node` alone.
 pub(super) fn bind(mapping: &Mapping, node: u32) -> Result<(), SourceError> {
-    let mut mask = [0_usize; MASK_WORDS];
-    let at = node as usize;
-    let Some(word) = mask.get_mut(at / usize::BITS as usize) else {
-        return Err(SourceError::UnknownNode { node });
-    };
-    *word = 1 << (at % usize::BITS as usize);
+    let mask = mask_of(node).ok_or(SourceError::UnknownNode { node })?;
     // SAFETY: `mbind` reads the mask, which is as long as it is told, and sets a policy on our own
     // mapping. rustix has no such call.
     let refused = unsafe {
@@ -44,4 +39,29 @@ pub(super) fn bind(mapping: &Mapping, node: u32) -> Result<(), SourceError> {
             source,
         },
     })
+}
+
+/// The set of one node, if the kernel can have it.
+fn mask_of(node: u32) -> Option<[usize; MASK_WORDS]> {
+    let mut mask = [0; MASK_WORDS];
+    let word = mask.get_mut((node / usize::BITS) as usize)?;
+    *word = 1 << (node % usize::BITS);
+    Some(mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_one_bit_of_the_mask() {
+        for node in 0..MAX_NODES as u32 {
+            let mask = mask_of(node).unwrap();
+            let bits: u32 = mask.iter().map(|word| word.count_ones()).sum();
+            let (word, bit) = (node as usize / usize::BITS as usize, node % usize::BITS);
+            assert_eq!((bits, mask[word] >> bit & 1), (1, 1), "{node}");
+        }
+        assert_eq!(mask_of(MAX_NODES as u32), None);
+        assert_eq!(mask_of(u32::MAX), None);
+    }
 }

@@ -347,4 +347,54 @@ mod tests {
         assert_eq!(dma(0x1_1ffc, 4), Ok(DmaAddr::new(0x6ffc)));
         assert_eq!(dma(0x1_1ffc, 5).unwrap_err().at, VirtAddr::new(0x1_2000));
     }
+
+    /// A table of our own, which says of the pages of one region what it is to say.
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no memory of these sizes")]
+    fn a_region_of_many_pages_is_read_in_batches() {
+        use crate::source::RamSource;
+
+        let (page, pages) = (rustix::param::page_size(), 1300);
+        let region = RamSource::new(pages * page).map().unwrap();
+        let first = region.start().get() / page;
+        let map = PageMap {
+            file: tempfile::tempfile().unwrap(),
+        };
+        let put = |number: usize, bits: u64| {
+            let at = 8 * (first + number) as u64;
+            map.file.write_all_at(&bits.to_ne_bytes(), at).unwrap();
+        };
+        let good = Entry::PRESENT | Entry::EXCLUSIVE;
+        // One run but for a page in each batch.
+        let frame = |number: usize| match number {
+            5 | 700 | 1299 => 0x100_0000 + number as u64,
+            number => 0x1000 + number as u64,
+        };
+        for number in 0..pages {
+            put(number, good | frame(number));
+        }
+        let region = map.resolve(region).unwrap();
+        let bytes = |pages: usize| pages * page;
+        let windows: Vec<_> = region
+            .windows()
+            .iter()
+            .map(|w| (w.virt().get() / page - first, w.dma().get() / page as u64, w.size().get()))
+            .collect();
+        let expected = [
+            (0, frame(0), bytes(5)),
+            (5, frame(5), bytes(1)),
+            (6, frame(6), bytes(694)),
+            (700, frame(700), bytes(1)),
+            (701, frame(701), bytes(598)),
+            (1299, frame(1299), bytes(1)),
+        ];
+        assert_eq!(windows, expected);
+        assert!(map.still_holds(&region).unwrap());
+        put(1000, good | 7);
+        assert!(!map.still_holds(&region).unwrap(), "the page has moved");
+        put(1000, 0);
+        let gone = map.still_holds(&region).unwrap_err();
+        let virt = VirtAddr::new((first + 1000) * page);
+        assert!(matches!(gone, Unresolved::NotPresent { virt: at } if at == virt), "{gone}");
+    }
 }

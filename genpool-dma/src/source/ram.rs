@@ -382,3 +382,33 @@ impl RamSource {
         SourceError::NoSuchPages { pages: self.pages }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_s_errors_are_explained_by_the_pages_asked_for() {
+        let explain = |pages, errno| {
+            let source = RamSource::new(4 << 30).pages(pages);
+            source.explain("mmap", errno, source.whole_pages().unwrap())
+        };
+        let ordinary = explain(PageSize::Ordinary, Errno::NOMEM);
+        assert!(matches!(ordinary, SourceError::NoMemory { size } if size == 4 << 30), "{ordinary}");
+        for errno in [Errno::FAULT, Errno::AGAIN] {
+            let other = explain(PageSize::Ordinary, errno);
+            assert!(matches!(other, SourceError::System { call: "mmap", .. }), "{other}");
+        }
+        for (pages, count) in [(PageSize::Huge2M, 2048), (PageSize::Huge1G, 4)] {
+            for errno in [Errno::NOMEM, Errno::FAULT] {
+                match explain(pages, errno) {
+                    SourceError::HugePages { wanted, .. } => assert_eq!(wanted, count),
+                    SourceError::NoSuchPages { pages: missing } => assert_eq!(missing, pages),
+                    other => panic!("{other}"),
+                }
+            }
+            let other = explain(pages, Errno::AGAIN);
+            assert!(matches!(other, SourceError::System { call: "mmap", .. }), "{other}");
+        }
+    }
+}

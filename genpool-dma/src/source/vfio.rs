@@ -237,7 +237,7 @@ fn free_iovas(
 
     let page = rustix::param::page_size() as u64;
     let pool = Pool::new(page.ilog2())?;
-    let end = mask.highest().get().min(MOST - 1) + 1;
+    let end = mask.highest().get().saturating_add(1).min(MOST);
     let mut holes = reserved.to_vec();
     holes.sort_unstable();
     let mut next = page;
@@ -410,6 +410,65 @@ mod tests {
             free_iovas(AddressMask::ALL, &[]).unwrap().size(),
             (64 << 30) - 0x1000
         );
+    }
+
+    #[test]
+    fn reserved_regions_are_read_line_by_line() {
+        let device = tempfile::tempdir().unwrap();
+        let missing = reserved(device.path()).unwrap_err();
+        assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
+        let group = device.path().join("iommu_group");
+        fs::create_dir(&group).unwrap();
+        let read = |text: &str| {
+            fs::write(group.join("reserved_regions"), text).unwrap();
+            reserved(device.path())
+        };
+        let text = "0x00000000fee00000 0x00000000feefffff msi\n0x7 0x7 direct\n";
+        assert_eq!(read(text).unwrap(), [(0xfee0_0000, 0xfeef_ffff), (7, 7)]);
+        assert_eq!(read("").unwrap(), []);
+        for line in ["0x8 0x7 direct", "0x8", "first last", ""] {
+            let refused = read(&format!("0x1 0x2 msi\n{line}\n")).unwrap_err();
+            assert!(
+                matches!(&refused, SourceError::Format { text, .. } if text == line),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_iommu_without_memory_says_what_may_be_pinned() {
+        let of = |code| {
+            let errno = std::io::Error::from_raw_os_error(code).into();
+            MapRefused::of(VfioError::IommuDmaMap(errno), 0x2000)
+        };
+        let pin = of(libc::ENOMEM);
+        assert!(matches!(pin, MapRefused::PinLimit { size: 0x2000, .. }), "{pin}");
+        let other = of(libc::EEXIST);
+        assert!(matches!(other, MapRefused::Refused(_)), "{other}");
+        let limit = |limit| MapRefused::PinLimit {
+            size: 0x2000,
+            limit,
+        };
+        let texts = [
+            (
+                limit(Some(0x1000)),
+                "0x2000 bytes cannot be pinned: the process may lock 0x1000 in all; \
+                 raise RLIMIT_MEMLOCK (`ulimit -l`)",
+            ),
+            (
+                limit(None),
+                "0x2000 bytes cannot be pinned: there is no memory left",
+            ),
+        ];
+        for (refused, text) in texts {
+            assert_eq!(refused.to_string(), text);
+        }
+        let refused = MapRefused::NoIova(AllocError::ZeroSize);
+        let text = format!("no IOVAs are free: {}", AllocError::ZeroSize);
+        assert_eq!(refused.to_string(), text);
+        // SAFETY: nothing is accessed, and no device is told.
+        let region = unsafe { Region::from_raw(NonNull::dangling(), NonZeroUsize::MIN, ()) };
+        assert_eq!(MapError::new(refused, region).to_string(), text);
     }
 
     /// An IOMMU that notes what it is told.
