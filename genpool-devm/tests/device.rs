@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use genpool_core::{AllocError, ChunkSpec, Pool};
+use genpool_core::{AllocError, Allocation, ChunkSpec, Pool};
 use genpool_devm::{AddChunkError, CreateError, Device, GetError, ManagedPool};
 
 /// What happened, in order.
@@ -338,6 +338,71 @@ fn what_is_known_by_address_only_can_still_be_freed() {
     drop(device);
     assert_eq!(pool.free_addr(range.addr), Ok(128));
     assert_eq!(log.told(), ["unmapped"]);
+}
+
+/// The calls of a pool are there for a pool of a device as well.
+#[test]
+fn a_device_s_pool_answers_as_a_plain_one() {
+    let device = Device::new("dsp");
+    let chunk = || {
+        ChunkSpec::new(0x4000, 0x1000)
+            .phys(0x9_0000)
+            .owner("camera")
+    };
+    let builder = || Pool::builder().order(5).boundary_tracking();
+    let managed = device.create_pool(builder()).unwrap();
+    managed.add_chunk(chunk()).unwrap();
+    let plain = builder().build().unwrap();
+    plain.add_chunk(chunk()).unwrap();
+
+    let sizes = [100, 32, 1000];
+    let places = |many: Vec<Allocation<'_>>| -> Vec<_> {
+        many.iter().map(|held| (held.addr(), held.size())).collect()
+    };
+    let expected = places(plain.alloc_many(&sizes).unwrap());
+    assert_eq!(places(managed.alloc_many(&sizes).unwrap()), expected);
+    assert!(managed.alloc_many(&[0x2000]).is_err() && plain.alloc_many(&[0x2000]).is_err());
+    for _ in 0..2 {
+        let range = managed.alloc(64).unwrap().into_raw();
+        assert_eq!(plain.alloc(64).unwrap().into_raw(), range);
+    }
+    assert_eq!(managed.stats(), plain.stats());
+    assert_eq!(managed.fragmentation(), plain.fragmentation());
+    assert_eq!((managed.order(), managed.granule()), (5, 32));
+    for (addr, size) in [(0x4000, 0x1000), (0x4000, 0x1001), (0x3fff, 1)] {
+        assert_eq!(managed.contains(addr, size), plain.contains(addr, size));
+        assert_eq!(managed.phys_of(addr), plain.phys_of(addr));
+    }
+    assert!(managed.contains(0x4000, 0x1000) && !managed.contains(0x3fff, 1));
+    assert_eq!(managed.phys_of(0x4000), Some(0x9_0000));
+    for size in [32, 64, 64] {
+        assert_eq!(managed.free(0x4000, size), plain.free(0x4000, size));
+    }
+    let owner = managed.free_owner(0x4040, 64).unwrap();
+    assert_eq!(
+        owner.and_then(|owner| owner.downcast_ref().copied()),
+        Some("camera")
+    );
+    assert_eq!((managed.avail(), plain.avail()), (0x1000, 0xfc0));
+}
+
+#[test]
+fn pools_without_end_take_no_deep_stack() {
+    const POOLS: usize = if cfg!(miri) { 50 } else { 5000 };
+    let device = Device::new("dsp");
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ended);
+    device
+        .on_release(move || _ = count.fetch_add(1, Ordering::SeqCst))
+        .unwrap();
+    for number in 0..POOLS {
+        let builder = Pool::builder().order(5).name(format!("{number}"));
+        device.create_pool(builder).unwrap();
+    }
+    let small = thread::Builder::new().stack_size(256 << 10);
+    let released = small.spawn(move || device.release().unwrap().is_complete());
+    assert!(released.unwrap().join().unwrap());
+    assert_eq!(ended.load(Ordering::SeqCst), 1);
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn more_parts_than_a_board_has() {
             for at in 0..srams {
                 let sram = fdt.begin_node(&format!("sram@{at:x}"))?;
                 fdt.property_string("compatible", "mmio-sram")?;
-                fdt.property_array_u32("reg", &[at << 16, 0x1_0000])?;
+                fdt.property_array_u32("reg", &[at << 16, 0x1000])?;
                 fdt.property_u32("#address-cells", 1)?;
                 fdt.property_u32("#size-cells", 1)?;
                 fdt.property_null("ranges")?;
@@ -129,6 +129,11 @@ fn more_parts_than_a_board_has() {
         many(1, 1025),
         [Some("/sram@0: more than 1024 children".to_owned())]
     );
+    // Nodes count without children too.
+    let probed = many(4097, 0);
+    assert_eq!(probed.len(), 4097);
+    assert!(probed[..4096].iter().all(Option::is_none));
+    assert!(probed[4096].is_some());
     // Eight SRAMs with their children fill the tree; the ninth ends it.
     let probed = many(20, 511);
     assert_eq!(probed.len(), 9);

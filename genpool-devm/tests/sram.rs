@@ -498,6 +498,10 @@ fn the_mapping_ends_after_the_pools() {
     let refuse = |_: &MapRequest<'_>| Err(io::Error::other("no such window"));
     let error = registry.probe_sram(&sram, &refuse).unwrap_err();
     assert_eq!(error.to_string(), "/sram@1000: no such window");
+    // Up to the last address, and a byte more.
+    let top = |_: &MapRequest<'_>| Ok(Mapped::new(usize::MAX - 0xfff, ()));
+    registry.probe_sram(&sram, &top).unwrap();
+    assert!(registry.remove("/sram@1000").unwrap().is_complete());
     let beyond = |_: &MapRequest<'_>| Ok(Mapped::new(usize::MAX - 0xffe, ()));
     let error = registry.probe_sram(&sram, &beyond).unwrap_err();
     assert!(matches!(error, SramError::Map { .. }), "{error}");

@@ -305,6 +305,19 @@ fn ranges_of_whole_granules() {
     assert_eq!(whole(0x21, 0x3e), None);
     assert_eq!(whole(u64::MAX, 1), None);
     assert_eq!(whole(u64::MAX - 31, 32), Some((u64::MAX - 31, 32)));
+    let range = |start, size| PhysRange::new(start, size).unwrap();
+    for (a, b, overlap) in [
+        (range(0x10, 0x10), range(0x1f, 1), true),
+        (range(0x10, 0x10), range(0x20, 1), false),
+        (range(0x10, 0x10), range(0, 0x100), true),
+        (range(0, 1), range(u64::MAX, 1), false),
+    ] {
+        assert_eq!(
+            (a.overlaps(b), b.overlaps(a)),
+            (overlap, overlap),
+            "{a} {b}"
+        );
+    }
     assert!(PhysRange::new(0, 0).is_none() && PhysRange::new(u64::MAX, 2).is_none());
 }
 
@@ -374,28 +387,151 @@ fn names_and_depth() {
     });
     assert_eq!(fault(&twins), ("/twin@0".to_owned(), BlobFault::Twin));
 
-    // So many nodes inside each other, each with a name of so many words but for the last byte.
-    let nested = |depth: usize, words: usize| {
-        let mut begin = vec![u32::from_be_bytes(*b"nnnn"); words + 1];
-        begin[0] = 1;
-        begin[words] &= !0xff;
-        let inner = begin.repeat(depth).into_iter().chain(vec![2; depth]);
-        let structs: Vec<u32> = [1, 0].into_iter().chain(inner).chain([2, 9]).collect();
-        let len = structs.len() as u32 * 4;
-        let total = 40 + len;
-        let header = [0xd00d_feed, total, 40, total, 40, 17, 16, 0, 0, len];
-        let words = header.into_iter().chain(structs);
-        words.flat_map(u32::to_be_bytes).collect::<Vec<u8>>()
+    // So many nodes inside each other, each with a name of so many characters.
+    let nested = |depth: usize, len: usize| {
+        let inner = begin(&"n".repeat(len)).repeat(depth);
+        blob_of(&[begin(""), inner, vec![END_NODE; depth + 1], vec![END]].concat())
     };
-    let deep = |depth| nested(depth, 1);
+    let deep = |depth| nested(depth, 3);
     assert_eq!(Tree::parse(&deep(63)).unwrap().nodes().count(), 64);
     let (node, what) = fault(&deep(64));
     assert_eq!((node.len(), what), (4 * 63, BlobFault::TooDeep));
     assert_eq!(fault(&deep(50_000)).1, BlobFault::TooDeep);
-    // A name of 199 characters and a slash, twice and thrice.
-    assert_eq!(Tree::parse(&nested(2, 50)).unwrap().nodes().count(), 3);
-    let (node, what) = fault(&nested(3, 50));
-    assert_eq!((node.len(), what), (3 * 200, BlobFault::LongPath));
+    // A path of 512 characters, with the root's empty name and its slash in it, and one of more.
+    assert_eq!(Tree::parse(&nested(7, 72)).unwrap().nodes().count(), 8);
+    let (node, what) = fault(&nested(8, 63));
+    assert_eq!((node.len(), what), (512, BlobFault::LongPath));
+    // The longest name, and one that is longer.
+    assert_eq!(Tree::parse(&nested(1, 255)).unwrap().nodes().count(), 2);
+    assert_eq!(fault(&nested(1, 256)), ("/".to_owned(), BlobFault::Name));
+}
+
+const NOP: u32 = 4;
+const PROPERTY: u32 = 3;
+const END_NODE: u32 = 2;
+const END: u32 = 9;
+
+/// The words that begin a node.
+fn begin(name: &str) -> Vec<u32> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.resize(name.len() / 4 * 4 + 4, 0);
+    let words = bytes.chunks_exact(4).map(|word| word.try_into().unwrap());
+    [1].into_iter()
+        .chain(words.map(u32::from_be_bytes))
+        .collect()
+}
+
+/// A blob with this structure block; the one name of its strings, at 0, is `p`.
+fn blob_of(structs: &[u32]) -> Vec<u8> {
+    let len = structs.len() as u32 * 4;
+    let strings = 40 + len;
+    let header = [0xd00d_feed, strings + 4, 40, strings, 40, 17, 16, 0, 4, len];
+    let words = header.iter().chain(structs).copied();
+    let words = words.chain([u32::from_be_bytes(*b"p\0\0\0")]);
+    words.flat_map(u32::to_be_bytes).collect()
+}
+
+#[test]
+fn tokens_stand_where_they_may() {
+    let empty = vec![PROPERTY, 0, 0];
+    let nops = vec![NOP, NOP];
+    let good = [
+        begin(""),
+        nops.clone(),
+        empty.clone(),
+        nops.clone(),
+        begin("a"),
+        empty.clone(),
+        vec![END_NODE],
+        nops.clone(),
+        vec![END_NODE],
+        nops,
+        vec![END],
+    ];
+    let tree = Tree::parse(&blob_of(&good.concat())).unwrap();
+    assert_eq!(tree.nodes().count(), 2);
+    assert!(tree.nodes().all(|node| node.property("p") == Some(b"")));
+
+    let root = [begin(""), vec![END_NODE]].concat();
+    let child = [begin("a"), vec![END_NODE]].concat();
+    let before_end = |words: &[u32]| [begin(""), child.clone(), words.to_vec()].concat();
+    for (what, words, token, node) in [
+        ("a second root", [root.clone(), begin("")].concat(), 1, "/"),
+        ("a property after a node", before_end(&empty), PROPERTY, "/"),
+        (
+            "padding before the root",
+            [vec![NOP], root.clone(), vec![END]].concat(),
+            NOP,
+            "/",
+        ),
+        ("a property of none", empty.clone(), PROPERTY, "/"),
+        ("no token", before_end(&[7, END_NODE, END]), 7, "/"),
+        (
+            "an end in a node",
+            [begin(""), begin("a"), vec![END]].concat(),
+            END,
+            "/a",
+        ),
+        (
+            "an end of none",
+            [root.clone(), vec![END_NODE]].concat(),
+            END_NODE,
+            "/",
+        ),
+    ] {
+        let error = Tree::parse(&blob_of(&words)).unwrap_err();
+        assert_eq!(error.fault, BlobFault::Token(token), "{what}");
+        assert_eq!(error.node.as_str(), node, "{what}");
+        // The byte is that of the token: the last of its kind, or the only one.
+        let at = words.iter().rposition(|&word| word == token).unwrap();
+        assert_eq!(error.offset, 40 + 4 * at, "{what}");
+    }
+}
+
+#[test]
+fn names_are_made_of_what_is_seen() {
+    for name in ["a/b", "a b", "a\tb", "a\u{7f}", "\u{e4}"] {
+        let words = [begin(""), begin(name), vec![END_NODE, END_NODE, END]].concat();
+        assert_eq!(
+            fault(&blob_of(&words)),
+            ("/".to_owned(), BlobFault::Name),
+            "{name:?}"
+        );
+    }
+    let words = [begin(""), begin("!~,._+-@"), vec![END_NODE, END_NODE, END]].concat();
+    assert!(Tree::parse(&blob_of(&words)).is_ok());
+}
+
+#[test]
+fn nodes_are_equal_if_they_are_the_same_of_one_tree() {
+    use std::collections::HashSet;
+
+    let (tree, other) = (board(), board());
+    let soc = tree.find("/soc").unwrap();
+    assert_eq!(tree.find("/soc"), Some(soc));
+    assert_ne!(tree.root(), soc);
+    assert_ne!(other.find("/soc"), Some(soc));
+    let all: HashSet<_> = tree.nodes().chain(tree.nodes()).collect();
+    assert_eq!(all.len(), tree.nodes().count());
+    assert!(all.contains(&soc));
+}
+
+#[test]
+fn the_cells_of_a_bus_are_one_number() {
+    let blob = fdt(|fdt| {
+        let bus = fdt.begin_node("bus")?;
+        fdt.property_array_u32("#address-cells", &[1, 1])?;
+        let node = fdt.begin_node("a@0")?;
+        fdt.property_array_u32("reg", &[0, 1])?;
+        fdt.end_node(node)?;
+        fdt.end_node(bus)
+    });
+    let tree = Tree::parse(&blob).unwrap();
+    let error = tree.find("/bus/a@0").unwrap().range().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/bus: #address-cells has 8 bytes, which are no whole entries"
+    );
 }
 
 #[test]

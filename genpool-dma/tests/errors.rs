@@ -35,7 +35,11 @@ fn errors_about_addresses_name_them() {
             "an address mask has 1 to 64 bits, not 65",
             false,
         ),
-        (&overlap, "two windows share the virtual address 0x1800", false),
+        (
+            &overlap,
+            "two windows share the virtual address 0x1800",
+            false,
+        ),
         (
             &untranslated,
             "0x200 bytes at 0x1f00: the device does not see them in one piece, from 0x2000 on",
@@ -50,7 +54,11 @@ fn errors_of_allocations_pass_on_what_the_pool_says() {
     let constraint = Constraints::new().align(3).unwrap_err();
     says(&[
         (&DmaError::Alloc(alloc), &alloc.to_string(), true),
-        (&DmaError::Constraint(constraint), &constraint.to_string(), true),
+        (
+            &DmaError::Constraint(constraint),
+            &constraint.to_string(),
+            true,
+        ),
         (
             &DmaError::NoAddress {
                 virt: VirtAddr::new(0x4000),
@@ -89,7 +97,11 @@ fn errors_of_regions_say_why() {
             "a granule of 1 byte (order 0) is less than an access of 2 bytes",
             false,
         ),
-        (&DevicePoolError::Build(build.clone()), &build.to_string(), false),
+        (
+            &DevicePoolError::Build(build.clone()),
+            &build.to_string(),
+            false,
+        ),
     ]);
 }
 
@@ -131,10 +143,20 @@ fn errors_of_sources_say_what_is_missing() {
     };
     let denied_text = denied().to_string();
     says(&[
-        (&SourceError::Size { size: 0 }, "0x0 bytes of memory make no sense", false),
-        (&SourceError::Align { bytes: 3 }, "an alignment of 3 is not a power of two", false),
         (
-            &SourceError::NoSuchPages { pages: PageSize::Huge1G },
+            &SourceError::Size { size: 0 },
+            "0x0 bytes of memory make no sense",
+            false,
+        ),
+        (
+            &SourceError::Align { bytes: 3 },
+            "an alignment of 3 is not a power of two",
+            false,
+        ),
+        (
+            &SourceError::NoSuchPages {
+                pages: PageSize::Huge1G,
+            },
             "this kernel has no huge pages of 1 GiB",
             false,
         ),
@@ -150,7 +172,11 @@ fn errors_of_sources_say_what_is_missing() {
              /sys/devices/system/node/node3/hugepages/hugepages-2048kB/nr_hugepages to reserve more",
             false,
         ),
-        (&SourceError::NoMemory { size: 0x1000 }, "0x1000 bytes of memory could not be had", false),
+        (
+            &SourceError::NoMemory { size: 0x1000 },
+            "0x1000 bytes of memory could not be had",
+            false,
+        ),
         (
             &lock(Some(0x1000)),
             "0x2000 bytes cannot be locked: the process may lock 0x1000 in all; \
@@ -168,17 +194,26 @@ fn errors_of_sources_say_what_is_missing() {
             false,
         ),
         (
-            &SourceError::NoPrivilege { path: path(), needs: "root" },
+            &SourceError::NoPrivilege {
+                path: path(),
+                needs: "root",
+            },
             "/sys/a/file may not be opened: it takes root",
             false,
         ),
         (
-            &SourceError::NotThere { path: path(), what: "PCI device" },
+            &SourceError::NotThere {
+                path: path(),
+                what: "PCI device",
+            },
             "no PCI device: /sys/a/file is not there",
             false,
         ),
         (
-            &SourceError::Format { path: path(), text: "\u{1b}[2J".to_owned() },
+            &SourceError::Format {
+                path: path(),
+                text: "\u{1b}[2J".to_owned(),
+            },
             "/sys/a/file reads \"\\u{1b}[2J\", which is not understood",
             false,
         ),
@@ -188,13 +223,22 @@ fn errors_of_sources_say_what_is_missing() {
             false,
         ),
         (
-            &SourceError::PciAddress { address: "4".to_owned() },
+            &SourceError::PciAddress {
+                address: "4".to_owned(),
+            },
             "\"4\" is no PCI address: one reads like 0000:00:04.0",
             false,
         ),
-        (&SourceError::NotMemory { bar: 6 }, "BAR 6 does not exist or is no memory", false),
         (
-            &SourceError::System { call: "mmap", source: denied() },
+            &SourceError::NotMemory { bar: 6 },
+            "BAR 6 does not exist or is no memory",
+            false,
+        ),
+        (
+            &SourceError::System {
+                call: "mmap",
+                source: denied(),
+            },
             &format!("mmap: {denied_text}"),
             true,
         ),
@@ -223,6 +267,10 @@ fn errors_of_sources_say_what_is_missing() {
             &format!("/proc/self/pagemap: {denied_text}"),
             true,
         ),
-        (&unresolved, &format!("/proc/self/pagemap: {denied_text}"), true),
+        (
+            &unresolved,
+            &format!("/proc/self/pagemap: {denied_text}"),
+            true,
+        ),
     ]);
 }

@@ -10,8 +10,8 @@ use genpool_core::{
     AddRefused, BuildError, Event, FirstFit, FreeError, Observer, Pool, RemoveError,
 };
 use genpool_dma::{
-    AddressMask, AddressSpace, Bus, Device, DevicePoolError, MemoryPool, PhysAddr, Ram, Region, RegionRefused,
-    Translation, VirtAddr, Width, Window,
+    AddressMask, AddressSpace, Bus, Device, DevicePoolError, MemoryPool, PhysAddr, Ram, Region,
+    RegionRefused, Translation, VirtAddr, Width, Window,
 };
 
 const PAGE: usize = 4096;
@@ -188,7 +188,9 @@ fn half_granules_are_refused() {
 #[test]
 fn a_removal_beside_the_add_takes_all_or_nothing() {
     let pool = MemoryPool::new(12).unwrap();
-    let windows: Vec<_> = (0..16).map(|page| (page, 0x10_0000 * page as u64, PAGE)).collect();
+    let windows: Vec<_> = (0..16)
+        .map(|page| (page, 0x10_0000 * page as u64, PAGE))
+        .collect();
     for _ in 0..if cfg!(miri) { 2 } else { 300 } {
         let region = seen_in(unseen(16 * PAGE).0, &windows);
         let start = region.start();

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::mem;
 use std::path::Path;
 
 use genpool_dma::source::{
@@ -69,7 +70,10 @@ fn flags_of(region: &Region) -> Option<String> {
     let maps = fs::read_to_string("/proc/self/smaps").ok()?;
     let mut inside = false;
     for line in maps.lines() {
-        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let range = line
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'));
         let number = |text| usize::from_str_radix(text, 16).ok();
         if let Some((Some(first), Some(behind))) = range.map(|(a, b)| (number(a), number(b))) {
             inside = (first..behind).contains(&region.start().get());
@@ -84,9 +88,8 @@ fn flags_of(region: &Region) -> Option<String> {
 #[test]
 fn pages_are_there_and_locked_as_they_are_asked_for() {
     let map = PageMap::open().unwrap();
-    let is_there = |region: &Region| {
-        !matches!(map.phys(region.start()), Err(Unresolved::NotPresent { .. }))
-    };
+    let is_there =
+        |region: &Region| !matches!(map.phys(region.start()), Err(Unresolved::NotPresent { .. }));
     let untouched = RamSource::new(PAGE).map().unwrap();
     assert!(!is_there(&untouched));
     let prefaulted = RamSource::new(PAGE).prefault().map().unwrap();
@@ -121,13 +124,25 @@ fn huge_pages_or_what_is_missing() {
             "{refused}"
         );
     }
-    match RamSource::new(1).pages(PageSize::Huge2M).map() {
-        Ok(region) => {
-            touch(&region);
-            assert!(region.start().is_aligned(2 << 20));
-            assert_eq!(region.size().get(), 2 << 20);
+    for pages in [PageSize::Huge2M, PageSize::Huge1G] {
+        let source = RamSource::new(1).pages(pages);
+        let shared = source.map_memfd("test").map(|(region, _)| region);
+        match (source.map(), shared) {
+            (Err(error), Err(shared)) => {
+                assert_eq!(mem::discriminant(&error), mem::discriminant(&shared));
+                skipped!("{error}");
+            }
+            regions => {
+                for region in [regions.0, regions.1].into_iter().flatten() {
+                    touch(&region);
+                    assert!(region.start().is_aligned(pages.bytes()));
+                    assert_eq!(region.size().get(), pages.bytes());
+                    if let Some(flags) = flags_of(&region) {
+                        assert!(flags.contains(" ht "), "{flags}");
+                    }
+                }
+            }
         }
-        Err(error) => skipped!("{error}"),
     }
 }
 

@@ -185,7 +185,8 @@ impl<'a> Walk<'a> {
         loop {
             let token = self.word()?;
             match token {
-                NOP => {}
+                // The root is read where the block begins, by `dtoolkit` as by libfdt.
+                NOP if !self.path.is_empty() || is_over => {}
                 BEGIN_NODE if !is_over => {
                     self.begin()?;
                     may_have_properties = true;

@@ -58,14 +58,7 @@ impl fmt::Display for DevicePoolError {
     }
 }
 
-impl Error for DevicePoolError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Width { .. } => None,
-            Self::Build(error) => error.source(),
-        }
-    }
-}
+impl Error for DevicePoolError {}
 
 /// A region was not added.
 ///

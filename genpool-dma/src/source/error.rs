@@ -231,10 +231,19 @@ mod tests {
             explain(io::Error::from(kind))
         };
         let missing = explain(io::ErrorKind::NotFound);
-        assert!(matches!(missing, SourceError::NotThere { what: "table", .. }), "{missing}");
+        assert!(
+            matches!(missing, SourceError::NotThere { what: "table", .. }),
+            "{missing}"
+        );
         let denied = explain(io::ErrorKind::PermissionDenied);
-        assert!(matches!(denied, SourceError::NoPrivilege { needs: "root", .. }), "{denied}");
+        assert!(
+            matches!(denied, SourceError::NoPrivilege { needs: "root", .. }),
+            "{denied}"
+        );
         let broken = explain(io::ErrorKind::InvalidData);
-        assert!(matches!(broken, SourceError::System { call: "table", .. }), "{broken}");
+        assert!(
+            matches!(broken, SourceError::System { call: "table", .. }),
+            "{broken}"
+        );
     }
 }

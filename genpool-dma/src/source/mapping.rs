@@ -154,7 +154,10 @@ mod tests {
     fn the_limit_of_locked_memory_is_the_soft_one() {
         let read = || {
             let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-            let line = limits.lines().find(|line| line.starts_with("Max locked memory")).unwrap();
+            let line = limits
+                .lines()
+                .find(|line| line.starts_with("Max locked memory"))
+                .unwrap();
             line.split_whitespace().nth(3).unwrap().parse::<u64>().ok()
         };
         assert_eq!(lock_limit(), read());
@@ -164,10 +167,16 @@ mod tests {
             rlim_max: 0,
         };
         // SAFETY: the call writes to `limit`.
-        assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) }, 0);
+        assert_eq!(
+            unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) },
+            0
+        );
         limit.rlim_cur = limit.rlim_cur.min(1 << 40) - 4096;
         // SAFETY: the call reads `limit`.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) }, 0);
+        assert_eq!(
+            unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) },
+            0
+        );
         assert_eq!(lock_limit(), Some(limit.rlim_cur));
         assert_eq!(read(), Some(limit.rlim_cur));
     }

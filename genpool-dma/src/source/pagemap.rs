@@ -378,7 +378,13 @@ mod tests {
         let windows: Vec<_> = region
             .windows()
             .iter()
-            .map(|w| (w.virt().get() / page - first, w.dma().get() / page as u64, w.size().get()))
+            .map(|w| {
+                (
+                    w.virt().get() / page - first,
+                    w.dma().get() / page as u64,
+                    w.size().get(),
+                )
+            })
             .collect();
         let expected = [
             (0, frame(0), bytes(5)),
@@ -395,6 +401,9 @@ mod tests {
         put(1000, 0);
         let gone = map.still_holds(&region).unwrap_err();
         let virt = VirtAddr::new((first + 1000) * page);
-        assert!(matches!(gone, Unresolved::NotPresent { virt: at } if at == virt), "{gone}");
+        assert!(
+            matches!(gone, Unresolved::NotPresent { virt: at } if at == virt),
+            "{gone}"
+        );
     }
 }

@@ -394,10 +394,16 @@ mod tests {
             source.explain("mmap", errno, source.whole_pages().unwrap())
         };
         let ordinary = explain(PageSize::Ordinary, Errno::NOMEM);
-        assert!(matches!(ordinary, SourceError::NoMemory { size } if size == 4 << 30), "{ordinary}");
+        assert!(
+            matches!(ordinary, SourceError::NoMemory { size } if size == 4 << 30),
+            "{ordinary}"
+        );
         for errno in [Errno::FAULT, Errno::AGAIN] {
             let other = explain(PageSize::Ordinary, errno);
-            assert!(matches!(other, SourceError::System { call: "mmap", .. }), "{other}");
+            assert!(
+                matches!(other, SourceError::System { call: "mmap", .. }),
+                "{other}"
+            );
         }
         for (pages, count) in [(PageSize::Huge2M, 2048), (PageSize::Huge1G, 4)] {
             for errno in [Errno::NOMEM, Errno::FAULT] {
@@ -408,7 +414,10 @@ mod tests {
                 }
             }
             let other = explain(pages, Errno::AGAIN);
-            assert!(matches!(other, SourceError::System { call: "mmap", .. }), "{other}");
+            assert!(
+                matches!(other, SourceError::System { call: "mmap", .. }),
+                "{other}"
+            );
         }
     }
 }

@@ -442,7 +442,10 @@ mod tests {
             MapRefused::of(VfioError::IommuDmaMap(errno), 0x2000)
         };
         let pin = of(libc::ENOMEM);
-        assert!(matches!(pin, MapRefused::PinLimit { size: 0x2000, .. }), "{pin}");
+        assert!(
+            matches!(pin, MapRefused::PinLimit { size: 0x2000, .. }),
+            "{pin}"
+        );
         let other = of(libc::EEXIST);
         assert!(matches!(other, MapRefused::Refused(_)), "{other}");
         let limit = |limit| MapRefused::PinLimit {
