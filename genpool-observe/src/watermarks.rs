@@ -243,7 +243,7 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
 
 /// A count, or none where it is below zero.
 fn at_least_none(count: usize) -> usize {
-    if (count as isize) < 0 { 0 } else { count }
+    (count as isize).max(0) as usize
 }
 
 impl<F: Fn(Crossing) + Send + Sync> Observer for Watermarks<F> {

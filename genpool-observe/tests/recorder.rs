@@ -103,6 +103,134 @@ fn writing_ends_beside_threads_that_are_faster() {
     assert!(written(&recorder).contains(" size=4096 algo=first-fit -> 0x100000\nfree "));
 }
 
+/// All kinds of operations, and of changes.
+#[test]
+fn what_happened_is_what_the_trace_says() {
+    let (recorder, tap) = Recorder::new(60).unwrap();
+    assert_eq!(recorder.capacity(), 64);
+    let builder = Pool::builder().order(12).name("sram").boundary_tracking();
+    let pool = builder.observer(tap).build().unwrap();
+    pool.add_virt(0x10_0000, 0x8000, 4 * PAGE).unwrap();
+    let mut one = pool.alloc(PAGE).unwrap();
+    one.resize(2 * PAGE).unwrap();
+    assert!(pool.alloc(3 * PAGE).is_err());
+    let drain = pool.remove(0x10_0000).unwrap();
+    drop(one);
+    assert!(drain.is_drained());
+    let mut text = Vec::new();
+    assert_eq!(recorder.write_to(&mut text).unwrap(), 4);
+    assert_eq!(
+        String::from_utf8(text).unwrap(),
+        "# genpool trace v1\n\
+         # pool sram\n\
+         pool order=12\n\
+         chunk virt=0x100000 phys=0x8000 size=0x4000\n\
+         alloc 1 size=4096 algo=first-fit -> 0x100000\n\
+         free 1\n\
+         alloc 2 size=8192 algo=fixed-address:0x100000 -> 0x100000\n\
+         alloc 3 size=12288 algo=first-fit -> none\n\
+         # the chunk at 0x100000 is removed\n\
+         alloc 4 size=8192 algo=fixed-address:0x102000 -> 0x102000\n"
+    );
+    assert_eq!((recorder.lost(), recorder.unsaid()), (0, 0));
+}
+
+/// However far the writer was left behind, and wherever in its lap: one call writes all that is kept, and says what
+/// is lost.
+#[test]
+fn one_call_writes_all_that_is_there() {
+    for read in 0..9 {
+        for more in 0..40 {
+            let (recorder, tap) = Recorder::new(8).unwrap();
+            let pool = Pool::builder().order(12).observer(tap).build().unwrap();
+            pool.add(0x10_0000, 64 * PAGE).unwrap();
+            let mut text = String::new();
+            for calls in [read, more] {
+                for _ in 0..calls {
+                    _ = pool.alloc(PAGE).unwrap().into_raw();
+                }
+                text += &written(&recorder);
+            }
+            let said = text
+                .lines()
+                .filter(|line| line.starts_with("alloc "))
+                .count();
+            let lost = comments(&text, "lost") - comments(&text, "found");
+            assert_eq!(
+                (said + lost, lost),
+                (read + more, recorder.lost()),
+                "{text}"
+            );
+            assert_eq!(written(&recorder), "", "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_recorder_that_is_too_large_says_so() {
+    let refused = Recorder::new(usize::MAX).err().unwrap();
+    assert_eq!(
+        refused.to_string(),
+        format!("no memory to hold {} operations of a trace", usize::MAX)
+    );
+}
+
+#[test]
+fn what_no_chunk_of_the_trace_has_is_counted() {
+    let (recorder, tap) = Recorder::new(8).unwrap();
+    let pool = Pool::builder().order(12).observer(tap).build().unwrap();
+    pool.add(0x10_0000, 2 * PAGE).unwrap();
+    drop(pool.remove(0x10_0000).unwrap());
+    // Another shape of it, which the trace does not have.
+    pool.add(0x10_0000, 4 * PAGE).unwrap();
+    let held = pool.alloc(4 * PAGE).unwrap();
+    written(&recorder);
+    assert_eq!(recorder.unsaid(), 2);
+    drop(held);
+}
+
+/// Is interrupted before each piece, and notes how long the pieces are.
+#[derive(Default)]
+struct Pieces {
+    interrupted: bool,
+    lens: Vec<usize>,
+}
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.interrupted ^= true;
+        if self.interrupted {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.lens.push(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Memory for the text is bounded, and calls are few.
+#[test]
+fn a_long_trace_is_written_in_pieces() {
+    const CALLS: usize = if cfg!(miri) { 2_000 } else { 10_000 };
+    let (recorder, tap) = Recorder::new(2 * CALLS + 2).unwrap();
+    let pool = Pool::builder().order(12).observer(tap).build().unwrap();
+    pool.add(0x10_0000, 4 * PAGE).unwrap();
+    for _ in 0..CALLS {
+        drop(pool.alloc(PAGE).unwrap());
+    }
+    let mut pieces = Pieces::default();
+    assert_eq!(recorder.write_to(&mut pieces).unwrap(), 2 * CALLS);
+    let (last, full) = pieces.lens.split_last().unwrap();
+    assert!(!full.is_empty() && *last < (1 << 16) + 100);
+    assert!(
+        full.iter()
+            .all(|len| (1 << 16..(1 << 16) + 100).contains(len))
+    );
+}
+
 /// Takes so many bytes, and then fails in one of two ways.
 struct Narrow<'t> {
     text: &'t mut Vec<u8>,

@@ -147,6 +147,88 @@ fn what_cannot_be_is_said() {
     assert_eq!(shot.chunks[0].taken_granules(), usize::MAX);
 }
 
+#[test]
+fn figures_are_gauges_and_then_counters() {
+    let kinds: Vec<_> = genpool_observe::figures(&pool(false))
+        .map(|figure| figure.kind.to_string())
+        .collect();
+    let counters = kinds.iter().position(|kind| kind == "counter").unwrap();
+    assert!(counters > 0);
+    assert!(kinds[..counters].iter().all(|kind| kind == "gauge"));
+    assert!(kinds[counters..].iter().all(|kind| kind == "counter"));
+}
+
+#[test]
+fn chunks_and_their_runs_are_of_whole_granules() {
+    let pool = pool(false);
+    pool.add_virt(0x1_0000, 0, 16 * PAGE).unwrap();
+    let good = Snapshot::of(&pool);
+    let with = |start: usize, size: usize, taken: &[(usize, usize)]| {
+        let mut shot = good.clone();
+        (shot.chunks[0].start, shot.chunks[0].size) = (start, size);
+        shot.chunks[0].taken = taken.to_vec();
+        shot.check()
+    };
+    for (start, size) in [
+        (0x1_0800, 16 * PAGE),
+        (0x1_0000, 16 * PAGE - 1),
+        (0x1_0001, PAGE - 1),
+    ] {
+        assert_eq!(
+            with(start, size, &[]),
+            Err(NoSnapshot::Chunk { start, size })
+        );
+    }
+    let start = 0x1_0000;
+    for (first, len) in [(0, 0), (10, 7), (16, 1), (17, 1), (0, 17), (1, usize::MAX)] {
+        let refused = with(start, 16 * PAGE, &[(first, len)]);
+        assert_eq!(refused, Err(NoSnapshot::Run { start, first, len }));
+    }
+    // A run up to the end, and physical addresses up to the last one.
+    let mut shot = good.clone();
+    shot.chunks[0].phys = Some(u64::MAX - (16 * PAGE as u64 - 1));
+    assert_eq!(shot.check(), Ok(()));
+    let phys = u64::MAX - (16 * PAGE as u64 - 2);
+    shot.chunks[0].phys = Some(phys);
+    assert_eq!(shot.check(), Err(NoSnapshot::Phys { start, phys }));
+}
+
+/// Of a snapshot that is cut the totals need only be possible.
+#[test]
+fn totals_of_a_snapshot_that_is_cut_are_possible() {
+    let pool = pool(false);
+    pool.add(0x1_0000, 4 * PAGE).unwrap();
+    let mut held: Vec<_> = (0..4).map(|_| pool.alloc(1).unwrap()).collect();
+    let full = Snapshot::at_most(&pool, 0);
+    assert_eq!(
+        (full.cut, full.fragmentation.free_runs, full.check()),
+        (true, 0, Ok(()))
+    );
+    held.truncate(1);
+    let mut shot = Snapshot::at_most(&pool, 0);
+    for (runs, largest, is_possible) in [
+        (1, 3, true),
+        (2, 2, true),
+        (3, 1, true),
+        (0, 3, false),
+        (2, 3, false),
+        (2, 1, false),
+        (4, 1, false),
+        (usize::MAX, 1, false),
+    ] {
+        shot.fragmentation.free_runs = runs;
+        shot.fragmentation.largest_run = largest * PAGE;
+        assert_eq!(
+            shot.check().is_ok(),
+            is_possible,
+            "{runs} runs, the longest of {largest}"
+        );
+    }
+    let (name, says, most) = ("fragmentation.free_runs", 4, 3);
+    shot.fragmentation.free_runs = says;
+    assert_eq!(shot.check(), Err(NoSnapshot::TooHigh { name, says, most }));
+}
+
 /// Each total of a snapshot follows from its chunks, whether some of its runs are left out or not.
 #[test]
 fn totals_that_contradict_the_rest_are_refused() {

@@ -252,6 +252,24 @@ mod tests {
     }
 
     #[test]
+    fn what_there_is_no_memory_for_is_counted_in_granules() {
+        let mut pool = Oracle::new(4);
+        let granules = 1 << (usize::BITS - 6);
+        let refused = pool.add(0, granules << 4);
+        assert_eq!(refused, Err(AddError::NoMemory { granules }));
+        assert_eq!(pool.size(), 0);
+    }
+
+    #[test]
+    fn a_chunk_ends_before_the_next_one() {
+        let mut pool = Oracle::new(0);
+        pool.add(0, 4).unwrap();
+        pool.add(4, 4).unwrap();
+        assert_eq!(pool.alloc(1, Fit::FirstFit), Some(4));
+        assert_eq!(pool.free(4, 1), Ok(()));
+    }
+
+    #[test]
     fn newest_chunk_first() {
         let mut pool = Oracle::new(0);
         pool.add(0, 4).unwrap();

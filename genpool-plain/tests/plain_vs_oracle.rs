@@ -124,6 +124,7 @@ proptest! {
             prop_assert_eq!(plain.add(start, size), Ok(()));
         }
         prop_assert_eq!(plain.size(), oracle.size());
+        prop_assert_eq!(plain.order(), shape.order);
 
         let mut got: Vec<(usize, usize)> = Vec::new();
         for call in calls {

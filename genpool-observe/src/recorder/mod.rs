@@ -217,7 +217,7 @@ impl Recorder {
         // What is left of a lap, a whole one, and what was missed behind each of them: while nobody moves
         // that is all.
         for _ in 0..2 * (shared.ring.slots() + 1) {
-            if writer.text.len() - writer.written >= PIECE {
+            if writer.text.len() >= PIECE {
                 writer.flush(out)?;
             }
             match shared.ring.take(&mut writer.reader) {
@@ -360,5 +360,29 @@ impl fmt::Debug for Recorder {
 impl fmt::Debug for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tap").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_kept_in_order_as_far_as_there_is_room() {
+        let mut changes = Changes::default();
+        let change = |start| Change::Draining { start, size: 1 };
+        for number in (0..MOST_CHANGES).rev() {
+            // Half of them come late.
+            let number = number ^ 1;
+            assert!(changes.keep(number, change(number)));
+        }
+        assert!(!changes.keep(MOST_CHANGES, change(0)));
+        let mut numbers = 0..MOST_CHANGES;
+        while let Some((number, _)) = changes.take_before(MOST_CHANGES) {
+            assert_eq!(Some(number), numbers.next());
+        }
+        assert!(numbers.is_empty());
+        assert!(changes.keep(MOST_CHANGES, change(0)));
+        assert_eq!(changes.take_before(MOST_CHANGES), None, "it comes later");
     }
 }

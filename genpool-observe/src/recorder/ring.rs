@@ -370,6 +370,18 @@ mod tests {
     }
 
     #[test]
+    fn the_latest_note_stays() {
+        let ring = Ring::new(4).unwrap();
+        let slot = ring.slot(5);
+        slot.note(9);
+        slot.note(5);
+        assert_eq!(slot.missed_since(5), Some(9));
+        slot.note(13);
+        assert_eq!(slot.missed_since(5), Some(13));
+        assert_eq!(slot.missed_since(14), None);
+    }
+
+    #[test]
     fn no_size_is_too_large_to_be_refused() {
         assert!(Ring::new(usize::MAX).is_none());
         assert!(Ring::new(usize::MAX >> 3).is_none());

@@ -105,7 +105,8 @@ impl LiveShot {
         let before = chunks.partition_point(|chunk| chunk.start <= self.addr);
         let chunk = chunks.get(before.checked_sub(1)?)?;
         let offset = self.addr - chunk.start;
-        let is_inside = self.size > 0 && offset < chunk.size && self.size <= chunk.size - offset;
+        let left = chunk.size.checked_sub(offset)?;
+        let is_inside = (1..=left).contains(&self.size);
         let is_whole = offset.is_multiple_of(granule) && self.size.is_multiple_of(granule);
         (is_inside && is_whole).then_some((chunk, offset >> order, self.size >> order))
     }
@@ -114,7 +115,9 @@ impl LiveShot {
         self.place(chunks, order).is_some_and(|(chunk, first, n)| {
             let before = chunk.taken.partition_point(|&(start, _)| start <= first);
             let run = before.checked_sub(1).and_then(|at| chunk.taken.get(at));
-            run.is_some_and(|&(start, len)| first - start < len && n <= len - (first - start))
+            run.is_some_and(|&(start, len)| {
+                len.checked_sub(first - start).is_some_and(|left| n <= left)
+            })
         })
     }
 }
@@ -143,7 +146,8 @@ impl Snapshot {
             // The first granule that the next run may begin at.
             let mut next = 0;
             for &(first, len) in &chunk.taken {
-                if len == 0 || first < next || first > granules || len > granules - first {
+                let left = granules.checked_sub(first);
+                if len == 0 || first < next || left.is_none_or(|left| len > left) {
                     return Err(NoSnapshot::Run { start, first, len });
                 }
                 // Nothing fits behind the highest granule that there can be.

@@ -150,9 +150,12 @@ fn what_was_removed_is_held_in_few_pieces() {
         for page in 0..100 {
             told.free(start + 2 * page * PAGE, 1);
         }
+        told.said();
         let size = 200 * PAGE;
         told.entry(Entry::Drained { start, size });
         assert_eq!(told.script.held.len(), round + 1);
+        let whole = format!(" size={size} algo=fixed-address:{start:#x} -> {start:#x}");
+        assert!(told.said().last().unwrap().ends_with(&whole));
     }
     assert_eq!(told.script.unsaid(), 0);
 }
@@ -168,7 +171,11 @@ fn a_trace_has_no_more_than_is_read() {
     assert_eq!((told.said().len(), told.script.unsaid()), (0, 4));
 
     let mut told = Told::of_order(0);
-    for (start, size) in [(0, MOST_GRANULES - 1), (MOST_GRANULES, 2), (usize::MAX, 1)] {
+    for (start, size) in [
+        (0, MOST_GRANULES - 3),
+        (MOST_GRANULES, 4),
+        (usize::MAX - 2, 3),
+    ] {
         let phys = None;
         told.change(Change::Added { start, size, phys });
     }
@@ -191,14 +198,132 @@ fn a_trace_has_no_more_than_is_read() {
 }
 
 #[test]
+fn a_part_that_is_freed_leaves_the_rest() {
+    let mut told = Told::new();
+    told.added(0x10_0000, 16);
+    told.alloc(0x10_0000, 4);
+    told.said();
+    told.free(0x10_1000, 2);
+    assert_eq!(
+        told.said(),
+        [
+            "free 1",
+            "alloc 2 size=4096 algo=fixed-address:0x103000 -> 0x103000",
+            "alloc 3 size=4096 algo=fixed-address:0x100000 -> 0x100000",
+        ]
+    );
+    // From the start, but not all of it; then all of it, by its address alone.
+    told.alloc(0x10_8000, 4);
+    told.free(0x10_8000, 1);
+    assert_eq!(
+        told.said()[1..],
+        [
+            "free 4",
+            "alloc 5 size=12288 algo=fixed-address:0x109000 -> 0x109000"
+        ]
+    );
+    told.free(0x10_9000, 0);
+    assert_eq!(told.said(), ["free 5"]);
+    // Granules of one byte: the last of one is the first of the next.
+    let mut told = Told::of_order(0);
+    told.added(0, 1);
+    told.said();
+    for _ in 0..2 {
+        told.entry(Entry::Alloc {
+            addr: 7,
+            asked: 1,
+            algorithm: None,
+        });
+    }
+    assert_eq!(
+        told.said(),
+        ["alloc 1 size=1 -> 0x7", "free 1", "alloc 2 size=1 -> 0x7"]
+    );
+}
+
+#[test]
+fn a_resize_is_said_where_it_changes_what_is_held() {
+    let mut told = Told::new();
+    told.added(0x10_0000, 4);
+    told.alloc(0x10_0000, 2);
+    told.said();
+    let mut resize = |addr: usize, from: usize, asked: usize| {
+        told.entry(Entry::Resize { addr, from, asked });
+        told.said()
+    };
+    assert_eq!(resize(0x10_0000, 2 * PAGE, PAGE + 1), [""; 0]);
+    assert_eq!(
+        resize(0x10_0000, 2 * PAGE, PAGE),
+        [
+            "free 1",
+            "alloc 2 size=4096 algo=fixed-address:0x100000 -> 0x100000"
+        ]
+    );
+    assert_eq!(
+        resize(0x10_0000, PAGE, 3 * PAGE - 1),
+        [
+            "free 2",
+            "alloc 3 size=12287 algo=fixed-address:0x100000 -> 0x100000"
+        ]
+    );
+    // In a chunk that is being removed, nothing is free behind it.
+    told.draining(0x10_0000, 4);
+    told.said();
+    told.entry(Entry::Resize {
+        addr: 0x10_0000,
+        from: 3 * PAGE,
+        asked: PAGE,
+    });
+    assert_eq!(told.said(), [""; 0]);
+}
+
+/// Of chunks side by side one is removed, and the others serve as before.
+#[test]
+fn a_removal_ends_where_the_chunk_does() {
+    let mut told = Told::new();
+    let starts = [0x10_0000, 0x10_4000, 0x10_8000];
+    for start in starts {
+        told.added(start, 4);
+        told.alloc(start + PAGE, 1);
+    }
+    told.said();
+    told.draining(starts[1], 4);
+    assert_eq!(
+        told.said(),
+        [
+            "alloc 4 size=4096 algo=fixed-address:0x104000 -> 0x104000",
+            "alloc 5 size=8192 algo=fixed-address:0x106000 -> 0x106000",
+        ]
+    );
+    // What comes back in it is not free again, from its first page on.
+    told.free(starts[1], 1);
+    told.free(starts[1] + PAGE, 1);
+    assert_eq!(told.said(), [""; 0]);
+    for (start, line) in [(starts[0], "free 1"), (starts[2], "free 3")] {
+        told.free(start + PAGE, 1);
+        assert_eq!(told.said(), [line]);
+    }
+    // One that serves in its place, told of before, keeps what is there.
+    told.added(starts[0], 2);
+    told.said();
+    told.draining(starts[0], 4);
+    assert_eq!(told.said(), [""; 0]);
+    told.alloc(starts[0], 1);
+    told.free(starts[0], 1);
+    assert_eq!(told.said().len(), 2);
+}
+
+#[test]
 fn one_trace_is_of_one_pool() {
     let mut told = Told::new();
     told.added(0, 10);
     let (name, order) = (None, 5);
     told.change(Change::Built { name, order });
     told.text.clear();
-    told.alloc(0, 1);
+    told.added(0x10_0000, 1);
     assert_eq!((&*told.text, told.script.unsaid()), ("", 1));
+    told.alloc(0, 1);
+    assert_eq!((&*told.text, told.script.unsaid()), ("", 2));
 }
 
 /// What a reader of the trace knows.
