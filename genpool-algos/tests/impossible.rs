@@ -6,7 +6,9 @@
 use genpool_algos::{
     Constrained, Constraints, FirstFitAlign, FixedAddress, FixedOffset, OrderAlign,
 };
-use genpool_core::{Algorithm, AllocError, ChunkSpec, FirstFit, Impossible, Pool, Unsuitable};
+use genpool_core::{
+    Algorithm, AllocError, ChunkSpec, FirstFit, Impossible, Notation, Pool, Unsuitable,
+};
 
 const PAGE: usize = 4096;
 
@@ -257,6 +259,64 @@ fn places_that_no_chunk_has() {
         one.alloc_with(1, &under(any)).unwrap_err(),
         AllocError::Impossible(Impossible::NoPhys)
     );
+}
+
+/// In a chunk of four pages that the device sees elsewhere.
+#[test]
+fn the_reason_is_the_rule_that_leaves_no_place() {
+    let pool = Pool::new(12).unwrap();
+    pool.add_virt(0x1_1000, 0x8_0000_1000, 4 * PAGE).unwrap();
+    let reason = |pages: usize, constraints: Constraints| match pool
+        .alloc_with(pages * PAGE, &under(constraints))
+    {
+        Err(AllocError::Impossible(reason)) => reason,
+        other => panic!("{other:?}"),
+    };
+    let aligned = |align| Constraints::new().align(align).unwrap();
+    let unaligned = |align| Impossible::Unaligned { align, phase: 0 };
+    // The first and the last page are within the limits, but not aligned.
+    let first = aligned(0x2000).highest(0x1_1fff);
+    assert_eq!(reason(1, first), unaligned(0x2000));
+    let last = aligned(0x8000).lowest(0x1_4000);
+    assert_eq!(reason(1, last), unaligned(0x8000));
+    // What the device could reach is not the reason, and no boundary where no place is aligned.
+    let device = aligned(0x10_0000).dma_align(0x1000).unwrap();
+    assert_eq!(reason(1, device), unaligned(0x10_0000));
+    let bounded = aligned(0x10_0000).boundary(0x4000).unwrap();
+    assert_eq!(reason(1, bounded), unaligned(0x10_0000));
+    // Each for itself has a place.
+    let size = 2 * PAGE;
+    let both = Constraints::new().boundary(0x2000).unwrap();
+    let both = both.dma_align_phase(0x2000, 0x1000).unwrap();
+    assert_eq!(reason(2, both), Impossible::NoPlace { size });
+    let apart = Constraints::new().lowest(0x1_3000);
+    let apart = apart.dma_highest(0x8_0000_2fff);
+    assert_eq!(reason(2, apart), Impossible::NoPlace { size });
+}
+
+#[test]
+fn algorithms_have_the_names_that_traces_have() {
+    use genpool_algos::{BestFit, NextFit, ThreadStart};
+
+    let bytes = 64;
+    let names: [(&dyn Algorithm, Notation); 8] = [
+        (&FirstFit, Notation::FirstFit),
+        (
+            &FirstFitAlign::new(bytes).unwrap(),
+            Notation::FirstFitAlign { bytes },
+        ),
+        (&OrderAlign, Notation::OrderAlign),
+        (&BestFit, Notation::BestFit),
+        (&FixedOffset::new(7), Notation::FixedOffset { offset: 7 }),
+        (&FixedAddress::new(9), Notation::FixedAddress { addr: 9 }),
+        (&NextFit::new(), Notation::NextFit),
+        (&ThreadStart, Notation::ThreadStart),
+    ];
+    for (algorithm, name) in names {
+        assert_eq!(algorithm.notation(), Some(name));
+    }
+    let constrained = under(Constraints::new().lowest(1));
+    assert_eq!(constrained.notation(), None, "no trace can name it");
 }
 
 /// The answer does not depend on what other threads are in the middle of.
