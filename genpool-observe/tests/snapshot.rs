@@ -74,13 +74,32 @@ fn no_more_than_asked_for() {
     drop(odd);
 }
 
+/// Says at its end that something is done.
+struct Done<'d>(&'d AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn taken_while_others_move() {
+    // So many that much happens while a snapshot is taken.
+    const FIXED: usize = if cfg!(miri) { 10 } else { 500 };
     let pool = pool(true);
-    pool.add(0, 200 * PAGE).unwrap();
+    pool.add(0, (2 * FIXED + 200) * PAGE).unwrap();
     let fixed = pool.alloc(3 * PAGE).unwrap();
+    let mut others: Vec<_> = (0..2 * FIXED).map(|_| pool.alloc(PAGE).unwrap()).collect();
+    let mut is_odd = false;
+    others.retain(|_| {
+        is_odd ^= true;
+        is_odd
+    });
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Also where a check fails.
+        let _done = Done(&done);
         for size in [1, 3] {
             let (pool, done) = (&pool, &done);
             scope.spawn(move || {
@@ -91,12 +110,12 @@ fn taken_while_others_move() {
         }
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                pool.add(0x100_0000, 8 * PAGE).unwrap();
-                let drain = pool.remove(0x100_0000).unwrap();
+                pool.add(0x1000_0000, 8 * PAGE).unwrap();
+                let drain = pool.remove(0x1000_0000).unwrap();
                 while !drain.wait(Some(std::time::Duration::from_millis(1))) {}
             }
         });
-        for _ in 0..if cfg!(miri) { 3 } else { 300 } {
+        for _ in 0..if cfg!(miri) { 3 } else { 150 } {
             let shot = Snapshot::of(&pool);
             shot.check().unwrap();
             // What nobody moves is seen.
@@ -111,9 +130,8 @@ fn taken_while_others_move() {
                 .sum::<usize>();
             assert!(live + shot.stats.cached <= shot.stats.used + shot.stats.draining_used);
         }
-        done.store(true, Ordering::Relaxed);
     });
-    drop(fixed);
+    drop((fixed, others));
     assert_eq!(Snapshot::of(&pool).chunks[0].taken, []);
 }
 
