@@ -200,6 +200,13 @@ fn limits_beyond_all_chunks() {
     );
     let above = under(Constraints::new().dma_lowest(1 << 40));
     assert_eq!(reason(1, &above), too_low(1 << 40, 0x8_0010_1fff));
+    // Chunks that are beyond different limits.
+    let limits = Constraints::new()
+        .highest(0x1_4fff)
+        .dma_highest(0xffff_ffff);
+    assert_eq!(reason(1, &under(limits)), Impossible::NoPlace { size: 1 });
+    let limits = Constraints::new().lowest(0x4_3000).dma_lowest(1 << 40);
+    assert_eq!(reason(1, &under(limits)), Impossible::NoPlace { size: 1 });
     // No chunk at all could help.
     let narrow = under(Constraints::new().lowest(0x1_2000).highest(0x1_2fff));
     let refused = Unsuitable::LongerThanRange {

@@ -639,3 +639,6 @@ impl fmt::Debug for Chunk {
 pub(crate) fn granules_for(size: usize, order: u32) -> usize {
     ((size - 1) >> order) + 1
 }
+
+#[cfg(test)]
+mod tests;

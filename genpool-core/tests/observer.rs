@@ -649,18 +649,18 @@ fn what_an_algorithm_that_panics_had_taken_is_told() {
 #[test]
 fn a_callback_that_panics_is_told_of_all_the_same() {
     let (log, pool) = logged(true);
-    for by_address in [false, true] {
+    for (by, size) in [("drop", PAGE), ("address", 0), ("size", PAGE)] {
         pool.add(0, PAGE).unwrap();
         let held = pool.alloc(1).unwrap();
         let drain = pool.remove(0).unwrap();
         drain.on_drained(|| panic!("drained"));
         log.said();
-        let free = || match by_address {
-            false => drop(held),
-            true => drop(pool.free_addr(held.into_raw().addr)),
+        let free = || match by {
+            "drop" => drop(held),
+            "address" => drop(pool.free_addr(held.into_raw().addr)),
+            _ => drop(pool.free(held.into_raw().addr, 1)),
         };
         assert!(catch_unwind(AssertUnwindSafe(free)).is_err());
-        let size = if by_address { 0 } else { PAGE };
         assert_eq!(
             log.said(),
             [
