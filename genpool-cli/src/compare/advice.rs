@@ -217,7 +217,7 @@ fn first_of(names: impl ExactSizeIterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Operations, Speed};
+    use crate::report::{Memory, Operations, Speed};
 
     fn one(
         algorithm: &str,
@@ -290,9 +290,8 @@ mod tests {
         assert!(rule(&[all_failed], |_| None).is_none());
     }
 
-    #[test]
-    fn the_advice_for_all_says_what_is_missing() {
-        let entry = |load: &str, allocs| Entry {
+    fn entry(load: &str, allocs: u64) -> Entry {
+        Entry {
             load: load.to_owned(),
             algorithm: "first-fit".to_owned(),
             pool: "lock-free",
@@ -309,7 +308,44 @@ mod tests {
             memory: None,
             free_at_end: None,
             timeline: None,
+        }
+    }
+
+    /// The second load takes a hundred times as long as the first, and counts as much.
+    #[test]
+    fn the_advice_for_all_is_a_mean_of_relations() {
+        let of = |algorithm: &str, order, ns, rounding| Entry {
+            algorithm: algorithm.to_owned(),
+            order,
+            speed: Speed::of_runs(vec![ns]),
+            memory: Some(Memory {
+                rounding,
+                ..Memory::default()
+            }),
+            ..entry("", 1)
         };
+        let short = [
+            of("x", 6, 30.0, 32.0),
+            of("x", 4, 10.0, 16.0),
+            of("y", 4, 20.0, 16.0),
+        ];
+        let long = [
+            of("y", 4, 2000.0, 32.0),
+            of("x", 4, 2600.0, 32.0),
+            of("x", 6, 9000.0, 32.0),
+        ];
+        let loads = [
+            ("short", short.iter().collect::<Vec<_>>()),
+            ("long", long.iter().collect()),
+        ];
+        let advice = advise_all(&loads, &[]).unwrap();
+        assert_eq!((&*advice.algorithm, advice.order), ("x", 4));
+        // A quarter of the bytes in the one, a half in the other.
+        assert!(advice.reason.contains("wastes 37.5 %"), "{}", advice.reason);
+    }
+
+    #[test]
+    fn the_advice_for_all_says_what_is_missing() {
         let entries = [entry("a", 1), entry("b", 2), entry("idle", 0)];
         let loads: Vec<_> = entries
             .iter()

@@ -139,9 +139,8 @@ mod tests {
     use crate::report::{Advice, AtFailures, Latency, Memory, Operations, Speed};
     use crate::table::WIDTH;
 
-    #[test]
-    fn everything_fits_the_width() {
-        let entry = Entry {
+    fn widest() -> Entry {
+        Entry {
             load: "a/軍".repeat(80),
             algorithm: "first-fit-align:0x8000000000".to_owned(),
             pool: "lock-free",
@@ -175,7 +174,12 @@ mod tests {
             }),
             free_at_end: None,
             timeline: None,
-        };
+        }
+    }
+
+    #[test]
+    fn everything_fits_the_width() {
+        let entry = widest();
         let mut report = Report::new("compare");
         report.advice.push(Advice {
             load: Some(entry.load.clone()),
@@ -187,5 +191,44 @@ mod tests {
         for line in tables(&report).lines() {
             assert!(columns(line) <= WIDTH, "{line}");
         }
+    }
+
+    #[test]
+    fn the_one_that_is_advised_is_marked() {
+        let mut report = Report::new("compare");
+        for (algorithm, order) in [("x", 4), ("x", 6), ("y", 4)] {
+            report.entries.push(Entry {
+                load: "load".to_owned(),
+                algorithm: algorithm.to_owned(),
+                order,
+                memory: Some(Memory {
+                    fragmentation: 0.25,
+                    at_failures: (order == 6).then(|| AtFailures {
+                        free: 8.0,
+                        largest_run: 2.0,
+                        ..AtFailures::default()
+                    }),
+                    ..Memory::default()
+                }),
+                ..widest()
+            });
+        }
+        for load in ["load", "another"] {
+            report.advice.push(Advice {
+                load: Some(load.to_owned()),
+                algorithm: "x".to_owned(),
+                order: if load == "load" { 6 } else { 4 },
+                reason: format!("of {load}"),
+            });
+        }
+        let text = tables(&report);
+        let marked: Vec<_> = text.lines().filter(|line| line.contains('▸')).collect();
+        assert_eq!(marked.len(), 1, "{text}");
+        let words: Vec<_> = marked[0].split_whitespace().collect();
+        assert_eq!(words[..3], ["▸", "x", "6"], "{text}");
+        // The largest run as a part of what is free: at failures, or over time.
+        assert!(marked[0].contains(" 25 % "), "{text}");
+        assert_eq!(text.matches(" 75 % ").count(), 2, "{text}");
+        assert!(text.contains("use x at order 6: of load\n"), "{text}");
     }
 }
