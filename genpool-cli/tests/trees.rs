@@ -194,6 +194,59 @@ fn what_cannot_be_read_is_never_missing() {
     );
 }
 
+/// What becomes no device, what is mapped otherwise, and which cells are references.
+#[test]
+fn nodes_that_are_not_as_usual_are_marked() {
+    let path = blob("marks.dtb", |fdt| {
+        sram(fdt, "on@1000", |fdt| pool(fdt, 0, 1, b"a\0"));
+        sram(fdt, "off@3000", |fdt| {
+            fdt.property("status", b"disabled\0");
+            fdt.property("no-memory-wc", b"");
+        });
+        fdt.node("clock", |fdt| fdt.cells("phandle", &[7]));
+        fdt.node("user", |fdt| {
+            // A use's number follows each phandle.
+            fdt.cells("allwinner,sram", &[1, 1, 1, 1]);
+            // No memory, no node, and the one.
+            fdt.cells("sram", &[7, 0x77, 1]);
+            fdt.cells("clocks", &[1]);
+        });
+    });
+    let (board, err, code) = json(&path);
+    assert_eq!((&*err, code), ("", Some(0)));
+    let consumers = board["consumers"].as_array().unwrap();
+    let references: Vec<_> = consumers
+        .iter()
+        .map(|row| {
+            (
+                row["property"].as_str().unwrap(),
+                row["index"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        references,
+        [("allwinner,sram", 0), ("allwinner,sram", 2), ("sram", 2)]
+    );
+    assert_eq!(board["unreadable"], serde_json::json!([]));
+    let [out, _] = texts(&genpool(&["dt", &path]));
+    assert_eq!(
+        out.matches("disabled: becomes no device").count(),
+        1,
+        "{out}"
+    );
+    assert_eq!(
+        out.matches("mapped    not write-combining\n").count(),
+        1,
+        "{out}"
+    );
+    let off = out.find("SRAM      /off@3000").unwrap();
+    assert!(
+        out.find("disabled: becomes no device").unwrap() > off,
+        "{out}"
+    );
+}
+
 /// Control characters, marks of direction, and what has no width.
 const EVIL: &str = "A\u{1b}[31m\u{202e}evil\u{200b} \u{9b}board\n\r\u{7f}\u{feff}\u{e0041}軍";
 
