@@ -2,10 +2,11 @@
 
 mod common;
 
+use std::io::ErrorKind;
 use std::process::Command;
 
 use common::{BOARD, board, fdt};
-use genpool_devm::{BlobFault, Complaint, NodePath, PhysRange, Tree, TreeError};
+use genpool_devm::{BlobFault, Complaint, LoadError, NodePath, PhysRange, Tree, TreeError};
 use proptest::prelude::*;
 
 fn fault(blob: &[u8]) -> (String, BlobFault) {
@@ -548,6 +549,20 @@ fn files() {
         error.to_string(),
         "/: this is no flattened device tree (byte 0)"
     );
+    // As large as it may be, and a byte more.
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/large.dtb");
+    let file = std::fs::File::create(path).unwrap();
+    for (len, kind) in [
+        (4 << 20, None),
+        ((4 << 20) + 1, Some(ErrorKind::FileTooLarge)),
+    ] {
+        file.set_len(len).unwrap();
+        let refused = match Tree::load(path).unwrap_err() {
+            LoadError::Read { source, .. } => Some(source.kind()),
+            _ => None,
+        };
+        assert_eq!(refused, kind, "{len:#x}");
+    }
 }
 
 proptest! {

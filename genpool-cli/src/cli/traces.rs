@@ -308,6 +308,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_could_not_be_played_is_named() {
+        assert_eq!(left_out(&[]), None);
+        let missing = ["a", "b"].map(str::to_owned);
+        assert_eq!(left_out(&missing).unwrap(), "could not be played: a, b");
+    }
+
+    #[test]
     fn names_are_distinct() {
         let files = ["a", "b", "a", "a (2)", "a", "c\u{1b}[2J"].map(PathBuf::from);
         let expected = ["a", "b", "a (2)", "a (2) (2)", "a (3)", "c\u{fffd}[2J"];

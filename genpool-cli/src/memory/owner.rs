@@ -102,6 +102,45 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_mismatch_names_another_owner_of_its_phase_only() {
+        let (addr, owner) = (0x1008, Owner::new(1, 3, 7));
+        let text = |found| {
+            let mismatch = Mismatch {
+                addr,
+                expected: owner.pattern(addr),
+                found,
+                width: WORD,
+                owner,
+            };
+            mismatch.to_string()
+        };
+        let found = Owner::new(2, 3, 9).pattern(addr);
+        let expected = owner.pattern(addr);
+        assert_eq!(
+            text(found),
+            format!(
+                "overlap at 0x1008: expected {expected:#018x} (thread 1, allocation 7), \
+                 found {found:#018x} (thread 2, allocation 9)"
+            )
+        );
+        for nobody in [Owner::new(2, 4, 9), Owner::new(0, 3, 9)] {
+            let found = nobody.pattern(addr);
+            assert!(text(found).ends_with(&format!(", found {found:#018x}")));
+        }
+        let byte = Mismatch {
+            addr,
+            expected: 0xab,
+            found: 1,
+            width: 1,
+            owner,
+        };
+        assert_eq!(
+            byte.to_string(),
+            "overlap at 0x1008: expected 0xab (thread 1, allocation 7), found 0x01"
+        );
+    }
+
+    #[test]
     fn patterns_differ_by_owner_and_by_address() {
         let one = Owner::new(1, 0, 0);
         for other in [

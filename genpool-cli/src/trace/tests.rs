@@ -30,7 +30,7 @@ fn every_operation_is_read() {
          expect phys-of=0x0 is=none\n",
     )
     .unwrap();
-    assert_eq!(trace.order(), 3);
+    assert_eq!((trace.order(), trace.pool_line()), (3, 4));
     assert_eq!(trace.allocs(), 3);
     assert_eq!(trace.algorithms(), [AlgorithmSpec::FirstFitAlign(64)]);
     let expected = [
@@ -266,6 +266,8 @@ fn absurd_chunks_are_refused() {
         many += &format!("chunk virt={i} size=1\n");
     }
     assert!(error(&many).contains("too many chunks"));
+    let (fits, _) = many.trim_end().rsplit_once('\n').unwrap();
+    assert!(Trace::parse(fits).is_ok());
 }
 
 /// What a recorder says of a pool that resizes: each line names a place of its own. Minutes, if each were
