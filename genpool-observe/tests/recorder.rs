@@ -211,6 +211,50 @@ impl io::Write for Pieces {
     }
 }
 
+#[test]
+fn what_a_writer_refused_is_written_later() {
+    struct Full;
+    impl io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (recorder, tap) = Recorder::new(8).unwrap();
+    let pool = Pool::builder().order(12).observer(tap).build().unwrap();
+    pool.add(0x10_0000, PAGE).unwrap();
+    let refused = recorder.write_to(&mut Full).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+    let text = written(&recorder);
+    assert!(
+        text.ends_with("chunk virt=0x100000 size=0x1000\n"),
+        "{text}"
+    );
+}
+
+/// A chunk that left in many pieces is held as one.
+#[test]
+fn a_chunk_that_is_drained_is_one_piece() {
+    let (recorder, tap) = Recorder::new(256).unwrap();
+    let pool = Pool::builder().order(12).observer(tap).build().unwrap();
+    pool.add(0x10_0000, 80 * PAGE).unwrap();
+    let mut odd = false;
+    let mut held: Vec<_> = (0..80).map(|_| pool.alloc(1).unwrap()).collect();
+    held.retain(|_| {
+        odd ^= true;
+        odd
+    });
+    let drain = pool.remove(0x10_0000).unwrap();
+    drop(held);
+    assert!(drain.is_drained());
+    let text = written(&recorder);
+    let whole = " size=327680 algo=fixed-address:0x100000 -> 0x100000\n";
+    assert!(text.ends_with(whole), "{text}");
+}
+
 /// Memory for the text is bounded, and calls are few.
 #[test]
 fn a_long_trace_is_written_in_pieces() {

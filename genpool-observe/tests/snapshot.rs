@@ -301,6 +301,14 @@ fn totals_that_contradict_the_rest_are_refused() {
             assert_eq!(shot.check().is_ok(), is_zero, "{shot:?}");
         }
     }
+    // What is in live allocations is in no cache.
+    let mut shot = Snapshot::of(&pool);
+    let held: usize = shot.live.iter().flatten().map(|live| live.size).sum();
+    let most = shot.stats.used + shot.stats.draining_used - held;
+    assert_eq!(shot.stats.cached, most);
+    let (name, says) = ("stats.cached", most + PAGE);
+    shot.stats.cached = says;
+    assert_eq!(shot.check(), Err(NoSnapshot::TooHigh { name, says, most }));
     let error = {
         let mut shot = Snapshot::of(&pool);
         shot.stats.used += PAGE;

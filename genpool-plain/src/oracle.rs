@@ -230,6 +230,7 @@ mod tests {
     fn answers_by_hand() {
         let mut pool = Oracle::new(4);
         pool.add(0x30, 0x100).unwrap();
+        assert_eq!(pool.alloc(16, Fit::FixedOffset(1)), None);
         assert_eq!(pool.alloc(60, Fit::OrderAlign), Some(0x40));
         assert_eq!(pool.free_runs(0), [(0, 1), (5, 11)]);
         assert_eq!(pool.alloc(16, Fit::BestFit), Some(0x30));
