@@ -32,6 +32,7 @@ if [[ "$stage" == layer ]]; then
     features=()
     case "$crate" in
         genpool-devm) features=(--features dma) ;;
+        genpool-dma) features=(--features vfio-cdev) ;;
         genpool-observe) features=(--features observer,serde,metrics,tracing) ;;
     esac
     # Exit status 2 and 3: some were missed, some ran out of time.

@@ -97,11 +97,7 @@ fn errors_of_regions_say_why() {
             "a granule of 1 byte (order 0) is less than an access of 2 bytes",
             false,
         ),
-        (
-            &DevicePoolError::Build(build.clone()),
-            &build.to_string(),
-            false,
-        ),
+        (&DevicePoolError::Build(build), &build.to_string(), false),
     ]);
 }
 

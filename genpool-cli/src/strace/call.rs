@@ -373,3 +373,32 @@ pub(super) fn number(text: &str) -> Option<u64> {
         _ => parse_number(text).ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_s_name_ends_where_it_is_closed() {
+        for (name, rest) in [
+            ("</a/b>", ", 4096) = 0"),
+            ("</dev/null<char 1:3>>", ")"),
+            // A path ends at the first one, and its quotes are none.
+            ("</a->", "b>"),
+            ("</a:\">", "\">"),
+            ("<TCP:[10.0.0.1:1->10.0.0.2:2]>", ", \"x\")"),
+            ("<UNIX-STREAM:[7->8,\"/a>b\"]>", ")"),
+            ("<NETLINK_ROUTE:[9->1]>", ")"),
+        ] {
+            let bytes = format!("3{name}{rest}");
+            assert_eq!(
+                name_end(bytes.as_bytes(), 1),
+                Some(1 + name.len()),
+                "{bytes}"
+            );
+        }
+        for open in ["3</a", "3</dev/null<char 1:3>", "3<UNIX-STREAM:[7,\"/a>"] {
+            assert_eq!(name_end(open.as_bytes(), 1), None, "{open}");
+        }
+    }
+}

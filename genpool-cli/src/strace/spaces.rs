@@ -471,3 +471,44 @@ impl Cover {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Ranges that touch, overlap, and lie inside each other, against a set of pages.
+    #[test]
+    fn a_cover_is_a_set_of_pages() {
+        let mut state = 7_u64;
+        let mut random = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        for _ in 0..200 {
+            let (mut cover, mut pages) = (Cover::default(), BTreeSet::new());
+            for _ in 0..30 {
+                let start = random(24);
+                let end = start + 1 + random(8);
+                if random(2) == 0 {
+                    cover.remove(Pages { start, end });
+                    pages.retain(|page| !(start..end).contains(page));
+                } else {
+                    let gaps = cover.add(Pages { start, end });
+                    let gaps: Vec<_> = gaps.iter().flat_map(|gap| gap.start..gap.end).collect();
+                    let new: Vec<_> = (start..end).filter(|page| pages.insert(*page)).collect();
+                    assert_eq!(gaps, new);
+                }
+                let all: Vec<_> = cover
+                    .ends
+                    .iter()
+                    .flat_map(|(&start, &end)| start..end)
+                    .collect();
+                assert!(all.iter().eq(&pages), "{all:?} {pages:?}");
+            }
+        }
+    }
+}

@@ -167,16 +167,11 @@ mod tests {
             rlim_max: 0,
         };
         // SAFETY: the call writes to `limit`.
-        assert_eq!(
-            unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) },
-            0
-        );
+        let asked = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
         limit.rlim_cur = limit.rlim_cur.min(1 << 40) - 4096;
         // SAFETY: the call reads `limit`.
-        assert_eq!(
-            unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) },
-            0
-        );
+        let set = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+        assert_eq!((asked, set), (0, 0));
         assert_eq!(lock_limit(), Some(limit.rlim_cur));
         assert_eq!(read(), Some(limit.rlim_cur));
     }
