@@ -137,11 +137,15 @@ fn an_address_outside_past_the_end_taken_or_misaligned() {
             taken.to_string(),
             "a part of the 0x2000 bytes at 0x11000 is taken"
         );
+        // Up to the chunk's end.
+        let size = 4 * PAGE;
+        let whole = pool.alloc_with(size, &FixedAddress::new(addr)).map(drop);
+        assert_eq!(whole, Err(AllocError::Taken { addr, size }));
         // Remembered.
         let full = pool.alloc_many(&[PAGE; 5]).unwrap();
         assert!(pool.alloc(1).is_err());
         assert_eq!(again(), Err(taken));
-        assert_eq!(pool.stats().exhausted, 3);
+        assert_eq!(pool.stats().exhausted, 4);
         drop((held, full));
         assert_eq!(again(), Ok(()));
     }
@@ -291,6 +295,10 @@ fn the_reason_is_the_rule_that_leaves_no_place() {
     assert_eq!(reason(1, device), unaligned(0x10_0000));
     let bounded = aligned(0x10_0000).boundary(0x4000).unwrap();
     assert_eq!(reason(1, bounded), unaligned(0x10_0000));
+    // The two addresses are the same within two pages.
+    let odd = aligned(0x2000).dma_align_phase(0x2000, 0x1000).unwrap();
+    let (align, phase) = (0x2000, 0x1000);
+    assert_eq!(reason(1, odd), Impossible::Unaligned { align, phase });
     // Each for itself has a place.
     let size = 2 * PAGE;
     let both = Constraints::new().boundary(0x2000).unwrap();
