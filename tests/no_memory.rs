@@ -116,7 +116,7 @@ fn an_add_without_memory_changes_nothing() {
 
 /// Bytes on the heap beside what the pool tells of; not much, and never fewer.
 #[track_caller]
-fn check_told(before: isize, pool: &Pool) {
+fn check_shown(before: isize, pool: &Pool) {
     let told = pool.stats().bookkeeping;
     let held = usize::try_from(HELD.get() - before).unwrap();
     assert!(
@@ -130,30 +130,30 @@ fn bookkeeping_is_what_is_on_the_heap() {
     // What most of it is: words and hints, records, chunks and lists of them, caches.
     let before = HELD.get();
     let pool = Pool::new(0).unwrap();
-    check_told(before, &pool);
+    check_shown(before, &pool);
     pool.add(0, 1 << 20).unwrap();
-    check_told(before, &pool);
+    check_shown(before, &pool);
 
     let before = HELD.get();
     let pool = Pool::builder().boundary_tracking().build().unwrap();
     pool.add(0, 1 << 12).unwrap();
-    check_told(before, &pool);
+    check_shown(before, &pool);
 
     let before = HELD.get();
     let pool = Pool::new(0).unwrap();
     for at in 0..1000 {
         pool.add(at * 2, 1).unwrap();
     }
-    check_told(before, &pool);
+    check_shown(before, &pool);
     let _ = pool.remove(0).unwrap().finish().unwrap();
-    check_told(before, &pool);
+    check_shown(before, &pool);
 
     let before = HELD.get();
     let pool = Pool::new(0).unwrap();
     let mut caches = Vec::with_capacity(100);
     caches.extend((0..100).map(|_| pool.cache()));
     let list = isize::try_from(size_of_val(&*caches)).unwrap();
-    check_told(before + list, &pool);
+    check_shown(before + list, &pool);
 }
 
 /// All of a pool's life, with what is left to its end.

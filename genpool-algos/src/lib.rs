@@ -37,10 +37,10 @@ mod align;
 mod constraints;
 mod fit;
 mod fixed;
-mod rotate;
+mod thread_start;
 
 pub use crate::align::{FirstFitAlign, OrderAlign};
 pub use crate::constraints::{Constrained, ConstraintError, Constraints};
 pub use crate::fit::{BestFit, Fit};
 pub use crate::fixed::{FixedAddress, FixedOffset};
-pub use crate::rotate::{NextFit, ThreadStart};
+pub use crate::thread_start::{NextFit, ThreadStart};

@@ -228,7 +228,7 @@ fn a_chunk_that_the_device_does_not_see_serves_nothing_for_it() {
 
 /// A border of more bytes than there are granules to try is answered at once.
 #[test]
-fn what_never_fits_is_told_soon() {
+fn what_never_fits_is_refused_soon() {
     let pool = Pool::new(0).unwrap();
     let bytes = if cfg!(miri) { 1 << 10 } else { 1 << 26 };
     pool.add_virt(0, 1, bytes).unwrap();

@@ -8,12 +8,12 @@ use core::ptr::NonNull;
 
 use alloc::sync::Arc;
 
+use crate::boundary_tags::Extent;
 use crate::chunk::{Chunk, Owner, granules_for};
 use crate::error::ResizeError;
 #[cfg(feature = "observe")]
-use crate::observer::{Audience, Event};
+use crate::observer::{Event, Notifier};
 use crate::pool::Inner;
-use crate::records::Extent;
 
 /// An address range that was taken out of its pool, as plain numbers. Nobody gives it back unless
 /// [`Pool::free`](crate::Pool::free) or [`free_addr`](crate::Pool::free_addr) is told.
@@ -44,7 +44,7 @@ pub struct RawRange {
 /// `tagged` came from a reference with lifetime `'p`, or its lowest bit is set, which no such pointer
 /// has; the rest is then a generation.
 #[derive(Clone, Copy)]
-pub(crate) struct Home<'p> {
+pub(crate) struct Origin<'p> {
     tagged: *const Chunk,
     permanent: PhantomData<&'p Chunk>,
 }
@@ -52,13 +52,13 @@ pub(crate) struct Home<'p> {
 const _: () = assert!(align_of::<Chunk>() > 1);
 
 // SAFETY: it stands for a shared reference to a chunk, and those may be sent.
-unsafe impl Send for Home<'_> {}
+unsafe impl Send for Origin<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Home<'_> {}
+unsafe impl Sync for Origin<'_> {}
 
-/// What a [`Home`] says.
+/// What a [`Origin`] says.
 #[derive(Clone, Copy)]
-pub(crate) enum Place<'p> {
+pub(crate) enum OriginKind<'p> {
     /// The chunk lives as long as the pool.
     Permanent(&'p Chunk),
     /// It is looked up under a pin, and is the right one if it is of this generation. If not, the
@@ -66,7 +66,7 @@ pub(crate) enum Place<'p> {
     Listed { generation: usize },
 }
 
-impl<'p> Home<'p> {
+impl<'p> Origin<'p> {
     #[inline(always)]
     pub(crate) fn permanent(chunk: &'p Chunk) -> Self {
         Self {
@@ -84,14 +84,14 @@ impl<'p> Home<'p> {
     }
 
     #[inline(always)]
-    pub(crate) fn place(self) -> Place<'p> {
+    pub(crate) fn kind(self) -> OriginKind<'p> {
         let bits = self.tagged.addr();
         if bits & 1 != 0 {
             let generation = bits >> 1;
-            return Place::Listed { generation };
+            return OriginKind::Listed { generation };
         }
         // SAFETY: by the invariant it came from a reference with this lifetime.
-        Place::Permanent(unsafe { &*self.tagged })
+        OriginKind::Permanent(unsafe { &*self.tagged })
     }
 }
 
@@ -134,7 +134,7 @@ impl<'p> Home<'p> {
 #[must_use = "the range is given back when this is dropped"]
 pub struct Allocation<'p> {
     inner: &'p Inner,
-    home: Home<'p>,
+    origin: Origin<'p>,
     addr: usize,
     extent: Extent,
 }
@@ -148,24 +148,24 @@ pub struct Allocation<'p> {
 pub(crate) struct Parts<'p> {
     pub(crate) extent: Extent,
     pub(crate) addr: usize,
-    pub(crate) home: Home<'p>,
+    pub(crate) origin: Origin<'p>,
     pub(crate) inner: &'p Inner,
 }
 
 impl<'p> Parts<'p> {
     #[inline(always)]
     pub(crate) fn whole(self) -> Allocation<'p> {
-        Allocation::new(self.inner, self.home, self.addr, self.extent)
+        Allocation::new(self.inner, self.origin, self.addr, self.extent)
     }
 }
 
 impl<'p> Allocation<'p> {
     /// The caller claimed the granules and hands them over.
     #[inline]
-    pub(crate) fn new(inner: &'p Inner, home: Home<'p>, addr: usize, extent: Extent) -> Self {
+    pub(crate) fn new(inner: &'p Inner, origin: Origin<'p>, addr: usize, extent: Extent) -> Self {
         Self {
             inner,
-            home,
+            origin,
             addr,
             extent,
         }
@@ -234,10 +234,10 @@ impl<'p> Allocation<'p> {
     pub fn set_tag(&self, tag: usize) {
         self.in_chunk(|chunk| {
             let start = chunk.granule_of(self.addr);
-            if let Some(records) = chunk.records()
-                && records.get(start) == self.extent.deed()
+            if let Some(boundary_tags) = chunk.boundary_tags()
+                && boundary_tags.get(start) == self.extent.ownership()
             {
-                records.set_tag(start, tag);
+                boundary_tags.set_tag(start, tag);
             }
         });
     }
@@ -264,8 +264,8 @@ impl<'p> Allocation<'p> {
     /// a claim that another thread is about to roll back counts as taken.
     pub fn resize(&mut self, size: usize) -> Result<(), ResizeError> {
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.inner.audience() {
-            self.extent = self.resized_told(audience, size)?;
+        if let Some(notifier) = self.inner.notifier() {
+            self.extent = self.resized_observed(notifier, size)?;
             return Ok(());
         }
         self.extent = self.resized(size)?;
@@ -287,7 +287,7 @@ impl<'p> Allocation<'p> {
 
     #[cfg(feature = "observe")]
     #[cold]
-    fn resized_told(&self, audience: &Audience, asked: usize) -> Result<Extent, ResizeError> {
+    fn resized_observed(&self, notifier: &Notifier, asked: usize) -> Result<Extent, ResizeError> {
         let (addr, from, order) = (self.addr, self.size(), self.inner.order());
         let event = |outcome: Option<&Result<Extent, ResizeError>>| {
             if let Some(&Err(error)) = outcome {
@@ -303,11 +303,11 @@ impl<'p> Allocation<'p> {
             }
         };
         if asked < from {
-            return audience.around(|| self.resized(asked), event);
+            return notifier.around(|| self.resized(asked), event);
         }
         // The number comes after what is taken was.
         let outcome = self.resized(asked);
-        audience.tell(&event(Some(&outcome)));
+        notifier.notify(&event(Some(&outcome)));
         outcome
     }
 
@@ -325,22 +325,22 @@ impl<'p> Allocation<'p> {
     }
 
     /// The same, kept alive by a count instead of a borrow. `inner` is what it borrows.
-    pub(crate) fn outliving(self, inner: &Arc<Inner>) -> OwnedAllocation {
+    pub(crate) fn into_owned(self, inner: &Arc<Inner>) -> OwnedAllocation {
         assert!(core::ptr::eq(self.inner, &**inner), "another pool's count");
         let this = ManuallyDrop::new(self);
         let inner = Arc::clone(inner);
         // SAFETY: the reference is to what the count keeps in place, and it is used only by the
         // allocation, which is dropped before the count.
         let lasting: &'static Inner = unsafe { &*Arc::as_ptr(&inner) };
-        let home = match this.home.place() {
-            Place::Permanent(chunk) => {
-                // SAFETY: a permanent chunk lives as long as the shelf, which `inner` owns; used as
+        let origin = match this.origin.kind() {
+            OriginKind::Permanent(chunk) => {
+                // SAFETY: a permanent chunk lives as long as the chunk set, which `inner` owns; used as
                 // above.
-                Home::permanent(unsafe { NonNull::from(chunk).as_ref() })
+                Origin::permanent(unsafe { NonNull::from(chunk).as_ref() })
             }
-            Place::Listed { generation } => Home::listed(generation),
+            OriginKind::Listed { generation } => Origin::listed(generation),
         };
-        let allocation = Allocation::new(lasting, home, this.addr, this.extent);
+        let allocation = Allocation::new(lasting, origin, this.addr, this.extent);
         OwnedAllocation {
             allocation: ManuallyDrop::new(allocation),
             inner: ManuallyDrop::new(inner),
@@ -354,7 +354,7 @@ impl<'p> Allocation<'p> {
         Parts {
             extent: this.extent,
             addr: this.addr,
-            home: this.home,
+            origin: this.origin,
             inner: this.inner,
         }
     }
@@ -366,7 +366,7 @@ impl<'p> Allocation<'p> {
     #[inline]
     pub(crate) fn granules(&self) -> usize {
         if self.inner.is_tracked() {
-            self.extent.deed().len()
+            self.extent.ownership().len()
         } else {
             self.extent.len()
         }
@@ -374,13 +374,13 @@ impl<'p> Allocation<'p> {
 
     /// Its chunk, if that lives as long as the pool.
     pub(crate) fn permanent_chunk(&self) -> Option<&'p Chunk> {
-        match self.home.place() {
-            Place::Permanent(chunk) => Some(chunk),
-            Place::Listed { .. } => None,
+        match self.origin.kind() {
+            OriginKind::Permanent(chunk) => Some(chunk),
+            OriginKind::Listed { .. } => None,
         }
     }
 
-    /// Ends the allocation; its granules stay taken, and are the caller's. Refused, where deeds are
+    /// Ends the allocation; its granules stay taken, and are the caller's. Refused, where ownership words are
     /// kept, if it was freed by address meanwhile.
     pub(crate) fn close(self) -> bool {
         let this = ManuallyDrop::new(self);
@@ -397,9 +397,11 @@ impl<'p> Allocation<'p> {
 
     /// None where the chunk is gone, which takes a free by address of what is held here.
     fn in_chunk<R>(&self, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
-        match self.home.place() {
-            Place::Permanent(chunk) => Some(with(chunk)),
-            Place::Listed { generation } => self.inner.in_generation(self.addr, generation, with),
+        match self.origin.kind() {
+            OriginKind::Permanent(chunk) => Some(with(chunk)),
+            OriginKind::Listed { generation } => {
+                self.inner.in_generation(self.addr, generation, with)
+            }
         }
     }
 }
@@ -407,7 +409,7 @@ impl<'p> Allocation<'p> {
 impl Drop for Allocation<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.inner.give_back(self.home, self.addr, self.extent);
+        self.inner.give_back(self.origin, self.addr, self.extent);
     }
 }
 

@@ -7,15 +7,15 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use crate::bitmap::{Above, Batch, Bitmap, MAX_GRANULES, NotTaken, Released};
+use crate::activity::Activity;
+use crate::bitmap::{Batch, Bitmap, MAX_GRANULES, NotTaken, ParentSlot, Released};
+use crate::boundary_tags::{BoundaryTags, Extent, MAX_TRACKED};
 use crate::error::{AddRefused, FreeError};
-use crate::mailbox::Mailbox;
 use crate::memory::Node;
 #[cfg(feature = "observe")]
-use crate::observer::{Account, Audience, Event};
-use crate::records::{Extent, MAX_TRACKED, Records};
+use crate::observer::{Account, Event, Notifier};
+use crate::option_box::AtomicOptionBox;
 use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, seeded};
-use crate::traffic::Traffic;
 use crate::unwind::{Guarded, contained};
 
 /// A value that the owner of a chunk's memory attaches to it: handed back on alloc and free.
@@ -191,17 +191,17 @@ type Callback = Box<dyn FnMut() + Send>;
 /// `state` takes part in two store-to-load protocols, `SeqCst` on both sides:
 /// - a claim sets its bits, then loads the state; a removal sets the state, then loads the bits.
 ///   So the claim sees the removal and takes itself back, or the removal sees the claim and waits
-///   for its release (model: `removal beside alloc`).
+///   for its release (model: `removal vs alloc`).
 /// - a release clears its bits, then loads the state and, if draining, looks whether it was the
 ///   last; a removal sets the state, then looks the same. One of them sees the chunk empty. A claim that
-///   is rolled back clears bits too (model: `drop beside rollback`).
+///   is rolled back clears bits too (model: `drop vs rollback`).
 ///
 /// What is read to find a chunk by its address comes first, so that it is seldom in two cache lines.
 #[repr(C)]
 pub(crate) struct Chunk {
     start: usize,
     order: u32,
-    /// Kept until the pool goes, because callers may reach it without a pin (see `shelf.rs`).
+    /// Kept until the pool goes, because callers may reach it without a pin (see `chunk_set.rs`).
     permanent: bool,
     state: Atomic<State>,
     /// Whether it was given a physical address. An option of one would take eight bytes more, of the
@@ -212,14 +212,14 @@ pub(crate) struct Chunk {
     /// Unlike that of any other chunk, also of one at the same address. Below half of what a word can hold,
     /// for an allocation keeps it in a word beside a flag.
     generation: usize,
-    records: Option<Records>,
+    boundary_tags: Option<BoundaryTags>,
     owner: Option<Guarded<Owner>>,
     /// Where a look for what is still held found something last.
     busy: AtomicUsize,
-    on_drained: Mailbox<Callback>,
+    on_drained: AtomicOptionBox<Callback>,
     /// A callback that was called: freed with the chunk, not where it was called, which may be a
     /// signal handler.
-    called: Mailbox<Callback>,
+    called: AtomicOptionBox<Callback>,
     /// Of a pool that has an observer.
     #[cfg(feature = "observe")]
     account: Option<Box<Account>>,
@@ -246,13 +246,15 @@ impl Chunk {
             permanent,
             state: Atomic::new(State::Alive),
             bitmap: Bitmap::new(granules, node)?,
-            records: tracked.then(|| Records::new(granules, node)).transpose()?,
+            boundary_tags: tracked
+                .then(|| BoundaryTags::new(granules, node))
+                .transpose()?,
             has_phys: spec.phys.is_some(),
             phys: spec.phys.unwrap_or(0),
             owner: spec.owner.clone(),
             busy: AtomicUsize::new(0),
-            on_drained: Mailbox::new(),
-            called: Mailbox::new(),
+            on_drained: AtomicOptionBox::new(),
+            called: AtomicOptionBox::new(),
             #[cfg(feature = "observe")]
             account: None,
         })
@@ -260,8 +262,8 @@ impl Chunk {
 
     /// Has the chunk tell these, before anybody else sees it.
     #[cfg(feature = "observe")]
-    pub(crate) fn tell_to(&mut self, audience: Option<&Arc<Audience>>) {
-        self.account = audience.map(|audience| Box::new(Account::new(Arc::clone(audience))));
+    pub(crate) fn set_notifier(&mut self, notifier: Option<&Arc<Notifier>>) {
+        self.account = notifier.map(|notifier| Box::new(Account::new(Arc::clone(notifier))));
     }
 
     /// Allocations hold so many granules more, or fewer. Says whether the chunk is not being removed.
@@ -286,8 +288,8 @@ impl Chunk {
     }
 
     /// Gives the chunk a slot for its highest hint, before anybody else sees it.
-    pub(crate) fn go_on_at(&mut self, above: Above) {
-        self.bitmap.go_on_at(above);
+    pub(crate) fn set_parent(&mut self, above: ParentSlot) {
+        self.bitmap.set_parent(above);
     }
 
     /// The chunk as it was given.
@@ -335,8 +337,8 @@ impl Chunk {
         &self.bitmap
     }
 
-    pub(crate) fn records(&self) -> Option<&Records> {
-        self.records.as_ref()
+    pub(crate) fn boundary_tags(&self) -> Option<&BoundaryTags> {
+        self.boundary_tags.as_ref()
     }
 
     #[inline]
@@ -368,11 +370,11 @@ impl Chunk {
         (self.bitmap.len() - self.bitmap.taken()) << self.order
     }
 
-    /// Writes the deed of `n` granules that the caller has just claimed, where deeds are kept.
+    /// Writes the ownership word of `n` granules that the caller has just claimed, where ownership words are kept.
     #[inline]
     pub(crate) fn open(&self, granule: usize, n: usize) -> Extent {
-        match self.records() {
-            Some(records) => Extent::of_deed(records.open(granule, n)),
+        match self.boundary_tags() {
+            Some(boundary_tags) => Extent::of_ownership(boundary_tags.open(granule, n)),
             None => Extent::of_len(n),
         }
     }
@@ -380,8 +382,8 @@ impl Chunk {
     /// Granules of an allocation.
     #[inline]
     pub(crate) fn len_of(&self, extent: Extent) -> usize {
-        match self.records() {
-            Some(_) => extent.deed().len(),
+        match self.boundary_tags() {
+            Some(_) => extent.ownership().len(),
             None => extent.len(),
         }
     }
@@ -395,7 +397,10 @@ impl Chunk {
     pub(crate) fn footprint(&self) -> usize {
         size_of::<Self>()
             + self.bitmap.footprint()
-            + self.records.as_ref().map_or(0, Records::footprint)
+            + self
+                .boundary_tags
+                .as_ref()
+                .map_or(0, BoundaryTags::footprint)
             + self.account_footprint()
     }
 
@@ -411,19 +416,19 @@ impl Chunk {
 
     /// Takes the run of `n` granules at `start` that lie in the chunk, all or nothing.
     #[inline(always)]
-    pub(crate) fn claim(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Refused> {
-        if self.bitmap.claim(start, n, traffic).is_err() {
-            self.after_refusal();
+    pub(crate) fn claim(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Refused> {
+        if self.bitmap.claim(start, n, activity).is_err() {
+            self.after_rollback();
             return Err(Refused::Taken);
         }
-        self.keep(start, n, traffic)
+        self.keep(start, n, activity)
     }
 
     /// A claim was refused. If it crossed words, part of it was rolled back, and the release of the last allocation may
     /// have seen that part taken.
     #[cold]
     #[inline(never)]
-    pub(crate) fn after_refusal(&self) {
+    pub(crate) fn after_rollback(&self) {
         if !seeded(Fault::UncheckedRollback) {
             self.after_release();
         }
@@ -431,11 +436,11 @@ impl Chunk {
 
     /// What was just claimed is the caller's, unless the chunk is being removed: then it goes back.
     #[inline(always)]
-    pub(crate) fn keep(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Refused> {
+    pub(crate) fn keep(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Refused> {
         if self.serves() {
             return Ok(());
         }
-        self.give_back(start, n, traffic).ok();
+        self.give_back(start, n, activity).ok();
         Err(Refused::Draining)
     }
 
@@ -452,25 +457,25 @@ impl Chunk {
         &self,
         start: usize,
         n: usize,
-        traffic: &Traffic,
+        activity: &Activity,
     ) -> Result<(), NotTaken> {
-        let outcome = self.bitmap.release(start, n, traffic);
+        let outcome = self.bitmap.release(start, n, activity);
         self.after_release();
         outcome
     }
 
-    /// As [`give_back`](Self::give_back), of what a deed stands for: to everybody else the exchange of
-    /// the deed and the release are one step. Where `redeem` refuses, nothing is given back.
-    pub(crate) fn give_back_deed<R, E>(
+    /// As [`give_back`](Self::give_back), of what an ownership word stands for: to everybody else the exchange of
+    /// the ownership word and the release are one step. Where `redeem` refuses, nothing is given back.
+    pub(crate) fn give_back_owned<R, E>(
         &self,
         start: usize,
         n: usize,
-        traffic: &Traffic,
+        activity: &Activity,
         redeem: impl FnOnce() -> Result<R, E>,
     ) -> Result<(R, Result<(), NotTaken>), E> {
         let done = {
-            let _crossing = self.records.as_ref().map(|_| traffic.cross());
-            (redeem()?, self.bitmap.release(start, n, traffic))
+            let _in_flight = self.boundary_tags.as_ref().map(|_| activity.enter());
+            (redeem()?, self.bitmap.release(start, n, activity))
         };
         // Not announced any more: a callback may allocate.
         self.after_release();
@@ -478,8 +483,8 @@ impl Chunk {
     }
 
     /// Does what is left to be done after [`Bitmap::release_at_once`].
-    pub(crate) fn settle(&self, released: Released, traffic: &Traffic) -> Result<(), NotTaken> {
-        let outcome = self.bitmap.settle(released, traffic);
+    pub(crate) fn settle(&self, released: Released, activity: &Activity) -> Result<(), NotTaken> {
+        let outcome = self.bitmap.settle(released, activity);
         self.after_release();
         outcome
     }
@@ -489,9 +494,9 @@ impl Chunk {
         &self,
         start: usize,
         n: usize,
-        traffic: &Traffic,
+        activity: &Activity,
     ) -> Result<(), NotTaken> {
-        self.bitmap.release_checked(start, n, traffic)?;
+        self.bitmap.release_checked(start, n, activity)?;
         self.after_release();
         Ok(())
     }
@@ -502,13 +507,13 @@ impl Chunk {
         from: usize,
         n: usize,
         most: usize,
-        traffic: &Traffic,
+        activity: &Activity,
     ) -> Option<Batch> {
-        let batch = self.bitmap.claim_batch(from, n, most, traffic)?;
+        let batch = self.bitmap.claim_batch(from, n, most, activity)?;
         if self.serves() {
             return Some(batch);
         }
-        self.give_back_batch(batch, n, traffic).ok();
+        self.give_back_batch(batch, n, activity).ok();
         None
     }
 
@@ -517,9 +522,9 @@ impl Chunk {
         &self,
         starts: impl Iterator<Item = usize>,
         n: usize,
-        traffic: &Traffic,
+        activity: &Activity,
     ) -> Result<(), NotTaken> {
-        let outcome = self.bitmap.release_batch(starts, n, traffic);
+        let outcome = self.bitmap.release_batch(starts, n, activity);
         self.after_release();
         outcome
     }
@@ -594,7 +599,7 @@ impl Chunk {
             if let Some(account) = &self.account {
                 let (start, size) = (self.start, self.size());
                 return account
-                    .audience
+                    .notifier
                     .around(|| self.call_back(), |_| Event::Drained { start, size });
             }
             self.call_back();
@@ -606,7 +611,7 @@ impl Chunk {
     pub(crate) fn on_drained(&self, callback: Callback) -> Option<Callback> {
         let earlier = self.on_drained.put(Box::new(callback));
         // Who drains the chunk looks for a callback after it says so, and each look and each put reads what
-        // the one before left there (`Mailbox::swap`): either the look finds this callback, or this sees
+        // the one before left there (`AtomicOptionBox::swap`): either the look finds this callback, or this sees
         // that the chunk is drained.
         if self.state() == State::Drained {
             self.call_back();

@@ -151,7 +151,7 @@ impl Drop for Drain {
         let mut panics = FirstPanic::default();
         let drained = panics.run(|| self.is_drained());
         if drained.unwrap_or_else(|| self.chunk.state() == State::Drained) {
-            panics.run(|| self.inner.sweep(&self.chunk));
+            panics.run(|| self.inner.remove_drained(&self.chunk));
         }
         panics.resume();
     }

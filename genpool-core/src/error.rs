@@ -465,7 +465,7 @@ pub enum Unsuitable {
 
 display!(Unsuitable {
     Self::MisalignedPlace { place, granule } => "{place:#x} is not a multiple of the granule of {granule:#x} bytes";
-    Self::LongerThanBoundary { size, boundary } => "{size:#x} bytes always cross a boundary of {boundary:#x}";
+    Self::LongerThanBoundary { size, boundary } => "{size:#x} bytes always enter a boundary of {boundary:#x}";
     Self::LongerThanRange { size, lowest, highest } => "{size:#x} bytes do not fit between {lowest:#x} and {highest:#x}";
     Self::Phase { phase, granule } => "no granule of {granule:#x} bytes starts at phase {phase:#x}";
     Self::Other(reason) => "{reason}";

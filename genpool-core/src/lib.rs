@@ -32,25 +32,25 @@
 //! is in a thread of real-time priority: while it spins or yields, a thread of lower priority on its processor
 //! cannot finish. Let it sleep between tries, up to a deadline.
 //!
-//! The module texts of the bitmap, the shelf and the traffic in the source say why each protocol works;
+//! The module texts of the bitmap, the chunk set and the traffic in the source say why each protocol works;
 //! ARCHITECTURE.md is the map.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 
+mod activity;
+mod address_index;
+mod append_list;
 mod bitmap;
-mod board;
+mod boundary_tags;
 mod chunk;
-mod directory;
-mod growing;
-mod mailbox;
+mod chunk_set;
+mod free_summary;
 mod memory;
-mod records;
-mod shelf;
+mod option_box;
 #[doc(hidden)]
 pub mod sync;
-mod traffic;
 mod unwind;
 
 mod algorithm;

@@ -61,7 +61,7 @@ pub(crate) fn probe_spare() -> Result<(), NoMemory> {
 
 /// Bytes in a cache line.
 #[cfg(not(genpool_loom))]
-const LINE: usize = 64;
+const CACHE_LINE: usize = 64;
 
 /// `len` zeroed items that stay in place until the table is dropped.
 ///
@@ -88,7 +88,11 @@ impl<T> Table<T> {
     /// all the same.
     fn layout_of(len: usize) -> Option<Layout> {
         let items = Layout::array::<T>(len).ok()?;
-        let spare = if items.size() < LINE { 0 } else { LINE };
+        let spare = if items.size() < CACHE_LINE {
+            0
+        } else {
+            CACHE_LINE
+        };
         Layout::from_size_align(items.size().checked_add(spare)?, items.align()).ok()
     }
 }
@@ -107,7 +111,7 @@ impl<T: Zeroable> Table<T> {
                 let begin = unsafe { alloc::alloc::alloc_zeroed(layout) };
                 let begin = NonNull::new(begin).ok_or(no_memory)?;
                 let spare = layout.size() - bytes;
-                let skipped = begin.addr().get().wrapping_neg() % LINE;
+                let skipped = begin.addr().get().wrapping_neg() % CACHE_LINE;
                 let skipped = if spare == 0 { 0 } else { skipped };
                 // SAFETY: `spare`, which is more, is behind the items.
                 (unsafe { begin.add(skipped) }.cast(), Some(skipped as u8))
@@ -323,12 +327,12 @@ mod tests {
     const NODE_OF_ADDR: usize = 2 | 1;
 
     fn ask(table: &Table<AtomicUsize>, what: usize) -> core::ffi::c_int {
-        let mut told = -1;
+        let mut observed = -1;
         // SAFETY: the kernel writes one int and reads nothing of ours but the page's address.
         let answer = unsafe {
             libc::syscall(
                 libc::SYS_get_mempolicy,
-                &raw mut told,
+                &raw mut observed,
                 core::ptr::null_mut::<usize>(),
                 0_usize,
                 table.as_ptr(),
@@ -336,7 +340,7 @@ mod tests {
             )
         };
         assert_eq!(answer, 0, "get_mempolicy");
-        told
+        observed
     }
 
     #[test]
@@ -366,9 +370,9 @@ mod tests {
 
     #[test]
     fn what_fills_a_line_begins_at_one() {
-        for len in LINE / size_of::<usize>()..200 {
+        for len in CACHE_LINE / size_of::<usize>()..200 {
             let table = Table::<AtomicUsize>::zeroed(len, None).unwrap();
-            assert!(table.as_ptr().addr().is_multiple_of(LINE));
+            assert!(table.as_ptr().addr().is_multiple_of(CACHE_LINE));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Compiled with the feature `observe` only. A pool that was built without an observer then has one
 //! branch more in each call; a pool with one takes other paths from the beginning of a call
-//! (`pool/told.rs`), which go the usual way and tell about it.
+//! (`pool/observed.rs`), which go the usual way and tell about it.
 //!
 //! # Numbers
 //!
@@ -442,7 +442,7 @@ impl Event<'_> {
 }
 
 /// The observer of a pool, and its count of events.
-pub(crate) struct Audience {
+pub(crate) struct Notifier {
     observer: SilentDrop,
     /// The next number, where numbers are asked for.
     next: Option<CachePadded<AtomicUsize>>,
@@ -478,7 +478,7 @@ impl Drop for SilentDrop {
     }
 }
 
-impl Audience {
+impl Notifier {
     pub(crate) fn new(observer: SilentDrop) -> Self {
         let next = observer
             .numbered()
@@ -506,13 +506,13 @@ impl Audience {
     }
 
     /// Tells what took something, or changed nothing.
-    pub(crate) fn tell(&self, event: &Event<'_>) {
-        self.tell_as(self.number(), event);
+    pub(crate) fn notify(&self, event: &Event<'_>) {
+        self.notify_as(self.number(), event);
     }
 
-    fn tell_as(&self, number: usize, event: &Event<'_>) {
-        let told = catch_unwind(AssertUnwindSafe(|| self.observer.event(number, event)));
-        if let Err(payload) = told {
+    fn notify_as(&self, number: usize, event: &Event<'_>) {
+        let observed = catch_unwind(AssertUnwindSafe(|| self.observer.event(number, event)));
+        if let Err(payload) = observed {
             self.end_panic(payload);
         }
     }
@@ -533,22 +533,22 @@ impl Audience {
     ) -> R {
         let number = self.number();
         let done = catch_unwind(AssertUnwindSafe(step));
-        self.tell_as(number, &event(done.as_ref().ok()));
+        self.notify_as(number, &event(done.as_ref().ok()));
         done.unwrap_or_else(|payload| resume_unwind(payload))
     }
 }
 
 /// What allocations hold and caches keep in a chunk, and who is told of it.
 pub(crate) struct Account {
-    pub(crate) audience: Arc<Audience>,
+    pub(crate) notifier: Arc<Notifier>,
     held: Count,
     kept: Count,
 }
 
 impl Account {
-    pub(crate) fn new(audience: Arc<Audience>) -> Self {
+    pub(crate) fn new(notifier: Arc<Notifier>) -> Self {
         Self {
-            audience,
+            notifier,
             held: Count::new(),
             kept: Count::new(),
         }

@@ -8,8 +8,8 @@ use crossbeam_utils::CachePadded;
 
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State, text_of};
+use crate::chunk_set::ChunkList;
 use crate::pool::Inner;
-use crate::shelf::Snapshot;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::unwind::contained;
 
@@ -103,14 +103,14 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn gather(snapshot: &Snapshot, inner: &Inner) -> Self {
+    pub(crate) fn gather(list: &ChunkList, inner: &Inner) -> Self {
         let (counters, order) = (&inner.counters, inner.order());
         let mut stats = Self {
-            cached: inner.seats.granules() << order,
+            cached: inner.slots.granules() << order,
             bookkeeping: size_of::<Inner>()
-                + inner.seats.footprint()
-                + inner.shelf.footprint()
-                + snapshot.footprint(),
+                + inner.slots.footprint()
+                + inner.chunk_set.footprint()
+                + list.footprint(),
             exhausted: counters.read(0),
             contended: counters.read(1),
             lost_claims: counters.read(2),
@@ -120,7 +120,7 @@ impl Stats {
             observer_panics: inner.observer_panics(),
             ..Self::default()
         };
-        for chunk in snapshot.chunks() {
+        for chunk in list.chunks() {
             let used = chunk.bitmap().taken() << order;
             if chunk.state() == State::Alive {
                 stats.chunks += 1;
@@ -170,10 +170,10 @@ pub struct Fragmentation {
 }
 
 impl Fragmentation {
-    pub(crate) fn gather(snapshot: &Snapshot, order: u32) -> Self {
+    pub(crate) fn gather(list: &ChunkList, order: u32) -> Self {
         let mut all = Self::default();
         let alive = |chunk: &&alloc::sync::Arc<Chunk>| chunk.state() == State::Alive;
-        for chunk in snapshot.chunks().filter(alive) {
+        for chunk in list.chunks().filter(alive) {
             for (_, granules) in chunk.bitmap().free_runs(0, 1, Look::Exact) {
                 let bytes = granules << order;
                 all.free += bytes;
@@ -288,10 +288,10 @@ impl fmt::Display for Destroyed {
     }
 }
 
-/// What is held in the chunks of a snapshot, by address, at most so much of it: allocation by allocation
+/// What is held in the chunks of a list, by address, at most so much of it: allocation by allocation
 /// where they are tracked, else run by run.
-pub(crate) fn held_in(snapshot: &Snapshot, most: usize) -> Vec<Held> {
-    let mut chunks: Vec<_> = snapshot.chunks().collect();
+pub(crate) fn held_in(list: &ChunkList, most: usize) -> Vec<Held> {
+    let mut chunks: Vec<_> = list.chunks().collect();
     chunks.sort_unstable_by_key(|chunk| chunk.start());
     let held = chunks.into_iter().flat_map(|chunk| held_of(chunk));
     held.take(most).collect()
@@ -304,12 +304,14 @@ fn held_of(chunk: &Chunk) -> impl Iterator<Item = Held> {
         tag,
         owner: chunk.owner().cloned(),
     };
-    let records = chunk.records();
-    let recorded = records.into_iter().flat_map(move |records| {
-        let live = records.live();
-        live.map(move |(start, deed)| held(start, deed.len(), Some(records.tag(start))))
+    let boundary_tags = chunk.boundary_tags();
+    let recorded = boundary_tags.into_iter().flat_map(move |boundary_tags| {
+        let live = boundary_tags.live();
+        live.map(move |(start, ownership)| {
+            held(start, ownership.len(), Some(boundary_tags.tag(start)))
+        })
     });
-    let runs = records.is_none().then(|| chunk.bitmap().taken_runs());
+    let runs = boundary_tags.is_none().then(|| chunk.bitmap().taken_runs());
     let runs = runs.into_iter().flatten();
     recorded.chain(runs.map(move |(start, len)| held(start, len, None)))
 }

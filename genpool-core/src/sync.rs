@@ -37,7 +37,7 @@ mod lock;
 #[cfg(genpool_loom)]
 mod model;
 #[cfg(any(not(genpool_loom), genpool_machine))]
-mod snapshots;
+mod published;
 
 /// A step of a protocol, left out on purpose in a control of `loom-tests`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub enum Fault {
     /// A drop does not look whether the word before ends with a free run.
     UncheckedBorder,
     /// Who changes bits does not tell the lengths of the runs that are left.
-    UntoldLength,
+    UnrecordedRun,
     /// Who changes several words tells only of the run that begins with the first.
-    UntoldRest,
+    UnrecordedRest,
     /// Who lowers a hint, or what is told of lengths, does not look again.
     NoSecondLook,
     /// Store-to-load order is not asked for after a release.
@@ -74,30 +74,30 @@ pub enum Fault {
     UncheckedMagazine,
     /// A cache does not look whether the default algorithm is still the one it goes by.
     UncheckedAlgorithm,
-    /// A pin does not look whether its snapshot is still current.
+    /// A pin does not look whether its list is still current.
     UncheckedPin,
     /// The list is brought to the readers without a pin on the one that they have.
     UnpinnedAdvance,
     /// A reader that finds all slots taken does not count itself.
-    UncountedCrowd,
+    UncountedReader,
     /// An operation that crosses words is not announced.
     Unannounced,
     /// One that ends leaves no trace.
     KeptEpoch,
-    /// A claim does not tell the watchers.
-    UntoldClaim,
-    /// A free does not tell the watchers.
-    UntoldFree,
+    /// A claim does not tell the probers.
+    UnnotifiedClaim,
+    /// A free does not tell the probers.
+    UnnotifiedFree,
     /// A drop does not look whether anybody watches.
-    UnheededDrop,
-    /// Who tells what it read does not tell the watchers.
-    UntoldAnswer,
-    /// Who tells the watchers does not take the verdict back.
-    KeptVerdict,
-    /// A verdict is left without another look at the readings.
-    HastyVerdict,
-    /// A verdict has no version.
-    UnversionedClaim,
+    UnnotifiedDrop,
+    /// Who tells what it read does not tell the probers.
+    UnnotifiedAnswer,
+    /// Who tells the probers does not take the cached refusal back.
+    KeptRefusal,
+    /// A cached refusal is left without another look at the readings.
+    HastyRefusal,
+    /// A cached refusal has no version.
+    UnversionedReservation,
     /// A caller that found nothing does not prove it.
     Unproved,
     /// A proof does not look whether the chunk list is still the one that was looked through.
@@ -105,23 +105,23 @@ pub enum Fault {
     /// A change of the chunk list does not look whether another came first.
     LostUpdate,
     /// A change of the chunk list is told before the readers have it.
-    ToldTooSoon,
+    ShownTooSoon,
     /// The chunk in an address's bucket is not asked whether the address lies in it.
     UncheckedBucket,
-    /// A rewrite of the directory ends although it was asked for again.
+    /// A rewrite of the address index ends although it was asked for again.
     LostRequest,
     /// A change of the chunk list is not brought to the readers.
     Unpublished,
-    /// A deed changes hands whatever deed is shown.
-    SharedDeed,
-    /// The bitmap is given back before the deed.
-    BitsBeforeDeed,
-    /// A new deed keeps the tag of the one before.
+    /// An ownership word changes hands whatever ownership word is shown.
+    SharedOwnership,
+    /// The bitmap is given back before the ownership word.
+    BitsBeforeOwnership,
+    /// A new ownership word keeps the tag of the one before.
     KeptTag,
     /// What lies under a device's pool is released without waiting for what is held.
     HastyRelease,
     /// Who finds no room in a recorder's ring leaves no note.
-    UnnotedMiss,
+    UnrecordedMiss,
 }
 
 /// Where a thread works: granules of a chunk.
@@ -145,7 +145,7 @@ pub(crate) fn unlike_others() -> usize {
 
 #[cfg(not(genpool_loom))]
 mod real {
-    pub use super::snapshots::Snapshots;
+    pub use super::published::Published;
     pub use atomic::Atomic;
     pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 

@@ -1,8 +1,8 @@
 //! What an algorithm sees of a chunk: a read-only view of its bitmap.
 
-use crate::bitmap::{Anywhere, Every, Look};
+use crate::activity::Activity;
+use crate::bitmap::{AlignedStarts, AnyStart, Look};
 use crate::chunk::Chunk;
-use crate::traffic::Traffic;
 
 /// The place of a granule in its chunk: 0 is the chunk's first.
 ///
@@ -79,15 +79,15 @@ pub struct Run {
 pub struct ChunkView<'c> {
     chunk: &'c Chunk,
     look: Look,
-    traffic: &'c Traffic,
+    activity: &'c Activity,
 }
 
 impl<'c> ChunkView<'c> {
-    pub(crate) fn new(chunk: &'c Chunk, look: Look, traffic: &'c Traffic) -> Self {
+    pub(crate) fn new(chunk: &'c Chunk, look: Look, activity: &'c Activity) -> Self {
         Self {
             chunk,
             look,
-            traffic,
+            activity,
         }
     }
 
@@ -273,7 +273,7 @@ impl<'c> ChunkView<'c> {
         }
         let bitmap = self.chunk.bitmap();
         bitmap
-            .find_run(from.0, limit.0, n, Anywhere, self.look)
+            .find_run(from.0, limit.0, n, AnyStart, self.look)
             .map(Granule)
     }
 
@@ -352,16 +352,16 @@ impl<'c> ChunkView<'c> {
         if n == 0 || !align.is_power_of_two() {
             return None;
         }
-        let places = Every {
+        let starts = AlignedStarts {
             mask: (align - 1) >> self.order(),
             shift: (self.start() >> self.order()).wrapping_sub(phase >> self.order()),
         };
-        if places.mask == 0 {
+        if starts.mask == 0 {
             return self.find_run(from, limit, n);
         }
         let bitmap = self.chunk.bitmap();
         bitmap
-            .find_run(from.0, limit.0, n, places, self.look)
+            .find_run(from.0, limit.0, n, starts, self.look)
             .map(Granule)
     }
 
@@ -399,7 +399,7 @@ impl<'c> ChunkView<'c> {
         }
         let bitmap = self.chunk.bitmap();
         bitmap
-            .find_tightest(n, self.look, self.traffic)
+            .find_tightest(n, self.look, self.activity)
             .map(Granule)
     }
 

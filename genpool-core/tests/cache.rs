@@ -45,9 +45,9 @@ impl Algorithm for Even {
 }
 
 /// First fit by another name.
-struct Anywhere;
+struct AnyStart;
 
-impl Algorithm for Anywhere {
+impl Algorithm for AnyStart {
     fn any_place(&self) -> bool {
         true
     }
@@ -288,7 +288,7 @@ fn another_algorithm_finds_what_is_at_hand() {
     let live: Vec<_> = (0..32).map(|_| pool.alloc(PAGE).unwrap()).collect();
     live.into_iter()
         .for_each(|allocation| cache.free(allocation));
-    pool.set_algorithm(Anywhere);
+    pool.set_algorithm(AnyStart);
     let held = cache.alloc(PAGE).unwrap();
     assert_eq!((cache.held(), used(&pool)), (31 * PAGE, 32 * PAGE));
     drop(held);
@@ -399,12 +399,12 @@ fn a_call_lets_a_chunk_drain() {
         let mut cache = pool.cache();
         drop(cache.alloc(PAGE).unwrap());
         let drain = pool.remove(BASE).unwrap();
-        let told = Arc::new(AtomicBool::new(false));
-        let tell = Arc::clone(&told);
+        let observed = Arc::new(AtomicBool::new(false));
+        let tell = Arc::clone(&observed);
         drain.on_drained(move || tell.store(true, Ordering::Relaxed));
         assert!(!drain.is_drained(), "the cache keeps some of it");
         call(&mut cache);
-        assert!(told.load(Ordering::Relaxed));
+        assert!(observed.load(Ordering::Relaxed));
         assert!(drain.finish().is_ok());
     }
 }
@@ -489,7 +489,7 @@ impl Owners {
 
 /// Threads with a cache each allocate, free into their cache, drop, and pass allocations on to each
 /// other.
-fn crowd(builder: Builder, pages: usize) {
+fn unslotted(builder: Builder, pages: usize) {
     let (count, steps) = if cfg!(miri) {
         (2_usize, 40)
     } else {
@@ -552,10 +552,10 @@ fn crowd(builder: Builder, pages: usize) {
 #[test]
 fn caches_share_nothing_and_lose_nothing() {
     let ample = if cfg!(miri) { 600 } else { 4096 };
-    crowd(Pool::builder(), ample);
+    unslotted(Pool::builder(), ample);
     // Too small for all: refused calls and flushes are common.
-    crowd(Pool::builder(), 100);
-    crowd(Pool::builder().boundary_tracking(), ample / 4);
+    unslotted(Pool::builder(), 100);
+    unslotted(Pool::builder().boundary_tracking(), ample / 4);
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn resizes() {
 }
 
 #[test]
-fn a_cache_tells_what_it_hands_out_and_takes_back() {
+fn a_cache_reports_what_it_hands_out_and_takes_back() {
     for tracked in [false, true] {
         let (log, pool) = logged(tracked);
         pool.add(0, 64 * PAGE).unwrap();
@@ -351,7 +351,7 @@ fn a_cache_tells_what_it_hands_out_and_takes_back() {
 
 /// A magazine that is full gives half of its runs back to the pool.
 #[test]
-fn a_cache_that_keeps_too_much_tells_what_it_returns() {
+fn a_cache_that_keeps_too_much_reports_what_it_returns() {
     let (log, pool) = logged(false);
     pool.add(0, 64 * PAGE).unwrap();
     let mut cache = pool.cache();
@@ -369,7 +369,7 @@ fn a_cache_that_keeps_too_much_tells_what_it_returns() {
 }
 
 #[test]
-fn what_caches_keep_of_a_chunk_that_is_removed_is_told() {
+fn what_caches_keep_of_a_chunk_that_is_removed_is_reported() {
     let (log, pool) = logged(false);
     pool.add(0, 64 * PAGE).unwrap();
     let mut cache = pool.cache();
@@ -434,7 +434,7 @@ fn sums_are_exact_though_a_chunk_goes_under_caches() {
 #[derive(Default)]
 struct Moody {
     angry: AtomicBool,
-    told: AtomicUsize,
+    observed: AtomicUsize,
     free: AtomicIsize,
     available: AtomicIsize,
 }
@@ -444,8 +444,8 @@ impl Observer for Moody {
         self.free.fetch_add(event.change(), Ordering::Relaxed);
         self.available
             .fetch_add(event.available(), Ordering::Relaxed);
-        self.told.fetch_add(1, Ordering::Relaxed);
-        assert!(!self.angry.load(Ordering::Relaxed), "told");
+        self.observed.fetch_add(1, Ordering::Relaxed);
+        assert!(!self.angry.load(Ordering::Relaxed), "observed");
     }
 }
 
@@ -461,14 +461,14 @@ fn an_observer_that_panics_changes_nothing() {
         };
         moody.angry.store(true, Ordering::Relaxed);
         let pool = builder.build().unwrap();
-        let told = || moody.told.swap(0, Ordering::Relaxed);
-        assert_eq!((pool.stats().observer_panics, told()), (1, 1));
+        let observed = || moody.observed.swap(0, Ordering::Relaxed);
+        assert_eq!((pool.stats().observer_panics, observed()), (1, 1));
         pool.add(0, 64 * PAGE).unwrap();
         let owner = Arc::new(());
         let taken = ChunkSpec::new(PAGE, PAGE).shared_owner(owner.clone());
         let refused = pool.add_chunk(taken).unwrap_err();
         assert!(refused.chunk.into_owner().is_some());
-        assert_eq!(told(), 2);
+        assert_eq!(observed(), 2);
 
         let held = pool.alloc(1).unwrap();
         assert!(pool.alloc(0).is_err());
@@ -486,7 +486,7 @@ fn an_observer_that_panics_changes_nothing() {
         let cached = cache.alloc(1).unwrap();
         cache.free(cached);
         drop(cache);
-        assert_eq!(told(), 19);
+        assert_eq!(observed(), 19);
 
         pool.add(0x100_0000, PAGE).unwrap();
         let last = pool.alloc(1).unwrap();
@@ -495,7 +495,7 @@ fn an_observer_that_panics_changes_nothing() {
         drop(last);
         assert_eq!(drain.finish().unwrap().start(), 0x100_0000);
         drop((held, resized, owned, many));
-        assert_eq!(told(), 6 + 5);
+        assert_eq!(observed(), 6 + 5);
         assert_eq!(pool.stats().observer_panics, 1 + 2 + 19 + 11);
         assert!(pool.is_sound());
         assert_eq!(pool.avail(), 64 * PAGE);
@@ -635,7 +635,7 @@ impl Algorithm for Startled {
 }
 
 #[test]
-fn what_an_algorithm_that_panics_had_taken_is_told() {
+fn what_an_algorithm_that_panics_had_taken_is_reported() {
     let moody = Arc::new(Moody::default());
     let builder = Pool::builder().order(12).algorithm(Startled);
     let pool = builder.observer(Arc::clone(&moody)).build().unwrap();
@@ -647,7 +647,7 @@ fn what_an_algorithm_that_panics_had_taken_is_told() {
 }
 
 #[test]
-fn a_callback_that_panics_is_told_of_all_the_same() {
+fn a_callback_that_panics_is_reported_all_the_same() {
     let (log, pool) = logged(true);
     for (by, size) in [("drop", PAGE), ("address", 0), ("size", PAGE)] {
         pool.add(0, PAGE).unwrap();
@@ -696,7 +696,7 @@ impl Observer for History {
             .fetch_add(event.change() as usize, Ordering::Relaxed);
         self.available
             .fetch_add(event.available() as usize, Ordering::Relaxed);
-        let told = match *event {
+        let observed = match *event {
             Event::Allocated { addr, size, .. } => Told::Taken(addr, size),
             Event::Freed { addr, size, .. } => Told::Back(addr, size),
             Event::Resized { addr, from, to, .. } if to > from => {
@@ -705,7 +705,7 @@ impl Observer for History {
             Event::Resized { addr, from, to, .. } => Told::Back(addr + to, from - to),
             _ => Told::Other,
         };
-        assert!(self.list.lock().unwrap().insert(number, told).is_none());
+        assert!(self.list.lock().unwrap().insert(number, observed).is_none());
     }
 }
 
@@ -779,8 +779,8 @@ fn numbers_are_an_order_that_could_have_been() {
             "a number is missing"
         );
         let mut held = [false; 0x1010];
-        for (number, told) in list.iter() {
-            let (addr, size, taken) = match *told {
+        for (number, observed) in list.iter() {
+            let (addr, size, taken) = match *observed {
                 Told::Taken(addr, size) => (addr, size, true),
                 Told::Back(addr, size) => (addr, size, false),
                 Told::Other => continue,

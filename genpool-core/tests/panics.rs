@@ -270,13 +270,13 @@ fn an_algorithm_is_replaced_although_it_panics_when_it_is_dropped() {
 
 /// Looks at the chunk list through more views at once than there are slots for, and calls `then`
 /// meanwhile.
-fn in_a_crowd(pool: &Pool, depth: usize, then: &mut (dyn FnMut() + Send)) {
+fn unslotted(pool: &Pool, depth: usize, then: &mut (dyn FnMut() + Send)) {
     struct Deeper<'c>(&'c Pool, usize, Mutex<&'c mut (dyn FnMut() + Send)>);
 
     impl Algorithm for Deeper<'_> {
         fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
             let Self(pool, depth, then) = self;
-            in_a_crowd(pool, depth - 1, *then.lock().unwrap());
+            unslotted(pool, depth - 1, *then.lock().unwrap());
             resume_unwind(Box::new("seen"));
         }
     }
@@ -298,7 +298,7 @@ fn all_retired_lists_go_although_owners_in_several_panic() {
         for (start, name) in [(100, "a"), (200, "b"), (300, "c")] {
             add(&pool, start, drops.loud(name));
         }
-        in_a_crowd(&pool, 10, &mut || {
+        unslotted(&pool, 10, &mut || {
             for start in [100, 200, 300] {
                 drop(pool.remove(start).unwrap());
             }
@@ -331,7 +331,7 @@ fn chunks_that_outlive_their_pool_may_all_panic() {
 }
 
 /// A pool with code of users in each place that has some.
-fn crowded(drops: &Drops) -> Pool {
+fn unslotted_readers(drops: &Drops) -> Pool {
     let unused = drops.loud("on_leak");
     let builder = Pool::builder()
         .algorithm(drops.loud("built with"))
@@ -375,39 +375,39 @@ const CROWD: &[&str] = if cfg!(feature = "observe") {
 };
 
 /// `CROWD`, but for what went before.
-fn expect_crowd(drops: &Drops) {
+fn expect_unslotted(drops: &Drops) {
     drops.expect(CROWD);
 }
 
 #[test]
 fn a_pool_ends_although_all_in_it_panic() {
     leaks_nothing(|drops| {
-        let pool = crowded(drops);
+        let pool = unslotted_readers(drops);
         assert!(panics(|| drop(pool)).is_some());
-        expect_crowd(drops);
+        expect_unslotted(drops);
 
-        let pool = crowded(drops);
+        let pool = unslotted_readers(drops);
         assert!(panics(|| pool.destroy()).is_some());
-        expect_crowd(drops);
+        expect_unslotted(drops);
 
         // The callback is called, panics, and is dropped.
-        let pool = crowded(drops);
+        let pool = unslotted_readers(drops);
         let _ = pool.alloc(1).unwrap().into_raw();
         assert_eq!(panics(|| drop(pool)), Some("on_leak"));
-        expect_crowd(drops);
+        expect_unslotted(drops);
 
         // In a thread that panics for another reason.
-        let pool = crowded(drops);
+        let pool = unslotted_readers(drops);
         let _ = pool.alloc(1).unwrap().into_raw();
         let other = || {
             let _pool = pool;
             resume_unwind(Box::new("other"))
         };
         assert_eq!(panics::<()>(other), Some("other"));
-        expect_crowd(drops);
+        expect_unslotted(drops);
 
         // By the last allocation.
-        let pool = crowded(drops);
+        let pool = unslotted_readers(drops);
         let held: Vec<OwnedAllocation> = (0..3).map(|_| pool.alloc_owned(1).unwrap()).collect();
         let report = panics(|| drop(pool));
         assert_eq!(report, Some("on_leak"));

@@ -22,7 +22,7 @@ fn replace(pool: &Pool, pages: usize) {
 }
 
 #[test]
-fn a_stale_deed_is_none_in_the_chunk_that_came_after() {
+fn a_stale_ownership_is_none_in_a_later_chunk() {
     let pool = pool(Pool::builder().boundary_tracking());
     pool.add(0, 4 * PAGE).unwrap();
     let mut stale = pool.alloc(2 * PAGE).unwrap();

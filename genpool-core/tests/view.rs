@@ -169,7 +169,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_view_tells_what_every_granule_shows(case in cases()) {
+    fn a_view_shows_every_granule(case in cases()) {
         let pool = Pool::new(0).unwrap();
         pool.add(case.start, case.granules).unwrap();
         let mut free = Free(vec![true; case.granules]);

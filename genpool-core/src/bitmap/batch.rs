@@ -3,8 +3,8 @@
 
 use super::word::{FULL, WORD_BITS, find, mask};
 use super::{Bitmap, NotTaken, Piece};
+use crate::activity::Activity;
 use crate::sync::Ordering;
-use crate::traffic::Traffic;
 
 /// How many words a batch is looked for in: two cache lines. Where so many have no room a search
 /// that knows what to skip is faster (2026-11).
@@ -40,7 +40,7 @@ impl Bitmap {
         from: usize,
         n: usize,
         most: usize,
-        traffic: &Traffic,
+        activity: &Activity,
     ) -> Option<Batch> {
         let words = self.len().div_ceil(WORD_BITS);
         let first = from / WORD_BITS;
@@ -62,8 +62,8 @@ impl Bitmap {
             return None;
         }
         let batch = Batch { word, starts };
-        if !traffic.is_unheeded() {
-            self.tell_claims(batch, n, traffic);
+        if !activity.has_no_listeners() {
+            self.notify_claims(batch, n, activity);
         }
         Some(batch)
     }
@@ -91,13 +91,13 @@ impl Bitmap {
         &self,
         starts: impl Iterator<Item = usize>,
         n: usize,
-        traffic: &Traffic,
+        activity: &Activity,
     ) -> Result<(), NotTaken> {
         let mut outcome = Ok(());
         let mut starts = starts.peekable();
         while let Some(start) = starts.next() {
             let Some(mut piece) = Self::single(start, n) else {
-                outcome = outcome.and(self.release(start, n, traffic));
+                outcome = outcome.and(self.release(start, n, activity));
                 continue;
             };
             let same_word =
@@ -105,13 +105,13 @@ impl Bitmap {
             while let Some(next) = starts.next_if(same_word) {
                 piece.mask |= mask(next % WORD_BITS, n);
             }
-            outcome = outcome.and(self.release_pieces(piece, traffic));
+            outcome = outcome.and(self.release_pieces(piece, activity));
         }
         outcome
     }
 
     /// Gives back all granules of the piece, which need not be neighbours.
-    fn release_pieces(&self, piece: Piece, traffic: &Traffic) -> Result<(), NotTaken> {
+    fn release_pieces(&self, piece: Piece, activity: &Activity) -> Result<(), NotTaken> {
         let seen = self.release_piece(piece);
         let now = seen & !piece.mask;
         let mut rest = piece.mask;
@@ -120,7 +120,7 @@ impl Bitmap {
             let len = (rest >> at).trailing_ones() as usize;
             let run = Piece::new(piece.word, at, len);
             rest &= !run.mask;
-            self.released(run, now, traffic);
+            self.released(run, now, activity);
         }
         NotTaken::check(piece, piece.mask & !seen)
     }
@@ -163,13 +163,13 @@ mod tests {
 
     #[test]
     fn a_batch_lies_in_the_word_that_has_most() {
-        let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
+        let (bitmap, activity) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Activity::new());
         for (at, free) in [(0, 1), (1, 3), (2, 2), (3, 0)] {
             let taken = WORD_BITS - free;
-            bitmap.claim(at * WORD_BITS, taken, &traffic).unwrap();
+            bitmap.claim(at * WORD_BITS, taken, &activity).unwrap();
         }
         let claim = |from, n, most| {
-            let batch = bitmap.claim_batch(from, n, most, &traffic)?;
+            let batch = bitmap.claim_batch(from, n, most, &activity)?;
             Some(batch.collect::<Vec<_>>())
         };
         let end = |at: usize| at * WORD_BITS + WORD_BITS;
@@ -186,9 +186,9 @@ mod tests {
 
     #[test]
     fn a_batch_is_near_where_it_is_looked_for() {
-        let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
+        let (bitmap, activity) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Activity::new());
         let claim = |from, most| {
-            let batch = bitmap.claim_batch(from, 2, most, &traffic)?;
+            let batch = bitmap.claim_batch(from, 2, most, &activity)?;
             Some(batch.collect::<Vec<_>>())
         };
         let word = |at: usize| at * WORD_BITS;
@@ -203,43 +203,43 @@ mod tests {
 
     #[test]
     fn a_batch_is_released_whatever_its_runs() {
-        let (bitmap, traffic) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Traffic::new());
-        bitmap.claim(0, 4 * WORD_BITS, &traffic).unwrap();
+        let (bitmap, activity) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Activity::new());
+        bitmap.claim(0, 4 * WORD_BITS, &activity).unwrap();
         // Whence it is known that nothing is free.
-        assert_eq!(bitmap.take_lowest(1, &traffic), Search::Nowhere);
+        assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
         // In one word, across words, in a later word, in an earlier one.
         let starts = [0, 2, 8, WORD_BITS - 1, 2 * WORD_BITS + 5, 4];
-        let released = bitmap.release_batch(starts.into_iter(), 2, &traffic);
+        let released = bitmap.release_batch(starts.into_iter(), 2, &activity);
         assert_eq!(released, Ok(()));
         assert_eq!(bitmap.taken(), bitmap.len() - 12);
         assert!(starts.into_iter().all(|start| bitmap.is_free(start, 2)));
         assert!(bitmap.is_sound());
         assert_eq!([0, 1, 2].map(|word| bitmap.hints().get(word)), [6, 1, 2]);
-        let again = bitmap.release_batch([10, 0].into_iter(), 2, &traffic);
+        let again = bitmap.release_batch([10, 0].into_iter(), 2, &activity);
         assert_eq!(again, Err(NotTaken { granule: 0 }));
         assert_eq!(bitmap.taken(), bitmap.len() - 14);
     }
 
     #[test]
     fn a_batch_that_is_claimed_too_late_goes_back() {
-        let (spec, traffic) = (ChunkSpec::new(0, WORD_BITS), Traffic::new());
+        let (spec, activity) = (ChunkSpec::new(0, WORD_BITS), Activity::new());
         let chunk = Chunk::new(&spec, 0, 0, true, false, None).unwrap();
-        chunk.claim(0, 1, &traffic).unwrap();
+        chunk.claim(0, 1, &activity).unwrap();
         assert!(chunk.seal());
-        assert!(chunk.claim_batch(0, 1, 4, &traffic).is_none());
+        assert!(chunk.claim_batch(0, 1, 4, &activity).is_none());
         assert_eq!(chunk.bitmap().taken(), 1);
-        chunk.give_back(0, 1, &traffic).unwrap();
+        chunk.give_back(0, 1, &activity).unwrap();
         assert!(chunk.is_drained());
     }
 
     #[test]
     fn runs_of_a_batch_join_over_what_is_free_between_them() {
-        let (bitmap, traffic) = (Bitmap::new(WORD_BITS, None).unwrap(), Traffic::new());
-        bitmap.claim(0, WORD_BITS, &traffic).unwrap();
-        assert_eq!(bitmap.take_lowest(1, &traffic), Search::Nowhere);
-        bitmap.release(4, 2, &traffic).unwrap();
+        let (bitmap, activity) = (Bitmap::new(WORD_BITS, None).unwrap(), Activity::new());
+        bitmap.claim(0, WORD_BITS, &activity).unwrap();
+        assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
+        bitmap.release(4, 2, &activity).unwrap();
         let around = [2, 6].into_iter();
-        assert_eq!(bitmap.release_batch(around, 2, &traffic), Ok(()));
+        assert_eq!(bitmap.release_batch(around, 2, &activity), Ok(()));
         assert_eq!(bitmap.hints().get(0), 6);
         assert!(bitmap.is_sound());
     }

@@ -1,6 +1,6 @@
-//! Hints: how long a free stretch may begin in each word, at most.
+//! Hints: how long a free run may begin in each word, at most.
 //!
-//! The *stretch* of a word is the longest run of free granules that begins at one of its granules
+//! The *run* of a word is the longest run of free granules that begins at one of its granules
 //! and goes on as far as it goes, into the next words too. Its hint is a byte: the length, or
 //! [`LONG`] for whatever is longer than a word. A *node* packs the hints of eight words (on 64-bit
 //! machines) into one atomic, and eight nodes are a *line*. A byte of the level above holds the
@@ -11,10 +11,10 @@
 //!
 //! A hint that is too high costs a look. Claims may leave hints alone; a look in vain lowers them.
 //!
-//! A hint that is too low hides a free stretch. At rest there is none. Beside others there may be
+//! A hint that is too low hides a free run. At rest there is none. Beside others there may be
 //! one for a moment, while the free that should raise it, or the look that lowered it too far, is
 //! still on its way. What is hidden is not lost: before a caller is refused, it looks at every word
-//! without asking the hints (see `traffic.rs`).
+//! without asking the hints (see `activity.rs`).
 //!
 //! # Lower, look, raise
 //!
@@ -23,10 +23,10 @@
 //! bits of the free, or the free sees the lowered hint. The same between the levels: who raises a
 //! byte then raises the one above it; who lowered the highest of a line, or found all of them below the byte
 //! above, lowers that, then looks at the line again. Without the second look a freed run stays hidden (models:
-//! `free beside look`, `free beside two levels`).
+//! `free vs search`, `free vs two levels`).
 //!
 //! Hints may go on above their top line, in a slot of other hints: those of the chunks of a pool do, in
-//! `board.rs`.
+//! `free_summary.rs`.
 //!
 //! # Orderings
 //!
@@ -35,9 +35,9 @@
 
 use alloc::sync::Arc;
 
-use super::lengths::Lengths;
+use super::hint_node::{HintLine, HintNode, LINE_HINTS, LINE_NODES, LONG, NODE_HINTS, Need};
 use super::levels;
-use super::pack::{FAN, LINE, LONG, Need, Pack, Packs, SPAN};
+use super::run_index::RunIndex;
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 
@@ -47,26 +47,26 @@ pub(crate) struct Hints {
     /// Level by level, the lowest first; then what there is of lengths.
     nodes: Table<AtomicUsize>,
     words: usize,
-    above: Option<Above>,
+    above: Option<ParentSlot>,
 }
 
 /// The slot of other hints that stands for the top line of these.
 #[derive(Debug)]
-pub(crate) struct Above {
+pub(crate) struct ParentSlot {
     pub(crate) hints: Arc<Hints>,
     pub(crate) slot: usize,
 }
 
 /// A slot of the lowest level stands for a word.
-type Level = levels::Level<FAN, SPAN, SPAN>;
+type Level = levels::Level<NODE_HINTS, LINE_HINTS, LINE_HINTS>;
 
 impl Hints {
     /// Hints that say "anything may be free", and lengths that say nothing, for `words` words, at least one.
     pub(super) fn new(words: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        Self::with_lengths(words, Lengths::cells(words), node)
+        Self::with_run_index(words, RunIndex::cells(words), node)
     }
 
-    fn with_lengths(words: usize, cells: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+    fn with_run_index(words: usize, cells: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         let levels = || Level::lowest(0, words).upwards();
         let nodes: usize = levels().map(Level::nodes).sum();
         let hints = Self {
@@ -76,10 +76,10 @@ impl Hints {
         };
         for level in levels() {
             // Slots that stand for nothing never serve.
-            for slot in level.slots..level.nodes() * FAN {
-                let node = &hints.nodes[level.start + slot / FAN];
+            for slot in level.slots..level.nodes() * NODE_HINTS {
+                let node = &hints.nodes[level.start + slot / NODE_HINTS];
                 // Relaxed: nobody else has seen the hints yet.
-                let none = Pack(node.load(Ordering::Relaxed)).with(slot % FAN, 0);
+                let none = HintNode(node.load(Ordering::Relaxed)).with(slot % NODE_HINTS, 0);
                 node.store(none.0, Ordering::Relaxed);
             }
         }
@@ -88,10 +88,10 @@ impl Hints {
 
     /// Hints that say "nothing is free", and no lengths, for `words` words, at least one.
     pub(crate) fn closed(words: usize) -> Result<Self, NoMemory> {
-        let hints = Self::with_lengths(words, 0, None)?;
+        let hints = Self::with_run_index(words, 0, None)?;
         for node in &*hints.nodes {
             // Relaxed: as in `new`.
-            node.store(Pack::CLOSED.0, Ordering::Relaxed);
+            node.store(HintNode::CLOSED.0, Ordering::Relaxed);
         }
         Ok(hints)
     }
@@ -102,10 +102,10 @@ impl Hints {
 
     /// What is told of the lengths of runs, if that is worth while.
     #[inline]
-    pub(super) fn lengths(&self) -> Option<Lengths<'_>> {
+    pub(super) fn run_index(&self) -> Option<RunIndex<'_>> {
         let nodes: usize = self.lowest().upwards().map(Level::nodes).sum();
         let cells = self.nodes.get(nodes..)?;
-        (!cells.is_empty()).then(|| Lengths::of(cells, self.words))
+        (!cells.is_empty()).then(|| RunIndex::of(cells, self.words))
     }
 
     #[inline]
@@ -114,30 +114,36 @@ impl Hints {
     }
 
     #[inline]
-    fn load(&self, level: Level, node: usize) -> Pack {
+    fn load(&self, level: Level, node: usize) -> HintNode {
         // SeqCst: in a free, after the bits were cleared (pairs with the exchange in `try_lower`).
-        Pack(self.nodes[level.start + node].load(Ordering::SeqCst))
+        HintNode(self.nodes[level.start + node].load(Ordering::SeqCst))
     }
 
-    fn exchange(&self, level: Level, node: usize, old: Pack, new: Pack) -> Result<(), Pack> {
+    fn exchange(
+        &self,
+        level: Level,
+        node: usize,
+        old: HintNode,
+        new: HintNode,
+    ) -> Result<(), HintNode> {
         // SeqCst: a lowered hint precedes the second look (pairs with `load` in a free). Relaxed where
         // another change came first: what is read is no older than what `load` read before.
         self.nodes[level.start + node]
             .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::Relaxed)
             .map(drop)
-            .map_err(Pack)
+            .map_err(HintNode)
     }
 
     #[inline]
     fn hint(&self, level: Level, slot: usize) -> usize {
-        self.load(level, slot / FAN).hint(slot % FAN)
+        self.load(level, slot / NODE_HINTS).hint(slot % NODE_HINTS)
     }
 
     /// Has the hint of a word brought near, for whoever is about to wait for the word itself.
     #[inline(always)]
     pub(super) fn fetch(&self, word: usize) {
         // Relaxed: it is looked at later.
-        self.nodes[word / FAN].load(Ordering::Relaxed);
+        self.nodes[word / NODE_HINTS].load(Ordering::Relaxed);
     }
 
     /// The hint of a word.
@@ -148,12 +154,12 @@ impl Hints {
 
     /// The nodes of a line.
     #[inline]
-    fn line(&self, level: Level, line: usize) -> Packs<'_> {
-        let nodes = &self.nodes[level.start + line * LINE..];
-        match nodes.first_chunk::<LINE>() {
+    fn line(&self, level: Level, line: usize) -> HintLine<'_> {
+        let nodes = &self.nodes[level.start + line * LINE_NODES..];
+        match nodes.first_chunk::<LINE_NODES>() {
             // Of known length, so that looks at it are unrolled.
-            Some(whole) if (line + 1) * SPAN <= level.slots => Packs::Whole(whole),
-            _ => Packs::Cut(&nodes[..level.nodes() - line * LINE]),
+            Some(whole) if (line + 1) * LINE_HINTS <= level.slots => HintLine::Whole(whole),
+            _ => HintLine::Cut(&nodes[..level.nodes() - line * LINE_NODES]),
         }
     }
 
@@ -163,9 +169,9 @@ impl Hints {
     #[inline(always)]
     pub(super) fn in_node(&self, node: usize, need: Need) -> Option<(usize, usize)> {
         // Relaxed: a proposal; the claim decides.
-        let pack = Pack(self.nodes.get(node)?.load(Ordering::Relaxed));
-        let slot = pack.first(0, need)?;
-        Some((node * FAN + slot, pack.hint(slot)))
+        let hint_node = HintNode(self.nodes.get(node)?.load(Ordering::Relaxed));
+        let slot = hint_node.first(0, need)?;
+        Some((node * NODE_HINTS + slot, hint_node.hint(slot)))
     }
 
     /// The first word from `word` on that may serve.
@@ -177,10 +183,13 @@ impl Hints {
         if word >= self.words {
             return None;
         }
-        let node = word / FAN;
-        match self.load(self.lowest(), node).first(word % FAN, need) {
-            Some(slot) => Some(node * FAN + slot),
-            None => self.next_in(self.lowest(), (node + 1) * FAN, need),
+        let node = word / NODE_HINTS;
+        match self
+            .load(self.lowest(), node)
+            .first(word % NODE_HINTS, need)
+        {
+            Some(slot) => Some(node * NODE_HINTS + slot),
+            None => self.next_in(self.lowest(), (node + 1) * NODE_HINTS, need),
         }
     }
 
@@ -195,11 +204,11 @@ impl Hints {
     /// The first slot of `level` from `slot` on that may serve.
     #[inline(never)]
     fn next_in(&self, level: Level, slot: usize, need: Need) -> Option<usize> {
-        let mut line = slot / SPAN;
+        let mut line = slot / LINE_HINTS;
         let Some(above) = level.above() else {
             return self.search_line(level, slot, need);
         };
-        if !slot.is_multiple_of(SPAN) {
+        if !slot.is_multiple_of(LINE_HINTS) {
             let found = self.search_line(level, slot, need);
             if found.is_some() {
                 return found;
@@ -208,7 +217,7 @@ impl Hints {
         }
         loop {
             line = self.next_in(above, line, need)?;
-            let found = self.search_line(level, line * SPAN, need);
+            let found = self.search_line(level, line * LINE_HINTS, need);
             if found.is_some() {
                 return found;
             }
@@ -224,7 +233,7 @@ impl Hints {
         if slot >= level.slots {
             return None;
         }
-        let (line, rest) = (slot / SPAN, slot % SPAN);
+        let (line, rest) = (slot / LINE_HINTS, slot % LINE_HINTS);
         let found = self.line(level, line).serving(need);
         let found = found & usize::MAX << rest;
         (found != 0).then(|| slot - rest + found.trailing_zeros() as usize)
@@ -232,12 +241,12 @@ impl Hints {
 
     // ---- changes ----
 
-    /// Called by a free, after its bits are cleared: a stretch of that length begins in the word.
-    pub(super) fn raise(&self, word: usize, stretch: usize) {
-        self.raise_in(self.lowest(), word, stretch.min(LONG));
+    /// Called by a free, after its bits are cleared: a run of that length begins in the word.
+    pub(super) fn raise(&self, word: usize, run: usize) {
+        self.raise_in(self.lowest(), word, run.min(LONG));
     }
 
-    /// Called by who saw that no stretch longer than `low` begins in the word; `again` looks again
+    /// Called by who saw that no run longer than `low` begins in the word; `again` looks again
     /// and answers how long the longest is.
     pub(crate) fn lower(&self, word: usize, low: usize, again: impl Fn() -> usize) {
         self.lower_in(self.lowest(), word, low, again);
@@ -245,7 +254,7 @@ impl Hints {
 
     fn raise_in(&self, mut level: Level, mut slot: usize, hint: usize) {
         loop {
-            let (node, at) = (slot / FAN, slot % FAN);
+            let (node, at) = (slot / NODE_HINTS, slot % NODE_HINTS);
             let mut seen = self.load(level, node);
             loop {
                 if seen.hint(at) >= hint {
@@ -264,7 +273,7 @@ impl Hints {
                 }
                 return;
             };
-            (level, slot) = (above, slot / SPAN);
+            (level, slot) = (above, slot / LINE_HINTS);
         }
     }
 
@@ -273,9 +282,9 @@ impl Hints {
     fn lower_in(&self, level: Level, slot: usize, low: usize, again: impl Fn() -> usize) {
         if let Some(was) = self.try_lower(level, slot, low, again)
             && let Some(above) = level.above()
-            && self.hint(above, slot / SPAN) == was
+            && self.hint(above, slot / LINE_HINTS) == was
         {
-            self.lower_line(level, slot / SPAN);
+            self.lower_line(level, slot / LINE_HINTS);
         }
     }
 
@@ -297,7 +306,7 @@ impl Hints {
         low: usize,
         again: impl Fn() -> usize,
     ) -> Option<usize> {
-        let (node, at) = (slot / FAN, slot % FAN);
+        let (node, at) = (slot / NODE_HINTS, slot % NODE_HINTS);
         let seen = self.load(level, node);
         let was = seen.hint(at);
         if low >= was
@@ -327,20 +336,20 @@ impl Hints {
     }
 
     /// Makes them go on there, before anybody else sees them.
-    pub(super) fn go_on_at(&mut self, above: Above) {
+    pub(super) fn set_parent(&mut self, above: ParentSlot) {
         self.above = Some(above);
     }
 
     /// Has the slot above say what these say.
-    pub(crate) fn raise_above(&self) {
-        if let Some(Above { hints, slot }) = &self.above {
+    pub(crate) fn raise_parent(&self) {
+        if let Some(ParentSlot { hints, slot }) = &self.above {
             hints.raise(*slot, self.top());
         }
     }
 
     /// Called by who was sent here by the slot above and found nothing.
-    pub(crate) fn lower_above(&self) {
-        if let Some(Above { hints, slot }) = &self.above {
+    pub(crate) fn lower_parent(&self) {
+        if let Some(ParentSlot { hints, slot }) = &self.above {
             hints.lower(*slot, self.top(), || self.top());
         }
     }
@@ -349,7 +358,7 @@ impl Hints {
     pub(super) fn is_sound(&self) -> bool {
         let covers = |level: Level, above| {
             let hint = |slot| self.hint(level, slot);
-            (0..level.slots).all(|slot| hint(slot) <= self.hint(above, slot / SPAN))
+            (0..level.slots).all(|slot| hint(slot) <= self.hint(above, slot / LINE_HINTS))
         };
         self.lowest()
             .upwards()
@@ -370,19 +379,34 @@ mod tests {
 
     /// Words; three levels in the last, which is long under Miri.
     const SIZES: &[usize] = if cfg!(miri) {
-        &[1, 9, SPAN, SPAN + 1]
+        &[1, 9, LINE_HINTS, LINE_HINTS + 1]
     } else {
-        &[1, 7, 8, 9, SPAN - 1, SPAN, SPAN + 1, 1000, 20_000]
+        &[
+            1,
+            7,
+            8,
+            9,
+            LINE_HINTS - 1,
+            LINE_HINTS,
+            LINE_HINTS + 1,
+            1000,
+            20_000,
+        ]
     };
 
     #[test]
     fn the_highest_of_a_line_is_its_own() {
-        let hints = Hints::new(3 * SPAN + 2, None).unwrap();
-        for word in 0..3 * SPAN + 2 {
+        let hints = Hints::new(3 * LINE_HINTS + 2, None).unwrap();
+        for word in 0..3 * LINE_HINTS + 2 {
             hints.lower(word, 1, || 1);
         }
-        for (word, stretch) in [(0, 3), (2 * SPAN - 1, 5), (2 * SPAN, 9), (3 * SPAN + 1, 4)] {
-            hints.raise(word, stretch);
+        for (word, run) in [
+            (0, 3),
+            (2 * LINE_HINTS - 1, 5),
+            (2 * LINE_HINTS, 9),
+            (3 * LINE_HINTS + 1, 4),
+        ] {
+            hints.raise(word, run);
         }
         let highest = [0, 1, 2, 3].map(|line| hints.line(hints.lowest(), line).highest());
         assert_eq!(highest, [3, 5, 9, 4]);
@@ -390,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_byte_above_is_lowered_with_the_highest_of_its_line() {
-        let words = 2 * SPAN + 3;
+        let words = 2 * LINE_HINTS + 3;
         let hints = Hints::new(words, None).unwrap();
         let above = hints.lowest().above().unwrap();
         let said = || [0, 1, 2].map(|line| hints.hint(above, line));
@@ -399,7 +423,7 @@ mod tests {
         }
         assert_eq!(said(), [3; 3]);
         for line in 0..3 {
-            let (one, other) = (line * SPAN, line * SPAN + 2);
+            let (one, other) = (line * LINE_HINTS, line * LINE_HINTS + 2);
             hints.raise(one, 7);
             hints.raise(other, 7);
             hints.lower(one, 2, || 2);
@@ -420,24 +444,24 @@ mod tests {
 
     #[test]
     fn the_slot_above_says_the_highest() {
-        for words in [3, SPAN + 3, 3 * SPAN] {
+        for words in [3, LINE_HINTS + 3, 3 * LINE_HINTS] {
             let above = Arc::new(Hints::closed(9).unwrap());
             let mut hints = Hints::new(words, None).unwrap();
             assert!(hints.is_covered(), "there is nothing above");
             let slot = 5;
-            hints.go_on_at(Above {
+            hints.set_parent(ParentSlot {
                 hints: Arc::clone(&above),
                 slot,
             });
             assert!(!hints.is_covered());
-            hints.raise_above();
+            hints.raise_parent();
             assert_eq!(above.get(slot), LONG);
             for word in 0..words {
                 hints.lower(word, 4, || 4);
             }
             // The levels above learn it from a search in vain.
             assert_eq!(hints.first(Need::of(5)), None);
-            hints.lower_above();
+            hints.lower_parent();
             assert_eq!(above.get(slot), 4);
             hints.raise(words - 1, 9);
             assert_eq!(above.get(slot), 9);
@@ -454,10 +478,10 @@ mod tests {
     }
 
     fn op() -> impl Strategy<Value = Op> {
-        let stretch = prop_oneof![0..=LONG, Just(0), Just(1000)];
+        let run = prop_oneof![0..=LONG, Just(0), Just(1000)];
         prop_oneof![
-            (any::<usize>(), stretch.clone()).prop_map(|(word, to)| Op::Raise(word, to)),
-            (any::<usize>(), stretch).prop_map(|(word, to)| Op::Lower(word, to)),
+            (any::<usize>(), run.clone()).prop_map(|(word, to)| Op::Raise(word, to)),
+            (any::<usize>(), run).prop_map(|(word, to)| Op::Lower(word, to)),
             (any::<usize>(), 1..=2 * LONG).prop_map(|(word, n)| Op::Next(word, n)),
         ]
     }

@@ -4,20 +4,20 @@ use super::word::{WORD_BITS, begins, free_bits, free_prefix, free_suffix};
 
 /// Words in a line: a cache line on 64-bit machines, which a look for one length goes through in the time of two
 /// locked instructions (2026-11). Two in small models, so that a few words are several lines.
-pub(super) const WORDS: usize = if cfg!(genpool_small) { 2 } else { 8 };
+pub(super) const LINE_WORDS: usize = if cfg!(genpool_small) { 2 } else { 8 };
 
 /// Granules in a line.
-pub(super) const LINE: usize = WORDS * WORD_BITS;
+pub(super) const LINE_GRANULES: usize = LINE_WORDS * WORD_BITS;
 
 /// What was seen of a line of words, and of the words beside it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line {
+pub(super) struct WordLine {
     pub(super) before: usize,
-    pub(super) words: [usize; WORDS],
+    pub(super) words: [usize; LINE_WORDS],
     pub(super) behind: usize,
 }
 
-impl Line {
+impl WordLine {
     /// A word of the line with the one before it and the one behind it.
     #[inline(always)]
     fn around(&self, at: usize) -> (usize, usize, usize) {
@@ -34,7 +34,7 @@ impl Line {
     /// granule.
     #[inline]
     pub(super) fn first(&self, len: usize) -> Option<usize> {
-        for at in 0..WORDS {
+        for at in 0..LINE_WORDS {
             let (before, word, behind) = self.around(at);
             let begins = begins(before, word);
             // Where each begins a carry sets out for the taken granule that ends it.
@@ -61,7 +61,7 @@ impl Line {
 
     /// Where runs of at least [`WORD_BITS`] begin, upwards.
     pub(super) fn long(self) -> impl Iterator<Item = usize> {
-        (0..WORDS).filter_map(move |at| {
+        (0..LINE_WORDS).filter_map(move |at| {
             let (before, word, behind) = self.around(at);
             let suffix = free_suffix(word);
             let begin = suffix > 0 && begins(before, word) >> (WORD_BITS - suffix) != 0;
@@ -88,13 +88,13 @@ mod tests {
     }
 
     /// The runs that begin in a line, bit by bit: where, and how long they are as far as is seen.
-    fn runs(line: &Line) -> Vec<(usize, usize)> {
+    fn runs(line: &WordLine) -> Vec<(usize, usize)> {
         let words = [line.before].into_iter().chain(line.words);
         let bits: Vec<bool> = words
             .chain([line.behind, FULL])
             .flat_map(|word| (0..WORD_BITS).map(move |at| word >> at & 1 == 0))
             .collect();
-        (0..LINE)
+        (0..LINE_GRANULES)
             .filter(|at| !bits[at + WORD_BITS - 1] && bits[at + WORD_BITS])
             .map(|at| {
                 let free = bits[at + WORD_BITS..].iter().take_while(|&&free| free);
@@ -108,10 +108,10 @@ mod tests {
         #[cfg_attr(miri, ignore = "plain arithmetic")]
         fn the_first_of_each_length_and_the_long_ones_are_found(
             before in word(),
-            words in proptest::array::uniform::<_, WORDS>(word()),
+            words in proptest::array::uniform::<_, LINE_WORDS>(word()),
             behind in word(),
         ) {
-            let line = Line { before, words, behind };
+            let line = WordLine { before, words, behind };
             let runs = runs(&line);
             for len in 1..WORD_BITS {
                 let first = runs.iter().find(|run| run.1 == len).map(|run| run.0);

@@ -12,14 +12,14 @@
 //! A run inside one word is claimed by one compare-and-swap and released by one fetch-and: the
 //! change is atomic and nobody else ever sees half of it. A run that crosses words is claimed word
 //! by word, upwards, and taken back when a word refuses; it is released word by word. Others see
-//! those intermediate states, so both announce themselves in [`Traffic`] before the first bit
+//! those intermediate states, so both announce themselves in [`Activity`] before the first bit
 //! changes and until the last one has; whoever finds no room consults it before saying so.
 //!
 //! # What may be stale, and why that is harmless
 //!
 //! - A scan reads words at different times: what it proposes is claimed by compare-and-swap, so a
 //!   stale proposal is refused, never honoured. What it failed to find is not a proof; see
-//!   [`Traffic`].
+//!   [`Activity`].
 //! - A hint that is too high wastes a look; one that is too low, for the moment that `hints.rs`
 //!   describes, hides a run from searches, not from the look that proves a failure.
 //! - [`Bitmap::taken`] and [`Bitmap::free_runs`] read a word at a time: each figure lies between 0
@@ -31,45 +31,45 @@
 //! gave a granule back happens before the next owner's use (models: `handover`, `handover
 //! by drop`). Both are `SeqCst`
 //! because each is followed by a load that must not be ordered before it: of the chunk's state, of
-//! the watchers, of a hint. Looks that prove load with `SeqCst` because they stand between two readings
+//! the probers, of a hint. Looks that prove load with `SeqCst` because they stand between two readings
 //! of the traffic; searches, see `search.rs`, `Relaxed`.
 
 mod batch;
+mod hint_node;
 mod hints;
-mod lengths;
 mod levels;
 mod line;
-mod pack;
-mod places;
+mod run_index;
 mod runs;
 mod search;
+mod starts;
 #[cfg(all(test, not(genpool_loom)))]
 mod tests;
 mod tightest;
 mod word;
 
 pub(crate) use self::batch::Batch;
-pub(crate) use self::hints::{Above, Hints};
-use self::pack::LONG;
-pub(crate) use self::pack::Need;
-pub(crate) use self::places::{Anywhere, Every};
+use self::hint_node::LONG;
+pub(crate) use self::hint_node::Need;
+pub(crate) use self::hints::{Hints, ParentSlot};
 pub(crate) use self::search::Search;
+pub(crate) use self::starts::{AlignedStarts, AnyStart};
 use self::tightest::Change;
 pub(crate) use self::word::WORD_BITS;
 use self::word::{AtomicWord, FULL, free_prefix, free_suffix, longest_free, mask};
+use crate::activity::Activity;
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
-use crate::traffic::Traffic;
 
 /// Words in a block: one cache line of bitmap. Two in small models.
-const BLOCK_WORDS: usize = if cfg!(genpool_small) {
+const CACHE_LINE_WORDS: usize = if cfg!(genpool_small) {
     2
 } else {
     64 / size_of::<usize>()
 };
 
 /// Granules in a block.
-const BLOCK: usize = BLOCK_WORDS * WORD_BITS;
+const CACHE_LINE_GRANULES: usize = CACHE_LINE_WORDS * WORD_BITS;
 
 /// How closely a scan looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,8 +196,8 @@ impl Bitmap {
     pub(crate) fn start_apart(&self, number: usize) -> usize {
         let fraction = u64::from((number as u32).reverse_bits());
         // Blocks beyond 2^32 begin in the first 2^32.
-        let blocks = ((self.len / BLOCK) as u64).min(1 << 32);
-        ((blocks * fraction) >> 32) as usize * BLOCK
+        let blocks = ((self.len / CACHE_LINE_GRANULES) as u64).min(1 << 32);
+        ((blocks * fraction) >> 32) as usize * CACHE_LINE_GRANULES
     }
 
     /// The bits of word `at` that stand for no granule.
@@ -227,39 +227,39 @@ impl Bitmap {
 
     /// Takes the run of `n` granules at `start`, all or nothing.
     #[inline(always)]
-    pub(crate) fn claim(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Taken> {
+    pub(crate) fn claim(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Taken> {
         if let Some(piece) = Self::single(start, n) {
             self.claim_piece(piece)?;
-            self.claimed(start, n, traffic);
+            self.claimed(start, n, activity);
             return Ok(());
         }
-        self.claim_across(start, n, traffic)
+        self.claim_across(start, n, activity)
     }
 
     /// Tells of a claim inside one word, which has just been made.
     #[inline(always)]
-    pub(crate) fn claimed(&self, start: usize, n: usize, traffic: &Traffic) {
-        if !traffic.is_unheeded() {
-            self.tell_claims(core::iter::once(start), n, traffic);
+    pub(crate) fn claimed(&self, start: usize, n: usize, activity: &Activity) {
+        if !activity.has_no_listeners() {
+            self.notify_claims(core::iter::once(start), n, activity);
         }
     }
 
     /// The same of several, whether anybody heeds it or not.
     #[cold]
     #[inline(never)]
-    fn tell_claims(&self, starts: impl Iterator<Item = usize>, n: usize, traffic: &Traffic) {
+    fn notify_claims(&self, starts: impl Iterator<Item = usize>, n: usize, activity: &Activity) {
         for start in starts {
-            self.tell_lengths(Change::Claim, start, n, traffic);
+            self.record_runs(Change::Claim, start, n, activity);
         }
-        if !seeded(Fault::UntoldClaim) {
-            traffic.changed();
+        if !seeded(Fault::UnnotifiedClaim) {
+            activity.notify();
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn claim_across(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), Taken> {
-        let crossing = traffic.cross();
+    fn claim_across(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Taken> {
+        let in_flight = activity.enter();
         for (done, piece) in Self::pieces(start, n).enumerate() {
             if self.claim_piece(piece).is_err() {
                 let done = if seeded(Fault::KeptClaim) { 0 } else { done };
@@ -271,13 +271,13 @@ impl Bitmap {
                     // As after a free: somebody may have lowered a hint meanwhile.
                     let n = last.word * WORD_BITS + WORD_BITS - start;
                     self.raise_hints(start, n);
-                    self.tell_lengths(Change::Release, start, n, traffic);
+                    self.record_runs(Change::Release, start, n, activity);
                 }
                 return Err(Taken);
             }
         }
-        drop(crossing);
-        self.tell_lengths(Change::Claim, start, n, traffic);
+        drop(in_flight);
+        self.record_runs(Change::Claim, start, n, activity);
         Ok(())
     }
 
@@ -304,23 +304,23 @@ impl Bitmap {
             return Ok(());
         }
         // SeqCst: Acquire pairs with `release_piece` (hand-over); the rest is for the loads that
-        // follow a claim, of the chunk's state and of the watchers.
+        // follow a claim, of the chunk's state and of the probers.
         word.compare_exchange_weak(seen, set, Ordering::SeqCst, Ordering::Relaxed)?;
         model_fence();
         Ok(())
     }
 
-    /// Lowers the hint of a word, which was just seen to be `seen`, to its stretch.
+    /// Lowers the hint of a word, which was just seen to be `seen`, to its run.
     #[inline(never)]
     fn lower_hint(&self, word: usize, seen: usize) {
-        let low = self.stretch_of(word, seen);
+        let low = self.longest_from_seen(word, seen);
         self.hints.lower(word, low, || {
             let now = self.word(word).load(Ordering::SeqCst);
-            // The next word has no part in a stretch that ends before it.
+            // The next word has no part in a run that ends before it.
             if now == seen && free_suffix(now) == 0 {
                 low
             } else {
-                self.stretch_of(word, now)
+                self.longest_from_seen(word, now)
             }
         });
     }
@@ -360,9 +360,9 @@ impl Bitmap {
     pub(crate) fn settle(
         &self,
         Released { piece, seen }: Released,
-        traffic: &Traffic,
+        activity: &Activity,
     ) -> Result<(), NotTaken> {
-        self.released(piece, seen, traffic);
+        self.released(piece, seen, activity);
         NotTaken::check(piece, piece.mask & !seen)
     }
 
@@ -373,26 +373,26 @@ impl Bitmap {
         &self,
         start: usize,
         n: usize,
-        traffic: &Traffic,
+        activity: &Activity,
     ) -> Result<(), NotTaken> {
         match self.release_at_once(start, n) {
-            Some(released) => self.settle(released, traffic),
-            None => self.release_across(start, n, traffic),
+            Some(released) => self.settle(released, activity),
+            None => self.release_across(start, n, activity),
         }
     }
 
     #[cold]
-    fn release_across(&self, start: usize, n: usize, traffic: &Traffic) -> Result<(), NotTaken> {
+    fn release_across(&self, start: usize, n: usize, activity: &Activity) -> Result<(), NotTaken> {
         let mut outcome = Ok(());
         {
-            let _crossing = traffic.cross();
+            let _in_flight = activity.enter();
             for piece in Self::pieces(start, n) {
                 let missing = piece.mask & !self.release_piece(piece);
                 outcome = outcome.and(NotTaken::check(piece, missing));
             }
         }
         self.raise_hints(start, n);
-        self.tell_lengths(Change::Release, start, n, traffic);
+        self.record_runs(Change::Release, start, n, activity);
         outcome
     }
 
@@ -400,7 +400,7 @@ impl Bitmap {
     #[inline(always)]
     fn release_piece(&self, piece: Piece) -> usize {
         // SeqCst: Release pairs with `claim_piece` (hand-over); the rest is for the loads that
-        // follow, of the hint, of the watchers and of the chunk's state.
+        // follow, of the hint, of the probers and of the chunk's state.
         let seen = self
             .word(piece.word)
             .fetch_and(!piece.mask, release_order());
@@ -416,29 +416,29 @@ impl Bitmap {
         &self,
         start: usize,
         n: usize,
-        traffic: &Traffic,
+        activity: &Activity,
     ) -> Result<(), NotTaken> {
         self.check_taken(start, n)?;
         if let Some(piece) = Self::single(start, n) {
             let seen = self.release_piece_checked(piece)?;
-            self.released(piece, seen, traffic);
+            self.released(piece, seen, activity);
             return Ok(());
         }
         {
-            let _crossing = traffic.cross();
+            let _in_flight = activity.enter();
             let mut pieces = Self::pieces(start, n);
             if let Some(first) = pieces.next() {
                 self.release_piece_checked(first)?;
             }
             for piece in pieces {
                 // Missing bits here mean that another free by address of these granules went on
-                // beside this one. Without a deed nobody can tell whose they were; PROMISES.md says
+                // beside this one. Without an ownership word nobody can tell whose they were; PROMISES.md says
                 // what that means.
                 self.release_piece(piece);
             }
         }
         self.raise_hints(start, n);
-        self.tell_lengths(Change::Release, start, n, traffic);
+        self.record_runs(Change::Release, start, n, activity);
         Ok(())
     }
 
@@ -446,7 +446,7 @@ impl Bitmap {
     pub(crate) fn check_taken(&self, start: usize, n: usize) -> Result<(), NotTaken> {
         for piece in Self::pieces(start, n) {
             // Acquire: as in `taken`, for a refusal tells what is free.
-            // Not caught: as there, the look for watchers is executed after this one and misses none.
+            // Not caught: as there, the look for probers is executed after this one and misses none.
             let seen = self.word(piece.word).load(Ordering::Acquire);
             NotTaken::check(piece, piece.mask & !seen)?;
         }
@@ -477,7 +477,7 @@ impl Bitmap {
 
     /// What follows a release inside one word; `seen` is what the word was before.
     #[inline(always)]
-    fn released(&self, piece: Piece, seen: usize, traffic: &Traffic) {
+    fn released(&self, piece: Piece, seen: usize, activity: &Activity) {
         let run = Run::around(piece, seen);
         if run.start == 0 && piece.word > 0 {
             self.raise_before(piece.word);
@@ -486,24 +486,24 @@ impl Bitmap {
         if hint < LONG && (hint < run.end - run.start || run.end == WORD_BITS) {
             self.raise_hint(piece.word, run);
         }
-        if !traffic.is_unheeded() {
-            self.tell_release(piece, traffic);
+        if !activity.has_no_listeners() {
+            self.notify_release(piece, activity);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn tell_release(&self, piece: Piece, traffic: &Traffic) {
+    fn notify_release(&self, piece: Piece, activity: &Activity) {
         let n = piece.mask.count_ones() as usize;
-        self.tell_lengths(Change::Release, piece.start(), n, traffic);
-        if !seeded(Fault::UntoldFree) {
-            traffic.changed();
+        self.record_runs(Change::Release, piece.start(), n, activity);
+        if !seeded(Fault::UnnotifiedFree) {
+            activity.notify();
         }
     }
 
     /// Gives the bitmap a slot for its highest hint, before anybody else sees it.
-    pub(crate) fn go_on_at(&mut self, above: Above) {
-        self.hints.go_on_at(above);
+    pub(crate) fn set_parent(&mut self, above: ParentSlot) {
+        self.hints.set_parent(above);
     }
 
     pub(crate) fn hints(&self) -> &Hints {
@@ -536,27 +536,27 @@ impl Bitmap {
         }
     }
 
-    /// Raises the hints of the words whose stretch grew when a run of `n` granules at `start` became
-    /// free. Of the words before, only the last may need it: the stretch of one further down goes
+    /// Raises the hints of the words whose run grew when a run of `n` granules at `start` became
+    /// free. Of the words before, only the last may need it: the run of one further down goes
     /// through a free word and is [`LONG`] already.
     #[cold]
     fn raise_hints(&self, start: usize, n: usize) {
         let end = start + n;
         for word in (start / WORD_BITS).saturating_sub(1)..end.div_ceil(WORD_BITS) {
             if !seeded(Fault::UnraisedHint) {
-                self.hints.raise(word, self.stretch(word));
+                self.hints.raise(word, self.longest_from(word));
             }
         }
     }
 
     /// The longest run that begins in the word, up to [`LONG`].
-    fn stretch(&self, word: usize) -> usize {
-        self.stretch_of(word, self.word(word).load(Ordering::SeqCst))
+    fn longest_from(&self, word: usize) -> usize {
+        self.longest_from_seen(word, self.word(word).load(Ordering::SeqCst))
     }
 
     /// The same of a word that was seen to be `seen`.
     #[inline]
-    fn stretch_of(&self, word: usize, seen: usize) -> usize {
+    fn longest_from_seen(&self, word: usize, seen: usize) -> usize {
         let suffix = free_suffix(seen);
         let through = if suffix > 0 {
             suffix + self.free_prefix_of(word + 1)
@@ -576,8 +576,8 @@ impl Bitmap {
 
     /// How many granules are taken.
     pub(crate) fn taken(&self) -> usize {
-        // Acquire: what is told of is told to the watchers first (`Inner::reveal`).
-        // Not caught: loom and Miri execute the look for watchers, which is `SeqCst`, after this one, and
+        // Acquire: what is told of is told to the probers first (`Inner::reveal`).
+        // Not caught: loom and Miri execute the look for probers, which is `SeqCst`, after this one, and
         // then it misses none of them.
         let set = |word: &AtomicWord| word.load(Ordering::Acquire).count_ones() as usize;
         self.words.iter().map(set).sum::<usize>() - (self.words.len() * WORD_BITS - self.len)
@@ -598,23 +598,22 @@ impl Bitmap {
         found.is_none()
     }
 
-    /// At rest: whether no hint is below the stretch of its word, every run's length is told, and the
+    /// At rest: whether no hint is below the run of its word, every run's length is told, and the
     /// padding is in place.
     pub(crate) fn is_sound(&self) -> bool {
         let words = 0..self.words.len();
         let hinted = words
             .clone()
-            .all(|word| self.stretch(word) <= self.hints.get(word));
+            .all(|word| self.longest_from(word) <= self.hints.get(word));
         let padded = |at| {
             let padding = self.padding(at);
             self.word(at).load(Ordering::Relaxed) & padding == padding
         };
         let mut runs = self.free_runs(0, 1, Look::Exact);
-        let told = self
-            .hints
-            .lengths()
-            .is_none_or(|lengths| runs.all(|(start, len)| lengths.tells(start / line::LINE, len)));
-        hinted && told && self.hints.is_sound() && words.last().is_some_and(padded)
+        let observed = self.hints.run_index().is_none_or(|run_index| {
+            runs.all(|(start, len)| run_index.includes(start / line::LINE_GRANULES, len))
+        });
+        hinted && observed && self.hints.is_sound() && words.last().is_some_and(padded)
     }
 }
 

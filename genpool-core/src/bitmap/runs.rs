@@ -1,6 +1,6 @@
 //! The runs of a bitmap, free or taken, one after the other.
 
-use super::pack::Need;
+use super::hint_node::Need;
 use super::word::{FULL, WORD_BITS, find, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look};
 use crate::sync::Ordering;

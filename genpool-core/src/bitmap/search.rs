@@ -2,19 +2,19 @@
 //!
 //! # Orderings
 //!
-//! What may be part of a proof (`is_free`, `find_exactly`) loads with `SeqCst`: see `traffic.rs`. All other
+//! What may be part of a proof (`is_free`, `find_exactly`) loads with `SeqCst`: see `activity.rs`. All other
 //! searches load `Relaxed`: what they find is a proposal, which a claim takes or refuses; a hint that they
 //! lower is looked at again; and that they find nothing proves nothing. What a free that has returned
 //! cleared they see all the same, for one word is never read older than it was known to be.
 
 use core::hint::{select_unpredictable, spin_loop};
 
-use super::pack::{LONG, Need};
-use super::places::Places;
+use super::hint_node::{LONG, Need};
+use super::starts::Starts;
 use super::word::{AtomicWord, FULL, WORD_BITS, find, find_all, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece, Taken};
+use crate::activity::Activity;
 use crate::sync::Ordering;
-use crate::traffic::Traffic;
 
 /// How often a word is tried that others change at the same time, before the caller looks at the
 /// whole bitmap again (2026-11).
@@ -44,15 +44,15 @@ impl Bitmap {
                 .all(|piece| self.word(piece.word).load(Ordering::SeqCst) & piece.mask == 0)
     }
 
-    /// The lowest `start` in `from..limit`, among `places`, at which `n` granules are free. `n` is
+    /// The lowest `start` in `from..limit`, among `starts`, at which `n` granules are free. `n` is
     /// not zero.
     #[inline(always)]
-    pub(crate) fn find_run<P: Places>(
+    pub(crate) fn find_run<P: Starts>(
         &self,
         from: usize,
         limit: usize,
         n: usize,
-        places: P,
+        starts: P,
         look: Look,
     ) -> Option<usize> {
         let limit = limit.min(self.len.checked_sub(n)?.saturating_add(1));
@@ -60,24 +60,24 @@ impl Bitmap {
             return None;
         }
         let found = match look {
-            Look::Hinted => self.find_hinted(from, limit, n, places)?,
-            Look::Exact => self.find_exactly(from, limit, n, places)?,
+            Look::Hinted => self.find_hinted(from, limit, n, starts)?,
+            Look::Exact => self.find_exactly(from, limit, n, starts)?,
         };
         (found < limit).then_some(found)
     }
 
     #[inline(always)]
-    fn find_hinted<P: Places>(
+    fn find_hinted<P: Starts>(
         &self,
         from: usize,
         limit: usize,
         n: usize,
-        places: P,
+        starts: P,
     ) -> Option<usize> {
         let mut next = from;
         let need = Need::of(n);
         if !from.is_multiple_of(WORD_BITS) {
-            match self.look_at(from / WORD_BITS, from % WORD_BITS, n, places) {
+            match self.look_at(from / WORD_BITS, from % WORD_BITS, n, starts) {
                 Ok(found) => return Some(found),
                 Err(end) => next = end,
             }
@@ -87,7 +87,7 @@ impl Bitmap {
             if word * WORD_BITS >= limit {
                 return None;
             }
-            match self.look_at(word, 0, n, places) {
+            match self.look_at(word, 0, n, starts) {
                 Ok(found) => return Some(found),
                 Err(end) => next = end,
             }
@@ -141,23 +141,23 @@ impl Bitmap {
     /// Looks among the runs that begin in a word, at bit `from` or behind, for `n` free granules in
     /// the right place; answers where, or from which word's end on there may be one.
     #[inline(always)]
-    fn look_at<P: Places>(
+    fn look_at<P: Starts>(
         &self,
         word: usize,
         from: usize,
         n: usize,
-        places: P,
+        starts: P,
     ) -> Result<usize, usize> {
         let first = word * WORD_BITS;
         let seen = self.word(word).load(Ordering::Relaxed) | mask(0, from);
         if n <= WORD_BITS
-            && let Some(at) = find(seen, n, places.pattern(first))
+            && let Some(at) = find(seen, n, starts.pattern(first))
         {
             return Ok(first + at);
         }
         let behind = first + WORD_BITS;
         let start = behind - free_suffix(seen);
-        let place = places.up(start);
+        let place = starts.up(start);
         // The run ends here, or the place is so high that nothing fits behind it.
         let Some(end) = place.checked_add(n).filter(|_| start < behind) else {
             return Err(behind);
@@ -172,12 +172,12 @@ impl Bitmap {
     }
 
     /// The same without asking the hints. Reads each word once.
-    fn find_exactly<P: Places>(
+    fn find_exactly<P: Starts>(
         &self,
         from: usize,
         limit: usize,
         n: usize,
-        places: P,
+        starts: P,
     ) -> Option<usize> {
         // The free run that reaches the word's start.
         let mut carry = 0;
@@ -196,7 +196,7 @@ impl Bitmap {
             }
             let reach = carry + free_prefix(seen);
             if reach >= n {
-                let place = places.up(start - carry);
+                let place = starts.up(start - carry);
                 if place - (start - carry) <= reach - n {
                     return Some(place);
                 }
@@ -206,7 +206,7 @@ impl Bitmap {
                 continue;
             }
             if n <= WORD_BITS
-                && let Some(at) = find(seen, n, places.pattern(start))
+                && let Some(at) = find(seen, n, starts.pattern(start))
             {
                 return Some(start + at);
             }
@@ -233,7 +233,7 @@ impl Bitmap {
 
     /// Finds and takes the lowest `n` free granules, in the commonest case only: they are in the words
     /// of node `node` of the hints, the first or the second, and nothing needs to be done about hints.
-    /// Calls nothing, so that its caller keeps all in registers. The watchers are still to be told.
+    /// Calls nothing, so that its caller keeps all in registers. The probers are still to be told.
     #[inline(always)]
     pub(crate) fn take_at_once(&self, node: usize, n: usize) -> Option<usize> {
         if n > WORD_BITS {
@@ -257,7 +257,7 @@ impl Bitmap {
     }
 
     /// Finds and takes the lowest `n` free granules, at most [`WORD_BITS`].
-    pub(crate) fn take_lowest(&self, n: usize, traffic: &Traffic) -> Search {
+    pub(crate) fn take_lowest(&self, n: usize, activity: &Activity) -> Search {
         let need = Need::of(n);
         let mut next = self.hints.first(need);
         while let Some(word) = next {
@@ -271,7 +271,7 @@ impl Bitmap {
                             self.lower_hint(word, seen | piece.mask);
                         }
                         let start = word * WORD_BITS + at;
-                        self.claimed(start, n, traffic);
+                        self.claimed(start, n, activity);
                         return Search::Found(start);
                     }
                     Err(_) if lost < LOSSES => lost += 1,
@@ -285,7 +285,7 @@ impl Bitmap {
             let suffix = free_suffix(seen);
             if suffix > 0 && suffix + self.free_after(behind, behind + n - suffix) == n {
                 let start = behind - suffix;
-                return match self.claim_across(start, n, traffic) {
+                return match self.claim_across(start, n, activity) {
                     Ok(()) => Search::Found(start),
                     Err(Taken) => Search::Missed,
                 };
@@ -309,7 +309,7 @@ impl Bitmap {
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
     use super::super::NotTaken;
-    use super::super::places::Anywhere;
+    use super::super::starts::AnyStart;
     use super::*;
 
     /// Where word `at` begins.
@@ -326,40 +326,40 @@ mod tests {
         (0..100).find_map(|_| bitmap.take_at_once(node, n))
     }
 
-    fn lowest(bitmap: &Bitmap, n: usize, traffic: &Traffic) -> Search {
-        let mut searches = (0..100).map(|_| bitmap.take_lowest(n, traffic));
+    fn lowest(bitmap: &Bitmap, n: usize, activity: &Activity) -> Search {
+        let mut searches = (0..100).map(|_| bitmap.take_lowest(n, activity));
         let settled = searches.find(|&search| search != Search::Missed);
         settled.unwrap_or(Search::Missed)
     }
 
     /// All of `words` words taken, and known to be.
-    fn full(words: usize) -> (Bitmap, Traffic) {
-        let (bitmap, traffic) = (Bitmap::new(word(words), None).unwrap(), Traffic::new());
-        bitmap.claim(0, word(words), &traffic).unwrap();
-        assert_eq!(lowest(&bitmap, 1, &traffic), Search::Nowhere);
-        (bitmap, traffic)
+    fn full(words: usize) -> (Bitmap, Activity) {
+        let (bitmap, activity) = (Bitmap::new(word(words), None).unwrap(), Activity::new());
+        bitmap.claim(0, word(words), &activity).unwrap();
+        assert_eq!(lowest(&bitmap, 1, &activity), Search::Nowhere);
+        (bitmap, activity)
     }
 
     /// Gives the run back; whether that was all there was to do.
-    fn is_settled(bitmap: &Bitmap, start: usize, n: usize, traffic: &Traffic) -> bool {
+    fn is_settled(bitmap: &Bitmap, start: usize, n: usize, activity: &Activity) -> bool {
         let released = bitmap.release_at_once(start, n).unwrap();
         let settled = bitmap.is_settled(released);
-        bitmap.settle(released, traffic).unwrap();
+        bitmap.settle(released, activity).unwrap();
         assert!(bitmap.is_sound());
         settled
     }
 
     #[test]
     fn the_commonest_case_is_taken_at_once() {
-        let (bitmap, traffic) = (Bitmap::new(word(24), None).unwrap(), Traffic::new());
+        let (bitmap, activity) = (Bitmap::new(word(24), None).unwrap(), Activity::new());
         assert_eq!(at_once(&bitmap, 0, 3), Some(0));
         assert_eq!(at_once(&bitmap, 0, 2), Some(3));
         assert_eq!(at_once(&bitmap, 0, WORD_BITS + 1), None);
-        bitmap.claim(5, word(NODE) - 5, &traffic).unwrap();
+        bitmap.claim(5, word(NODE) - 5, &activity).unwrap();
         // There is something to be done about the first words.
         assert_eq!(at_once(&bitmap, 0, 1), None);
         assert_eq!(at_once(&bitmap, 1, 1), None);
-        assert_eq!(lowest(&bitmap, 1, &traffic), Search::Found(word(NODE)));
+        assert_eq!(lowest(&bitmap, 1, &activity), Search::Found(word(NODE)));
         // It is done.
         assert_eq!(at_once(&bitmap, 0, 1), None);
         assert_eq!(at_once(&bitmap, 1, 1), Some(word(NODE) + 1));
@@ -369,106 +369,106 @@ mod tests {
     }
 
     #[test]
-    fn whoever_changes_bits_tells_the_watchers() {
-        let (bitmap, traffic) = (Bitmap::new(word(4), None).unwrap(), Traffic::new());
-        let watch = traffic.watch().unwrap();
-        let mut last = watch.read();
-        let mut told = |by| {
-            let now = watch.read();
+    fn each_change_of_bits_notifies_the_probers() {
+        let (bitmap, activity) = (Bitmap::new(word(4), None).unwrap(), Activity::new());
+        let prober = activity.probe().unwrap();
+        let mut last = prober.read();
+        let mut observed = |by| {
+            let now = prober.read();
             assert!(now != last && now.is_quiet(0), "{by}");
             last = now;
         };
-        bitmap.claim(0, 3, &traffic).unwrap();
-        told("a claim");
-        bitmap.claim(word(1) - 3, 9, &traffic).unwrap();
-        told("a claim across words");
-        bitmap.claim(word(1) - 7, 9, &traffic).unwrap_err();
-        assert_eq!(bitmap.claim(word(2) - 4, WORD_BITS, &traffic), Ok(()));
-        told("a refused claim, and another");
-        bitmap.claim(word(3) - 9, WORD_BITS, &traffic).unwrap_err();
-        bitmap.claim(word(2) - 5, 9, &traffic).unwrap_err();
-        told("a claim that was rolled back");
-        assert_eq!(lowest(&bitmap, 1, &traffic), Search::Found(3));
-        told("first fit");
-        let mut batch = bitmap.claim_batch(0, 1, 2, &traffic).unwrap();
-        told("a batch");
-        bitmap.release(batch.next().unwrap(), 1, &traffic).unwrap();
-        told("a release");
-        bitmap.release(word(2) - 4, 9, &traffic).unwrap();
-        told("a release across words");
-        bitmap.release_checked(0, 2, &traffic).unwrap();
-        told("a free");
-        bitmap.release_checked(word(1) - 3, 9, &traffic).unwrap();
-        told("a free across words");
-        bitmap.release_batch(batch, 1, &traffic).unwrap();
-        told("a batch that is given back");
+        bitmap.claim(0, 3, &activity).unwrap();
+        observed("a claim");
+        bitmap.claim(word(1) - 3, 9, &activity).unwrap();
+        observed("a claim across words");
+        bitmap.claim(word(1) - 7, 9, &activity).unwrap_err();
+        assert_eq!(bitmap.claim(word(2) - 4, WORD_BITS, &activity), Ok(()));
+        observed("a refused claim, and another");
+        bitmap.claim(word(3) - 9, WORD_BITS, &activity).unwrap_err();
+        bitmap.claim(word(2) - 5, 9, &activity).unwrap_err();
+        observed("a claim that was rolled back");
+        assert_eq!(lowest(&bitmap, 1, &activity), Search::Found(3));
+        observed("first fit");
+        let mut batch = bitmap.claim_batch(0, 1, 2, &activity).unwrap();
+        observed("a batch");
+        bitmap.release(batch.next().unwrap(), 1, &activity).unwrap();
+        observed("a release");
+        bitmap.release(word(2) - 4, 9, &activity).unwrap();
+        observed("a release across words");
+        bitmap.release_checked(0, 2, &activity).unwrap();
+        observed("a free");
+        bitmap.release_checked(word(1) - 3, 9, &activity).unwrap();
+        observed("a free across words");
+        bitmap.release_batch(batch, 1, &activity).unwrap();
+        observed("a batch that is given back");
     }
 
     #[test]
     fn a_look_in_vain_is_remembered() {
-        let (bitmap, traffic) = (Bitmap::new(word(4), None).unwrap(), Traffic::new());
-        bitmap.claim(0, word(1) - 5, &traffic).unwrap();
-        bitmap.claim(word(1) + 2, WORD_BITS, &traffic).unwrap();
-        let found = bitmap.find_run(0, word(4), 8, Anywhere, Look::Hinted);
+        let (bitmap, activity) = (Bitmap::new(word(4), None).unwrap(), Activity::new());
+        bitmap.claim(0, word(1) - 5, &activity).unwrap();
+        bitmap.claim(word(1) + 2, WORD_BITS, &activity).unwrap();
+        let found = bitmap.find_run(0, word(4), 8, AnyStart, Look::Hinted);
         assert_eq!(found, Some(word(2) + 2));
         // Five granules at the end of the first word and two of the next; none begins in the second.
         assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (7, 2));
         let (tight, _) = full(3);
-        tight.release(word(1) - 5, 7, &traffic).unwrap();
-        tight.claim(word(1) - 3, 1, &traffic).unwrap();
+        tight.release(word(1) - 5, 7, &activity).unwrap();
+        tight.claim(word(1) - 3, 1, &activity).unwrap();
         assert_eq!(tight.hints.get(0), 7);
         assert_eq!(tight.scan_tightest(5), None);
         assert_eq!(tight.hints.get(0), 4);
         // What is taken from the beginning of the longest run is remembered too.
-        assert_eq!(lowest(&bitmap, 7, &traffic), Search::Found(word(1) - 5));
+        assert_eq!(lowest(&bitmap, 7, &activity), Search::Found(word(1) - 5));
         assert_eq!(bitmap.hints.get(0), 7, "unless it is seen at once");
-        assert_eq!(lowest(&bitmap, 3, &traffic), Search::Found(word(2) + 2));
+        assert_eq!(lowest(&bitmap, 3, &activity), Search::Found(word(2) + 2));
         assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (0, 2));
-        assert_eq!(lowest(&bitmap, 1, &traffic), Search::Found(word(2) + 5));
+        assert_eq!(lowest(&bitmap, 1, &activity), Search::Found(word(2) + 5));
         assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (0, 0));
     }
 
     #[test]
     fn what_shortens_the_longest_run_is_known_at_once() {
-        let (bitmap, traffic) = full(2);
-        bitmap.release(1, 3, &traffic).unwrap();
-        bitmap.release(10, 2, &traffic).unwrap();
+        let (bitmap, activity) = full(2);
+        bitmap.release(1, 3, &activity).unwrap();
+        bitmap.release(10, 2, &activity).unwrap();
         assert_eq!(bitmap.hints.get(0), 3);
         assert_eq!(at_once(&bitmap, 0, 2), None, "there is a hint to lower");
-        assert_eq!(lowest(&bitmap, 2, &traffic), Search::Found(1));
+        assert_eq!(lowest(&bitmap, 2, &activity), Search::Found(1));
         assert_eq!(bitmap.hints.get(0), 2);
         assert_eq!(at_once(&bitmap, 0, 1), Some(3), "it was not the longest");
         assert_eq!(at_once(&bitmap, 0, 2), Some(10));
         assert_eq!(bitmap.hints.get(0), 2, "a full word is seen to be full");
         // A run over the border is as long as it has to be, or longer.
-        bitmap.release(word(1) - 1, 7, &traffic).unwrap();
-        assert_eq!(lowest(&bitmap, 4, &traffic), Search::Found(word(1) - 1));
-        assert_eq!(lowest(&bitmap, 4, &traffic), Search::Nowhere);
-        assert_eq!(lowest(&bitmap, 3, &traffic), Search::Found(word(1) + 3));
+        bitmap.release(word(1) - 1, 7, &activity).unwrap();
+        assert_eq!(lowest(&bitmap, 4, &activity), Search::Found(word(1) - 1));
+        assert_eq!(lowest(&bitmap, 4, &activity), Search::Nowhere);
+        assert_eq!(lowest(&bitmap, 3, &activity), Search::Found(word(1) + 3));
     }
 
     #[test]
     fn a_hint_is_raised_to_what_there_is() {
-        let (bitmap, traffic) = full(4);
+        let (bitmap, activity) = full(4);
         let hints = || [0, 1, 2, 3].map(|at| bitmap.hints.get(at));
         assert_eq!(hints(), [0; 4]);
-        bitmap.release(word(1) + 10, 3, &traffic).unwrap();
+        bitmap.release(word(1) + 10, 3, &activity).unwrap();
         assert_eq!(hints(), [0, 3, 0, 0]);
         // On to the word's end and into the next, and to its beginning from the one before.
-        bitmap.release(word(2), 7, &traffic).unwrap();
+        bitmap.release(word(2), 7, &activity).unwrap();
         assert_eq!(hints(), [0, 3, 7, 0]);
-        bitmap.release(word(2) - 4, 4, &traffic).unwrap();
+        bitmap.release(word(2) - 4, 4, &activity).unwrap();
         assert_eq!(hints(), [0, 11, 7, 0]);
-        bitmap.release(word(1) - 1, 2, &traffic).unwrap();
+        bitmap.release(word(1) - 1, 2, &activity).unwrap();
         assert_eq!(hints(), [2, 11, 7, 0]);
-        bitmap.release(word(3), WORD_BITS, &traffic).unwrap();
+        bitmap.release(word(3), WORD_BITS, &activity).unwrap();
         assert_eq!(hints(), [2, 11, 7, WORD_BITS]);
         // A piece of what is free already.
-        bitmap.claim(word(2) + 2, 1, &traffic).unwrap();
-        bitmap.release(word(2) + 2, 1, &traffic).unwrap();
+        bitmap.claim(word(2) + 2, 1, &activity).unwrap();
+        bitmap.release(word(2) + 2, 1, &activity).unwrap();
         assert_eq!(hints(), [2, 11, 7, WORD_BITS]);
         assert_eq!(
-            bitmap.release(word(2) + 2, 1, &traffic),
+            bitmap.release(word(2) + 2, 1, &activity),
             Err(NotTaken {
                 granule: word(2) + 2
             })
@@ -477,26 +477,26 @@ mod tests {
 
     #[test]
     fn what_is_hinted_at_already_is_given_back_in_one_step() {
-        let (bitmap, traffic) = full(3);
-        let give = |start, n| is_settled(&bitmap, start, n, &traffic);
+        let (bitmap, activity) = full(3);
+        let give = |start, n| is_settled(&bitmap, start, n, &activity);
         assert!(!give(word(1) + 10, 3), "the first");
-        bitmap.claim(word(1) + 11, 1, &traffic).unwrap();
+        bitmap.claim(word(1) + 11, 1, &activity).unwrap();
         assert!(give(word(1) + 11, 1), "no longer than before");
         assert!(!give(word(1) + 13, 1), "longer");
         assert!(give(word(1), 2), "the word before is full");
         assert!(!give(word(1) - 1, 1), "a run to the end of the word");
-        bitmap.claim(word(1), 1, &traffic).unwrap();
-        bitmap.claim(word(1) + 11, 1, &traffic).unwrap();
+        bitmap.claim(word(1), 1, &activity).unwrap();
+        bitmap.claim(word(1) + 11, 1, &activity).unwrap();
         assert!(
             give(word(1) + 11, 1),
             "what the word before ends with is not met"
         );
         assert!(!give(word(1), 1), "it is");
         // In a fresh word anything may be free.
-        let (bitmap, traffic) = (Bitmap::new(word(2), None).unwrap(), Traffic::new());
-        bitmap.claim(word(1), WORD_BITS, &traffic).unwrap();
-        assert!(is_settled(&bitmap, word(1), 3, &traffic));
-        assert!(is_settled(&bitmap, word(2) - 3, 3, &traffic));
+        let (bitmap, activity) = (Bitmap::new(word(2), None).unwrap(), Activity::new());
+        bitmap.claim(word(1), WORD_BITS, &activity).unwrap();
+        assert!(is_settled(&bitmap, word(1), 3, &activity));
+        assert!(is_settled(&bitmap, word(2) - 3, 3, &activity));
         let again = bitmap.release_at_once(word(1), 1).unwrap();
         assert!(!bitmap.is_settled(again), "it was free");
     }

@@ -18,26 +18,26 @@ impl Free {
     }
 
     /// The length of the free run from each granule on.
-    fn lengths(&self) -> Vec<usize> {
-        let mut lengths = vec![0; self.0.len() + 1];
+    fn run_index(&self) -> Vec<usize> {
+        let mut run_index = vec![0; self.0.len() + 1];
         for at in (0..self.0.len()).rev() {
-            lengths[at] = if self.0[at] { lengths[at + 1] + 1 } else { 0 };
+            run_index[at] = if self.0[at] { run_index[at + 1] + 1 } else { 0 };
         }
-        lengths
+        run_index
     }
 
     /// The maximal free runs from `from` on, as (start, length).
     fn runs(&self, from: usize) -> Vec<(usize, usize)> {
-        let lengths = self.lengths();
+        let run_index = self.run_index();
         let begins = |&at: &usize| self.0[at] && (at == from || !self.0[at - 1]);
         let starts = (from..self.0.len()).filter(begins);
-        starts.map(|at| (at, lengths[at])).collect()
+        starts.map(|at| (at, run_index[at])).collect()
     }
 
     /// The lowest start of `n` free granules that `allows` accepts.
     fn first(&self, n: usize, allows: impl Fn(usize) -> bool) -> Option<usize> {
-        let lengths = self.lengths();
-        (0..self.0.len()).find(|&at| lengths[at] >= n && allows(at))
+        let run_index = self.run_index();
+        (0..self.0.len()).find(|&at| run_index[at] >= n && allows(at))
     }
 }
 
@@ -71,7 +71,7 @@ struct Question {
     n: usize,
     from: usize,
     limit: usize,
-    every: Every,
+    every: AlignedStarts,
 }
 
 fn questions() -> impl Strategy<Value = Vec<Question>> {
@@ -82,7 +82,7 @@ fn questions() -> impl Strategy<Value = Vec<Question>> {
     ];
     let from = prop_oneof![Just(0), 0..3000_usize];
     let limit = prop_oneof![2 => Just(usize::MAX), 1 => 0..3000_usize];
-    let every = (0..9_u32, any::<usize>()).prop_map(|(align, shift)| Every {
+    let every = (0..9_u32, any::<usize>()).prop_map(|(align, shift)| AlignedStarts {
         mask: (1_usize << align) - 1,
         shift,
     });
@@ -115,7 +115,7 @@ fn check(bitmap: &Bitmap, question: Question) {
     let tightest = long(0).min_by_key(|&(_, len)| len).map(|(start, _)| start);
     // Twice by hints: the second look goes by hints that the first one lowered.
     for look in [Look::Exact, Look::Hinted, Look::Hinted, Look::Exact] {
-        let found = bitmap.find_run(from, limit, n, Anywhere, look);
+        let found = bitmap.find_run(from, limit, n, AnyStart, look);
         assert_eq!(found, first, "{look:?} {question:?}");
         let found = bitmap.find_run(from, limit, n, every, look);
         assert_eq!(found, placed, "{look:?} {question:?}");
@@ -123,7 +123,7 @@ fn check(bitmap: &Bitmap, question: Question) {
             bitmap.free_runs(from, n, look).eq(long(from)),
             "{look:?} {question:?}"
         );
-        let found = bitmap.find_tightest(n, look, &Traffic::new());
+        let found = bitmap.find_tightest(n, look, &Activity::new());
         assert_eq!(found, tightest, "{look:?} {question:?}");
     }
     assert_eq!(bitmap.scan_tightest(n), tightest, "{question:?}");
@@ -154,11 +154,11 @@ fn check_taken(bitmap: &Bitmap) {
 
 /// Takes runs of `n` granules until none is left. Each must be the lowest.
 fn take_all(bitmap: &Bitmap, n: usize) {
-    let traffic = Traffic::new();
+    let activity = Activity::new();
     loop {
         let lowest = Free::of(bitmap).first(n, |_| true);
         // A weak exchange may fail of itself, on some machines and in Miri.
-        let mut searches = (0..100).map(|_| bitmap.take_lowest(n, &traffic));
+        let mut searches = (0..100).map(|_| bitmap.take_lowest(n, &activity));
         let found = searches.find(|&search| search != Search::Missed).unwrap();
         assert_eq!(found, lowest.map_or(Search::Nowhere, Search::Found));
         assert!(bitmap.is_sound());
@@ -211,7 +211,7 @@ fn no_scan_carries_a_run_over_a_full_word() {
                     n,
                     from,
                     limit: usize::MAX,
-                    every: Every { mask: 1, shift: 0 },
+                    every: AlignedStarts { mask: 1, shift: 0 },
                 },
             );
         }
@@ -223,15 +223,15 @@ fn no_scan_carries_a_run_over_a_full_word() {
 #[test]
 #[cfg_attr(miri, ignore = "long")]
 fn a_run_is_found_over_every_border() {
-    let words = 2 * pack::SPAN * pack::SPAN + 3;
+    let words = 2 * hint_node::LINE_HINTS * hint_node::LINE_HINTS + 3;
     for border in [
         1,
         7,
         8,
         16,
-        pack::SPAN,
-        8 * pack::SPAN,
-        pack::SPAN * pack::SPAN,
+        hint_node::LINE_HINTS,
+        8 * hint_node::LINE_HINTS,
+        hint_node::LINE_HINTS * hint_node::LINE_HINTS,
     ] {
         for (below, above) in [
             (0, 5),
@@ -241,25 +241,25 @@ fn a_run_is_found_over_every_border() {
             (WORD_BITS, 1),
             (70, 200),
         ] {
-            let (bitmap, traffic) = (
+            let (bitmap, activity) = (
                 Bitmap::new(words * WORD_BITS, None).unwrap(),
-                Traffic::new(),
+                Activity::new(),
             );
-            bitmap.claim(0, words * WORD_BITS, &traffic).unwrap();
+            bitmap.claim(0, words * WORD_BITS, &activity).unwrap();
             // Lowers all hints, and makes the bitmap keep lengths.
-            assert_eq!(bitmap.find_tightest(1, Look::Hinted, &traffic), None);
-            assert_eq!(bitmap.take_lowest(1, &traffic), Search::Nowhere);
+            assert_eq!(bitmap.find_tightest(1, Look::Hinted, &activity), None);
+            assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
             let (start, n) = ((border * WORD_BITS).saturating_sub(below), below + above);
-            bitmap.release(start, n, &traffic).unwrap();
+            bitmap.release(start, n, &activity).unwrap();
             assert!(bitmap.is_sound());
             for look in [Look::Hinted, Look::Exact] {
-                let find = |n| bitmap.find_run(0, usize::MAX, n, Anywhere, look);
+                let find = |n| bitmap.find_run(0, usize::MAX, n, AnyStart, look);
                 assert_eq!(
                     (find(n), find(n + 1)),
                     (Some(start), None),
                     "{border} {below}"
                 );
-                assert_eq!(bitmap.find_tightest(n, look, &traffic), Some(start));
+                assert_eq!(bitmap.find_tightest(n, look, &activity), Some(start));
                 assert!(bitmap.free_runs(0, n, look).eq([(start, n)]));
             }
             assert_eq!(bitmap.taken(), bitmap.len() - n);
@@ -271,18 +271,18 @@ fn a_run_is_found_over_every_border() {
 fn a_release_across_words_notices_a_free_granule_in_any_of_them() {
     let (start, n) = (WORD_BITS - 3, 2 * WORD_BITS);
     for free in [start, WORD_BITS + 7, start + n - 1] {
-        let traffic = Traffic::new();
+        let activity = Activity::new();
         let bitmap = Bitmap::new(3 * WORD_BITS, None).unwrap();
-        bitmap.claim(start, n, &traffic).unwrap();
-        bitmap.release(free, 1, &traffic).unwrap();
+        bitmap.claim(start, n, &activity).unwrap();
+        bitmap.release(free, 1, &activity).unwrap();
         let granule = free;
         assert_eq!(
-            bitmap.release_checked(start, n, &traffic),
+            bitmap.release_checked(start, n, &activity),
             Err(NotTaken { granule })
         );
         assert_eq!(bitmap.taken(), n - 1, "a refused free changed something");
         assert_eq!(
-            bitmap.release(start, n, &traffic),
+            bitmap.release(start, n, &activity),
             Err(NotTaken { granule })
         );
         assert_eq!(bitmap.taken(), 0);

@@ -1,12 +1,12 @@
 //! The tightest run: the shortest that is free and long enough; and what changes tell for its sake.
 
-use super::lengths::Lengths;
-use super::line::{LINE, Line, WORDS};
-use super::pack::Need;
+use super::hint_node::Need;
+use super::line::{LINE_GRANULES, LINE_WORDS, WordLine};
+use super::run_index::RunIndex;
 use super::word::{FULL, WORD_BITS, begins, find_all, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece};
+use crate::activity::Activity;
 use crate::sync::{Fault, Ordering, seeded};
-use crate::traffic::Traffic;
 
 /// How many lengths are tried before all words are looked at (2026-11). A caller that is alone needs no more: to
 /// find that one is there no more takes as many tries as there are levels, or two, one for its lines and one for the
@@ -22,34 +22,34 @@ pub(super) enum Change {
 
 impl Bitmap {
     /// The start of the shortest free run of at least `n` granules (not zero), the lowest of equals.
-    pub(crate) fn find_tightest(&self, n: usize, look: Look, traffic: &Traffic) -> Option<usize> {
+    pub(crate) fn find_tightest(&self, n: usize, look: Look, activity: &Activity) -> Option<usize> {
         if look == Look::Exact {
             let runs = self.free_runs(0, n, look);
             return runs.min_by_key(|&(_, len)| len).map(|(start, _)| start);
         }
-        let Some(lengths) = self.hints.lengths() else {
+        let Some(run_index) = self.hints.run_index() else {
             return self.scan_tightest(n);
         };
-        if !lengths.are_told() {
-            self.tell_all(lengths, traffic);
+        if !run_index.is_complete() {
+            self.build_run_index(run_index, activity);
         }
         for _ in 0..TRIES {
-            let Some(len) = lengths.shortest(n) else {
+            let Some(len) = run_index.shortest(n) else {
                 break;
             };
             if len == WORD_BITS {
-                match self.find_tightest_long(lengths, n) {
+                match self.find_tightest_long(run_index, n) {
                     None => break,
                     found => return found,
                 }
             }
             let mut next = 0;
-            while let Some(line) = lengths.next(next, len) {
+            while let Some(line) = run_index.next(next, len) {
                 let seen = self.line(line, Ordering::Relaxed);
                 if let Some(at) = seen.first(len) {
-                    return Some(line * LINE + at);
+                    return Some(line * LINE_GRANULES + at);
                 }
-                lengths.lower(line, len, || {
+                run_index.lower(line, len, || {
                     let changed = !self.is_still(line, &seen);
                     changed && self.line(line, Ordering::SeqCst).first(len).is_some()
                 });
@@ -61,8 +61,8 @@ impl Bitmap {
     }
 
     /// The same among runs of at least [`WORD_BITS`]: each is looked at, until one fits exactly.
-    fn find_tightest_long(&self, lengths: Lengths<'_>, n: usize) -> Option<usize> {
-        let mut runs = self.long_runs(lengths);
+    fn find_tightest_long(&self, run_index: RunIndex<'_>, n: usize) -> Option<usize> {
+        let mut runs = self.long_runs(run_index);
         let first = runs.next()?;
         let Some(second) = runs.next() else {
             // How long it is besides does not matter.
@@ -82,10 +82,10 @@ impl Bitmap {
     }
 
     /// Where runs of at least [`WORD_BITS`] begin, upwards.
-    fn long_runs(&self, lengths: Lengths<'_>) -> impl Iterator<Item = usize> {
+    fn long_runs(&self, run_index: RunIndex<'_>) -> impl Iterator<Item = usize> {
         let mut next = 0;
         let lines = core::iter::from_fn(move || {
-            let line = lengths.next(next, WORD_BITS)?;
+            let line = run_index.next(next, WORD_BITS)?;
             next = line + 1;
             Some(line)
         });
@@ -93,11 +93,11 @@ impl Bitmap {
             let seen = self.line(line, Ordering::Relaxed);
             let mut runs = seen.long().peekable();
             if runs.peek().is_none() {
-                lengths.lower(line, WORD_BITS, || {
+                run_index.lower(line, WORD_BITS, || {
                     self.line(line, Ordering::SeqCst).long().next().is_some()
                 });
             }
-            runs.map(move |at| line * LINE + at)
+            runs.map(move |at| line * LINE_GRANULES + at)
         })
     }
 
@@ -131,12 +131,12 @@ impl Bitmap {
 
     /// What is seen of a line of words. Behind the last everything is taken.
     #[inline(always)]
-    fn line(&self, line: usize, order: Ordering) -> Line {
-        let first = line * WORDS;
-        let mut seen = Line {
+    fn line(&self, line: usize, order: Ordering) -> WordLine {
+        let first = line * LINE_WORDS;
+        let mut seen = WordLine {
             before: self.before(first, order),
-            words: [FULL; WORDS],
-            behind: self.word_or_full(first + WORDS, order),
+            words: [FULL; LINE_WORDS],
+            behind: self.word_or_full(first + LINE_WORDS, order),
         };
         for (seen, word) in seen.words.iter_mut().zip(&self.words[first..]) {
             *seen = word.load(order);
@@ -146,10 +146,10 @@ impl Bitmap {
 
     /// Whether a line is as it was seen.
     #[inline(always)]
-    fn is_still(&self, line: usize, seen: &Line) -> bool {
-        let first = line * WORDS;
+    fn is_still(&self, line: usize, seen: &WordLine) -> bool {
+        let first = line * LINE_WORDS;
         let before = self.before(first, Ordering::SeqCst);
-        let behind = self.word_or_full(first + WORDS, Ordering::SeqCst);
+        let behind = self.word_or_full(first + LINE_WORDS, Ordering::SeqCst);
         let beside = before ^ seen.before | behind ^ seen.behind;
         // Word by word, for they were put there word by word.
         let pairs = self.words[first..].iter().zip(&seen.words);
@@ -160,30 +160,30 @@ impl Bitmap {
 
     /// Has all changes told from now on, and tells of all runs that there are.
     #[cold]
-    fn tell_all(&self, lengths: Lengths<'_>, traffic: &Traffic) {
-        traffic.keep_lengths();
+    fn build_run_index(&self, run_index: RunIndex<'_>, activity: &Activity) {
+        activity.keep_run_index();
         for (start, len) in self.free_runs(0, 1, Look::Exact) {
-            lengths.tell(start / LINE, len);
+            run_index.record(start / LINE_GRANULES, len);
         }
-        lengths.all_told();
+        run_index.set_complete();
     }
 
     /// Tells the lengths of the free runs that a change of `n` granules at `start` made or left, if that is
     /// asked for.
     #[inline(always)]
-    pub(super) fn tell_lengths(&self, change: Change, start: usize, n: usize, traffic: &Traffic) {
-        let kept = Lengths::are_kept(self.words.len()) && traffic.keeps_lengths();
-        if kept && !seeded(Fault::UntoldLength) {
-            self.tell_lengths_around(change, start, n);
+    pub(super) fn record_runs(&self, change: Change, start: usize, n: usize, activity: &Activity) {
+        let kept = RunIndex::is_kept(self.words.len()) && activity.keeps_run_index();
+        if kept && !seeded(Fault::UnrecordedRun) {
+            self.record_runs_around(change, start, n);
         }
     }
 
     #[inline(never)]
-    fn tell_lengths_around(&self, change: Change, start: usize, n: usize) {
-        let Some(lengths) = self.hints.lengths() else {
+    fn record_runs_around(&self, change: Change, start: usize, n: usize) {
+        let Some(run_index) = self.hints.run_index() else {
             return;
         };
-        let words = if seeded(Fault::UntoldRest) {
+        let words = if seeded(Fault::UnrecordedRest) {
             1
         } else {
             usize::MAX
@@ -196,17 +196,17 @@ impl Bitmap {
             Change::Claim => {
                 for first in firsts {
                     if let Some(below) = first.checked_sub(1) {
-                        self.tell_length(lengths, below);
+                        self.record_run(run_index, below);
                     }
                 }
-                self.tell_length(lengths, start + n);
+                self.record_run(run_index, start + n);
             }
-            Change::Release => firsts.for_each(|first| self.tell_length(lengths, first)),
+            Change::Release => firsts.for_each(|first| self.record_run(run_index, first)),
         }
     }
 
     /// Tells the length of the free run that the granule is part of, if there is one.
-    fn tell_length(&self, lengths: Lengths<'_>, granule: usize) {
+    fn record_run(&self, run_index: RunIndex<'_>, granule: usize) {
         let (word, at) = (granule / WORD_BITS, granule % WORD_BITS);
         let Some(seen) = self.words.get(word) else {
             return;
@@ -233,7 +233,7 @@ impl Bitmap {
         if at + above == WORD_BITS {
             above += self.free_prefix_of(word + 1);
         }
-        lengths.tell((granule - below) / LINE, below + above);
+        run_index.record((granule - below) / LINE_GRANULES, below + above);
     }
 
     /// The tightest run without asking for lengths. Ends at the first of exactly `n`.
@@ -297,38 +297,40 @@ mod tests {
 
     #[test]
     fn a_line_is_still_as_it_was_seen_until_a_word_of_it_or_beside_it_changes() {
-        let traffic = Traffic::new();
+        let activity = Activity::new();
         for line in 0..3 {
-            let bitmap = Bitmap::new(3 * LINE, None).unwrap();
-            bitmap.claim(1, 3 * LINE - 2, &traffic).unwrap();
+            let bitmap = Bitmap::new(3 * LINE_GRANULES, None).unwrap();
+            bitmap.claim(1, 3 * LINE_GRANULES - 2, &activity).unwrap();
             let seen = bitmap.line(line, Ordering::SeqCst);
-            let of_it = (line * WORDS).saturating_sub(1)..=(line + 1) * WORDS;
-            for (one, other) in (0..3 * WORDS).flat_map(|one| (0..=one).map(move |at| (one, at))) {
+            let of_it = (line * LINE_WORDS).saturating_sub(1)..=(line + 1) * LINE_WORDS;
+            for (one, other) in
+                (0..3 * LINE_WORDS).flat_map(|one| (0..=one).map(move |at| (one, at)))
+            {
                 assert!(bitmap.is_still(line, &seen));
                 let mut changed = [one, other].map(|word| word * WORD_BITS + 1).to_vec();
                 changed.dedup();
                 for &granule in &changed {
-                    bitmap.release(granule, 1, &traffic).unwrap();
+                    bitmap.release(granule, 1, &activity).unwrap();
                 }
                 let expected = !of_it.contains(&one) && !of_it.contains(&other);
                 assert_eq!(bitmap.is_still(line, &seen), expected, "{one}, {other}");
                 for &granule in &changed {
-                    bitmap.claim(granule, 1, &traffic).unwrap();
+                    bitmap.claim(granule, 1, &activity).unwrap();
                 }
             }
         }
     }
 
     #[test]
-    fn a_run_over_a_border_is_told_whole() {
-        let traffic = Traffic::new();
-        let bitmap = Bitmap::new(40 * LINE, None).unwrap();
-        bitmap.claim(0, 40 * LINE, &traffic).unwrap();
-        assert_eq!(bitmap.find_tightest(1, Look::Hinted, &traffic), None);
-        let release = |start, n| bitmap.release(start, n, &traffic).unwrap();
-        let claim = |start, n| bitmap.claim(start, n, &traffic).unwrap();
+    fn a_run_over_a_border_is_recorded_whole() {
+        let activity = Activity::new();
+        let bitmap = Bitmap::new(40 * LINE_GRANULES, None).unwrap();
+        bitmap.claim(0, 40 * LINE_GRANULES, &activity).unwrap();
+        assert_eq!(bitmap.find_tightest(1, Look::Hinted, &activity), None);
+        let release = |start, n| bitmap.release(start, n, &activity).unwrap();
+        let claim = |start, n| bitmap.claim(start, n, &activity).unwrap();
         // A line for each, so that no other has told of the same length; and the borders of lines.
-        let border = |line| line * LINE + WORD_BITS;
+        let border = |line| line * LINE_GRANULES + WORD_BITS;
         let mut changes: [&mut dyn FnMut(); _] = [
             &mut || (release(border(0) - 4, 4), release(border(0), 6)).0,
             &mut || (release(border(1), 6), release(border(1) - 3, 3)).0,
@@ -336,10 +338,34 @@ mod tests {
             &mut || (release(border(3) - 9, 17), claim(border(3) - 9, 4)).0,
             &mut || (release(border(4) - 9, 17), claim(border(4) + 6, 2)).0,
             &mut || (release(border(5) - 9, 20), claim(border(5), 1)).0,
-            &mut || (release(7 * LINE - 6, 6), release(7 * LINE, 7)).0,
-            &mut || (release(9 * LINE, 7), release(9 * LINE - 7, 7)).0,
-            &mut || (release(11 * LINE - 30, 200), claim(11 * LINE + 20, 1)).0,
-            &mut || (release(13 * LINE - 63, 64), claim(13 * LINE, 1)).0,
+            &mut || {
+                (
+                    release(7 * LINE_GRANULES - 6, 6),
+                    release(7 * LINE_GRANULES, 7),
+                )
+                    .0
+            },
+            &mut || {
+                (
+                    release(9 * LINE_GRANULES, 7),
+                    release(9 * LINE_GRANULES - 7, 7),
+                )
+                    .0
+            },
+            &mut || {
+                (
+                    release(11 * LINE_GRANULES - 30, 200),
+                    claim(11 * LINE_GRANULES + 20, 1),
+                )
+                    .0
+            },
+            &mut || {
+                (
+                    release(13 * LINE_GRANULES - 63, 64),
+                    claim(13 * LINE_GRANULES, 1),
+                )
+                    .0
+            },
         ];
         for (at, change) in changes.iter_mut().enumerate() {
             change();

@@ -62,11 +62,11 @@ pub(crate) const fn free_suffix(word: usize) -> usize {
 /// Doublings of a run until it fills a word.
 const DOUBLINGS: u32 = usize::BITS.trailing_zeros();
 
-/// The first bit of `places` at which `n` free granules begin inside the word; `n` is 1 to
+/// The first bit of `starts` at which `n` free granules begin inside the word; `n` is 1 to
 /// [`WORD_BITS`].
 #[inline(always)]
-pub(crate) const fn find(word: usize, n: usize, places: usize) -> Option<usize> {
-    let starts = find_all(word, n) & places;
+pub(crate) const fn find(word: usize, n: usize, starts: usize) -> Option<usize> {
+    let starts = find_all(word, n) & starts;
     if starts == 0 {
         None
     } else {
@@ -150,8 +150,8 @@ mod tests {
     use super::*;
 
     /// The same answers, bit by bit.
-    fn find_slowly(word: usize, n: usize, places: usize) -> Option<usize> {
-        (0..=WORD_BITS - n).find(|&at| places & mask(at, 1) != 0 && word & mask(at, n) == 0)
+    fn find_slowly(word: usize, n: usize, starts: usize) -> Option<usize> {
+        (0..=WORD_BITS - n).find(|&at| starts & mask(at, 1) != 0 && word & mask(at, n) == 0)
     }
 
     #[test]
@@ -179,14 +179,14 @@ mod tests {
             word: usize,
             other: usize,
             n in 1..=WORD_BITS,
-            places: usize,
+            starts: usize,
         ) {
             for word in [word, word & other, word & other & other.rotate_left(17)] {
                 let longest = (1..=WORD_BITS).rev().find(|&n| find_slowly(word, n, FULL).is_some());
                 proptest::prop_assert_eq!(longest_free(word), longest.unwrap_or(0));
-                for places in [places, FULL] {
-                    let slowly = find_slowly(word, n, places);
-                    proptest::prop_assert_eq!(find(word, n, places), slowly);
+                for starts in [starts, FULL] {
+                    let slowly = find_slowly(word, n, starts);
+                    proptest::prop_assert_eq!(find(word, n, starts), slowly);
                 }
             }
         }

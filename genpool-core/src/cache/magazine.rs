@@ -80,7 +80,7 @@ impl<'p> Magazine<'p> {
     pub(super) fn refill(&mut self, n: usize, inner: &Inner) {
         let Some(chunk) = self.chunk else { return };
         let batch = self.most.div_ceil(2);
-        let Some(starts) = chunk.claim_batch(self.from, n, batch, &inner.traffic) else {
+        let Some(starts) = chunk.claim_batch(self.from, n, batch, &inner.activity) else {
             return;
         };
         for start in starts {
@@ -105,16 +105,16 @@ impl<'p> Magazine<'p> {
         gone.sort_unstable();
         let give_back = || {
             let starts = gone.iter().map(|&run| chunk.granule_of(run));
-            if chunk.give_back_batch(starts, n, &inner.traffic).is_err() {
+            if chunk.give_back_batch(starts, n, &inner.activity).is_err() {
                 // Somebody freed by address what the cache held.
                 inner.counters.refused_free();
             }
         };
         #[cfg(feature = "observe")]
-        if let Some(audience) = inner.audience()
+        if let Some(notifier) = inner.notifier()
             && !gone.is_empty()
         {
-            return inner.empty_cache_told(audience, chunk, gone, n, give_back);
+            return inner.empty_cache_observed(notifier, chunk, gone, n, give_back);
         }
         give_back();
     }

@@ -18,30 +18,30 @@
 //!   is one for which every place is as good ([`Algorithm::any_place`](crate::Algorithm::any_place)),
 //!   and gives all of them back when it no longer is.
 //!
-//! Only runs of permanent chunks are kept (see `shelf.rs`): a magazine refers to its chunk without a
+//! Only runs of permanent chunks are kept (see `chunk_set.rs`): a magazine refers to its chunk without a
 //! pin. What lies in another chunk goes home at once.
 //!
 //! # Boundary tracking
 //!
-//! The deed of an allocation says that it lives, so a run in a magazine has none: alloc opens one, a
+//! The ownership word of an allocation says that it lives, so a run in a magazine has none: alloc opens one, a
 //! free closes it.
 
 mod magazine;
-mod seats;
+mod slots;
 
 use core::fmt;
 use core::ptr;
 
 use self::magazine::Magazine;
-use self::seats::Seat;
-pub(crate) use self::seats::Seats;
-use crate::allocation::{Allocation, Home, Parts, Place};
+use self::slots::CacheSlot;
+pub(crate) use self::slots::CacheSlots;
+use crate::allocation::{Allocation, Origin, OriginKind, Parts};
 use crate::chunk::{Chunk, State, granules_for};
+use crate::chunk_set::DefaultVersion;
 use crate::error::AllocError;
 #[cfg(feature = "observe")]
-use crate::observer::{Audience, Event};
+use crate::observer::{Event, Notifier};
 use crate::pool::{Inner, Pool};
-use crate::shelf::Tag;
 use crate::sync::{Fault, seeded};
 use crate::unwind::FirstPanic;
 
@@ -109,11 +109,11 @@ pub struct Cache<'p> {
     pool: &'p Pool,
     inner: &'p Inner,
     /// Which default algorithm it goes by.
-    tag: Tag,
+    tag: DefaultVersion,
     /// Bytes of the largest allocation that is kept; 0 while none is.
     largest: usize,
     order: u32,
-    seat: &'p Seat,
+    slot: &'p CacheSlot,
     /// For runs of one granule, of two, and so on.
     magazines: [Magazine<'p>; SIZES],
 }
@@ -124,14 +124,14 @@ enum Put<'p> {
     Kept(
         #[cfg_attr(
             not(feature = "observe"),
-            expect(dead_code, reason = "for who is told")
+            expect(dead_code, reason = "for who is observed")
         )]
         &'p Chunk,
     ),
     /// It was over before: somebody freed it by address.
     Lost,
     /// It cannot be kept.
-    Home(#[expect(dead_code, reason = "dropped")] Allocation<'p>),
+    Origin(#[expect(dead_code, reason = "dropped")] Allocation<'p>),
 }
 
 const _: () = {
@@ -151,14 +151,14 @@ impl<'p> Cache<'p> {
     };
 
     pub(crate) fn new(pool: &'p Pool, inner: &'p Inner) -> Self {
-        let tag = inner.shelf.tag();
+        let tag = inner.chunk_set.tag();
         let mut cache = Self {
             pool,
             inner,
             tag,
             largest: 0,
             order: inner.order(),
-            seat: inner.seats.take(),
+            slot: inner.slots.take(),
             magazines: core::array::from_fn(|at| Magazine::new(at + 1)),
         };
         cache.go_by(tag);
@@ -188,14 +188,14 @@ impl<'p> Cache<'p> {
     #[inline(always)]
     pub fn alloc(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.inner.audience() {
-            return self.alloc_told(audience, size).map(Parts::whole);
+        if let Some(notifier) = self.inner.notifier() {
+            return self.alloc_observed(notifier, size).map(Parts::whole);
         }
-        self.alloc_untold(size)
+        self.alloc_unobserved(size)
     }
 
     #[inline(always)]
-    fn alloc_untold(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
+    fn alloc_unobserved(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
         match self.at_hand(size) {
             Some(found) => Ok(found),
             None => self.alloc_slowly(size).map(Parts::whole),
@@ -207,7 +207,7 @@ impl<'p> Cache<'p> {
     fn at_hand(&mut self, size: usize) -> Option<Allocation<'p>> {
         // A size of zero wraps, and is none that is kept.
         if size.wrapping_sub(1) < self.largest
-            && (self.inner.shelf.tag() == self.tag || seeded(Fault::UncheckedAlgorithm))
+            && (self.inner.chunk_set.tag() == self.tag || seeded(Fault::UncheckedAlgorithm))
         {
             return self.pop(granules_for(size, self.order));
         }
@@ -236,55 +236,59 @@ impl<'p> Cache<'p> {
     #[inline(always)]
     pub fn free(&mut self, allocation: Allocation<'p>) {
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.inner.audience() {
-            return self.free_told(audience, allocation);
+        if let Some(notifier) = self.inner.notifier() {
+            return self.free_observed(notifier, allocation);
         }
         let Parts {
             extent,
             addr,
-            home,
+            origin,
             inner,
         } = allocation.into_parts();
         let n = extent.len();
-        if let Place::Permanent(chunk) = home.place()
-            && chunk.records().is_none()
+        if let OriginKind::Permanent(chunk) = origin.kind()
+            && chunk.boundary_tags().is_none()
             && let Some(magazine) = self.magazines.get_mut(n.wrapping_sub(1))
             && magazine.chunk().is_some_and(|own| ptr::eq(own, chunk))
             && chunk.state() == State::Alive
             && magazine.push(addr)
         {
-            self.seat.tell(n, magazine.len());
+            self.slot.record(n, magazine.len());
             return;
         }
-        self.free_slowly(Allocation::new(inner, home, addr, extent));
+        self.free_slowly(Allocation::new(inner, origin, addr, extent));
     }
 
     #[cfg(feature = "observe")]
     #[cold]
-    fn alloc_told(&mut self, audience: &Audience, size: usize) -> Result<Parts<'p>, AllocError> {
+    fn alloc_observed(
+        &mut self,
+        notifier: &Notifier,
+        size: usize,
+    ) -> Result<Parts<'p>, AllocError> {
         let kept = self.at_hand(size).or_else(|| self.restocked(size));
         if let Some(found) = kept {
             if let Some(chunk) = found.permanent_chunk() {
-                self.inner.tell_cached(audience, size, chunk, &found);
+                self.inner.notify_cached(notifier, size, chunk, &found);
             }
             return Ok(found.into_parts());
         }
         let found = self.alloc_past(size);
-        self.inner.tell_alloc(audience, size, None, &found);
+        self.inner.notify_alloc(notifier, size, None, &found);
         found.map(Allocation::into_parts)
     }
 
     #[cfg(feature = "observe")]
     #[cold]
-    fn free_told(&mut self, audience: &Audience, allocation: Allocation<'p>) {
+    fn free_observed(&mut self, notifier: &Notifier, allocation: Allocation<'p>) {
         let (addr, size) = (allocation.addr(), allocation.size());
         let n = allocation.granules();
         match self.keep(allocation) {
             // What goes home is told by its drop.
-            Put::Home(_) => {}
+            Put::Origin(_) => {}
             // The number may be drawn late: nobody else has what is kept.
-            Put::Kept(chunk) => self.inner.tell_kept(audience, chunk, addr, n),
-            Put::Lost => audience.tell(&Event::FreeRefused {
+            Put::Kept(chunk) => self.inner.notify_kept(notifier, chunk, addr, n),
+            Put::Lost => notifier.notify(&Event::FreeRefused {
                 addr,
                 size: Some(size),
                 error: None,
@@ -332,10 +336,10 @@ impl<'p> Cache<'p> {
             return None;
         }
         let addr = magazine.pop()?;
-        self.seat.tell(n, magazine.len());
+        self.slot.record(n, magazine.len());
         let extent = chunk.open(chunk.granule_of(addr), n);
-        let home = Home::permanent(chunk);
-        Some(Allocation::new(self.inner, home, addr, extent))
+        let origin = Origin::permanent(chunk);
+        Some(Allocation::new(self.inner, origin, addr, extent))
     }
 
     #[cold]
@@ -349,7 +353,7 @@ impl<'p> Cache<'p> {
 
     /// What is at hand once the cache goes by what the pool is now, and once an empty magazine is refilled.
     fn restocked(&mut self, size: usize) -> Option<Allocation<'p>> {
-        let tag = self.inner.shelf.tag();
+        let tag = self.inner.chunk_set.tag();
         if tag != self.tag {
             self.go_by(tag);
         }
@@ -391,19 +395,19 @@ impl<'p> Cache<'p> {
             return;
         }
         if magazine.chunk().is_none() {
-            let newest = self.inner.shelf.newest();
-            let from = newest.map_or(0, |chunk| chunk.bitmap().start_apart(self.seat.number()));
+            let newest = self.inner.chunk_set.newest();
+            let from = newest.map_or(0, |chunk| chunk.bitmap().start_apart(self.slot.number()));
             magazine.turn_to(newest, from);
         }
         magazine.refill(n, self.inner);
-        self.seat.tell(n, magazine.len());
+        self.slot.record(n, magazine.len());
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.inner.audience()
+        if let Some(notifier) = self.inner.notifier()
             && let Some(chunk) = magazine.chunk()
             && magazine.len() > 0
         {
             let addrs = magazine.runs();
-            self.inner.fill_cache_told(audience, chunk, addrs, n);
+            self.inner.fill_cache_observed(notifier, chunk, addrs, n);
         }
     }
 
@@ -429,10 +433,10 @@ impl<'p> Cache<'p> {
         self.leave(|chunk| chunk.state() != State::Alive);
         let n = allocation.granules();
         if self.largest == 0 || n > SIZES || !allocation.is_of(self.inner) {
-            return Put::Home(allocation);
+            return Put::Origin(allocation);
         }
         let Some(chunk) = self.turn_to_chunk_of(&allocation) else {
-            return Put::Home(allocation);
+            return Put::Origin(allocation);
         };
         let magazine = &mut self.magazines[n - 1];
         if magazine.is_full() {
@@ -443,7 +447,7 @@ impl<'p> Cache<'p> {
         if closed {
             magazine.push(addr);
         }
-        self.seat.tell(n, magazine.len());
+        self.slot.record(n, magazine.len());
         if closed { Put::Kept(chunk) } else { Put::Lost }
     }
 
@@ -453,7 +457,7 @@ impl<'p> Cache<'p> {
         let mut panics = FirstPanic::default();
         for (magazine, n) in self.magazines.iter_mut().zip(1..) {
             if magazine.chunk().is_some_and(&gone) {
-                self.seat.tell(n, 0);
+                self.slot.record(n, 0);
                 panics.run(|| magazine.shrink(n, 0, self.inner));
                 magazine.turn_to(None, 0);
             }
@@ -462,7 +466,7 @@ impl<'p> Cache<'p> {
     }
 
     /// Goes by the default algorithm of this tag, or a later one.
-    fn go_by(&mut self, tag: Tag) {
+    fn go_by(&mut self, tag: DefaultVersion) {
         if self.inner.any_place(tag) {
             self.largest = SIZES.saturating_mul(1 << self.order);
         } else {
@@ -477,7 +481,7 @@ impl Drop for Cache<'_> {
     fn drop(&mut self) {
         let mut panics = FirstPanic::default();
         panics.run(|| self.flush());
-        self.seat.leave();
+        self.slot.release();
         panics.resume();
     }
 }

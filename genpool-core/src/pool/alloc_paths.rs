@@ -8,12 +8,12 @@ use crossbeam_utils::Backoff;
 
 use super::Inner;
 use crate::algorithm::{Algorithm, FirstFit, Request};
-use crate::allocation::{Allocation, Home, Parts};
-use crate::bitmap::{Anywhere, Look, Search, WORD_BITS};
+use crate::allocation::{Allocation, Origin, Parts};
+use crate::bitmap::{AnyStart, Look, Search, WORD_BITS};
+use crate::boundary_tags::Extent;
 use crate::chunk::{Chunk, Refused, State, granules_for};
+use crate::chunk_set::{DefaultAlgorithm, Pin};
 use crate::error::{AllocError, Impossible};
-use crate::records::Extent;
-use crate::shelf::{Pin, Route};
 use crate::sync::{Fault, seeded};
 use crate::view::{ChunkView, Granule};
 
@@ -39,8 +39,8 @@ impl Inner {
         size: usize,
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
-        if self.shelf.default() == Route::FirstFit
-            && let Some(newest) = self.shelf.newest()
+        if self.chunk_set.default() == DefaultAlgorithm::FirstFit
+            && let Some(newest) = self.chunk_set.newest()
             && let Some(n) = (size > 0).then(|| granules_for(size, self.order))
             && let Some((chunk, granule)) = self.take_lowest(newest, n)
         {
@@ -77,7 +77,7 @@ impl Inner {
     /// As [`take_lowest`](Self::take_lowest), where the first few words do not serve.
     #[inline(never)]
     fn take_low<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
-        if self.traffic.is_refused(n) {
+        if self.activity.is_refused(n) {
             return None;
         }
         match newest.bitmap().take_at_once(1, n) {
@@ -92,28 +92,28 @@ impl Inner {
         if n > WORD_BITS {
             return None;
         }
-        let take = |chunk: &'p Chunk| match chunk.bitmap().take_lowest(n, &self.traffic) {
-            Search::Found(start) => match chunk.keep(start, n, &self.traffic) {
+        let take = |chunk: &'p Chunk| match chunk.bitmap().take_lowest(n, &self.activity) {
+            Search::Found(start) => match chunk.keep(start, n, &self.activity) {
                 Ok(()) => ControlFlow::Break(Some((chunk, start))),
                 Err(_) => ControlFlow::Continue(()),
             },
             Search::Nowhere => ControlFlow::Continue(()),
             // Others are faster: the chunk may have room still.
             Search::Missed => {
-                chunk.after_refusal();
+                chunk.after_rollback();
                 ControlFlow::Break(None)
             }
         };
         match take(newest) {
             ControlFlow::Break(found) => found,
-            ControlFlow::Continue(()) => self.shelf.board.find(n, take).flatten(),
+            ControlFlow::Continue(()) => self.chunk_set.free_summary.find(n, take).flatten(),
         }
     }
 
-    /// What was just claimed, once the watchers are told.
+    /// What was just claimed, once the probers are told.
     #[inline(always)]
     fn taken<'p>(&self, chunk: &'p Chunk, start: usize, n: usize) -> Option<(&'p Chunk, usize)> {
-        if self.traffic.is_unheeded() && chunk.state() == State::Alive {
+        if self.activity.has_no_listeners() && chunk.state() == State::Alive {
             return Some((chunk, start));
         }
         self.taken_beside(chunk, start, n)
@@ -128,8 +128,8 @@ impl Inner {
         start: usize,
         n: usize,
     ) -> Option<(&'p Chunk, usize)> {
-        chunk.bitmap().claimed(start, n, &self.traffic);
-        chunk.keep(start, n, &self.traffic).ok()?;
+        chunk.bitmap().claimed(start, n, &self.activity);
+        chunk.keep(start, n, &self.activity).ok()?;
         Some((chunk, start))
     }
 
@@ -137,18 +137,18 @@ impl Inner {
     #[inline(always)]
     fn hand_out<'p>(&'p self, chunk: &'p Chunk, granule: usize, n: usize) -> Allocation<'p> {
         let extent = chunk.open(granule, n);
-        let home = Home::permanent(chunk);
-        Allocation::new(self, home, chunk.addr_of(granule), extent)
+        let origin = Origin::permanent(chunk);
+        Allocation::new(self, origin, chunk.addr_of(granule), extent)
     }
 
     /// By a default algorithm that is known at run time only, or where a first look found nothing.
     #[inline(never)]
     fn alloc_chosen(&self, size: usize, own: usize) -> Result<Parts<'_>, AllocError> {
-        let found = match self.shelf.default() {
-            Route::FirstFit => self.alloc_with(size, &FirstFit, own),
-            Route::BuiltWith => self.alloc_with(size, &*self.built_with, own),
-            Route::Other => {
-                let pin = self.shelf.pin();
+        let found = match self.chunk_set.default() {
+            DefaultAlgorithm::FirstFit => self.alloc_with(size, &FirstFit, own),
+            DefaultAlgorithm::BuiltWith => self.alloc_with(size, &*self.built_with, own),
+            DefaultAlgorithm::Other => {
+                let pin = self.chunk_set.pin();
                 self.alloc_with(size, pin.algorithm(), own)
             }
         };
@@ -164,9 +164,9 @@ impl Inner {
         algorithm: &A,
         own: usize,
     ) -> Result<Allocation<'_>, AllocError> {
-        // A verdict that stands spares the call.
+        // A cached refusal that stands spares the call.
         if let Some(request) = Request::new(size, self.order)
-            && !self.traffic.is_refused(request.granules())
+            && !self.activity.is_refused(request.granules())
             && let Some((chunk, granule)) = self.take_with(request, algorithm)
         {
             return Ok(self.hand_out(chunk, granule, request.granules()));
@@ -182,7 +182,7 @@ impl Inner {
         algorithm: &A,
     ) -> Option<(&Chunk, usize)> {
         algorithm.check(&request).ok()?;
-        let newest = self.shelf.newest()?;
+        let newest = self.chunk_set.newest()?;
         match self.first_look(newest, algorithm, request) {
             Search::Found(granule) => Some((newest, granule)),
             Search::Nowhere => self.look_further(newest, algorithm, request),
@@ -206,15 +206,15 @@ impl Inner {
         if let Err(reason) = algorithm.check(&request) {
             return Err(self.unsuitable(AllocError::Unsuitable(reason)));
         }
-        if self.traffic.is_refused(request.granules()) {
+        if self.activity.is_refused(request.granules()) {
             return Err(self.refused(algorithm, &request));
         }
         self.search(algorithm, request, own)
     }
 
-    /// Why a request is refused that is covered by the verdict.
+    /// Why a request is refused that is covered by the cached refusal.
     fn refused<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
-        if let Some(newest) = self.shelf.newest()
+        if let Some(newest) = self.chunk_set.newest()
             && request.granules() <= newest.bitmap().len()
             && algorithm.rules_out(&self.exact(newest), request).is_none()
         {
@@ -231,20 +231,22 @@ impl Inner {
         algorithm: &A,
         request: &Request,
     ) -> AllocError {
-        let outlook = |chunk| Outlook::of(&self.exact(chunk), algorithm, request);
-        let pin = self.shelf.pin();
+        let outlook = |chunk| Feasibility::of(&self.exact(chunk), algorithm, request);
+        let pin = self.chunk_set.pin();
         let alive = pin.chunks().filter(|chunk| chunk.state() == State::Alive);
-        let all = alive.fold(Outlook::NO_CHUNK, |all, chunk| {
+        let all = alive.fold(Feasibility::NO_CHUNK, |all, chunk| {
             all.and(outlook(chunk), request)
         });
         match all {
-            Outlook::Never(reason) if self.shelf.is_current(&pin) => self.impossible(reason),
+            Feasibility::Never(reason) if self.chunk_set.is_current(&pin) => {
+                self.impossible(reason)
+            }
             _ => self.exhausted(algorithm, request),
         }
     }
 
     fn exact<'c>(&'c self, chunk: &'c Chunk) -> ChunkView<'c> {
-        ChunkView::new(chunk, Look::Exact, &self.traffic)
+        ChunkView::new(chunk, Look::Exact, &self.activity)
     }
 
     fn exhausted<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
@@ -279,14 +281,14 @@ impl Inner {
         let Some(last) = chunk.bitmap().len().checked_sub(n) else {
             return Search::Nowhere;
         };
-        let view = ChunkView::new(chunk, Look::Hinted, &self.traffic);
+        let view = ChunkView::new(chunk, Look::Hinted, &self.activity);
         let Some(Granule(granule)) = algorithm.propose(&view, &request) else {
             return Search::Nowhere;
         };
         if granule > last {
             return Search::Missed;
         }
-        match chunk.claim(granule, n, &self.traffic) {
+        match chunk.claim(granule, n, &self.activity) {
             Ok(()) => Search::Found(granule),
             Err(Refused::Draining) => Search::Nowhere,
             Err(Refused::Taken) => {
@@ -314,11 +316,14 @@ impl Inner {
                 Search::Missed => ControlFlow::Break(None),
             }
         };
-        self.shelf.board.find(request.granules(), look).flatten()
+        self.chunk_set
+            .free_summary
+            .find(request.granules(), look)
+            .flatten()
     }
 
     /// All chunks, and at the end a proof that there is no place in any of them (see
-    /// `traffic.rs`).
+    /// `activity.rs`).
     #[cold]
     fn search<A: Algorithm + ?Sized>(
         &self,
@@ -329,15 +334,15 @@ impl Inner {
         let request = &request;
         let size = request.size();
         for _ in 0..PROOFS {
-            let pin = self.shelf.pin();
+            let pin = self.chunk_set.pin();
             let outlook = match self.try_chunks(&pin, algorithm, request, Look::Hinted, own)? {
                 Ok(found) => return Ok(found),
                 Err(outlook) => outlook,
             };
-            if let Outlook::Never(reason) = outlook {
+            if let Feasibility::Never(reason) = outlook {
                 // No chunk that was added meanwhile was left out. Chunks do not change, and one that is being
                 // removed serves no more.
-                if self.shelf.is_current(&pin) {
+                if self.chunk_set.is_current(&pin) {
                     return Err(self.impossible(reason));
                 }
                 continue;
@@ -345,10 +350,10 @@ impl Inner {
             if seeded(Fault::Unproved) {
                 return Err(AllocError::Exhausted { size });
             }
-            let Some(watch) = self.traffic.watch() else {
+            let Some(prober) = self.activity.probe() else {
                 break;
             };
-            let before = watch.read();
+            let before = prober.read();
             if let Ok(found) = self.try_chunks(&pin, algorithm, request, Look::Exact, own)? {
                 return Ok(found);
             }
@@ -356,12 +361,12 @@ impl Inner {
             let nowhere = pin
                 .chunks()
                 .all(|chunk| !has_room(chunk, request.granules()));
-            let after = watch.read();
+            let after = prober.read();
             // The list must be the same too: a hole may have come with a chunk.
-            let is_current = || seeded(Fault::UncheckedList) || self.shelf.is_current(&pin);
+            let is_current = || seeded(Fault::UncheckedList) || self.chunk_set.is_current(&pin);
             if before == after && before.is_quiet(own) && is_current() {
                 if nowhere && before.is_quiet(0) {
-                    watch.remember(request.granules(), before, is_current);
+                    prober.cache_refusal(request.granules(), before, is_current);
                 }
                 return Err(self.exhausted(algorithm, request));
             }
@@ -377,8 +382,8 @@ impl Inner {
         request: &Request,
         look: Look,
         own: usize,
-    ) -> Result<Result<Parts<'p>, Outlook>, AllocError> {
-        let mut outlook = Outlook::NO_CHUNK;
+    ) -> Result<Result<Parts<'p>, Feasibility>, AllocError> {
+        let mut outlook = Feasibility::NO_CHUNK;
         for chunk in pin.chunks() {
             let (granule, extent) = match self.try_chunk(chunk, algorithm, request, look, own)? {
                 Ok(found) => found,
@@ -387,15 +392,15 @@ impl Inner {
                     continue;
                 }
             };
-            // SAFETY: the chunk is one of the pinned snapshot's.
+            // SAFETY: the chunk is one of the pinned list's.
             let permanent = unsafe { pin.permanent(chunk) };
-            let listed = || Home::listed(chunk.generation());
-            let home = permanent.map_or_else(listed, Home::permanent);
+            let listed = || Origin::listed(chunk.generation());
+            let origin = permanent.map_or_else(listed, Origin::permanent);
             let addr = chunk.addr_of(granule);
             return Ok(Ok(Parts {
                 extent,
                 addr,
-                home,
+                origin,
                 inner: self,
             }));
         }
@@ -411,30 +416,30 @@ impl Inner {
         request: &Request,
         look: Look,
         own: usize,
-    ) -> Result<Result<(usize, Extent), Outlook>, AllocError> {
+    ) -> Result<Result<(usize, Extent), Feasibility>, AllocError> {
         let n = request.granules();
         let granules = chunk.bitmap().len();
         if chunk.state() != State::Alive {
-            return Ok(Err(Outlook::NO_CHUNK));
+            return Ok(Err(Feasibility::NO_CHUNK));
         }
-        let view = ChunkView::new(chunk, look, &self.traffic);
+        let view = ChunkView::new(chunk, look, &self.activity);
         if n > granules {
-            return Ok(Err(Outlook::of(&view, algorithm, request)));
+            return Ok(Err(Feasibility::of(&view, algorithm, request)));
         }
         let backoff = Backoff::new();
         for _ in 0..ASKS {
             let Some(Granule(granule)) = algorithm.propose(&view, request) else {
-                return Ok(Err(Outlook::of(&view, algorithm, request)));
+                return Ok(Err(Feasibility::of(&view, algorithm, request)));
             };
             if granule > granules - n {
                 self.counters.bad_proposal();
                 return Err(AllocError::BadProposal { granule, granules });
             }
-            match chunk.claim(granule, n, &self.traffic) {
+            match chunk.claim(granule, n, &self.activity) {
                 Ok(()) => {
                     return Ok(Ok((granule, chunk.open(granule, n))));
                 }
-                Err(Refused::Draining) => return Ok(Err(Outlook::NO_CHUNK)),
+                Err(Refused::Draining) => return Ok(Err(Feasibility::NO_CHUNK)),
                 Err(Refused::Taken) => {
                     self.counters.lost_claim();
                     backoff.spin();
@@ -457,16 +462,16 @@ impl Inner {
         let (size, granules) = (request.size(), view.granules());
         let mut bad = None;
         for _ in 0..PROOFS {
-            let Some(watch) = self.traffic.watch() else {
+            let Some(prober) = self.activity.probe() else {
                 bad = None;
                 break;
             };
-            let before = watch.read();
+            let before = prober.read();
             let proposed = algorithm.propose(view, request);
             bad = proposed.filter(|&start| !view.is_free(start, request.granules()));
             // One such look may be bad luck: a claim came in between and has not told yet. An honest
             // algorithm knows of that claim at the next.
-            if bad.is_none() || before != watch.read() || !before.is_quiet(own) {
+            if bad.is_none() || before != prober.read() || !before.is_quiet(own) {
                 bad = None;
                 break;
             }
@@ -486,12 +491,12 @@ impl Inner {
 
 /// Whether chunks could serve a request, if all of them were free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outlook {
+enum Feasibility {
     Possible,
     Never(Impossible),
 }
 
-impl Outlook {
+impl Feasibility {
     /// Of no chunk at all, or one that is being removed.
     const NO_CHUNK: Self = Self::Never(Impossible::NoChunk);
 
@@ -522,6 +527,6 @@ fn has_room(chunk: &Chunk, n: usize) -> bool {
     chunk.state() == State::Alive
         && chunk
             .bitmap()
-            .find_run(0, usize::MAX, n, Anywhere, Look::Exact)
+            .find_run(0, usize::MAX, n, AnyStart, Look::Exact)
             .is_some()
 }

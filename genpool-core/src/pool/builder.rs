@@ -5,16 +5,16 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 use super::{Inner, Pool, Report, as_default};
+use crate::activity::Activity;
 use crate::algorithm::{Algorithm, FirstFit};
-use crate::cache::Seats;
+use crate::cache::CacheSlots;
+use crate::chunk_set::{ChunkSet, DefaultAlgorithm};
 use crate::error::BuildError;
 use crate::memory::Node;
 #[cfg(feature = "observe")]
-use crate::observer::{Audience, Event, Observer, SilentDrop};
-use crate::shelf::{Route, Shelf};
+use crate::observer::{Event, Notifier, Observer, SilentDrop};
 use crate::stats::{Counters, Destroyed};
 use crate::sync::AtomicBool;
-use crate::traffic::Traffic;
 use crate::unwind::Guarded;
 
 /// Builds a [`Pool`]. Its calls take constant time, allocate memory, and are
@@ -34,7 +34,7 @@ pub struct Builder {
     order: u32,
     name: Option<String>,
     node: Option<u32>,
-    algorithm: (Arc<dyn Algorithm>, Route),
+    algorithm: (Arc<dyn Algorithm>, DefaultAlgorithm),
     tracked: bool,
     on_leak: Option<Report>,
     #[cfg(feature = "observe")]
@@ -178,34 +178,34 @@ impl Builder {
         }
         let (algorithm, default) = self.algorithm;
         let default = match default {
-            Route::FirstFit => Route::FirstFit,
-            _ => Route::BuiltWith,
+            DefaultAlgorithm::FirstFit => DefaultAlgorithm::FirstFit,
+            _ => DefaultAlgorithm::BuiltWith,
         };
         let node = self.node.map(Node::probe).transpose()?;
         #[cfg(feature = "observe")]
-        let audience = self.observer.map(|observer| {
-            let audience = Arc::new(Audience::new(observer));
-            audience.tell(&Event::Built {
+        let notifier = self.observer.map(|observer| {
+            let notifier = Arc::new(Notifier::new(observer));
+            notifier.notify(&Event::Built {
                 name: self.name.as_deref(),
                 order,
                 tracked: self.tracked,
             });
-            audience
+            notifier
         });
         Ok(Pool {
             inner: Arc::new(Inner {
                 order,
-                shelf: Shelf::new(Arc::clone(&algorithm), default),
-                traffic: Traffic::new(),
+                chunk_set: ChunkSet::new(Arc::clone(&algorithm), default),
+                activity: Activity::new(),
                 counters: Counters::new(),
-                seats: Seats::new(),
+                slots: CacheSlots::new(),
                 built_with: algorithm,
                 removals: AtomicBool::new(false),
                 tracked: self.tracked,
                 node,
                 name: self.name,
                 #[cfg(feature = "observe")]
-                audience,
+                notifier,
             }),
             on_leak: self.on_leak,
         })

@@ -4,12 +4,12 @@ use alloc::sync::Arc;
 
 use super::{Inner, Pool};
 use crate::chunk::{Chunk, ChunkSpec};
+use crate::chunk_set::{Change, ChunkList};
 use crate::drain::Drain;
 use crate::error::{AddError, RemoveError};
 use crate::memory::probe_spare;
 #[cfg(feature = "observe")]
 use crate::observer::Event;
-use crate::shelf::{Change, Snapshot};
 use crate::sync::{Ordering, unlike_others};
 use crate::unwind::FirstPanic;
 
@@ -75,16 +75,16 @@ impl Pool {
         panics: &mut FirstPanic,
     ) -> Result<(), AddError> {
         #[cfg(feature = "observe")]
-        let place = (chunk.start(), chunk.size(), chunk.phys_of_start());
-        let mut change = self.inner.shelf.change();
+        let range = (chunk.start(), chunk.size(), chunk.phys_of_start());
+        let mut change = self.inner.chunk_set.change();
         let add = || {
-            let added = self.add_untold(chunk, &mut change);
+            let added = self.add_unobserved(chunk, &mut change);
             then();
             added
         };
         #[cfg(feature = "observe")]
-        let added = match self.inner.audience() {
-            Some(audience) => Inner::add_told(audience, place, add),
+        let added = match self.inner.notifier() {
+            Some(notifier) => Inner::add_observed(notifier, range, add),
             None => add(),
         };
         #[cfg(not(feature = "observe"))]
@@ -93,11 +93,11 @@ impl Pool {
         added
     }
 
-    fn add_untold(&self, chunk: ChunkSpec, change: &mut Change<'_>) -> Result<(), AddError> {
+    fn add_unobserved(&self, chunk: ChunkSpec, change: &mut Change<'_>) -> Result<(), AddError> {
         let inner = &*self.inner;
         let generation = unlike_others();
         let (order, tracked, node) = (inner.order, inner.tracked, inner.node);
-        let mut hanging = None;
+        let mut unpublished = None;
         let added = chunk.check(order, tracked).and_then(|()| {
             change.publish(|list| {
                 list.admits(&chunk)?;
@@ -107,19 +107,19 @@ impl Pool {
                 // Relaxed: who sees a chunk in the list that is not sees why.
                 let permanent = !inner.removals.load(Ordering::Relaxed);
                 let mut new = Chunk::new(&chunk, order, generation, permanent, tracked, node)?;
-                let place = permanent.then(|| list.permanent());
-                if let Some(place) = place {
-                    new.go_on_at(inner.shelf.board.above(place)?);
+                let index = permanent.then(|| list.permanent());
+                if let Some(index) = index {
+                    new.set_parent(inner.chunk_set.free_summary.parent_of(index)?);
                 }
                 #[cfg(feature = "observe")]
-                new.tell_to(inner.audience());
+                new.set_notifier(inner.notifier());
                 let new = Arc::new(new);
-                hanging = place.map(|place| (place, Arc::clone(&new)));
+                unpublished = index.map(|index| (index, Arc::clone(&new)));
                 list.with_chunk(&new).map(Some)
             })
         });
-        if let (Ok(()), Some((place, new))) = (&added, hanging) {
-            inner.shelf.hang(place, &new);
+        if let (Ok(()), Some((index, new))) = (&added, unpublished) {
+            inner.chunk_set.publish(index, &new);
         }
         // Room came, or the refusal tells what there is.
         inner
@@ -157,17 +157,17 @@ impl Pool {
     pub fn remove(&self, start: usize) -> Result<Drain, RemoveError> {
         let chunk = self
             .inner
-            .shelf
+            .chunk_set
             .pin()
             .find(start)
             .filter(|chunk| chunk.start() == start)
             .cloned()
             .ok_or(RemoveError::NoChunk { start });
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.inner.audience() {
+        if let Some(notifier) = self.inner.notifier() {
             match &chunk {
-                Ok(chunk) => Inner::remove_told(audience, chunk, || self.seal(chunk))?,
-                &Err(error) => audience.tell(&Event::RemoveRefused { start, error }),
+                Ok(chunk) => Inner::remove_observed(notifier, chunk, || self.seal(chunk))?,
+                &Err(error) => notifier.notify(&Event::RemoveRefused { start, error }),
             }
             return Ok(Drain::new(Arc::clone(&self.inner), chunk?));
         }
@@ -185,7 +185,7 @@ impl Pool {
         if !chunk.seal() {
             return Err(RemoveError::Draining { start });
         }
-        self.inner.shelf.refresh_newest();
+        self.inner.chunk_set.refresh_newest();
         Ok(())
     }
 }
@@ -193,15 +193,15 @@ impl Pool {
 impl Inner {
     /// Takes the chunks that are drained, such as this one, off the list. Best effort: without memory for
     /// a new list they stay on it, handing out nothing, until the next change.
-    pub(crate) fn sweep(&self, chunk: &Chunk) {
-        let mut change = self.shelf.change();
+    pub(crate) fn remove_drained(&self, chunk: &Chunk) {
+        let mut change = self.chunk_set.change();
         change.reclaims();
         if probe_spare().is_err() {
             return;
         }
-        change.publish(Snapshot::without_drained).ok();
+        change.publish(ChunkList::without_drained).ok();
         if chunk.is_permanent() {
-            self.shelf.write_directory();
+            self.chunk_set.rebuild_address_index();
         }
     }
 }

@@ -28,12 +28,12 @@ pub struct Chunks {
 
 impl Chunks {
     pub(super) fn new(inner: &Arc<Inner>) -> Self {
-        let snapshot = inner.shelf.snapshot();
-        let list: alloc::vec::Vec<_> = snapshot.chunks().cloned().collect();
-        drop(snapshot);
+        let list = inner.chunk_set.load();
+        let chunks: alloc::vec::Vec<_> = list.chunks().cloned().collect();
+        drop(list);
         Self {
             inner: Arc::clone(inner),
-            list: list.into_iter(),
+            list: chunks.into_iter(),
         }
     }
 }

@@ -1,24 +1,24 @@
 //! How a range comes back: from an [`Allocation`], or by address.
 
 use super::Inner;
-use crate::allocation::{Allocation, Home, Place, RawRange};
+use crate::allocation::{Allocation, Origin, OriginKind, RawRange};
 use crate::bitmap::Released;
+use crate::boundary_tags::{BoundaryTags, Extent, Ownership};
 use crate::chunk::{Chunk, Refused, State, granules_for};
 use crate::error::{FreeError, ResizeError};
-use crate::records::{Deed, Extent, Records};
 use crate::sync::{Fault, seeded};
 
 impl Inner {
     /// Takes back what an allocation held.
     #[inline(always)]
-    pub(crate) fn give_back(&self, home: Home<'_>, addr: usize, extent: Extent) {
+    pub(crate) fn give_back(&self, origin: Origin<'_>, addr: usize, extent: Extent) {
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.audience() {
-            return self.give_back_told(audience, home, addr, extent);
+        if let Some(notifier) = self.notifier() {
+            return self.give_back_observed(notifier, origin, addr, extent);
         }
-        let taken_back = match home.place() {
-            Place::Permanent(chunk) => self.give_back_to(chunk, addr, extent),
-            Place::Listed { generation } => self.give_back_listed(generation, addr, extent),
+        let taken_back = match origin.kind() {
+            OriginKind::Permanent(chunk) => self.give_back_to(chunk, addr, extent),
+            OriginKind::Listed { generation } => self.give_back_listed(generation, addr, extent),
         };
         if !taken_back {
             // Somebody freed by address what an allocation held.
@@ -39,8 +39,8 @@ impl Inner {
     #[inline(never)]
     pub(super) fn give_back_to(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
         let start = chunk.granule_of(addr);
-        if let Some(records) = chunk.records() {
-            return self.give_back_tracked(chunk, records, start, extent.deed());
+        if let Some(boundary_tags) = chunk.boundary_tags() {
+            return self.give_back_tracked(chunk, boundary_tags, start, extent.ownership());
         }
         let n = extent.len();
         let bitmap = chunk.bitmap();
@@ -48,7 +48,7 @@ impl Inner {
             return self.give_back_across(chunk, start, n);
         };
         if bitmap.is_settled(released)
-            && (self.traffic.is_unheeded() || seeded(Fault::UnheededDrop))
+            && (self.activity.has_no_listeners() || seeded(Fault::UnnotifiedDrop))
             && chunk.state() == State::Alive
         {
             return true;
@@ -60,31 +60,31 @@ impl Inner {
     fn give_back_tracked(
         &self,
         chunk: &Chunk,
-        records: &Records,
+        boundary_tags: &BoundaryTags,
         start: usize,
-        deed: Deed,
+        ownership: Ownership,
     ) -> bool {
-        let redeem = || records.exchange(start, deed, 0);
-        let given = chunk.give_back_deed(start, deed.len(), &self.traffic, redeem);
+        let redeem = || boundary_tags.exchange(start, ownership, 0);
+        let given = chunk.give_back_owned(start, ownership.len(), &self.activity, redeem);
         given.is_ok_and(|(_, outcome)| outcome.is_ok())
     }
 
     #[inline(never)]
     fn give_back_across(&self, chunk: &Chunk, start: usize, n: usize) -> bool {
-        chunk.give_back(start, n, &self.traffic).is_ok()
+        chunk.give_back(start, n, &self.activity).is_ok()
     }
 
     #[inline(never)]
     fn settle(&self, chunk: &Chunk, released: Released) -> bool {
-        chunk.settle(released, &self.traffic).is_ok()
+        chunk.settle(released, &self.activity).is_ok()
     }
 
-    /// Ends what an allocation held, where deeds are kept; its granules stay taken. Refused if it was
+    /// Ends what an allocation held, where ownership words are kept; its granules stay taken. Refused if it was
     /// freed by address meanwhile.
     pub(crate) fn close(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
-        let closed = chunk.records().is_none_or(|records| {
+        let closed = chunk.boundary_tags().is_none_or(|boundary_tags| {
             let start = chunk.granule_of(addr);
-            records.exchange(start, extent.deed(), 0).is_ok()
+            boundary_tags.exchange(start, extent.ownership(), 0).is_ok()
         });
         if !closed {
             self.counters.refused_free();
@@ -101,13 +101,13 @@ impl Inner {
         with: impl FnOnce(&Chunk, usize) -> R,
     ) -> Result<R, FreeError> {
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.audience() {
-            return self.free_told(audience, addr, size, with);
+        if let Some(notifier) = self.notifier() {
+            return self.free_observed(notifier, addr, size, with);
         }
-        self.free_untold(addr, size, with)
+        self.free_unobserved(addr, size, with)
     }
 
-    pub(super) fn free_untold<R>(
+    pub(super) fn free_unobserved<R>(
         &self,
         addr: usize,
         size: Option<usize>,
@@ -130,25 +130,25 @@ impl Inner {
     /// Answers how many granules came back.
     fn free_in(&self, chunk: &Chunk, addr: usize, size: Option<usize>) -> Result<usize, FreeError> {
         let (start, asked) = chunk.locate(addr, size.unwrap_or(1))?;
-        let Some(records) = chunk.records() else {
+        let Some(boundary_tags) = chunk.boundary_tags() else {
             size.ok_or(FreeError::NotTracked)?;
             return chunk
-                .give_back_checked(start, asked, &self.traffic)
+                .give_back_checked(start, asked, &self.activity)
                 .map(|()| asked)
                 .map_err(|free| FreeError::NotAllocated {
                     addr: chunk.addr_of(free.granule),
                 });
         };
         loop {
-            let deed = self.deed_of(chunk, records, start, size)?;
-            let n = deed.len();
-            // Whoever exchanges the deed owns the range; a loser looks again at what is there now.
-            if seeded(Fault::BitsBeforeDeed) {
-                chunk.give_back(start, n, &self.traffic).ok();
+            let ownership = self.ownership_of(chunk, boundary_tags, start, size)?;
+            let n = ownership.len();
+            // Whoever exchanges the ownership word owns the range; a loser looks again at what is there now.
+            if seeded(Fault::BitsBeforeOwnership) {
+                chunk.give_back(start, n, &self.activity).ok();
             }
-            let redeem = || records.exchange(start, deed, 0);
+            let redeem = || boundary_tags.exchange(start, ownership, 0);
             if chunk
-                .give_back_deed(start, n, &self.traffic, redeem)
+                .give_back_owned(start, n, &self.activity, redeem)
                 .is_ok()
             {
                 return Ok(n);
@@ -161,10 +161,13 @@ impl Inner {
         let RawRange { addr, size } = range;
         let found = self.in_chunk(addr, |chunk| {
             let (start, n) = chunk.locate(addr, size)?;
-            let extent = match chunk.records() {
-                Some(records) => {
-                    Extent::of_deed(self.deed_of(chunk, records, start, Some(size))?)
-                }
+            let extent = match chunk.boundary_tags() {
+                Some(boundary_tags) => Extent::of_ownership(self.ownership_of(
+                    chunk,
+                    boundary_tags,
+                    start,
+                    Some(size),
+                )?),
                 None => {
                     let taken = chunk.bitmap().check_taken(start, n);
                     taken.map_err(|free| FreeError::NotAllocated {
@@ -174,12 +177,12 @@ impl Inner {
                 }
             };
             // The chunk may not outlive the call, so later ones look it up.
-            Ok((Home::listed(chunk.generation()), extent))
+            Ok((Origin::listed(chunk.generation()), extent))
         });
         // The answer says what is taken and what is free.
-        let (home, extent) =
+        let (origin, extent) =
             self.reveal(found.unwrap_or_else(|| Err(outside(addr, Some(size)))))?;
-        Ok(Allocation::new(self, home, addr, extent))
+        Ok(Allocation::new(self, origin, addr, extent))
     }
 
     /// Gives an allocation at `addr` another size, in granules, in place.
@@ -191,10 +194,10 @@ impl Inner {
         wanted: usize,
     ) -> Result<Extent, ResizeError> {
         let (start, n) = (chunk.granule_of(addr), chunk.len_of(extent));
-        let redeem = || match chunk.records() {
-            Some(records) => records
-                .exchange(start, extent.deed(), wanted)
-                .map(Extent::of_deed)
+        let redeem = || match chunk.boundary_tags() {
+            Some(boundary_tags) => boundary_tags
+                .exchange(start, extent.ownership(), wanted)
+                .map(Extent::of_ownership)
                 .map_err(|_| ResizeError::Lost),
             None => Ok(Extent::of_len(wanted)),
         };
@@ -203,50 +206,55 @@ impl Inner {
             if wanted > chunk.bitmap().len() - start {
                 return Err(ResizeError::PastChunk);
             }
-            // Claiming granules and amending the deed is one step to everybody else.
-            let _crossing = chunk.records().map(|_| self.traffic.cross());
+            // Claiming granules and amending the ownership word is one step to everybody else.
+            let _in_flight = chunk.boundary_tags().map(|_| self.activity.enter());
             chunk
-                .claim(end, tail, &self.traffic)
+                .claim(end, tail, &self.activity)
                 .map_err(|refused| match refused {
                     Refused::Taken => ResizeError::Neighbour,
                     Refused::Draining => ResizeError::Draining,
                 })?;
             return redeem().inspect_err(|_| {
-                chunk.give_back(end, tail, &self.traffic).ok();
+                chunk.give_back(end, tail, &self.activity).ok();
             });
         }
-        let (extent, outcome) = chunk.give_back_deed(end, tail, &self.traffic, redeem)?;
+        let (extent, outcome) = chunk.give_back_owned(end, tail, &self.activity, redeem)?;
         if outcome.is_err() {
             self.counters.refused_free();
         }
         Ok(extent)
     }
 
-    /// The deed of the allocation at a granule, which has so many bytes where they are given.
-    fn deed_of(
+    /// The ownership word of the allocation at a granule, which has so many bytes where they are given.
+    fn ownership_of(
         &self,
         chunk: &Chunk,
-        records: &Records,
+        boundary_tags: &BoundaryTags,
         start: usize,
         size: Option<usize>,
-    ) -> Result<Deed, FreeError> {
-        let deed = records.get(start);
+    ) -> Result<Ownership, FreeError> {
+        let ownership = boundary_tags.get(start);
         match size {
-            _ if deed.len() == 0 => Err(self.no_allocation_at(chunk, records, start)),
-            Some(size) if granules_for(size, self.order) != deed.len() => {
+            _ if ownership.len() == 0 => Err(self.no_allocation_at(chunk, boundary_tags, start)),
+            Some(size) if granules_for(size, self.order) != ownership.len() => {
                 Err(FreeError::WrongSize {
                     addr: chunk.addr_of(start),
                     size,
-                    allocated: deed.len() << self.order,
+                    allocated: ownership.len() << self.order,
                 })
             }
-            _ => Ok(deed),
+            _ => Ok(ownership),
         }
     }
 
-    fn no_allocation_at(&self, chunk: &Chunk, records: &Records, granule: usize) -> FreeError {
+    fn no_allocation_at(
+        &self,
+        chunk: &Chunk,
+        boundary_tags: &BoundaryTags,
+        granule: usize,
+    ) -> FreeError {
         let addr = chunk.addr_of(granule);
-        match records.covering(granule) {
+        match boundary_tags.covering(granule) {
             Some((start, _)) => FreeError::Interior {
                 addr,
                 start: chunk.addr_of(start),

@@ -5,9 +5,9 @@ mod builder;
 mod changes;
 mod chunks;
 mod free_paths;
-mod queries;
 #[cfg(feature = "observe")]
-mod told;
+mod observed;
+mod queries;
 
 use core::fmt;
 
@@ -19,40 +19,40 @@ use core::any::TypeId;
 
 pub use self::builder::Builder;
 pub use self::chunks::{ChunkInfo, Chunks};
+use crate::activity::Activity;
 use crate::algorithm::{Algorithm, FirstFit};
 #[cfg(feature = "observe")]
 use crate::allocation::Parts;
 use crate::allocation::{Allocation, OwnedAllocation, RawRange};
-use crate::cache::{Cache, Seats};
+use crate::cache::{Cache, CacheSlots};
 use crate::chunk::{Chunk, Owner, State};
+use crate::chunk_set::{ChunkSet, DefaultAlgorithm, DefaultVersion};
 use crate::drain::Drain;
 use crate::error::{AllocError, BuildError, FreeError};
 use crate::memory::Node;
 #[cfg(feature = "observe")]
-use crate::observer::Audience;
-use crate::shelf::{Route, Shelf, Tag};
+use crate::observer::Notifier;
 use crate::stats::{Counters, Destroyed};
 use crate::sync::{AtomicBool, Fault, model_fence, seeded};
-use crate::traffic::Traffic;
 use crate::unwind::{Guarded, contained};
 
 /// What all handles on one pool share.
 pub(crate) struct Inner {
     order: u32,
-    pub(crate) shelf: Shelf,
-    pub(crate) traffic: Traffic,
+    pub(crate) chunk_set: ChunkSet,
+    pub(crate) activity: Activity,
     pub(crate) counters: Counters,
-    pub(crate) seats: Seats,
+    pub(crate) slots: CacheSlots,
     /// The algorithm that the pool was built with: it lives as long as the pool, so `alloc`
     /// reaches it without a pin.
     built_with: Arc<dyn Algorithm>,
-    /// A chunk was removed: those that are added from now on are not permanent (see `shelf.rs`).
+    /// A chunk was removed: those that are added from now on are not permanent (see `chunk_set.rs`).
     removals: AtomicBool,
     tracked: bool,
     node: Option<Node>,
     name: Option<String>,
     #[cfg(feature = "observe")]
-    audience: Option<Arc<Audience>>,
+    notifier: Option<Arc<Notifier>>,
 }
 
 type Report = Guarded<Box<dyn FnOnce(Destroyed) + Send + Sync>>;
@@ -208,8 +208,8 @@ impl Pool {
     pub fn alloc(&self, size: usize) -> Result<Allocation<'_>, AllocError> {
         let inner = &*self.inner;
         #[cfg(feature = "observe")]
-        if let Some(audience) = inner.audience() {
-            return inner.alloc_told(audience, size).map(Parts::whole);
+        if let Some(notifier) = inner.notifier() {
+            return inner.alloc_observed(notifier, size).map(Parts::whole);
         }
         inner.alloc_default(size, 0)
     }
@@ -250,9 +250,9 @@ impl Pool {
     ) -> Result<Allocation<'_>, AllocError> {
         let inner = &*self.inner;
         #[cfg(feature = "observe")]
-        if let Some(audience) = inner.audience() {
+        if let Some(notifier) = inner.notifier() {
             return inner
-                .alloc_with_told(audience, size, algorithm)
+                .alloc_with_observed(notifier, size, algorithm)
                 .map(Parts::whole);
         }
         inner.alloc_with(size, algorithm, 0)
@@ -283,7 +283,7 @@ impl Pool {
     ///
     /// As [`alloc`](Self::alloc).
     pub fn alloc_owned(&self, size: usize) -> Result<OwnedAllocation, AllocError> {
-        Ok(self.alloc(size)?.outliving(&self.inner))
+        Ok(self.alloc(size)?.into_owned(&self.inner))
     }
 
     /// As [`alloc_owned`](Self::alloc_owned), by the given algorithm.
@@ -296,7 +296,7 @@ impl Pool {
         size: usize,
         algorithm: &A,
     ) -> Result<OwnedAllocation, AllocError> {
-        Ok(self.alloc_with(size, algorithm)?.outliving(&self.inner))
+        Ok(self.alloc_with(size, algorithm)?.into_owned(&self.inner))
     }
 
     /// Several allocations, all or nothing, each by the default algorithm in the order given. For
@@ -324,11 +324,11 @@ impl Pool {
     /// instant there was no fit for that one beside those that had been placed before it.
     pub fn alloc_many(&self, sizes: &[usize]) -> Result<Vec<Allocation<'_>>, AllocError> {
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.inner.audience() {
-            return self.inner.alloc_many_told(audience, sizes);
+        if let Some(notifier) = self.inner.notifier() {
+            return self.inner.alloc_many_observed(notifier, sizes);
         }
         // Dropped after the list, so that a rollback is over before it is told.
-        let _crossing = self.inner.traffic.cross();
+        let _in_flight = self.inner.activity.enter();
         let mut list = Vec::new();
         self.inner.alloc_each(sizes, &mut list)?;
         Ok(list)
@@ -360,7 +360,7 @@ impl Pool {
     /// ```
     pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
         let (algorithm, default) = as_default(algorithm);
-        let mut change = self.inner.shelf.change();
+        let mut change = self.inner.chunk_set.change();
         let changed = change.publish(|list| {
             Ok::<_, core::convert::Infallible>(Some(list.with_algorithm(&algorithm, default)))
         });
@@ -556,18 +556,18 @@ impl Inner {
 
     pub(crate) fn observer_panics(&self) -> usize {
         #[cfg(feature = "observe")]
-        if let Some(audience) = self.audience() {
-            return audience.panics();
+        if let Some(notifier) = self.notifier() {
+            return notifier.panics();
         }
         0
     }
 
     /// Whether every place is as good to the default algorithm of this tag, or of a later one.
-    pub(crate) fn any_place(&self, tag: Tag) -> bool {
+    pub(crate) fn any_place(&self, tag: DefaultVersion) -> bool {
         match tag.default {
-            Route::FirstFit => FirstFit.any_place(),
-            Route::BuiltWith => self.built_with.any_place(),
-            Route::Other => self.shelf.pin().algorithm().any_place(),
+            DefaultAlgorithm::FirstFit => FirstFit.any_place(),
+            DefaultAlgorithm::BuiltWith => self.built_with.any_place(),
+            DefaultAlgorithm::Other => self.chunk_set.pin().algorithm().any_place(),
         }
     }
 
@@ -575,16 +575,16 @@ impl Inner {
     /// leave: the chunk may not outlive the call.
     #[inline]
     pub(crate) fn in_chunk<R>(&self, addr: usize, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
-        if let Some(chunk) = self.shelf.newest()
+        if let Some(chunk) = self.chunk_set.newest()
             && chunk.contains(addr)
             && chunk.state() != State::Drained
         {
             return Some(with(chunk));
         }
-        if let Some(chunk) = self.shelf.directory.find(addr) {
+        if let Some(chunk) = self.chunk_set.address_index.find(addr) {
             return Some(with(chunk));
         }
-        let pin = self.shelf.pin();
+        let pin = self.chunk_set.pin();
         pin.find(addr).map(|chunk| with(chunk))
     }
 
@@ -595,31 +595,31 @@ impl Inner {
         generation: usize,
         with: impl FnOnce(&Chunk) -> R,
     ) -> Option<R> {
-        let pin = self.shelf.pin();
+        let pin = self.chunk_set.pin();
         pin.find(addr)
             .filter(|chunk| chunk.generation() == generation)
             .map(|chunk| with(chunk))
     }
 
     /// `answer`, which was read from bitmaps or from the chunk list. It may show a change that its
-    /// author has not told the watchers yet; from now on it is known, so it is told.
+    /// author has not told the probers yet; from now on it is known, so it is told.
     pub(crate) fn reveal<T>(&self, answer: T) -> T {
-        if !seeded(Fault::UntoldAnswer) {
-            // "Bits read, now the watchers": `SeqCst` loads, as everywhere in the protocol.
+        if !seeded(Fault::UnnotifiedAnswer) {
+            // "Bits read, now the probers": `SeqCst` loads, as everywhere in the protocol.
             model_fence();
-            self.traffic.changed();
+            self.activity.notify();
         }
         answer
     }
 }
 
-/// An algorithm as the shelf keeps it. First fit is recognised so that `alloc` finds it without a
-/// look at the snapshot.
-fn as_default<A: Algorithm + 'static>(algorithm: A) -> (Arc<dyn Algorithm>, Route) {
+/// An algorithm as the chunk set keeps it. First fit is recognised so that `alloc` finds it without a
+/// look at the list.
+fn as_default<A: Algorithm + 'static>(algorithm: A) -> (Arc<dyn Algorithm>, DefaultAlgorithm) {
     let default = if TypeId::of::<A>() == TypeId::of::<FirstFit>() {
-        Route::FirstFit
+        DefaultAlgorithm::FirstFit
     } else {
-        Route::Other
+        DefaultAlgorithm::Other
     };
     (Arc::new(Guarded::new(algorithm)), default)
 }

@@ -84,7 +84,7 @@ impl Pool {
     /// Totals and counts. Linear in the granules, 64 at a time. [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let pin = self.inner.shelf.pin();
+        let pin = self.inner.chunk_set.pin();
         let stats = Stats::gather(&pin, &self.inner);
         self.inner.reveal(stats)
     }
@@ -93,7 +93,7 @@ impl Pool {
     /// [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn fragmentation(&self) -> Fragmentation {
-        let pin = self.inner.shelf.pin();
+        let pin = self.inner.chunk_set.pin();
         let fragmentation = Fragmentation::gather(&pin, self.inner.order);
         self.inner.reveal(fragmentation)
     }
@@ -128,10 +128,10 @@ impl Pool {
     #[doc(hidden)]
     #[must_use]
     pub fn held(&self, most: usize) -> Vec<Held> {
-        let snapshot = self.inner.shelf.snapshot();
-        let held = self.inner.reveal(held_in(&snapshot, most));
+        let list = self.inner.chunk_set.load();
+        let held = self.inner.reveal(held_in(&list, most));
         // A value that is returned already would be lost if this panics.
-        drop(snapshot);
+        drop(list);
         held
     }
 
@@ -141,31 +141,32 @@ impl Pool {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         // First, for whoever takes a count brings readers up to the list.
-        let is_read = self.inner.shelf.is_read();
-        let snapshot = self.inner.shelf.snapshot();
+        let is_read = self.inner.chunk_set.is_read();
+        let list = self.inner.chunk_set.load();
         // Granules that are taken and not known to belong to an allocation.
         let mut unowned = 0;
-        let sound = snapshot.chunks().all(|chunk| {
+        let sound = list.chunks().all(|chunk| {
             let taken = chunk.bitmap().taken();
-            let recorded = chunk.records().map(|records| {
-                let live = records.live();
-                live.map(|(_, deed)| deed.len()).sum::<usize>()
+            let recorded = chunk.boundary_tags().map(|boundary_tags| {
+                let live = boundary_tags.live();
+                live.map(|(_, ownership)| ownership.len()).sum::<usize>()
             });
             let spare = taken.checked_sub(recorded.unwrap_or(0));
             unowned += spare.unwrap_or(0);
             let is_found = !chunk.is_permanent()
                 || chunk.state() != State::Alive
-                || chunk.bitmap().hints().is_covered() && self.inner.shelf.directory.knows(chunk);
+                || chunk.bitmap().hints().is_covered()
+                    && self.inner.chunk_set.address_index.knows(chunk);
             chunk.bitmap().is_sound() && spare.is_some() && is_found
         });
-        let cached = self.inner.seats.granules();
+        let cached = self.inner.slots.granules();
         is_read && sound && cached <= unowned && (cached == unowned || !self.inner.tracked)
     }
 }
 
 impl Inner {
     fn sum_alive(&self, figure: impl Fn(&Chunk) -> usize) -> usize {
-        let pin = self.shelf.pin();
+        let pin = self.chunk_set.pin();
         pin.chunks()
             .filter(|chunk| chunk.state() == State::Alive)
             .map(|chunk| figure(chunk))

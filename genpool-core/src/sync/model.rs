@@ -11,7 +11,7 @@ mod mended;
 #[cfg(not(any(genpool_shuttle, genpool_machine)))]
 pub use self::mended::{AtomicBool, AtomicPtr, AtomicUsize};
 #[cfg(genpool_machine)]
-pub use super::snapshots::Snapshots;
+pub use super::published::Published;
 #[cfg(genpool_machine)]
 pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 #[cfg(not(any(genpool_shuttle, genpool_machine)))]
@@ -57,8 +57,8 @@ pub fn stopped_before<R>(fault: Fault, work: impl FnOnce() -> R) -> R {
     done
 }
 
-/// Has the models that run on this thread, until the next [`seed`], use the memory of dropped snapshots again as soon
-/// as possible, so that a pointer may be that of an earlier snapshot. Else dropped snapshots stay, and a use of one is
+/// Has the models that run on this thread, until the next [`seed`], use the memory of dropped lists again as soon
+/// as possible, so that a pointer may be that of an earlier list. Else dropped lists stay, and a use of one is
 /// noticed.
 pub fn recycle() {
     RECYCLES.set(true);
@@ -123,7 +123,7 @@ pub struct Atomic<T> {
 }
 
 impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
-    fn pack(value: T) -> usize {
+    fn hint_node(value: T) -> usize {
         let mut bytes = [0; size_of::<usize>()];
         bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
         usize::from_ne_bytes(bytes)
@@ -136,7 +136,7 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
     /// An atomic of `value`.
     pub fn new(value: T) -> Self {
         Self {
-            bits: AtomicUsize::new(Self::pack(value)),
+            bits: AtomicUsize::new(Self::hint_node(value)),
             value: PhantomData,
         }
     }
@@ -155,7 +155,12 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
         failure: Ordering,
     ) -> Result<T, T> {
         self.bits
-            .compare_exchange(Self::pack(current), Self::pack(new), success, failure)
+            .compare_exchange(
+                Self::hint_node(current),
+                Self::hint_node(new),
+                success,
+                failure,
+            )
             .map(Self::unpack)
             .map_err(Self::unpack)
     }
@@ -165,14 +170,14 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
 /// `Acquire`, replace `AcqRel`) into a table that only grows and lives as long as the execution.
 #[cfg(not(genpool_machine))]
 #[derive(Debug)]
-pub struct Snapshots<T> {
+pub struct Published<T> {
     index: AtomicUsize,
     /// None where a value's memory was used again.
     table: std::sync::Mutex<Vec<Option<Arc<T>>>>,
 }
 
 #[cfg(not(genpool_machine))]
-impl<T> Snapshots<T> {
+impl<T> Published<T> {
     /// A holder of `value`.
     pub fn new(value: Arc<T>) -> Self {
         Self {
@@ -183,7 +188,7 @@ impl<T> Snapshots<T> {
 
     /// `value` on the heap: at the address of an earlier value that only the table holds, where the model asks for
     /// that.
-    pub fn place(&self, value: T) -> Arc<T> {
+    pub fn allocate(&self, value: T) -> Arc<T> {
         let mut table = self.table.lock().expect("one thread runs at a time");
         // The last may be about to be published.
         let earlier = table.len() - 1;

@@ -66,7 +66,7 @@ impl Slot {
     fn note(&self, number: usize) {
         let note = number.wrapping_add(1);
         let mut noted = self.missed.load(Ordering::Relaxed);
-        while (noted == 0 || is_before(noted, note)) && !seeded(Fault::UnnotedMiss) {
+        while (noted == 0 || is_before(noted, note)) && !seeded(Fault::UnrecordedMiss) {
             // Release: see `missed_since`.
             let noting = self.missed.compare_exchange_weak(
                 noted,

@@ -62,7 +62,7 @@ fn refill_beside_claim() -> (usize, bool) {
 #[test]
 fn a_batch_is_exclusive() {
     explore(
-        "refill beside claim",
+        "refill vs claim",
         THREE,
         &[(2, false), (1, true)],
         refill_beside_claim,
@@ -72,7 +72,7 @@ fn a_batch_is_exclusive() {
 #[test]
 fn control_torn_batch() {
     must_fail(
-        "refill beside claim",
+        "refill vs claim",
         &[Fault::TornClaim],
         THREE,
         refill_beside_claim,
@@ -110,9 +110,9 @@ fn emptied_cache_beside_alloc() -> Answer {
 }
 
 #[test]
-fn an_emptied_cache_is_told() {
+fn an_emptied_cache_is_noticed() {
     explore(
-        "emptied cache beside alloc",
+        "emptied cache vs alloc",
         TWO,
         &[Answer::Found],
         emptied_cache_beside_alloc,
@@ -122,8 +122,8 @@ fn an_emptied_cache_is_told() {
 #[test]
 fn control_untold_batch() {
     must_fail(
-        "emptied cache beside alloc",
-        &[Fault::UntoldFree],
+        "emptied cache vs alloc",
+        &[Fault::UnnotifiedFree],
         TWO,
         emptied_cache_beside_alloc,
     );
@@ -225,13 +225,13 @@ fn removal_beside_refill() -> bool {
 #[test]
 fn a_cache_lets_go_of_what_is_removed() {
     explore(
-        "removal beside filled cache",
+        "removal vs filled cache",
         TWO,
         &[false, true],
         removal_beside_filled_cache,
     );
     explore(
-        "removal beside refill",
+        "removal vs refill",
         TWO,
         &[false, true],
         removal_beside_refill,
@@ -241,7 +241,7 @@ fn a_cache_lets_go_of_what_is_removed() {
 #[test]
 fn control_unchecked_magazine() {
     must_fail(
-        "removal beside filled cache",
+        "removal vs filled cache",
         &[Fault::UncheckedMagazine],
         TWO,
         removal_beside_filled_cache,
@@ -251,7 +251,7 @@ fn control_unchecked_magazine() {
 #[test]
 fn control_unchecked_refill() {
     must_fail(
-        "removal beside refill",
+        "removal vs refill",
         &[Fault::UncheckedState, Fault::UncheckedMagazine],
         TWO,
         removal_beside_refill,
@@ -286,7 +286,7 @@ fn swap_beside_cache() -> (bool, usize) {
 #[test]
 fn a_cache_goes_by_the_default_algorithm() {
     explore(
-        "swap beside cache",
+        "swap vs cache",
         TWO,
         &[(false, 0), (false, 1), (true, 1)],
         swap_beside_cache,
@@ -296,14 +296,14 @@ fn a_cache_goes_by_the_default_algorithm() {
 #[test]
 fn control_unchecked_algorithm() {
     must_fail(
-        "swap beside cache",
+        "swap vs cache",
         &[Fault::UncheckedAlgorithm],
         TWO,
         swap_beside_cache,
     );
 }
 
-/// Two caches are made at once, and each has a seat of its own.
+/// Two caches are made at once, and each has a cache slot of its own.
 fn two_caches() {
     let race = Race::on(with_chunk(Pool::builder().boundary_tracking(), 4));
     let pool = lent(&race);

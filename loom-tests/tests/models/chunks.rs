@@ -90,7 +90,7 @@ fn add_beside_alloc() -> Option<bool> {
 #[test]
 fn add_is_seen_whole_or_not() {
     explore(
-        "add beside alloc",
+        "add vs alloc",
         THREE,
         &[None, Some(false), Some(true)],
         add_beside_alloc,
@@ -100,7 +100,7 @@ fn add_is_seen_whole_or_not() {
 #[test]
 fn control_unpublished_chunk() {
     must_fail(
-        "add beside alloc",
+        "add vs alloc",
         &[Fault::Unpublished],
         THREE,
         add_beside_alloc,
@@ -125,7 +125,7 @@ fn add_beside_add() -> (bool, bool) {
 #[test]
 fn overlapping_adds_exclude_each_other() {
     explore(
-        "add beside add",
+        "add vs add",
         ONCE,
         &[(true, false), (false, true)],
         add_beside_add,
@@ -134,10 +134,10 @@ fn overlapping_adds_exclude_each_other() {
 
 #[test]
 fn control_lost_update() {
-    must_fail("add beside add", &[Fault::LostUpdate], ONCE, add_beside_add);
+    must_fail("add vs add", &[Fault::LostUpdate], ONCE, add_beside_add);
 }
 
-/// Two chunks come at once, and each is in the directory.
+/// Two chunks come at once, and each is in the address index.
 fn two_adds() {
     let race = Race::on(pool(1));
     let add = |start| race.start(move |pool| pool.add(start, 1).unwrap());
@@ -148,7 +148,7 @@ fn two_adds() {
 }
 
 #[test]
-fn the_directory_knows_chunks_that_came_at_once() {
+fn the_address_index_has_chunks_that_came_at_once() {
     explore("two adds", ONCE, &[()], two_adds);
 }
 
@@ -175,20 +175,20 @@ fn lookup_beside_add() {
 
 #[test]
 fn a_lookup_is_right_beside_an_add() {
-    explore("lookup beside add", THREE, &[()], lookup_beside_add);
+    explore("lookup vs add", THREE, &[()], lookup_beside_add);
 }
 
 #[test]
 fn control_unchecked_bucket() {
     must_fail(
-        "lookup beside add",
+        "lookup vs add",
         &[Fault::UncheckedBucket],
         THREE,
         lookup_beside_add,
     );
 }
 
-/// A look-up of what is being added to a pool of so many chunks. A third needs no other sheet than a second.
+/// A look-up of what is being added to a pool of so many chunks. A third needs no other bucket table than a second.
 fn lookup_of_what_is_added(chunks: usize) -> Option<u64> {
     let prepared = Pool::new(0).unwrap();
     for chunk in 0..chunks {
@@ -209,7 +209,7 @@ fn what_is_looked_up_is_whole() {
 }
 
 #[test]
-fn what_is_looked_up_in_another_sheet_is_whole() {
+fn what_is_looked_up_in_another_table_is_whole() {
     explore("lookup of the second", ONCE, &[None, Some(300)], || {
         lookup_of_what_is_added(1)
     });
@@ -249,19 +249,16 @@ fn removal_beside_alloc(prepared: Pool) -> bool {
 
 #[test]
 fn removal_waits_for_what_is_held() {
-    explore("removal beside alloc", THREE, &[false, true], || {
+    explore("removal vs alloc", THREE, &[false, true], || {
         removal_beside_alloc(pool(2))
     });
 }
 
 #[test]
 fn control_unchecked_state() {
-    must_fail(
-        "removal beside alloc",
-        &[Fault::UncheckedState],
-        TWO,
-        || removal_beside_alloc(pool(2)),
-    );
+    must_fail("removal vs alloc", &[Fault::UncheckedState], TWO, || {
+        removal_beside_alloc(pool(2))
+    });
 }
 
 /// A pool whose chunks are not permanent: one was removed before.
@@ -274,7 +271,7 @@ fn pinned_pool() -> Pool {
 
 #[test]
 fn removal_waits_for_what_is_held_in_pinned_chunks() {
-    explore("removal beside pinned alloc", THREE, &[false, true], || {
+    explore("removal vs pinned alloc", THREE, &[false, true], || {
         removal_beside_alloc(pinned_pool())
     });
 }
@@ -282,7 +279,7 @@ fn removal_waits_for_what_is_held_in_pinned_chunks() {
 #[test]
 fn control_unchecked_state_in_pinned_chunks() {
     must_fail(
-        "removal beside pinned alloc",
+        "removal vs pinned alloc",
         &[Fault::UncheckedState],
         THREE,
         || removal_beside_alloc(pinned_pool()),
@@ -304,7 +301,7 @@ fn removal_beside_add() {
 
 #[test]
 fn the_newest_is_tried_first() {
-    explore("removal beside add", ONCE, &[()], removal_beside_add);
+    explore("removal vs add", ONCE, &[()], removal_beside_add);
 }
 
 /// The newer of two chunks is removed while the list is replaced, and so the first that is tried is chosen twice.
@@ -326,7 +323,7 @@ fn removal_beside_swap() {
 
 #[test]
 fn what_is_being_removed_is_not_tried_first() {
-    explore("removal beside swap", ONCE, &[()], removal_beside_swap);
+    explore("removal vs swap", ONCE, &[()], removal_beside_swap);
 }
 
 /// A list is replaced while somebody sweeps, who drops it after who replaced it let go of it.
@@ -345,7 +342,7 @@ fn replacement_beside_sweep() {
 #[test]
 fn a_replaced_list_is_handed_over() {
     explore(
-        "replacement beside sweep",
+        "replacement vs sweep",
         ONCE,
         &[()],
         replacement_beside_sweep,
@@ -360,19 +357,14 @@ fn removal_beside_free() -> bool {
 }
 
 #[test]
-fn the_last_free_tells() {
-    explore(
-        "removal beside free",
-        TWO,
-        &[false, true],
-        removal_beside_free,
-    );
+fn the_last_free_notifies() {
+    explore("removal vs free", TWO, &[false, true], removal_beside_free);
 }
 
 #[test]
 fn control_no_fence_before_the_state() {
     must_fail(
-        "removal beside free",
+        "removal vs free",
         &[Fault::NoFence],
         TWO,
         removal_beside_free,
@@ -436,13 +428,13 @@ fn pin_beside_replace() -> bool {
 
 #[test]
 fn a_pinned_list_stays() {
-    explore("pin beside replace", THREE, &[true], pin_beside_replace);
+    explore("pin vs replace", THREE, &[true], pin_beside_replace);
 }
 
 #[test]
 fn control_unchecked_pin() {
     must_fail(
-        "pin beside replace",
+        "pin vs replace",
         &[Fault::UncheckedPin],
         THREE,
         pin_beside_replace,
@@ -470,7 +462,7 @@ fn count_beside_two_replacements() {
 #[test]
 fn an_earlier_list_does_not_come_back() {
     explore(
-        "count beside two replacements",
+        "count vs two replacements",
         ONCE,
         &[()],
         count_beside_two_replacements,
@@ -480,7 +472,7 @@ fn an_earlier_list_does_not_come_back() {
 #[test]
 fn control_unpinned_advance() {
     must_fail(
-        "count beside two replacements",
+        "count vs two replacements",
         &[Fault::UnpinnedAdvance],
         ONCE,
         count_beside_two_replacements,
@@ -503,7 +495,7 @@ fn pin_beside_two_replacements() {
 #[test]
 fn a_list_that_is_pinned_late_stays() {
     explore(
-        "pin beside two replacements",
+        "pin vs two replacements",
         TWO,
         &[()],
         pin_beside_two_replacements,
@@ -513,7 +505,7 @@ fn a_list_that_is_pinned_late_stays() {
 #[test]
 fn control_unchecked_pin_of_two() {
     must_fail(
-        "pin beside two replacements",
+        "pin vs two replacements",
         &[Fault::UncheckedPin],
         THREE,
         pin_beside_two_replacements,
@@ -539,7 +531,7 @@ impl Algorithm for Meanwhile<'_> {
 }
 
 /// As `pin_beside_replace`, while one slot names an earlier list, and so many more do.
-fn crowd_beside_replace(more: usize) {
+fn unslotted_vs_replace(more: usize) {
     let race = Race::on(pinned_pool());
     let then = || {
         race.pool().add(BASE + 4, 1).unwrap();
@@ -555,37 +547,37 @@ fn crowd_beside_replace(more: usize) {
 }
 
 #[test]
-fn a_list_stays_while_there_is_a_crowd() {
-    explore("crowd beside replace", THREE, &[()], || {
-        crowd_beside_replace(1)
+fn a_list_stays_while_there_are_unslotted_readers() {
+    explore("unslotted reader vs replace", THREE, &[()], || {
+        unslotted_vs_replace(1)
     });
 }
 
 #[test]
 fn control_uncounted_crowd() {
     must_fail(
-        "crowd beside replace",
-        &[Fault::UncountedCrowd],
+        "unslotted reader vs replace",
+        &[Fault::UncountedReader],
         THREE,
-        || crowd_beside_replace(1),
+        || unslotted_vs_replace(1),
     );
 }
 
-/// Who replaces the list has the last slot, and counts in no crowd.
+/// Who replaces the list has the last slot, and counts in no unslotted readers.
 #[test]
-fn a_list_stays_while_others_are_the_crowd() {
-    explore("crowd beside a slot", ONCE, &[()], || {
-        crowd_beside_replace(0)
+fn a_list_stays_while_others_are_unslotted() {
+    explore("unslotted reader vs slot", ONCE, &[()], || {
+        unslotted_vs_replace(0)
     });
 }
 
 #[test]
 fn control_uncounted_crowd_of_others() {
     must_fail(
-        "crowd beside a slot",
-        &[Fault::UncountedCrowd],
+        "unslotted reader vs slot",
+        &[Fault::UncountedReader],
         ONCE,
-        || crowd_beside_replace(0),
+        || unslotted_vs_replace(0),
     );
 }
 
@@ -613,13 +605,13 @@ fn swap_beside_alloc() -> usize {
 
 #[test]
 fn the_default_changes_as_one_value() {
-    explore("swap beside alloc", TWO, &[0, 3], swap_beside_alloc);
+    explore("swap vs alloc", TWO, &[0, 3], swap_beside_alloc);
 }
 
 #[test]
 fn control_unpublished_default() {
     must_fail(
-        "swap beside alloc",
+        "swap vs alloc",
         &[Fault::Unpublished],
         TWO,
         swap_beside_alloc,

@@ -114,12 +114,9 @@ fn refused_many_beside_alloc(prepared: Pool) -> bool {
 #[test]
 fn what_is_refused_with_others_is_nobodys() {
     for prepare in [pool, observed] {
-        explore(
-            "refused many beside alloc",
-            THREE,
-            &[false, true],
-            move || refused_many_beside_alloc(prepare(2)),
-        );
+        explore("refused many vs alloc", THREE, &[false, true], move || {
+            refused_many_beside_alloc(prepare(2))
+        });
     }
 }
 
@@ -127,7 +124,7 @@ fn what_is_refused_with_others_is_nobodys() {
 fn control_unannounced_many() {
     for prepare in [pool, observed] {
         must_fail(
-            "refused many beside alloc",
+            "refused many vs alloc",
             &[Fault::Unannounced],
             THREE,
             move || refused_many_beside_alloc(prepare(2)),
@@ -277,20 +274,23 @@ fn a_losing_tracked_free_changes_nothing() {
 }
 
 #[test]
-fn control_bits_before_deed() {
+fn control_bits_before_ownership() {
     must_fail(
         "tracked frees and a new allocation",
-        &[Fault::BitsBeforeDeed],
+        &[Fault::BitsBeforeOwnership],
         TWO,
         || racing_frees(tracked()),
     );
 }
 
 #[test]
-fn control_shared_deed() {
-    must_fail("racing tracked frees", &[Fault::SharedDeed], TWO, || {
-        racing_frees_only(tracked())
-    });
+fn control_shared_ownership() {
+    must_fail(
+        "racing tracked frees",
+        &[Fault::SharedOwnership],
+        TWO,
+        || racing_frees_only(tracked()),
+    );
 }
 
 /// An allocation that is seen has no tag but its own, at a granule whose last owner had one.
@@ -310,15 +310,10 @@ fn tag_beside_alloc() -> bool {
 
 #[test]
 fn a_tag_is_its_allocations_own() {
-    explore("tag beside alloc", None, &[false, true], tag_beside_alloc);
+    explore("tag vs alloc", None, &[false, true], tag_beside_alloc);
 }
 
 #[test]
 fn control_kept_tag() {
-    must_fail(
-        "tag beside alloc",
-        &[Fault::KeptTag],
-        None,
-        tag_beside_alloc,
-    );
+    must_fail("tag vs alloc", &[Fault::KeptTag], None, tag_beside_alloc);
 }

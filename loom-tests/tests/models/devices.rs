@@ -107,7 +107,7 @@ fn release_beside_alloc() -> Option<bool> {
 #[test]
 fn memory_goes_after_the_last_allocation() {
     explore(
-        "device release beside alloc",
+        "device release vs alloc",
         THREE,
         &[None, Some(false), Some(true)],
         release_beside_alloc,
@@ -117,7 +117,7 @@ fn memory_goes_after_the_last_allocation() {
 #[test]
 fn control_hasty_release() {
     must_fail(
-        "device release beside alloc",
+        "device release vs alloc",
         &[Fault::HastyRelease],
         THREE,
         release_beside_alloc,
@@ -127,7 +127,7 @@ fn control_hasty_release() {
 #[test]
 fn control_alloc_in_a_sealed_pool() {
     must_fail(
-        "device release beside alloc",
+        "device release vs alloc",
         &[Fault::UncheckedState],
         THREE,
         release_beside_alloc,
@@ -170,7 +170,7 @@ fn release_beside_two_drops() -> bool {
 #[test]
 fn the_last_one_takes_down_the_rest() {
     explore(
-        "device release beside two drops",
+        "device release vs two drops",
         THREE,
         &[false, true],
         release_beside_two_drops,
@@ -180,7 +180,7 @@ fn the_last_one_takes_down_the_rest() {
 #[test]
 fn control_hasty_release_beside_drops() {
     must_fail(
-        "device release beside two drops",
+        "device release vs two drops",
         &[Fault::HastyRelease],
         THREE,
         release_beside_two_drops,
@@ -210,7 +210,7 @@ fn release_beside_a_holder() -> bool {
 #[test]
 fn what_is_held_is_listed() {
     explore(
-        "device release beside a holder",
+        "device release vs a holder",
         THREE,
         &[false, true],
         release_beside_a_holder,

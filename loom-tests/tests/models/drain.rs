@@ -32,7 +32,7 @@ const REMOVALS: [(fn() -> Pool, usize); 3] = [(|| pool(4), 1), (|| pool(4), 2), 
 #[test]
 fn the_last_drop_notifies_the_owner() {
     for (prepared, n) in REMOVALS {
-        explore("drop beside removal", TWO, &[false, true], move || {
+        explore("drop vs removal", TWO, &[false, true], move || {
             drop_beside_removal(prepared(), n)
         });
     }
@@ -42,7 +42,7 @@ fn the_last_drop_notifies_the_owner() {
 fn control_unnoticed_removal() {
     for (prepared, n) in REMOVALS {
         for fault in [Fault::UncheckedDrain, Fault::NoFence] {
-            must_fail("drop beside removal", &[fault], TWO, move || {
+            must_fail("drop vs removal", &[fault], TWO, move || {
                 drop_beside_removal(prepared(), n)
             });
         }
@@ -97,13 +97,13 @@ fn drop_beside_rollback() {
 
 #[test]
 fn a_refused_claim_notifies_the_owner() {
-    explore("drop beside rollback", THREE, &[()], drop_beside_rollback);
+    explore("drop vs rollback", THREE, &[()], drop_beside_rollback);
 }
 
 #[test]
 fn control_unnoticed_rollback() {
     must_fail(
-        "drop beside rollback",
+        "drop vs rollback",
         &[Fault::UncheckedRollback],
         THREE,
         drop_beside_rollback,

@@ -22,13 +22,13 @@ fn free_beside_look() {
 
 #[test]
 fn hints_hold_beside_a_free() {
-    explore("free beside look", TWO, &[()], free_beside_look);
+    explore("free vs search", TWO, &[()], free_beside_look);
 }
 
 #[test]
 fn control_unraised_hint() {
     must_fail(
-        "free beside look",
+        "free vs search",
         &[Fault::UnraisedHint],
         TWO,
         free_beside_look,
@@ -38,7 +38,7 @@ fn control_unraised_hint() {
 #[test]
 fn control_no_second_look() {
     must_fail(
-        "free beside look",
+        "free vs search",
         &[Fault::NoSecondLook],
         TWO,
         free_beside_look,
@@ -47,10 +47,10 @@ fn control_no_second_look() {
 
 #[test]
 fn control_no_fence() {
-    must_fail("free beside look", &[Fault::NoFence], TWO, free_beside_look);
+    must_fail("free vs search", &[Fault::NoFence], TWO, free_beside_look);
 }
 
-/// A free behind the word whose hint a look lowers, into which its stretch goes on.
+/// A free behind the word whose hint a look lowers, into which its run goes on.
 fn free_behind_look() {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
@@ -64,13 +64,13 @@ fn free_behind_look() {
 
 #[test]
 fn hints_hold_beside_a_free_behind() {
-    explore("free behind look", TWO, &[()], free_behind_look);
+    explore("free after search", TWO, &[()], free_behind_look);
 }
 
 #[test]
 fn control_no_second_look_behind() {
     must_fail(
-        "free behind look",
+        "free after search",
         &[Fault::NoSecondLook],
         TWO,
         free_behind_look,
@@ -97,7 +97,7 @@ fn refused_growth_beside_look() {
 #[test]
 fn hints_hold_beside_a_refused_growth() {
     explore(
-        "refused growth beside look",
+        "refused growth vs search",
         THREE,
         &[()],
         refused_growth_beside_look,
@@ -107,7 +107,7 @@ fn hints_hold_beside_a_refused_growth() {
 #[test]
 fn control_unraised_after_a_refused_growth() {
     must_fail(
-        "refused growth beside look",
+        "refused growth vs search",
         &[Fault::UnraisedHint],
         THREE,
         refused_growth_beside_look,
@@ -131,13 +131,13 @@ fn free_beside_two_looks() {
 
 #[test]
 fn hints_hold_beside_two_looks() {
-    explore("free beside two looks", ONCE, &[()], free_beside_two_looks);
+    explore("free vs two searches", ONCE, &[()], free_beside_two_looks);
 }
 
 #[test]
 fn control_no_second_look_of_two() {
     must_fail(
-        "free beside two looks",
+        "free vs two searches",
         &[Fault::NoSecondLook],
         ONCE,
         free_beside_two_looks,
@@ -162,13 +162,13 @@ fn free_beside_two_levels() {
 
 #[test]
 fn hints_hold_on_two_levels() {
-    explore("free beside two levels", TWO, &[()], free_beside_two_levels);
+    explore("free vs two levels", TWO, &[()], free_beside_two_levels);
 }
 
 #[test]
 fn control_no_second_look_above() {
     must_fail(
-        "free beside two levels",
+        "free vs two levels",
         &[Fault::NoSecondLook],
         TWO,
         free_beside_two_levels,
@@ -176,8 +176,8 @@ fn control_no_second_look_above() {
 }
 
 /// The older of two full chunks gets a free beside a look that lowers its hints, and then the one that
-/// the board has of it.
-fn free_beside_board() {
+/// the free summary has of it.
+fn free_vs_summary() {
     let prepared = pool(1);
     prepared.add(BASE + 8, 1).unwrap();
     hold(&prepared, 0, 1);
@@ -204,17 +204,17 @@ impl Algorithm for PeekTwice {
 }
 
 #[test]
-fn hints_hold_on_the_board() {
-    explore("free beside board", TWO, &[()], free_beside_board);
+fn hints_hold_in_the_free_summary() {
+    explore("free vs summary", TWO, &[()], free_vs_summary);
 }
 
 #[test]
 fn control_no_second_look_at_a_chunk() {
     must_fail(
-        "free beside board",
+        "free vs summary",
         &[Fault::NoSecondLook],
         TWO,
-        free_beside_board,
+        free_vs_summary,
     );
 }
 
@@ -313,7 +313,7 @@ fn control_free_across_joins_unseen() {
     );
 }
 
-/// Two frees in one line, the shorter stretch first, beside a look that lowers the hint above: it
+/// Two frees in one line, the shorter run first, beside a look that lowers the hint above: it
 /// must see the longer one too.
 fn two_frees_beside_two_levels() {
     let prepared = pool(8);
@@ -339,7 +339,7 @@ fn two_frees_beside_two_levels() {
 #[test]
 fn the_longest_of_a_line_is_seen() {
     explore(
-        "two frees beside two levels",
+        "two frees vs two levels",
         TWO,
         &[()],
         two_frees_beside_two_levels,
@@ -349,7 +349,7 @@ fn the_longest_of_a_line_is_seen() {
 #[test]
 fn control_no_second_look_at_a_line() {
     must_fail(
-        "two frees beside two levels",
+        "two frees vs two levels",
         &[Fault::NoSecondLook],
         TWO,
         two_frees_beside_two_levels,

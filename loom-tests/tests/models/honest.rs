@@ -57,7 +57,7 @@ fn refused_claim_beside_alloc() -> Answer {
 #[test]
 fn a_rolled_back_claim_is_nobodys() {
     explore(
-        "refused claim beside alloc",
+        "refused claim vs alloc",
         ONCE,
         &[Found, Contended],
         refused_claim_beside_alloc,
@@ -67,7 +67,7 @@ fn a_rolled_back_claim_is_nobodys() {
 #[test]
 fn control_unannounced_claim() {
     must_fail(
-        "refused claim beside alloc",
+        "refused claim vs alloc",
         &[Fault::Unannounced],
         ONCE,
         refused_claim_beside_alloc,
@@ -106,7 +106,7 @@ fn half_a_free_is_no_free() {
     // On either stripe.
     for (first, way) in WAYS.into_iter().enumerate() {
         explore(
-            "free across beside two allocs",
+            "free across vs two allocs",
             STUBBORN,
             &[
                 (Exhausted, None),
@@ -123,7 +123,7 @@ fn half_a_free_is_no_free() {
 fn control_unannounced_free() {
     for (first, way) in WAYS.into_iter().enumerate() {
         must_fail(
-            "free across beside two allocs",
+            "free across vs two allocs",
             &[Fault::Unannounced],
             TWO,
             move || free_across_beside_two_allocs(first, way),
@@ -197,7 +197,7 @@ fn control_unproved() {
 
 #[test]
 fn control_untold_free() {
-    must_fail("moving hole", &[Fault::UntoldFree], TWO, || {
+    must_fail("moving hole", &[Fault::UnnotifiedFree], TWO, || {
         moving_hole(Late::in_the_proof)
     });
 }
@@ -214,10 +214,13 @@ fn a_moving_hole_is_not_missed_by_other_looks() {
 
 #[test]
 fn control_untold_free_of_other_looks() {
-    must_fail("moving hole by granules", &[Fault::UntoldFree], TWO, || {
-        moving_hole(Late::by_granules)
-    });
-    must_fail("moving hole by runs", &[Fault::UntoldFree], TWO, || {
+    must_fail(
+        "moving hole by granules",
+        &[Fault::UnnotifiedFree],
+        TWO,
+        || moving_hole(Late::by_granules),
+    );
+    must_fail("moving hole by runs", &[Fault::UnnotifiedFree], TWO, || {
         moving_hole(Late::by_runs)
     });
 }
@@ -258,10 +261,10 @@ fn a_hole_that_two_threads_move_is_not_missed() {
 }
 
 #[test]
-fn control_two_that_tell_nobody() {
+fn control_two_that_notify_nobody() {
     must_fail(
         "hole moved by two",
-        &[Fault::UntoldFree, Fault::UntoldClaim],
+        &[Fault::UnnotifiedFree, Fault::UnnotifiedClaim],
         THREE,
         hole_moved_by_two,
     );
@@ -332,7 +335,7 @@ fn half_taken_free(taker: Taker) -> Answer {
 }
 
 #[test]
-fn claims_tell_the_watchers() {
+fn claims_notify_the_probers() {
     for taker in TAKERS {
         explore("half-taken free", TWO, &[Found], move || {
             half_taken_free(taker)
@@ -343,9 +346,12 @@ fn claims_tell_the_watchers() {
 #[test]
 fn control_untold_claim() {
     for taker in TAKERS {
-        must_fail("half-taken free", &[Fault::UntoldClaim], TWO, move || {
-            half_taken_free(taker)
-        });
+        must_fail(
+            "half-taken free",
+            &[Fault::UnnotifiedClaim],
+            TWO,
+            move || half_taken_free(taker),
+        );
     }
 }
 
@@ -362,7 +368,7 @@ fn is_freed_already(pool: &Pool) -> bool {
 }
 
 /// An answer shows a free that has not told yet; who saw it then takes the other hole.
-fn answer_before_free(is_told: fn(&Pool) -> bool) -> Answer {
+fn answer_before_free(is_shown: fn(&Pool) -> bool) -> Answer {
     let prepared = pool(4);
     for granule in 0..3 {
         hold(&prepared, granule, 1);
@@ -371,7 +377,7 @@ fn answer_before_free(is_told: fn(&Pool) -> bool) -> Answer {
     // In this order loom comes soonest to what the control must find.
     let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     let taker = race.start(move |pool| {
-        if is_told(pool) {
+        if is_shown(pool) {
             let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
         }
     });
@@ -384,24 +390,27 @@ fn answer_before_free(is_told: fn(&Pool) -> bool) -> Answer {
 }
 
 #[test]
-fn answers_tell_the_watchers() {
+fn answers_notify_the_probers() {
     // What tells is one function for all three.
-    for (is_told, switches) in [
+    for (is_shown, switches) in [
         (shows_two as fn(&Pool) -> bool, THREE),
         (shows_two_in_its_chunk, ONCE),
         (is_freed_already, ONCE),
     ] {
         explore("answer before free", switches, &[Found], move || {
-            answer_before_free(is_told)
+            answer_before_free(is_shown)
         });
     }
 }
 
 #[test]
 fn control_untold_answer() {
-    must_fail("answer before free", &[Fault::UntoldAnswer], TWO, || {
-        answer_before_free(shows_two)
-    });
+    must_fail(
+        "answer before free",
+        &[Fault::UnnotifiedAnswer],
+        TWO,
+        || answer_before_free(shows_two),
+    );
 }
 
 /// An allocation grows although its range was freed by address: it gets nothing, and held nothing.
@@ -451,7 +460,7 @@ impl Algorithm for Never {
 }
 
 /// A refusal is remembered beside a call that makes room; whoever made room finds it.
-fn room_beside_verdict(begin: Begin, make_room: fn(&Pool)) -> Answer {
+fn room_vs_refusal(begin: Begin, make_room: fn(&Pool)) -> Answer {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 2);
@@ -481,49 +490,55 @@ fn add_chunk(pool: &Pool) {
 }
 
 #[test]
-fn no_verdict_stands_where_there_is_room() {
+fn no_refusal_is_cached_where_there_is_room() {
     for make_room in [free_one, free_across] {
-        explore("room beside verdict", THREE, &[Found], move || {
-            room_beside_verdict(Race::apart, make_room)
+        explore("room vs cached refusal", THREE, &[Found], move || {
+            room_vs_refusal(Race::apart, make_room)
         });
     }
 }
 
 #[test]
-fn no_verdict_stands_where_a_chunk_came() {
+fn no_refusal_is_cached_where_a_chunk_came() {
     for begin in BEGINNINGS {
-        explore("chunk beside verdict", THREE, &[Found], move || {
-            room_beside_verdict(begin, add_chunk)
+        explore("chunk vs cached refusal", THREE, &[Found], move || {
+            room_vs_refusal(begin, add_chunk)
         });
     }
 }
 
 #[test]
-fn control_kept_verdict() {
-    must_fail("room beside verdict", &[Fault::KeptVerdict], TWO, || {
-        room_beside_verdict(Race::apart, free_one)
+fn control_kept_refusal() {
+    must_fail("room vs cached refusal", &[Fault::KeptRefusal], TWO, || {
+        room_vs_refusal(Race::apart, free_one)
     });
 }
 
 #[test]
-fn control_hasty_verdict() {
-    must_fail("room beside verdict", &[Fault::HastyVerdict], TWO, || {
-        room_beside_verdict(Race::apart, free_one)
+fn control_hasty_refusal() {
+    must_fail(
+        "room vs cached refusal",
+        &[Fault::HastyRefusal],
+        TWO,
+        || room_vs_refusal(Race::apart, free_one),
+    );
+}
+
+#[test]
+fn control_cached_refusal_during_unannounced_free() {
+    must_fail("room vs cached refusal", &[Fault::Unannounced], TWO, || {
+        room_vs_refusal(Race::apart, free_across)
     });
 }
 
 #[test]
-fn control_verdict_beside_unannounced_free() {
-    must_fail("room beside verdict", &[Fault::Unannounced], TWO, || {
-        room_beside_verdict(Race::apart, free_across)
-    });
-}
-
-#[test]
-fn control_verdict_beside_untold_chunk() {
-    must_fail("room beside verdict", &[Fault::UntoldAnswer], TWO, || {
-        room_beside_verdict(Race::apart, add_chunk)
-    });
+fn control_cached_refusal_during_unnotified_chunk() {
+    must_fail(
+        "room vs cached refusal",
+        &[Fault::UnnotifiedAnswer],
+        TWO,
+        || room_vs_refusal(Race::apart, add_chunk),
+    );
 }
 
 /// Finds nothing; in the look that proves it calls `then`.
@@ -549,7 +564,7 @@ fn refused(pool: &Pool, then: &(dyn Fn() + Sync)) {
 /// Two callers are in the middle of a proof when a free begins. The second claims the refusal after the free took
 /// back the first one's claim. The first must not take the second one's claim for its own, since its second reading
 /// is older than the free.
-fn free_beside_two_verdicts() {
+fn free_vs_two_refusals() {
     let prepared = pool(1);
     hold(&prepared, 0, 1);
     let race = Arc::new(Race::apart(prepared));
@@ -593,12 +608,12 @@ fn join_all(started: Mutex<Vec<JoinHandle<()>>>) {
 }
 
 #[test]
-fn no_verdict_stands_on_anothers_claim() {
+fn no_refusal_is_cached_on_anothers_reservation() {
     explore(
-        "free beside two verdicts",
+        "free vs two cached refusals",
         THREE,
         &[()],
-        free_beside_two_verdicts,
+        free_vs_two_refusals,
     );
 }
 
@@ -606,20 +621,20 @@ fn no_verdict_stands_on_anothers_claim() {
 #[test]
 fn control_a_claim_without_its_version() {
     must_fail(
-        "free beside two verdicts",
-        &[Fault::UnversionedClaim],
+        "free vs two cached refusals",
+        &[Fault::UnversionedReservation],
         TWO,
-        free_beside_two_verdicts,
+        free_vs_two_refusals,
     );
 }
 
 /// A chunk is being added; who was told of it can allocate from it.
-fn told_of_a_chunk(begin: Begin, is_told: fn(&Pool) -> bool) -> Option<Answer> {
+fn listed_chunk(begin: Begin, is_shown: fn(&Pool) -> bool) -> Option<Answer> {
     let prepared = pool(2);
     hold(&prepared, 0, 2);
     let race = begin(prepared);
     let add = race.start(|pool| pool.add(BASE + 16, 2).is_ok());
-    let alloc = race.start(move |pool| is_told(pool).then(|| take(pool, &FirstFit)));
+    let alloc = race.start(move |pool| is_shown(pool).then(|| take(pool, &FirstFit)));
     add.join().unwrap();
     let alloc = alloc.join().unwrap();
     assert_ne!(alloc, Some(Exhausted), "the chunk was there before");
@@ -635,22 +650,22 @@ fn is_in_the_way(pool: &Pool) -> bool {
 }
 
 #[test]
-fn what_is_told_of_serves() {
+fn a_listed_chunk_serves() {
     for begin in BEGINNINGS {
-        explore("told of a chunk", THREE, &[None, Some(Found)], move || {
-            told_of_a_chunk(begin, is_listed)
+        explore("listed chunk", THREE, &[None, Some(Found)], move || {
+            listed_chunk(begin, is_listed)
         });
         // Where it is not in the way, the other chunk was added, and is taken from.
-        explore("told of a chunk", ONCE, &[None, Some(Found)], move || {
-            told_of_a_chunk(begin, is_in_the_way)
+        explore("listed chunk", ONCE, &[None, Some(Found)], move || {
+            listed_chunk(begin, is_in_the_way)
         });
     }
 }
 
 #[test]
-fn control_told_too_soon() {
-    must_fail("told of a chunk", &[Fault::ToldTooSoon], THREE, || {
-        told_of_a_chunk(Race::apart, is_listed)
+fn control_shown_too_soon() {
+    must_fail("listed chunk", &[Fault::ShownTooSoon], THREE, || {
+        listed_chunk(Race::apart, is_listed)
     });
 }
 
@@ -684,14 +699,14 @@ fn control_unchecked_list() {
     });
 }
 
-/// The deed of an allocation is gone before its granules are free; who was told that nothing is
+/// The ownership word of an allocation is gone before its granules are free; who was told that nothing is
 /// allocated is not told that nothing is free.
-fn told_of_a_free(is_told: fn(&Pool) -> bool) -> Option<Answer> {
+fn listed_free(is_shown: fn(&Pool) -> bool) -> Option<Answer> {
     let prepared = with_chunk(Pool::builder().boundary_tracking(), 2);
     hold(&prepared, 0, 2);
     let race = Race::apart(prepared);
     let free = race.start(|pool| pool.free_addr(BASE).is_ok());
-    let alloc = race.start(move |pool| is_told(pool).then(|| take(pool, &FirstFit)));
+    let alloc = race.start(move |pool| is_shown(pool).then(|| take(pool, &FirstFit)));
     let freed = free.join().unwrap();
     let alloc = alloc.join().unwrap();
     assert_ne!(alloc, Some(Exhausted), "there was room before");
@@ -708,20 +723,20 @@ fn is_free_already(pool: &Pool) -> bool {
 }
 
 #[test]
-fn a_deed_and_its_granules_go_in_one_step() {
-    for is_told in [none_is_live, is_free_already] {
+fn an_ownership_and_its_granules_go_in_one_step() {
+    for is_shown in [none_is_live, is_free_already] {
         explore(
-            "told of a free",
+            "listed free",
             STUBBORN,
             &[None, Some(Found), Some(Contended)],
-            move || told_of_a_free(is_told),
+            move || listed_free(is_shown),
         );
     }
 }
 
 #[test]
-fn control_deed_goes_unannounced() {
-    must_fail("told of a free", &[Fault::Unannounced], TWO, || {
-        told_of_a_free(none_is_live)
+fn control_ownership_ends_unannounced() {
+    must_fail("listed free", &[Fault::Unannounced], TWO, || {
+        listed_free(none_is_live)
     });
 }

@@ -132,7 +132,7 @@ fn drop_beside_look(scene: Scene, n: usize) {
 #[test]
 fn hints_hold_beside_a_drop() {
     for (scene, n) in LOOKS {
-        explore("drop beside look", TWO, &[()], move || {
+        explore("drop vs search", TWO, &[()], move || {
             drop_beside_look(scene, n)
         });
     }
@@ -143,7 +143,7 @@ fn hints_hold_beside_a_drop() {
 fn control_no_fence() {
     for (scene, n) in LOOKS {
         must_fail(
-            "drop beside look",
+            "drop vs search",
             &[Fault::NoFence, Fault::RelaxedRelease],
             TWO,
             move || drop_beside_look(scene, n),
@@ -154,7 +154,7 @@ fn control_no_fence() {
 #[test]
 fn control_no_second_look() {
     for (scene, n) in LOOKS {
-        must_fail("drop beside look", &[Fault::NoSecondLook], TWO, move || {
+        must_fail("drop vs search", &[Fault::NoSecondLook], TWO, move || {
             drop_beside_look(scene, n)
         });
     }
@@ -163,7 +163,7 @@ fn control_no_second_look() {
 #[test]
 fn control_unraised_hint() {
     for (scene, n) in LOOKS {
-        must_fail("drop beside look", &[Fault::UnraisedHint], TWO, move || {
+        must_fail("drop vs search", &[Fault::UnraisedHint], TWO, move || {
             drop_beside_look(scene, n)
         });
     }
@@ -172,12 +172,9 @@ fn control_unraised_hint() {
 #[test]
 fn control_unchecked_hint() {
     for scene in [FRESH, COVERED] {
-        must_fail(
-            "drop beside look",
-            &[Fault::UncheckedHint],
-            TWO,
-            move || drop_beside_look(scene, 1),
-        );
+        must_fail("drop vs search", &[Fault::UncheckedHint], TWO, move || {
+            drop_beside_look(scene, 1)
+        });
     }
 }
 
@@ -185,7 +182,7 @@ fn control_unchecked_hint() {
 fn control_unchecked_border() {
     for scene in [AFTER_BORDER, AFTER_LOW_BORDER] {
         must_fail(
-            "drop beside look",
+            "drop vs search",
             &[Fault::UncheckedBorder],
             TWO,
             move || drop_beside_look(scene, 2),
@@ -222,7 +219,7 @@ fn drop_beside_alloc(scene: Scene, n: usize, way: Way) -> bool {
 fn an_alloc_takes_what_is_dropped_or_leaves_it() {
     for (scene, n) in LOOKS {
         for way in [FAST, BY_VIEW] {
-            explore("drop beside alloc", THREE, &[false, true], move || {
+            explore("drop vs alloc", THREE, &[false, true], move || {
                 drop_beside_alloc(scene, n, way)
             });
         }
@@ -233,7 +230,7 @@ fn an_alloc_takes_what_is_dropped_or_leaves_it() {
 fn control_hidden_from_an_alloc() {
     for way in [FAST, BY_VIEW] {
         for fault in [Fault::NoSecondLook, Fault::UncheckedHint] {
-            must_fail("drop beside alloc", &[fault], THREE, move || {
+            must_fail("drop vs alloc", &[fault], THREE, move || {
                 drop_beside_alloc(COVERED, 1, way)
             });
         }
@@ -245,7 +242,7 @@ fn control_hidden_from_an_alloc() {
 fn the_neighbour_of_what_is_dropped_is_taken() {
     for scene in [GROWING, BEFORE_BORDER, AFTER_BORDER, AFTER_LOW_BORDER] {
         for way in [FAST, BY_VIEW] {
-            explore("drop beside neighbour", THREE, &[true], move || {
+            explore("drop vs neighbour", THREE, &[true], move || {
                 drop_beside_alloc(scene, 1, way)
             });
         }
@@ -254,7 +251,7 @@ fn the_neighbour_of_what_is_dropped_is_taken() {
 
 #[test]
 fn control_neighbour_taken_by_force() {
-    must_fail("drop beside neighbour", &[Fault::TornClaim], THREE, || {
+    must_fail("drop vs neighbour", &[Fault::TornClaim], THREE, || {
         drop_beside_alloc(GROWING, 1, FAST)
     });
 }
@@ -282,7 +279,7 @@ const NEIGHBOURS: [(usize, usize); 3] = [(0, 1), (1, 2), (2, 1)];
 #[test]
 fn drops_of_neighbours_join() {
     for (one, other) in NEIGHBOURS {
-        explore("drop beside drop", TWO, &[()], move || {
+        explore("drop vs drop", TWO, &[()], move || {
             drop_beside_drop(one, other)
         });
     }
@@ -291,7 +288,7 @@ fn drops_of_neighbours_join() {
 #[test]
 fn control_drops_join_unhinted() {
     for (one, other) in NEIGHBOURS {
-        must_fail("drop beside drop", &[Fault::UnraisedHint], TWO, move || {
+        must_fail("drop vs drop", &[Fault::UnraisedHint], TWO, move || {
             drop_beside_drop(one, other)
         });
     }
@@ -301,7 +298,7 @@ fn control_drops_join_unhinted() {
 fn control_drops_join_unseen() {
     for (one, other) in [(1, 2), (2, 1)] {
         must_fail(
-            "drop beside drop",
+            "drop vs drop",
             &[Fault::RelaxedRelease, Fault::NoFence],
             TWO,
             move || drop_beside_drop(one, other),
@@ -311,7 +308,7 @@ fn control_drops_join_unseen() {
 
 #[test]
 fn control_drops_join_at_an_unchecked_border() {
-    must_fail("drop beside drop", &[Fault::UncheckedBorder], TWO, || {
+    must_fail("drop vs drop", &[Fault::UncheckedBorder], TWO, || {
         drop_beside_drop(1, 2)
     });
 }
@@ -338,7 +335,7 @@ fn drop_beside_proof(late: fn() -> Late) -> bool {
 #[test]
 fn a_hole_that_a_drop_moves_is_not_missed() {
     for late in [Late::in_the_proof, Late::by_granules, Late::by_runs] {
-        explore("drop beside proof", THREE, &[true], move || {
+        explore("drop vs proof", THREE, &[true], move || {
             drop_beside_proof(late)
         });
     }
@@ -346,8 +343,8 @@ fn a_hole_that_a_drop_moves_is_not_missed() {
 
 #[test]
 fn control_a_drop_leaves_no_trace() {
-    for fault in [Fault::UnheededDrop, Fault::UntoldFree] {
-        must_fail("drop beside proof", &[fault], THREE, || {
+    for fault in [Fault::UnnotifiedDrop, Fault::UnnotifiedFree] {
+        must_fail("drop vs proof", &[fault], THREE, || {
             drop_beside_proof(Late::in_the_proof)
         });
     }
@@ -363,7 +360,7 @@ impl Algorithm for Never {
 }
 
 /// A refusal is remembered concurrently with a drop. The thread that dropped finds what it gave back.
-fn drop_beside_verdict(scene: Scene, n: usize) -> bool {
+fn drop_vs_refusal(scene: Scene, n: usize) -> bool {
     let (prepared, held) = scene();
     let race = Race::apart(prepared);
     let refused = race.start(move |pool| drop(pool.alloc_with(n, &Never)));
@@ -381,20 +378,24 @@ fn drop_beside_verdict(scene: Scene, n: usize) -> bool {
 const VERDICTS: [(Scene, usize); 3] = [(FRESH, 1), (COVERED, 1), (ACROSS, 2)];
 
 #[test]
-fn no_verdict_outlives_a_drop() {
+fn no_cached_refusal_outlives_a_drop() {
     for (scene, n) in VERDICTS {
-        explore("drop beside verdict", THREE, &[true], move || {
-            drop_beside_verdict(scene, n)
+        explore("drop vs cached refusal", THREE, &[true], move || {
+            drop_vs_refusal(scene, n)
         });
     }
 }
 
 #[test]
-fn control_a_verdict_outlives_a_drop() {
+fn control_a_cached_refusal_outlives_a_drop() {
     for scene in [FRESH, COVERED] {
-        for fault in [Fault::UnheededDrop, Fault::KeptVerdict, Fault::HastyVerdict] {
-            must_fail("drop beside verdict", &[fault], THREE, move || {
-                drop_beside_verdict(scene, 1)
+        for fault in [
+            Fault::UnnotifiedDrop,
+            Fault::KeptRefusal,
+            Fault::HastyRefusal,
+        ] {
+            must_fail("drop vs cached refusal", &[fault], THREE, move || {
+                drop_vs_refusal(scene, 1)
             });
         }
     }
@@ -435,7 +436,7 @@ fn drop_beside_fast_alloc() -> bool {
 #[test]
 fn what_is_dropped_is_handed_over() {
     explore(
-        "drop beside fast alloc",
+        "drop vs fast alloc",
         THREE,
         &[false, true],
         drop_beside_fast_alloc,
@@ -445,7 +446,7 @@ fn what_is_dropped_is_handed_over() {
 #[test]
 fn control_dropped_without_handover() {
     must_fail(
-        "drop beside fast alloc",
+        "drop vs fast alloc",
         &[Fault::RelaxedRelease, Fault::NoFence],
         THREE,
         drop_beside_fast_alloc,
@@ -505,7 +506,7 @@ const ROOMS: [Room; 4] = [
 #[test]
 fn fast_allocs_exclude_each_other() {
     for (scene, sizes) in ROOMS {
-        explore("fast alloc beside fast alloc", TWO, &[()], move || {
+        explore("fast alloc vs fast alloc", TWO, &[()], move || {
             fast_alloc_beside_fast_alloc(scene, sizes)
         });
     }
@@ -515,7 +516,7 @@ fn fast_allocs_exclude_each_other() {
 fn control_torn_fast_alloc() {
     for (scene, sizes) in ROOMS {
         must_fail(
-            "fast alloc beside fast alloc",
+            "fast alloc vs fast alloc",
             &[Fault::TornClaim],
             TWO,
             move || fast_alloc_beside_fast_alloc(scene, sizes),

@@ -18,6 +18,6 @@ mod drain;
 #[cfg(genpool_small)]
 mod hints;
 #[cfg(genpool_small)]
-mod lengths;
-#[cfg(genpool_small)]
 mod ring;
+#[cfg(genpool_small)]
+mod run_index;

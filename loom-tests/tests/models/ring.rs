@@ -54,14 +54,14 @@ fn ring_beside_reader() -> usize {
 
 #[test]
 fn each_number_is_read_or_missed() {
-    explore("ring beside reader", THREE, &[2, 3, 4], ring_beside_reader);
+    explore("ring vs reader", THREE, &[2, 3, 4], ring_beside_reader);
 }
 
 #[test]
 fn control_unnoted_miss() {
     must_fail(
-        "ring beside reader",
-        &[Fault::UnnotedMiss],
+        "ring vs reader",
+        &[Fault::UnrecordedMiss],
         THREE,
         ring_beside_reader,
     );
@@ -70,7 +70,7 @@ fn control_unnoted_miss() {
 #[test]
 fn control_words_not_handed_over() {
     must_fail(
-        "ring beside reader",
+        "ring vs reader",
         &[Fault::RelaxedRelease],
         THREE,
         ring_beside_reader,

@@ -3,7 +3,7 @@
 use super::word::{FULL, WORD_BITS, mask};
 
 /// Which granules a run may start at.
-pub(crate) trait Places: Copy {
+pub(crate) trait Starts: Copy {
     /// The first of them that is not below `granule`.
     fn up(self, granule: usize) -> usize;
 
@@ -13,9 +13,9 @@ pub(crate) trait Places: Copy {
 
 /// At every granule.
 #[derive(Clone, Copy)]
-pub(crate) struct Anywhere;
+pub(crate) struct AnyStart;
 
-impl Places for Anywhere {
+impl Starts for AnyStart {
     #[inline]
     fn up(self, granule: usize) -> usize {
         granule
@@ -29,12 +29,12 @@ impl Places for Anywhere {
 
 /// At every granule whose number, with `shift` added, is a multiple of `mask + 1`, a power of two.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Every {
+pub(crate) struct AlignedStarts {
     pub(crate) mask: usize,
     pub(crate) shift: usize,
 }
 
-impl Places for Every {
+impl Starts for AlignedStarts {
     #[inline]
     fn up(self, granule: usize) -> usize {
         let past = granule.wrapping_add(self.shift) & self.mask;

@@ -1,19 +1,19 @@
-//! Who owns the current snapshot, by `arc_swap`.
+//! Who owns the current list, by `arc_swap`.
 
 use alloc::sync::Arc;
 
-/// The owner of the current value of a snapshot: `arc_swap::ArcSwap`.
+/// The owner of the current value of a list: `arc_swap::ArcSwap`.
 #[derive(Debug)]
-pub struct Snapshots<T>(arc_swap::ArcSwap<T>);
+pub struct Published<T>(arc_swap::ArcSwap<T>);
 
-impl<T> Snapshots<T> {
+impl<T> Published<T> {
     /// A holder of `value`.
     pub fn new(value: Arc<T>) -> Self {
         Self(arc_swap::ArcSwap::new(value))
     }
 
     /// `value` on the heap.
-    pub fn place(&self, value: T) -> Arc<T> {
+    pub fn allocate(&self, value: T) -> Arc<T> {
         Arc::new(value)
     }
 

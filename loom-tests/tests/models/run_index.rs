@@ -11,7 +11,7 @@ fn look(pool: &Pool, n: usize) {
 }
 
 /// Frees this granule and takes it again, so that what was told of it stays without being so.
-fn tell_in_vain(pool: &Pool, granule: usize) {
+fn notify_in_vain(pool: &Pool, granule: usize) {
     pool.free(BASE + granule, 1).expect("taken");
     hold(pool, granule, 1);
 }
@@ -29,7 +29,7 @@ fn free_beside_tightest() {
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 13);
     look(&prepared, 1);
-    tell_in_vain(&prepared, 0);
+    notify_in_vain(&prepared, 0);
     race_to_rest(
         prepared,
         |pool| pool.free(BASE, 1).unwrap(),
@@ -39,14 +39,14 @@ fn free_beside_tightest() {
 
 #[test]
 fn lengths_hold_beside_a_free() {
-    explore("free beside tightest", TWO, &[()], free_beside_tightest);
+    explore("free vs tightest", TWO, &[()], free_beside_tightest);
 }
 
 #[test]
-fn control_untold_length() {
+fn control_unrecorded_run() {
     must_fail(
-        "free beside tightest",
-        &[Fault::UntoldLength],
+        "free vs tightest",
+        &[Fault::UnrecordedRun],
         TWO,
         free_beside_tightest,
     );
@@ -55,7 +55,7 @@ fn control_untold_length() {
 #[test]
 fn control_no_second_look() {
     must_fail(
-        "free beside tightest",
+        "free vs tightest",
         &[Fault::NoSecondLook],
         TWO,
         free_beside_tightest,
@@ -69,7 +69,7 @@ fn alloc_beside_tightest() {
     hold(&prepared, 1, 1);
     hold(&prepared, 2, 12);
     look(&prepared, 1);
-    tell_in_vain(&prepared, 1);
+    notify_in_vain(&prepared, 1);
     prepared.free(BASE, 1).unwrap();
     prepared.free(BASE + 1, 1).unwrap();
     race_to_rest(prepared, |pool| hold(pool, 0, 1), |pool| look(pool, 1));
@@ -77,14 +77,14 @@ fn alloc_beside_tightest() {
 
 #[test]
 fn lengths_hold_beside_a_claim() {
-    explore("alloc beside tightest", TWO, &[()], alloc_beside_tightest);
+    explore("alloc vs tightest", TWO, &[()], alloc_beside_tightest);
 }
 
 #[test]
-fn control_untold_beside_a_claim() {
+fn control_unrecorded_during_a_claim() {
     must_fail(
-        "alloc beside tightest",
-        &[Fault::UntoldLength],
+        "alloc vs tightest",
+        &[Fault::UnrecordedRun],
         TWO,
         alloc_beside_tightest,
     );
@@ -93,7 +93,7 @@ fn control_untold_beside_a_claim() {
 #[test]
 fn control_no_second_look_beside_a_claim() {
     must_fail(
-        "alloc beside tightest",
+        "alloc vs tightest",
         &[Fault::NoSecondLook],
         TWO,
         alloc_beside_tightest,
@@ -115,7 +115,7 @@ fn free_beside_first_tightest() {
 #[test]
 fn lengths_hold_from_the_first_look_on() {
     explore(
-        "free beside first tightest",
+        "free vs first tightest",
         TWO,
         &[()],
         free_beside_first_tightest,
@@ -125,7 +125,7 @@ fn lengths_hold_from_the_first_look_on() {
 #[test]
 fn control_no_fence_at_the_first_look() {
     must_fail(
-        "free beside first tightest",
+        "free vs first tightest",
         &[Fault::NoFence],
         TWO,
         free_beside_first_tightest,
@@ -140,7 +140,7 @@ fn two_frees_beside_tightest() {
     hold(&prepared, 1, 1);
     hold(&prepared, 2, 12);
     look(&prepared, 1);
-    tell_in_vain(&prepared, 0);
+    notify_in_vain(&prepared, 0);
     let race = Race::on(prepared);
     let low = race.start(|pool| pool.free(BASE, 1).unwrap());
     let high = race.start(|pool| pool.free(BASE + 1, 1).unwrap());
@@ -154,7 +154,7 @@ fn two_frees_beside_tightest() {
 #[test]
 fn lengths_hold_beside_two_frees() {
     explore(
-        "two frees beside tightest",
+        "two frees vs tightest",
         ONCE,
         &[()],
         two_frees_beside_tightest,
@@ -162,10 +162,10 @@ fn lengths_hold_beside_two_frees() {
 }
 
 #[test]
-fn control_two_frees_untold() {
+fn control_two_frees_unrecorded() {
     must_fail(
-        "two frees beside tightest",
-        &[Fault::UntoldLength],
+        "two frees vs tightest",
+        &[Fault::UnrecordedRun],
         ONCE,
         two_frees_beside_tightest,
     );
@@ -178,7 +178,7 @@ fn free_beside_tightest_on_two_levels() {
     hold(&prepared, 0, 15);
     hold(&prepared, 15, 1);
     look(&prepared, 1);
-    tell_in_vain(&prepared, 15);
+    notify_in_vain(&prepared, 15);
     race_to_rest(
         prepared,
         |pool| pool.free(BASE + 15, 1).unwrap(),
@@ -189,7 +189,7 @@ fn free_beside_tightest_on_two_levels() {
 #[test]
 fn lengths_hold_on_two_levels() {
     explore(
-        "free beside tightest on two levels",
+        "free vs tightest on two levels",
         TWO,
         &[()],
         free_beside_tightest_on_two_levels,
@@ -199,7 +199,7 @@ fn lengths_hold_on_two_levels() {
 #[test]
 fn control_no_second_look_on_two_levels() {
     must_fail(
-        "free beside tightest on two levels",
+        "free vs tightest on two levels",
         &[Fault::NoSecondLook],
         TWO,
         free_beside_tightest_on_two_levels,
@@ -228,7 +228,7 @@ fn refused_growth_beside_tightest() {
 #[test]
 fn lengths_hold_beside_a_refused_growth() {
     explore(
-        "refused growth beside tightest",
+        "refused growth vs tightest",
         TWO,
         &[()],
         refused_growth_beside_tightest,
@@ -236,10 +236,10 @@ fn lengths_hold_beside_a_refused_growth() {
 }
 
 #[test]
-fn control_refused_growth_untold() {
+fn control_refused_growth_unrecorded() {
     must_fail(
-        "refused growth beside tightest",
-        &[Fault::UntoldLength],
+        "refused growth vs tightest",
+        &[Fault::UnrecordedRun],
         TWO,
         refused_growth_beside_tightest,
     );
@@ -263,7 +263,7 @@ fn free_across_beside_a_claim() {
 #[test]
 fn lengths_hold_beside_a_claim_in_the_middle_of_a_free() {
     explore(
-        "free across beside a claim",
+        "free across vs a claim",
         TWO,
         &[()],
         free_across_beside_a_claim,
@@ -271,10 +271,10 @@ fn lengths_hold_beside_a_claim_in_the_middle_of_a_free() {
 }
 
 #[test]
-fn control_free_across_untold() {
+fn control_free_across_unrecorded() {
     must_fail(
-        "free across beside a claim",
-        &[Fault::UntoldRest],
+        "free across vs a claim",
+        &[Fault::UnrecordedRest],
         TWO,
         free_across_beside_a_claim,
     );
@@ -301,7 +301,7 @@ fn refused_growth_beside_a_claim() {
 #[test]
 fn lengths_hold_beside_a_claim_in_the_middle_of_a_refused_growth() {
     explore(
-        "refused growth beside a claim",
+        "refused growth vs a claim",
         TWO,
         &[()],
         refused_growth_beside_a_claim,
@@ -309,10 +309,10 @@ fn lengths_hold_beside_a_claim_in_the_middle_of_a_refused_growth() {
 }
 
 #[test]
-fn control_refused_growth_untold_beside_a_claim() {
+fn control_refused_growth_unrecorded_during_a_claim() {
     must_fail(
-        "refused growth beside a claim",
-        &[Fault::UntoldRest],
+        "refused growth vs a claim",
+        &[Fault::UnrecordedRest],
         TWO,
         refused_growth_beside_a_claim,
     );
@@ -326,7 +326,7 @@ fn alloc_behind_a_line_beside_tightest() {
     hold(&prepared, 4, 1);
     hold(&prepared, 5, 9);
     look(&prepared, 1);
-    tell_in_vain(&prepared, 3);
+    notify_in_vain(&prepared, 3);
     prepared.free(BASE + 3, 1).unwrap();
     prepared.free(BASE + 4, 1).unwrap();
     race_to_rest(prepared, |pool| hold(pool, 4, 1), |pool| look(pool, 1));
@@ -335,7 +335,7 @@ fn alloc_behind_a_line_beside_tightest() {
 #[test]
 fn lengths_hold_beside_a_claim_behind_the_line() {
     explore(
-        "alloc behind a line beside tightest",
+        "alloc past a line vs tightest",
         TWO,
         &[()],
         alloc_behind_a_line_beside_tightest,
@@ -345,7 +345,7 @@ fn lengths_hold_beside_a_claim_behind_the_line() {
 #[test]
 fn control_no_second_look_behind_the_line() {
     must_fail(
-        "alloc behind a line beside tightest",
+        "alloc past a line vs tightest",
         &[Fault::NoSecondLook],
         TWO,
         alloc_behind_a_line_beside_tightest,
@@ -353,7 +353,7 @@ fn control_no_second_look_behind_the_line() {
 }
 
 /// Two frees that join across a word's border, each of which must see the other or be seen.
-fn two_told_frees_join() {
+fn two_recorded_frees_join() {
     let prepared = pool(14);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 1);
@@ -369,16 +369,21 @@ fn two_told_frees_join() {
 
 #[test]
 fn lengths_hold_where_frees_join() {
-    explore("two told frees join", TWO, &[()], two_told_frees_join);
+    explore(
+        "two recorded frees join",
+        TWO,
+        &[()],
+        two_recorded_frees_join,
+    );
 }
 
 #[test]
-fn control_told_frees_join_unseen() {
+fn control_recorded_frees_join_unseen() {
     must_fail(
-        "two told frees join",
+        "two recorded frees join",
         &[Fault::RelaxedRelease, Fault::NoFence],
         TWO,
-        two_told_frees_join,
+        two_recorded_frees_join,
     );
 }
 
@@ -402,7 +407,7 @@ fn free_beside_a_claim_further_up() {
 #[test]
 fn lengths_hold_where_a_claim_leaves_a_part() {
     explore(
-        "free beside a claim further up",
+        "free vs a claim further up",
         None,
         &[()],
         free_beside_a_claim_further_up,
@@ -410,10 +415,10 @@ fn lengths_hold_where_a_claim_leaves_a_part() {
 }
 
 #[test]
-fn control_an_untold_part() {
+fn control_an_unrecorded_part() {
     must_fail(
-        "free beside a claim further up",
-        &[Fault::UntoldLength],
+        "free vs a claim further up",
+        &[Fault::UnrecordedRun],
         TWO,
         free_beside_a_claim_further_up,
     );
@@ -435,7 +440,7 @@ fn claim_across_beside_a_strangers_free() {
 #[test]
 fn lengths_hold_beside_a_strangers_free() {
     explore(
-        "claim across beside a stranger's free",
+        "claim across vs a stranger's free",
         TWO,
         &[()],
         claim_across_beside_a_strangers_free,
@@ -443,10 +448,10 @@ fn lengths_hold_beside_a_strangers_free() {
 }
 
 #[test]
-fn control_untold_words_of_a_claim() {
+fn control_unrecorded_words_of_a_claim() {
     must_fail(
-        "claim across beside a stranger's free",
-        &[Fault::UntoldRest],
+        "claim across vs a stranger's free",
+        &[Fault::UnrecordedRest],
         TWO,
         claim_across_beside_a_strangers_free,
     );

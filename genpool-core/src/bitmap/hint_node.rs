@@ -13,7 +13,7 @@ use super::word::WORD_BITS;
 use crate::sync::{AtomicUsize, Ordering};
 
 /// Hints in a node. Two in small models, so that a few words have two levels.
-pub(super) const FAN: usize = if cfg!(genpool_small) {
+pub(super) const NODE_HINTS: usize = if cfg!(genpool_small) {
     2
 } else {
     size_of::<usize>()
@@ -22,22 +22,22 @@ pub(super) const FAN: usize = if cfg!(genpool_small) {
 /// Nodes in a line: a cache line on 64-bit machines. A search looks through one in about the time of a
 /// locked instruction, and the highest hint of so many words changes half as often as they do (2026-11). One
 /// in small models.
-pub(super) const LINE: usize = if cfg!(genpool_small) { 1 } else { 8 };
+pub(super) const LINE_NODES: usize = if cfg!(genpool_small) { 1 } else { 8 };
 
 /// Hints in a line.
-pub(super) const SPAN: usize = FAN * LINE;
+pub(super) const LINE_HINTS: usize = NODE_HINTS * LINE_NODES;
 
 // Where a node has bytes that are no hints, a line's slots would not follow one another.
-const _: () = assert!(LINE == 1 || FAN == size_of::<usize>());
+const _: () = assert!(LINE_NODES == 1 || NODE_HINTS == size_of::<usize>());
 
-/// The hint of a stretch that is longer than a word.
+/// The hint of a run that is longer than a word.
 pub(super) const LONG: usize = WORD_BITS + 1;
 
 /// The lowest bit of every byte.
 const ONES: usize = usize::MAX / 0xff;
 
 /// The top bit of every byte that is a hint.
-const TOPS: usize = (usize::MAX >> (usize::BITS as usize - 8 * FAN)) / 0xff * 0x80;
+const TOPS: usize = (usize::MAX >> (usize::BITS as usize - 8 * NODE_HINTS)) / 0xff * 0x80;
 
 /// Nodes that are looked at together.
 const GROUP: usize = size_of::<u8x16>() / size_of::<usize>();
@@ -53,7 +53,7 @@ const UNUSED: usize = ABSENT & !(TOPS / 0x80 * 0xff);
 pub(crate) struct Need(usize);
 
 impl Need {
-    /// A stretch of `n` granules, at least one.
+    /// A run of `n` granules, at least one.
     #[inline]
     pub(crate) fn of(n: usize) -> Self {
         // 0x80 + the highest deficit that will do, in every byte.
@@ -70,9 +70,9 @@ impl Need {
 /// The hints of one node. A byte is the *deficit*, [`LONG`] minus the hint, so that zeroed
 /// memory says "anything may be free" and a fresh chunk of any size needs no initialisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pack(pub(super) usize);
+pub(super) struct HintNode(pub(super) usize);
 
-impl Pack {
+impl HintNode {
     /// Nothing is free anywhere.
     pub(super) const CLOSED: Self = Self(ONES * LONG);
 
@@ -88,7 +88,7 @@ impl Pack {
     #[inline(always)]
     pub(super) fn first(self, slot: usize, need: Need) -> Option<usize> {
         let found = (self.serving(need) & (TOPS << (slot * 8))).trailing_zeros() as usize / 8;
-        (found < FAN).then_some(found)
+        (found < NODE_HINTS).then_some(found)
     }
 
     /// The top bit of each byte that may serve; other bits mean nothing.
@@ -102,14 +102,14 @@ impl Pack {
 
 /// The nodes of a line, or of what there is of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Packs<'h> {
+pub(super) enum HintLine<'h> {
     /// So many that a look at them is unrolled.
-    Whole(&'h [AtomicUsize; LINE]),
+    Whole(&'h [AtomicUsize; LINE_NODES]),
     /// The last ones of a level.
     Cut(&'h [AtomicUsize]),
 }
 
-impl Packs<'_> {
+impl HintLine<'_> {
     /// The highest hint.
     #[inline]
     pub(super) fn highest(self) -> usize {

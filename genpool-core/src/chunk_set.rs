@@ -1,8 +1,8 @@
-//! The chunk list: immutable snapshots, replaced as a whole, read without waiting.
+//! The chunk list: immutable lists, replaced as a whole, read without waiting.
 //!
-//! `arc_swap` owns the current snapshot. Adding or removing a chunk and changing the default
-//! algorithm each build the next snapshot and swap it in if no other came first (read, copy,
-//! update), so all of them are lock-free, and whoever iterates holds a count on a snapshot for as
+//! `arc_swap` owns the current list. Adding or removing a chunk and changing the default
+//! algorithm each build the next list and swap it in if no other came first (read, copy,
+//! update), so all of them are lock-free, and whoever iterates holds a count on a list for as
 //! long as it likes.
 //!
 //! What is replaced holds owners and algorithms, whose destructors are code of users: it is dropped at the
@@ -14,17 +14,17 @@
 //! which a signal handler must not. So there are two more ways, both lock-free (a pin looks again
 //! only if the list was replaced meanwhile) and without an allocation:
 //!
-//! - **A pin.** `current` is the snapshot as a plain pointer. A reader writes the pointer into one of
-//!   a few slots, looks whether it is still current, and may use the snapshot until it clears the
-//!   slot. A replaced snapshot is *retired* and dropped by a later change once no slot names it. A
-//!   reader that finds all slots taken counts itself in the *crowd*, and while there is a crowd
+//! - **A pin.** `current` is the list as a plain pointer. A reader writes the pointer into one of
+//!   a few slots, looks whether it is still current, and may use the list until it clears the
+//!   slot. A replaced list is *retired* and dropped by a later change once no slot names it. A
+//!   reader that finds all slots taken counts itself in the *unslotted readers*, and while there is unslotted readers
 //!   nothing is dropped. One read-modify-write and one store. A thread that is stopped with a pin
-//!   keeps that one snapshot from being dropped, and holds up nobody. While there is a crowd, all snapshots
+//!   keeps that one list from being dropped, and holds up nobody. While there is unslotted readers, all lists
 //!   that were replaced are kept.
 //! - **Permanent chunks.** A chunk that was added before the first removal is kept until the pool goes,
-//!   in [`ChunkList::kept`] after it was removed, so it needs no pin. `newest` points at the chunk that
-//!   is tried first, if it is permanent; the `board` finds the others by what is free in them, and
-//!   the `directory` by address. Pools that never remove a chunk
+//!   in [`Members::kept`] after it was removed, so it needs no pin. `newest` points at the chunk that
+//!   is tried first, if it is permanent; the `free_summary` finds the others by what is free in them, and
+//!   the `address_index` by address. Pools that never remove a chunk
 //!   thus pay nothing for the possibility; in others the bookkeeping of the chunks they began with
 //!   stays (its size is known then and does not grow), and calls that concern later chunks pay for a
 //!   pin.
@@ -32,8 +32,8 @@
 //! # Orderings
 //!
 //! "Slot written, now is it current?" against "no longer current, now the slots" is store-to-load
-//! order: `SeqCst` on both sides (model: `pin beside replace`). Clearing a slot is `Release`, so what
-//! the reader did with the snapshot happens before it is dropped.
+//! order: `SeqCst` on both sides (model: `pin vs replace`). Clearing a slot is `Release`, so what
+//! the reader did with the list happens before it is dropped.
 
 #[cfg(all(test, not(genpool_loom)))]
 mod tests;
@@ -45,57 +45,57 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use crossbeam_utils::CachePadded;
 
+use crate::address_index::AddressIndex;
 use crate::algorithm::Algorithm;
-use crate::board::Board;
 use crate::chunk::{Chunk, ChunkSpec, State};
-use crate::directory::Directory;
 use crate::error::AddRefused;
+use crate::free_summary::FreeSummary;
 use crate::sync::{
-    Atomic, AtomicPtr, AtomicUsize, Fault, Life, Ordering, Snapshots, model_fence, seeded,
+    Atomic, AtomicPtr, AtomicUsize, Fault, Life, Ordering, Published, model_fence, seeded,
     thread_index,
 };
 use crate::unwind::FirstPanic;
 
-/// Slots for pins. More threads than this in the middle of a pinned call at once form a crowd;
+/// Slots for pins. More threads than this in the middle of a pinned call at once form unslotted readers;
 /// that many need as many cores, or as many stopped threads (2026-11).
-const SLOTS: usize = if cfg!(genpool_small) { 2 } else { 8 };
+const HAZARD_SLOTS: usize = if cfg!(genpool_small) { 2 } else { 8 };
 
 /// The pool's chunks and default algorithm at one instant.
-pub(crate) struct Snapshot {
+pub(crate) struct ChunkList {
     version: usize,
-    list: Arc<ChunkList>,
+    members: Arc<Members>,
     algorithm: Arc<dyn Algorithm>,
-    default: Route,
-    next_retired: AtomicPtr<Snapshot>,
+    default: DefaultAlgorithm,
+    next_retired: AtomicPtr<ChunkList>,
     life: Life,
 }
 
-/// Which way `alloc` goes: the first two need no snapshot.
+/// Which way `alloc` goes: the first two need no list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
 #[repr(u32)]
-pub(crate) enum Route {
+pub(crate) enum DefaultAlgorithm {
     /// First fit, known by name.
     FirstFit,
     /// The algorithm that the pool was built with.
     BuiltWith,
-    /// The snapshot's.
+    /// The list's.
     Other,
 }
 
-/// What `alloc` goes by, and the snapshot that said so: the later one stands.
+/// What `alloc` goes by, and the list that said so: the later one stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
 #[repr(C, align(8))]
-pub(crate) struct Tag {
+pub(crate) struct DefaultVersion {
     version: u32,
-    pub(crate) default: Route,
+    pub(crate) default: DefaultAlgorithm,
 }
 
 #[cfg(not(genpool_loom))]
-const _: () = assert!(Atomic::<Tag>::is_lock_free());
+const _: () = assert!(Atomic::<DefaultVersion>::is_lock_free());
 
-/// The chunks of a snapshot.
+/// The chunks of a list.
 #[derive(Debug)]
-struct ChunkList {
+struct Members {
     /// Newest first: the order in which they are tried.
     chunks: Vec<Arc<Chunk>>,
     /// Indices of `chunks`, by start.
@@ -114,7 +114,7 @@ fn list_of<T>(len: usize) -> Result<Vec<T>, AddRefused> {
     Ok(list)
 }
 
-impl ChunkList {
+impl Members {
     const EMPTY: Self = Self {
         chunks: Vec::new(),
         by_start: Vec::new(),
@@ -153,16 +153,16 @@ impl ChunkList {
     }
 }
 
-impl Snapshot {
+impl ChunkList {
     fn new(
         version: usize,
-        list: Arc<ChunkList>,
+        members: Arc<Members>,
         algorithm: Arc<dyn Algorithm>,
-        default: Route,
+        default: DefaultAlgorithm,
     ) -> Self {
         Self {
             version,
-            list,
+            members,
             algorithm,
             default,
             next_retired: AtomicPtr::new(ptr::null_mut()),
@@ -170,11 +170,11 @@ impl Snapshot {
         }
     }
 
-    fn with_list(&self, list: ChunkList) -> Self {
+    fn with_members(&self, members: Members) -> Self {
         let algorithm = Arc::clone(&self.algorithm);
         Self::new(
             self.version.wrapping_add(1),
-            Arc::new(list),
+            Arc::new(members),
             algorithm,
             self.default,
         )
@@ -197,27 +197,31 @@ impl Snapshot {
         Ok(())
     }
 
-    /// This snapshot with `chunk`, which it admits, as the newest and without the chunks that are
+    /// This list with `chunk`, which it admits, as the newest and without the chunks that are
     /// drained.
     pub(crate) fn with_chunk(&self, chunk: &Arc<Chunk>) -> Result<Self, AddRefused> {
-        Ok(self.with_list(self.list.next(Some(chunk))?))
+        Ok(self.with_members(self.members.next(Some(chunk))?))
     }
 
-    /// This snapshot without the chunks that are drained; none if there are none.
+    /// This list without the chunks that are drained; none if there are none.
     pub(crate) fn without_drained(&self) -> Result<Option<Self>, AddRefused> {
-        let chunks = &self.list.chunks;
+        let chunks = &self.members.chunks;
         if chunks.iter().all(|chunk| chunk.state() != State::Drained) {
             return Ok(None);
         }
-        Ok(Some(self.with_list(self.list.next(None)?)))
+        Ok(Some(self.with_members(self.members.next(None)?)))
     }
 
-    /// This snapshot with another default algorithm.
-    pub(crate) fn with_algorithm(&self, algorithm: &Arc<dyn Algorithm>, default: Route) -> Self {
-        let list = Arc::clone(&self.list);
+    /// This list with another default algorithm.
+    pub(crate) fn with_algorithm(
+        &self,
+        algorithm: &Arc<dyn Algorithm>,
+        default: DefaultAlgorithm,
+    ) -> Self {
+        let members = Arc::clone(&self.members);
         Self::new(
             self.version.wrapping_add(1),
-            list,
+            members,
             Arc::clone(algorithm),
             default,
         )
@@ -225,27 +229,31 @@ impl Snapshot {
 
     /// How many permanent chunks there are, those that were removed included: the place of the next.
     pub(crate) fn permanent(&self) -> usize {
-        let listed = self.list.chunks.iter().filter(|chunk| chunk.is_permanent());
-        listed.count() + self.list.kept.len()
+        let listed = self
+            .members
+            .chunks
+            .iter()
+            .filter(|chunk| chunk.is_permanent());
+        listed.count() + self.members.kept.len()
     }
 
     /// Newest first, those that are drained left out.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
-        let chunks = self.list.chunks.iter();
+        let chunks = self.members.chunks.iter();
         chunks.filter(|chunk| chunk.state() != State::Drained)
     }
 
     /// The chunk that is tried first.
     fn first_alive(&self) -> Option<&Arc<Chunk>> {
-        let mut chunks = self.list.chunks.iter();
+        let mut chunks = self.members.chunks.iter();
         chunks.find(|chunk| chunk.state() == State::Alive)
     }
 
     /// The chunk that `addr` lies in. Logarithmic in the number of chunks.
     pub(crate) fn find(&self, addr: usize) -> Option<&Arc<Chunk>> {
-        let ChunkList {
+        let Members {
             chunks, by_start, ..
-        } = &*self.list;
+        } = &*self.members;
         let after = by_start.partition_point(|&at| chunks[at as usize].start() <= addr);
         let chunk = &chunks[*by_start[..after].last()? as usize];
         (chunk.contains(addr) && chunk.state() != State::Drained).then_some(chunk)
@@ -257,90 +265,90 @@ impl Snapshot {
 
     /// Bytes of bookkeeping, the chunks' own included.
     pub(crate) fn footprint(&self) -> usize {
-        let list = &*self.list;
-        let all = list.chunks.iter().chain(&list.kept);
+        let members = &*self.members;
+        let all = members.chunks.iter().chain(&members.kept);
         size_of::<Self>()
-            + size_of::<ChunkList>()
-            + list.by_start.capacity() * size_of::<u32>()
-            + (list.chunks.capacity() + list.kept.capacity()) * size_of::<Arc<Chunk>>()
+            + size_of::<Members>()
+            + members.by_start.capacity() * size_of::<u32>()
+            + (members.chunks.capacity() + members.kept.capacity()) * size_of::<Arc<Chunk>>()
             + all.map(|chunk| chunk.footprint()).sum::<usize>()
     }
 }
 
-/// Where the current snapshot stands.
+/// Where the current list stands.
 ///
 /// # Invariants
 ///
-/// - `current` and every retired snapshot came from `Arc::into_raw` and own one count each.
-/// - A snapshot that was `current` is dropped only by `reclaim` or with the shelf.
-/// - A permanent chunk of a snapshot that was published here is in every later snapshot too, in its
+/// - `current` and every retired list came from `Arc::into_raw` and own one count each.
+/// - A list that was `current` is dropped only by `reclaim` or with the chunk set.
+/// - A permanent chunk of a list that was published here is in every later list too, in its
 ///   list's `chunks` or `kept`; `newest` is null or points at such a chunk, and only such chunks are
-///   on the board and in the directory.
-pub(crate) struct Shelf {
+///   on the free summary and in the address index.
+pub(crate) struct ChunkSet {
     newest: AtomicPtr<Chunk>,
-    pub(crate) board: Board,
-    pub(crate) directory: Directory,
-    tag: Atomic<Tag>,
-    current: AtomicPtr<Snapshot>,
-    snapshots: Snapshots<Snapshot>,
-    retired: AtomicPtr<Snapshot>,
-    slots: [CachePadded<AtomicPtr<Snapshot>>; SLOTS],
-    crowd: AtomicUsize,
+    pub(crate) free_summary: FreeSummary,
+    pub(crate) address_index: AddressIndex,
+    tag: Atomic<DefaultVersion>,
+    current: AtomicPtr<ChunkList>,
+    published: Published<ChunkList>,
+    retired: AtomicPtr<ChunkList>,
+    hazards: [CachePadded<AtomicPtr<ChunkList>>; HAZARD_SLOTS],
+    unslotted: AtomicUsize,
 }
 
-impl Shelf {
-    pub(crate) fn new(algorithm: Arc<dyn Algorithm>, default: Route) -> Self {
-        let list = Arc::new(ChunkList::EMPTY);
-        let first = Arc::new(Snapshot::new(0, list, algorithm, default));
+impl ChunkSet {
+    pub(crate) fn new(algorithm: Arc<dyn Algorithm>, default: DefaultAlgorithm) -> Self {
+        let members = Arc::new(Members::EMPTY);
+        let first = Arc::new(ChunkList::new(0, members, algorithm, default));
         Self {
             newest: AtomicPtr::new(ptr::null_mut()),
-            board: Board::new(),
-            directory: Directory::new(),
-            tag: Atomic::new(Tag {
+            free_summary: FreeSummary::new(),
+            address_index: AddressIndex::new(),
+            tag: Atomic::new(DefaultVersion {
                 version: 0,
                 default,
             }),
             current: AtomicPtr::new(Arc::into_raw(Arc::clone(&first)).cast_mut()),
-            snapshots: Snapshots::new(first),
+            published: Published::new(first),
             retired: AtomicPtr::new(ptr::null_mut()),
-            slots: core::array::from_fn(|_| CachePadded::new(AtomicPtr::new(ptr::null_mut()))),
-            crowd: AtomicUsize::new(0),
+            hazards: core::array::from_fn(|_| CachePadded::new(AtomicPtr::new(ptr::null_mut()))),
+            unslotted: AtomicUsize::new(0),
         }
     }
 
     // ---- readers ----
 
-    /// A count on the current snapshot. Not for signal handlers.
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        let seen = self.snapshots.load_full();
+    /// A count on the current list. Not for signal handlers.
+    pub(crate) fn load(&self) -> Arc<ChunkList> {
+        let seen = self.published.load_full();
         self.catch_up(&seen);
         seen
     }
 
-    /// Brings readers up to a snapshot that was seen, before anything is told of it: its author may
+    /// Brings readers up to a list that was seen, before anything is told of it: its author may
     /// have been stopped before that, and what is listed can be allocated from.
-    fn catch_up(&self, seen: &Arc<Snapshot>) {
+    fn catch_up(&self, seen: &Arc<ChunkList>) {
         // Relaxed: if it was current at some time, readers that hear of it are no further back.
         let current = self.current.load(Ordering::Relaxed).cast_const();
-        if !ptr::eq(current, Arc::as_ptr(seen)) && !seeded(Fault::ToldTooSoon) {
+        if !ptr::eq(current, Arc::as_ptr(seen)) && !seeded(Fault::ShownTooSoon) {
             self.advance(seen);
         }
     }
 
-    /// Bytes of bookkeeping of the board and the directory.
+    /// Bytes of bookkeeping of the free summary and the address index.
     pub(crate) fn footprint(&self) -> usize {
-        self.board.footprint() + self.directory.footprint()
+        self.free_summary.footprint() + self.address_index.footprint()
     }
 
     /// Which way `alloc` goes.
     #[inline]
-    pub(crate) fn default(&self) -> Route {
+    pub(crate) fn default(&self) -> DefaultAlgorithm {
         self.tag().default
     }
 
     /// Which way `alloc` goes, and since when: a tag that is the same says that nothing changed.
     #[inline]
-    pub(crate) fn tag(&self) -> Tag {
+    pub(crate) fn tag(&self) -> DefaultVersion {
         // Acquire: pairs with `advance_tag`, so that what is pinned next is no older than what is told.
         // Not caught: what is pinned is read with `SeqCst`, which loom and Miri never read older than what
         // was stored earlier in the execution.
@@ -352,46 +360,45 @@ impl Shelf {
     pub(crate) fn newest(&self) -> Option<&Chunk> {
         // Acquire: pairs with the store in `refresh_newest`, so that the chunk is seen whole.
         let chunk = NonNull::new(self.newest.load(Ordering::Acquire))?;
-        // SAFETY: by the invariant the chunk lives as long as the shelf.
+        // SAFETY: by the invariant the chunk lives as long as the chunk set.
         Some(unsafe { chunk.as_ref() })
     }
 
-    /// The current snapshot, held in place until the pin is dropped. Signal-safe.
+    /// The current list, held in place until the pin is dropped. Signal-safe.
     pub(crate) fn pin(&self) -> Pin<'_> {
         // Relaxed: looked at again before it is used.
-        let mut snapshot = self.current.load(Ordering::Relaxed);
+        let mut list = self.current.load(Ordering::Relaxed);
         let first = thread_index();
-        for slot in (0..SLOTS).map(|at| &self.slots[(first + at) % SLOTS]) {
+        for slot in (0..HAZARD_SLOTS).map(|at| &self.hazards[(first + at) % HAZARD_SLOTS]) {
             // Relaxed: only a hint whether the exchange is worth a try.
             if !slot.load(Ordering::Relaxed).is_null() {
                 continue;
             }
             let free = ptr::null_mut();
             // SeqCst: written before `current` is looked at again (pairs with `is_pinned`).
-            let exchanged =
-                slot.compare_exchange(free, snapshot, Ordering::SeqCst, Ordering::Relaxed);
+            let exchanged = slot.compare_exchange(free, list, Ordering::SeqCst, Ordering::Relaxed);
             if exchanged.is_err() {
                 continue;
             }
             if seeded(Fault::UncheckedPin) {
-                return Pin::new(self, snapshot, Some(slot));
+                return Pin::new(self, list, Some(slot));
             }
             loop {
                 model_fence();
                 let now = self.current.load(Ordering::SeqCst);
-                if now == snapshot {
-                    // `now`, not `snapshot`: the address may be that of an earlier snapshot, dropped
+                if now == list {
+                    // `now`, not `list`: the address may be that of an earlier list, dropped
                     // since, and only the later pointer may be followed.
                     return Pin::new(self, now, Some(slot));
                 }
-                snapshot = now;
+                list = now;
                 // A plain store: what the slot's last user did happens before our exchange above.
-                slot.store(snapshot, Ordering::SeqCst);
+                slot.store(list, Ordering::SeqCst);
             }
         }
         // SeqCst: counted before `current` is read (pairs with `is_pinned`).
-        if !seeded(Fault::UncountedCrowd) {
-            self.crowd.fetch_add(1, Ordering::SeqCst);
+        if !seeded(Fault::UncountedReader) {
+            self.unslotted.fetch_add(1, Ordering::SeqCst);
         }
         model_fence();
         Pin::new(self, self.current.load(Ordering::SeqCst), None)
@@ -402,7 +409,7 @@ impl Shelf {
     /// Begins a call that may change the list.
     pub(crate) fn change(&self) -> Change<'_> {
         Change {
-            shelf: self,
+            chunk_set: self,
             replaced: false,
             lists: Vec::new(),
             panics: FirstPanic::default(),
@@ -410,32 +417,32 @@ impl Shelf {
     }
 
     /// Lets a chunk be found without a pin, if it is permanent and was published.
-    pub(crate) fn hang(&self, place: usize, chunk: &Arc<Chunk>) {
+    pub(crate) fn publish(&self, index: usize, chunk: &Arc<Chunk>) {
         let pin = self.pin();
-        let mut listed = pin.list.chunks.iter().chain(&pin.list.kept);
+        let mut listed = pin.members.chunks.iter().chain(&pin.members.kept);
         if chunk.is_permanent() && listed.any(|known| Arc::ptr_eq(known, chunk)) {
-            // SAFETY: by the invariant the chunk lives as long as the shelf.
-            unsafe { self.board.hang(place, chunk) };
+            // SAFETY: by the invariant the chunk lives as long as the chunk set.
+            unsafe { self.free_summary.publish(index, chunk) };
         }
         drop(pin);
-        self.write_directory();
+        self.rebuild_address_index();
     }
 
     /// Writes down which permanent chunks there are.
-    pub(crate) fn write_directory(&self) {
-        let mut scribe = self.directory.ask();
-        while let Some(writing) = scribe {
+    pub(crate) fn rebuild_address_index(&self) {
+        let mut rebuilder = self.address_index.request_rebuild();
+        while let Some(writing) = rebuilder {
             let pin = self.pin();
-            let listed = pin.list.chunks.iter().map(|chunk| &**chunk);
+            let listed = pin.members.chunks.iter().map(|chunk| &**chunk);
             let permanent = listed.filter(|chunk| chunk.is_permanent());
-            // SAFETY: by the invariant these chunks live as long as the shelf.
+            // SAFETY: by the invariant these chunks live as long as the chunk set.
             unsafe { writing.write(permanent) };
-            scribe = writing.done();
+            rebuilder = writing.done();
         }
     }
 
     /// Brings everything that readers look at up to `next` or a later one.
-    fn advance(&self, next: &Arc<Snapshot>) {
+    fn advance(&self, next: &Arc<ChunkList>) {
         if seeded(Fault::Unpublished) {
             return;
         }
@@ -446,9 +453,9 @@ impl Shelf {
                 break;
             }
             let raw = Arc::into_raw(Arc::clone(next)).cast_mut();
-            // AcqRel and SeqCst: the snapshot is published whole, and replaced before the slots are
+            // AcqRel and SeqCst: the list is published whole, and replaced before the slots are
             // looked at (pairs with `pin`). The pin keeps the old pointer from coming back.
-            let old = pin.snapshot.as_ptr();
+            let old = pin.list.as_ptr();
             let pin = (!seeded(Fault::UnpinnedAdvance)).then_some(pin);
             if self
                 .current
@@ -472,14 +479,14 @@ impl Shelf {
             clippy::cast_possible_truncation,
             reason = "compared by wrapping distance"
         )]
-        let next = Tag {
+        let next = DefaultVersion {
             version: pin.version as u32,
             default: pin.default,
         };
         // Relaxed: the exchange decides, and a later tag stays.
         let mut seen = self.tag.load(Ordering::Relaxed);
         while seen.version.wrapping_sub(next.version).cast_signed() < 0 {
-            // Release: who sees the tag sees the snapshot that said so.
+            // Release: who sees the tag sees the list that said so.
             // Not caught: see `tag`.
             match self
                 .tag
@@ -512,14 +519,14 @@ impl Shelf {
         }
     }
 
-    /// Whether the pinned snapshot has not been replaced.
+    /// Whether the pinned list has not been replaced.
     pub(crate) fn is_current(&self, pin: &Pin<'_>) -> bool {
-        ptr::eq(self.current.load(Ordering::SeqCst), pin.snapshot.as_ptr())
+        ptr::eq(self.current.load(Ordering::SeqCst), pin.list.as_ptr())
     }
 
-    /// At rest: whether readers have the last snapshot that was published, and try its first chunk first.
+    /// At rest: whether readers have the last list that was published, and try its first chunk first.
     pub(crate) fn is_read(&self) -> bool {
-        let published = self.snapshots.load_full();
+        let published = self.published.load_full();
         let current = self.current.load(Ordering::Relaxed).cast_const();
         let first = published.first_alive().filter(|chunk| chunk.is_permanent());
         let first = first.map_or(ptr::null(), Arc::as_ptr);
@@ -527,18 +534,18 @@ impl Shelf {
         ptr::eq(current, Arc::as_ptr(&published)) && ptr::eq(newest, first)
     }
 
-    /// Takes over the count of a snapshot that is no longer `current`.
-    fn retire(&self, snapshot: *mut Snapshot) {
-        // SAFETY: the caller holds the snapshot's count, so it is alive.
-        let node = unsafe { &*snapshot };
+    /// Takes over the count of a list that is no longer `current`.
+    fn retire(&self, list: *mut ChunkList) {
+        // SAFETY: the caller holds the list's count, so it is alive.
+        let node = unsafe { &*list };
         let mut head = self.retired.load(Ordering::Relaxed);
         loop {
             node.next_retired.store(head, Ordering::Relaxed);
             node.life.used();
-            // Release: the link and the snapshot go over to whoever takes the list.
+            // Release: the link and the list go over to whoever takes the list.
             match self.retired.compare_exchange_weak(
                 head,
-                snapshot,
+                list,
                 Ordering::Release,
                 Ordering::Relaxed,
             ) {
@@ -548,14 +555,14 @@ impl Shelf {
         }
     }
 
-    /// Drops the retired snapshots that nobody has pinned, which runs code of users.
+    /// Drops the retired lists that nobody has pinned, which runs code of users.
     fn reclaim(&self) {
         // Acquire: pairs with every `retire`, for all writes of `retired` are
         // read-modify-writes. Taking the whole list leaves no room for ABA.
         let mut next = self.retired.swap(ptr::null_mut(), Ordering::Acquire);
         let mut panics = FirstPanic::default();
         while let Some(retired) = NonNull::new(next) {
-            // SAFETY: the list owns a count of each of its snapshots, and the list is ours.
+            // SAFETY: the list owns a count of each of its lists, and the list is ours.
             next = unsafe { retired.as_ref() }
                 .next_retired
                 .load(Ordering::Relaxed);
@@ -563,40 +570,40 @@ impl Shelf {
             if self.is_pinned(retired.as_ptr()) {
                 self.retire(retired.as_ptr());
             } else {
-                panics.run(|| drop_snapshot(retired));
+                panics.run(|| drop_list(retired));
             }
         }
         panics.resume();
     }
 
-    /// Whether a reader may be using the snapshot, which is no longer `current`.
-    fn is_pinned(&self, snapshot: *mut Snapshot) -> bool {
+    /// Whether a reader may be using the list, which is no longer `current`.
+    fn is_pinned(&self, list: *mut ChunkList) -> bool {
         // SeqCst: after the replacement (pairs with `pin`); Acquire pairs with `Pin::drop`.
-        self.crowd.load(Ordering::SeqCst) != 0
+        self.unslotted.load(Ordering::SeqCst) != 0
             || self
-                .slots
+                .hazards
                 .iter()
-                .any(|slot| ptr::eq(slot.load(Ordering::SeqCst), snapshot))
+                .any(|slot| ptr::eq(slot.load(Ordering::SeqCst), list))
     }
 }
 
-fn drop_snapshot(snapshot: NonNull<Snapshot>) {
-    // SAFETY: the caller hands over a count, so the snapshot is alive.
-    let stays = unsafe { snapshot.as_ref() }.life.end();
+fn drop_list(list: NonNull<ChunkList>) {
+    // SAFETY: the caller hands over a count, so the list is alive.
+    let stays = unsafe { list.as_ref() }.life.end();
     if !stays {
-        // SAFETY: by the shelf's invariant the pointer owns one count, which ends here.
-        drop(unsafe { Arc::from_raw(snapshot.as_ptr()) });
+        // SAFETY: by the chunk set's invariant the pointer owns one count, which ends here.
+        drop(unsafe { Arc::from_raw(list.as_ptr()) });
     }
 }
 
-impl Drop for Shelf {
+impl Drop for ChunkSet {
     fn drop(&mut self) {
         let mut panics = FirstPanic::default();
-        // Nobody has a pin: pins borrow the shelf.
+        // Nobody has a pin: pins borrow the chunk set.
         panics.run(|| self.reclaim());
         // Relaxed: nobody else is there.
         if let Some(current) = NonNull::new(self.current.load(Ordering::Relaxed)) {
-            panics.run(|| drop_snapshot(current));
+            panics.run(|| drop_list(current));
         }
         panics.resume();
     }
@@ -607,33 +614,33 @@ impl Drop for Shelf {
 /// of users.
 #[must_use = "dropped last"]
 pub(crate) struct Change<'s> {
-    shelf: &'s Shelf,
+    chunk_set: &'s ChunkSet,
     replaced: bool,
     /// The call may be the last to hold these.
-    lists: Vec<Arc<Snapshot>>,
+    lists: Vec<Arc<ChunkList>>,
     panics: FirstPanic,
 }
 
 impl Change<'_> {
-    /// Publishes what `edit` makes of the current snapshot, unless it makes nothing of it.
+    /// Publishes what `edit` makes of the current list, unless it makes nothing of it.
     /// Lock-free: `edit` is called again only because another change was published.
     pub(crate) fn publish<E>(
         &mut self,
-        mut edit: impl FnMut(&Snapshot) -> Result<Option<Snapshot>, E>,
+        mut edit: impl FnMut(&ChunkList) -> Result<Option<ChunkList>, E>,
     ) -> Result<(), E> {
-        let shelf = self.shelf;
+        let chunk_set = self.chunk_set;
         loop {
-            let seen = shelf.snapshot();
+            let seen = chunk_set.load();
             let next = match edit(&seen) {
-                Ok(Some(next)) => shelf.snapshots.place(next),
+                Ok(Some(next)) => chunk_set.published.allocate(next),
                 unchanged => {
                     self.keep(seen);
                     return unchanged.map(drop);
                 }
             };
-            let replaced = shelf.snapshots.replace(&seen, Arc::clone(&next));
+            let replaced = chunk_set.published.replace(&seen, Arc::clone(&next));
             if replaced {
-                shelf.advance(&next);
+                chunk_set.advance(&next);
                 self.replaced = true;
             }
             self.keep(seen);
@@ -649,7 +656,7 @@ impl Change<'_> {
         self.replaced = true;
     }
 
-    fn keep(&mut self, list: Arc<Snapshot>) {
+    fn keep(&mut self, list: Arc<ChunkList>) {
         match self.lists.try_reserve(1) {
             Ok(()) => self.lists.push(list),
             Err(_) => {
@@ -666,53 +673,53 @@ impl Drop for Change<'_> {
             panics.run(|| drop(list));
         }
         if self.replaced {
-            panics.run(|| self.shelf.reclaim());
+            panics.run(|| self.chunk_set.reclaim());
         }
         panics.resume();
     }
 }
 
-/// A snapshot in use.
+/// A list in use.
 ///
 /// # Invariants
 ///
-/// The snapshot is alive until the pin is dropped: `slot` names it or the pin counts in the crowd,
+/// The list is alive until the pin is dropped: `slot` names it or the pin counts as an unslotted reader,
 /// since before `current` was last seen to be it.
 pub(crate) struct Pin<'s> {
-    shelf: &'s Shelf,
-    snapshot: NonNull<Snapshot>,
-    slot: Option<&'s AtomicPtr<Snapshot>>,
+    chunk_set: &'s ChunkSet,
+    list: NonNull<ChunkList>,
+    slot: Option<&'s AtomicPtr<ChunkList>>,
 }
 
 impl<'s> Pin<'s> {
     fn new(
-        shelf: &'s Shelf,
-        snapshot: *mut Snapshot,
-        slot: Option<&'s AtomicPtr<Snapshot>>,
+        chunk_set: &'s ChunkSet,
+        list: *mut ChunkList,
+        slot: Option<&'s AtomicPtr<ChunkList>>,
     ) -> Self {
         // SAFETY: `current` is never null.
-        let snapshot = unsafe { NonNull::new_unchecked(snapshot) };
+        let list = unsafe { NonNull::new_unchecked(list) };
         Self {
-            shelf,
-            snapshot,
+            chunk_set,
+            list,
             slot,
         }
     }
 
-    /// A chunk of the pinned snapshot for as long as the shelf lives, if it is permanent.
+    /// A chunk of the pinned list for as long as the chunk set lives, if it is permanent.
     ///
     /// # Safety
     ///
-    /// `chunk` is one of the pinned snapshot's.
+    /// `chunk` is one of the pinned list's.
     pub(crate) unsafe fn permanent(&self, chunk: &Chunk) -> Option<&'s Chunk> {
         debug_assert!(
-            self.list
+            self.members
                 .chunks
                 .iter()
                 .any(|known| ptr::eq(&**known, chunk))
         );
-        // SAFETY: by the shelf's invariant a permanent chunk of a published snapshot lives as long
-        // as the shelf.
+        // SAFETY: by the chunk set's invariant a permanent chunk of a published list lives as long
+        // as the chunk set.
         chunk
             .is_permanent()
             .then(|| unsafe { NonNull::from(chunk).as_ref() })
@@ -720,25 +727,25 @@ impl<'s> Pin<'s> {
 }
 
 impl Deref for Pin<'_> {
-    type Target = Snapshot;
+    type Target = ChunkList;
 
-    fn deref(&self) -> &Snapshot {
-        // SAFETY: by the pin's invariant the snapshot is alive.
-        let snapshot = unsafe { self.snapshot.as_ref() };
-        snapshot.life.used();
-        snapshot
+    fn deref(&self) -> &ChunkList {
+        // SAFETY: by the pin's invariant the list is alive.
+        let list = unsafe { self.list.as_ref() };
+        list.life.used();
+        list
     }
 }
 
 impl Drop for Pin<'_> {
     fn drop(&mut self) {
         self.life.done();
-        // Release: our reads of the snapshot come before its drop (pairs with `is_pinned`).
+        // Release: our reads of the list come before its drop (pairs with `is_pinned`).
         match self.slot {
             Some(slot) => slot.store(ptr::null_mut(), Ordering::Release),
-            None if seeded(Fault::UncountedCrowd) => {}
+            None if seeded(Fault::UncountedReader) => {}
             None => {
-                self.shelf.crowd.fetch_sub(1, Ordering::Release);
+                self.chunk_set.unslotted.fetch_sub(1, Ordering::Release);
             }
         }
     }

@@ -9,20 +9,20 @@ use crate::sync::{AtomicPtr, Ordering};
 
 /// # Invariants
 ///
-/// The pointer is null or came from `Box::into_raw` and belongs to the mailbox: whoever swaps it
+/// The pointer is null or came from `Box::into_raw` and belongs to the option box: whoever swaps it
 /// out owns the box.
 #[derive(Debug)]
-pub(crate) struct Mailbox<T> {
+pub(crate) struct AtomicOptionBox<T> {
     boxed: AtomicPtr<T>,
     owns: PhantomData<Box<T>>,
 }
 
-// SAFETY: a mailbox owns its value as a box does.
-unsafe impl<T: Send> Send for Mailbox<T> {}
-// SAFETY: a shared mailbox moves values between threads and never lends one out.
-unsafe impl<T: Send> Sync for Mailbox<T> {}
+// SAFETY: a option box owns its value as a box does.
+unsafe impl<T: Send> Send for AtomicOptionBox<T> {}
+// SAFETY: a shared option box moves values between threads and never lends one out.
+unsafe impl<T: Send> Sync for AtomicOptionBox<T> {}
 
-impl<T> Mailbox<T> {
+impl<T> AtomicOptionBox<T> {
     pub(crate) fn new() -> Self {
         Self {
             boxed: AtomicPtr::new(ptr::null_mut()),
@@ -48,7 +48,7 @@ impl<T> Mailbox<T> {
     }
 }
 
-impl<T> Drop for Mailbox<T> {
+impl<T> Drop for AtomicOptionBox<T> {
     fn drop(&mut self) {
         drop(self.take());
     }

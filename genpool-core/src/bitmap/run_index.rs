@@ -18,17 +18,17 @@
 //! changes that made a run what it is one was the last, and its author saw all of it; or saw so many free
 //! granules below that the run was of the longest kind already, and somebody else told where it begins. Who
 //! changes several words looks at each, for others may claim the first before it gives back the last, or give
-//! back by mistake what it claimed first (models: `free across beside a claim`, `refused growth beside a claim`,
-//! `claim across beside a stranger's free`).
+//! back by mistake what it claimed first (models: `free across vs a claim`, `refused growth vs a claim`,
+//! `claim across vs a stranger's free`).
 //!
 //! Who looked in vain clears the bit, then looks again, and sets it if there is such a run now. The same
 //! between the levels. So either the second look sees the bits of a change, or its author sees the bit cleared
-//! (models: `alloc beside tightest`, `free beside tightest`).
+//! (models: `alloc vs tightest`, `free vs tightest`).
 //!
 //! It costs every claim and every free one more look and sometimes a locked instruction, so it begins when
-//! somebody asks for the tightest run (`Traffic::keep_lengths`), and goes on for good. Who begins looks at all
+//! somebody asks for the tightest run (`Activity::keep_run_index`), and goes on for good. Who begins looks at all
 //! words and tells of every run. Whoever changed bits without knowing of that did so before that look (model:
-//! `free beside first tightest`). Who comes by meanwhile does the same, so that nobody waits.
+//! `free vs first tightest`). Who comes by meanwhile does the same, so that nobody waits.
 //!
 //! # Orderings
 //!
@@ -38,7 +38,7 @@
 use core::ops::Range;
 
 use super::levels;
-use super::line::WORDS;
+use super::line::LINE_WORDS;
 use super::word::WORD_BITS;
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 
@@ -58,31 +58,31 @@ type Level = levels::Level<1, BITS, TOP>;
 
 /// What is told of a bitmap's lengths. Zeroed memory tells of none.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lengths<'h> {
+pub(super) struct RunIndex<'h> {
     /// The root, whether all runs have been told, and the levels, the lowest first. A level has a row of bits for
     /// each length, as long as the level and without gaps, so as many cells as slots.
     cells: &'h [AtomicUsize],
     lines: usize,
 }
 
-impl<'h> Lengths<'h> {
+impl<'h> RunIndex<'h> {
     const ROOT: usize = 0;
-    const TOLD: usize = 1;
+    const COMPLETE: usize = 1;
     const FIRST_LEVEL: usize = 2;
 
     /// Whether lengths are kept for so many words. A look at all of fewer costs little more.
     #[inline]
-    pub(super) fn are_kept(words: usize) -> bool {
-        words > (FEWEST - 1) * WORDS
+    pub(super) fn is_kept(words: usize) -> bool {
+        words > (FEWEST - 1) * LINE_WORDS
     }
 
     /// How many cells it takes for so many words.
     #[inline]
     pub(super) fn cells(words: usize) -> usize {
-        if !Self::are_kept(words) {
+        if !Self::is_kept(words) {
             return 0;
         }
-        Self::cells_for(words.div_ceil(WORDS))
+        Self::cells_for(words.div_ceil(LINE_WORDS))
     }
 
     #[inline]
@@ -94,7 +94,7 @@ impl<'h> Lengths<'h> {
     /// What is told in these cells of so many words.
     #[inline]
     pub(super) fn of(cells: &'h [AtomicUsize], words: usize) -> Self {
-        let lines = words.div_ceil(WORDS);
+        let lines = words.div_ceil(LINE_WORDS);
         Self { cells, lines }
     }
 
@@ -167,16 +167,16 @@ impl<'h> Lengths<'h> {
 
     /// Whether all runs have been told.
     #[inline]
-    pub(super) fn are_told(self) -> bool {
+    pub(super) fn is_complete(self) -> bool {
         // Relaxed: who reads this and not yet what was told before finds less than there is, as beside whoever
         // tells.
-        self.cells[Self::TOLD].load(Ordering::Relaxed) != 0
+        self.cells[Self::COMPLETE].load(Ordering::Relaxed) != 0
     }
 
     /// All runs have been told.
-    pub(super) fn all_told(self) {
-        // Relaxed: see `are_told`.
-        self.cells[Self::TOLD].store(1, Ordering::Relaxed);
+    pub(super) fn set_complete(self) {
+        // Relaxed: see `is_complete`.
+        self.cells[Self::COMPLETE].store(1, Ordering::Relaxed);
     }
 
     // ---- search ----
@@ -242,7 +242,7 @@ impl<'h> Lengths<'h> {
     // ---- changes ----
 
     /// Called by who changed bits: a run of this length, at least one, begins in the line.
-    pub(super) fn tell(self, line: usize, len: usize) {
+    pub(super) fn record(self, line: usize, len: usize) {
         self.raise_in(Self::lowest(self.lines), line, len);
     }
 
@@ -273,15 +273,15 @@ impl<'h> Lengths<'h> {
 
     /// At rest: whether it is told on all levels that a run of this length may begin in the line, or nobody has
     /// told of all runs yet.
-    pub(super) fn tells(self, line: usize, len: usize) -> bool {
+    pub(super) fn includes(self, line: usize, len: usize) -> bool {
         let mut slot = line;
         let mut levels = self.levels();
-        let told = levels.all(|level| {
+        let observed = levels.all(|level| {
             let bit = Self::row(level, len).start + slot;
             slot /= BITS;
             self.has(bit)
         });
-        !self.are_told() || told && self.has(Self::root(len))
+        !self.is_complete() || observed && self.has(Self::root(len))
     }
 }
 
@@ -301,23 +301,23 @@ mod tests {
 
     fn cells(lines: usize) -> Vec<AtomicUsize> {
         core::iter::repeat_with(Default::default)
-            .take(Lengths::cells_for(lines))
+            .take(RunIndex::cells_for(lines))
             .collect()
     }
 
     #[test]
     fn they_are_kept_where_they_cost_little() {
-        assert_eq!(Lengths::cells(15 * WORDS), 0);
-        assert_eq!(Lengths::cells(15 * WORDS + 1), 2 + 16);
-        assert_eq!(Lengths::cells(TOP * WORDS), 2 + TOP);
+        assert_eq!(RunIndex::cells(15 * LINE_WORDS), 0);
+        assert_eq!(RunIndex::cells(15 * LINE_WORDS + 1), 2 + 16);
+        assert_eq!(RunIndex::cells(TOP * LINE_WORDS), 2 + TOP);
         assert_eq!(
-            Lengths::cells(TOP * WORDS + 1),
+            RunIndex::cells(TOP * LINE_WORDS + 1),
             2 + TOP + 1 + TOP / BITS + 1
         );
-        let bitmap = super::super::Bitmap::new(16 * WORDS * WORD_BITS, None).unwrap();
-        assert!(bitmap.hints.lengths().is_some());
-        let small = super::super::Bitmap::new(15 * WORDS * WORD_BITS, None).unwrap();
-        assert!(small.hints.lengths().is_none());
+        let bitmap = super::super::Bitmap::new(16 * LINE_WORDS * WORD_BITS, None).unwrap();
+        assert!(bitmap.hints.run_index().is_some());
+        let small = super::super::Bitmap::new(15 * LINE_WORDS * WORD_BITS, None).unwrap();
+        assert!(small.hints.run_index().is_none());
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -351,46 +351,46 @@ mod tests {
             ops in prop::collection::vec(op(), 1..if cfg!(miri) { 20 } else { 200 }),
         ) {
             let cells = cells(lines);
-            let lengths = Lengths { cells: &cells, lines };
-            let mut told = BTreeSet::new();
+            let run_index = RunIndex { cells: &cells, lines };
+            let mut observed = BTreeSet::new();
             let kind = |len: usize| len.min(WORD_BITS);
             for op in ops {
                 match op {
                     Op::Tell(line, len) => {
-                        lengths.tell(line % lines, len);
-                        told.insert((kind(len), line % lines));
+                        run_index.record(line % lines, len);
+                        observed.insert((kind(len), line % lines));
                     }
                     Op::Lower(which, len, again) => {
-                        let known = told.iter().cycle().nth(which % (told.len() + 1)).copied();
+                        let known = observed.iter().cycle().nth(which % (observed.len() + 1)).copied();
                         let (len, line) = known.unwrap_or((kind(len), which % lines));
-                        lengths.lower(line, len, || again);
+                        run_index.lower(line, len, || again);
                         if again {
-                            told.insert((len, line));
+                            observed.insert((len, line));
                         } else {
-                            told.remove(&(len, line));
+                            observed.remove(&(len, line));
                         }
                     }
                     Op::Next(line, len) => {
                         let (line, len) = (line % lines, kind(len));
-                        let first = |from| told.range((len, from)..=(len, lines)).next();
+                        let first = |from| observed.range((len, from)..=(len, lines)).next();
                         let expected = first(line).map(|&(_, line)| line);
-                        prop_assert_eq!(lengths.next(line, len), expected);
+                        prop_assert_eq!(run_index.next(line, len), expected);
                     }
                 }
-                for &(len, line) in &told {
-                    prop_assert!(lengths.tells(line, len));
-                    prop_assert!(lengths.shortest(len) == Some(len));
+                for &(len, line) in &observed {
+                    prop_assert!(run_index.includes(line, len));
+                    prop_assert!(run_index.shortest(len) == Some(len));
                 }
             }
-            for &(len, line) in &told {
-                lengths.lower(line, len, || false);
+            for &(len, line) in &observed {
+                run_index.lower(line, len, || false);
             }
             // A look in vain takes back what one level says; the last what the root does.
             for len in (1..=WORD_BITS).flat_map(|len| [len; 3]) {
-                prop_assert_eq!(lengths.next(0, len), None);
+                prop_assert_eq!(run_index.next(0, len), None);
             }
             prop_assert!(cells.iter().all(|cell| cell.load(Ordering::Relaxed) == 0));
-            prop_assert_eq!(lengths.shortest(1), None);
+            prop_assert_eq!(run_index.shortest(1), None);
         }
     }
 }

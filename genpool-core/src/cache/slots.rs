@@ -1,45 +1,45 @@
 //! The caches of a pool, as the pool knows them: how much each of them holds.
 //!
-//! A cache has a *seat* while it lives. Seats are in a list that only grows and whose seats are taken
+//! A cache has a *cache slot* while it lives. Seats are in a list that only grows and whose cache slots are taken
 //! again once they are left, so there are no more of them than caches lived at one time.
 //!
 //! # Orderings
 //!
-//! A seat is seen whole (`growing.rs`). It is taken with `Acquire` and left with `Release`, so that of two
-//! caches that follow each other on a seat only one writes to it at a time. The counts are `Relaxed`:
+//! A cache slot is seen whole (`append_list.rs`). It is taken with `Acquire` and left with `Release`, so that of two
+//! caches that follow each other on a cache slot only one writes to it at a time. The counts are `Relaxed`:
 //! nothing is concluded from them.
 
 use crossbeam_utils::CachePadded;
 
 use super::SIZES;
-use crate::growing::Growing;
+use crate::append_list::AppendList;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
-/// What one cache holds. Only the cache that has the seat writes here.
+/// What one cache holds. Only the cache that has the cache slot writes here.
 #[derive(Debug)]
-pub(super) struct Seat {
-    /// Unlike that of any other seat of the pool, and below the number of seats.
+pub(super) struct CacheSlot {
+    /// Unlike that of any other cache slot of the pool, and below the number of cache slots.
     number: usize,
     taken: AtomicBool,
-    /// How many runs of one granule, of two, and so on. Written in every call, which is why seats lie
+    /// How many runs of one granule, of two, and so on. Written in every call, which is why cache slots lie
     /// apart.
     runs: [AtomicUsize; SIZES],
 }
 
-impl Seat {
+impl CacheSlot {
     pub(super) fn number(&self) -> usize {
         self.number
     }
 
     /// The cache holds `count` runs of `n` granules.
     #[inline]
-    pub(super) fn tell(&self, n: usize, count: usize) {
+    pub(super) fn record(&self, n: usize, count: usize) {
         // A plain store: nobody else writes here.
         self.runs[n - 1].store(count, Ordering::Relaxed);
     }
 
     /// The cache is gone, and holds nothing.
-    pub(super) fn leave(&self) {
+    pub(super) fn release(&self) {
         // Not caught: see `take`.
         self.taken.store(false, Ordering::Release);
     }
@@ -51,22 +51,22 @@ impl Seat {
 }
 
 #[derive(Debug)]
-pub(crate) struct Seats(Growing<CachePadded<Seat>>);
+pub(crate) struct CacheSlots(AppendList<CachePadded<CacheSlot>>);
 
-impl Seats {
+impl CacheSlots {
     pub(crate) fn new() -> Self {
-        Self(Growing::new())
+        Self(AppendList::new())
     }
 
-    /// A seat that nobody has; a new one if need be, on the heap. Lock-free.
-    pub(super) fn take(&self) -> &Seat {
-        let mut seats = self.0.iter().map(|seat| &**seat);
-        let left = seats.find(|seat| {
+    /// A cache slot that nobody has; a new one if need be, on the heap. Lock-free.
+    pub(super) fn take(&self) -> &CacheSlot {
+        let mut slots = self.0.iter().map(|slot| &**slot);
+        let left = slots.find(|slot| {
             // Relaxed: only a hint whether the exchange is worth a try.
-            // Not caught: of two caches on one seat the later one's counts might be overwritten by the
+            // Not caught: of two caches on one cache slot the later one's counts might be overwritten by the
             // earlier one's, but loom and Miri take stores in the order in which they are executed.
-            !seat.taken.load(Ordering::Relaxed)
-                && seat
+            !slot.taken.load(Ordering::Relaxed)
+                && slot
                     .taken
                     .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
                     .is_ok()
@@ -74,24 +74,24 @@ impl Seats {
         left.unwrap_or_else(|| self.push())
     }
 
-    fn push(&self) -> &Seat {
+    fn push(&self) -> &CacheSlot {
         loop {
             let newest = self.0.newest();
-            let number = newest.value().map_or(0, |seat| seat.number + 1);
-            let seat = CachePadded::new(Seat {
+            let number = newest.value().map_or(0, |slot| slot.number + 1);
+            let slot = CachePadded::new(CacheSlot {
                 number,
                 taken: AtomicBool::new(true),
                 runs: core::array::from_fn(|_| AtomicUsize::new(0)),
             });
-            if let Some(seat) = self.0.push(&newest, seat) {
-                return seat;
+            if let Some(slot) = self.0.push(&newest, slot) {
+                return slot;
             }
         }
     }
 
     /// Granules in all caches.
     pub(crate) fn granules(&self) -> usize {
-        self.0.iter().map(|seat| seat.granules()).sum()
+        self.0.iter().map(|slot| slot.granules()).sum()
     }
 
     /// Bytes of bookkeeping.

@@ -32,7 +32,7 @@ impl<T> Item<T> {
 ///
 /// `newest` and each item's `older` are null or came from `Box::into_raw`. An item that was pushed lives
 /// as long as the list.
-pub(crate) struct Growing<T> {
+pub(crate) struct AppendList<T> {
     newest: AtomicPtr<Item<T>>,
     owns: PhantomData<Box<Item<T>>>,
 }
@@ -58,11 +58,11 @@ impl<'l, T> Newest<'l, T> {
 }
 
 // SAFETY: a list owns its values, as boxes do.
-unsafe impl<T: Send> Send for Growing<T> {}
+unsafe impl<T: Send> Send for AppendList<T> {}
 // SAFETY: a shared list lends its values out, and takes them from whichever thread.
-unsafe impl<T: Send + Sync> Sync for Growing<T> {}
+unsafe impl<T: Send + Sync> Sync for AppendList<T> {}
 
-impl<T> Growing<T> {
+impl<T> AppendList<T> {
     pub(crate) fn new() -> Self {
         Self {
             newest: AtomicPtr::new(ptr::null_mut()),
@@ -108,7 +108,7 @@ impl<T> Growing<T> {
     }
 }
 
-impl<T> Drop for Growing<T> {
+impl<T> Drop for AppendList<T> {
     fn drop(&mut self) {
         // Relaxed: nobody else is there.
         let mut next = self.newest.load(Ordering::Relaxed);
@@ -119,7 +119,7 @@ impl<T> Drop for Growing<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Growing<T> {
+impl<T: fmt::Debug> fmt::Debug for AppendList<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }

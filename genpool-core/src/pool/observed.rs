@@ -8,69 +8,69 @@ use alloc::vec::Vec;
 
 use super::Inner;
 use crate::algorithm::{Algorithm, FirstFit, Notation};
-use crate::allocation::{Allocation, Home, Parts, Place};
+use crate::allocation::{Allocation, Origin, OriginKind, Parts};
+use crate::boundary_tags::Extent;
 use crate::chunk::{Chunk, granules_for};
+use crate::chunk_set::DefaultAlgorithm;
 use crate::error::{AddError, AllocError, FreeError, RemoveError};
-use crate::observer::{Audience, Event};
-use crate::records::Extent;
-use crate::shelf::Route;
+use crate::observer::{Event, Notifier};
 
 impl Inner {
     #[inline(always)]
-    pub(crate) fn audience(&self) -> Option<&Arc<Audience>> {
-        self.audience.as_ref()
+    pub(crate) fn notifier(&self) -> Option<&Arc<Notifier>> {
+        self.notifier.as_ref()
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn alloc_told(
+    pub(super) fn alloc_observed(
         &self,
-        audience: &Audience,
+        notifier: &Notifier,
         size: usize,
     ) -> Result<Parts<'_>, AllocError> {
         // Before anything is held: it is a user's code.
         let algorithm = self.default_notation();
         let found = self.alloc_default(size, 0);
-        self.tell_alloc(audience, size, algorithm, &found);
+        self.notify_alloc(notifier, size, algorithm, &found);
         found.map(Allocation::into_parts)
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn alloc_with_told<A: Algorithm + ?Sized>(
+    pub(super) fn alloc_with_observed<A: Algorithm + ?Sized>(
         &self,
-        audience: &Audience,
+        notifier: &Notifier,
         size: usize,
         algorithm: &A,
     ) -> Result<Parts<'_>, AllocError> {
         let notation = algorithm.notation();
         let found = self.alloc_with(size, algorithm, 0);
-        self.tell_alloc(audience, size, notation, &found);
+        self.notify_alloc(notifier, size, notation, &found);
         found.map(Allocation::into_parts)
     }
 
     /// As if they had been asked for one by one, up to the one that was refused.
     #[cold]
-    pub(super) fn alloc_many_told<'p>(
+    pub(super) fn alloc_many_observed<'p>(
         &'p self,
-        audience: &Audience,
+        notifier: &Notifier,
         sizes: &[usize],
     ) -> Result<Vec<Allocation<'p>>, AllocError> {
         let algorithm = self.default_notation();
         // Dropped after the list.
-        let crossing = self.traffic.cross();
+        let in_flight = self.activity.enter();
         let mut list = Vec::new();
         let each = AssertUnwindSafe(|| self.alloc_each(sizes, &mut list));
         let outcome = catch_unwind(each);
         if let Ok(Ok(())) = outcome {
-            drop(crossing);
+            drop(in_flight);
         }
         // All of them: each will be told of when it comes back.
         for (allocation, &asked) in list.iter().zip(sizes) {
-            self.tell_allocated(audience, asked, algorithm, allocation);
+            self.notify_allocated(notifier, asked, algorithm, allocation);
         }
         if let (&Ok(Err(error)), Some(&asked)) = (&outcome, sizes.get(list.len())) {
-            audience.tell(&Event::AllocRefused {
+            notifier.notify(&Event::AllocRefused {
                 asked,
                 algorithm,
                 error,
@@ -83,16 +83,16 @@ impl Inner {
     }
 
     /// Tells of the answer to a request, which the caller holds.
-    pub(crate) fn tell_alloc(
+    pub(crate) fn notify_alloc(
         &self,
-        audience: &Audience,
+        notifier: &Notifier,
         asked: usize,
         algorithm: Option<Notation>,
         found: &Result<Allocation<'_>, AllocError>,
     ) {
         match found {
-            Ok(allocation) => self.tell_allocated(audience, asked, algorithm, allocation),
-            &Err(error) => audience.tell(&Event::AllocRefused {
+            Ok(allocation) => self.notify_allocated(notifier, asked, algorithm, allocation),
+            &Err(error) => notifier.notify(&Event::AllocRefused {
                 asked,
                 algorithm,
                 error,
@@ -100,14 +100,14 @@ impl Inner {
         }
     }
 
-    fn tell_allocated(
+    fn notify_allocated(
         &self,
-        audience: &Audience,
+        notifier: &Notifier,
         asked: usize,
         algorithm: Option<Notation>,
         allocation: &Allocation<'_>,
     ) {
-        audience.tell(&Event::Allocated {
+        notifier.notify(&Event::Allocated {
             addr: allocation.addr(),
             asked,
             size: allocation.size(),
@@ -118,9 +118,9 @@ impl Inner {
     }
 
     /// Tells of an allocation that a cache kept until now.
-    pub(crate) fn tell_cached(
+    pub(crate) fn notify_cached(
         &self,
-        audience: &Audience,
+        notifier: &Notifier,
         asked: usize,
         chunk: &Chunk,
         allocation: &Allocation<'_>,
@@ -130,13 +130,13 @@ impl Inner {
         let (kept, held) = (chunk.account_kept(-n), chunk.account(n));
         if kept != held {
             // Only one of the changes counts.
-            audience.tell(&Event::CacheEmptied {
+            notifier.notify(&Event::CacheEmptied {
                 addrs: &[addr],
                 size,
                 serves: kept,
             });
         }
-        audience.tell(&Event::Allocated {
+        notifier.notify(&Event::Allocated {
             addr,
             asked,
             size,
@@ -147,11 +147,11 @@ impl Inner {
     }
 
     /// Tells of an allocation that a cache keeps from now on.
-    pub(crate) fn tell_kept(&self, audience: &Audience, chunk: &Chunk, addr: usize, n: usize) {
+    pub(crate) fn notify_kept(&self, notifier: &Notifier, chunk: &Chunk, addr: usize, n: usize) {
         let size = n << self.order;
         let n = n as isize;
         let (kept, held) = (chunk.account_kept(n), chunk.account(-n));
-        audience.tell(&Event::Freed {
+        notifier.notify(&Event::Freed {
             addr,
             size,
             cached: kept == held,
@@ -159,24 +159,24 @@ impl Inner {
         });
         if kept != held {
             // Only one of the changes counts.
-            self.tell_filled(audience, &[addr], size, kept);
+            self.notify_filled(notifier, &[addr], size, kept);
         }
     }
 
     /// Tells of runs of `n` granules that a cache took from the pool.
-    pub(crate) fn fill_cache_told(
+    pub(crate) fn fill_cache_observed(
         &self,
-        audience: &Audience,
+        notifier: &Notifier,
         chunk: &Chunk,
         addrs: &[usize],
         n: usize,
     ) {
         let serves = chunk.account_kept((addrs.len() * n) as isize);
-        self.tell_filled(audience, addrs, n << self.order, serves);
+        self.notify_filled(notifier, addrs, n << self.order, serves);
     }
 
-    fn tell_filled(&self, audience: &Audience, addrs: &[usize], size: usize, serves: bool) {
-        audience.tell(&Event::CacheFilled {
+    fn notify_filled(&self, notifier: &Notifier, addrs: &[usize], size: usize, serves: bool) {
+        notifier.notify(&Event::CacheFilled {
             addrs,
             size,
             serves,
@@ -185,9 +185,9 @@ impl Inner {
 
     /// Has a cache give back runs of `n` granules of the chunk.
     #[cold]
-    pub(crate) fn empty_cache_told(
+    pub(crate) fn empty_cache_observed(
         &self,
-        audience: &Audience,
+        notifier: &Notifier,
         chunk: &Chunk,
         addrs: &[usize],
         n: usize,
@@ -197,7 +197,7 @@ impl Inner {
             give_back();
             chunk.account_kept(-((addrs.len() * n) as isize))
         };
-        audience.around(step, |serves| Event::CacheEmptied {
+        notifier.around(step, |serves| Event::CacheEmptied {
             addrs,
             size: n << self.order,
             // Callbacks are those of chunks that are being removed.
@@ -207,19 +207,19 @@ impl Inner {
 
     /// That of the default algorithm as it is now.
     fn default_notation(&self) -> Option<Notation> {
-        match self.shelf.default() {
-            Route::FirstFit => FirstFit.notation(),
-            Route::BuiltWith => self.built_with.notation(),
-            Route::Other => self.shelf.pin().algorithm().notation(),
+        match self.chunk_set.default() {
+            DefaultAlgorithm::FirstFit => FirstFit.notation(),
+            DefaultAlgorithm::BuiltWith => self.built_with.notation(),
+            DefaultAlgorithm::Other => self.chunk_set.pin().algorithm().notation(),
         }
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn give_back_told(
+    pub(super) fn give_back_observed(
         &self,
-        audience: &Audience,
-        home: Home<'_>,
+        notifier: &Notifier,
+        origin: Origin<'_>,
         addr: usize,
         extent: Extent,
     ) {
@@ -231,9 +231,9 @@ impl Inner {
             taken_back.then(|| chunk.account(-(n as isize)))
         };
         let step = || {
-            let outcome = match home.place() {
-                Place::Permanent(chunk) => give_back(chunk),
-                Place::Listed { generation } => self
+            let outcome = match origin.kind() {
+                OriginKind::Permanent(chunk) => give_back(chunk),
+                OriginKind::Listed { generation } => self
                     .in_generation(addr, generation, give_back)
                     .unwrap_or(None),
             };
@@ -242,7 +242,7 @@ impl Inner {
             }
             outcome
         };
-        audience.around(step, |outcome| match outcome {
+        notifier.around(step, |outcome| match outcome {
             Some(None) => Event::FreeRefused {
                 addr,
                 size: Some(size),
@@ -266,21 +266,21 @@ impl Inner {
 
     #[cold]
     #[inline(never)]
-    pub(super) fn free_told<R>(
+    pub(super) fn free_observed<R>(
         &self,
-        audience: &Audience,
+        notifier: &Notifier,
         addr: usize,
         size: Option<usize>,
         with: impl FnOnce(&Chunk, usize) -> R,
     ) -> Result<R, FreeError> {
         let order = self.order;
         let step = || {
-            self.free_untold(addr, size, |chunk, n| {
+            self.free_unobserved(addr, size, |chunk, n| {
                 let serves = chunk.account(-(n as isize));
                 (n << order, serves, with(chunk, n))
             })
         };
-        let freed = audience.around(step, |outcome| match outcome {
+        let freed = notifier.around(step, |outcome| match outcome {
             Some(&Ok((size, serves, _))) => Event::Freed {
                 addr,
                 size,
@@ -302,12 +302,12 @@ impl Inner {
         freed.map(|(_, _, with)| with)
     }
 
-    pub(super) fn add_told(
-        audience: &Audience,
+    pub(super) fn add_observed(
+        notifier: &Notifier,
         (start, size, phys): (usize, usize, Option<u64>),
         add: impl FnOnce() -> Result<(), AddError>,
     ) -> Result<(), AddError> {
-        audience.around(add, |outcome| match outcome {
+        notifier.around(add, |outcome| match outcome {
             Some(Err(error)) => Event::AddRefused {
                 start,
                 size,
@@ -317,13 +317,13 @@ impl Inner {
         })
     }
 
-    pub(super) fn remove_told(
-        audience: &Audience,
+    pub(super) fn remove_observed(
+        notifier: &Notifier,
         chunk: &Chunk,
         remove: impl FnOnce() -> Result<(), RemoveError>,
     ) -> Result<(), RemoveError> {
         let start = chunk.start();
-        audience.around(remove, |outcome| match outcome {
+        notifier.around(remove, |outcome| match outcome {
             Some(&Err(error)) => Event::RemoveRefused { start, error },
             _ => {
                 let (held, kept) = chunk.close_account();
@@ -339,7 +339,7 @@ impl Inner {
 
     fn granules_of(&self, extent: Extent) -> usize {
         match self.tracked {
-            true => extent.deed().len(),
+            true => extent.ownership().len(),
             false => extent.len(),
         }
     }
