@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# The benches compile and run once, with every option that changes what they do; their figures mean
-# nothing here.
+# Compiles the benches and runs each once, with every option that changes what they do. The figures mean nothing here.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Without debug information the profile is that of release, and one build serves both.
+# Without debug information the profile equals that of release, so one build serves both.
 CARGO_PROFILE_BENCH_DEBUG=false cargo bench -p benches -- --test
 out="$(mktemp -d)"
 trap 'rm -rf "$out"' EXIT

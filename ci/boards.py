@@ -103,7 +103,7 @@ def read_sram(node):
             if first < start or first + length > start + size:
                 raise ValueError("outside")
             places.append((first, length, child))
-    # Children of one start stay in the order of the tree.
+    # Children with the same start stay in the order of the tree.
     places.sort(key=lambda place: place[0])
     gaps = []
     at = start

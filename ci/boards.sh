@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# `genpool dt` over the device trees of all boards that Debian's arm64 and armhf kernels know, each
-# compared with what another reader (libfdt, ci/boards.py) finds. Not part of .ci/run: it fetches 100 MB
-# of kernel packages, which are unpacked and not installed. The argument is the folder to keep them in.
-# Installs python3-libfdt on Debian when it is missing. DEBIAN_MIRROR and DEBIAN_SUITE choose another
-# archive.
+# Runs `genpool dt` on the device trees of all boards in Debian's arm64 and armhf kernels, and compares each result with
+# that of another reader (libfdt, ci/boards.py). Not part of .ci/run, because it fetches 100 MB of kernel packages. They
+# are unpacked, not installed. The argument is the folder to keep them in. Installs python3-libfdt on Debian if it is
+# missing. DEBIAN_MIRROR and DEBIAN_SUITE select another archive.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target="${CARGO_TARGET_DIR:-target}"
@@ -11,7 +10,7 @@ mkdir -p "${1:-$target/boards}"
 kept="$(cd "${1:-$target/boards}" && pwd)"
 mirror="${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
 suite="${DEBIAN_SUITE:-bookworm}"
-# Of Debian's own Python, which has the binding.
+# Debian's own Python, which has the binding.
 python=/usr/bin/python3
 
 if ! "$python" -c 'import libfdt' 2>/dev/null; then
@@ -22,7 +21,7 @@ if ! "$python" -c 'import libfdt' 2>/dev/null; then
         apt-get install -y --no-install-recommends python3-libfdt
 fi
 
-# apt with a state of its own, so that the system's stays as it is.
+# apt with its own state, so that the system's stays unchanged.
 apt="$kept/apt"
 mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
 touch "$apt/status"
@@ -36,7 +35,7 @@ options=(
 apt-get "${options[@]}" -q update
 for kernel in linux-image-arm64:arm64 linux-image-armmp:armhf; do
     architecture="${kernel##*:}"
-    # The package that the name without a version stands for today.
+    # The package on which the unversioned name depends at the moment.
     package="$(apt-cache "${options[@]}" depends "$kernel" | sed -n 's/^ *Depends: \(linux-image-[^: ]*\).*/\1/p')"
     trees="$kept/$architecture/$package"
     if [[ ! -e "$trees/complete" ]]; then
@@ -54,7 +53,7 @@ cargo build --release -p genpool-cli
 status=0
 find "$kept" -name '*.dtb' -print0 | sort -z |
     xargs -0 "$target/release/genpool" dt --json >"$kept/genpool.jsonl" 2>"$kept/errors" || status=$?
-# 123 and 2: some tree is bad. Whether that is so, the other reader decides.
+# 123 and 2: some tree is invalid. The other reader decides whether that is right.
 if ((status != 0 && status != 2 && status != 123)); then
     echo "boards: genpool dt ended with $status" >&2
     exit 1

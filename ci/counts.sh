@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The hot paths execute no more instructions than the committed figures say. With --bless the figures
-# are rewritten: to be looked at, and committed with the change that made the difference. Installs
-# valgrind on Debian when it is missing.
+# Checks that the hot paths execute no more instructions than the committed figures say. With --bless the figures are
+# rewritten: review them, and commit them with the change that made the difference. Installs valgrind on Debian if it is
+# missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 figures="benches/counts/$(uname -m).toml"

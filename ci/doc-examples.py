@@ -10,7 +10,7 @@ import pathlib
 import re
 import sys
 
-# What is compared with in tests, and what is the command's own, promises nothing.
+# The crate to compare with in tests and the command's own crate promise no API.
 LEFT_OUT = {"genpool-plain", "genpool-cli"}
 ITEM = re.compile(
     r"(?P<indent> *)pub (?:const |unsafe )*(?P<kind>fn|struct|enum|trait|union) (?P<name>\$?\w+)"
@@ -62,7 +62,7 @@ def main():
     for crate in [root, *sorted(root.glob("genpool-*"))]:
         found = []
         for path in sorted((crate / "src").rglob("*.rs")) if crate.name not in LEFT_OUT else []:
-            # The workspace's own atomics, what is for fuzzers and what is for models are no part of the stable API.
+            # The workspace's own atomics and the items for fuzzers and for models are not part of the stable API.
             if not re.search("genpool-core/src/sync|src/fuzz.rs|recorder/ring.rs", path.as_posix()):
                 found += [(path, *item) for item in items(path)]
         types = {name: docs for _, _, kind, name, _, _, docs in found if kind != "fn"}

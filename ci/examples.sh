@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Every example of every crate is built and run; each checks itself. The list is that of the files, so
-# none is forgotten. What takes root or a device says so and ends well without.
+# Builds and runs every example of every crate; each checks itself. The list is taken from the files, so that none is
+# forgotten. An example that needs root or a device says so and succeeds without.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Seconds that an example may take.
+# The time limit of an example, in seconds.
 readonly LIMIT=60
 
-# What `cargo test --workspace` has built already.
+# These are already built by `cargo test --workspace`.
 built=$(cargo build --workspace --examples --message-format=json-render-diagnostics |
     sed -n 's/.*"executable":"\([^"]*\/examples\/[^"]*\)".*/\1/p')
 
@@ -18,7 +18,7 @@ for file in examples/*.rs genpool-*/examples/*.rs; do
     if program="$(grep -m 1 "/$name\$" <<<"$built")"; then
         timeout "$LIMIT" "$program"
     else
-        # It takes features that the workspace's other crates do not ask for.
+        # It needs features that the workspace's other crates do not enable.
         cargo build --quiet --manifest-path "${file%examples/*}Cargo.toml" --all-features --example "$name"
         timeout "$LIMIT" cargo run --quiet --manifest-path "${file%examples/*}Cargo.toml" \
             --all-features --example "$name"

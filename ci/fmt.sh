@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Every file is formatted as rustfmt does it.
+# Checks that every file is formatted as by rustfmt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo fmt --all -- --check
-cargo fmt --manifest-path fuzz/Cargo.toml -- --check
+cargo fmt --manifest-path verify/fuzz/Cargo.toml -- --check
 echo "fmt: ok"

@@ -1,32 +1,32 @@
 #!/usr/bin/env bash
-# Fuzzes each target for so many seconds (an hour unless said) and keeps the smallest set of inputs
-# that reaches as much: ci/fuzz-long.sh [SECONDS]. In as long it must find each target's mistake on purpose.
-# Uses all processors.
+# Fuzzes each target for a number of seconds (default: an hour) and keeps the smallest set of inputs with the same
+# coverage: ci/fuzz-long.sh [SECONDS]. In the same time it must find the planted mistake of each target. Uses all
+# processors.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds="${1:-3600}"
 
-# Installs what is missing, and fails at once where something is broken.
+# Installs what is missing, and fails at once if something is broken.
 ci/fuzz.sh 1
 
 kept="$(mktemp -d)"
 trap 'rm -rf "$kept"' EXIT
 for target in operations constraints trace tree; do
     with=(-max_len=2000)
-    if [[ -e "fuzz/$target.dict" ]]; then with+=("-dict=fuzz/$target.dict"); fi
+    if [[ -e "verify/fuzz/$target.dict" ]]; then with+=("-dict=verify/fuzz/$target.dict"); fi
     mkdir "$kept/$target"
-    cargo +nightly fuzz run "$target" --jobs "$(nproc)" -- "${with[@]}" -max_total_time="$seconds"
+    cargo +nightly fuzz run --fuzz-dir verify/fuzz "$target" --jobs "$(nproc)" -- "${with[@]}" -max_total_time="$seconds"
     mkdir "$kept/$target.planted"
-    if GENPOOL_PLANTED=1 cargo +nightly fuzz run "$target" "$kept/$target.planted" "fuzz/corpus/$target" \
+    if GENPOOL_PLANTED=1 cargo +nightly fuzz run --fuzz-dir verify/fuzz "$target" "$kept/$target.planted" "verify/fuzz/corpus/$target" \
         -- "${with[@]}" -max_total_time="$seconds" -artifact_prefix="$kept/" >"$kept/log" 2>&1 ||
         ! grep -q panicked "$kept/log"; then
         echo "fuzz-long: $target did not find its own mistake" >&2
         exit 1
     fi
-    cargo +nightly fuzz run "$target" "$kept/$target" "fuzz/corpus/$target" -- \
+    cargo +nightly fuzz run --fuzz-dir verify/fuzz "$target" "$kept/$target" "verify/fuzz/corpus/$target" -- \
         -merge=1 -set_cover_merge=1 -use_counters=0
-    rm -r "fuzz/corpus/$target"
-    cp -r "$kept/$target" fuzz/corpus/
-    echo "fuzz-long: $target: $(find "fuzz/corpus/$target" -type f | wc -l) inputs kept"
+    rm -r "verify/fuzz/corpus/$target"
+    cp -r "$kept/$target" verify/fuzz/corpus/
+    echo "fuzz-long: $target: $(find "verify/fuzz/corpus/$target" -type f | wc -l) inputs kept"
 done
 echo "fuzz-long: ok"

@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# The long ladder: what takes too long for .ci/run, one after the other, each with a bound on its time. Hours.
+# Runs the checks that take too long for .ci/run, one after the other, each with a time limit. Takes hours.
 #
 #   ci/long.sh [STEP...]
 #
-# Steps: loom_PART for each file of loom-tests/tests/models, miri shuttle sanitizers soak fuzz orderings
-# mutants boards; all unless said. Writes into the table proofs/LONG.md what was run and how it ended; a step that is
-# not run keeps its line. Each step's output is kept under target/long. Fails if a step does.
+# Steps: loom_PART for each file of loom-tests/tests/models, miri shuttle sanitizers soak fuzz orderings mutants boards;
+# default: all. Writes into the table verify/LONG.md what was run and how it ended; a step that is not run keeps its
+# line. The output of each step is kept in target/long. Fails if a step fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 logs="${CARGO_TARGET_DIR:-target}/long"
 mkdir -p "$logs"
-readonly TABLE=proofs/LONG.md
-parts=(cache chunks claims devices hints honest lengths ring)
+readonly TABLE=verify/LONG.md
+parts=(cache chunks claims devices drain hints honest hot ring run_index)
 readonly LADDER=("${parts[@]/#/loom_}" miri shuttle sanitizers soak fuzz orderings mutants boards)
 if (($# == 0)); then set -- "${LADDER[@]}"; fi
 
-# Its command, the seconds that it may take, and the lines of its output that say how much was done.
+# The step's command, its time limit in seconds, and the lines of its output that say how much was done.
 for part in "${parts[@]}"; do
     declare -a "loom_$part=('env GENPOOL_PREEMPTIONS=+1 ci/loom.sh $part::' 7200 'test result: .* [1-9][0-9]* passed')"
 done
@@ -25,11 +25,11 @@ sanitizers=("ci/sanitizers.sh" 1800 '^sanitizers:')
 soak=("ci/soak.sh 600" 3600 '^soak:')
 fuzz=("ci/fuzz-long.sh 600" 7200 '^fuzz-long:')
 orderings=("ci/orderings.sh" 14400 '^orderings:')
-# All of them are a day: each day of a month and a half has its part, which quick tests look at.
+# All mutants take a day, so each day of a month and a half runs its part, with the quick tests.
 mutants=("ci/mutants.sh quick --shard $(($(date +%-j) % 48))/48" 7200 'mutants tested in')
 boards=("ci/boards.sh" 1800 '^boards:')
 
-# Puts a step's line into the table, in the ladder's order.
+# Writes a step's line into the table, in the order of the steps.
 note() { # step, the line
     local lines name
     lines="$(grep -E '^\| [a-z_]+ \| `' "$TABLE" | grep -v "^| $1 |" || true)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every model holds in every interleaving that loom tries, every control fails as it must, and each
-# of them says how many executions that took, which is what loom-tests/MODELS.md says. All run with small words and
-# tables, some also with those that users get. Arguments go to the test runner: a model's name runs that one alone.
+# Checks that every model holds in every interleaving that loom tries, that every control fails as it must, and that the
+# number of executions of each is the one in loom-tests/MODELS.md. All models run with small words and tables, some also
+# with the sizes that users get. Arguments go to the test runner: with a model's name, only that model runs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target="${CARGO_TARGET_DIR:-target}"
@@ -9,7 +9,7 @@ target="${CARGO_TARGET_DIR:-target}"
 log="$target/loom/models.log"
 mkdir -p "$target/loom"
 
-# Controls panic by the dozen; their backtraces tell nothing.
+# Controls panic by the dozen, and their backtraces say nothing.
 export RUST_BACKTRACE=0
 models() { # cfg flags, arguments of the test runner
     local flags="$1"
@@ -19,7 +19,7 @@ models() { # cfg flags, arguments of the test runner
 }
 {
     models "--cfg genpool_loom --cfg genpool_small" "$@"
-    # Little runs at full size, so it is built quickly.
+    # Few models run at full size, so that build optimises less.
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 models "--cfg genpool_loom" "$@"
 } | tee "$log"
 
@@ -27,7 +27,7 @@ if (($# > 0)); then
     exit 0
 fi
 
-# The sources say which models there are, the log which were explored.
+# The sources say which models exist, the log which were explored.
 missing=0
 check() { # function, pattern of its line after the model's name
     local calls names name
@@ -54,6 +54,6 @@ check() { # function, pattern of its line after the model's name
 check explore 'complete, [0-9]+ executions'
 check must_fail 'control .* caught in execution [0-9]+'
 if ((missing)); then exit 1; fi
-# With other bounds there are other numbers.
+# With other bounds the numbers differ.
 if [[ -z "${GENPOOL_PREEMPTIONS:-}" ]]; then python3 ci/models.py "$log"; fi
 echo "loom: ok"

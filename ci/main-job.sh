@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The README's main command, shortened, then the others that the README shows: the recorded runs of the
-# reference verified and replayed, the traces of real programs compared, the pools of a board.
+# Runs the README's main command, shortened, and then the other commands that the README shows: it verifies and replays
+# the recorded runs of the reference, compares the traces of real programs, and lists the pools of a board.
 # ci/examples.sh runs the examples.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,7 +14,7 @@ $command --seconds 2
 
 cargo run --release -- verify genpool-cli/tests/traces/linux-6.12/*.trace
 cargo run --release -- replay --repeats 1 genpool-cli/tests/traces/linux-6.12/mixed-*.trace
-cargo run --release -- compare --repeats 3 traces/*.trace
+cargo run --release -- compare --repeats 3 genpool-cli/traces/*.trace
 
 cargo run --release -- dt examples/board.dtb
 

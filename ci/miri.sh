@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A short run under Miri: undefined behaviour, data races and leaks in the core, in the tests of the
-# facade, and in genpool-dma. Needs `rustup +nightly component add miri rust-src`.
-# Arguments are the seeds of the schedules of the former; each takes minutes, so a plain run has one.
+# A short run under Miri: undefined behaviour, data races and leaks in the core, in the tests of the facade, and in
+# genpool-dma. Needs `rustup +nightly component add miri rust-src`. Arguments are the seeds of the schedules for the
+# core and the facade. Each seed takes minutes, so the default is one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if (($# == 0)); then set -- 0; fi
@@ -12,18 +12,18 @@ export logs
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/miri"
 export PROPTEST_CASES=4
 
-# The groups, the longest first, since each runs on one processor: the command line of each.
+# The command line of each group, the longest group first, because each runs on one processor.
 tests=(
     "-p genpool --lib --test genalloc --test decisions --test lifecycle --test facade --test handover"
     "-p genpool-core --test stale --test cache --test tightest"
     "-p genpool-core --lib"
     "-p genpool --test many_chunks"
 )
-# In genpool-dma memory has addresses, which become pointers again.
+# In genpool-dma memory has addresses, which are converted back to pointers.
 memory="-p genpool-dma --lib --test genalloc --test pool --test allocator"
 
-# A seed, or none for the memory, and a group; its log when it is done, one at a time. Without isolation,
-# because proptest looks for a file of earlier failures.
+# Runs a group with a seed, or the memory tests without one, and prints the log when it is done, one at a time.
+# Isolation is off, because proptest looks for a file of earlier failures.
 one() {
     local seed="$1" flags="-Zmiri-disable-isolation" name
     shift
@@ -39,7 +39,7 @@ one() {
 }
 export -f one
 
-# Built once; then a process for each.
+# Built once; then each runs in its own process.
 for group in "${tests[@]}" "$memory"; do
     # shellcheck disable=SC2086 # as above
     cargo +nightly miri test --no-run $group

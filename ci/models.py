@@ -30,7 +30,7 @@ def read(log):
         elif found := re.match(r"(.+): control \[(.+)\] caught in execution (\d+)", line):
             faults = ", ".join(f"`{fault}`" for fault in found[2].split(", "))
             controls[found[1]].add(f"{faults} {int(found[3]):,}")
-    # Tests run side by side, so what a model printed several times is sorted.
+    # Tests run in parallel, so the lines that a model printed are sorted.
     return {
         name: (
             " and ".join(f"{count:,}" for count, _ in sorted(runs)),

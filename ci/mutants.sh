@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Mutants: small changes of the code that some test should notice. proofs/MUTANTS.md tells what came of it. Not a
-# part of .ci/run: all of it takes hours.
+# Mutants: small changes of the code that some test should notice. verify/MUTANTS.md has the results. Not part of
+# .ci/run, because all of it takes hours.
 #
 #   ci/mutants.sh layer CRATE [ARGS]     every mutant of a crate above genpool-core and genpool-algos, or of
-#                                        genpool-plain, against that crate's own tests
-#   ci/mutants.sh quick [ARGS]           every mutant of genpool-core and genpool-algos, against all that is quick
-#   ci/mutants.sh slow [ARGS]            those of them that the last run missed, against the slower tests as well
-#   ci/mutants.sh models PART RE [ARGS]  those whose name matches RE, against the loom models of
+#                                        genpool-plain, with that crate's own tests
+#   ci/mutants.sh quick [ARGS]           every mutant of genpool-core and genpool-algos, with all quick tests
+#   ci/mutants.sh slow [ARGS]            those that the last run missed, with the slower tests as well
+#   ci/mutants.sh models PART RE [ARGS]  those whose name matches RE, with the loom models of
 #                                        loom-tests/tests/models/PART.rs
 #
-# ARGS go to `cargo mutants`: `--file genpool-core/src/records.rs`, `--shard 1/8`. The work is done in a copy
-# of the sources, in MUTANTS_DIR, where the results are too (mutants.out); runs add up there.
+# ARGS go to `cargo mutants`: `--file genpool-core/src/chunk/boundary_tags.rs`, `--shard 1/8`. The work is done in a
+# copy of the sources in MUTANTS_DIR, which also has the results (mutants.out); they accumulate over runs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly VERSION=27.1.0
@@ -28,21 +28,20 @@ export RUST_BACKTRACE=0 PROPTEST_MAX_SHRINK_ITERS=0
 if [[ "$stage" == layer ]]; then
     crate="${1:?the name of a crate}"
     shift
-    # Every feature with tests of its own; the crates without them have none of these.
+    # Every feature that has tests; other crates have no such features.
     features=()
     case "$crate" in
         genpool-devm) features=(--features dma) ;;
         genpool-dma) features=(--features vfio-cdev) ;;
         genpool-observe) features=(--features observer,serde,metrics,tracing) ;;
     esac
-    # Exit status 2 and 3: some were missed, some ran out of time.
+    # Exit status 2 and 3: some mutants were missed, some timed out.
     PROPTEST_CASES=24 cargo mutants -p "$crate" --test-package "$crate" --jobs "$(nproc)" --baseline skip --timeout 60 \
         --output "$dir/$crate" --iterate "${features[@]}" -C=--lib -C=--bins -C=--tests "$@" || (($? == 2 || $? == 3))
     exit
 fi
 
-# Most of a mutant's time goes by on building, so what tests it is one program: the tests of three crates, as
-# modules of one.
+# Most of a mutant's time is spent on building, so it is tested by one program: the tests of three crates as modules.
 programs=(
     tests/{adversarial,decisions,edges,facade,genalloc,lifecycle,many_chunks,thread_exit}
     genpool-core/tests/{cache,stale,tightest,view}
@@ -71,7 +70,7 @@ EOF
 for program in "${programs[@]}"; do
     name="$(tr -c 'a-z\n' _ <<<"${program//\/tests/}")"
     printf '#[path = "../../%s.rs"]\nmod %s;\n' "$program" "$name"
-    # What was a crate's root is a module.
+    # What was the root of a crate becomes a module.
     if [[ -d "$copy/$program" ]]; then
         sed -i "s/\bcrate::/crate::$name::/" "$copy/$program"/*.rs
     fi
@@ -87,22 +86,22 @@ opt-level = 2
 EOF
 
 export CARGO_TARGET_DIR="$dir/target"
-# A mutant may ask for all memory that there is.
+# A mutant may allocate all memory of the machine.
 ulimit -v $((12 << 20))
-# Those with an allocator of their own are a program of their own.
+# Tests with their own allocator are separate programs.
 tests=(
     --test-package genpool-core --test-package mutants --test-package genpool
     -C=--lib -C=--test=all -C=--test=no_memory
 )
 mutate() { # arguments of cargo mutants...
-    # Exit status 2 and 3: some were missed, some ran out of time.
+    # Exit status 2 and 3: some mutants were missed, some timed out.
     cargo mutants --dir "$copy" --in-place --output "$dir" --iterate --baseline skip \
         -p genpool-core -p genpool-algos "$@" || (($? == 2 || $? == 3))
 }
 case "$stage" in
     quick)
         export PROPTEST_CASES=24
-        # Without those that take longest at this level of optimisation.
+        # Excludes the tests that take longest at this level of optimisation.
         slow=(
             a_chunk_can_be_removed_while_others_allocate a_chunk_costs_256_bytes_and_a_granule
             a_reserve_is_always_found caches_share_nothing_and_lose_nothing one_of_two_racing_frees

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The core, the algorithms and the facade where a word has 32 bits: as i686, which x86-64 machines run.
+# Tests the core, the algorithms and the facade with words of 32 bits: as i686, which x86-64 machines run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ "$(uname -m)" != x86_64 ]]; then

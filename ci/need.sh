@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs Debian packages where a command is missing.
+# Installs Debian packages if a command is missing.
 #
 #   ci/need.sh COMMAND PACKAGE...
 set -euo pipefail

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# The packages are ready to be published, as far as that takes none of them built: licences, sources and
-# versions of all dependencies (cargo-deny, installed if it is missing), what the packages' pages show, and their
-# files, in the order of publishing. ci/release.sh has the rest.
+# Checks that the packages are ready to be published, as far as that needs no build: licences, sources and versions of
+# all dependencies (cargo-deny, installed if it is missing), what the packages' pages show, and their files, in the
+# order of publishing. ci/release.sh does the rest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly VERSION=0.20.2 # of cargo-deny
 
 if ! cargo deny --version 2>/dev/null | grep -qF "$VERSION"; then
-    # Quickly built rather than quick.
+    # Optimised for build time, not speed.
     CARGO_PROFILE_DEV_DEBUG=false cargo install cargo-deny --version "$VERSION" --locked --profile dev
 fi
-# Advisories change from day to day, and are fetched from elsewhere.
+# Without advisories, which change from day to day and are fetched from elsewhere.
 cargo deny --locked check licenses bans sources
 
 python3 ci/packages.py
-grep -qx 'publish = false' fuzz/Cargo.toml
+grep -qx 'publish = false' verify/fuzz/Cargo.toml
 
-# Tests are left out of the packages, which cargo says of each. Any other warning is one too many.
+# Tests are left out of the packages, and cargo warns of each. Any other warning is an error.
 log="$(cargo publish --workspace --dry-run --no-verify "$@" 2>&1)" || { echo "$log" >&2; exit 1; }
 grep -E 'Packag(ing|ed)' <<<"$log"
 if grep '^warning' <<<"$log" | grep -vE 'ignoring (test|benchmark) |aborting upload due to dry run'; then

@@ -24,12 +24,12 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "paste"
-# The crates whose pages a user of the facade reads, and the feature that brings them.
+# The crates whose pages a user of the facade reads, and the feature that enables each.
 CRATES = {".": [], "genpool-core": [], "genpool-algos": [], "genpool-dma": ["dma"],
           "genpool-devm": ["devm"], "genpool-observe": ["observe"]}
 FENCE = re.compile(r"```(?P<info>.*)$")
 RUST = {"", "rust", "no_run", "should_panic", "edition2024"}
-# What no reader can be expected to write.
+# Code that no reader would write.
 BROKEN = "let pool = genpool_core::Pool::new(12)?;\n"
 
 Example = collections.namedtuple("Example", "name place features dependencies code")
@@ -81,7 +81,7 @@ def examples():
         for number, lines in blocks(path):
             shown = list(visible(lines)) if path.suffix == ".rs" else lines
             if any("$" in line for line in shown):
-                continue  # a macro's, which says what it stands for where it is called
+                continue  # an item of a macro, whose meaning is documented at the call
             header = [line[3:] for line in shown[:2] if re.match(r"// (features|dependencies) = ", line)]
             said = tomllib.loads("\n".join(header))
             features = sorted(set(implied) | set(said.get("features", [])))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every example of the README, the guide and the crates' pages compiles in a new crate that depends on `genpool`
-# alone, as a reader pastes it, with the features that it names. A broken example is the control.
+# Compiles every example of the README, the guide and the crates' pages in a new crate that depends on `genpool` alone,
+# as a reader would paste it, with the features that it names. A broken example is the control.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

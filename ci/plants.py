@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
-"""Plants the bugs of proofs/plants in a copy of the tree and requires that each is noticed.
+"""Plants the bugs of verify/plants in a copy of the tree and requires that each is noticed.
 
     ci/plants.py [--check | --list] [NAME...]
 
-Every file of proofs/plants is a patch that adds one bug behind a switch, `planted("NAME")`, which is on where the
+Every file of verify/plants is a patch that adds one bug behind a switch, `planted("NAME")`, which is on where the
 environment says GENPOOL_PLANT=NAME. All patches go into one copy, so that one build serves all. A patch names the
 checks that must notice its bug, a line each:
 
     Caught by: test PACKAGE TARGET FILTER    a test target (or `lib`, or `bin`) of a package
     Caught by: loom FILTER                   a model of loom-tests
-    Caught by: shuttle FILTER                a scene of proofs, in shuttle's schedules
+    Caught by: shuttle FILTER                a scene of verify/linearizability, in shuttle's schedules
 
 First each check runs with every bug switched off and must not fail: a patch that changes more than its switch would
 be noticed for the wrong reason. (A model that explores for longer is cut short; `ci/loom.sh` explores it whole.) Then
 each bug is switched on, and each of its checks must fail: by a test that it names, by a signal, or by not ending where
 it ended before.
 
-With --check the patches are only applied. With --list the table is written to proofs/PLANTS.md; otherwise that table
+With --check the patches are only applied. With --list the table is written to verify/PLANTS.md; otherwise that table
 must name the same bugs and checks. NAMEs restrict what is run.
 """
 
@@ -32,19 +32,19 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PLANTS = ROOT / "proofs" / "plants"
-LIST = ROOT / "proofs" / "PLANTS.md"
-# Adds the switch itself.
+PLANTS = ROOT / "verify" / "plants"
+LIST = ROOT / "verify" / "PLANTS.md"
+# The patch that adds the switch itself.
 SWITCH = "switch"
-# What the project asks of the whole set.
+# The smallest number of bugs, in all and outside genpool-core, that the set must have.
 LEAST, LEAST_OUTSIDE = 30, 12
-# Seconds for one check.
+# The time limit of one check, in seconds.
 LIMIT = 40
-# Seconds for a model without a bug.
+# The time limit of a model without a bug, in seconds.
 LIMIT_SOUND = 5
-# What a check that did not end says.
+# The result of a check that did not end.
 NO_END = "no end"
-# How a test's own process says which tests failed, and how the system says what ended it.
+# How a test process reports which tests failed, and how the system reports what ended it.
 FAILURES = re.compile(r"^failures:\n((?:    \S.*\n)+)", re.MULTILINE)
 HEAD = """# Planted bugs
 
@@ -85,7 +85,7 @@ def copy_tree(to, patches):
         source, target = ROOT / file, to / file
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
-            # With the time of now, for cargo goes by that.
+            # With the current time, because cargo compares times.
             shutil.copyfile(source, target)
     for patch in patches:
         done = subprocess.run(["git", "apply", "--unidiff-zero", str(patch)], cwd=to, capture_output=True, text=True)
@@ -101,7 +101,7 @@ def kind_of(check):
         case ["loom", *names]:
             return "loom", "loom-tests", "models", names
         case ["shuttle", *names]:
-            return "shuttle", "proofs", "shuttle", names
+            return "shuttle", "linearizability", "shuttle", names
     sys.exit(f"plants: no such check: {check}")
 
 
@@ -119,7 +119,7 @@ def build(copy, kind, wanted):
             env |= {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
             env["RUSTFLAGS"] = "--cfg genpool_loom --cfg genpool_small"
         case "shuttle":
-            command = ["-p", "proofs", *flags]
+            command = ["-p", "linearizability", *flags]
             env |= {"CARGO_PROFILE_TEST_OPT_LEVEL": "2"}
             env["RUSTFLAGS"] = "--cfg genpool_loom --cfg genpool_shuttle"
     env["CARGO_TARGET_DIR"] = str(base / kind)
@@ -129,7 +129,7 @@ def build(copy, kind, wanted):
         if message.get("reason") != "compiler-artifact" or not message.get("executable") or not message["profile"]["test"]:
             continue
         folder = Path(message["manifest_path"]).parent
-        # `path+file:///FOLDER#VERSION`, or `path+file:///FOLDER#NAME@VERSION` where the folder has another name.
+        # `path+file:///FOLDER#VERSION`, or `path+file:///FOLDER#NAME@VERSION` if the folder has another name.
         name = message["package_id"].partition("#")[2].rpartition("@")[0]
         package = name or folder.name
         target = message["target"]
@@ -236,7 +236,7 @@ def write_or_compare(rows, write):
         return re.sub(r"\| [\d.]+ \|$", "|", text, flags=re.MULTILINE)
 
     if not LIST.exists() or timeless(LIST.read_text()) != timeless(table):
-        sys.exit("plants: proofs/PLANTS.md names other bugs or checks: ci/plants.sh --list writes it")
+        sys.exit("plants: verify/PLANTS.md names other bugs or checks: ci/plants.sh --list writes it")
 
 
 main()

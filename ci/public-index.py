@@ -11,7 +11,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "doc"
-# The modules of each library that its users call.
+# The modules of each library that users call.
 MODULES = {
     "genpool": {"guide", "guide::choosing", "guide::genalloc", "guide::service", "guide::tour"},
     "genpool_core": set(),
@@ -20,7 +20,7 @@ MODULES = {
     "genpool_devm": set(),
     "genpool_observe": set(),
 }
-# Whose items the facade re-exports one by one.
+# The crates whose items the facade re-exports one by one.
 BELOW = ["genpool_core", "genpool_algos"]
 
 
@@ -56,7 +56,7 @@ def main():
         shown = set(modules(DOCS / crate))
         wrong += [f"{crate} shows the module {name}" for name in sorted(shown - expected)]
         wrong += [f"{crate} hides the module {name}" for name in sorted(expected - shown)]
-    # A crate of the facade shows no name that the facade lacks.
+    # A crate under the facade shows no name that the facade lacks.
     source = (ROOT / "src/lib.rs").read_text()
     names = set(re.findall(r"\w+", " ".join(re.findall(r"pub use genpool_(?:core|algos)::([^;]*);", source))))
     for crate in BELOW:

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# genpool-dma on real devices: boots Debian's kernel in qemu (software emulation) with the program of
-# qemu/ as init, and prints what came of each step and of its controls as a table. Installs what is
-# missing on Debian, and the Rust target for static programs; the kernel is unpacked, not installed.
-# With --no-install nothing is installed or fetched: status 77 says that something is missing.
+# Runs genpool-dma on real devices: boots Debian's kernel in qemu (software emulation) with the program of verify/qemu as
+# init, and prints the result of each step and of its controls as a table. Installs what is missing on Debian, and the
+# Rust target for static programs; the kernel is unpacked, not installed. With --no-install nothing is installed or
+# fetched, and exit status 77 says that something is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly RUST_TARGET=x86_64-unknown-linux-musl
 readonly KERNEL=linux-image-cloud-amd64
 readonly MODULES=(vfio-pci vfio_iommu_type1 uio_netx)
-# Seconds for the machine; it takes about 30 (2026-11).
+# The time limit of the machine in seconds; it takes about 30 (2026-11).
 readonly LIMIT=240
 
 install=1
@@ -112,7 +112,7 @@ machine=(
     -object "memory-backend-file,id=bar,size=4M,share=on,mem-path=$bar"
     -device ivshmem-plain,memdev=bar
     -kernel "$kernel/root/boot/vmlinuz-$version" -initrd "$work/initramfs.gz"
-    # Physical addresses go through untranslated until VFIO takes the device.
+    # Physical addresses are passed through untranslated until VFIO takes the device.
     -append "console=ttyS0 panic=-1 quiet hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=160 intel_iommu=on iommu=pt"
 )
 began="$SECONDS"

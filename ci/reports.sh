@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The reports of all three commands in a real browser, headless chromium: no console message, no
-# request, every picture there with a size, and no text beyond a picture's edge, also where there are many
-# algorithms and long names. Reports and screenshots stay in target/reports.
+# Checks the reports of all three commands in a real browser, headless chromium: no console message, no request, every
+# chart present with a size, and no text beyond a chart's edge, even with many algorithms and long names. Reports and
+# screenshots stay in target/reports.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,10 +17,10 @@ report() { # name, command...
     cargo run --release --quiet -- "$@" --html "$out/$name.html" --json "$out/$name.json" --csv "$out/$name.csv"
 }
 report run run --seconds 4 --threads 2 --size 4M
-report replay replay --repeats 2 traces/*.trace
-report compare compare --repeats 2 traces/*.trace
+report replay replay --repeats 2 genpool-cli/traces/*.trace
+report compare compare --repeats 2 genpool-cli/traces/*.trace
 long="$out/a name that nobody would give a trace unless 試験 were what it is for, and then some more of it.trace"
-cp traces/python-json.trace "$long"
+cp genpool-cli/traces/python-json.trace "$long"
 report many compare --repeats 3 --order 10,12,13,14 "$long" --algorithm \
     first-fit,next-fit,best-fit,order-align,thread-start,first-fit-align:0x1000,first-fit-align:0x2000,first-fit-align:0x4000,first-fit-align:0x8000,first-fit-align:0x8000000000000000,fixed:0,fixed-address:0x7fffffffffff0000
 
@@ -29,7 +29,7 @@ browse() { # options...
         --allow-file-access-from-files --user-data-dir="$out/profile" --enable-logging=stderr "$@"
 }
 
-# A page around the report that measures it, because the report itself may run no script.
+# Writes a page around the report that measures it, because the report itself may not run scripts.
 around() { # name
     cat <<HTML
 <!DOCTYPE html><body><iframe id="report" width="1240" height="900" src="$1.html"></iframe><pre id="found"></pre><script>
@@ -53,7 +53,7 @@ document.getElementById("report").onload = event => {
 HTML
 }
 
-# The kinds of pictures that a report must have, each at least so often.
+# Checks that a report has at least this many charts of each kind.
 check() { # name, kind=number...
     local name="$1" found kind least count
     shift
@@ -77,7 +77,7 @@ check() { # name, kind=number...
         fi
     done
     for scheme in light dark; do
-        # Blink counts dark as 0 and light as 1.
+        # Blink encodes dark as 0 and light as 1.
         local -i preferred=1
         if [[ "$scheme" == dark ]]; then preferred=0; fi
         browse --window-size=1240,3300 --blink-settings=preferredColorScheme="$preferred" \

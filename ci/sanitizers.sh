@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The concurrent tests under ThreadSanitizer and AddressSanitizer, with the standard library built the
-# same way, and the real arc-swap: ci/sanitizers.sh [thread] [address], both unless said. Then the controls:
-# a race and an overrun on purpose, which must be found. Needs `rustup +nightly component add rust-src`.
+# Runs the concurrent tests under ThreadSanitizer and AddressSanitizer, with the standard library built the same way and
+# the real arc-swap: ci/sanitizers.sh [thread] [address]; default: both. Then runs the controls: a planted race and a
+# planted overrun, which must be found. Needs `rustup +nightly component add rust-src`.
 #
-# ThreadSanitizer knows no fences. The pool has none (genpool-dma's are between a processor and a device), and
+# ThreadSanitizer does not support fences. The pool has none (genpool-dma's are between a processor and a device), and
 # there are no suppressions.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -12,7 +12,7 @@ target="${CARGO_TARGET_DIR:-target}/sanitizers"
 host="$(rustc +nightly -vV | sed -n 's/^host: //p')"
 
 export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1"
-# At the end of the process threads of the test runner still hold memory.
+# Threads of the test runner still hold memory when the process ends.
 export ASAN_OPTIONS="detect_leaks=0"
 
 tests() { # sanitizer, cargo's arguments
@@ -36,7 +36,7 @@ control() { # sanitizer, fault, what it is called
 }
 
 for sanitizer; do
-    tests "$sanitizer" -p genpool-core -p genpool-algos -p genpool -p proofs \
+    tests "$sanitizer" -p genpool-core -p genpool-algos -p genpool -p linearizability \
         --test handover --test lifecycle --test decisions --test concurrent --test cache --test linearizability
     case "$sanitizer" in
         thread) control thread race 'data race' ;;

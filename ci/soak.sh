@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Everything random, again and again for so many seconds, each round with a seed of its own:
+# Runs all random tests again and again for a number of seconds, each round with its own seed:
 #
 #   ci/soak.sh SECONDS [SEED]
 #
-# Rounds are numbered from SEED on (from the time unless said). The one that fails is named;
-# `ci/soak.sh 0 ITS_SEED` makes the same choices once more, though threads may interleave in another way.
-# A round: the mix and the honest failures on all algorithms, histories against the sequential pool, by the
-# system's schedules and by shuttle's, plain memory that changes hands, caches, the oracle's suite, signals,
-# stopped threads, and forks.
+# Rounds are numbered from SEED on (default: the time). A round that fails is named; `ci/soak.sh 0 ITS_SEED` repeats its
+# choices, though threads may interleave differently. A round runs: the mix and the honest failures on all algorithms,
+# histories against the sequential pool, in the system's schedules and in shuttle's, plain memory that is handed over,
+# caches, the oracle's suite, signals, stopped threads, and forks.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds="${1:?how many seconds?}"
@@ -21,14 +20,14 @@ round() { # seed, arguments of the test runner
     export GENPOOL_SEED="$1" PROPTEST_RNG_SEED="$1" CARGO_PROFILE_TEST_OPT_LEVEL=2
     shift
     CARGO_TARGET_DIR="$target" cargo test --no-fail-fast \
-        -p genpool-algos -p genpool-core -p genpool -p proofs \
+        -p genpool-algos -p genpool-core -p genpool -p linearizability \
         --test concurrent --test suite --test cache --test linearizability --test handover \
         --test signals --test stopped --test fork --test thread_exit --test adversarial -- --nocapture "$@" &&
         RUST_BACKTRACE=0 RUSTFLAGS="--cfg genpool_loom --cfg genpool_shuttle" CARGO_TARGET_DIR="$target/shuttle" \
-            cargo test -p proofs --test shuttle -- --nocapture _threads "$@"
+            cargo test -p linearizability --test shuttle -- --nocapture _threads "$@"
 }
 
-# Built before the time runs: a round without tests.
+# Built before the time starts, by a round without tests.
 if ! round "$seed" --list >"$log" 2>&1; then
     cat "$log"
     exit 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The README's test command: unit, integration, property, conformance and doc tests.
+# Runs the README's test command: unit, integration, property, conformance and doc tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

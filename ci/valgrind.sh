@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Programs over real memory run under valgrind, without an error that it can see: the sources of memory, mappings
-# that come and go, collections in a pool, and the binary. Installs valgrind on Debian when it is missing.
+# Runs programs over real memory under valgrind, which must report no error: the sources of memory, mappings that are
+# added and removed, collections in a pool, and the binary. Installs valgrind on Debian if it is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

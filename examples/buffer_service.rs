@@ -1,9 +1,9 @@
-//! A TCP service whose threads share one pool of buffers. Each thread has a cache of its own, so that a
-//! request costs it no more than a few instructions of the pool's; a buffer that is handed to another
-//! thread goes home from there. The clients are built in.
+//! A TCP service whose threads share one pool of buffers. Each thread has its own cache, so that taking a buffer costs
+//! a request only a few instructions. A buffer that is handed to another thread returns to the pool from there. The
+//! clients are built in.
 //!
-//! The pool counts offsets in an arena, not addresses, and [`Buffer`] is the one place that knows what
-//! they mean. `genpool::dma::MemoryPool` is the same for memory that devices see.
+//! The pool hands out offsets in an arena, not addresses, and only [`Buffer`] turns them into memory.
+//! `genpool::dma::MemoryPool` does the same for memory that devices see.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -19,27 +19,27 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const ORDER: u32 = 10;
 const GRANULE: usize = 1 << ORDER;
-/// The longest request; a longer one ends the connection.
+/// The length of the longest request. A longer one ends the connection.
 const LONGEST: usize = 8 * GRANULE;
 const CONNECTIONS: usize = 4;
 const REQUESTS: usize = 5000;
-/// Each so many-th request is kept for the archive.
+/// Every `KEPT`-th request is kept for the archive.
 const KEPT: usize = 16;
-/// Buffers that may wait for the archive.
+/// How many buffers may wait for the archive.
 const QUEUE: usize = 64;
-/// The longest wait for a buffer, and for a client that has stopped in the middle of a request.
+/// The longest wait for a buffer, and for a client that stops in the middle of a request.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Room for all that can be held at a time, so that the service is never told that the pool is full: what
-/// each thread's cache keeps and the buffer in its hands, and what the archive has.
+/// Room for everything that can be held at a time, so that the pool is never full: what each thread's cache keeps, the
+/// buffer that each thread uses, and the buffers of the archive.
 const GRANULES: usize =
     CONNECTIONS * (Cache::MOST_GRANULES + LONGEST / GRANULE) + (QUEUE + 1) * (LONGEST / GRANULE);
 
-/// The memory that the pool's offsets are about. It is there for as long as the process lives.
+/// The memory to which the pool's offsets refer. It lives as long as the process.
 #[derive(Clone, Copy)]
 struct Arena(NonNull<u8>);
 
-// SAFETY: the memory belongs to the process, and `Buffer` sees to who accesses what of it.
+// SAFETY: the memory belongs to the process, and `Buffer` controls all access to it.
 unsafe impl Send for Arena {}
 
 impl Arena {
@@ -48,11 +48,11 @@ impl Arena {
     }
 }
 
-/// Bytes of the arena that are its holder's alone.
+/// A part of the arena that belongs to its holder alone.
 ///
 /// # Invariants
 ///
-/// The allocation is of a pool whose chunks lie in the arena, and which only `Buffer`s are made of.
+/// The allocation is from a pool whose chunks lie in the arena and whose allocations are all `Buffer`s.
 struct Buffer<'p> {
     allocation: Allocation<'p>,
     arena: Arena,
@@ -70,8 +70,8 @@ impl Deref for Buffer<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the range is in the arena, initialised, and of one live allocation, which does not
-        // overlap any other; `self` is borrowed.
+        // SAFETY: the range is in the arena, is initialised, and belongs to one live allocation, which overlaps no
+        // other; `self` is borrowed.
         unsafe { std::slice::from_raw_parts(self.start().as_ptr(), self.len) }
     }
 }
@@ -105,7 +105,7 @@ pub(crate) fn patiently<T>(
     }
 }
 
-/// A buffer of `len` bytes. A request that gets none in time is refused.
+/// Returns a buffer of `len` bytes, or an error if none becomes free in time.
 fn buffer<'p>(cache: &mut Cache<'p>, arena: Arena, len: usize) -> Result<Buffer<'p>, AllocError> {
     let allocation = patiently(PATIENCE, || cache.alloc(len))?;
     Ok(Buffer {
@@ -115,7 +115,7 @@ fn buffer<'p>(cache: &mut Cache<'p>, arena: Arena, len: usize) -> Result<Buffer<
     })
 }
 
-/// Answers the requests of one client: a length, then so many bytes, which come back in upper case.
+/// Answers the requests of one client. A request is a length and that many bytes, which come back in upper case.
 fn serve<'p>(
     mut client: TcpStream,
     pool: &'p Pool,
@@ -130,7 +130,7 @@ fn serve<'p>(
     let mut served = 0;
     loop {
         if client.read_exact(&mut header).is_err() {
-            return Ok(served); // the client has gone, or has nothing more to ask
+            return Ok(served); // the client has gone, or has no more requests
         }
         let len = u32::from_le_bytes(header) as usize;
         if len == 0 || len > LONGEST {
@@ -142,7 +142,7 @@ fn serve<'p>(
         request.make_ascii_uppercase();
         client.write_all(&request)?;
         if served % KEPT == 0 {
-            // The archive drops it, and it goes home to the pool from there.
+            // The archive drops the request, which returns its buffer to the pool from that thread.
             archive.send(request).map_err(|_| "the archive has gone")?;
         } else {
             cache.free(request.allocation);
@@ -174,7 +174,7 @@ fn ask(mut service: TcpStream, number: usize) -> Result<usize, Failure> {
     Ok(bytes)
 }
 
-/// Keeps what it is sent for a while, as a log that is written in batches does.
+/// Keeps the buffers that it receives for a while, like a log that is written in batches.
 fn keep(kept: &Receiver<Buffer<'_>>) -> usize {
     let mut bytes = 0;
     for buffer in kept {
@@ -197,7 +197,7 @@ fn main() -> Result<(), Failure> {
         let archivist = threads.spawn(move || keep(&kept));
         let (mut clients, mut servers) = (Vec::new(), Vec::new());
         for number in 0..CONNECTIONS {
-            // Connected before it is accepted, so that `accept` does not wait for a client that failed.
+            // Connected before the accept, so that `accept` does not wait for a client that failed.
             let service = TcpStream::connect(address)?;
             let (client, _) = listener.accept()?;
             clients.push(threads.spawn(move || ask(service, number)));

@@ -1,8 +1,8 @@
-//! An algorithm of one's own: allocations grow from both ends of a chunk, large ones from the
-//! bottom and small ones from the top, so that short-lived small ones do not cut up the large space.
+//! A custom algorithm: allocations grow from both ends of a chunk, large ones from the bottom and small ones from the
+//! top, so that short-lived small ones do not fragment the space for large ones.
 //!
-//! The trait has one method. The pool claims what it proposes, and asks again if another thread was
-//! faster, so there is nothing to get wrong about threads.
+//! The trait has one method. The pool claims the place that it proposes, and asks again if another thread was faster,
+//! so an algorithm cannot cause a race.
 
 use genpool::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request};
 
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         held.push(allocation);
     }
 
-    // The large and the small ones have met nowhere: what is free is one run.
+    // Large and small allocations have not met: the free space is one run.
     let free = pool.fragmentation();
     println!("{} bytes free in {} run", free.free, free.free_runs);
     assert_eq!(free.free_runs, 1);

@@ -1,5 +1,5 @@
-//! A bank of memory is taken out and put back again and again while threads allocate from the pool: no
-//! thread waits, none is refused, and what the bank's callback says is true: from then on nobody uses it.
+//! A bank of memory is removed and added again and again while threads allocate from the pool. No thread waits, no
+//! request is refused, and after the bank's callback has run no thread uses the bank.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,17 +11,17 @@ use genpool::{AllocError, Allocation, ChunkSpec, Pool, ThreadStart};
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const PAGE: usize = 4096;
-/// The bank that stays, and the one that comes and goes.
+/// The bank that stays, and the one that is removed and added.
 const STAYS: usize = 0x100_0000;
 const MOVES: usize = 0x200_0000;
 const PAGES: usize = 256;
 const THREADS: usize = 4;
 const ROUNDS: usize = 50;
-/// More than all threads hold at a time has room in the bank that stays.
+/// The bank that stays has room for more than all threads hold at a time.
 const HELD: usize = 32;
 const _: () = assert!(THREADS * HELD < PAGES);
 
-/// Who uses which page of the bank that moves: what its owner would see as accesses to it.
+/// Counts the users of each page of the moving bank. This stands for what its owner would see as accesses.
 struct Users([AtomicUsize; PAGES]);
 
 impl Users {
@@ -35,7 +35,7 @@ impl Users {
         }
     }
 
-    /// Relaxed, as `enter`: the drop of the allocation comes after it, and happens before the callback.
+    /// Relaxed, as in `enter`: the drop of the allocation comes after it, and happens before the callback.
     fn leave(&self, page: &Allocation<'_>) {
         if let Some(users) = self.of(page) {
             users.fetch_sub(1, Ordering::Relaxed);
@@ -48,7 +48,7 @@ impl Users {
     }
 }
 
-/// Allocates and frees pages until it is told to stop; answers how many it was given.
+/// Allocates and frees pages until `stop` is set. Returns how many it got.
 fn work(pool: &Pool, users: &Users, stop: &AtomicBool) -> Result<usize, AllocError> {
     let mut held = VecDeque::new();
     let mut given = 0;
@@ -64,7 +64,8 @@ fn work(pool: &Pool, users: &Users, stop: &AtomicBool) -> Result<usize, AllocErr
                 held.push_back(page);
                 given += 1;
             }
-            // No verdict: others moved all the time. The next round tries again, unless it is told to stop.
+            // Nothing could be proved, because other threads kept changing the pool. Retry in the next round, unless
+            // stopped.
             Err(AllocError::Contended { .. }) => std::thread::yield_now(),
             Err(error) => return Err(error),
         }
@@ -73,7 +74,7 @@ fn work(pool: &Pool, users: &Users, stop: &AtomicBool) -> Result<usize, AllocErr
     Ok(given)
 }
 
-/// Stops the threads, also where an assertion ends the scope that waits for them.
+/// Stops the threads, even if a failed assertion ends the scope that waits for them.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -102,7 +103,7 @@ fn main() -> Result<(), Failure> {
         let stop = Stop(&stop);
         let moved = (|| -> Result<(), Failure> {
             for _ in 0..ROUNDS {
-                // Until the bank is in use.
+                // Wait until the bank is in use.
                 let patience = Instant::now() + Duration::from_secs(10);
                 while users.all() == 0 && Instant::now() < patience {
                     std::thread::yield_now();
@@ -115,7 +116,7 @@ fn main() -> Result<(), Failure> {
                 drained.recv_timeout(Duration::from_secs(10))?;
                 longest = longest.max(removed.elapsed());
 
-                // Nobody uses it: here its memory could be unmapped, or its power switched off.
+                // No thread uses the bank: here its memory could be unmapped, or its power switched off.
                 assert_eq!(users.all(), 0);
                 let chunk = drain.finish().map_err(|_| "the callback was wrong")?;
                 assert_eq!(pool.size(), PAGES * PAGE);

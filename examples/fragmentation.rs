@@ -1,11 +1,11 @@
-//! How each algorithm cuts up the free space: the same random allocations and frees by each of them, on
-//! a pool that is kept so full, and what is left at the end. `genpool::guide::choosing` shows the table.
+//! How each algorithm fragments the free space. Each runs the same random allocations and frees on a pool that is kept
+//! at the same occupancy; the table shows what is left at the end. It is part of `genpool::guide::choosing`.
 
 use genpool::{Algorithm, Allocation, BestFit, FirstFit, NextFit, OrderAlign, Pool, ThreadStart};
 
 const GRANULES: usize = 16_384;
 const STEPS: usize = 60_000;
-/// Requests have 1 to so many granules, each as often as any other.
+/// Requests have 1 to this many granules, each with the same probability.
 const LONGEST: usize = 16;
 
 /// What is left after the load.
@@ -15,7 +15,7 @@ struct Left {
     refused: usize,
 }
 
-/// A generator of Knuth's, so that every run of this program prints the same.
+/// A generator from Knuth, so that every run of this program prints the same.
 struct Random(u64);
 
 impl Random {
@@ -28,8 +28,7 @@ impl Random {
     }
 }
 
-/// Allocates while less than `full` percent are taken; frees a random allocation else, and where there is
-/// no room.
+/// Allocates while less than `full` percent are taken. Otherwise, and if there is no room, frees a random allocation.
 fn load(algorithm: &dyn Algorithm, full: usize) -> Result<Left, Box<dyn std::error::Error>> {
     let pool = Pool::new(0)?;
     pool.add(0, GRANULES)?;
@@ -77,7 +76,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             );
             longest.push(left.longest_run);
         }
-        // Who keeps to the bottom leaves long runs; who walks on leaves none.
+        // Algorithms that keep to the bottom leave long runs; those that move through the chunk leave none.
         assert!(longest[1] >= longest[0] && longest[0] > longest[2] && longest[0] > longest[3]);
     }
     Ok(())

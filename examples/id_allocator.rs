@@ -1,5 +1,5 @@
-//! Numbers that are no memory: ports, interrupt vectors, IOVAs. A pool never touches what its addresses
-//! stand for, so whatever is counted can be handed out by it, also from many threads at once.
+//! Numbers that are not memory: ports, interrupt vectors, IOVAs. A pool never touches what its addresses stand for, so
+//! it can hand out anything that is counted, also to many threads at once.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use genpool::{
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Takes numbers until there are no more. Only "exhausted" says so; "contended" is no proof.
+/// Takes numbers until none are left. Only `Exhausted` says so; `Contended` is no proof.
 fn all_left(pool: &Pool) -> Result<Vec<Allocation<'_>>, AllocError> {
     let mut taken = Vec::new();
     let mut patience = 1000; // milliseconds
@@ -28,13 +28,13 @@ fn all_left(pool: &Pool) -> Result<Vec<Allocation<'_>>, AllocError> {
     }
 }
 
-/// The ephemeral ports of RFC 6335. One that was given back is handed out as late as possible, because
-/// packets of the old connection may still be on their way.
+/// The ephemeral ports of RFC 6335. A freed port is reused as late as possible, because packets of the old connection
+/// may still be on their way.
 fn ports() -> Result<(), Failure> {
     let pool = Pool::builder().algorithm(NextFit::new()).build()?;
     pool.add(49_152, 16_384)?;
 
-    // A service that was configured to have just this one.
+    // A service that is configured for exactly this port.
     let fixed = pool.alloc_with(1, &FixedAddress::new(50_000))?;
     let again = pool.alloc_with(1, &FixedAddress::new(50_000));
     let taken = AllocError::Taken {
@@ -47,7 +47,7 @@ fn ports() -> Result<(), Failure> {
     let second = pool.alloc(1)?.addr();
     assert_eq!((first, second), (49_152, 49_153));
 
-    // Four threads take all that are left: each port once, and none of them is the fixed one.
+    // Four threads take all ports that are left. Each port is taken once, and none is the fixed one.
     let taken = std::thread::scope(|threads| -> Result<Vec<_>, Failure> {
         let threads: Vec<_> = (0..4).map(|_| threads.spawn(|| all_left(&pool))).collect();
         let mut taken = Vec::new();
@@ -70,9 +70,8 @@ fn ports() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Interrupt vectors. Those of an MSI-capable device are a block of a power of two, aligned to its
-/// length, because the device puts the number of the interrupt into the low bits. The owner of a range
-/// says which controller its vectors are of.
+/// Interrupt vectors. Those of an MSI-capable device are a power of two in number and aligned to it, because the device
+/// puts the number of the interrupt into the low bits. The owner of a range names the controller of its vectors.
 fn interrupts() -> Result<(), Failure> {
     let pool = Pool::builder()
         .name("vectors")
@@ -98,12 +97,12 @@ fn interrupts() -> Result<(), Failure> {
     assert_eq!(timer.owner_as(), Some("I/O APIC"));
     assert_eq!((network.addr(), disk.addr()), (40, 48));
 
-    // A driver keeps the number only; with boundary tracking that is enough to give it back.
+    // A driver keeps only the number. With boundary tracking that is enough to give it back.
     let vector = network.into_raw().addr;
     assert_eq!(pool.free_addr(vector)?, 8);
     assert!(pool.free_addr(vector).is_err());
 
-    // What nobody gave back is in the report at the end.
+    // The report at the end lists what was not given back.
     disk.set_tag(0x8086);
     let _ = disk.into_raw();
     drop((timer, serial));
@@ -113,8 +112,8 @@ fn interrupts() -> Result<(), Failure> {
     Ok(())
 }
 
-/// I/O virtual addresses, by pages: an old device takes 32 bits and may not cross 64 MiB, all others are
-/// served above, so that they do not use up what the old one can reach.
+/// I/O virtual addresses, in pages. An old device takes 32 bits and may not cross 64 MiB. All others are served above
+/// that, so that they do not use up what the old device can reach.
 fn io_addresses() -> Result<(), Failure> {
     let pool = Pool::new(12)?;
     pool.add(0x10_0000, (1 << 32) - 0x10_0000)?;

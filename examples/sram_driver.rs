@@ -1,8 +1,8 @@
-//! A small user-space driver for a device that works in on-chip SRAM: from the device tree to the
-//! pool, to allocations, to the end of the SRAM's device while something is still held.
+//! A small user-space driver for a device that works in on-chip SRAM. It goes from the device tree to the pool and to
+//! allocations, and ends with the release of the SRAM's device while something is still held.
 //!
-//! The memory is a vector here. On a board `UioMemory` (feature `dma`) stands in the place of `map`, or a
-//! closure around `dma::source::physical_memory`; the mapping is unmapped when it is dropped.
+//! Here the memory is a vector. On a board, `UioMemory` (feature `dma`) replaces `map`, or a closure around
+//! `dma::source::physical_memory` does; the mapping is unmapped when it is dropped.
 //!
 //! `cargo run --features devm --example sram_driver [FILE.dtb NODE PROPERTY]`
 
@@ -15,14 +15,14 @@ use genpool::devm::{Device, MapRequest, Mapped, Node, Registry, Tree};
 /// Stands in for a mapping of physical memory.
 fn map(request: &MapRequest<'_>) -> io::Result<Mapped> {
     let size = usize::try_from(request.range.size()).map_err(io::Error::other)?;
-    // A page more than needed, so that it can begin at one.
+    // One page more than needed, so that the memory can start at a page.
     let memory = vec![0u8; size + 4096];
     let start = memory.as_ptr().addr().next_multiple_of(4096);
     println!("mapped    {} of {}", request.range, request.node);
     Ok(Mapped::new(start, memory))
 }
 
-/// The driver of a video codec: its rings lie in SRAM, because the device reads them there.
+/// The driver of a video codec. Its rings lie in SRAM, because the device reads them there.
 struct Codec {
     rings: Vec<OwnedAllocation>,
 }
@@ -68,8 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let node = tree.find(node).ok_or("there is no such node")?;
 
-    // The codec's rings are resources of its own device: whatever else fails in its probe, they are
-    // given back.
+    // The codec's rings are resources of its own device: if anything later in its probe fails, they are given back.
     let codec = registry.probe(Device::new("codec").at(node.path()), |device| {
         let codec = Codec::probe(&registry, node, property)?;
         device.manage(codec.rings)?;
@@ -78,7 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     drop(codec.map_err(|error| error.to_string())?);
 
-    // The SRAM goes first, which should not be: its pools are sealed, and say what is held.
+    // The SRAM is removed first, which is the wrong order: its pools are sealed, and report what is held.
     let sram = node.follow(property, 0)?;
     let sram = [Some(sram), sram.parent()]
         .into_iter()
@@ -93,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert!(registry.of_gen_pool_get(node, property, 0).is_err());
     assert!(!released.is_complete(), "the mapping is still there");
 
-    // The codec follows, gives its rings back, and with the last of them the mapping goes.
+    // The codec is removed next and gives its rings back. The mapping is released with the last of them.
     drop(registry.remove("codec")?);
     assert!(released.is_complete());
     println!("unmapped");

@@ -1,8 +1,8 @@
 //! genpool: a lock-free allocator for special-purpose memory.
 //!
-//! Device SRAM, PCI BARs, DMA huge pages, IOVA windows, plain numbers: memory that malloc does not
-//! know, handed out in runs of granules to any number of threads at once, with the semantics of the
-//! Linux kernel's genalloc. The pool never touches the memory that it manages.
+//! Device SRAM, PCI BARs, DMA huge pages, IOVA windows, plain numbers: memory that malloc does not manage. genpool
+//! hands it out in runs of granules, to any number of threads at once, with the semantics of the Linux kernel's
+//! genalloc. The pool never touches the memory that it manages.
 //!
 //! ```
 //! use genpool::{FirstFitAlign, Pool};
@@ -24,49 +24,49 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`guide::tour`] | everything there is, once |
-//! | [`guide::genalloc`] | each call of genalloc, its form here, what is stricter |
-//! | [`guide::choosing`] | which algorithm, which order, with figures |
+//! | [`guide::tour`] | every feature, once |
+//! | [`guide::genalloc`] | each call of genalloc, its counterpart here, and what is stricter |
+//! | [`guide::choosing`] | which algorithm and which order, with measurements |
 //! | [`guide::service`] | one pool in a program that runs for months |
 //! | [`Pool`], [`Allocation`], [`Cache`], [`Drain`] | what most programs use |
 //! | [`Algorithm`], [`Constraints`], [`Fit`] | where an allocation goes |
 //! | `devm` (feature) | pools that belong to devices, and device trees |
-//! | `dma` (feature) | pools over memory that they own, such as huge pages and PCI BARs; DMA addresses; `vfio` and `vfio-cdev` for memory behind an IOMMU |
-//! | `observe` (feature) | observers, which a pool tells what it does: a recorder of real loads, watermarks; with `metrics` and `tracing` those for these crates; snapshots |
-//! | `serde` (feature) | totals, chunks, what is held, snapshots in any format |
+//! | `dma` (feature) | pools that own their memory, such as huge pages and PCI BARs; DMA addresses; with `vfio` or `vfio-cdev`, memory behind an IOMMU |
+//! | `observe` (feature) | observers, which a pool notifies of each operation: a recorder of real loads, watermarks, and exporters for the crates `metrics` and `tracing` (features of the same names); snapshots |
+//! | `serde` (feature) | serializes statistics, chunks, live allocations and snapshots |
 //!
 //! # Failure
 //!
-//! Every failure is a value that says what was wrong with what. [`AllocError::Exhausted`] is a
-//! proof: at some instant during the call there was no fit. Where that could not be established,
-//! because others kept moving, the answer is [`AllocError::Contended`], which is worth another try up to a
-//! deadline, but not in a signal handler ([below](#signal-safety)).
+//! Every failure is a value that names the offending input and the rule that it broke. [`AllocError::Exhausted`] is a
+//! proof: at some instant during the call nothing fitted. If that cannot be established because other threads keep
+//! changing the pool, the call returns [`AllocError::Contended`]. That is worth retrying up to a deadline, but not in a
+//! signal handler ([below](#signal-safety)).
 //!
 //! # Signal safety
 //!
-//! *Signal-safe* means that a call takes no lock, allocates no heap memory and builds no thread-local, so
-//! it may be made in a signal handler that interrupted any call on the same pool, in any thread.
+//! A *signal-safe* call takes no lock, allocates no heap memory and builds no thread-local. So it may be made in a
+//! signal handler that interrupted any call on the same pool, in any thread.
 //!
-//! **In a handler [`Contended`](AllocError::Contended) is a refusal.** The interrupted thread may be in the
-//! middle of the step that keeps a proof from succeeding, and it cannot go on before the handler returns:
-//! a handler that tries again until it gets another answer hangs. Try once, or a fixed number of times. So it
-//! is in a thread of real-time priority: while it spins or yields, a thread of lower priority on its processor
-//! cannot finish. Let it sleep between tries, up to a deadline.
+//! **In a handler, [`Contended`](AllocError::Contended) is a refusal.** The interrupted thread may be in the middle of
+//! the step that prevents a proof, and it cannot continue before the handler returns: a handler that retries until it
+//! gets another answer hangs. Try once, or a fixed number of times. The same holds for a thread of real-time priority:
+//! while it spins or yields, a thread of lower priority on the same processor cannot finish its step. Such a thread
+//! should sleep between tries, up to a deadline.
 //!
-//! Allocating and freeing is signal-safe. Calls that are not say so, and [`guide::service`] has
-//! [an example](guide::service#signals).
+//! Allocating and freeing is signal-safe. Calls that are not say so, and [`guide::service`] has [an
+//! example](guide::service#signals).
 //!
 //! # This crate
 //!
-//! A facade: documentation, and the names of `genpool-core` (the pool, the algorithm trait) and
-//! `genpool-algos` (the algorithms) in one place. It is the only crate to depend on: `genpool::dma`, `genpool::devm`
-//! and `genpool::observe` are there with the feature of that name.
+//! This crate is a facade: documentation, and re-exports of `genpool-core` (the pool, the algorithm trait) and
+//! `genpool-algos` (the algorithms). It is the only crate to depend on: `genpool::dma`, `genpool::devm` and
+//! `genpool::observe` are there with the feature of that name.
 //!
 //! # Examples
 //!
-//! A comment at the top of an example lists the features and the other crates that it takes. On the pages of
-//! `genpool::dma`, `genpool::devm` and `genpool::observe` that feature goes without saying. An example
-//! without `main` is the body of a function that returns `Result<(), Box<dyn std::error::Error>>`.
+//! A comment at the top of an example lists the features and the other crates that it needs. On the pages of
+//! `genpool::dma`, `genpool::devm` and `genpool::observe` that feature is assumed. An example without `main` is the
+//! body of a function that returns `Result<(), Box<dyn std::error::Error>>`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

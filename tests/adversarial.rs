@@ -1,5 +1,4 @@
-//! Cases that an allocator on shared bits gets wrong, those that have no test elsewhere. PROMISES.md lists
-//! them all.
+//! Cases that an allocator on shared bits can get wrong and that have no test elsewhere. CASES.md lists them all.
 
 mod common;
 
@@ -14,7 +13,7 @@ use genpool::{
     FreeError, Granule, Impossible, NextFit, OrderAlign, Pool, RemoveError, Request, ThreadStart,
 };
 
-/// One chunk of granules of one byte, at 0.
+/// Makes a pool of one chunk at 0, with granules of one byte.
 fn pool(granules: usize) -> Pool {
     let pool = Pool::new(0).unwrap();
     pool.add(0, granules).unwrap();
@@ -31,7 +30,7 @@ fn algorithms() -> [Box<dyn Algorithm>; 5] {
     ]
 }
 
-/// Runs about as long as a word, at every place about the borders of words and of cache lines.
+/// Runs about as long as a word, at every place around the borders of words and of cache lines.
 #[test]
 fn runs_of_a_word_more_or_less_over_borders() {
     let pool = pool(1300);
@@ -61,7 +60,7 @@ fn runs_of_a_word_more_or_less_over_borders() {
     assert!(pool.is_sound());
 }
 
-/// The bits of the last word that stand for no granule.
+/// The bits of the last word that stand for no granule are never handed out.
 #[test]
 fn padding_is_never_handed_out() {
     for granules in [1, 2, 63, 64, 65, 127, 129, 511, 513, 575, 1025] {
@@ -75,7 +74,7 @@ fn padding_is_never_handed_out() {
             for n in [1, 2, 64, 4096] {
                 assert!(pool.alloc_with(n, &*algorithm).is_err());
             }
-            // Nor can it be given back.
+            // They cannot be given back either.
             assert!(pool.free(granules, 1).is_err());
             assert!(pool.free(granules - 1, 2).is_err());
             pool.free(0, granules).unwrap();
@@ -94,7 +93,7 @@ fn padding_is_never_handed_out() {
 #[test]
 fn exact_fit_then_one_more() {
     for granules in [1, 63, 64, 65, 512, 1000] {
-        // The last would be aligned to more than a chunk has.
+        // The last algorithm would need a larger alignment than the chunk has.
         for algorithm in &algorithms()[..4] {
             let pool = pool(granules);
             let all = pool.alloc_with(granules, &**algorithm).unwrap();
@@ -113,10 +112,10 @@ fn exact_fit_then_one_more() {
     }
 }
 
-/// A second free of a part, of a whole of which a part is free, and over two allocations.
+/// A second free: of a part; of a run of which a part is free; and of a run over two allocations.
 #[test]
 fn a_partial_double_free_changes_nothing() {
-    // Inside a word, over a border, over several words.
+    // Inside a word, across a border, across several words.
     for (start, n) in [(3, 8), (60, 8), (60, 200)] {
         let pool = pool(300);
         let at = FixedOffset::new(start);
@@ -147,11 +146,11 @@ fn a_partial_double_free_changes_nothing() {
     }
 }
 
-/// What is detected of a free by who does not own the range any more, and what cannot be.
+/// Which frees of a range by a former owner are detected, and which cannot be.
 #[test]
 fn a_stale_free_is_detected_where_it_can_be() {
     let run = |pool: &Pool| pool.alloc(4 * PAGE).unwrap().into_raw();
-    // With boundary tracking: other starts and other sizes.
+    // With boundary tracking: a different start or a different size.
     let pool = tracked(&[(0, 16 * PAGE)]);
     let stale = run(&pool);
     pool.free(stale.addr, stale.size).unwrap();
@@ -178,12 +177,12 @@ fn a_stale_free_is_detected_where_it_can_be() {
     assert_eq!(new.addr(), stale.addr());
     drop(stale);
     assert_eq!(pool.stats().used, 4 * PAGE);
-    // An address does not: the same start and size are the new owner's.
+    // An address does not: the same start and size name the new owner's allocation.
     assert_eq!(pool.free_addr(new.addr()), Ok(4 * PAGE));
     drop(new);
     assert_eq!((pool.stats().used, pool.stats().refused_frees), (0, 4));
 
-    // Without it, only that something in the range is free.
+    // Without boundary tracking: only that something in the range is free.
     let pool = Pool::new(12).unwrap();
     pool.add(0, 16 * PAGE).unwrap();
     let stale = run(&pool);
@@ -194,8 +193,7 @@ fn a_stale_free_is_detected_where_it_can_be() {
     assert_eq!(pool.stats().used, 2 * PAGE);
 }
 
-/// The last free and the removal of its chunk, from two threads: the owner of the memory is told once,
-/// and not before.
+/// The last free and the removal of its chunk run in two threads. The owner of the memory is notified once, after both.
 #[test]
 fn a_free_races_the_removal_of_its_chunk() {
     let rounds = if cfg!(miri) { 8 } else { 2000 };
@@ -240,7 +238,7 @@ fn a_free_races_the_removal_of_its_chunk() {
     assert!(pool.is_sound());
 }
 
-/// A callback that panics in whichever call gave the last one back.
+/// A callback panics in the call that gave the last allocation back.
 #[test]
 fn a_panic_in_a_callback_loses_nothing() {
     for by_value in [false, true] {
@@ -248,7 +246,7 @@ fn a_panic_in_a_callback_loses_nothing() {
         pool.add(1000, 100).unwrap();
         let held = pool.alloc(80).unwrap();
         let drain = pool.remove(1000).unwrap();
-        // No message: it is on purpose.
+        // `resume_unwind` prints no message.
         drain.on_drained(|| std::panic::resume_unwind(Box::new("on purpose")));
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             if by_value {
@@ -271,7 +269,7 @@ fn a_panic_in_a_callback_loses_nothing() {
     }
 }
 
-/// Panics when it is asked for the `n`-th time: at the first look, on the list, and in the proof.
+/// Panics at the `n`-th proposal: in the first search, on the list, and in the proof.
 struct PanicsAt(AtomicUsize);
 
 impl Algorithm for PanicsAt {
@@ -292,11 +290,11 @@ fn a_panic_at_any_look_loses_nothing() {
         let panics = PanicsAt(AtomicUsize::new(asked));
         let outcome = catch_unwind(AssertUnwindSafe(|| pool.alloc_with(10, &panics).map(drop)));
         assert!(outcome.is_err(), "it is asked at least {asked} times");
-        // Nothing is in flight any more, and nobody watches: a refusal is proved at once.
+        // Nothing is in flight any more, and there is no prober left: a refusal is proved at once.
         let refused = pool.alloc(10).unwrap_err();
         assert_eq!(refused, AllocError::Exhausted { size: 10 });
         drop(held);
-        // In the middle of a call that has got some already.
+        // In the middle of a call that has already taken some ranges.
         pool.set_algorithm(PanicsAt(AtomicUsize::new(2)));
         let outcome = catch_unwind(AssertUnwindSafe(|| drop(pool.alloc_many(&[30, 30]))));
         assert!(outcome.is_err());
@@ -315,7 +313,7 @@ fn physical_addresses_at_the_edges() {
         (4 * PAGE - 1, None),
         (4 * PAGE, Some(top)),
         (6 * PAGE - 1, Some(u64::MAX)),
-        // The chunk behind it has none.
+        // The chunk after it has no physical address.
         (6 * PAGE, None),
         (7 * PAGE, None),
         (0, None),
@@ -323,7 +321,7 @@ fn physical_addresses_at_the_edges() {
     ] {
         assert_eq!(pool.phys_of(addr), phys, "{addr:#x}");
     }
-    // No allocation lies in both, though they touch.
+    // No allocation spans both chunks, though they touch.
     assert!(pool.alloc(3 * PAGE).is_err());
     assert!(!pool.contains(5 * PAGE, 2 * PAGE));
     let wraps = ChunkSpec::new(10 * PAGE, 2 * PAGE).phys(top + PAGE as u64);
@@ -334,7 +332,7 @@ fn physical_addresses_at_the_edges() {
             phys: top + PAGE as u64
         }
     );
-    // As long as something is held it has its address, and not afterwards.
+    // An allocation has its address as long as something is held, and not afterwards.
     let held = pool.alloc(2 * PAGE).unwrap();
     assert_eq!(held.phys(), Some(top));
     let drain = pool.remove(4 * PAGE).unwrap();
@@ -379,7 +377,7 @@ fn counters_agree_with_the_bits_at_rest() {
         }
         check(held.iter().map(|held| held.size()).sum());
     }
-    // Also after threads.
+    // The same after concurrent threads.
     thread::scope(|scope| {
         for thread in 1..3 {
             let pool = &pool;

@@ -1,5 +1,5 @@
-//! One test a decision where this pool differs from genalloc, named after it. Removal and the end of
-//! pools are in `lifecycle.rs`.
+//! One test for each decision in which this pool differs from genalloc, named after the decision. Removal and the end
+//! of pools are in `lifecycle.rs`.
 
 mod common;
 
@@ -45,7 +45,7 @@ fn the_top_of_the_address_space_is_ordinary_too() {
         })
     );
     pool.free(all.addr, all.size).unwrap();
-    // Half of all addresses, twice: the total would not fit.
+    // Half of all addresses, twice: the total would not fit in a `usize`.
     let halves = Pool::new(usize::BITS - 1).unwrap();
     let half = 1 << (usize::BITS - 1);
     halves.add(0, half).unwrap();
@@ -114,7 +114,7 @@ fn overlapping_wrapping_and_empty_chunks_are_errors() {
             phys: u64::MAX - 4096
         }
     );
-    // Touching is not overlapping.
+    // Adjacent chunks do not overlap.
     pool.add(0x10_4000, PAGE).unwrap();
     pool.add(0xf_f000, PAGE).unwrap();
 }
@@ -128,14 +128,14 @@ fn a_chunk_of_too_many_granules_is_an_error() {
     };
     let refused = refusal(&pool, ChunkSpec::new(0, most + 1));
     assert_eq!(refused, AddRefused::TooManyGranules { most });
-    // More than half of an address's values cannot be counted with what is behind them.
+    // More granules than half of `usize::MAX` cannot be counted together with what follows them.
     let pool = builder(false).build().unwrap();
     let most = usize::MAX / 2;
     for granules in [most + 1, usize::MAX] {
         let refused = refusal(&pool, ChunkSpec::new(0, granules));
         assert_eq!(refused, AddRefused::TooManyGranules { most });
     }
-    // It is granules that count.
+    // The limit applies to granules, not to bytes.
     let order = usize::BITS / 2 - 2;
     let pool = builder(true).order(order).build().unwrap();
     pool.add(0, 4 << order).unwrap();
@@ -166,7 +166,7 @@ fn order_alignment_aligns_the_absolute_address() {
         assert_eq!(a.addr(), expected);
     }
 
-    // More than half of all addresses: only the first is so aligned.
+    // More than half of all addresses: only address 0 is that aligned.
     let (order, size) = (usize::BITS - 2, usize::MAX / 2 + 2);
     for (start, expected) in [
         (0, Ok(0)),
@@ -189,7 +189,7 @@ fn an_alignment_that_is_not_a_power_of_two_is_an_error() {
         let bytes = bytes as u64;
         assert_eq!(refused, ConstraintError::Align { bytes });
     }
-    // Above the chunk it is no error, and there may be no such address.
+    // An address above the chunk is not an error, and the address may not exist.
     let pool = Pool::new(12).unwrap();
     pool.add(PAGE, 4 * PAGE).unwrap();
     let align = FirstFitAlign::new(1 << (usize::BITS - 1)).unwrap();
@@ -206,7 +206,7 @@ fn an_alignment_that_is_not_a_power_of_two_is_an_error() {
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn runs_are_counted_in_words_of_the_machine() {
-    // 2^33 granules in one chunk; the bitmap of 1 GiB is untouched zero pages.
+    // 2^33 granules in one chunk. The bitmap of 1 GiB is untouched zero pages.
     if cfg!(miri) {
         return;
     }
@@ -231,7 +231,7 @@ fn runs_are_counted_in_words_of_the_machine() {
 fn a_bad_free_is_an_error_and_changes_nothing() {
     let pool = Pool::new(12).unwrap();
     pool.add(0x10_0000, 130 * PAGE).unwrap();
-    // Granules 60 to 69, across a word.
+    // Granules 60 to 69, across a word border.
     let at = FixedOffset::new(60 * PAGE);
     let held = pool.alloc_with(10 * PAGE, &at).unwrap().into_raw();
     let used = 10 * PAGE;
@@ -253,7 +253,7 @@ fn a_bad_free_is_an_error_and_changes_nothing() {
         let addr = held.addr;
         refuse(addr, size, FreeError::PastChunk { addr, size, last });
     }
-    // One granule more than is held: the first free one is named, and none of the ten is cleared.
+    // One granule more than is held: the error names the first free one, and none of the ten is cleared.
     let addr = held.addr + 10 * PAGE;
     refuse(held.addr, 11 * PAGE, FreeError::NotAllocated { addr });
     let addr = held.addr - PAGE;
@@ -330,7 +330,7 @@ fn boundary_tracking_detects_wrong_frees() {
     assert_eq!(pool.free(inside, PAGE), Err(interior));
     assert_eq!(pool.free_addr(inside), Err(interior));
     assert_eq!(pool.stats().used, 8 * PAGE);
-    // Any size in the last granule names the same run.
+    // Any size that ends in the last granule names the same run.
     pool.free(a.addr, 3 * PAGE + 1).unwrap();
     assert_eq!(pool.free_addr(b.addr), Ok(4 * PAGE));
     let twice = FreeError::NotAllocated { addr: b.addr };
@@ -357,7 +357,7 @@ fn boundary_tracking_lists_live_allocations() {
         .map(|held| (held.addr, held.size, held.tag))
         .collect();
     assert_eq!(seen, [(0, PAGE, Some(0)), (PAGE, 2 * PAGE, Some(0x77))]);
-    // An allocation whose range was freed by address does nothing when it is dropped.
+    // Dropping an allocation whose range was freed by address does nothing.
     pool.free_addr(PAGE).unwrap();
     let c = pool.alloc(2 * PAGE).unwrap();
     assert_eq!(c.addr(), PAGE);
@@ -372,7 +372,7 @@ fn boundary_tracking_lists_live_allocations() {
     assert!(pool.live().unwrap().is_empty());
 }
 
-/// Proposes granule 0 always; another thread takes it away between the proposal and the claim.
+/// Always proposes granule 0. Another thread takes it between the proposal and the claim.
 #[test]
 fn fixed_is_retried_after_a_lost_race() {
     struct Once<'a> {
@@ -384,7 +384,7 @@ fn fixed_is_retried_after_a_lost_race() {
         fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
             let start = self.inner.propose(chunk, request)?;
             match self.asked.fetch_add(1, Ordering::Relaxed) {
-                // Lost: taken after the proposal was made, and free again when asked once more.
+                // A lost race: taken after the proposal was made, and free again when asked once more.
                 0 => {
                     let _ = self.pool.alloc_with(1, &self.inner).unwrap().into_raw();
                 }
@@ -400,14 +400,14 @@ fn fixed_is_retried_after_a_lost_race() {
         pool: &pool,
         asked: AtomicUsize::new(0),
     };
-    // The place stays taken here, so the second look finds nothing.
+    // Here the place stays taken, so the second search finds nothing.
     assert!(matches!(
         pool.alloc_with(1, &racer),
         Err(AllocError::Exhausted { .. })
     ));
     assert_eq!(pool.stats().lost_claims, 1);
     pool.free(0, 1).unwrap();
-    // Given back before it is asked again, it is found.
+    // A granule given back before the second search is found.
     let racer = Releasing {
         pool: &pool,
         asked: AtomicUsize::new(0),
@@ -416,7 +416,7 @@ fn fixed_is_retried_after_a_lost_race() {
     assert_eq!(pool.stats().lost_claims, 2);
 }
 
-/// Fixed at granule 0; loses its first claim to itself and gives the granule back when asked again.
+/// Fixed at granule 0. Loses its first claim to itself, and gives the granule back when asked again.
 struct Releasing<'a> {
     pool: &'a Pool,
     asked: AtomicUsize,
@@ -462,13 +462,13 @@ fn best_fit_searches_again_after_a_lost_race() {
         let _ = pool.alloc_with(1, &at).unwrap().into_raw();
     }
     let late = Late(&pool, AtomicBool::new(false));
-    // Granule 4 was the best; it is lost, and the best that is left lies before it.
+    // Granule 4 was the best fit. It is lost, and the best that is left lies before it.
     assert_eq!(pool.alloc_with(2 * PAGE, &late).unwrap().addr(), 0);
 }
 
 #[test]
 fn failure_is_honest_under_rollback() {
-    // One granule is free all the time; a thread keeps claiming a run across it that it never gets.
+    // One granule is free all the time. A thread keeps claiming a run across it, which it never gets.
     struct Insist;
     impl genpool::Algorithm for Insist {
         fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {

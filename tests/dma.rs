@@ -1,4 +1,4 @@
-//! The module `dma` is there where it is asked for.
+//! The feature `dma` brings the module `dma`.
 #![cfg(feature = "dma")]
 
 use genpool::Pool;

@@ -1,6 +1,5 @@
-//! Corners that are easy to get wrong: runs over several blocks, allocations whose range was freed
-//! behind their back, chunks that come again at the same place, algorithms that others outrun, pools that are
-//! full.
+//! Edge cases: runs across several blocks, allocations whose range was freed by address, chunks that are added again at
+//! the same place, algorithms that lose every race, full pools.
 
 mod common;
 
@@ -14,7 +13,7 @@ use genpool::{
     Impossible, NextFit, Pool, RawRange, Request, Run, ThreadStart, Unsuitable,
 };
 
-/// Granules of one byte, those in `held` taken.
+/// Makes a pool with granules of one byte, those in `held` taken.
 fn pool(size: usize, held: &[(usize, usize)]) -> Pool {
     let pool = Pool::new(0).unwrap();
     pool.add(0, size).unwrap();
@@ -25,7 +24,7 @@ fn pool(size: usize, held: &[(usize, usize)]) -> Pool {
     pool
 }
 
-/// A pool whose chunks are not permanent: one was removed before.
+/// Makes a pool whose chunks are not permanent, because one was removed before.
 fn after_a_removal(tracked: bool) -> Pool {
     let pool = common::builder(tracked).build().unwrap();
     pool.add(0x10_0000, 64).unwrap();
@@ -37,7 +36,7 @@ fn after_a_removal(tracked: bool) -> Pool {
 fn best_fit_sees_runs_over_several_blocks_whole() {
     // Free: 924 to 2023 (1100 granules, over two block borders) and 2500 to 3549 (1050).
     let pool = pool(4096, &[(0, 924), (2024, 476), (3550, 546)]);
-    // Looks through the first block in vain and lowers its bound.
+    // Searches the first block in vain and lowers its bound.
     drop(pool.alloc(200).unwrap());
     assert_eq!(pool.alloc_with(1000, &BestFit).unwrap().addr(), 2500);
     assert_eq!(pool.alloc_with(1100, &BestFit).unwrap().addr(), 924);
@@ -52,7 +51,7 @@ fn runs_longer_than_two_blocks_are_seen_at_the_first_look() {
             self.0.fetch_add(1, Ordering::Relaxed);
             let mut runs = chunk.runs(Granule(0), request.granules());
             let first = runs.next()?;
-            // An iterator that ended stays at its end.
+            // An iterator that has ended stays ended.
             assert!((0..100).all(|_| runs.next().is_none()));
             Some(first.start)
         }
@@ -84,7 +83,7 @@ fn the_last_granule_is_found_from_any_start() {
 
 #[test]
 fn a_stale_allocation_leaves_a_later_chunk_alone() {
-    // Whatever chunks came, or were refused, before.
+    // The result does not depend on chunks that were added, or refused, before.
     for refused in 0..3 {
         let pool = after_a_removal(true);
         (0..refused).for_each(|_| assert!(pool.add(0, 0).is_err()));
@@ -140,7 +139,7 @@ fn a_drained_chunk_gives_way_to_a_new_one_at_its_place() {
 
 #[test]
 fn constraints_end_at_the_edges() {
-    /// Calls what a user's fit may call, with arguments that no request makes.
+    /// Makes calls that a user's fit may make, with arguments that no request has.
     struct Odd(Constraints, Run, usize);
     impl Algorithm for Odd {
         fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
@@ -177,7 +176,7 @@ fn constraints_end_at_the_edges() {
 
 #[test]
 fn an_algorithm_that_others_outrun_is_not_blamed() {
-    /// First fit, but another thread is always faster, and gives back what it had before.
+    /// First fit, but another thread is always faster, and gives back what it took before.
     struct Outrun {
         pool: Arc<Pool>,
         theirs: Mutex<Option<RawRange>>,
@@ -210,7 +209,7 @@ fn a_user_algorithm_is_never_asked_for_more_than_the_chunk_has() {
     struct Top;
     impl Algorithm for Top {
         fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-            // Panics if there is less.
+            // Panics if the chunk is shorter than the request.
             let start = Granule(chunk.granules().checked_sub(request.granules()).unwrap());
             chunk.is_free(start, request.granules()).then_some(start)
         }
@@ -224,7 +223,7 @@ fn a_user_algorithm_is_never_asked_for_more_than_the_chunk_has() {
     assert_eq!(refused.unwrap(), (Ok(6), true));
 }
 
-/// Asks for one run more after the last.
+/// Asks for one more run after the last.
 struct PastTheEnd;
 
 impl Algorithm for PastTheEnd {
@@ -247,8 +246,8 @@ fn runs_may_be_asked_for_after_their_end() {
 
 #[test]
 fn what_is_taken_after_a_refusal_comes_back() {
-    // A refusal is remembered, and what changes must be told; in the first words, further on, in an older
-    // chunk, and by another algorithm.
+    // A refusal is cached, so changes must withdraw it: in the first words, further on, in an older chunk, and with
+    // another algorithm.
     for (chunks, held) in [(1, 20), (1, 700), (1, 1900), (3, 2030)] {
         let pool = Pool::new(0).unwrap();
         for at in 0..chunks {
@@ -291,7 +290,7 @@ fn a_full_pool_is_known_to_be_full() {
     let most = pool.alloc(590).unwrap();
     assert!(count(11, false) > 0);
     assert_eq!([11, 12, 600].map(|n| count(n, false)), [0; 3]);
-    // Of less room nothing is known, and it is no longer when some was taken or came back.
+    // A refusal says nothing about smaller requests, and is no longer valid once a run was taken or given back.
     assert!(count(10, true) > 0);
     assert!(count(11, false) > 0);
     drop(most);
@@ -328,7 +327,7 @@ fn says_first_what_is_wrong(pool: Pool) {
     let _all = pool.alloc(2 * PAGE).unwrap();
     let refused = |size| pool.alloc(size).unwrap_err();
     let refused_by = |size| pool.alloc_with(size, &misplaced).unwrap_err();
-    // The first refusal is proved, and remembered.
+    // The first refusal is proved, and cached.
     for _ in 0..2 {
         assert_eq!(refused(1), exhausted(1));
         assert_eq!(refused(usize::MAX), too_long);

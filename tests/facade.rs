@@ -1,4 +1,4 @@
-//! A smoke test for each name that the facade re-exports, and a check that none is left out.
+//! A smoke test for each name that the facade re-exports, and a check that none is missing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use genpool::*;
 const PAGE: usize = 4096;
 const BASE: usize = 0x10_0000;
 
-/// Sixteen pages from `BASE` on.
+/// Makes a pool of sixteen pages from `BASE` on.
 fn sixteen_pages() -> Pool {
     let pool = Pool::new(12).unwrap();
     pool.add(BASE, 16 * PAGE).unwrap();
     pool
 }
 
-/// The address that `algorithm` gives to a page where pages 0, 2 and 3 are free, and 8 to 15.
+/// Returns the address that `algorithm` gives to a page if pages 0, 2, 3 and 8 to 15 are free.
 fn placed(algorithm: &dyn Algorithm) -> usize {
     let pool = sixteen_pages();
     for page in [1, 4, 5, 6, 7] {
@@ -91,7 +91,7 @@ fn thread_start() {
         .collect();
     assert_eq!((all.len(), pool.avail()), (16, 0));
 
-    // It goes on in the word where it found something last, unless that has no room.
+    // It continues in the word where it last found something, unless that has no room.
     let pool = Pool::new(0).unwrap();
     pool.add(0, 1 << 16).unwrap();
     let alloc = || pool.alloc_with(1, &ThreadStart).unwrap();
@@ -147,7 +147,7 @@ fn fit() {
 
 // ---- what an algorithm sees ----
 
-/// Runs `look` on the chunk of `sixteen_pages` in the place of an algorithm.
+/// Runs `look` on the chunk of `sixteen_pages` in place of an algorithm.
 fn look(look: impl Fn(&ChunkView<'_>, &Request) + Send + Sync) {
     struct Look<F>(F);
     impl<F: Fn(&ChunkView<'_>, &Request) + Send + Sync> Algorithm for Look<F> {
@@ -454,7 +454,7 @@ fn devm() {
 
 // ---- nothing is left out ----
 
-/// The types and traits that a crate root re-exports and its documentation shows.
+/// Returns the types and traits that a crate root re-exports and its documentation shows.
 fn exported(root: &str) -> impl Iterator<Item = &str> {
     root.split(';')
         .filter_map(|item| item.split_once("pub use "))

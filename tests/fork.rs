@@ -1,5 +1,5 @@
-//! fork: the child has the pool as it was, without the threads that were in the middle of a call, and works
-//! on; the parent does not notice.
+//! fork: the child has a copy of the pool, without the threads that were in the middle of a call, and continues to
+//! work. The parent is not affected.
 
 #![cfg(all(target_os = "linux", not(miri)))]
 
@@ -12,10 +12,10 @@ use common::Done;
 use genpool::{AllocError, BestFit, FixedAddress, NextFit, Pool, ThreadStart};
 
 const CHUNK: usize = 200;
-/// A chunk that only who forks uses.
+/// A chunk that only the forking thread uses.
 const RESERVE: usize = 1000;
 
-/// Who holds which granule of the chunk.
+/// Which thread holds which granule of the chunk.
 struct Table(Vec<AtomicUsize>);
 
 impl Table {
@@ -23,7 +23,7 @@ impl Table {
         Self((0..CHUNK).map(|_| AtomicUsize::new(0)).collect())
     }
 
-    /// Whether nobody had signed.
+    /// Signs for the range. Returns whether no other thread had signed.
     fn sign(&self, by: usize, addr: usize, size: usize) -> bool {
         let mut owners = self.0[addr..addr + size].iter();
         owners.all(|owner| owner.swap(by, Ordering::SeqCst) == 0)
@@ -36,8 +36,8 @@ impl Table {
     }
 }
 
-/// Allocations and frees in the child. Only what is signal-safe may be done there, so it does not
-/// panic: 0 is all well, else it says what is wrong.
+/// Allocates and frees in the child. Only signal-safe calls are allowed there, so it does not panic: it returns 0 for
+/// success, or a code that identifies the failure.
 fn child(pool: &Pool, table: &Table) -> libc::c_int {
     let next = NextFit::new();
     for step in 0..300 {
@@ -67,7 +67,7 @@ fn child(pool: &Pool, table: &Table) -> libc::c_int {
             Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) => {}
             Err(_) => return 3,
         }
-        // What is free is found, whoever will never end a call.
+        // A free run is found, although some calls will never end.
         let Ok(mine) = pool.alloc_with(64, &FixedAddress::new(RESERVE)) else {
             return 4;
         };
@@ -79,19 +79,19 @@ fn child(pool: &Pool, table: &Table) -> libc::c_int {
     0
 }
 
-/// Forks and waits; what the child says.
+/// Forks and waits. Returns the child's exit code.
 fn fork(work: impl FnOnce() -> libc::c_int) -> libc::c_int {
-    // SAFETY: the child only does what may be done in a signal handler, and ends.
+    // SAFETY: the child makes only calls that a signal handler may make, and ends.
     match unsafe { libc::fork() } {
         -1 => panic!("no fork: {}", std::io::Error::last_os_error()),
         0 => {
             let code = work();
-            // SAFETY: nothing is run on the way out.
+            // SAFETY: `_exit` runs no handlers and no destructors.
             unsafe { libc::_exit(code) }
         }
         child => {
             let mut status = 0;
-            // SAFETY: the status is ours to write.
+            // SAFETY: the status is a local variable that may be written.
             let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
             assert_eq!(waited, child);
             assert!(libc::WIFEXITED(status), "the child was killed: {status:#x}");
@@ -102,7 +102,7 @@ fn fork(work: impl FnOnce() -> libc::c_int) -> libc::c_int {
 
 #[test]
 fn a_child_works_on_and_the_parent_does_not_notice() {
-    // SAFETY: no memory of ours is involved. Ends the process, or a child, that hangs.
+    // SAFETY: no memory of ours is involved. The signal ends the process, or a child, if it hangs.
     unsafe { libc::alarm(120) };
     let pool = Pool::new(0).unwrap();
     pool.add(RESERVE, 64).unwrap();
@@ -118,7 +118,7 @@ fn a_child_works_on_and_the_parent_does_not_notice() {
                 let mut step = by;
                 while !done.load(Ordering::Relaxed) {
                     step += 1;
-                    // Most of them over two or three words.
+                    // Most of them span two or three words.
                     let at = FixedAddress::new(step * 7 % 130);
                     if let Ok(found) = pool.alloc_with(10 + step % 60, &at) {
                         assert!(table.sign(by, found.addr(), found.size()));
@@ -144,7 +144,7 @@ fn a_child_works_on_and_the_parent_does_not_notice() {
     assert!(pool.is_sound());
 }
 
-/// The control: what the child says is heard.
+/// The control: a failure that the child reports is noticed.
 #[test]
 fn control_a_child_that_is_given_what_is_held_is_heard() {
     let pool = Pool::new(0).unwrap();

@@ -1,4 +1,4 @@
-//! One test a call of genalloc (dma and devm have crates of their own), named after it.
+//! One test for each call of genalloc, named after it. Those for dma and devm are in their crates.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ fn gen_pool_create() {
     );
     assert!(pool.is_tracked());
     assert_eq!(pool.node(), None);
-    // An empty pool has nothing to allocate.
+    // In an empty pool there is nothing to allocate.
     assert_eq!(
         pool.alloc(1).unwrap_err(),
         AllocError::Impossible(Impossible::NoChunk)
@@ -95,7 +95,7 @@ fn gen_pool_alloc() {
     assert_eq!((a.addr(), a.size()), (0x1_0000, PAGE));
     assert_eq!((b.addr(), b.size()), (0x1_1000, 2 * PAGE));
     assert_eq!(pool.avail(), PAGE);
-    // By the default algorithm, whatever it is.
+    // Goes by the default algorithm.
     pool.set_algorithm(FixedOffset::new(3 * PAGE));
     assert_eq!(pool.alloc(1).unwrap().addr(), 0x1_3000);
 }
@@ -125,7 +125,7 @@ fn gen_pool_free() {
     drop(pool.alloc(PAGE).unwrap());
     assert_eq!(pool.avail(), pool.size());
     let range = pool.alloc(PAGE + 1).unwrap().into_raw();
-    // The size that was asked for or the whole granules: both name the same run.
+    // The requested size and the size of the whole granules name the same run.
     pool.free(range.addr, PAGE + 1).unwrap();
     assert_eq!(pool.avail(), pool.size());
     assert!(pool.is_sound());
@@ -155,7 +155,7 @@ fn gen_pool_virt_to_phys() {
     for outside in [0, 0xffff, 0x1_2000, usize::MAX] {
         assert_eq!(pool.phys_of(outside), None);
     }
-    // A chunk without a physical address answers none, never a made-up number.
+    // A chunk without a physical address returns `None`, never a made-up number.
     assert_eq!(pool.phys_of(0x2_0000), None);
 }
 
@@ -164,7 +164,7 @@ fn gen_pool_for_each_chunk() {
     let pool = pool(&[(0x1_0000, PAGE), (0x2_0000, 2 * PAGE)]);
     let seen = pool.chunks();
     pool.add(0x3_0000, PAGE).unwrap();
-    // The snapshot is as it was; newest first.
+    // The iterator shows the list as it was, newest first.
     let starts: Vec<_> = seen.map(|chunk| (chunk.start(), chunk.size())).collect();
     assert_eq!(starts, [(0x2_0000, 2 * PAGE), (0x1_0000, PAGE)]);
     assert_eq!(pool.chunks().len(), 3);
@@ -214,7 +214,7 @@ fn gen_pool_set_algo() {
 
 #[test]
 fn gen_pool_first_fit() {
-    // The lowest address in the first chunk, newest first, that fits.
+    // The lowest address that fits in the newest chunk that has room.
     let pool = pool(&[(0x10_0000, 8 * PAGE), (0x20_0000, 4 * PAGE)]);
     let a = pool.alloc(3 * PAGE).unwrap();
     assert_eq!(a.addr(), 0x20_0000);
@@ -233,7 +233,7 @@ fn gen_pool_first_fit_align() {
     let a = pool.alloc_with(PAGE, &align).unwrap();
     let b = pool.alloc_with(PAGE, &align).unwrap();
     assert_eq!((a.addr(), b.addr()), (0x10_4000, 0x10_8000));
-    // An alignment below the granule asks for nothing.
+    // An alignment below the granule has no effect.
     let fine = FirstFitAlign::new(8).unwrap();
     assert_eq!(pool.alloc_with(PAGE, &fine).unwrap().addr(), 0x10_1000);
 }
@@ -242,7 +242,7 @@ fn gen_pool_first_fit_align() {
 fn gen_pool_first_fit_order_align() {
     let pool = Pool::new(0).unwrap();
     pool.add(0x1001, 1000).unwrap();
-    // 60 bytes come 64-byte aligned.
+    // 60 bytes are aligned to 64.
     let a = pool.alloc_with(60, &OrderAlign).unwrap();
     assert_eq!(a.addr(), 0x1040);
     let b = pool.alloc_with(1, &OrderAlign).unwrap();
@@ -281,9 +281,9 @@ fn gen_pool_fixed_alloc() {
         Err(AllocError::Exhausted { .. })
     ));
     drop(a);
-    // Not beyond the chunk's end.
+    // Not past the end of the chunk.
     assert!(pool.alloc_with(3 * PAGE, &at).is_err());
-    // And at an address, whichever chunk it is in.
+    // At an address, in whichever chunk it lies.
     let there = FixedAddress::new(0x10_7000);
     assert_eq!(pool.alloc_with(PAGE, &there).unwrap().addr(), 0x10_7000);
 }

@@ -1,6 +1,5 @@
-//! In a signal handler `Contended` is a refusal: where the interrupted thread is the cause, it stays the
-//! answer until the handler returns. Each call returns all the same, so a handler that gives up after
-//! a few tries returns too.
+//! In a signal handler `Contended` is a refusal: if the interrupted thread is the cause, it remains the answer until
+//! the handler returns. Each call returns nevertheless, so a handler that gives up after a few tries returns too.
 
 #![cfg(all(target_os = "linux", not(miri)))]
 
@@ -14,13 +13,13 @@ use std::time::{Duration, Instant};
 use common::Done;
 use genpool::{Algorithm, AllocError, ChunkView, FirstFit, FixedOffset, Granule, Pool, Request};
 
-/// How often a handler tries before it goes without.
+/// How often a handler tries before it gives up.
 const TRIES: usize = 4;
-/// No run is so long: granule 75 of 150 is taken.
+/// There is no run of this length: granule 75 of 150 is taken.
 const TOO_LONG: usize = 100;
 
 static POOL: OnceLock<Pool> = OnceLock::new();
-/// Handlers that were told "contended" at every try, and those that were told something else.
+/// Counts the handlers that got `Contended` at every try, and those that got another answer.
 static GAVE_UP: AtomicUsize = AtomicUsize::new(0);
 static SETTLED: AtomicUsize = AtomicUsize::new(0);
 
@@ -37,7 +36,7 @@ extern "C" fn ask(_: libc::c_int) {
     outcome.fetch_add(1, Ordering::SeqCst);
 }
 
-/// First fit, interrupted by a signal at each proposal.
+/// First fit that is interrupted by a signal at each proposal.
 struct Interrupted;
 
 impl Algorithm for Interrupted {
@@ -48,7 +47,7 @@ impl Algorithm for Interrupted {
     }
 }
 
-/// The counts since the last look.
+/// Returns the counts since the last call.
 fn counts() -> (usize, usize) {
     (
         GAVE_UP.swap(0, Ordering::SeqCst),
@@ -56,11 +55,11 @@ fn counts() -> (usize, usize) {
     )
 }
 
-/// The pool, for one test at a time: it and the counts are the process's.
+/// Returns the pool to one test at a time, because the pool and the counts are global to the process.
 fn pool() -> (&'static Pool, MutexGuard<'static, ()>) {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: no memory is involved. A handler that hangs ends the process so.
+    // SAFETY: no memory is involved. The alarm ends the process if a handler hangs.
     unsafe { libc::alarm(10) };
     common::handle(libc::SIGUSR2, ask);
     let pool = POOL.get_or_init(|| {
@@ -80,10 +79,10 @@ fn contended_in_a_handler_lasts_until_it_returns() {
     pool.set_algorithm(Interrupted);
     let rings = pool.alloc_many(&[10, 20]).unwrap();
     pool.set_algorithm(FirstFit);
-    // Both requests were interrupted, and no try of their handlers was another answer.
+    // Both requests were interrupted, and every try of their handlers got `Contended`.
     assert_eq!(counts(), (2, 0));
 
-    // With the interrupted call over, the proof succeeds.
+    // Once the interrupted call has ended, the proof succeeds.
     drop(rings);
     let refused = pool.alloc(TOO_LONG).err();
     assert_eq!(refused, Some(AllocError::Exhausted { size: TOO_LONG }));
@@ -100,12 +99,12 @@ fn a_handler_gives_up_in_the_middle_of_claims() {
         scope.spawn(move || {
             // SAFETY: no arguments.
             tell.send(unsafe { libc::pthread_self() }).unwrap();
-            // Over the border of two words, and so in several steps.
+            // Across the border of two words, and so in several steps.
             let across = FixedOffset::new(50);
             while !done.load(Ordering::Relaxed) {
                 drop(pool.alloc_with(20, &across).unwrap());
             }
-            // A signal may come until the sender has seen the end.
+            // A signal may arrive until the sender has seen the end.
             thread::sleep(Duration::from_millis(50));
         });
         let worker = told.recv().unwrap();

@@ -1,8 +1,8 @@
 //! Promise 6: what an owner wrote before the free happens before the next owner's use.
 //!
-//! Owners write and read real memory without atomics, so whoever judges data races (Miri,
-//! ThreadSanitizer) judges the pool: `ci/miri.sh`, `ci/sanitizers.sh`. With `GENPOOL_PLANTED` set to
-//! `race` or `overrun` an owner does what it must not, which they must find.
+//! Owners write and read real memory without atomics, so that a race detector (Miri, ThreadSanitizer) judges the pool:
+//! `ci/miri.sh`, `ci/sanitizers.sh`. With `GENPOOL_PLANTED` set to `race` or `overrun` an owner makes a bad access,
+//! which the detectors must find.
 
 mod common;
 
@@ -14,10 +14,10 @@ use genpool::{AllocError, Allocation, BestFit, ChunkSpec, NextFit, Pool, ThreadS
 
 const WORDS: usize = if cfg!(miri) { 160 } else { 1500 };
 
-/// Memory that whoever holds its addresses may write.
+/// Memory that the holder of its addresses may write.
 struct Memory(Box<[UnsafeCell<usize>]>);
 
-// SAFETY: a word is accessed by who holds its address in a pool only, which is what is tested.
+// SAFETY: only the holder of a word's address in a pool accesses the word, which is what is tested.
 unsafe impl Sync for Memory {}
 
 impl Memory {
@@ -25,7 +25,7 @@ impl Memory {
         Self((0..WORDS).map(|_| UnsafeCell::new(0)).collect())
     }
 
-    /// Writes an owner's number to every word of what it holds.
+    /// Writes an owner's number to every word of the range.
     fn write(&self, held: &Allocation<'_>, owner: usize) {
         for word in &self.0[held.addr()..held.addr() + held.size()] {
             // SAFETY: the caller holds the address.
@@ -41,13 +41,13 @@ impl Memory {
     }
 }
 
-/// What is wrong on purpose.
+/// The planted fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Planted {
     Nothing,
-    /// An owner writes once more after it gave back.
+    /// An owner writes once more after the free.
     Race,
-    /// An owner writes behind the end of the memory.
+    /// An owner writes past the end of the memory.
     Overrun,
 }
 
@@ -67,18 +67,18 @@ impl Planted {
             Self::Race => addr,
             Self::Overrun => memory.0.len(),
         };
-        // Past the end in one case; not used but for the fault.
+        // Past the end in one case; used by the fault only.
         let word = memory.0.as_ptr().wrapping_add(at);
-        // SAFETY: none. This is the fault that the judges must find.
+        // SAFETY: none. This is the fault that the detectors must find.
         unsafe { *word.cast_mut().cast::<usize>() = 0 };
     }
 }
 
-/// Addresses are places in the memory.
+/// Makes a pool whose addresses are indices into the memory.
 fn pool(tracked: bool, pinned: bool) -> Pool {
     let pool = common::builder(tracked).build().unwrap();
     if pinned {
-        // Chunks that come after a removal are reached by a pin.
+        // Chunks added after a removal are reached by a pin.
         pool.add(WORDS, 1).unwrap();
         drop(pool.remove(WORDS).unwrap());
     }
@@ -112,7 +112,7 @@ fn plain_memory_changes_hands() {
         let (pool, memory) = (pool(tracked, pinned), Memory::new());
         thread::scope(|scope| {
             let (pool, memory) = (&pool, &memory);
-            // The last one frees what the others send it.
+            // The last thread frees what the others send to it.
             let (friend, post) = channel::<(Allocation<'_>, usize)>();
             scope.spawn(move || {
                 for (held, owner) in post {
@@ -157,7 +157,7 @@ fn plain_memory_changes_hands() {
     }
 }
 
-/// Chunks that come and go take their bookkeeping with them, and their owner's value.
+/// Chunks that are removed take their bookkeeping and their owner's value with them.
 #[test]
 fn bookkeeping_changes_hands() {
     let rounds = if cfg!(miri) { 4 } else { 300 };
@@ -181,9 +181,9 @@ fn bookkeeping_changes_hands() {
                 thread::yield_now();
             }
             let chunk = drain.finish().expect("it is drained");
-            // Nobody holds a part of it: its memory is the remover's.
+            // No part of the chunk is held: its memory belongs to the thread that removed it.
             for word in &memory.0[chunk.start()..chunk.start() + chunk.size()] {
-                // SAFETY: as the drain says.
+                // SAFETY: the chunk is drained.
                 unsafe { *word.get() = round };
             }
             let owned = ChunkSpec::new(from, 100).owner(vec![round]);

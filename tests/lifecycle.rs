@@ -1,5 +1,5 @@
-//! Chunks that go, pools that end, allocations that change, algorithms that misbehave: one test a
-//! decision where this pool differs from genalloc, named after it.
+//! Removed chunks, pools that end, allocations that change, algorithms that misbehave: one test for each decision in
+//! which this pool differs from genalloc, named after the decision.
 
 mod common;
 
@@ -45,7 +45,7 @@ fn a_chunk_can_be_removed_while_others_allocate() {
             drain.on_drained(move || {
                 count.fetch_add(1, Ordering::Relaxed);
             });
-            // Still on its way, or gone already.
+            // Still draining, or already gone.
             let again = pool.remove(start).unwrap_err();
             assert!(matches!(
                 again,
@@ -55,7 +55,7 @@ fn a_chunk_can_be_removed_while_others_allocate() {
             assert_eq!(drain.held(), 0);
             let chunk = drain.finish().unwrap();
             assert_eq!((chunk.start(), chunk.size()), (start, 128 * PAGE));
-            // The callback runs in the thread that gave the last one back, right after that.
+            // The callback runs in the thread that gave the last allocation back, right after the free.
             while told.load(Ordering::Relaxed) == 0 {
                 thread::yield_now();
             }
@@ -82,7 +82,7 @@ fn a_draining_chunk_hands_out_nothing_and_can_be_added_again() {
     assert_eq!((stats.draining, stats.draining_used), (1, PAGE));
     assert!(pool.contains(0, 1), "what is held stays valid");
     assert!(!drain.wait(Some(std::time::Duration::from_millis(2))));
-    // It cannot come back before it is gone.
+    // It cannot be added again before it is gone.
     let reason = refusal(&pool, ChunkSpec::new(0, PAGE));
     assert!(matches!(reason, AddRefused::Overlaps { .. }));
     let drain = drain.finish().unwrap_err();
@@ -144,7 +144,8 @@ fn destroying_reports_and_what_is_held_stays_valid() {
 
 #[test]
 fn a_report_names_every_range_that_is_held() {
-    // Without boundary tracking neighbours are one range; a chunk's end and its border to the next end one.
+    // Without boundary tracking adjacent allocations are one range. A range ends at the end of a chunk, even if the
+    // next chunk is adjacent.
     let pool = Pool::new(0).unwrap();
     pool.add(1000, 200).unwrap();
     pool.add(1200, 130).unwrap();
@@ -184,7 +185,7 @@ fn who_waits_for_a_drain_waits_as_long_as_it_says() {
 
 #[test]
 fn add_and_remove_never_block_alloc_or_free() {
-    // An owner's value whose drop never returns until told to keeps a removal in the middle.
+    // An owner's value whose drop does not return before it is released holds a removal up in the middle.
     struct Stuck(Arc<Barrier>);
     impl Drop for Stuck {
         fn drop(&mut self) {
@@ -193,7 +194,7 @@ fn add_and_remove_never_block_alloc_or_free() {
         }
     }
     let pool = Pool::new(12).unwrap();
-    // The first removal makes later chunks' bookkeeping go with them.
+    // After the first removal, the bookkeeping of later chunks is freed with them.
     pool.add(0, PAGE).unwrap();
     let _ = pool.remove(0).unwrap().finish().unwrap();
     let gate = Arc::new(Barrier::new(2));
@@ -203,7 +204,7 @@ fn add_and_remove_never_block_alloc_or_free() {
     thread::scope(|scope| {
         scope.spawn(|| drop(pool.remove(0x10_0000).unwrap()));
         gate.wait();
-        // The removal stands still in the middle of its reclamation.
+        // The removal is held up in the middle of its reclamation.
         for _ in 0..100 {
             let a = pool.alloc(PAGE).unwrap();
             let b = pool.alloc(2 * PAGE).unwrap().into_raw();
@@ -237,7 +238,7 @@ fn a_lying_algorithm_gets_a_clear_error() {
             }
         );
     }
-    // A run that would leave the chunk.
+    // A run that would extend past the chunk.
     let refused = pool.alloc_with(2 * PAGE, &Liar(3)).unwrap_err();
     assert!(matches!(refused, AllocError::BadProposal { .. }));
     assert_eq!(pool.stats().used, PAGE);
@@ -317,8 +318,8 @@ fn allocations_grow_and_shrink_in_place() {
 
 #[test]
 fn bookkeeping_is_placed_on_the_node() {
-    // The memory policy of a page of the bitmap is not visible through the pool; that the node is
-    // asked for, and an unknown one refused, is.
+    // The memory policy of a page of the bitmap is not visible through the pool. What can be tested is that the node is
+    // requested, and that an unknown node is refused.
     if !cfg!(target_os = "linux") || cfg!(miri) {
         return;
     }
@@ -339,7 +340,7 @@ fn bookkeeping_is_placed_on_the_node() {
             drop(a);
             assert_eq!(pool.avail(), pool.size());
         }
-        // A sandbox may forbid mbind; then it says so.
+        // A sandbox may forbid mbind, which the error reports.
         Err(refused) => assert!(matches!(refused, genpool::BuildError::NodeRefused { .. })),
     }
 }

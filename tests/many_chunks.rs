@@ -1,4 +1,4 @@
-//! Pools of many chunks: none is forgotten, and each costs what it may.
+//! Pools of many chunks: every chunk is used, and each has bookkeeping within its limit.
 
 mod common;
 
@@ -9,9 +9,9 @@ use genpool::{
     Algorithm, AllocError, ChunkView, FirstFit, FixedOffset, Granule, Pool, Request, Stats,
 };
 
-/// Where chunk number `at` of `count` begins: not in the order of addresses, with gaps.
+/// Returns the start of chunk number `at` of `count`: not in the order of addresses, and with gaps.
 fn start(at: usize, count: usize) -> usize {
-    // Coprime to every count here.
+    // 7919 is coprime to every count here.
     let place = at * 7919 % count;
     0x10_0000 + place * 160 * PAGE
 }
@@ -22,10 +22,10 @@ const COUNTS: &[usize] = if cfg!(miri) {
     &[1, 2, 3, 64, 65, 86, 171, 193, 449, 683, 961, 1366, 2000]
 };
 
-/// A pointer more where pools may have observers.
+/// One pointer more if pools may have observers.
 const CHUNK: usize = 256 + if cfg!(feature = "observe") { 8 } else { 0 };
 
-/// Granules of a chunk: few; around where lengths begin to be kept, and a line more; large ones.
+/// Granules of a chunk: few; around the size from which lengths are indexed, and one line more; and large.
 const GRANULES: &[usize] = &[64, 513, 4097, 7680, 7681, 8193, 33_281, 131_073, 150_000];
 
 #[test]
@@ -57,7 +57,7 @@ fn the_newest_serves_first_and_every_chunk_serves() {
             pool.add_virt(start(at, count), (at as u64) << 40, 2 * PAGE)
                 .unwrap();
         }
-        // Newest first, twice round: what was given back is found again, wherever it is.
+        // Newest first, twice: what was given back is found again, in any chunk.
         for _ in 0..2 {
             let mut held = Vec::new();
             for at in (0..count).rev() {
@@ -74,7 +74,7 @@ fn the_newest_serves_first_and_every_chunk_serves() {
                 }
             }
             assert!(pool.alloc(PAGE).is_err());
-            // From somewhere in the middle: the only place.
+            // From the middle: this is the only free place.
             let there = held.swap_remove(count / 2).into_raw();
             pool.free(there.addr, there.size).unwrap();
             assert_eq!(pool.alloc(PAGE).unwrap().addr(), there.addr);
@@ -141,7 +141,7 @@ fn the_whole_address_space_is_a_chunk() {
     assert!(!wide.contains(usize::MAX, 1));
 }
 
-/// First fit that is beaten to the first place it finds at the start of the newest chunk.
+/// First fit that loses the first place it finds at the start of the newest chunk.
 struct Beaten<'p> {
     pool: &'p Pool,
     was: AtomicBool,
@@ -170,7 +170,7 @@ fn who_loses_a_place_asks_the_same_chunk_again() {
     assert_eq!(pool.alloc_with(1, &beaten).unwrap().addr(), 0x1001);
 }
 
-/// Proposes this granule in the newest chunk.
+/// Always proposes this granule in the newest chunk.
 struct Always(usize);
 
 impl Algorithm for Always {
@@ -188,7 +188,7 @@ fn a_bad_proposal_is_an_error_although_an_older_chunk_has_room() {
     pool.add(0, 64).unwrap();
     pool.add(0x1000, 64).unwrap();
     let _held = pool.alloc(1).unwrap();
-    // Outside, and what is taken: that is asked for again and again, before it is told.
+    // Outside the chunk, and taken: a taken place is asked for again and again before the call fails.
     let bad: &[usize] = if cfg!(miri) {
         &[usize::MAX, 64]
     } else {

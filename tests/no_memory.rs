@@ -1,5 +1,4 @@
-//! Bookkeeping memory: how much there is, and what happens where it is not to be had, at every point of a
-//! call that asks for some.
+//! Bookkeeping memory: how much there is, and what happens if an allocation of it fails, at every point of a call.
 
 #![cfg(not(miri))]
 
@@ -8,15 +7,15 @@ use std::cell::Cell;
 
 use genpool::{AddRefused, AllocError, BestFit, ChunkSpec, FixedAddress, Impossible, Pool};
 
-/// What is smaller is had always.
+/// Smaller allocations always succeed.
 const LARGE: usize = 4096;
 
 thread_local! {
-    /// So many large allocations from now on one is refused.
+    /// How many large allocations from now on until one is refused.
     static REFUSE: Cell<usize> = const { Cell::new(0) };
-    /// Nothing is had, however small.
+    /// Whether all allocations fail, however small.
     static NOTHING: Cell<bool> = const { Cell::new(false) };
-    /// Bytes that are allocated.
+    /// The number of bytes allocated.
     static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
@@ -43,7 +42,7 @@ impl Scarce {
     }
 }
 
-// SAFETY: everything is left to the system's allocator, or refused.
+// SAFETY: every call is passed to the system's allocator, or refused.
 unsafe impl GlobalAlloc for Scarce {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if Self::refuses(layout) {
@@ -73,15 +72,15 @@ unsafe impl GlobalAlloc for Scarce {
 #[global_allocator]
 static HEAP: Scarce = Scarce;
 
-/// Bitmap, hints, records, and the lists of a snapshot that has many chunks: each in turn is not to be
-/// had. Nothing is changed, nothing leaks, and the next try succeeds.
+/// Bitmap, hints, ownership words, and the lists of a pool with many chunks: each in turn cannot be allocated. Nothing
+/// is changed, nothing leaks, and the next try succeeds.
 #[test]
 fn an_add_without_memory_changes_nothing() {
     let pool = Pool::builder().boundary_tracking().build().unwrap();
     for at in 0..1700 {
         pool.add(at * 2, 1).unwrap();
     }
-    // The bookkeeping of those that were there from the beginning is kept in a list too.
+    // The bookkeeping of the chunks that existed from the start is kept in a list too.
     let drains: Vec<_> = (1100..1700)
         .map(|at| pool.remove(at * 2).unwrap())
         .collect();
@@ -114,7 +113,7 @@ fn an_add_without_memory_changes_nothing() {
     assert!(pool.is_sound());
 }
 
-/// Bytes on the heap beside what the pool tells of; not much, and never fewer.
+/// Checks that the pool holds little more heap memory than it reports, and never less.
 #[track_caller]
 fn check_shown(before: isize, pool: &Pool) {
     let told = pool.stats().bookkeeping;
@@ -127,7 +126,7 @@ fn check_shown(before: isize, pool: &Pool) {
 
 #[test]
 fn bookkeeping_is_what_is_on_the_heap() {
-    // What most of it is: words and hints, records, chunks and lists of them, caches.
+    // Most of it is: words and hints, ownership words, chunks and lists of them, caches.
     let before = HELD.get();
     let pool = Pool::new(0).unwrap();
     check_shown(before, &pool);
@@ -156,7 +155,7 @@ fn bookkeeping_is_what_is_on_the_heap() {
     check_shown(before + list, &pool);
 }
 
-/// All of a pool's life, with what is left to its end.
+/// Goes through the whole life of a pool, including what is left for its end.
 fn live_and_end() {
     let pool = Pool::builder().boundary_tracking().build().unwrap();
     for at in 0..200 {
@@ -166,7 +165,7 @@ fn live_and_end() {
     let (other, mut cache) = (pool.cache(), pool.cache());
     let held = cache.alloc(1).unwrap();
     cache.free(held);
-    // Removed, and called back; then again, before it is.
+    // A chunk whose callback runs at once; then one whose callbacks are registered before it is drained.
     let drain = pool.remove(0).unwrap();
     let told = Box::new(7);
     drain.on_drained(move || assert_eq!(*told, 7));
@@ -193,7 +192,7 @@ fn live_and_end() {
 
 #[test]
 fn all_memory_is_given_back() {
-    // What a thread keeps to itself it keeps once.
+    // What a thread keeps for itself it allocates once.
     live_and_end();
     let before = HELD.get();
     live_and_end();
@@ -223,7 +222,7 @@ fn a_list_of_results_without_memory_is_an_error() {
     assert_eq!(pool.alloc_many(&sizes).unwrap().len(), 1000);
 }
 
-/// Calls `step` while the heap has nothing at all: what allocates all the same ends the process.
+/// Calls `step` while no heap allocation succeeds: an infallible allocation ends the process.
 fn without_memory<R>(step: impl FnOnce() -> R) -> R {
     NOTHING.set(true);
     let outcome = step();
@@ -231,7 +230,7 @@ fn without_memory<R>(step: impl FnOnce() -> R) -> R {
     outcome
 }
 
-/// Pools of 16 pages in two chunks, of each kind, and the address of the second.
+/// Returns pools of each kind, of 16 pages in two chunks, and the address of the second chunk.
 fn pools() -> impl Iterator<Item = (Pool, usize)> {
     [(false, false), (false, true), (true, false), (true, true)]
         .into_iter()
@@ -244,7 +243,7 @@ fn pools() -> impl Iterator<Item = (Pool, usize)> {
             };
             let pool = builder.build().unwrap();
             if first_removed {
-                // No later chunk is permanent.
+                // Later chunks are not permanent.
                 pool.add(0x100_0000, 4096).unwrap();
                 drop(pool.remove(0x100_0000).unwrap());
             }
@@ -293,7 +292,7 @@ fn giving_back_needs_no_memory() {
 /// The memory under a chunk goes back to its owner. The chunk leaves the list with the next change.
 #[test]
 fn removing_a_chunk_needs_no_memory() {
-    // A thread that has changed no list yet has less at hand.
+    // A thread that has not changed a list before has fewer spares.
     for (pool, second) in pools() {
         let ours = &pool;
         std::thread::scope(|threads| {

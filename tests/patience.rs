@@ -1,4 +1,4 @@
-//! What the guide and the examples do when there is no room: they wait, and no longer than they say.
+//! The waiting loops of the guide and the examples: they wait when there is no room, and no longer than they say.
 
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -12,12 +12,12 @@ use genpool::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request
 mod buffer_service;
 
 const PATIENCE: Duration = Duration::from_millis(50);
-/// How long the other thread stands still. A wait that ends when that thread goes on is far too long.
+/// How long the other thread is stopped. A wait that ends only when that thread continues is far too long.
 const STOPPED: Duration = Duration::from_secs(2);
-/// Between the two, with time to spare on a busy machine.
+/// Between the two other durations, with margin for a busy machine.
 const TOO_LONG: Duration = Duration::from_secs(1);
 
-/// First fit, but the first request of two granules stops its thread until it is let go.
+/// First fit, but the first request of two granules stops its thread until it is released.
 struct Stops {
     begun: mpsc::Sender<()>,
     go: Mutex<Option<mpsc::Receiver<()>>>,
@@ -35,7 +35,7 @@ impl Algorithm for Stops {
     }
 }
 
-/// A full pool, in which another thread stands in the middle of an `alloc_many` while `call` runs.
+/// Runs `call` on a full pool, while another thread is stopped in the middle of an `alloc_many`.
 fn while_another_is_stopped<R>(call: impl FnOnce(&Pool) -> R) -> R {
     let ((begun, has_begun), (go, wait)) = (mpsc::channel(), mpsc::channel());
     let stops = Stops {
@@ -49,7 +49,7 @@ fn while_another_is_stopped<R>(call: impl FnOnce(&Pool) -> R) -> R {
         threads.spawn(|| pool.alloc_many(&[2, 2]).map(drop));
         has_begun.recv_timeout(STOPPED).unwrap();
         let answer = call(&pool);
-        drop(go); // lets it go
+        drop(go); // releases it
         answer
     })
 }
@@ -77,7 +77,7 @@ fn a_wait_ends_in_time_while_the_pool_is_full() {
     assert_eq!(refused.err(), Some(AllocError::Exhausted { size: 1 }));
     assert!(took >= PATIENCE && took < TOO_LONG, "{took:?}");
 
-    // What no wait can mend is said at once, and so is what there is room for, whatever the patience.
+    // An error that no wait can fix is returned at once, and so is success, whatever the patience.
     let (refused, took) = timed(|| patiently(STOPPED, || pool.alloc(0)));
     assert_eq!(refused.err(), Some(AllocError::ZeroSize));
     assert!(took < TOO_LONG, "{took:?}");
@@ -101,7 +101,7 @@ fn a_wait_ends_when_there_is_room() {
     assert!(found && took < STOPPED, "{took:?}");
 }
 
-/// The function as it stands in a file, without what leads each line.
+/// Returns the text of the function in a file, without the prefix of each line.
 fn function(text: &str, prefix: &str) -> String {
     let lines = text
         .lines()

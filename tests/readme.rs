@@ -1,4 +1,4 @@
-//! What the README and the guide say is what there is.
+//! The README and the guide match the code.
 
 const README: &str = include_str!("../README.md");
 const COMING_FROM_GENALLOC: &str = include_str!("../src/guide/genalloc.rs");

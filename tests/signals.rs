@@ -1,8 +1,7 @@
 //! Promise 7: `alloc` and free in a signal handler that interrupted a call on the same pool.
 //!
-//! Threads work on a pool while another keeps sending them a signal whose handler works on the same
-//! pool. A lock would deadlock; heap memory taken or given back in the handler is counted by this
-//! program's allocator.
+//! Threads work on a pool while another thread keeps sending them a signal, whose handler works on the same pool. A
+//! lock would deadlock. This program's allocator counts heap calls in the handler.
 
 #![cfg(all(target_os = "linux", not(miri)))]
 
@@ -36,7 +35,7 @@ fn watch() {
     }
 }
 
-// SAFETY: everything is left to the system's allocator.
+// SAFETY: every call is passed to the system's allocator.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         watch();
@@ -54,7 +53,7 @@ unsafe impl GlobalAlloc for Watched {
 #[global_allocator]
 static HEAP: Watched = Watched;
 
-/// Some of everything that may be called in a handler.
+/// Makes one of each call that a handler may make.
 fn work(pool: &Pool, step: usize) -> bool {
     let size = step % 150 + 1;
     let outcome = match step % 5 {
@@ -72,7 +71,7 @@ fn work(pool: &Pool, step: usize) -> bool {
         Ok(mut allocation) => {
             assert!(pool.contains(allocation.addr(), allocation.size()));
             assert_eq!(pool.phys_of(allocation.addr()), allocation.phys());
-            // Refused as often as not.
+            // Refused about half of the time.
             let _ = allocation.resize(size + 1);
             true
         }
@@ -96,8 +95,8 @@ extern "C" fn interrupt(_: libc::c_int) {
     IN_HANDLER.set(false);
 }
 
-/// One whose chunk is permanent, and one that needs a pin in every call, since its chunks come after a
-/// removal.
+/// Returns one pool whose chunk is permanent, and one that needs a pin in every call, because its chunks were added
+/// after a removal.
 fn two_pools(chosen: impl Fn(Builder) -> Builder) -> Vec<Pool> {
     let permanent = chosen(Pool::builder()).build().unwrap();
     permanent.add_virt(0, 0x1_0000, 4096).unwrap();
@@ -109,7 +108,7 @@ fn two_pools(chosen: impl Fn(Builder) -> Builder) -> Vec<Pool> {
     vec![permanent, pinned]
 }
 
-/// The control: what the handler must not do would be noticed.
+/// The control: a heap call in the handler would be noticed.
 fn heap_calls_are_counted() {
     IN_HANDLER.set(true);
     drop(std::hint::black_box(Box::new(1)));
@@ -150,7 +149,7 @@ fn alloc_and_free_in_a_handler_that_interrupted_them() {
                         }
                         step = step.wrapping_add(3);
                     }
-                    // Signals may come until the sender has seen the end.
+                    // Signals may arrive until the sender has seen the end.
                     thread::sleep(Duration::from_millis(50));
                 });
                 told.recv().unwrap()
@@ -160,10 +159,10 @@ fn alloc_and_free_in_a_handler_that_interrupted_them() {
         let mut round = 0;
         while Instant::now() < end {
             for &worker in &workers {
-                // SAFETY: the thread runs until `done`, which is set behind this loop.
+                // SAFETY: the thread runs until `done`, which is set after this loop.
                 unsafe { libc::pthread_kill(worker, libc::SIGUSR1) };
             }
-            // Chunks come and go meanwhile.
+            // Chunks are added and removed meanwhile.
             if round % 64 == 0 {
                 for pinned in pools.iter().skip(1).step_by(2) {
                     pinned.add_chunk(ChunkSpec::new(0x10_0000, 64)).unwrap();

@@ -1,9 +1,8 @@
-//! Promise 3: a thread that is stopped for good in the middle of a call stops no other, and nothing is
-//! handed out twice because of it.
+//! Promise 3: a thread that is stopped for good in the middle of a call blocks no other, and nothing is handed out
+//! twice because of it.
 //!
-//! A signal handler parks threads wherever the signal meets them inside a call. While they stand there
-//! everybody else goes on; later they are let go, so that it shows whether what they were about to get
-//! was given to others.
+//! A signal handler parks threads wherever the signal meets them inside a call. While they are parked, all other
+//! threads continue. Later they are released, which shows whether what they were about to get was given to others.
 
 #![cfg(all(target_os = "linux", not(miri)))]
 
@@ -24,16 +23,16 @@ use genpool::{
 
 /// Granules of one byte; word borders at 64 and 128.
 const CHUNK: usize = 150;
-/// Where a chunk comes and goes that is nobody's but the stopped thread's, and one that is the others'.
+/// The place of a chunk that only the stopped thread adds and removes, and of one that only the others do.
 const THEIRS: usize = 1000;
 const OURS: usize = 2000;
-/// As long as these, so that what the stopped ones hold is not all.
+/// The length of these chunks, so that what the stopped threads hold is not everything.
 const CHANGING: usize = 70;
 
 thread_local! {
-    /// In a call that is to be stopped.
+    /// Whether the thread is in a call that is to be stopped.
     static IN_CALL: Cell<bool> = const { Cell::new(false) };
-    /// In the system's allocator, whose locks are not the pool's fault.
+    /// Whether the thread is in the system's allocator, whose locks are not the pool's fault.
     static IN_HEAP: Cell<bool> = const { Cell::new(false) };
     static IS_PARKED: Cell<bool> = const { Cell::new(false) };
 }
@@ -50,7 +49,7 @@ fn in_heap<R>(call: impl FnOnce() -> R) -> R {
     answer
 }
 
-// SAFETY: everything is left to the system's allocator.
+// SAFETY: every call is passed to the system's allocator.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract is the system's.
@@ -71,7 +70,7 @@ unsafe impl GlobalAlloc for Heap {
 #[global_allocator]
 static HEAP: Heap = Heap;
 
-/// Stands still as long as it is told to, if it meets its thread in a call.
+/// Parks its thread as long as required, if the signal met it in a call.
 extern "C" fn park(_: libc::c_int) {
     if !IN_CALL.get() || IN_HEAP.get() || IS_PARKED.get() || !STOP.load(Ordering::SeqCst) {
         return;
@@ -85,14 +84,14 @@ extern "C" fn park(_: libc::c_int) {
     IS_PARKED.set(false);
 }
 
-/// A pool, who holds which granule of its first chunk, and for the control a lock around its calls.
+/// A pool, the signatures for each granule of its first chunk, and for the control a lock around its calls.
 struct Scene {
     pool: Pool,
     owners: Vec<AtomicUsize>,
     lock: Option<Mutex<()>>,
 }
 
-/// What somebody holds, signed for.
+/// A range that a thread holds and has signed for.
 struct Held<'s> {
     scene: &'s Scene,
     value: Option<Allocation<'s>>,
@@ -124,7 +123,7 @@ impl Scene {
         }
     }
 
-    /// Those of the first chunk; the others are somebody's alone.
+    /// Returns the signatures of the range's granules in the first chunk. Other chunks belong to one thread.
     fn granules(&self, value: &Allocation<'_>) -> &[AtomicUsize] {
         let from = value.addr().min(CHUNK);
         &self.owners[from..(value.addr() + value.size()).min(CHUNK)]
@@ -132,7 +131,7 @@ impl Scene {
 }
 
 impl<'s> Held<'s> {
-    /// Takes the signature back; the range is still held.
+    /// Withdraws the signature; the range is still held.
     fn unsigned(mut self) -> Option<Allocation<'s>> {
         let value = self.value.take()?;
         for owner in self.scene.granules(&value) {
@@ -152,19 +151,19 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Which calls a thread is stopped in.
+/// The calls in which a thread is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     /// Claims and frees inside a word.
     Short,
-    /// Claims over two words, most of them rolled back, and frees.
+    /// Claims over two words, most of which are rolled back, and frees.
     Across,
-    /// Several at once, most of them refused.
+    /// Several ranges at once, most of them refused.
     Many,
     /// A cache's refills and flushes.
     Refill,
     Resize,
-    /// Requests that are refused, so that it is stopped in a proof.
+    /// Requests that are refused, so that the thread is stopped in a proof.
     Refused,
     AddAndRemove,
     Swap,
@@ -181,7 +180,7 @@ const CALLS: [Call; 8] = [
     Call::Swap,
 ];
 
-/// A call that may be stopped.
+/// Makes a call that may be stopped.
 fn call<'s, R>(scene: &'s Scene, call: impl FnOnce(&'s Pool) -> R) -> R {
     IN_CALL.set(true);
     let guard = scene.enter();
@@ -198,7 +197,7 @@ fn is_no_room<T>(outcome: &Result<T, AllocError>) -> bool {
     )
 }
 
-/// Calls on and on, until `done`.
+/// Makes calls until `done`.
 fn work(scene: &Scene, kind: Call, by: usize, done: &AtomicBool) {
     let mut cache = scene.pool.cache();
     let mut step = by;
@@ -251,7 +250,7 @@ fn work(scene: &Scene, kind: Call, by: usize, done: &AtomicBool) {
                 assert!(refused.is_ok() || is_no_room(&refused) || too_long);
             }
             Call::AddAndRemove => {
-                // One of those who are stopped does it, or none.
+                // Whichever of the stopped threads adds the chunk first, or none.
                 if call(scene, |pool| pool.add(THEIRS, CHANGING)).is_ok() {
                     call(scene, |pool| drop(pool.remove(THEIRS).unwrap()));
                 }
@@ -280,14 +279,14 @@ fn take<'s>(
     }
 }
 
-/// What others saw while somebody stood still.
+/// What the other threads got while some were stopped.
 #[derive(Debug, Default)]
 struct Seen {
     calls: usize,
     contended: usize,
 }
 
-/// Some of every call, by who must not be held up.
+/// Makes every kind of call in a thread that must not be blocked.
 fn go_on<'s>(scene: &'s Scene, seen: &mut Seen) -> Vec<Held<'s>> {
     let pool = &scene.pool;
     let by = usize::MAX;
@@ -328,7 +327,7 @@ fn go_on<'s>(scene: &'s Scene, seen: &mut Seen) -> Vec<Held<'s>> {
         }
     }
     cache.flush();
-    // A chunk that comes and goes is not in the way of another.
+    // A chunk that one thread adds and removes does not affect that of another.
     pool.add(OURS, CHANGING).unwrap();
     let there = genpool::FixedAddress::new(OURS);
     let value = pool.alloc_with(CHANGING, &there).unwrap();
@@ -342,8 +341,8 @@ fn go_on<'s>(scene: &'s Scene, seen: &mut Seen) -> Vec<Held<'s>> {
     held
 }
 
-/// Stops threads in their calls, lets the others go on, and lets the stopped ones go; says how many
-/// were stopped.
+/// Stops threads in their calls, lets the others continue, and then releases the stopped ones. Returns how many were
+/// stopped.
 fn round(scene: &Scene, calls: &[Call], delay: usize, others: impl FnOnce() + Send) -> usize {
     let done = AtomicBool::new(false);
     let parked = thread::scope(|scope| {
@@ -356,7 +355,7 @@ fn round(scene: &Scene, calls: &[Call], delay: usize, others: impl FnOnce() + Se
                     // SAFETY: no arguments.
                     tell.send(unsafe { libc::pthread_self() }).unwrap();
                     work(scene, kind, by, done);
-                    // Signals may come until the sender has seen the end.
+                    // Signals may arrive until the sender has seen the end.
                     while STOP.load(Ordering::SeqCst) || !done.load(Ordering::SeqCst) {
                         thread::yield_now();
                     }
@@ -374,7 +373,7 @@ fn round(scene: &Scene, calls: &[Call], delay: usize, others: impl FnOnce() + Se
         let _go = Go;
         while PARKED.load(Ordering::SeqCst) < calls.len() {
             for &worker in &workers {
-                // SAFETY: the thread runs until `done`, which is set behind this loop.
+                // SAFETY: the thread runs until `done`, which is set after this loop.
                 unsafe { libc::pthread_kill(worker, libc::SIGUSR2) };
             }
             thread::sleep(Duration::from_micros(50));
@@ -386,7 +385,7 @@ fn round(scene: &Scene, calls: &[Call], delay: usize, others: impl FnOnce() + Se
     parked
 }
 
-/// Lets the stopped threads go, also when the test fails.
+/// Releases the stopped threads, even when the test fails.
 struct Go;
 
 impl Drop for Go {
@@ -395,7 +394,7 @@ impl Drop for Go {
     }
 }
 
-/// Where the delays begin that decide where threads are stopped: `GENPOOL_SEED`, as in `ci/soak.sh`.
+/// Returns the first of the delays that decide where threads are stopped: `GENPOOL_SEED`, as in `ci/soak.sh`.
 fn first_delay() -> usize {
     let asked = std::env::var("GENPOOL_SEED").ok();
     asked.and_then(|seed| seed.parse().ok()).unwrap_or(0)
@@ -407,7 +406,7 @@ fn limit() {
     unsafe { libc::alarm(240) };
 }
 
-/// Signals and the flags are the process's, so tests take turns.
+/// Signals and the flags are global to the process, so tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
@@ -430,20 +429,20 @@ fn one_that_stands_still_holds_up_nobody() {
             let scene = &scene;
             let mut held = Vec::new();
             round(scene, &[kind], delay, || held = go_on(scene, &mut seen));
-            // The stopped one has ended by now, and has signed for what it got while these were held.
+            // The stopped thread has ended by now, and signed for what it got while these were held.
             drop(held);
             assert_eq!(scene.pool.avail(), scene.pool.size(), "{kind:?}");
             assert!(scene.pool.is_sound());
         }
         println!("{kind:?}, tracked {tracked}: {seen:?}");
-        // So it is in the middle that they are stopped.
+        // This shows that threads were stopped in the middle of an operation.
         if matches!(kind, Call::Across | Call::Many | Call::Resize) {
             assert!(seen.contended > 0, "{kind:?}");
         }
     }
 }
 
-/// More than there are pins and stripes.
+/// More threads than there are pins and stripes.
 #[test]
 fn nor_do_many() {
     let _turn = turn();
@@ -463,7 +462,7 @@ fn nor_do_many() {
     println!("{seen:?}");
 }
 
-/// The control: with a lock around each call the others do not go on.
+/// The control: with a lock around each call, the others are blocked.
 #[test]
 fn control_a_lock_holds_up_everybody() {
     let _turn = turn();

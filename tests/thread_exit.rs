@@ -1,5 +1,5 @@
-//! Threads that end: with a full cache, in the middle of an unwinding, and allocating while their
-//! thread-locals are destroyed.
+//! Threads that end: with a full cache, during unwinding, and while an allocation is made in the destruction of
+//! thread-locals.
 
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
@@ -16,7 +16,7 @@ fn pool() -> Pool {
     pool
 }
 
-/// Full of runs of all lengths.
+/// Fills the cache with runs of all lengths.
 fn fill(cache: &mut Cache<'_>) {
     let held: Vec<_> = (0..200)
         .map(|at| cache.alloc(at % 8 + 1).unwrap())
@@ -40,7 +40,7 @@ fn a_full_cache_is_given_back_at_the_end_of_its_thread() {
                 let mut cache = pool.cache();
                 fill(&mut cache);
                 let _held = cache.alloc(3).unwrap();
-                // No message: it is on purpose.
+                // `resume_unwind` prints no message.
                 std::panic::resume_unwind(Box::new("on purpose"));
             });
             assert!(panics.join().is_err());
@@ -68,7 +68,7 @@ fn a_cache_that_is_forgotten_keeps_no_more_than_its_bound() {
 static POOL: OnceLock<Pool> = OnceLock::new();
 static LATE: AtomicUsize = AtomicUsize::new(0);
 
-/// Allocates, by every algorithm that knows its thread or is shared, when it is dropped.
+/// Allocates when it is dropped, with every algorithm that has a state per thread or a shared one.
 struct AtTheEnd(Cell<Option<Allocation<'static>>>);
 
 impl Drop for AtTheEnd {

@@ -1,5 +1,5 @@
-//! Pools over memory and pools of devices tell their observers while they hold no lock: a watermark may
-//! add memory to them, whatever crossed it. An observer that panics keeps nothing from being done.
+//! Pools over memory and pools of devices notify their observers while they hold no lock: a watermark may add memory to
+//! them, whatever crossed it. A panic of an observer does not stop the operation.
 #![cfg(all(
     feature = "devm",
     feature = "dma",
@@ -32,7 +32,7 @@ fn memory_is_added_by_whoever_crosses_a_mark() {
             let Some(pool) = pool.upgrade() else { return };
             match crossing.mark {
                 Mark::Low => pool.add(eight_pages()).unwrap(),
-                // Told of a chunk that `add` has just added.
+                // The event of a chunk that `add` has just added.
                 Mark::High => assert!(pool.remove(VirtAddr::new(0)).is_err()),
                 mark => panic!("{mark:?} was not asked for"),
             }
@@ -66,7 +66,7 @@ fn chunks_are_added_by_whoever_crosses_a_mark_until_the_device_ends() {
             let own = own.upgrade().unwrap();
             let Some(pool) = own.get() else { return };
             if crossing.mark == Mark::High {
-                // Told of a chunk that `add_chunk` has just added.
+                // The event of a chunk that `add_chunk` has just added.
                 assert!(!pool.is_sealed());
                 return;
             }
@@ -94,7 +94,7 @@ fn chunks_are_added_by_whoever_crosses_a_mark_until_the_device_ends() {
     assert_eq!(pool.stats().observer_panics, 0);
 }
 
-/// Panics whatever it is told.
+/// Panics at every event.
 struct Broken;
 
 impl Observer for Broken {

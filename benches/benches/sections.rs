@@ -1,6 +1,6 @@
-//! The rows of every section, a criterion group each.
+//! The rows of every section, with a criterion group for each section.
 //!
-//! One binary for all of them: `cargo bench -p benches -- churn/` measures one group.
+//! All groups are in one binary: `cargo bench -p benches -- churn/` measures one group.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use benches::crew::Crew;
 use benches::suite::{Row, Scale, Section};
 use criterion::{BenchmarkId, Criterion};
 
-/// How long a pool may take before it is measured.
+/// How long a pool's preparations may take.
 const PATIENCE: Patience = Patience {
     filling: Duration::from_secs(30),
     settling: Duration::from_millis(500),
@@ -26,7 +26,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// The rows of a section, after the floor.
+/// Measures the rows of a section, after the floor.
 fn group(section: Section, scale: &Scale, crew: &mut Crew, criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(section.name());
     group

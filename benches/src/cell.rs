@@ -1,4 +1,4 @@
-//! One load on one contestant with so many threads.
+//! One load on one contestant with a number of threads.
 
 use std::ops::Add;
 use std::sync::{Arc, Barrier, OnceLock};
@@ -11,33 +11,34 @@ use crate::crew::Crew;
 use crate::load::Load;
 use crate::scene::{Scene, Taken};
 
-/// What each thread does unmeasured at the start of a round, so that all are awake when the first begins to measure.
+/// How long each thread works unmeasured at the start of a round, so that all threads are awake when the first begins
+/// to measure.
 const LEAD_IN: Duration = Duration::from_micros(300);
 
-/// How many times longer rounds are in which threads take turns on the processors, so that each has several.
+/// How many times longer a round is if threads take turns on the processors, so that each thread has several turns.
 const CROWDED: u32 = 2;
 
-/// How long a thread works between two looks at how long the round has lasted.
+/// How long a thread works between two checks of how long the round has lasted.
 const BATCH: Duration = Duration::from_micros(50);
 
-/// What a round showed.
+/// The result of a round.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Round {
-    /// Nanoseconds per operation and thread. With one thread, which never has to wait for another, time that the
-    /// system gave to somebody else is not counted.
+    /// Nanoseconds per operation and thread. With one thread, which never waits for another, the time in which the
+    /// system ran something else is not counted.
     ///
-    /// With more threads than processors, nanoseconds per operation and processor: what an operation costs of the time
-    /// that the processors have, whether they work, switch between threads, or idle because whoever could let the
-    /// others go on is stopped. One thread on one processor has the same figure by either definition.
+    /// With more threads than processors, nanoseconds per operation and processor: the cost of an operation in
+    /// processor time, whether the processors work, switch between threads, or idle because the thread that could let
+    /// the others continue is stopped. For one thread on one processor the two definitions give the same figure.
     pub nanoseconds: f64,
     /// The part of the round that the threads, or all processors if those are fewer, spent without work: because the
-    /// system gave a processor to somebody else, or because threads waited for a lock.
+    /// system ran something else on a processor, or because threads waited for a lock.
     pub idle: f64,
-    /// The part of the operations that did not end as they should.
+    /// The part of the operations that did not end as expected.
     pub missed: f64,
 }
 
-/// How long things may take before the rounds.
+/// How long the preparations may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// For the scene, and again for what the loads hold from the start.
@@ -46,18 +47,18 @@ pub struct Patience {
     pub settling: Duration,
 }
 
-/// What came of the preparations.
+/// The result of the preparations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Readiness {
-    /// All is ready.
+    /// The pool is ready.
     Settled,
-    /// The rounds will find a pool that has not settled yet.
+    /// The pool has not settled, so the rounds will find it unsettled.
     Unsettled,
-    /// The loads do not hold what they should; there is nothing to measure.
+    /// The loads do not hold what they should, so there is nothing to measure.
     Unfilled,
 }
 
-/// A pool and the loads that share it. The types of both are forgotten: a load is called once for a batch of operations,
+/// A pool and the loads that share it. The types of both are erased: a load is called once for a batch of operations,
 /// which it does by itself.
 pub struct Cell {
     pool: &'static dyn Stage,
@@ -72,12 +73,12 @@ struct Seat {
 }
 
 impl Cell {
-    /// Sets the scene in `pool`, before the `deadline`, and makes the load of each thread. The pool lives until the
+    /// Sets the scene in `pool` before the `deadline`, and makes the load of each thread. The pool lives until the
     /// process ends.
     ///
     /// # Errors
     ///
-    /// When the scene cannot be set.
+    /// If the scene cannot be set.
     pub fn new<C: Contestant, L: Load>(
         pool: C,
         layout: &Layout,
@@ -106,13 +107,13 @@ impl Cell {
         })
     }
 
-    /// How many threads work.
+    /// Returns the number of threads.
     pub fn threads(&self) -> usize {
         self.seats.len()
     }
 
     /// Lets each thread take what it holds from the start, and works until the pool has settled, as far as `patience`
-    /// allows it.
+    /// allows.
     pub fn prepare(&mut self, crew: &mut Crew, patience: Patience) -> Readiness {
         let ready = self
             .run(crew, move |seat| seat.prepare(patience))
@@ -125,7 +126,7 @@ impl Cell {
         ready
     }
 
-    /// Works for that long.
+    /// Works for the duration `lasting`.
     pub fn round(&mut self, crew: &mut Crew, lasting: Duration) -> Round {
         if self.seats.len() > crew.processors() {
             return self.crowded_round(crew, lasting);
@@ -143,8 +144,8 @@ impl Cell {
         }
     }
 
-    /// Does so many operations in each thread and answers the mean of their times, or of their parts of the processors'
-    /// time where they outnumber the processors.
+    /// Does this many operations in each thread. Returns the mean of their times, or of their shares of the processors'
+    /// time if threads outnumber the processors.
     pub fn operations(&mut self, crew: &mut Crew, operations: usize) -> Duration {
         let times = self.run(crew, move |seat| seat.load.run(operations));
         let threads = times.len();
@@ -152,14 +153,14 @@ impl Cell {
         mean.mul_f64((crew.processors() as f64 / threads as f64).min(1.0))
     }
 
-    /// Gives everything back and answers how many operations did not end as they should.
+    /// Gives everything back and returns how many operations did not end as expected.
     ///
     /// # Errors
     ///
-    /// When the pool is not as free as it was before.
+    /// If the pool is not as free as before.
     pub fn finish(self, crew: &mut Crew) -> Result<u64, String> {
         let loads = self.seats.into_iter().map(|seat| Some(seat.load));
-        // Each on its thread, and gone before the pool is looked at.
+        // Each load is finished on its thread, and dropped before the pool is checked.
         let (_, misses) = crew.run(loads.collect(), |load| {
             load.take().map(|load| load.finish())
         });
@@ -189,8 +190,8 @@ impl Cell {
         answers
     }
 
-    /// A round of threads that outnumber the processors. It lasts from when the first of them begins until the last is
-    /// done, for some get a processor only when others have worked for a while.
+    /// A round of threads that outnumber the processors. It lasts from the start of the first thread to the end of the
+    /// last, because some threads get a processor only after others have worked for a while.
     fn crowded_round(&mut self, crew: &mut Crew, lasting: Duration) -> Round {
         let lasting = lasting * CROWDED;
         let begin = Arc::new(OnceLock::new());
@@ -202,7 +203,7 @@ impl Cell {
         let lasted = begin.get().map_or(Duration::ZERO, Instant::elapsed);
         let sum = parts.into_iter().fold(Part::default(), Add::add);
         let all = lasted.as_secs_f64() * crew.processors() as f64;
-        // What the loads do between their timed loops is no part of the operations.
+        // What the loads do between their timed loops is not part of the operations.
         let timed = sum.time.as_secs_f64() / sum.wall.as_secs_f64();
         Round {
             nanoseconds: all * 1e9 * timed / sum.operations as f64,
@@ -218,9 +219,9 @@ impl Seat {
             return Readiness::Unfilled;
         }
         let start = Instant::now();
-        // Doubled until it is long enough, and no further: one operation may take milliseconds. The shorter of two
-        // times, for one alone may hold what happens once, such as the proof behind the first refusal; batches of one
-        // short operation would measure the clock.
+        // Doubled until it is long enough, and no further, because one operation may take milliseconds. The shorter of
+        // two times counts, because a single time may include something that happens once, such as the proof before the
+        // first refusal. Batches of one short operation would measure the clock.
         while self.timed_batch().min(self.timed_batch()) < BATCH && self.batch < 1 << 20 {
             self.batch *= 2;
         }
@@ -250,7 +251,7 @@ impl Seat {
         self.work(Instant::now() + lasting)
     }
 
-    /// Works until `end`, and once at least.
+    /// Works until `end`, and does at least one batch.
     fn work(&mut self, end: Instant) -> Part {
         let misses = self.load.misses();
         let (start, start_running) = (Instant::now(), running_time());
@@ -273,11 +274,11 @@ impl Seat {
 struct Part {
     operations: usize,
     misses: u64,
-    /// Time spent in operations, by the wall clock.
+    /// Time in operations, by the wall clock.
     time: Duration,
     /// Time from start to end, by the wall clock.
     wall: Duration,
-    /// Time with a processor.
+    /// Time on a processor.
     running: Duration,
 }
 
@@ -301,7 +302,7 @@ impl Add for Part {
     }
 }
 
-/// How long the calling thread has had a processor.
+/// Returns how long the calling thread has run on a processor.
 fn running_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

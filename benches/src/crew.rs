@@ -1,6 +1,6 @@
-//! Threads that stay, each pinned to a processor: of its own, as far as there are enough.
+//! Long-lived threads, each pinned to a processor, to one of its own as far as there are enough.
 //!
-//! A pool may give each thread a start position of its own, so a load has to meet the same thread in every round.
+//! A pool may give each thread a start position of its own, so a load has to run on the same thread in every round.
 
 use std::panic::resume_unwind;
 use std::sync::mpsc::{self, Sender};
@@ -10,7 +10,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads that carry the loads.
+/// The threads that run the loads.
 #[derive(Debug)]
 pub struct Crew {
     workers: Vec<Worker>,
@@ -25,7 +25,8 @@ struct Worker {
 }
 
 impl Crew {
-    /// So many threads, pinned in turn to the processors that the process may use, as far as the system allows it.
+    /// Starts `threads` threads, pinned in turn to the processors that the process may use, as far as the system
+    /// allows.
     pub fn new(threads: usize) -> Self {
         let cpus = allowed_cpus();
         let mut pinned = true;
@@ -52,27 +53,27 @@ impl Crew {
         }
     }
 
-    /// How many threads there are.
+    /// Returns the number of threads.
     pub fn threads(&self) -> usize {
         self.workers.len()
     }
 
-    /// How many processors there are for the threads.
+    /// Returns the number of processors for the threads.
     pub fn processors(&self) -> usize {
         self.processors
     }
 
-    /// Whether each of the first `threads` has a processor of its own.
+    /// Returns whether each of the first `threads` threads has a processor of its own.
     pub fn is_pinned(&self, threads: usize) -> bool {
         self.pinned && threads <= self.processors
     }
 
-    /// Runs `job` on each of `states`, the i-th on the i-th thread, and answers the states and what the jobs answered,
-    /// in the same order.
+    /// Runs `job` on each of `states`, the i-th on the i-th thread. Returns the states and the results of the jobs, in
+    /// the same order.
     ///
     /// # Panics
     ///
-    /// When there are more states than threads, and when a job panics, with its panic.
+    /// If there are more states than threads, and if a job panics, with its panic.
     pub fn run<S, R>(
         &mut self,
         states: Vec<S>,
@@ -94,10 +95,10 @@ impl Crew {
             let job = job.clone();
             let job: Job = Box::new(move || {
                 let answer = job(&mut state);
-                // Nobody listens any more when another thread's job has panicked.
+                // The receiver is gone if another thread's job has panicked.
                 let _ = reply.send((state, answer));
             });
-            // A worker that is gone drops the job, and with it the only sender of the answer.
+            // A worker that has ended drops the job, and with it the only sender of the answer.
             let _ = worker.jobs.as_ref().map(|jobs| jobs.send(job));
             answers.push(answer);
         }
@@ -135,12 +136,12 @@ impl Drop for Crew {
     }
 }
 
-/// How many processors this process may use; at least one.
+/// Returns how many processors this process may use, at least one.
 pub fn processors() -> usize {
     allowed_cpus().len().max(1)
 }
 
-/// The processors that this process may use.
+/// Returns the processors that this process may use.
 fn allowed_cpus() -> Vec<usize> {
     let Ok(set) = sched_getaffinity(None) else {
         return Vec::new();
@@ -150,7 +151,7 @@ fn allowed_cpus() -> Vec<usize> {
         .collect()
 }
 
-/// Keeps the calling thread on one processor; says whether that worked.
+/// Pins the calling thread to one processor. Returns whether that worked.
 fn pin(cpu: usize) -> bool {
     let mut set = CpuSet::new();
     set.set(cpu);

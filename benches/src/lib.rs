@@ -2,19 +2,19 @@
 //!
 //! - [`contestant`]: the pools that are compared, behind a few traits.
 //! - [`load`]: what a thread does with a pool, written once for all contestants.
-//! - [`crew`]: the pinned threads that carry loads.
-//! - [`cell`]: one load on one contestant with so many threads, measured in rounds.
-//! - [`scene`]: what a pool holds before the loads come.
+//! - [`crew`]: the pinned threads that run the loads.
+//! - [`cell`]: one load on one contestant with a number of threads, measured in rounds.
+//! - [`scene`]: what a pool holds before the loads start.
 //! - [`suite`]: the cells that the `targets` binary and the criterion benches measure, and the targets.
 //!
 //! Three programs use them: `targets` measures everything in rounds and judges it, `sections` leaves the measuring to
 //! criterion, and `counts` compares the instructions of the hot paths with committed figures.
 //!
-//! A figure is nanoseconds per operation and thread: the time that all threads spent inside timed loops, divided by
-//! the operations of all threads. Threads of a cell share one pool, start together, and run for the same time, so that
-//! none of them runs alone for a part of the round. Where threads outnumber the processors it is nanoseconds per
-//! operation and processor, which is the same for one thread on one processor. Nothing is allocated on the heap inside
-//! a timed loop by the harness; random numbers are made beforehand.
+//! A figure is nanoseconds per operation and thread: the time that all threads spent inside timed loops, divided by the
+//! operations of all threads. The threads of a cell share one pool, start together, and run for the same time, so that
+//! no thread runs alone for a part of the round. If threads outnumber the processors, a figure is nanoseconds per
+//! operation and processor, which is the same for one thread on one processor. Inside a timed loop the harness
+//! allocates nothing on the heap; random numbers are made beforehand.
 
 #![forbid(unsafe_code)]
 

@@ -1,50 +1,50 @@
-//! What a pool holds before the loads come.
+//! What a pool holds before the loads start.
 
 use std::time::Instant;
 
 use crate::contestant::{BuildFailure, Layout, Stage};
 use crate::rng::Rng;
 
-/// What is taken before a measurement starts and stays taken through it.
+/// What is taken before a measurement starts, and stays taken during it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scene {
     /// Nothing.
     Empty,
     /// Everything.
     Full,
-    /// Everything but so many single granules in a thousand, at random places.
+    /// Everything except `per_mille` single granules in a thousand, at random places.
     Holes {
         /// Free granules in a thousand.
         per_mille: usize,
     },
-    /// Everything but so many single granules in a thousand at random places, and behind them, at the end of each
-    /// chunk, one run.
+    /// Everything except `per_mille` single granules in a thousand at random places and, after them, one run at the end
+    /// of each chunk.
     RunBehindHoles {
         /// Granules in the run.
         run: usize,
         /// Free granules in a thousand of the rest.
         per_mille: usize,
     },
-    /// Everything but the chunk that was added first, which is the last to be tried.
+    /// Everything except the chunk that was added first, which is tried last.
     OldestChunkFree,
 }
 
-/// What a scene took.
+/// The ranges that a scene took.
 #[derive(Debug)]
 pub struct Taken {
-    /// The largest range, in bytes, that the pool takes back at once.
+    /// The largest range, in bytes, that the pool accepts in one free.
     piece: usize,
-    /// Address and bytes.
+    /// Addresses and sizes in bytes.
     ranges: Vec<(usize, usize)>,
 }
 
 impl Scene {
-    /// Brings an empty pool into this state before the `deadline`: everything is taken, and what is to be free is given
-    /// back. A pool that takes back no part of an allocation is taken granule by granule.
+    /// Sets up the scene in an empty pool before the `deadline`: everything is taken, and then what is to be free is
+    /// given back. If the pool does not accept a part of an allocation, everything is taken granule by granule.
     ///
     /// # Errors
     ///
-    /// When the pool refuses an alloc or a free on the way, and when the deadline passes.
+    /// If the pool refuses an alloc or a free on the way, and if the deadline passes.
     pub fn set(
         self,
         pool: &dyn Stage,
@@ -85,9 +85,9 @@ impl Scene {
         Ok(taken)
     }
 
-    /// The free runs of a chunk with `len` granules, in order, as first granule and number of granules.
+    /// Returns the free runs of a chunk with `len` granules, in order, as first granule and number of granules.
     fn holes(self, len: usize, age: usize, random: &mut Rng) -> Vec<(usize, usize)> {
-        // The first of the singles lies exactly where it lies on average: the way to it is most of what an alloc costs.
+        // The first single granule is exactly where it is on average: the way to it is most of the cost of an alloc.
         let mut singles = |end: usize, per_mille: usize| {
             let first = (1000 / per_mille.max(1)).min(end - 1);
             let mut holes = vec![(first, 1)];
@@ -100,7 +100,7 @@ impl Scene {
             Self::Full => Vec::new(),
             Self::Holes { per_mille } => singles(len, per_mille),
             Self::RunBehindHoles { run, per_mille } => {
-                // A granule is kept between, so that the run is exactly that long.
+                // One granule between stays taken, so that the run has exactly this length.
                 let mut holes = singles(len - run - 1, per_mille);
                 holes.push((len - run, run));
                 holes
@@ -116,7 +116,7 @@ impl Taken {
     ///
     /// # Errors
     ///
-    /// When the pool refuses a free.
+    /// If the pool refuses a free.
     pub fn give_back(self, pool: &dyn Stage) -> Result<(), String> {
         self.ranges
             .into_iter()

@@ -1,18 +1,18 @@
-//! What is said about the rounds of one cell.
+//! The summary of a cell's rounds.
 
-/// The figures of several rounds: median and range.
+/// The median and the range of several rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
-    /// The middle figure; of an even number the mean of the two in the middle.
+    /// The middle figure; for an even number of rounds, the mean of the two in the middle.
     pub median: f64,
-    /// The smallest.
+    /// The smallest figure.
     pub min: f64,
-    /// The largest.
+    /// The largest figure.
     pub max: f64,
 }
 
 impl Summary {
-    /// Summarises `figures`; `None` when there are none.
+    /// Summarises `figures`. Returns `None` if there are none.
     pub fn of(figures: &[f64]) -> Option<Self> {
         let mut sorted = figures.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -26,7 +26,7 @@ impl Summary {
         Some(Self { median, min, max })
     }
 
-    /// The range as a part of the median: 0.1 when the rounds differ by a tenth.
+    /// Returns the range as a part of the median: 0.1 if the rounds differ by a tenth.
     pub fn spread(&self) -> f64 {
         if self.median > 0.0 {
             (self.max - self.min) / self.median

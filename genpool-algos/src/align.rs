@@ -2,11 +2,11 @@
 
 use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Impossible, Notation, Request};
 
-use crate::constraints::{Constrained, ConstraintError, Constraints};
+use crate::constrained::Constrained;
+use crate::constraints::{ConstraintError, Constraints};
 
-/// First fit at a multiple of a power of two, in bytes. The absolute address is aligned. At worst linear
-/// in the granules of the chunk; whole words of the bitmap are looked at.
-/// [Signal-safe](genpool_core#signal-safety).
+/// First fit at an address that is a multiple of a power of two. The absolute address is aligned. At worst linear in
+/// the granules of the chunk, a whole word of the bitmap at a time. [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::{FirstFitAlign, Pool};
@@ -24,7 +24,7 @@ pub struct FirstFitAlign {
 }
 
 impl FirstFitAlign {
-    /// Aligned to `bytes`. An alignment below the granule asks for nothing.
+    /// Creates a first fit that is aligned to `bytes`. An alignment below the granule has no effect.
     ///
     /// ```
     /// use genpool::{ConstraintError, FirstFitAlign};
@@ -59,9 +59,8 @@ impl Algorithm for FirstFitAlign {
     }
 }
 
-/// First fit at a multiple of the size asked for, rounded up to a power of two: 60 bytes come 64-byte
-/// aligned. The absolute address is aligned. Costs what [`FirstFitAlign`] does.
-/// [Signal-safe](genpool_core#signal-safety).
+/// First fit at a multiple of the requested size, rounded up to a power of two: 60 bytes are aligned to 64. The
+/// absolute address is aligned. Costs the same as [`FirstFitAlign`]. [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::{OrderAlign, Pool};
@@ -92,7 +91,7 @@ impl Algorithm for OrderAlign {
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         match request.size().checked_next_power_of_two() {
             Some(align) => FirstFitAlign::new(align).ok()?.propose(chunk, request),
-            // More than half of all addresses: only address 0 is that aligned.
+            // More than half of all addresses: only address 0 has that alignment.
             None => FirstFit
                 .propose(chunk, request)
                 .filter(|&start| chunk.addr_of(start) == 0),

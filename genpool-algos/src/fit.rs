@@ -1,4 +1,4 @@
-//! Which of several free places: first fit and best fit, open to constraints.
+//! Fits: first fit and best fit, with or without constraints.
 
 use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Notation, Request};
 
@@ -6,8 +6,7 @@ use crate::constraints::Constraints;
 
 /// Chooses among the free places of a chunk that [`Constraints`] allow.
 ///
-/// Every fit is an algorithm by itself; [`Constrained`](crate::Constrained) is one under
-/// constraints.
+/// Every fit is also an algorithm. [`Constrained`](crate::Constrained) adds constraints to it.
 ///
 /// ```
 /// use core::ops::Range;
@@ -31,7 +30,7 @@ use crate::constraints::Constraints;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Fit: Send + Sync {
-    /// The start of `n` free granules, at least one, where `constraints` allow it.
+    /// Returns the start of `n` free granules, at least one, that `constraints` allow.
     fn choose(&self, chunk: &ChunkView<'_>, n: usize, constraints: &Constraints)
     -> Option<Granule>;
 }
@@ -47,10 +46,10 @@ impl Fit for FirstFit {
     }
 }
 
-/// Best fit: the smallest free run of the chunk that fits, the lowest of equals. Its cost hardly depends on the
-/// size of the chunk unless only runs of 64 granules and more fit, and the pool's other calls cost more from its
-/// first call on: see [`ChunkView::find_tightest`]. Under constraints it is linear in the chunk, an exact fit ends the search, and a
-/// run counts with its whole length, also where only a part of it is allowed.
+/// Best fit: the smallest free run of the chunk that fits, and the lowest of several. The cost hardly depends on the
+/// size of the chunk, unless only runs of 64 granules or more fit. From the first call on, the pool's other calls
+/// cost more: see [`ChunkView::find_tightest`]. Under constraints, the search is linear in the chunk and ends at an
+/// exact fit. A run then counts with its whole length, even if only part of it is allowed.
 /// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```

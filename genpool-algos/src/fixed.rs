@@ -1,4 +1,4 @@
-//! Exactly there, or not at all.
+//! Placement at a fixed offset or address.
 
 use genpool_core::{Algorithm, ChunkView, Granule, Impossible, Notation, Request, Unsuitable};
 
@@ -11,8 +11,8 @@ fn whole_granule(place: usize, request: &Request) -> Result<(), Unsuitable> {
     }
 }
 
-/// Exactly at an offset in a chunk: of the newest chunk in which it is free. Linear in the granules asked
-/// for, 64 at a time. [Signal-safe](genpool_core#signal-safety).
+/// Allocates at an exact offset in a chunk, in the newest chunk where that range is free. Linear in the granules
+/// requested, 64 at a time. [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::{FixedOffset, Pool};
@@ -31,7 +31,7 @@ pub struct FixedOffset {
 }
 
 impl FixedOffset {
-    /// `offset` bytes into the chunk. That it is a multiple of the granule is checked at the request.
+    /// Allocates `offset` bytes into a chunk. Each request checks that this is a multiple of the granule.
     #[must_use]
     pub const fn new(offset: usize) -> Self {
         Self { offset }
@@ -64,17 +64,17 @@ impl Algorithm for FixedOffset {
     }
 }
 
-/// Exactly at an address. Linear in the granules asked for, 64 at a time.
-/// [Signal-safe](genpool_core#signal-safety). A refusal names the
-/// address and why: [`Taken`](genpool_core::AllocError::Taken), in no chunk
-/// ([`Outside`](Impossible::Outside)), or too near the end of its chunk ([`PastChunk`](Impossible::PastChunk)).
+/// Allocates at an exact address. Linear in the granules requested, 64 at a time.
+/// [Signal-safe](genpool_core#signal-safety). A refusal names the address and the reason: the range is
+/// [`Taken`](genpool_core::AllocError::Taken), lies in no chunk ([`Outside`](Impossible::Outside)), or goes past the
+/// end of its chunk ([`PastChunk`](Impossible::PastChunk)).
 ///
 /// ```
 /// use genpool::{AllocError, FixedAddress, Impossible, Pool};
 ///
 /// let pool = Pool::new(12)?;
 /// pool.add(0x10_0000, 0x1_0000)?;
-/// // What the firmware uses already is taken out first.
+/// // First reserve what the firmware already uses.
 /// let framebuffer = pool.alloc_with(0x4000, &FixedAddress::new(0x10_8000))?;
 /// assert_eq!(framebuffer.addr(), 0x10_8000);
 /// let at = |addr| pool.alloc_with(0x2000, &FixedAddress::new(addr)).unwrap_err();
@@ -90,7 +90,7 @@ pub struct FixedAddress {
 }
 
 impl FixedAddress {
-    /// At `addr`. That it is a multiple of the granule is checked at the request.
+    /// Allocates at `addr`. Each request checks that this is a multiple of the granule.
     #[must_use]
     pub const fn new(addr: usize) -> Self {
         Self { addr }

@@ -1,18 +1,18 @@
-//! Algorithms for [`genpool_core::Pool`]: those of genalloc, and what genalloc lacks.
+//! Placement algorithms for [`genpool_core::Pool`]: those of genalloc, and others that genalloc lacks.
 //!
 //! | | where an allocation goes |
 //! |---|---|
 //! | [`FirstFit`](genpool_core::FirstFit) (core) | the lowest address |
 //! | [`FirstFitAlign`] | the lowest aligned address |
 //! | [`OrderAlign`] | the lowest address aligned to the size, rounded up to a power of two |
-//! | [`BestFit`] | the smallest free run that fits, the lowest of equals |
+//! | [`BestFit`] | the smallest free run that fits, the lowest of several |
 //! | [`FixedOffset`], [`FixedAddress`] | exactly there |
-//! | [`NextFit`] | behind the last allocation, and round again |
-//! | [`ThreadStart`] | from a start position of the thread's own on, and round again |
-//! | [`Constrained`] | as another [`Fit`], where [`Constraints`] allow it |
+//! | [`NextFit`] | after the last allocation, wrapping around |
+//! | [`ThreadStart`] | from a start position of the thread's own, wrapping around |
+//! | [`Constrained`] | as another [`Fit`], among the places that [`Constraints`] allow |
 //!
-//! All of them are [signal-safe](genpool_core#signal-safety). Users depend on the crate `genpool`, which has
-//! them under its own name, as the examples do.
+//! All of them are [signal-safe](genpool_core#signal-safety). Applications depend on the crate `genpool`, which
+//! re-exports them, as the examples show.
 //!
 //! ```
 //! use genpool::{BestFit, Constrained, Constraints, FirstFitAlign, Pool};
@@ -20,11 +20,11 @@
 //! let pool = Pool::new(12)?;
 //! pool.add(0x1000, 0x100_0000)?;
 //!
-//! // 64 KiB aligned.
+//! // Aligned to 64 KiB.
 //! let a = pool.alloc_with(4096, &FirstFitAlign::new(0x1_0000)?)?;
 //! assert_eq!(a.addr(), 0x1_0000);
 //!
-//! // Below 1 MiB and not across a border of 64 KiB, in the smallest hole.
+//! // Below 1 MiB and not across a 64 KiB boundary, in the smallest hole.
 //! let low = Constraints::new().highest(0xf_ffff).boundary(0x1_0000)?;
 //! let b = pool.alloc_with(0xc000, &Constrained::new(BestFit, low))?;
 //! assert_eq!(b.addr(), 0x1000);
@@ -34,13 +34,15 @@
 #![forbid(unsafe_code)]
 
 mod align;
+mod constrained;
 mod constraints;
 mod fit;
 mod fixed;
 mod thread_start;
 
 pub use crate::align::{FirstFitAlign, OrderAlign};
-pub use crate::constraints::{Constrained, ConstraintError, Constraints};
+pub use crate::constrained::Constrained;
+pub use crate::constraints::{ConstraintError, Constraints};
 pub use crate::fit::{BestFit, Fit};
 pub use crate::fixed::{FixedAddress, FixedOffset};
 pub use crate::thread_start::{NextFit, ThreadStart};

@@ -1,4 +1,4 @@
-//! Fits that do not start at the chunk's beginning, and come round to it.
+//! Fits that start somewhere in the chunk and wrap around: next fit and per-thread start positions.
 
 use genpool_core::sync::{
     AtomicUsize, Ordering, ThreadPlace, move_thread_place, set_thread_place, thread_index,
@@ -9,8 +9,8 @@ use genpool_core::{Algorithm, ChunkView, Granule, Notation, Request};
 use crate::constraints::Constraints;
 use crate::fit::Fit;
 
-/// First fit from `start` to the end of the chunk, then from its beginning: the second pass looks at
-/// all of it, so that finding nothing is a proof by itself.
+/// First fit from `start` to the end of the chunk, then from its beginning. The second pass covers the whole chunk,
+/// so finding nothing in it is a proof by itself.
 fn around(
     chunk: &ChunkView<'_>,
     start: Granule,
@@ -22,21 +22,20 @@ fn around(
         .or_else(|| constraints.first_free(chunk, Granule(0)..Granule(usize::MAX), n))
 }
 
-/// Next fit: the first free run behind the last allocation of this value, and round again.
+/// Next fit: the first free run after this value's last allocation, wrapping around.
 ///
-/// The position is a hint that all threads share; between threads that race for it the later one
-/// stands. At worst two passes over the chunk. [Signal-safe](genpool_core#signal-safety).
+/// The position is a hint that all threads share; if threads race to store it, the last store remains. At worst two
+/// passes over the chunk. [Signal-safe](genpool_core#signal-safety).
 ///
-/// The position is in the value, so make one value and pass it to every call, or make it the pool's
-/// default. `pool.alloc_with(size, &NextFit::new())` begins at the chunk's beginning each time: it is first
-/// fit.
+/// The position is stored in the value, so create one value and pass it to every call, or make it the pool's default.
+/// `pool.alloc_with(size, &NextFit::new())` starts at the chunk's beginning each time, which is first fit.
 ///
 /// ```
 /// use genpool::{NextFit, Pool};
 ///
 /// let pool = Pool::builder().order(12).algorithm(NextFit::new()).build()?;
 /// pool.add(0x1000, 0x3000)?;
-/// // What was freed is used again as late as possible: a device that is late finds old data, not new.
+/// // Freed memory is reused as late as possible, so a late device reads old data rather than new.
 /// let addresses = [(); 4].map(|()| pool.alloc(1).map(|page| page.addr()));
 /// assert_eq!(addresses, [Ok(0x1000), Ok(0x2000), Ok(0x3000), Ok(0x1000)]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -48,7 +47,8 @@ pub struct NextFit {
 }
 
 impl NextFit {
-    /// A position at the beginning. Keep the value: one that is made for a single call is first fit.
+    /// Creates a next fit that starts at the beginning. Keep the value: one that is made for a single call is first
+    /// fit.
     ///
     /// ```
     /// use genpool::{NextFit, Pool};
@@ -104,18 +104,20 @@ impl Algorithm for NextFit {
     }
 }
 
-/// Threads keep apart: each allocates in a region of its own, so that threads that allocate and free at
-/// once work on different cache lines of the bitmap, and still finds the last free granule.
+/// Gives each thread a region of its own in a chunk. Threads that allocate and free concurrently then work on
+/// different cache lines of the bitmap. The last free granule is still found.
 ///
-/// In its region a thread goes on where it found something last, and at the region's end begins again, so
-/// that it meets what it gave back, and what the caches have. A region where nothing is found doubles; it
-/// begins small, at a place of the thread's own: threads are numbered in order of their first use; the
-/// number with its bits reversed is the fraction of the chunk where the thread begins (0, 1/2, 1/4, 3/4,
-/// …). So any few threads that run at a time are spread well however many came and went before. A thread
-/// remembers its regions in the few chunks that it used last, and there is no table. At worst linear in
-/// the granules of the chunk, as first fit.
-/// [Signal-safe](genpool_core#signal-safety), in executables and in libraries that are loaded
-/// at start, as thread-local storage is.
+/// Within its region, a thread continues where it last found something, and wraps around at the region's end. It
+/// thereby reuses what it gave back, which is likely to be in the processor's caches. A region in which nothing is
+/// found doubles in size.
+///
+/// A region begins small, at a place that depends on the thread. Threads are numbered in order of their first use,
+/// and a thread begins at the fraction of the chunk that results from reversing the bits of its number (0, 1/2, 1/4,
+/// 3/4, …). So the few threads that run at a time are well spread, no matter how many came and went before. A thread
+/// remembers its regions in the few chunks that it used last; there is no table.
+///
+/// At worst linear in the granules of the chunk, like first fit. [Signal-safe](genpool_core#signal-safety) in
+/// executables and in libraries that are loaded at program start, because of thread-local storage.
 ///
 /// ```
 /// use genpool::{Pool, ThreadStart};
@@ -138,19 +140,19 @@ impl Algorithm for NextFit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadStart;
 
-/// Granules in a cache line of bitmap: regions are multiples of this, so that two threads do not share
-/// a line from the outset (2026-11).
+/// Granules in a cache line of the bitmap. Regions are multiples of this, so that two threads do not start out
+/// sharing a line (2026-11).
 const LINE: usize = 512;
 
-/// Granules in a word of bitmap: a thread goes on at the beginning of the word where it found
-/// something, not behind it, so that what is given back there is found again (2026-11).
+/// Granules in a word of the bitmap. A thread continues at the beginning of the word where it found something, not
+/// after the run, so that it finds again what is given back there (2026-11).
 const WORD: usize = usize::BITS as usize;
 
-/// Regions that a chunk is cut into at first: so many threads begin apart (2026-11).
+/// The number of regions in a chunk at first, and thus the number of threads that begin apart (2026-11).
 const REGIONS: usize = 64;
 
 impl ThreadStart {
-    /// Where this thread begins in a chunk that it has not used before.
+    /// Returns where this thread begins in a chunk that it has not used before.
     #[cold]
     fn beginning(chunk: &ChunkView<'_>) -> ThreadPlace {
         let at = chunk.start_apart(thread_index()).0;
@@ -163,7 +165,7 @@ impl ThreadStart {
         }
     }
 
-    /// The region that this one is a half of; none if this one is the whole chunk.
+    /// Returns the region of which this one is a half, or none if this one is the whole chunk.
     fn doubled(place: ThreadPlace, chunk: &ChunkView<'_>) -> Option<ThreadPlace> {
         let len = place.len.checked_mul(2).filter(|&len| len > 0)?;
         (place.len < chunk.granules()).then(|| ThreadPlace {
@@ -173,21 +175,21 @@ impl ThreadStart {
         })
     }
 
-    /// Looks in a region from granule `from` on.
+    /// Searches a region from granule `from` on.
     #[inline(always)]
     fn look(chunk: &ChunkView<'_>, place: ThreadPlace, from: usize, n: usize) -> Option<Granule> {
         let found = chunk.find_nearby(Granule(from), n)?;
-        // Wraps where the region is nonsense, and is refused or not: it is a preference.
+        // Wraps if the region does not fit the chunk. The result does not matter then: a region is a preference.
         (found.0.wrapping_sub(place.from) < place.len).then_some(found)
     }
 
-    /// The word in which something was found.
+    /// Returns the first granule of the word in which something was found.
     #[inline(always)]
     fn word_of(found: Granule) -> usize {
         found.0 & !(WORD - 1)
     }
 
-    /// In a chunk that the thread has not used before.
+    /// Searches a chunk that the thread has not used before.
     #[cold]
     fn begin(chunk: &ChunkView<'_>, n: usize) -> Option<Granule> {
         let place = Self::beginning(chunk);
@@ -196,7 +198,7 @@ impl ThreadStart {
         found.or_else(|| Self::further(chunk, place, n))
     }
 
-    /// The region from its beginning, then larger ones, then the whole chunk at every granule.
+    /// Searches the region from its beginning, then larger ones, then every granule of the chunk.
     #[cold]
     fn further(chunk: &ChunkView<'_>, mut place: ThreadPlace, n: usize) -> Option<Granule> {
         loop {

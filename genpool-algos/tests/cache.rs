@@ -1,4 +1,4 @@
-//! Which algorithms a cache may keep runs for: those that have no rule for where a run may lie.
+//! The algorithms for which a cache may keep runs: those that do not restrict where a run may lie.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
-//! Many threads on one pool: nothing overlaps while they run, nothing is lost when they rest, and
-//! no request is told that there is no room where there was room all the time.
+//! Several threads on one pool: nothing overlaps while they run, nothing is lost when they are done, and no request
+//! is refused as exhausted while there was room all the time.
 //!
-//! Every thread ends after a number of steps, or as soon as another one has failed. The choices of
-//! each follow from `SEED`; how they interleave does not.
+//! Every thread ends after a number of steps, or as soon as another one has failed. The choices of each thread follow
+//! from `SEED`; their interleaving does not.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ use table::{Held, Hold, Table};
 const ORDER: u32 = 5;
 const GRANULE: usize = 1 << ORDER;
 
-/// What every thread's choices begin with: `GENPOOL_SEED`, as in `ci/soak.sh`, or always the same.
+/// The seed of every thread's choices: `GENPOOL_SEED`, as in `ci/soak.sh`, or a constant.
 struct Seed;
 
 const SEED: Seed = Seed;
@@ -48,11 +48,11 @@ impl fmt::Display for Seed {
     }
 }
 
-/// Granules from one place of a chunk to the next.
+/// Granules from one place for a chunk to the next.
 const PITCH: usize = 2048;
-/// The first place; places follow at `PITCH`.
+/// The first place. The others follow at `PITCH`.
 const BASE: usize = 1 << 20;
-/// Places whose chunks stay, and places where chunks come and go.
+/// The number of places whose chunks stay, and of places where chunks come and go.
 const STAYING: usize = 2;
 const GOING: usize = 3;
 
@@ -78,7 +78,7 @@ impl Rng {
     }
 }
 
-/// Ends the loops of the others when this thread ends, also by a panic.
+/// Ends the loops of the other threads when this thread ends, even by a panic.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -87,7 +87,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// As [`Ends`], only by a panic.
+/// As [`Ends`], but only on a panic.
 struct Fails<'a>(&'a AtomicBool);
 
 impl Drop for Fails<'_> {
@@ -102,7 +102,7 @@ fn place(at: usize) -> usize {
     BASE + at * PITCH * GRANULE
 }
 
-/// The physical address of a chunk at `place`.
+/// The physical address of a chunk at this address.
 fn phys(addr: usize) -> u64 {
     0x10_0000_0000 + addr as u64
 }
@@ -111,7 +111,7 @@ fn spec(at: usize, granules: usize) -> ChunkSpec {
     ChunkSpec::new(place(at), granules * GRANULE).phys(phys(place(at)))
 }
 
-/// One of every algorithm, the next fits shared by all threads.
+/// One value of every algorithm. The next fits are shared by all threads.
 struct Menu {
     all: Vec<Box<dyn Algorithm>>,
 }
@@ -147,7 +147,7 @@ impl Menu {
     }
 }
 
-/// A size in bytes: mostly a few granules, often across words, at times across blocks.
+/// A size in bytes: mostly a few granules, often across words, sometimes across lines.
 fn size(rng: &mut Rng) -> usize {
     let granules = match rng.below(16) {
         0..9 => 1 + rng.below(6),
@@ -189,7 +189,7 @@ impl<'p> Worker<'_, 'p> {
                 thread::yield_now();
             }
         }
-        // What is on its way to us comes until the last friend has ended, also by a panic.
+        // Allocations that are on their way to this thread arrive until the last friend has ended, even by a panic.
         drop(std::mem::take(&mut self.friends));
         self.post.iter().for_each(drop);
     }
@@ -204,7 +204,7 @@ impl<'p> Worker<'_, 'p> {
             28..30 => {
                 if let Some(held) = self.take() {
                     let to = self.rng.below(self.friends.len());
-                    // A friend that is gone hands it back, and it is dropped here.
+                    // If the friend is gone, the send returns the allocation, and it is dropped here.
                     drop(self.friends[to].send(held));
                 }
             }
@@ -268,7 +268,7 @@ impl<'p> Worker<'_, 'p> {
             }
             // Chunks come and go.
             Err(AllocError::Impossible(_)) => {}
-            // Longer than the distance of the borders that it may not cross.
+            // Longer than the distance between boundaries that it must not cross.
             Err(AllocError::Unsuitable(_)) => assert!(size > 64 * GRANULE),
             Err(other) => panic!("{other}; seed {SEED}"),
         }
@@ -313,7 +313,7 @@ impl<'p> Worker<'_, 'p> {
         }
     }
 
-    /// Frees that nobody may carry out, whatever the others do.
+    /// Frees that must be refused whatever the other threads do.
     fn wrong_frees(&mut self) {
         let pool = self.mix.pool;
         let mut refused = 0;
@@ -357,8 +357,7 @@ impl<'p> Worker<'_, 'p> {
     }
 }
 
-/// Adds and removes chunks, swaps the default algorithm, and asks everything that can be asked,
-/// until the workers are done.
+/// Adds and removes chunks, swaps the default algorithm, and makes every query, until the workers are done.
 fn manage(mix: &Mix<'_>, done: &AtomicBool, owner: &Arc<()>, permanent: &AtomicUsize) {
     let _fails = Fails(mix.failed);
     let pool = mix.pool;
@@ -374,7 +373,7 @@ fn manage(mix: &Mix<'_>, done: &AtomicBool, owner: &Arc<()>, permanent: &AtomicU
         match rng.below(8) {
             0..3 => {
                 let chunk = spec(at, granules).shared_owner(owner.clone());
-                // Refused where one is there already.
+                // Refused if there already is a chunk.
                 if pool.add_chunk(chunk).is_ok() && !removed {
                     permanent.fetch_add(1, Ordering::Relaxed);
                 }
@@ -429,7 +428,7 @@ fn manage(mix: &Mix<'_>, done: &AtomicBool, owner: &Arc<()>, permanent: &AtomicU
             thread::yield_now();
         }
     }
-    // The workers are done: what they held is back.
+    // The workers are done, so what they held is back.
     for (drain, told) in drains {
         if mix.failed.load(Ordering::Relaxed) {
             return;
@@ -445,7 +444,7 @@ fn manage(mix: &Mix<'_>, done: &AtomicBool, owner: &Arc<()>, permanent: &AtomicU
     }
 }
 
-/// One round of the mix: many hands, then rest, then the count.
+/// One round: several threads work, then rest, then everything is counted.
 fn mix(threads: usize, tracked: bool, steps: usize) {
     let builder = Pool::builder().order(ORDER);
     let builder = if tracked {
@@ -506,7 +505,7 @@ fn mix(threads: usize, tracked: bool, steps: usize) {
 
     let stats = pool.stats();
     assert_eq!(stats.refused_frees, refused_frees.into_inner());
-    // One more change lets go of what a reader kept from being dropped.
+    // One more change frees what a reader kept from being dropped.
     let there = STAYING + GOING;
     pool.add_chunk(spec(there, 1)).unwrap();
     pool.remove(place(there)).unwrap().finish().unwrap();
@@ -519,8 +518,8 @@ fn mix(threads: usize, tracked: bool, steps: usize) {
     );
 }
 
-/// Nobody moves: everything is there, the books agree, and all of it can be had. Chunks that came
-/// and stayed are taken off.
+/// Checks a pool that no thread uses: everything is there, the bookkeeping is consistent, and all of it can be
+/// allocated. Chunks that were added and stayed are removed.
 fn at_rest(pool: &Pool, table: &Table, staying: usize) {
     assert!(table.is_clear());
     assert!(pool.is_sound(), "the bookkeeping disagrees; seed {SEED}");
@@ -535,7 +534,7 @@ fn at_rest(pool: &Pool, table: &Table, staying: usize) {
         assert_eq!(all.size(), chunk.size());
         assert_eq!(chunk.avail(), 0);
     }
-    // And in single granules, of which the search must overlook none.
+    // And in single granules. The search must not overlook any.
     let count = pool.size() / GRANULE;
     let ones: Vec<_> = (0..count).map(|_| pool.alloc_with(1, &FirstFit)).collect();
     assert!(ones.iter().all(Result::is_ok));

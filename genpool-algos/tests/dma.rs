@@ -1,5 +1,5 @@
-//! Constraints on the address that a device sees, alone and beside those on the other, against brute
-//! force over every granule.
+//! Constraints on the device address, alone and together with those on the other address, against brute force over
+//! every granule.
 
 use genpool_algos::{BestFit, Constrained, ConstraintError, Constraints, Fit, ThreadStart};
 use genpool_core::{AllocError, FirstFit, Impossible, Pool, Unsuitable};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 const GRANULES: usize = 48;
 
-/// What is asked of one of the two addresses.
+/// The constraints on one of the two addresses.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     align: u32,
@@ -22,7 +22,7 @@ impl Asked {
         self.phase & ((1 << self.align) - 1)
     }
 
-    /// Whether `size` bytes at `addr` are as asked.
+    /// Whether `size` bytes at `addr` meet the constraints.
     fn allows(self, addr: u64, size: u64) -> bool {
         let last = addr + (size - 1);
         let crosses = |bits: u32| addr >> bits != last >> bits;
@@ -115,7 +115,7 @@ impl Case {
         pool
     }
 
-    /// The offsets of all places that will do, upwards.
+    /// The offsets of all allowed places, upwards.
     fn places(&self) -> Vec<usize> {
         let size = (self.granules << self.order) as u64;
         (0..=GRANULES - self.granules)
@@ -185,12 +185,12 @@ fn masks_of_devices() {
     }
 }
 
-/// A run that begins below the highest address and ends above it is no place, by any search.
+/// No search returns a run that begins below the highest address and ends above it.
 #[test]
 fn a_mask_holds_for_the_last_byte_too() {
     fn check<F: Fit + Copy>(fit: F) {
         let pool = Pool::new(12).unwrap();
-        // Two pages below the border, six above it.
+        // Two pages below the limit, six above it.
         pool.add_virt(0x1_0000, (1 << 32) - 0x2000, 0x8000).unwrap();
         let dma = Constraints::new().dma_highest(u32::MAX.into());
         let virt = Constraints::new().highest(0x1_1fff);
@@ -202,7 +202,7 @@ fn a_mask_holds_for_the_last_byte_too() {
             let whole = pool.alloc_with(0x2000, &reached).unwrap();
             assert_eq!(whole.addr(), 0x1_0000);
         }
-        // One page less, to the byte.
+        // One page less, because of a single byte.
         let dma = Constraints::new().dma_highest(u32::MAX as u64 - 1);
         let reached = Constrained::new(fit, dma);
         assert!(pool.alloc_with(0x2000, &reached).is_err());
@@ -226,13 +226,13 @@ fn a_chunk_that_the_device_does_not_see_serves_nothing_for_it() {
     assert_eq!(pool.alloc_with(1, &seen).unwrap().phys(), Some(0));
 }
 
-/// A border of more bytes than there are granules to try is answered at once.
+/// A boundary of more bytes than there are granules to try is refused at once.
 #[test]
 fn what_never_fits_is_refused_soon() {
     let pool = Pool::new(0).unwrap();
     let bytes = if cfg!(miri) { 1 << 10 } else { 1 << 26 };
     pool.add_virt(0, 1, bytes).unwrap();
-    // Sixteen bytes may not cross a border of 16, and start at odd addresses.
+    // Sixteen bytes must start at an odd address and not cross a multiple of 16.
     let odd = Constraints::new()
         .dma_align_phase(2, 1)
         .and_then(|odd| odd.dma_boundary(16))

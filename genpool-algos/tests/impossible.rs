@@ -1,5 +1,5 @@
-//! What no chunk could serve is told from what is taken, with the value that makes it so, whether the
-//! refusal is proved or remembered.
+//! A request that no chunk could serve is refused differently from one whose place is taken, with the value that
+//! makes it impossible, both by a proof and by a cached refusal.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use genpool_core::{
 
 const PAGE: usize = 4096;
 
-/// Chunks of four and of two pages.
+/// A pool with chunks of four and of two pages.
 fn pool(first_removed: bool) -> Pool {
     let pool = Pool::new(12).unwrap();
     if first_removed {
@@ -26,8 +26,8 @@ fn pool(first_removed: bool) -> Pool {
     pool
 }
 
-/// What an alloc is answered in a pool that is free, in one that is full, and in one that remembers that it
-/// is, which must all be the same.
+/// The answer to a request in a free pool, in a full one, and in one with a cached refusal. All three must be the
+/// same.
 #[track_caller]
 fn answer(size: usize, algorithm: &dyn Algorithm) -> AllocError {
     let mut answers = Vec::new();
@@ -141,7 +141,7 @@ fn an_address_outside_past_the_end_taken_or_misaligned() {
         let size = 4 * PAGE;
         let whole = pool.alloc_with(size, &FixedAddress::new(addr)).map(drop);
         assert_eq!(whole, Err(AllocError::Taken { addr, size }));
-        // Remembered.
+        // Sets a cached refusal.
         let full = pool.alloc_many(&[PAGE; 5]).unwrap();
         assert!(pool.alloc(1).is_err());
         assert_eq!(again(), Err(taken));
@@ -166,7 +166,7 @@ fn an_offset_past_the_end_of_every_chunk() {
         };
         assert_eq!(reason(size, &FixedOffset::new(offset)), past);
     }
-    // In one of the chunks it could be.
+    // It fits in one of the chunks.
     let pool = pool(false);
     let third = FixedOffset::new(2 * PAGE);
     let held = pool.alloc_with(1, &third).unwrap();
@@ -194,7 +194,7 @@ fn limits_beyond_all_chunks() {
     for addr in [0x4_4001, 0x4_5000, usize::MAX & !0xfff] {
         assert_eq!(reason(1, &lowest(addr)), too_low(addr as u64, 0x4_4fff));
     }
-    // A mask of the device.
+    // The device's address mask.
     let mask = under(Constraints::new().dma_highest(0xffff_ffff));
     assert_eq!(reason(1, &mask), too_high(0xffff_ffff, 0x8_0000_1000));
     let text = AllocError::Impossible(reason(1, &mask)).to_string();
@@ -236,7 +236,7 @@ fn places_that_no_chunk_has() {
     assert_eq!(reason(1, &under(phased)), unaligned(0x10_0000, 0x5000));
     let dma = Constraints::new().dma_align(1 << 30).unwrap();
     assert_eq!(reason(1, &under(dma)), unaligned(1 << 30, 0));
-    // There is one such place, and two pages from there do not fit.
+    // There is one such place, and two pages do not fit there.
     let last = FirstFitAlign::new(0x4000).unwrap();
     assert!(pool(false).alloc_with(1, &last).is_ok());
     assert_eq!(reason(2 * PAGE, &last), unaligned(0x4000, 0));
@@ -258,7 +258,7 @@ fn places_that_no_chunk_has() {
         one.alloc_with(4 * PAGE, &under(boundary)).unwrap_err(),
         AllocError::Impossible(Impossible::CrossesBoundary { boundary: 0x4000 })
     );
-    // The one for one reason, the other for another.
+    // The chunks are ruled out for different reasons.
     let mixed = Constraints::new().lowest(0x4_0000);
     assert_eq!(
         reason(3 * PAGE, &under(mixed)),
@@ -354,7 +354,7 @@ fn an_impossible_request_is_never_contended() {
     drop(many);
 }
 
-/// A user's algorithm that says nothing leaves its refusals as they were, and the pool sees lengths.
+/// An algorithm that rules nothing out gets the usual refusals; the pool itself compares lengths.
 #[test]
 fn an_algorithm_that_says_nothing() {
     struct Nowhere;

@@ -1,5 +1,5 @@
-//! One suite for every algorithm: a state machine that plays random scripts on a pool and on the
-//! oracle side by side, and compares every answer and all of the bookkeeping after each step.
+//! One suite for every algorithm: a state machine that plays random scripts on a pool and on the oracle, and compares
+//! every answer and all of the bookkeeping after each step.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use spec::{Among, Spec};
 
-/// Scripts an algorithm, unless the environment says `PROPTEST_CASES`.
+/// The number of scripts per algorithm, unless `PROPTEST_CASES` is set in the environment.
 const CASES: u32 = if cfg!(miri) { 1 } else { 160 };
 
 fn run<S>(specs: fn(u32) -> S)
@@ -51,7 +51,7 @@ fn run_cases<C: Strategy>(cases: u32, strategy: &C, play: fn(&C::Value)) {
     }
 }
 
-/// One test an algorithm.
+/// One test per algorithm.
 macro_rules! suite {
     ($($name:ident: $specs:expr;)+) => {
         $(#[test]
@@ -77,7 +77,7 @@ suite! {
     all_mixed: ops::any_spec;
 }
 
-/// Threads with other numbers start elsewhere: the same suite on several of them.
+/// Threads with other numbers start elsewhere, so the same suite runs on several of them.
 #[test]
 fn thread_start_on_other_threads() {
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! An algorithm by its name, in the syntax of traces and of `--algorithm`.
+//! Algorithms by name, in the syntax of traces and of `--algorithm`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,9 +10,9 @@ use genpool::{
 
 use crate::size::{NumberError, parse_number};
 
-/// Which algorithm, with its data.
+/// An algorithm with its parameters.
 ///
-/// Parsing and [`Display`](fmt::Display) are each other's inverse:
+/// Parsing and [`Display`](fmt::Display) are inverse to each other:
 ///
 /// ```
 /// use genpool_cli::algorithm::AlgorithmSpec;
@@ -44,7 +44,7 @@ pub enum AlgorithmSpec {
 }
 
 impl AlgorithmSpec {
-    /// Makes the algorithm.
+    /// Builds the algorithm.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl fmt::Display for AlgorithmSpec {
     }
 }
 
-/// A text names no algorithm, or one that cannot be made; the text says why.
+/// A text that names no algorithm, or one that cannot be built. It says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecError(String);
 

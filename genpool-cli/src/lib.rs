@@ -1,23 +1,23 @@
 //! The `genpool` command as a library.
 //!
-//! Its jobs, a module each:
+//! Its jobs are a module each:
 //!
-//! - [`run`]: every algorithm in turn on real memory, by all cores, each allocation written over
-//!   its whole length and checked before it is given back, beside the same work on one mutex.
-//! - [`replay`]: a recorded [`trace`] driven through a pool, timed.
-//! - [`compare`]: the same on every algorithm and several granularities, and which of them to prefer.
-//! - [`verify`]: the same, comparing every recorded answer.
-//! - [`strace`]: from the mappings of a real program to a trace.
-//! - [`dt`]: the pools of a board, and who uses them, by its device tree.
-//! - [`show`]: a pool as it was, from a snapshot that it took of itself.
+//! - [`run`]: all algorithms in turn on real memory, with all cores. Each allocation is written over its whole length
+//!   and checked before it is freed. The same work on a pool under a mutex follows for comparison.
+//! - [`replay`]: drives a pool with a recorded [`trace`] and times it.
+//! - [`compare`]: plays a trace with every algorithm and several granularities, and recommends one.
+//! - [`verify`]: replays a trace and compares every recorded answer.
+//! - [`strace`]: converts the mappings of a real program into a trace.
+//! - [`dt`]: lists the pools of a board and their users, from its device tree.
+//! - [`show`]: draws a pool from a snapshot that was taken of it.
 //!
-//! What `run`, `replay` and `compare` find is a [`report`], which is written as tables, HTML, JSON or CSV.
+//! `run`, `replay` and `compare` produce a [`report`], which can be written as tables, HTML, JSON or CSV.
 //!
-//! [`cli`] turns arguments into these calls and their outcome into an exit code:
+//! [`cli`] parses arguments, makes these calls and turns their outcome into an exit code:
 //!
 //! | code | meaning |
 //! |---|---|
-//! | 0 | all is well |
+//! | 0 | success |
 //! | 1 | the pool gave a wrong answer: an overlap, a leak, or a difference from a trace |
 //! | 2 | the input or the machine does not allow the job: bad arguments, a bad trace or device tree, no memory |
 //!

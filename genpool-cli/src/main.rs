@@ -1,4 +1,4 @@
-//! The `genpool` command; everything it does is in the library beside it.
+//! The `genpool` command. Everything it does is in the library of this package.
 
 use std::process::ExitCode;
 

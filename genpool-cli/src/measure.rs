@@ -1,71 +1,72 @@
-//! A trace on several pools, each observed once and timed in turn with the others.
+//! Measures a trace on several pools: each is observed once, then all are timed in turn.
 
 use std::time::{Duration, Instant};
 
 use crate::driver::Manner;
-use crate::replay::{Observation, ReplayError, clocked, observe, timed};
+use crate::replay::observe::{Observation, observe};
+use crate::replay::play::{ReplayError, clocked, timed};
 use crate::report::{Entry, Latency, Operations, Speed};
 use crate::run::load::histogram;
 use crate::size::Grouped;
 use crate::space::Look;
 use crate::trace::{Step, Trace};
 
-/// Most rounds, unless the caller says how many: enough for quartiles (2026-11).
+/// The most rounds unless the caller gives a number: enough for quartiles (2026-11).
 const ROUNDS: u32 = 11;
-/// How long looking at the memory may take, and timing as well, unless the caller says how many rounds:
-/// no longer than one likes to wait (2026-11).
+/// The time for observing the memory, and again for timing, unless the caller gives a number of rounds: as long as
+/// people like to wait (2026-11).
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Of fewer rounds a reader is told, unless the caller wanted them.
+/// With fewer rounds, a note says so, unless the caller asked for them.
 const FEW_ROUNDS: usize = 3;
-/// Names of those left out that are written out.
+/// The most names of left-out contestants that are listed.
 const NAMED: usize = 4;
 
-/// Where a command is, for a progress bar.
+/// The progress of a command, for a progress bar.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     /// What is being run.
     pub name: &'a str,
-    /// How much of all is done, 0 to 1.
+    /// The part of the work that is done, 0 to 1.
     pub part: f64,
-    /// How the pool looks, where it was looked at.
+    /// The state of the pool, if it was examined.
     pub look: Option<&'a Look>,
 }
 
-/// What a trace is played on, and its name.
+/// A configuration to play a trace with, and its name.
 #[derive(Debug, Clone)]
 pub(crate) struct Contestant {
     pub(crate) name: String,
     pub(crate) manner: Manner,
 }
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// So many rounds of the whole trace, whatever they take.
+    /// This many rounds of the whole trace, however long they take.
     Rounds(u32),
-    /// As many as fit, or as much of the trace: so long for looking, and about twice as long for timing.
+    /// As many rounds, or as much of the trace, as fit: this long for observing, and about twice as long for timing.
     Within(Duration),
 }
 
 impl Pace {
-    /// What a caller wishes, who may have no wish.
+    /// The pace that a caller asks for, if at all.
     pub(crate) fn of(repeats: Option<u32>) -> Self {
         repeats.map_or(Self::Within(PATIENCE), Self::Rounds)
     }
 }
 
-/// What measuring came to.
+/// The result of measuring.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Measured {
-    /// Of each contestant that could play in time.
+    /// An entry for each contestant that could play in time.
     pub(crate) entries: Vec<Entry>,
-    /// What was left out.
+    /// Notes on what was left out.
     pub(crate) notes: Vec<String>,
 }
 
-/// Plays `trace` on all contestants: once to look at the memory, then in rounds, in which each is timed as
-/// a whole and again by single operations. Every round begins with another contestant, so that a machine
-/// that becomes slower or faster on the way does so for all of them.
+/// Plays `trace` on all contestants: once to observe the memory, then in rounds. In each round a contestant is timed as
+/// a whole, and again by single operations. Each round begins with another contestant, so that a machine that becomes
+/// slower or faster affects all of them alike.
 pub(crate) fn measure(
     load: &str,
     trace: &Trace,
@@ -160,9 +161,9 @@ fn look(
     Ok(seen)
 }
 
-/// How many of so many steps are to be played, where contestants reached so many in time: all if half of
-/// them reached all, who are then compared without the others. Otherwise half of what half of them
-/// reached, so that they reach it again.
+/// Returns how many of `all` steps to play, given how many each contestant reached in time. If half of them reached
+/// all, it is all, and those are compared without the others. Otherwise it is half of what half of them reached, so
+/// that they reach it again.
 fn playable(mut reached: Vec<usize>, all: usize) -> usize {
     reached.sort_unstable();
     match reached.get(reached.len() / 2) {
@@ -180,11 +181,11 @@ fn left_out(slow: &[&Contestant]) -> Option<String> {
     (!names.is_empty()).then(|| format!("left out, as it takes too long: {}", names.join(", ")))
 }
 
-/// What the rounds came to for one contestant.
+/// The times of one contestant.
 struct Times {
-    /// Nanoseconds of an operation, of each round.
+    /// Nanoseconds per operation, for each round.
     runs: Vec<f64>,
-    /// Of single operations, of all rounds.
+    /// Single operations, over all rounds.
     single: hdrhistogram::Histogram<u64>,
 }
 
@@ -207,7 +208,8 @@ fn time(
     };
     let start = Instant::now();
     for round in 0..most {
-        // The first round takes what looking took, which was in time, and each as long as the one before.
+        // The first round takes about as long as observing did, which was in time. Each further round is assumed to
+        // take as long as the mean so far.
         let is_late = |patience| round > 0 && start.elapsed() / round * (round + 1) > patience;
         if matches!(pace, Pace::Within(patience) if is_late(patience)) {
             break;
@@ -248,7 +250,7 @@ mod tests {
         assert_eq!(playable(vec![2, 10], 10), 10);
     }
 
-    /// Plays a trace that is much too long for the time it has, with more lines behind it.
+    /// Plays a trace that is much too long for its time, followed by more lines.
     fn cut(behind: &str) -> Result<Measured, ReplayError> {
         const PAIRS: usize = 200_000;
         let pair = |id| format!("alloc {id} size=1\nfree {id}\n");

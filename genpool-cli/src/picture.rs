@@ -2,10 +2,10 @@
 
 use crate::table::WIDTH;
 
-/// Cells of a picture: as wide as a table may be, less its frame.
+/// The cells of a picture: the width of a table, less the frame.
 pub(crate) const CELLS: usize = WIDTH - 4;
 
-/// The line.
+/// Returns the cells in a frame.
 pub(crate) fn framed(cells: [char; CELLS]) -> String {
     let line: String = cells.iter().collect();
     format!("  ▕{line}▏\n")

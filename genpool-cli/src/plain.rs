@@ -1,12 +1,12 @@
-//! Text that somebody else chose, such as the names of files and pools, made fit to be shown.
+//! Untrusted text, such as the names of files and pools, made safe to show.
 
 use std::fmt::{self, Display, Write};
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_width::UnicodeWidthStr;
 
-/// A text in which every character that does not show as itself is U+FFFD: control characters, which a terminal
-/// obeys, those that turn or hide their neighbours, and those that are invisible or have no agreed form.
+/// A text in which every character that is not displayed as itself becomes U+FFFD: control characters, which a terminal
+/// obeys, those that reorder or hide their neighbours, and those that are invisible or have no standard form.
 ///
 /// ```
 /// use genpool_cli::plain::Plain;
@@ -31,15 +31,15 @@ impl Write for Filter<'_, '_> {
     }
 }
 
-/// A character, or U+FFFD in its place.
+/// Returns a character, or U+FFFD in its place.
 pub fn plain(c: char) -> char {
     use GeneralCategory as Is;
 
     let is_hidden = match c.general_category() {
-        // Marks of direction, joiners and tags are formats.
+        // Formats include direction marks, joiners and tags.
         Is::Control | Is::Format | Is::LineSeparator | Is::ParagraphSeparator => true,
         Is::Unassigned | Is::PrivateUse | Is::Surrogate => true,
-        // Letters and marks that Unicode has a reader ignore: fillers, a joiner, selectors of variants.
+        // Letters and marks that Unicode has renderers ignore: fillers, a joiner, variation selectors.
         _ => matches!(c,
             '\u{34f}'
             | '\u{115f}'..='\u{1160}'
@@ -54,7 +54,7 @@ pub fn plain(c: char) -> char {
     if is_hidden { '\u{fffd}' } else { c }
 }
 
-/// Columns that a text takes on a terminal: a Chinese character takes two.
+/// Returns the columns of a text on a terminal. A Chinese character takes two.
 pub fn columns(text: &str) -> usize {
     text.width()
 }

@@ -1,14 +1,14 @@
-//! Byte sizes and numbers as people write them, and the way back.
+//! Byte sizes and numbers as people write them: parsing and formatting.
 
 use std::fmt;
 
-/// Reads a decimal number or a hexadecimal one with `0x`.
+/// Parses a decimal number, or a hexadecimal one with `0x`.
 ///
-/// Signs, spaces and separators are refused, which [`u64::from_str_radix`] alone would not do.
+/// Refuses signs, spaces and separators, which [`u64::from_str_radix`] alone would not do.
 ///
 /// # Errors
 ///
-/// [`NumberError`] when the text is no number, or one over 64 bits.
+/// [`NumberError`] if the text is not a number, or one of more than 64 bits.
 pub fn parse_number(text: &str) -> Result<u64, NumberError> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => (digits, 16),
@@ -20,12 +20,12 @@ pub fn parse_number(text: &str) -> Result<u64, NumberError> {
     u64::from_str_radix(digits, radix).map_err(|_| NumberError::TooLarge)
 }
 
-/// Reads a size in bytes: a number, or a decimal number with `K`, `M`, `G` or `T` (powers of 1024;
-/// `KiB`, `kB` and `k` are the same).
+/// Parses a size in bytes: a number, or a decimal number with `K`, `M`, `G` or `T` (powers of 1024; `KiB`, `kB` and `k`
+/// are the same).
 ///
 /// # Errors
 ///
-/// [`NumberError`] when the text is no size, or does not fit an address on this machine.
+/// [`NumberError`] if the text is not a size, or does not fit an address of this machine.
 pub fn parse_size(text: &str) -> Result<usize, NumberError> {
     let hexadecimal = text.starts_with("0x") || text.starts_with("0X");
     let unit_at = match hexadecimal {
@@ -49,12 +49,12 @@ pub fn parse_size(text: &str) -> Result<usize, NumberError> {
     usize::try_from(bytes).map_err(|_| NumberError::TooLarge)
 }
 
-/// Why a text is not a number.
+/// The reason that a text is not a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NumberError {
-    /// It has something else than digits in it, or none.
+    /// It contains something other than digits, or nothing.
     NotANumber,
-    /// It is a number, but over what the field can hold.
+    /// It is a number that the field cannot hold.
     TooLarge,
 }
 
@@ -69,8 +69,7 @@ impl fmt::Display for NumberError {
 
 impl std::error::Error for NumberError {}
 
-/// A size in bytes, shown in the largest unit that holds it exactly, or with one decimal digit
-/// where none of them does.
+/// A size in bytes, shown in the largest unit that holds it exactly, or with one decimal digit if none does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes(pub usize);
 

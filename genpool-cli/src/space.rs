@@ -1,11 +1,10 @@
-//! Which parts of a pool's addresses are taken, as figures and as a strip of rows.
+//! The taken parts of a pool's addresses, as figures and as a strip of rows.
 
 use std::fmt;
 
 use genpool::Pool;
 
-/// A pool's chunks by address, one behind the other without the gaps between them, and cut into rows
-/// of equal length.
+/// A pool's chunks by address, joined without the gaps between them, and cut into rows of equal length.
 #[derive(Debug, Clone)]
 pub struct Space {
     order: u32,
@@ -18,11 +17,11 @@ pub struct Space {
 struct Part {
     start: usize,
     granules: usize,
-    /// Granules in the chunks at lower addresses.
+    /// The number of granules in the chunks at lower addresses.
     before: usize,
 }
 
-/// How a pool looked at one instant. While others allocate each figure is a look of its own.
+/// The state of a pool at one instant. While other threads allocate, each figure is read separately.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
     /// Free bytes.
@@ -31,15 +30,15 @@ pub struct Look {
     pub taken: usize,
     /// Maximal runs of free granules.
     pub free_runs: usize,
-    /// Bytes of the largest of them.
+    /// Bytes of the largest of these runs.
     pub largest_run: usize,
-    /// How much of each row is taken, in percent: 0 only where nothing is, 100 only where all is.
+    /// The taken part of each row, in percent: 0 only if nothing is taken, 100 only if everything is.
     pub rows: Vec<u8>,
 }
 
 impl Look {
-    /// The part of the free bytes that is outside the largest run: 0 where one request could have
-    /// them all, near 1 where they are in crumbs.
+    /// Returns the part of the free bytes outside the largest run: 0 if one request could have all of them, near 1 if
+    /// they are in many small runs.
     pub fn fragmentation(&self) -> f64 {
         match self.free {
             0 => 0.0,
@@ -47,7 +46,7 @@ impl Look {
         }
     }
 
-    /// The part of the pool that is taken, in percent.
+    /// Returns the taken part of the pool, in percent.
     pub fn fill(&self) -> f64 {
         match self.taken + self.free {
             0 => 0.0,
@@ -57,9 +56,8 @@ impl Look {
 }
 
 impl Space {
-    /// The space of `chunks`, each a start and a size in bytes made of whole granules, in at most
-    /// `rows` rows. Chunks need not be in the pool when it is looked at; those that are not count as
-    /// nothing.
+    /// Returns the space of `chunks`, each a start and a size in bytes made of whole granules, in at most `rows` rows.
+    /// Chunks need not be in the pool when it is examined; those that are not count as nothing.
     pub fn new(order: u32, chunks: &[(usize, usize)], rows: usize) -> Self {
         let mut parts: Vec<Part> = chunks
             .iter()
@@ -83,7 +81,7 @@ impl Space {
         }
     }
 
-    /// The address of each row's first granule, upwards.
+    /// Returns the address of each row's first granule, in ascending order.
     pub fn addresses(&self) -> Vec<usize> {
         let address = |row: usize| {
             let granule = self.border(row);
@@ -94,7 +92,7 @@ impl Space {
         (0..self.rows).map(address).collect()
     }
 
-    /// Looks at `pool`. Linear in its granules, 64 at a time.
+    /// Examines `pool`. Linear in its granules, 64 at a time.
     pub fn look(&self, pool: &Pool) -> Look {
         let mut look = Look::default();
         let mut taken = vec![0usize; self.rows];
@@ -129,7 +127,7 @@ impl Space {
         look
     }
 
-    /// The first granule of a row, or the number of all for the row behind the last.
+    /// Returns the first granule of a row. The row after the last begins at the number of granules.
     fn border(&self, row: usize) -> usize {
         (row as u128 * self.granules as u128 / self.rows as u128) as usize
     }
@@ -159,7 +157,7 @@ fn percent(part: usize, all: usize) -> u8 {
     }
 }
 
-/// Rows side by side, as a bar of shaded blocks for a terminal.
+/// The rows, as a bar of shaded blocks for a terminal.
 #[derive(Debug, Clone, Copy)]
 pub struct Strip<'a>(pub &'a [u8]);
 
@@ -198,7 +196,7 @@ mod tests {
         let space = Space::new(12, &chunks, 3);
         assert_eq!(space.addresses(), [0x1000, 0x3000, 0x9000]);
         assert_eq!(space.look(&pool).rows, [0, 0, 0]);
-        // Newest first: the chunk at 0x1000 is asked before that at 0x9000.
+        // The newest chunk comes first: the one at 0x1000 is asked before the one at 0x9000.
         let held = pool.alloc(0x3000).unwrap();
         let look = space.look(&pool);
         assert_eq!(look.rows, [100, 50, 0]);

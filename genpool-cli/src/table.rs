@@ -6,10 +6,10 @@ use unicode_width::UnicodeWidthChar;
 use crate::plain::columns;
 use crate::report::Report;
 
-/// Widest table that may be printed.
+/// The width of the widest table.
 pub const WIDTH: usize = 100;
 
-/// Between columns, and between groups of them.
+/// The columns of space between columns, and between groups of them.
 const GAP: u16 = 2;
 const GROUP_GAP: u16 = 3;
 
@@ -19,17 +19,17 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .content_lines(ContentLineStyle::none());
 
-/// Columns under a common title.
+/// Columns with a common title.
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a> {
-    /// Index of the first column.
+    /// The index of the first column.
     pub first: usize,
-    /// Stands above the columns; at most as wide as they are.
+    /// The title above the columns; at most as wide as they are.
     pub title: &'a str,
 }
 
-/// Lays out `rows` under `header`, with `groups` above it: the first column to the left, all others
-/// to the right.
+/// Lays out `rows` under `header`, with `groups` above it. The first column is left-aligned, all others are
+/// right-aligned.
 pub fn layout(header: &[&str], groups: &[Group<'_>], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_style(STYLE).force_no_tty().set_header(header);
@@ -46,7 +46,7 @@ pub fn layout(header: &[&str], groups: &[Group<'_>], rows: &[Vec<String>]) -> St
             Some(_) => GROUP_GAP,
             None => GAP,
         };
-        // One space of the gap is the border between columns.
+        // The border between columns is one space of the gap.
         column.set_padding((gap.saturating_sub(1), 0));
         column.set_cell_alignment(if i == 0 {
             CellAlignment::Left
@@ -69,7 +69,7 @@ pub fn layout(header: &[&str], groups: &[Group<'_>], rows: &[Vec<String>]) -> St
     }
 }
 
-/// The end of a text that takes more columns than there are.
+/// Returns the end of a text that takes more than `longest` columns.
 pub fn shorten(text: &str, longest: usize) -> String {
     if columns(text) <= longest {
         return text.to_owned();
@@ -83,7 +83,7 @@ pub fn shorten(text: &str, longest: usize) -> String {
     format!("…{}", &text[start..])
 }
 
-/// Breaks `text` into lines of at most [`WIDTH`], behind `head` and then behind as much space.
+/// Breaks `text` into lines of at most [`WIDTH`], the first after `head` and the others indented as far.
 pub fn wrapped(head: &str, text: &str) -> String {
     let mut all = String::new();
     let mut line = head.to_owned();
@@ -104,7 +104,7 @@ pub fn wrapped(head: &str, text: &str) -> String {
     all + &line + "\n"
 }
 
-/// The words of a text. A number and its unit are one.
+/// Returns the words of a text. A number and its unit are one word.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     const UNITS: [&str; 9] = ["ns", "µs", "ms", "s", "%", "B", "KiB", "MiB", "GiB"];
     let mut rest = Some(text);
@@ -122,7 +122,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What a report is about, a line or more for each fact.
+/// Returns what a report is about, at least a line for each fact.
 pub fn facts(report: &Report) -> String {
     let facts = report.about.iter();
     facts
@@ -130,7 +130,7 @@ pub fn facts(report: &Report) -> String {
         .collect()
 }
 
-/// A time as a number of microseconds, in three digits or so.
+/// Formats a time in microseconds, with about three digits.
 pub fn microseconds(ns: u64) -> String {
     match ns as f64 / 1e3 {
         us if us < 9.995 => format!("{us:.2}"),
@@ -139,7 +139,7 @@ pub fn microseconds(ns: u64) -> String {
     }
 }
 
-/// A time in nanoseconds, in three digits or so.
+/// Formats a time in nanoseconds, with about three digits.
 pub fn nanoseconds(ns: f64) -> String {
     match ns {
         ns if ns < 999.5 => format!("{ns:.0} ns"),
@@ -150,7 +150,7 @@ pub fn nanoseconds(ns: f64) -> String {
     }
 }
 
-/// A mean of bytes, in three digits or so.
+/// Formats a mean of bytes, with about three digits.
 pub fn bytes(bytes: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let step = (bytes.max(1.0).log2() / 10.0) as usize;
@@ -161,7 +161,7 @@ pub fn bytes(bytes: f64) -> String {
     }
 }
 
-/// A count in at most five characters.
+/// Formats a count in at most five characters.
 pub fn count(count: u64) -> String {
     match count {
         0..100_000 => count.to_string(),
@@ -227,7 +227,7 @@ mod tests {
     fn the_end_is_kept() {
         assert_eq!(shorten("abcdef", 6), "abcdef");
         assert_eq!(shorten("abcdefg", 6), "…cdefg");
-        // Two columns each: no half of one is shown.
+        // Each takes two columns, and half of one is never shown.
         assert_eq!(shorten("軍軍軍", 6), "軍軍軍");
         assert_eq!(shorten("軍軍軍軍", 6), "…軍軍");
         assert_eq!(columns(&shorten(&"軍".repeat(80), 34)), 33);

@@ -1,4 +1,4 @@
-//! Traces as a claim: every recorded answer is compared with the pool's.
+//! Traces as a test: every recorded answer is compared with the pool's.
 
 use std::fmt::{self, Display};
 
@@ -8,21 +8,20 @@ use crate::algorithm::AlgorithmSpec;
 use crate::driver::{Driver, Manner};
 use crate::trace::{Op, Outcome, Trace, TraceError};
 
-/// What verifying one trace came to.
+/// The result of verifying a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verification {
-    /// Answers compared: allocations with a recorded result, frees (which the pool must take), and
-    /// expectations.
+    /// Compared answers: allocations with a recorded result, frees (which the pool must accept), and expectations.
     pub checked: u64,
-    /// Those of them that the trace has an answer for: results and expectations.
+    /// Those of them that the trace records: results and expectations.
     pub recorded: u64,
     /// Answers that differ.
     pub differences: u64,
-    /// The first of them.
+    /// The first difference.
     pub first: Option<Difference>,
 }
 
-/// A recorded answer is not the pool's.
+/// A recorded answer that differs from the pool's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// Line number, from 1.
@@ -41,12 +40,12 @@ impl Display for Difference {
 
 /// Replays `trace` and compares. Allocations that name no algorithm use `unnamed`.
 ///
-/// After the last line everything that is still allocated is given back, and the whole pool must
-/// then be available: that is one more difference when it is not, but not one more operation.
+/// After the last line everything that is still allocated is freed, and the whole pool must then be available. If it is
+/// not, that is one more difference, but not one more operation.
 ///
 /// # Errors
 ///
-/// [`TraceError`] when the pool refuses a chunk.
+/// [`TraceError`] if the pool refuses a chunk.
 pub fn verify(trace: &Trace, unnamed: AlgorithmSpec) -> Result<Verification, TraceError> {
     let mut driver = Driver::new(trace, Manner::recorded(trace, unnamed))?;
     let mut found = Verification::default();

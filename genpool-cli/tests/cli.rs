@@ -1,4 +1,4 @@
-//! The built command, on good and on bad input.
+//! The built command, with good and with bad input.
 
 mod common;
 
@@ -26,7 +26,7 @@ fn refused(output: &Output, says: &str) {
     assert!(text.contains(says), "{says:?} is not in {text:?}");
 }
 
-/// Verifying and replaying must both refuse `content`.
+/// Both verifying and replaying must refuse `content`.
 fn bad_trace(name: &str, content: &[u8], line: u32, says: &str) {
     let path = file(&format!("bad-{name}.trace"), content);
     let path = path.to_str().unwrap();
@@ -37,7 +37,7 @@ fn bad_trace(name: &str, content: &[u8], line: u32, says: &str) {
     }
 }
 
-/// A device tree of another crate's tests.
+/// A device tree from another crate's tests.
 const BOARD: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../genpool-devm/tests/trees/board.dtb"
@@ -288,7 +288,7 @@ fn bad_lines() {
     );
 }
 
-/// What only the pool knows, and what would cost memory if it were believed.
+/// Errors that only the pool can find, and numbers that would cost memory if they were trusted.
 #[test]
 fn bad_chunks() {
     let chunk = |line: &str| format!("{GOOD}{line}\n").into_bytes();
@@ -344,7 +344,7 @@ fn absurd_allocations_are_answers_not_errors() {
     assert_eq!(output.status.code(), Some(0), "{}", out(&output));
 }
 
-/// The highest addresses there are: the chunk ends where the address space does, or just before it.
+/// The highest addresses: the chunk ends at the end of the address space, or just before it.
 #[test]
 fn the_top_of_the_address_space() {
     let text = "# genpool trace v1\npool order=63\nchunk virt=0 size=0x8000000000000000\nalloc 1 size=1 -> 0\n\
@@ -365,7 +365,7 @@ fn bad_files() {
         );
         refused(&genpool(&[command]), "required");
     }
-    // A file that does not end is read up to the limit only.
+    // An endless file is read up to the limit only.
     if Path::new("/dev/zero").exists() {
         refused(
             &genpool(&["verify", "/dev/zero"]),
@@ -385,7 +385,7 @@ fn one_bad_file_does_not_hide_the_others() {
     assert!(out(&output).contains("1 of 2 files: 1 operations checked, 0 differences"));
 }
 
-/// Whatever is wrong, its author's characters do not command, turn or hide what the terminal shows.
+/// Whatever is wrong, untrusted characters do not control the terminal, nor reorder or hide what it shows.
 #[test]
 fn errors_show_no_hidden_characters() {
     let hidden = "a\u{1b}[2J\u{202e}\u{200b}\u{ad}\u{9b}\u{3164}\u{e0041}\u{fe0f}z";
@@ -484,7 +484,7 @@ fn help_and_version() {
     assert_eq!(genpool(&[]).status.code(), Some(2));
 }
 
-/// Also where it is help that is asked for.
+/// Even if the output is the requested help.
 #[test]
 fn output_that_is_not_taken_is_an_error() {
     let Ok(full) = File::options().write(true).open("/dev/full") else {
@@ -549,7 +549,7 @@ fn a_short_run() {
     }
 }
 
-/// The smallest pool there is: one granule for more threads than that.
+/// The smallest possible pool: one granule for several threads.
 #[test]
 fn a_run_without_room() {
     let output = genpool(&[

@@ -7,7 +7,7 @@ use genpool_cli::algorithm::AlgorithmSpec;
 use genpool_cli::trace::{Op, Trace};
 use genpool_cli::verify::verify;
 
-/// The recorded runs, by name.
+/// Returns the recorded runs, in the order of their names.
 fn recorded() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces/linux-6.12");
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
@@ -22,8 +22,7 @@ fn recorded() -> Vec<PathBuf> {
     paths
 }
 
-/// Allocations name their algorithm in all of them, so that the default must not matter; this one
-/// would fail them all.
+/// All allocations name their algorithm, so the default must not matter. This one would fail them all.
 const UNUSED: AlgorithmSpec = AlgorithmSpec::Fixed(usize::MAX);
 
 #[test]
@@ -47,7 +46,7 @@ fn every_recorded_answer_is_the_same() {
     assert_eq!(checked, 38_912);
 }
 
-/// The figure above is not one that a reader who skips lines would also arrive at.
+/// The figure above does not come from a reader that skips lines.
 #[test]
 fn the_operations_are_all_there() {
     let (mut allocs, mut results, mut frees, mut expects) = (0, 0, 0, 0);
@@ -73,7 +72,7 @@ fn the_operations_are_all_there() {
     assert!(allocs + frees >= 36_000);
 }
 
-/// The control: one answer changed in each run, and the comparison must say which.
+/// The control: one answer is changed in each run, and the comparison must say which.
 #[test]
 fn a_changed_answer_is_found() {
     for path in recorded() {

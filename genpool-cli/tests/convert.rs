@@ -1,5 +1,5 @@
-//! What `strace` wrote, in files: `program-*.strace` are of one program in four notations, as strace 6.1 writes
-//! them on Linux 6.18.
+//! Output of `strace` in files. `program-*.strace` show one program in four notations, as strace 6.1 writes them on
+//! Linux 6.18.
 
 use genpool_cli::strace::{Converted, convert};
 use genpool_cli::trace::Trace;
@@ -16,7 +16,7 @@ fn read(text: &[u8]) -> Converted {
     converted
 }
 
-/// The operations alone.
+/// Returns the operations, without comments.
 fn ops(converted: &Converted) -> Vec<String> {
     let text = converted.to_string();
     let ops = text.lines().filter(|line| {

@@ -1,4 +1,4 @@
-//! Reports are published whole or not at all, whatever ends the command and wherever they go.
+//! Reports are written whole or not at all, whatever ends the command and wherever they go.
 
 #![cfg(unix)]
 
@@ -14,9 +14,9 @@ use std::time::Duration;
 use common::genpool;
 use tempfile::TempDir;
 
-const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../traces/gcc-regex.trace");
+const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/traces/gcc-regex.trace");
 
-/// A folder in which one report is there already.
+/// Returns a folder in which one report already exists.
 fn folder() -> (TempDir, [PathBuf; 3]) {
     let folder = tempfile::tempdir().unwrap();
     let files = ["new.html", "old.json", "new.csv"].map(|name| folder.path().join(name));

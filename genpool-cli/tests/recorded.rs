@@ -1,4 +1,4 @@
-//! What a recorder writes is a trace: this crate reads it, and what one thread did verifies.
+//! The output of a recorder is a trace: this crate reads it, and the operations of a single thread verify.
 
 use std::io::{self, Write};
 use std::thread;
@@ -26,7 +26,7 @@ fn pool(tap: Tap) -> Pool {
     Pool::builder().order(12).observer(tap).build().unwrap()
 }
 
-/// It must verify; how many answers were compared.
+/// Verifies a trace, and returns how many answers were compared.
 fn verified(text: &str) -> u64 {
     let trace = Trace::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let found = verify(&trace, AlgorithmSpec::FirstFit).unwrap();
@@ -34,13 +34,13 @@ fn verified(text: &str) -> u64 {
     found.recorded
 }
 
-/// A trace that none of it can be refused, whatever the answers.
+/// Replays a trace. Nothing in it may be refused, whatever the answers.
 fn replayed(text: &str) {
     let trace = Trace::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let unnamed = AlgorithmSpec::FirstFit;
     replay("recorded", &trace, unnamed, Some(1), &mut |_| ())
         .unwrap_or_else(|error| panic!("{error}\n{text}"));
-    // No two allocations that the trace holds at a time overlap.
+    // No two allocations that the trace holds at one time overlap.
     let mut held: Vec<Option<(usize, usize)>> = vec![None; trace.allocs()];
     for step in trace.steps() {
         match step.op {
@@ -62,7 +62,7 @@ fn replayed(text: &str) {
     }
 }
 
-/// A pool of two chunks, worked on by one thread.
+/// A pool of two chunks, used by one thread.
 fn work(pool: &Pool, algorithm: &dyn Algorithm, random: &mut impl FnMut(usize) -> usize) {
     pool.add(0x10_0000, 40 * PAGE).unwrap();
     pool.add_virt(0x80_0000, 0x1_0000, 30 * PAGE).unwrap();
@@ -172,7 +172,7 @@ fn chunks_come_and_go() {
     let text = recorded(&recorder);
     verified(&text);
 
-    // Again, and then in another shape.
+    // Added again, and then in another shape.
     pool.add(0x20_0000, 8 * PAGE).unwrap();
     let again = pool.alloc(8 * PAGE).unwrap();
     drop(again);
@@ -326,7 +326,7 @@ fn calls_of_other_layers_are_told() {
     assert_eq!(verified(&text), 2);
 }
 
-/// Takes a few bytes at a time, and then none for once.
+/// Takes a few bytes at a time, and refuses every third write.
 struct Full(Vec<u8>, usize);
 
 impl Write for Full {

@@ -1,4 +1,4 @@
-//! Reports of the built command, and the traces of real programs that it is shown with.
+//! Reports of the built command, from traces of real programs.
 
 mod common;
 
@@ -13,8 +13,8 @@ use genpool_cli::trace::Trace;
 use genpool_cli::verify::verify;
 use serde_json::Value;
 
-/// The recorded traces.
-const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../traces");
+/// The folder of the recorded traces.
+const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/traces");
 
 fn traces() -> Vec<PathBuf> {
     let mut traces: Vec<PathBuf> = fs::read_dir(TRACES)
@@ -27,7 +27,7 @@ fn traces() -> Vec<PathBuf> {
     traces
 }
 
-/// What a command wrote.
+/// The output of a command.
 struct Written {
     text: String,
     html: String,
@@ -68,7 +68,7 @@ fn written(name: &str, arguments: &[&str]) -> Written {
     }
 }
 
-/// The kinds of pictures of a page, each of which has something in it.
+/// Returns the kinds of the pictures in a page. Each picture must contain something.
 fn pictures(html: &str) -> Vec<String> {
     let options = roxmltree::ParsingOptions {
         allow_dtd: true,
@@ -94,7 +94,7 @@ fn pictures(html: &str) -> Vec<String> {
         .collect()
 }
 
-/// Every line of the table has all columns; how many lines there are of some figures.
+/// Checks that every line of the table has all columns. Returns how many lines there are of some figures.
 fn figures(csv: &str, names: &[&str]) -> Vec<usize> {
     let mut lines = csv.lines();
     assert_eq!(lines.next(), Some(csv::HEADER));
@@ -191,7 +191,7 @@ fn a_trace_given_twice_and_one_that_is_missing() {
     assert!(reason.ends_with("; without /no/such"), "{reason}");
 }
 
-/// What a file is called must not command the terminal, nor be markup.
+/// The name of a file must neither control the terminal nor act as markup.
 #[cfg(unix)]
 #[test]
 fn names_of_files_are_only_text() {
@@ -308,7 +308,7 @@ fn converting_what_strace_wrote() {
     );
 }
 
-/// What is there is lost only to a report that is whole, and never if it is a trace by another name.
+/// A file is only replaced by a complete report, and never if it is a trace under another name.
 #[test]
 fn files_keep_what_they_hold_until_there_is_a_report() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -337,7 +337,7 @@ fn files_keep_what_they_hold_until_there_is_a_report() {
     );
 }
 
-/// No report, no file.
+/// Without a report there is no file.
 #[test]
 fn files_that_get_nothing_are_not_left_behind() {
     let new = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new.html");
@@ -355,7 +355,7 @@ fn files_that_get_nothing_are_not_left_behind() {
     }
 }
 
-/// As under `head`: the report is there though nobody takes the text.
+/// As with `head`: the report is written even if nobody reads the text.
 #[test]
 fn a_report_needs_no_reader_of_standard_output() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -376,7 +376,7 @@ fn a_report_needs_no_reader_of_standard_output() {
     }
 }
 
-/// As by `--html out.html >out.html`.
+/// As with `--html out.html >out.html`.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_report_and_the_text_are_not_written_over_each_other() {

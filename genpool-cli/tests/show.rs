@@ -1,4 +1,4 @@
-//! `genpool show`: a pool's snapshot as a picture, and an error for whatever is none.
+//! `genpool show`: a pool's snapshot as a picture, and an error for anything else.
 
 mod common;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const PAGE: usize = 4096;
 
-/// A pool with everything that is shown.
+/// A pool with everything that can be shown.
 fn snapshot() -> Snapshot {
     let name = "rx\u{1b}[31m ring";
     let builder = Pool::builder().order(12).name(name).boundary_tracking();
@@ -60,7 +60,7 @@ fn a_pool_is_drawn() {
     }
 }
 
-/// What is wrong must be said in one line, without a panic.
+/// The error must be one line, without a panic.
 fn refused(name: &str, content: &[u8], says: &str) {
     let path = file(&format!("bad-{name}.json"), content);
     let output = genpool(&["show", path.to_str().unwrap()]);
@@ -169,10 +169,10 @@ fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0..64_u64, Just(4096), Just(1 << 40), any::<u64>()]
 }
 
-/// A chunk: where it starts, its bytes, and runs in it that are taken.
+/// A chunk: its start, its size in bytes, and its taken runs.
 type Chunk = (u64, u64, Vec<(u64, u64)>);
 
-/// A snapshot of these chunks and allocations; its totals are those of the chunks, if `agrees`.
+/// Returns a snapshot of these chunks and allocations. Its totals are those of the chunks if `agrees`.
 fn drawn(
     order: u64,
     figures: &[u64],
@@ -251,7 +251,7 @@ fn drawn(
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever it says, it is drawn or refused.
+    /// Whatever it contains, it is drawn or refused.
     #[test]
     fn any_numbers(
         order in 0..70_u64,
@@ -267,7 +267,7 @@ proptest! {
         }
     }
 
-    /// Chunks in order and runs in them are drawn, however large.
+    /// Chunks in order, with runs in order, are drawn, however large.
     #[test]
     fn any_chunks(
         order in 0..12_u64,

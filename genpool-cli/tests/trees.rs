@@ -1,5 +1,5 @@
-//! `genpool dt` on blobs that nobody trusts: what cannot be read is named, what would steer a terminal is
-//! replaced, and small blobs do not become large.
+//! `genpool dt` on untrusted blobs: it names what cannot be read, replaces what would control a terminal, and keeps its
+//! output small for small blobs.
 
 mod common;
 
@@ -10,7 +10,7 @@ use common::{file, genpool};
 use genpool_cli::plain::plain;
 use serde_json::Value;
 
-/// A blob in the making. Libraries refuse names of 200 characters.
+/// A blob under construction. Libraries refuse names of 200 characters.
 #[derive(Default)]
 struct Fdt {
     structs: Vec<u8>,
@@ -28,7 +28,7 @@ impl Fdt {
             .resize(self.structs.len().next_multiple_of(4), 0);
     }
 
-    /// A node with what `fill` puts in it.
+    /// Adds a node with what `fill` puts in it.
     fn node(&mut self, name: &str, fill: impl FnOnce(&mut Self)) {
         self.word(1);
         self.bytes(&[name.as_bytes(), b"\0"].concat());
@@ -57,14 +57,14 @@ impl Fdt {
         self.property(name, &value);
     }
 
-    /// One cell for the addresses of the nodes in it and one for their sizes.
+    /// Sets one cell for the addresses of child nodes, and one for their sizes.
     fn one_cell_each(&mut self) {
         self.cells("#address-cells", &[1]);
         self.cells("#size-cells", &[1]);
     }
 }
 
-/// A file with a blob whose root has one cell for addresses and one for sizes, and what `fill` puts in it.
+/// Returns a file with a blob. Its root has one cell for addresses and one for sizes, and what `fill` puts in it.
 fn blob(name: &str, fill: impl FnOnce(&mut Fdt)) -> String {
     let mut fdt = Fdt::default();
     fdt.node("", |fdt| {
@@ -92,7 +92,7 @@ fn blob(name: &str, fill: impl FnOnce(&mut Fdt)) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// An SRAM of 4 KiB with what `fill` puts in it.
+/// Adds an SRAM of 4 KiB with what `fill` puts in it.
 fn sram(fdt: &mut Fdt, name: &str, fill: impl FnOnce(&mut Fdt)) {
     fdt.node(name, |fdt| {
         fdt.property("compatible", b"mmio-sram\0");
@@ -103,7 +103,7 @@ fn sram(fdt: &mut Fdt, name: &str, fill: impl FnOnce(&mut Fdt)) {
     });
 }
 
-/// A partition of 256 bytes that is a pool.
+/// Adds a partition of 256 bytes that is a pool.
 fn pool(fdt: &mut Fdt, start: u32, phandle: u32, label: &[u8]) {
     fdt.node(&format!("p@{start:x}"), |fdt| {
         fdt.cells("reg", &[start, 0x100]);
@@ -247,7 +247,7 @@ fn nodes_that_are_not_as_usual_are_marked() {
     );
 }
 
-/// Control characters, marks of direction, and what has no width.
+/// Control characters, direction marks, and characters without width.
 const EVIL: &str = "A\u{1b}[31m\u{202e}evil\u{200b} \u{9b}board\n\r\u{7f}\u{feff}\u{e0041}軍";
 
 #[test]
@@ -259,12 +259,12 @@ fn texts_of_a_blob_do_not_steer_the_terminal() {
             pool(fdt, 0, 1, &evil);
             pool(fdt, 0x200, 3, b"other\0");
         });
-        // Refused, since there is one of that name.
+        // Refused, since the name is used twice.
         sram(fdt, "twice@1000", |fdt| {
             pool(fdt, 0, 4, &evil);
             pool(fdt, 0x100, 5, &evil);
         });
-        // Looked for, and not there.
+        // Looked for, but not there.
         sram(fdt, "closed@1000", |fdt| {
             fdt.node("p@0", |fdt| {
                 fdt.cells("reg", &[0, 0x100]);
@@ -293,7 +293,7 @@ fn texts_of_a_blob_do_not_steer_the_terminal() {
     assert_eq!(board["model"], shown);
     assert_eq!(board["srams"][0]["partitions"][0]["label"], shown);
     assert_eq!(board["consumers"][0]["pool"]["name"], shown);
-    // What JSON escapes would come back.
+    // An escape in JSON would become a control character again.
     fn has_no_steering(value: &Value) -> bool {
         match value {
             Value::String(text) => text.chars().all(|c| plain(c) == c),
@@ -305,7 +305,7 @@ fn texts_of_a_blob_do_not_steer_the_terminal() {
     assert!(has_no_steering(&board), "{board}");
 }
 
-/// Runs the command with at most so many KiB of address space.
+/// Runs the command with at most `kib` KiB of address space.
 #[cfg(target_os = "linux")]
 fn confined(kib: usize, arguments: &[&str]) -> Output {
     Command::new("sh")
@@ -358,7 +358,7 @@ fn many_references_are_bounded() {
     }
 }
 
-/// As many nodes as there can be in a few hundred kilobytes, each an SRAM, a part of one, or an error.
+/// As many nodes as fit into a few hundred kilobytes, each an SRAM, a part of one, or an error.
 #[test]
 #[cfg(target_os = "linux")]
 fn many_srams_are_bounded() {
@@ -411,7 +411,7 @@ fn many_srams_are_bounded() {
     check(&devices, 1000, 4000);
     let parts = nested(&|fdt| (0..10).for_each(|at| sram(fdt, at, 0x1_0000, 300)));
     check(&parts, 3, 7);
-    // Children are read of so many only, also where there is no row for them, as the first is no part of its SRAM.
+    // The number of children that are read is limited, even if they get no row because they lie outside their SRAM.
     let outside = nested(&|fdt| {
         for at in 0..10 {
             bus(fdt, &format!("{at:x}"), &|fdt| {

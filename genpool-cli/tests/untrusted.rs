@@ -1,5 +1,4 @@
-//! A trace is untrusted, and so is what strace wrote: whatever they say, there is an answer or an
-//! error, and no panic.
+//! Traces and the output of strace are untrusted: whatever they contain, there is a result or an error, and no panic.
 
 use genpool_cli::algorithm::AlgorithmSpec;
 use genpool_cli::compare::{Wish, compare};
@@ -10,7 +9,7 @@ use genpool_cli::trace::Trace;
 use genpool_cli::verify::verify;
 use proptest::prelude::*;
 
-/// Numbers that are small, at an edge, or none. Those in between would only make large pools.
+/// Numbers that are small, at an edge, or invalid. Those in between would only make large pools.
 fn number() -> impl Strategy<Value = String> {
     prop_oneof![
         8 => (0u64..0x200).prop_map(|n| n.to_string()),
@@ -54,7 +53,7 @@ fn line() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Plays as many leading lines as are good, so that a bad line does not spare the pool the rest.
+/// Plays as many leading lines as are valid, so that a bad line does not spare the pool the rest.
 fn play(text: &str) {
     let mut lines: Vec<&str> = text.lines().collect();
     let trace = loop {
@@ -93,7 +92,7 @@ fn play(text: &str) {
     );
 }
 
-/// Addresses of a few pages, some of them odd, and lengths that reach over them.
+/// Addresses in a few pages, some of them odd, and lengths that reach beyond them.
 fn mapped() -> impl Strategy<Value = u64> {
     prop_oneof![
         12 => (0u64..24).prop_map(|page| 0x7000_0000_0000 + (page << 12)),
@@ -144,7 +143,7 @@ fn call() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What is converted must be a trace, and one that fits its pool but for fragmentation.
+/// Converted output must be a trace that fits its pool, except for fragmentation.
 fn converted(text: &[u8]) {
     if let Ok(converted) = convert(text, None) {
         let trace = Trace::parse(&converted.to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! What an allocation is to its holder: a value that gives the range back when it is dropped.
+//! Allocations: values that give their range back when they are dropped.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -8,15 +8,15 @@ use core::ptr::NonNull;
 
 use alloc::sync::Arc;
 
-use crate::boundary_tags::Extent;
+use crate::chunk::Extent;
 use crate::chunk::{Chunk, Owner, granules_for};
 use crate::error::ResizeError;
 #[cfg(feature = "observe")]
-use crate::observer::{Event, Notifier};
-use crate::pool::Inner;
+use crate::observe::{Event, Notifier};
+use crate::shared::Shared;
 
-/// An address range that was taken out of its pool, as plain numbers. Nobody gives it back unless
-/// [`Pool::free`](crate::Pool::free) or [`free_addr`](crate::Pool::free_addr) is told.
+/// An address range that was taken out of its pool, as plain numbers. It stays taken until it is passed to
+/// [`Pool::free`](crate::Pool::free), [`free_addr`](crate::Pool::free_addr) or [`adopt`](crate::Pool::adopt).
 ///
 /// ```
 /// use genpool::Pool;
@@ -33,16 +33,22 @@ use crate::pool::Inner;
 pub struct RawRange {
     /// The address of the first byte.
     pub addr: usize,
-    /// Bytes, whole granules.
+    /// The size in bytes, a multiple of the granule.
     pub size: usize,
 }
 
-/// The chunk of an allocation, in one word, since allocations are moved about.
+/// The chunk of an allocation, in one word, because allocations are moved often.
+///
+/// An allocation in a permanent chunk holds a reference to it. In any other chunk, an allocation holds the chunk's
+/// generation, and looks the chunk up by address under a pin when it needs it. The granules it holds keep the chunk
+/// from being drained, so the look-up finds it. If the range was freed by address in the meantime and the chunk is
+/// gone, the look-up finds nothing or a chunk of another generation. Nothing dangles, so a free by address can be a
+/// safe function.
 ///
 /// # Invariants
 ///
-/// `tagged` came from a reference with lifetime `'p`, or its lowest bit is set, which no such pointer
-/// has; the rest is then a generation.
+/// `tagged` either came from a reference with lifetime `'p`, or has its lowest bit set, which no such pointer has. In
+/// the second case the other bits are a generation.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin<'p> {
     tagged: *const Chunk,
@@ -51,18 +57,18 @@ pub(crate) struct Origin<'p> {
 
 const _: () = assert!(align_of::<Chunk>() > 1);
 
-// SAFETY: it stands for a shared reference to a chunk, and those may be sent.
+// SAFETY: an `Origin` stands for a shared reference to a chunk, and such references may be sent.
 unsafe impl Send for Origin<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Origin<'_> {}
 
-/// What a [`Origin`] says.
+/// An [`Origin`], decoded.
 #[derive(Clone, Copy)]
 pub(crate) enum OriginKind<'p> {
     /// The chunk lives as long as the pool.
     Permanent(&'p Chunk),
-    /// It is looked up under a pin, and is the right one if it is of this generation. If not, the
-    /// range was freed by address while the allocation held it, and the chunk removed since.
+    /// The chunk is looked up by address under a pin, and is the right one if it has this generation. If it has
+    /// another, the range was freed by address while the allocation held it, and its chunk has been removed since.
     Listed { generation: usize },
 }
 
@@ -75,7 +81,7 @@ impl<'p> Origin<'p> {
         }
     }
 
-    /// Of a generation below half of what a word can hold.
+    /// The generation must be below half of what a word can hold.
     pub(crate) fn listed(generation: usize) -> Self {
         Self {
             tagged: core::ptr::without_provenance(generation << 1 | 1),
@@ -90,23 +96,23 @@ impl<'p> Origin<'p> {
             let generation = bits >> 1;
             return OriginKind::Listed { generation };
         }
-        // SAFETY: by the invariant it came from a reference with this lifetime.
+        // SAFETY: by the invariant, the pointer came from a reference with this lifetime.
         OriginKind::Permanent(unsafe { &*self.tagged })
     }
 }
 
-/// A range of a pool, given back when this value is dropped, by whichever thread.
+/// A range of a pool, which is given back when this value is dropped, on any thread.
 ///
-/// What a thread wrote to the memory before the drop happens before the next owner's use of it.
-/// Dropping is [signal-safe](crate#signal-safety) and costs one atomic instruction where the range lies in one word of the
-/// bitmap. In a chunk that is being removed it also looks whether it was the last, at worst linear in
-/// the chunk's granules.
+/// What a thread wrote to the memory before the drop happens before the next owner's use of it. Dropping is
+/// [signal-safe](crate#signal-safety) and costs one atomic instruction if the range lies in one word of the bitmap.
+/// In a chunk that is being removed, the drop also checks whether it was the last, which is at worst linear in the
+/// chunk's granules.
 ///
-/// What it is asked takes constant time. In a chunk that was added after the pool's first removal of
-/// one, drops and questions about the chunk look it up first: logarithmic in the number of chunks.
+/// Accessors take constant time. If the chunk was added after the pool's first removal of a chunk, drops and
+/// accessors that concern the chunk look it up first, which is logarithmic in the number of chunks.
 ///
-/// While it lives, the range must not be freed by address as well; boundary tracking notices that,
-/// and the drop then does nothing.
+/// The range must not be freed by address while the allocation lives. Boundary tracking detects this, and the drop
+/// then does nothing.
 ///
 /// It cannot outlive its pool:
 ///
@@ -133,59 +139,60 @@ impl<'p> Origin<'p> {
 /// ```
 #[must_use = "the range is given back when this is dropped"]
 pub struct Allocation<'p> {
-    inner: &'p Inner,
+    shared: &'p Shared,
     origin: Origin<'p>,
     addr: usize,
     extent: Extent,
 }
 
-/// What an allocation is made of, not given back by itself: the answer of what is uncommon, of which the allocation
-/// is made where it was asked for, as the common way makes it there of what registers hold. In another
-/// order than there, so that the compiler does not take one for the other: then both ways would go through
-/// memory, which costs as much as a locked instruction.
+/// The fields of an allocation, without its drop. Uncommon paths return `Parts`, and the allocation is put together
+/// from them at the call site, where the common path puts it together from registers. The order of the fields differs
+/// from that of [`Allocation`], so that the compiler does not merge the two paths. If it did, both would pass the
+/// value through memory: stores of eight bytes that are read back sixteen at a time stall, which costs as much as a
+/// locked instruction.
 #[must_use]
 #[repr(C)]
 pub(crate) struct Parts<'p> {
     pub(crate) extent: Extent,
     pub(crate) addr: usize,
     pub(crate) origin: Origin<'p>,
-    pub(crate) inner: &'p Inner,
+    pub(crate) shared: &'p Shared,
 }
 
 impl<'p> Parts<'p> {
     #[inline(always)]
     pub(crate) fn whole(self) -> Allocation<'p> {
-        Allocation::new(self.inner, self.origin, self.addr, self.extent)
+        Allocation::new(self.shared, self.origin, self.addr, self.extent)
     }
 }
 
 impl<'p> Allocation<'p> {
-    /// The caller claimed the granules and hands them over.
+    /// The caller has claimed the granules and hands them over.
     #[inline]
-    pub(crate) fn new(inner: &'p Inner, origin: Origin<'p>, addr: usize, extent: Extent) -> Self {
+    pub(crate) fn new(shared: &'p Shared, origin: Origin<'p>, addr: usize, extent: Extent) -> Self {
         Self {
-            inner,
+            shared,
             origin,
             addr,
             extent,
         }
     }
 
-    /// The address of the first byte. [Signal-safe](crate#signal-safety).
+    /// Returns the address of the first byte. [Signal-safe](crate#signal-safety).
     #[must_use]
     #[inline]
     pub fn addr(&self) -> usize {
         self.addr
     }
 
-    /// Bytes, whole granules: at least what was asked for. [Signal-safe](crate#signal-safety).
+    /// Returns the size in bytes: whole granules, and at least what was asked for.
+    /// [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn size(&self) -> usize {
-        self.granules() << self.inner.order()
+        self.granules() << self.shared.order()
     }
 
-    /// The physical address of the first byte, if the chunk was given one.
-    /// [Signal-safe](crate#signal-safety).
+    /// Returns the physical address of the first byte, if the chunk has one. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::{ChunkSpec, Pool};
@@ -202,15 +209,14 @@ impl<'p> Allocation<'p> {
         self.in_chunk(|chunk| chunk.phys_of(self.addr)).flatten()
     }
 
-    /// The owner's value of the chunk, if it was given one.
-    /// [Signal-safe](crate#signal-safety) but for its drop.
+    /// Returns the chunk's owner, if it has one. [Signal-safe](crate#signal-safety), except for dropping the returned
+    /// value.
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {
         self.in_chunk(|chunk| chunk.owner().cloned()).flatten()
     }
 
-    /// A copy of the owner's value of the chunk, if it has one of this type.
-    /// [Signal-safe](crate#signal-safety), if its
+    /// Returns a copy of the chunk's owner, if it has one of this type. [Signal-safe](crate#signal-safety) if its
     /// `clone` and drop are.
     #[must_use]
     pub fn owner_as<T: Clone + 'static>(&self) -> Option<T> {
@@ -218,8 +224,8 @@ impl<'p> Allocation<'p> {
             .flatten()
     }
 
-    /// Notes `tag` beside the allocation, for reports. Without boundary tracking there is no place
-    /// for it, and this does nothing. [Signal-safe](crate#signal-safety).
+    /// Attaches `tag` to the allocation, for reports. Does nothing without boundary tracking, because there is no
+    /// place to store it. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::Pool;
@@ -235,15 +241,15 @@ impl<'p> Allocation<'p> {
         self.in_chunk(|chunk| {
             let start = chunk.granule_of(self.addr);
             if let Some(boundary_tags) = chunk.boundary_tags()
-                && boundary_tags.get(start) == self.extent.ownership()
+                && self.extent.ownership() == Some(boundary_tags.get(start))
             {
                 boundary_tags.set_tag(start, tag);
             }
         });
     }
 
-    /// Grows or shrinks in place to hold `size` bytes. Linear in the granules that come or go, 64 at a
-    /// time. [Signal-safe](crate#signal-safety).
+    /// Grows or shrinks the allocation in place to hold `size` bytes. Linear in the granules added or given back, 64
+    /// at a time. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::Pool;
@@ -260,11 +266,11 @@ impl<'p> Allocation<'p> {
     ///
     /// # Errors
     ///
-    /// [`ResizeError`]; the size is as before. [`ResizeError::Neighbour`] is the news of one look:
-    /// a claim that another thread is about to roll back counts as taken.
+    /// [`ResizeError`]; the size is unchanged. [`ResizeError::Neighbour`] comes from a single look: a claim that
+    /// another thread is about to roll back counts as taken.
     pub fn resize(&mut self, size: usize) -> Result<(), ResizeError> {
         #[cfg(feature = "observe")]
-        if let Some(notifier) = self.inner.notifier() {
+        if let Some(notifier) = self.shared.notifier() {
             self.extent = self.resized_observed(notifier, size)?;
             return Ok(());
         }
@@ -272,23 +278,23 @@ impl<'p> Allocation<'p> {
         Ok(())
     }
 
-    /// What it is made of when it has another size.
+    /// Resizes the range and returns its new extent.
     fn resized(&self, size: usize) -> Result<Extent, ResizeError> {
         if size == 0 {
             return Err(ResizeError::ZeroSize);
         }
-        let wanted = granules_for(size, self.inner.order());
+        let wanted = granules_for(size, self.shared.order());
         if wanted == self.granules() {
             return Ok(self.extent);
         }
-        self.in_chunk(|chunk| self.inner.resize(chunk, self.addr, self.extent, wanted))
+        self.in_chunk(|chunk| self.shared.resize(chunk, self.addr, self.extent, wanted))
             .unwrap_or(Err(ResizeError::Lost))
     }
 
     #[cfg(feature = "observe")]
     #[cold]
     fn resized_observed(&self, notifier: &Notifier, asked: usize) -> Result<Extent, ResizeError> {
-        let (addr, from, order) = (self.addr, self.size(), self.inner.order());
+        let (addr, from, order) = (self.addr, self.size(), self.shared.order());
         let event = |outcome: Option<&Result<Extent, ResizeError>>| {
             if let Some(&Err(error)) = outcome {
                 return Event::ResizeRefused { addr, asked, error };
@@ -305,37 +311,41 @@ impl<'p> Allocation<'p> {
         if asked < from {
             return notifier.around(|| self.resized(asked), event);
         }
-        // The number comes after what is taken was.
+        // The event's number must be drawn after the granules are claimed.
         let outcome = self.resized(asked);
         notifier.notify(&event(Some(&outcome)));
         outcome
     }
 
-    /// Its chunk's account has so many granules more, or fewer. Says whether the chunk serves.
+    /// Adds granules to the account of the allocation's chunk, or subtracts them. Returns true if the chunk is not
+    /// being removed.
     #[cfg(feature = "observe")]
     pub(crate) fn account(&self, granules: isize) -> bool {
         self.in_chunk(|chunk| chunk.account(granules))
             .unwrap_or(false)
     }
 
-    /// Lets the range go as plain numbers; [`Pool::free`](crate::Pool::free) gives it back.
-    /// [Signal-safe](crate#signal-safety).
+    /// Turns the allocation into plain numbers without giving the range back. [`Pool::free`](crate::Pool::free) gives
+    /// it back. [Signal-safe](crate#signal-safety).
     pub fn into_raw(self) -> RawRange {
         ManuallyDrop::new(self).raw()
     }
 
-    /// The same, kept alive by a count instead of a borrow. `inner` is what it borrows.
-    pub(crate) fn into_owned(self, inner: &Arc<Inner>) -> OwnedAllocation {
-        assert!(core::ptr::eq(self.inner, &**inner), "another pool's count");
+    /// Converts to an allocation that is kept alive by a reference count instead of a borrow. `shared` must be the
+    /// pool that it borrows.
+    pub(crate) fn into_owned(self, shared: &Arc<Shared>) -> OwnedAllocation {
+        assert!(
+            core::ptr::eq(self.shared, &**shared),
+            "another pool's count"
+        );
         let this = ManuallyDrop::new(self);
-        let inner = Arc::clone(inner);
-        // SAFETY: the reference is to what the count keeps in place, and it is used only by the
-        // allocation, which is dropped before the count.
-        let lasting: &'static Inner = unsafe { &*Arc::as_ptr(&inner) };
+        let shared = Arc::clone(shared);
+        // SAFETY: the count keeps the referent in place. Only the allocation uses the reference, and it is dropped
+        // before the count.
+        let lasting: &'static Shared = unsafe { &*Arc::as_ptr(&shared) };
         let origin = match this.origin.kind() {
             OriginKind::Permanent(chunk) => {
-                // SAFETY: a permanent chunk lives as long as the chunk set, which `inner` owns; used as
-                // above.
+                // SAFETY: a permanent chunk lives as long as the chunk set, which `shared` owns. Used as above.
                 Origin::permanent(unsafe { NonNull::from(chunk).as_ref() })
             }
             OriginKind::Listed { generation } => Origin::listed(generation),
@@ -343,11 +353,11 @@ impl<'p> Allocation<'p> {
         let allocation = Allocation::new(lasting, origin, this.addr, this.extent);
         OwnedAllocation {
             allocation: ManuallyDrop::new(allocation),
-            inner: ManuallyDrop::new(inner),
+            shared: ManuallyDrop::new(shared),
         }
     }
 
-    /// All that it is made of: pool, chunk, address, length. It is not given back.
+    /// Takes the allocation apart without giving the range back.
     #[inline(always)]
     pub(crate) fn into_parts(self) -> Parts<'p> {
         let this = ManuallyDrop::new(self);
@@ -355,24 +365,20 @@ impl<'p> Allocation<'p> {
             extent: this.extent,
             addr: this.addr,
             origin: this.origin,
-            inner: this.inner,
+            shared: this.shared,
         }
     }
 
-    pub(crate) fn is_of(&self, inner: &Inner) -> bool {
-        core::ptr::eq(self.inner, inner)
+    pub(crate) fn is_of(&self, shared: &Shared) -> bool {
+        core::ptr::eq(self.shared, shared)
     }
 
     #[inline]
     pub(crate) fn granules(&self) -> usize {
-        if self.inner.is_tracked() {
-            self.extent.ownership().len()
-        } else {
-            self.extent.len()
-        }
+        self.extent.len()
     }
 
-    /// Its chunk, if that lives as long as the pool.
+    /// Returns the chunk, if it is permanent.
     pub(crate) fn permanent_chunk(&self) -> Option<&'p Chunk> {
         match self.origin.kind() {
             OriginKind::Permanent(chunk) => Some(chunk),
@@ -380,11 +386,11 @@ impl<'p> Allocation<'p> {
         }
     }
 
-    /// Ends the allocation; its granules stay taken, and are the caller's. Refused, where ownership words are
-    /// kept, if it was freed by address meanwhile.
+    /// Ends the allocation and leaves its granules taken; the caller now holds them. Returns false, with boundary
+    /// tracking, if the range was freed by address in the meantime.
     pub(crate) fn close(self) -> bool {
         let this = ManuallyDrop::new(self);
-        this.in_chunk(|chunk| this.inner.close(chunk, this.addr, this.extent))
+        this.in_chunk(|chunk| this.shared.close(chunk, this.addr, this.extent))
             .unwrap_or(false)
     }
 
@@ -395,12 +401,13 @@ impl<'p> Allocation<'p> {
         }
     }
 
-    /// None where the chunk is gone, which takes a free by address of what is held here.
+    /// Calls `with` on the chunk. Returns none if the chunk is gone, which happens only after a free by address of
+    /// the range.
     fn in_chunk<R>(&self, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
         match self.origin.kind() {
             OriginKind::Permanent(chunk) => Some(with(chunk)),
             OriginKind::Listed { generation } => {
-                self.inner.in_generation(self.addr, generation, with)
+                self.shared.in_generation(self.addr, generation, with)
             }
         }
     }
@@ -409,7 +416,7 @@ impl<'p> Allocation<'p> {
 impl Drop for Allocation<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.inner.give_back(self.origin, self.addr, self.extent);
+        self.shared.give_back(self.origin, self.addr, self.extent);
     }
 }
 
@@ -422,11 +429,11 @@ impl fmt::Debug for Allocation<'_> {
     }
 }
 
-/// An [`Allocation`] that does not borrow its pool: the range stays valid and can be given back even
-/// after the pool was destroyed. It has all calls of an [`Allocation`].
+/// An [`Allocation`] that does not borrow its pool. The range stays valid, and can be given back, even after the pool
+/// was destroyed. It has all calls of an [`Allocation`].
 ///
-/// Dropping it is [signal-safe](crate#signal-safety) as long as the pool lives; the last one after the pool's end frees the
-/// pool's bookkeeping, which is not.
+/// Dropping it is [signal-safe](crate#signal-safety) as long as the pool lives. Dropping the last one after the
+/// pool's end is not, because it frees the pool's bookkeeping.
 ///
 /// ```
 /// use genpool::Pool;
@@ -438,7 +445,7 @@ impl fmt::Debug for Allocation<'_> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The allocation inside is lent out, and cannot be moved out:
+/// The allocation inside can be borrowed, but not moved out:
 ///
 /// ```compile_fail,E0594
 /// # use genpool::{Allocation, OwnedAllocation};
@@ -449,12 +456,12 @@ impl fmt::Debug for Allocation<'_> {
 ///
 /// # Invariants
 ///
-/// `allocation` refers to what `inner` keeps alive, and is dropped before it. It is lent out by
-/// shared reference only, so it cannot be moved out.
+/// `allocation` refers to what `shared` keeps alive, and is dropped before it. It is lent out by shared reference
+/// only, so it cannot be moved out.
 #[must_use = "the range is given back when this is dropped"]
 pub struct OwnedAllocation {
     allocation: ManuallyDrop<Allocation<'static>>,
-    inner: ManuallyDrop<Arc<Inner>>,
+    shared: ManuallyDrop<Arc<Shared>>,
 }
 
 impl OwnedAllocation {
@@ -467,26 +474,25 @@ impl OwnedAllocation {
         self.allocation.resize(size)
     }
 
-    /// As [`Allocation::into_raw`]. Once the pool is destroyed nobody takes the range back.
-    /// As [signal-safe](crate#signal-safety)
-    /// as the drop.
+    /// As [`Allocation::into_raw`]. The range cannot be given back once the pool is destroyed. As
+    /// [signal-safe](crate#signal-safety) as the drop.
     pub fn into_raw(self) -> RawRange {
         let mut this = ManuallyDrop::new(self);
         let range = this.allocation.raw();
-        // SAFETY: `this` is never dropped nor used again, so the count ends once. The allocation,
-        // which must not give the range back, is forgotten.
-        unsafe { ManuallyDrop::drop(&mut this.inner) };
+        // SAFETY: `this` is never dropped nor used again, so the count is released once. The allocation is forgotten,
+        // because it must not give the range back.
+        unsafe { ManuallyDrop::drop(&mut this.shared) };
         range
     }
 }
 
 impl Drop for OwnedAllocation {
     fn drop(&mut self) {
-        // SAFETY: taken once, here, and not used again. Dropped below, also if a callback panics.
-        let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
-        // SAFETY: dropped once, here, while `inner` still keeps alive what it refers to.
+        // SAFETY: taken once, here, and not used again. It is dropped below, even if a callback panics.
+        let shared = unsafe { ManuallyDrop::take(&mut self.shared) };
+        // SAFETY: dropped once, here, while `shared` still keeps alive what it refers to.
         unsafe { ManuallyDrop::drop(&mut self.allocation) };
-        drop(inner);
+        drop(shared);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A chunk on its way out of the pool.
+//! [`Drain`]: the removal of a chunk, which lasts until its last allocation was given back.
 
 use core::fmt;
 use core::time::Duration;
@@ -9,18 +9,18 @@ use alloc::sync::Arc;
 use crossbeam_utils::Backoff;
 
 use crate::chunk::{Chunk, ChunkSpec, State};
-use crate::pool::Inner;
+use crate::shared::Shared;
 use crate::unwind::{FirstPanic, Guarded};
 
-/// The longest nap while waiting for a chunk to drain: short beside the work of taking a device
-/// down, long enough to cost nothing (2026-11).
+/// The longest nap while waiting for a chunk to drain: short compared with the work of taking a device down, long
+/// enough to cost nothing (2026-11).
 const NAP: Duration = Duration::from_millis(1);
 
-/// A chunk that is being removed: [`Pool::remove`](crate::Pool::remove) answers it.
+/// A chunk that is being removed, as returned by [`Pool::remove`](crate::Pool::remove).
 ///
-/// Dropping it does not stop the removal: the chunk leaves the pool with a later change of the
-/// chunk list, once the last allocation is back. If it is dropped after that, it takes the chunk off the list
-/// itself, unless there is no memory for a list without it.
+/// Dropping it does not stop the removal: once the last allocation was given back, the chunk leaves the pool with a
+/// later change of the chunk list. If the `Drain` is dropped after the last allocation was given back, it takes the
+/// chunk off the list itself, unless there is no memory for a list without the chunk.
 ///
 /// ```
 /// use genpool::Pool;
@@ -39,45 +39,46 @@ const NAP: Duration = Duration::from_millis(1);
 /// ```
 #[must_use = "tells when the chunk's memory is no longer used"]
 pub struct Drain {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
     chunk: Arc<Chunk>,
 }
 
 impl Drain {
-    pub(crate) fn new(inner: Arc<Inner>, chunk: Arc<Chunk>) -> Self {
-        Self { inner, chunk }
+    pub(crate) fn new(shared: Arc<Shared>, chunk: Arc<Chunk>) -> Self {
+        Self { shared, chunk }
     }
 
-    /// The address of the chunk's first byte. [Signal-safe](crate#signal-safety).
+    /// Returns the address of the chunk's first byte. [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn start(&self) -> usize {
         self.chunk.start()
     }
 
-    /// Whether the last allocation is back: from then on nobody uses the chunk's memory. At worst
-    /// linear in the chunk's granules. May be the one who calls the callback.
-    /// [Signal-safe](crate#signal-safety), if that is.
+    /// Returns true if the last allocation was given back. From then on no owner uses the chunk's memory. May run the
+    /// callback. At worst linear in the chunk's granules. [Signal-safe](crate#signal-safety) if the callback is.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        // What each owner did happens before this answer: its release was seen, then the state set.
+        // What each owner did happens before this answer: its release was seen before the state was set.
         self.chunk.is_drained()
     }
 
-    /// Bytes that are still held, none once the last allocation is back. Linear in the chunk's
-    /// granules. [Signal-safe](crate#signal-safety).
+    /// Returns the number of bytes that are still held: 0 once the last allocation was given back. Linear in the
+    /// chunk's granules. [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn held(&self) -> usize {
         let taken = self.chunk.bitmap().taken();
-        // What a claim took that came too late, and is about to give back, is nobody's.
+        // A claim that came too late may have taken granules that it is about to give back. They are not held.
         if self.chunk.state() == State::Drained {
             return 0;
         }
         taken << self.chunk.order()
     }
 
-    /// Waits until the last allocation is back, or until `timeout` is over if one is given; says
-    /// whether it is back. This is the only call of the crate that waits: it looks, spins a while, and
-    /// then sleeps for a millisecond between looks. Not [signal-safe](crate#signal-safety).
+    /// Waits until the last allocation was given back, or until `timeout` is over if one is given. Returns true if the
+    /// last allocation was given back.
+    ///
+    /// This is the only call of the crate that waits. It spins a while, and then sleeps for a millisecond between
+    /// looks. Not [signal-safe](crate#signal-safety).
     #[must_use]
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let begin = Instant::now();
@@ -95,13 +96,15 @@ impl Drain {
         true
     }
 
-    /// Has `callback` called once when the last allocation is back: now, if it is back already, else
-    /// by the thread that gives it back, or by one whose `alloc` took a granule of the chunk and had
-    /// to return it. If the pool is used in signal handlers, the callback must be
-    /// [signal-safe](crate#signal-safety), the
-    /// drop of what it captures included. It should not panic: the panic would come out of somebody's
-    /// drop of an allocation, after the range was given back. An earlier callback that was not called yet is dropped. The call itself
-    /// allocates memory, ends the process where there is none, and is not signal-safe.
+    /// Sets a callback that is called once when the last allocation was given back. If it was given back already, the
+    /// callback is called now. Otherwise it is called by the thread that gives it back, or by one whose `alloc` took a
+    /// granule of the chunk and had to return it. An earlier callback that was not called yet is dropped.
+    ///
+    /// If the pool is used in signal handlers, the callback must be [signal-safe](crate#signal-safety), including the
+    /// drop of what it captures. It should not panic: the panic would come out of another thread's drop of an
+    /// allocation, after the range was given back.
+    ///
+    /// The call itself allocates memory, aborts the process if there is none, and is not signal-safe.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -129,12 +132,12 @@ impl Drain {
         drop(self.chunk.on_drained(Box::new(once)));
     }
 
-    /// Takes the chunk off the pool's list, and answers it as it was given, if the last allocation
-    /// is back. Linear in the number of chunks. Not [signal-safe](crate#signal-safety).
+    /// Takes the chunk off the pool's list and returns it as it was given, if the last allocation was given back.
+    /// Linear in the number of chunks. Not [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
-    /// This value again, if something is still held.
+    /// Returns this value again if something is still held.
     pub fn finish(self) -> Result<ChunkSpec, Self> {
         if !self.is_drained() {
             return Err(self);
@@ -147,11 +150,11 @@ impl Drain {
 
 impl Drop for Drain {
     fn drop(&mut self) {
-        // The chunk leaves the list also if the callback panics.
+        // The chunk leaves the list even if the callback panics.
         let mut panics = FirstPanic::default();
         let drained = panics.run(|| self.is_drained());
         if drained.unwrap_or_else(|| self.chunk.state() == State::Drained) {
-            panics.run(|| self.inner.remove_drained(&self.chunk));
+            panics.run(|| self.shared.remove_drained(&self.chunk));
         }
         panics.resume();
     }

@@ -1,9 +1,10 @@
-//! What can be refused, one small type an operation. Each says what was wrong with which value.
+//! Errors, one small type per operation. Each says what was wrong with which value.
 
 use core::error::Error;
 use core::fmt;
 
-use crate::chunk::ChunkSpec;
+use crate::chunk::spec::ChunkSpec;
+use crate::memory::{NoMemory, NodeError};
 
 macro_rules! display {
     ($type:ty { $($pattern:pat => $format:literal $(, $value:expr)*;)+ }) => {
@@ -33,31 +34,31 @@ macro_rules! display {
 pub enum BuildError {
     /// The order is above 63, or above what an address of this machine can hold.
     Order {
-        /// The order asked for.
+        /// The requested order.
         order: u32,
     },
     /// The machine has no such NUMA node, or it has no memory.
     UnknownNode {
-        /// The node asked for.
+        /// The requested node.
         node: u32,
     },
-    /// This system offers no way to place memory on a node.
+    /// This system has no way to place memory on a node.
     NodeUnsupported {
-        /// The node asked for.
+        /// The requested node.
         node: u32,
     },
-    /// The system refused to place memory on a node (a sandbox may).
+    /// The system refused to place memory on the node, as a sandbox may.
     NodeRefused {
-        /// The node asked for.
+        /// The requested node.
         node: u32,
         /// The system's error number.
         errno: i32,
     },
     /// No address space was left for memory on the node.
     NodeMemory {
-        /// The node asked for.
+        /// The requested node.
         node: u32,
-        /// How much was asked for.
+        /// The number of bytes requested.
         bytes: usize,
     },
 }
@@ -70,7 +71,19 @@ display!(BuildError {
     Self::NodeMemory { node, bytes } => "NUMA node {node}: {bytes} bytes of address space could not be had";
 });
 
-/// A chunk was not added; the pool is as before, and the chunk comes back with its owner.
+impl BuildError {
+    /// Returns the reason why memory could not be placed on `node`.
+    pub(crate) fn of_node(node: u32, error: NodeError) -> Self {
+        match error {
+            NodeError::Unknown => Self::UnknownNode { node },
+            NodeError::NoMemory { bytes } => Self::NodeMemory { node, bytes },
+            NodeError::Unsupported => Self::NodeUnsupported { node },
+            NodeError::Refused { errno } => Self::NodeRefused { node, errno },
+        }
+    }
+}
+
+/// Why a chunk was not added. The pool is unchanged, and `chunk` returns the chunk with its owner.
 ///
 /// ```
 /// use genpool::{AddRefused, ChunkSpec, Pool};
@@ -137,19 +150,19 @@ pub enum AddRefused {
     Overlaps {
         /// Where that chunk starts.
         start: usize,
-        /// How many bytes it has.
+        /// The bytes of that chunk.
         size: usize,
     },
-    /// The pool would be larger than an address can count.
+    /// The pool would be larger than a `usize` can count.
     TotalSize,
     /// It has more granules than can be counted, or than boundary tracking can record.
     TooManyGranules {
-        /// The most that a chunk of the pool has.
+        /// The most granules that a chunk of the pool can have.
         most: usize,
     },
-    /// Memory for the bookkeeping could not be had.
+    /// There is no memory for the bookkeeping.
     NoMemory {
-        /// How much was needed.
+        /// The number of bytes needed.
         bytes: usize,
     },
 }
@@ -165,6 +178,12 @@ display!(AddRefused {
     Self::TooManyGranules { most } => "a chunk of this pool has at most {most} granules";
     Self::NoMemory { bytes } => "{bytes} bytes of bookkeeping could not be had";
 });
+
+impl From<NoMemory> for AddRefused {
+    fn from(NoMemory { bytes }: NoMemory) -> Self {
+        Self::NoMemory { bytes }
+    }
+}
 
 /// Why nothing was allocated.
 ///
@@ -185,50 +204,49 @@ display!(AddRefused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllocError {
-    /// At some instant between call and return there was no fit for this request under its
-    /// algorithm and constraints. This is a proof, not a guess.
+    /// At some instant between call and return, there was no fit for this request under its algorithm and
+    /// constraints. This is proved, not guessed.
     Exhausted {
-        /// The bytes asked for.
+        /// The bytes requested.
         size: usize,
     },
-    /// As [`Exhausted`](Self::Exhausted), for an algorithm that asks for one address: at some instant a
-    /// part of the range was taken.
+    /// As [`Exhausted`](Self::Exhausted), for an algorithm that allocates at one address only: at some instant, part
+    /// of the range was taken.
     Taken {
-        /// The address asked for.
+        /// The address requested.
         addr: usize,
-        /// The bytes asked for.
+        /// The bytes requested.
         size: usize,
     },
-    /// At some instant between call and return no chunk of the pool could have served the request, even if
-    /// all of it had been free. A free does not help; a chunk that is added may.
+    /// At some instant between call and return, no chunk of the pool could have served the request, even if all of it
+    /// had been free. A free does not help; adding a chunk may.
     Impossible(Impossible),
-    /// No fit was found, and it could not be proved within a bounded number of tries that there
-    /// was none, because others kept allocating and freeing, or one was in the middle of a step
-    /// over several words or of an `alloc_many` all the time. Trying again may succeed: after a short
-    /// sleep, and up to a deadline.
+    /// No fit was found, and a bounded number of attempts could not prove that there was none. Either other threads
+    /// kept allocating and freeing, or one was always in the middle of a step over several words or of an
+    /// `alloc_many`. Trying again may succeed: sleep briefly first, and give up at a deadline.
     ///
-    /// **In a signal handler this is a refusal**, to be treated as [`Exhausted`](Self::Exhausted): the
-    /// interrupted thread may be the cause, and cannot go on before the handler returns. The same goes
-    /// for a thread of real-time priority that spins or yields, which keeps a cause of lower priority
-    /// from running. See [signal safety](crate#signal-safety).
+    /// **In a signal handler, treat this as a refusal**, like [`Exhausted`](Self::Exhausted): the interrupted thread
+    /// may be the cause, and it cannot go on before the handler returns. The same holds for a real-time thread that
+    /// spins or yields, which keeps a thread of lower priority from running. See [signal
+    /// safety](crate#signal-safety).
     Contended {
-        /// The bytes asked for.
+        /// The bytes requested.
         size: usize,
     },
     /// The size is zero.
     ZeroSize,
     /// The algorithm cannot serve such a request, whatever chunks the pool has.
     Unsuitable(Unsuitable),
-    /// The algorithm proposed a place that leaves the chunk or is taken. Nothing was claimed.
+    /// The algorithm proposed a place that is taken or not wholly inside the chunk. Nothing was claimed.
     BadProposal {
         /// The granule of the chunk that it proposed.
         granule: usize,
-        /// The granules of the chunk.
+        /// The number of granules of the chunk.
         granules: usize,
     },
-    /// Memory for the list of results could not be had (`alloc_many` only).
+    /// There is no memory for the list of results (`alloc_many` only).
     NoMemory {
-        /// How many results it was to hold.
+        /// The number of results.
         count: usize,
     },
 }
@@ -244,8 +262,8 @@ display!(AllocError {
     Self::NoMemory { count } => "a list of {count} allocations could not be had";
 });
 
-/// Why no chunk of a pool could serve a request, even if all of it were free. Chunks that are being removed
-/// do not count.
+/// Why no chunk of a pool could serve a request, even if all of it were free. Chunks that are being removed do not
+/// count.
 ///
 /// ```
 /// use genpool::{AllocError, Impossible, Pool};
@@ -266,71 +284,71 @@ pub enum Impossible {
     NoChunk,
     /// The request is longer than every chunk.
     TooLong {
-        /// The bytes asked for.
+        /// The bytes requested.
         size: usize,
         /// The bytes of the longest chunk.
         longest: usize,
     },
-    /// The address asked for lies in no chunk.
+    /// The requested address lies in no chunk.
     Outside {
-        /// The address asked for.
+        /// The address requested.
         addr: usize,
     },
-    /// The range asked for begins in a chunk and goes past its end.
+    /// The requested range begins in a chunk and goes past its end.
     PastChunk {
-        /// The address asked for.
+        /// The address requested.
         addr: usize,
-        /// The bytes asked for.
+        /// The bytes requested.
         size: usize,
         /// The last address of the chunk.
         last: usize,
     },
-    /// The range asked for goes past the end of every chunk.
+    /// The requested range goes past the end of every chunk.
     PastChunks {
-        /// The offset in a chunk asked for.
+        /// The requested offset in a chunk.
         offset: usize,
-        /// The bytes asked for.
+        /// The bytes requested.
         size: usize,
         /// The bytes of the longest chunk.
         longest: usize,
     },
-    /// A place goes past the highest address allowed in every chunk. Addresses are the device's, if the limit
-    /// is one on these.
+    /// In every chunk, each place goes past the highest allowed address. The addresses are the device's if the limit
+    /// applies to those.
     TooHigh {
-        /// The highest address allowed.
+        /// The highest allowed address.
         highest: u64,
         /// The first address of the lowest chunk.
         start: u64,
     },
-    /// A place begins below the lowest address allowed in every chunk. Addresses are the device's, if the
-    /// limit is one on these.
+    /// In every chunk, each place begins below the lowest allowed address. The addresses are the device's if the
+    /// limit applies to those.
     TooLow {
-        /// The lowest address allowed.
+        /// The lowest allowed address.
         lowest: u64,
         /// The last address of the highest chunk.
         last: u64,
     },
-    /// A device's address is asked for, and no chunk has a physical address.
+    /// A device address is requested, and no chunk has a physical address.
     NoPhys,
-    /// No chunk has a place that is aligned as asked for.
+    /// No chunk has a place with the requested alignment.
     Unaligned {
-        /// A multiple of this,
+        /// The alignment in bytes.
         align: u64,
-        /// and so many bytes more.
+        /// The remainder of the address when divided by `align`.
         phase: u64,
     },
-    /// Every place crosses a boundary that it may not cross.
+    /// Every place crosses a boundary that it must not cross.
     CrossesBoundary {
-        /// The distance of the boundaries in bytes.
+        /// The distance between boundaries in bytes.
         boundary: u64,
     },
-    /// No chunk has a place where the algorithm allows one, for reasons that differ from chunk to chunk or
-    /// that only go together.
+    /// No chunk has a place where the algorithm allows one. The reasons differ from chunk to chunk, or apply only in
+    /// combination.
     NoPlace {
-        /// The bytes asked for.
+        /// The bytes requested.
         size: usize,
     },
-    /// A reason of a user's algorithm.
+    /// A reason given by a user's algorithm.
     Other(&'static str),
 }
 
@@ -350,11 +368,11 @@ display!(Impossible {
 });
 
 impl Impossible {
-    /// The reason for several chunks: this for some, `other` for the rest.
+    /// Combines the reasons of several chunks: this one for some, `other` for the rest.
     pub(crate) fn and(self, other: Self, size: usize) -> Self {
         match (self, other) {
             (reason, Self::NoChunk) | (Self::NoChunk, reason) => reason,
-            // The other chunks do not have the address.
+            // The other chunks do not contain the address.
             (past @ Self::PastChunk { .. }, _) | (_, past @ Self::PastChunk { .. }) => past,
             (Self::TooLong { longest: a, .. }, Self::TooLong { longest: b, .. }) => {
                 let longest = a.max(b);
@@ -404,7 +422,7 @@ impl Impossible {
 /// ```
 /// use genpool::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request, Unsuitable};
 ///
-/// /// First fit of a device whose descriptors have 16 bits for the length.
+/// /// First fit for a device whose descriptors have 16 bits for the length.
 /// struct Short;
 ///
 /// impl Algorithm for Short {
@@ -429,37 +447,37 @@ impl Impossible {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unsuitable {
-    /// A place was asked for that is not a multiple of the granule.
+    /// The requested place is not a multiple of the granule.
     MisalignedPlace {
         /// The place: an address, or an offset in a chunk.
         place: usize,
         /// The granule in bytes.
         granule: usize,
     },
-    /// The run is longer than the distance of the boundaries that it may not cross.
+    /// The run is longer than the distance between boundaries that it must not cross.
     LongerThanBoundary {
         /// The bytes of the run.
         size: usize,
-        /// The distance of the boundaries in bytes.
+        /// The distance between boundaries in bytes.
         boundary: u64,
     },
-    /// The run is longer than the range between the lowest and the highest address allowed.
+    /// The run is longer than the range between the lowest and the highest allowed address.
     LongerThanRange {
         /// The bytes of the run.
         size: usize,
-        /// The lowest address allowed.
+        /// The lowest allowed address.
         lowest: u64,
-        /// The highest address allowed.
+        /// The highest allowed address.
         highest: u64,
     },
-    /// No granule of the pool can ever start at the phase asked for.
+    /// No granule of the pool can ever start at the requested phase.
     Phase {
         /// The phase in bytes.
         phase: usize,
         /// The granule in bytes.
         granule: usize,
     },
-    /// A reason of a user's algorithm.
+    /// A reason given by a user's algorithm.
     Other(&'static str),
 }
 
@@ -508,7 +526,7 @@ pub enum FreeError {
         /// The granule in bytes.
         granule: usize,
     },
-    /// The range starts in a chunk and goes on behind its end.
+    /// The range starts in a chunk and goes past its end.
     PastChunk {
         /// The address given.
         addr: usize,
@@ -517,28 +535,28 @@ pub enum FreeError {
         /// The last address of the chunk.
         last: usize,
     },
-    /// Something in the range is free already: a double free, or a wrong range.
+    /// Part of the range is already free: a double free, or a wrong range.
     NotAllocated {
-        /// The first free granule's address.
+        /// The address of the first free granule.
         addr: usize,
     },
-    /// The allocation at the address has another size (found by boundary tracking).
+    /// The allocation at the address has another size. Found by boundary tracking.
     WrongSize {
         /// The address given.
         addr: usize,
         /// The size given.
         size: usize,
-        /// The bytes allocated there.
+        /// The size of the allocation in bytes.
         allocated: usize,
     },
-    /// The address is inside an allocation, not its start (found by boundary tracking).
+    /// The address is inside an allocation, not at its start. Found by boundary tracking.
     Interior {
         /// The address given.
         addr: usize,
         /// The start of the allocation.
         start: usize,
     },
-    /// A free by address alone, or a list of live allocations, needs boundary tracking.
+    /// A free by address alone and a list of live allocations need boundary tracking.
     NotTracked,
 }
 
@@ -574,7 +592,7 @@ pub enum RemoveError {
         /// The address given.
         start: usize,
     },
-    /// The chunk is being removed already.
+    /// The chunk is already being removed.
     Draining {
         /// The address given.
         start: usize,
@@ -605,14 +623,13 @@ display!(RemoveError {
 pub enum ResizeError {
     /// The size is zero: drop the allocation instead.
     ZeroSize,
-    /// The granules behind it are not all free.
+    /// The granules after the allocation are not all free.
     Neighbour,
-    /// The chunk ends before.
+    /// The allocation would go past the end of its chunk.
     PastChunk,
     /// The chunk is being removed and hands out nothing more.
     Draining,
-    /// Somebody freed the range by address although this allocation held it (found by boundary
-    /// tracking).
+    /// The range was freed by address while this allocation held it. Found by boundary tracking.
     Lost,
 }
 

@@ -1,12 +1,11 @@
-//! The lock-free core of genpool: a pool hands out runs of granules from chunks of memory that
-//! malloc does not know.
+//! The lock-free core of genpool: pools that hand out runs of granules from chunks of memory that malloc does not
+//! manage.
 //!
-//! A [`Pool`] manages *chunks* (address ranges). A chunk is divided into *granules* of `1 << order`
-//! bytes, one bit each. An [`Algorithm`] chooses where in a chunk an allocation goes. The pool never
-//! touches the memory that it manages, so an address may be device memory, an IOVA, a page number:
-//! anything countable.
+//! A [`Pool`] manages *chunks* (address ranges). A chunk is divided into *granules* of `1 << order` bytes, one bit
+//! each. An [`Algorithm`] chooses where in a chunk an allocation goes. The pool never touches the memory that it
+//! manages. So an address may be device memory, an IOVA, a page number: anything countable.
 //!
-//! Users depend on the crate `genpool`, which has all of this under its own name, as the examples do.
+//! Users depend on the crate `genpool`, which re-exports all of this, as the examples show.
 //!
 //! ```
 //! use genpool::Pool;
@@ -23,50 +22,54 @@
 //!
 //! # Signal safety
 //!
-//! *Signal-safe* means that a call takes no lock, allocates no heap memory and builds no thread-local, so
-//! it may be made in a signal handler that interrupted any call on the same pool, in any thread.
+//! *Signal-safe* means that a call takes no lock, allocates no heap memory and builds no thread-local. So it may be
+//! made in a signal handler that interrupted any call on the same pool, in any thread.
 //!
-//! **In a handler [`Contended`](AllocError::Contended) is a refusal.** The interrupted thread may be in the
-//! middle of the step that keeps a proof from succeeding, and it cannot go on before the handler returns:
-//! a handler that tries again until it gets another answer hangs. Try once, or a fixed number of times. So it
-//! is in a thread of real-time priority: while it spins or yields, a thread of lower priority on its processor
-//! cannot finish. Let it sleep between tries, up to a deadline.
+//! **In a handler [`Contended`](AllocError::Contended) is a refusal.** The interrupted thread may be in the middle of
+//! the step that keeps a proof from succeeding, and it cannot go on before the handler returns. A handler that retries
+//! until it gets another answer hangs. Try once, or a fixed number of times. The same holds for a thread of real-time
+//! priority: while it spins or yields, a thread of lower priority on its processor cannot finish. Let it sleep between
+//! tries, up to a deadline.
 //!
-//! The module texts of the bitmap, the chunk set and the traffic in the source say why each protocol works;
-//! ARCHITECTURE.md is the map.
+//! The module texts of `bitmap`, `chunks` and `activity` in the source say why each protocol works. ARCHITECTURE.md is
+//! the map.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// What the dependencies are for:
+// - `arc-swap`: the owner of the current chunk list (see `chunks/mod.rs`).
+// - `atomic`: atomics of small states that are not words (see `sync/mod.rs`).
+// - `bytemuck`: a proof that zeroed memory is a valid table, and its fallible allocation.
+// - `crossbeam-utils`: padding around what threads write often, and a backoff after lost claims.
+// - `wide`: comparing sixteen hints at once, with the vectors that every machine of a kind has (SSE2, NEON) and byte by
+//   byte elsewhere. So the core needs neither intrinsics nor `unsafe` for it.
 extern crate alloc;
 
-mod activity;
-mod address_index;
-mod append_list;
-mod bitmap;
-mod boundary_tags;
-mod chunk;
-mod chunk_set;
-mod free_summary;
-mod memory;
-mod option_box;
 #[doc(hidden)]
 pub mod sync;
+
+mod activity;
+mod bitmap;
+mod chunk;
+mod chunks;
+mod counters;
+mod memory;
+mod placement;
 mod unwind;
 
-mod algorithm;
 mod allocation;
 mod cache;
 mod drain;
 mod error;
 #[cfg(feature = "observe")]
-mod observer;
+mod observe;
+mod ops;
 mod pool;
 #[cfg(feature = "serde")]
 mod serial;
+mod shared;
 mod stats;
-mod view;
 
-pub use crate::algorithm::{Algorithm, FirstFit, Notation, Request};
 pub use crate::allocation::{Allocation, OwnedAllocation, RawRange};
 pub use crate::cache::Cache;
 pub use crate::chunk::{ChunkSpec, Owner};
@@ -76,11 +79,11 @@ pub use crate::error::{
     Unsuitable,
 };
 #[cfg(feature = "observe")]
-pub use crate::observer::{Event, Observer};
+pub use crate::observe::{Event, Observer};
+pub use crate::placement::{Algorithm, ChunkView, FirstFit, Granule, Notation, Request, Run};
 pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool};
 #[doc(hidden)]
 pub use crate::stats::owner_name;
 pub use crate::stats::{Destroyed, Fragmentation, Held, Stats};
 #[doc(hidden)]
 pub use crate::unwind::{FirstPanic, contained, discard_panic};
-pub use crate::view::{ChunkView, Granule, Run};

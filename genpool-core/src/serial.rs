@@ -1,5 +1,5 @@
-//! What a pool tells about itself, for `serde`. Totals are derived where they are defined; here is
-//! what has more to it: owners are written if they are texts.
+//! `serde` implementations for a pool's reports that cannot be derived: an owner is written if it is a string. The
+//! other reports derive theirs where they are defined.
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
@@ -26,7 +26,7 @@ impl Serialize for Destroyed {
     }
 }
 
-/// With what is free at the moment: linear in the chunk's granules.
+/// Includes the bytes that are free at the moment, so it is linear in the chunk's granules.
 impl Serialize for ChunkInfo {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut all = serializer.serialize_struct("ChunkInfo", 6)?;

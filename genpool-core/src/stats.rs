@@ -1,52 +1,18 @@
-//! What a pool tells about itself.
+//! Reports on a pool: totals, fragmentation, and what is held.
 
 use core::fmt;
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use crossbeam_utils::CachePadded;
 
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State, text_of};
-use crate::chunk_set::ChunkList;
-use crate::pool::Inner;
-use crate::sync::{AtomicUsize, Ordering};
+use crate::chunks::ChunkList;
+use crate::shared::Shared;
 use crate::unwind::contained;
 
-/// Counts of what went wrong. Written on failure only, so a shared line does no harm; `Relaxed`,
-/// because nothing is concluded from them.
-#[derive(Debug)]
-pub(crate) struct Counters {
-    counts: CachePadded<[AtomicUsize; 6]>,
-}
-
-macro_rules! counters {
-    ($($at:literal $name:ident),+) => {
-        impl Counters {
-            $(#[cold]
-            pub(crate) fn $name(&self) {
-                self.counts[$at].fetch_add(1, Ordering::Relaxed);
-            })+
-        }
-    };
-}
-
-counters!(0 exhausted, 1 contended, 2 lost_claim, 3 refused_free, 4 unsuitable, 5 bad_proposal);
-
-impl Counters {
-    pub(crate) fn new() -> Self {
-        Self {
-            counts: CachePadded::new(core::array::from_fn(|_| AtomicUsize::new(0))),
-        }
-    }
-
-    fn read(&self, at: usize) -> usize {
-        self.counts[at].load(Ordering::Relaxed)
-    }
-}
-
-/// Totals of a pool and counts since it was built. The totals are read a word at a time while others
-/// move: each lies between 0 and `size`, and all are exact when nobody moves.
+/// Totals of a pool, and counts since it was built. The totals are read a word at a time while other threads may
+/// allocate and free: each lies between 0 and `size`, and all are exact if no other thread is active.
 ///
 /// ```
 /// use genpool::Pool;
@@ -65,7 +31,7 @@ impl Counters {
 #[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Stats {
-    /// Chunks that serve.
+    /// Chunks that serve allocations.
     pub chunks: usize,
     /// Bytes in them.
     pub size: usize,
@@ -77,39 +43,38 @@ pub struct Stats {
     pub draining: usize,
     /// Bytes that are still held in those.
     pub draining_used: usize,
-    /// Bytes of `used` and of `draining_used` that caches keep, never more than those. What is left of
-    /// the two is held in allocations.
+    /// Bytes of `used` and of `draining_used` that caches keep, never more than the two together. The rest is held in
+    /// allocations.
     pub cached: usize,
     /// Bytes of bookkeeping on the heap or on the pool's node.
     pub bookkeeping: usize,
-    /// Calls that were answered [`Exhausted`](crate::AllocError::Exhausted) or
-    /// [`Taken`](crate::AllocError::Taken), and those that a
-    /// [`Cache`](crate::Cache) would have answered so, had it not given back what it kept and tried
-    /// again. The same goes for `contended`.
+    /// Calls that returned [`Exhausted`](crate::AllocError::Exhausted) or [`Taken`](crate::AllocError::Taken). Also
+    /// counts the calls for which a [`Cache`](crate::Cache) would have returned one of these, had it not given back
+    /// what it kept and tried again. The same goes for `contended`.
     pub exhausted: usize,
-    /// Calls that were answered [`Contended`](crate::AllocError::Contended).
+    /// Calls that returned [`Contended`](crate::AllocError::Contended).
     pub contended: usize,
-    /// Calls that could not be served whatever was free: no bytes, unsuitable for the algorithm, or impossible
-    /// in the chunks that there were.
+    /// Calls that could not be served whatever was free: of no bytes, unsuitable for the algorithm, or impossible in
+    /// the chunks that there were.
     pub unsuitable: usize,
-    /// Calls that an algorithm spoilt by proposing what is taken or outside.
+    /// Calls that failed because an algorithm proposed granules that were taken or outside the chunk.
     pub bad_proposals: usize,
-    /// Claims that were lost to a faster thread and tried again.
+    /// Claims that were lost to a faster thread and retried.
     pub lost_claims: usize,
     /// Frees that were refused.
     pub refused_frees: usize,
-    /// Panics of the pool's observer, each of which ended where it was told something.
+    /// Panics of the pool's observer. Each ended where the observer was notified.
     pub observer_panics: usize,
 }
 
 impl Stats {
-    pub(crate) fn gather(list: &ChunkList, inner: &Inner) -> Self {
-        let (counters, order) = (&inner.counters, inner.order());
+    pub(crate) fn gather(list: &ChunkList, shared: &Shared) -> Self {
+        let (counters, order) = (&shared.counters, shared.order());
         let mut stats = Self {
-            cached: inner.slots.granules() << order,
-            bookkeeping: size_of::<Inner>()
-                + inner.slots.footprint()
-                + inner.chunk_set.footprint()
+            cached: shared.slots.granules() << order,
+            bookkeeping: size_of::<Shared>()
+                + shared.slots.footprint()
+                + shared.chunk_set.footprint()
                 + list.footprint(),
             exhausted: counters.read(0),
             contended: counters.read(1),
@@ -117,7 +82,7 @@ impl Stats {
             refused_frees: counters.read(3),
             unsuitable: counters.read(4),
             bad_proposals: counters.read(5),
-            observer_panics: inner.observer_panics(),
+            observer_panics: shared.observer_panics(),
             ..Self::default()
         };
         for chunk in list.chunks() {
@@ -132,7 +97,7 @@ impl Stats {
                 stats.draining_used += used;
             }
         }
-        // Read beside others, one after the other.
+        // The values are read one after the other while other threads may change them.
         stats.cached = stats
             .cached
             .min(stats.used.saturating_add(stats.draining_used));
@@ -140,7 +105,7 @@ impl Stats {
     }
 }
 
-/// How the free space of a pool is cut up: [`Pool::fragmentation`](crate::Pool::fragmentation) answers it.
+/// How the free space of a pool is fragmented, as returned by [`Pool::fragmentation`](crate::Pool::fragmentation).
 ///
 /// ```
 /// use genpool::Pool;
@@ -163,9 +128,9 @@ impl Stats {
 pub struct Fragmentation {
     /// Free bytes.
     pub free: usize,
-    /// Free runs that cannot be made longer.
+    /// The number of maximal free runs.
     pub free_runs: usize,
-    /// Bytes of the largest of them.
+    /// Bytes of the largest run.
     pub largest_run: usize,
 }
 
@@ -204,31 +169,30 @@ impl Fragmentation {
 pub struct Held {
     /// The address of the first byte.
     pub addr: usize,
-    /// Bytes, whole granules.
+    /// The size in bytes, in whole granules.
     pub size: usize,
-    /// The holder's tag. None without boundary tracking: neighbouring allocations then show as one
-    /// range.
+    /// The holder's tag. `None` without boundary tracking; neighbouring allocations then appear as one range.
     pub tag: Option<usize>,
-    /// The owner's value of the chunk.
+    /// The value of the chunk's owner.
     pub owner: Option<Owner>,
 }
 
 impl Held {
-    /// The owner's value, if it is a text.
+    /// Returns the owner's value if it is a string.
     #[must_use]
     pub fn owner_name(&self) -> Option<&str> {
         text_of(self.owner.as_ref()?)
     }
 }
 
-/// The value of a chunk's owner, if it is a text. For the workspace's reports.
+/// Returns the value of a chunk's owner if it is a string. For the workspace's reports.
 #[doc(hidden)]
 #[must_use]
 pub fn owner_name(owner: &Owner) -> Option<&str> {
     text_of(owner)
 }
 
-/// Owners' destructors may panic: several of them can be dropped together.
+/// Contains panics of owners' destructors, so that several of them can be dropped together.
 impl Drop for Held {
     fn drop(&mut self) {
         contained(|| drop(self.owner.take()));
@@ -246,7 +210,7 @@ impl fmt::Debug for Held {
     }
 }
 
-/// What was still held when a pool ended. It prints itself, a line a range.
+/// What was still held when a pool ended. `Display` prints a line for each range.
 ///
 /// ```
 /// use genpool::Pool;
@@ -265,7 +229,7 @@ impl fmt::Debug for Held {
 pub struct Destroyed {
     /// The pool's name.
     pub name: Option<String>,
-    /// By address.
+    /// Sorted by address.
     pub held: Vec<Held>,
 }
 
@@ -288,8 +252,8 @@ impl fmt::Display for Destroyed {
     }
 }
 
-/// What is held in the chunks of a list, by address, at most so much of it: allocation by allocation
-/// where they are tracked, else run by run.
+/// Returns at most `most` ranges that are held in the chunks of a list, sorted by address: single allocations if
+/// boundaries are tracked, otherwise runs.
 pub(crate) fn held_in(list: &ChunkList, most: usize) -> Vec<Held> {
     let mut chunks: Vec<_> = list.chunks().collect();
     chunks.sort_unstable_by_key(|chunk| chunk.start());

@@ -1,9 +1,9 @@
-//! Panics of users' code: destructors of owners, algorithms and observers, and callbacks.
+//! Panics of user code: destructors of owners, algorithms and observers, and callbacks.
 //!
-//! Such a panic never keeps the pool from completing what it does. Everything else that is to be dropped
-//! or called is dropped and called as well, and then the first panic goes on to the caller. Later panics are
-//! discarded, and so is every panic in a thread that panics already: if it left a destructor, it would
-//! abort the process. The program's panic hook has seen each of them.
+//! Such a panic never keeps the pool from completing its work. Everything else that is to be dropped or called is
+//! dropped or called too, and then the first panic continues in the caller. Later panics are discarded. So is every
+//! panic in a thread that is panicking already, because it would abort the process if it left a destructor. The
+//! program's panic hook has seen each of them.
 
 use core::any::Any;
 use core::mem::{self, ManuallyDrop};
@@ -14,8 +14,7 @@ use std::thread::panicking;
 
 use alloc::boxed::Box;
 
-/// Drops the payload of a panic, whose destructor is a user's code too and may panic. For the workspace's
-/// crates.
+/// Drops the payload of a panic. Its destructor is user code too and may panic. For the workspace's crates.
 #[doc(hidden)]
 pub fn discard_panic(payload: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -23,7 +22,7 @@ pub fn discard_panic(payload: Box<dyn Any + Send>) {
     }
 }
 
-/// Takes a step that may run users' code in a destructor. While the thread panics, a panic of the step is
+/// Runs a step that may run user code in a destructor. If the thread is panicking already, a panic of the step is
 /// discarded. For the workspace's crates.
 #[doc(hidden)]
 pub fn contained(step: impl FnOnce()) {
@@ -34,14 +33,14 @@ pub fn contained(step: impl FnOnce()) {
     }
 }
 
-/// The first panic of several steps, of which each is taken. For the workspace's crates.
+/// The first panic of several steps, all of which are run. For the workspace's crates.
 #[doc(hidden)]
 #[derive(Default)]
 #[must_use = "a panic goes on to the caller"]
 pub struct FirstPanic(Option<Box<dyn Any + Send>>);
 
 impl FirstPanic {
-    /// Takes a step. None if it panicked.
+    /// Runs a step. Returns `None` if it panicked.
     pub fn run<R>(&mut self, step: impl FnOnce() -> R) -> Option<R> {
         match catch_unwind(AssertUnwindSafe(step)) {
             Ok(outcome) => return Some(outcome),
@@ -51,7 +50,7 @@ impl FirstPanic {
         None
     }
 
-    /// Panics if a step did, unless the thread panics already.
+    /// Resumes the first panic of a step, if there was one and the thread is not panicking already.
     pub fn resume(self) {
         match self.0 {
             Some(payload) if panicking() => discard_panic(payload),
@@ -61,8 +60,7 @@ impl FirstPanic {
     }
 }
 
-/// A user's value, whose destructor may panic: values of several users, of which each is guarded, can be
-/// dropped together.
+/// A user's value whose destructor may panic. Several guarded values can be dropped together.
 pub(crate) struct Guarded<T: ?Sized>(ManuallyDrop<T>);
 
 impl<T> Guarded<T> {
@@ -72,7 +70,7 @@ impl<T> Guarded<T> {
 
     pub(crate) fn into_inner(self) -> T {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped nor used again.
+        // SAFETY: `this` is neither dropped nor used again.
         unsafe { ManuallyDrop::take(&mut this.0) }
     }
 }
@@ -115,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// Notes its number when it is dropped, and panics with it.
+    /// Records its number when it is dropped, and panics with it.
     struct Panics<'n>(u32, &'n Mutex<Vec<u32>>);
 
     impl Drop for Panics<'_> {
@@ -153,7 +151,7 @@ mod tests {
         let guarded = |number| Guarded::new(Panics(number, &dropped));
         let values: Vec<_> = [1, 2, 3].map(guarded).into();
         assert_eq!(caught(|| drop(values)), Some(1));
-        // In a thread that panics for another reason.
+        // In a thread that is panicking for another reason.
         let value = guarded(4);
         let panics = || {
             let _value = value;

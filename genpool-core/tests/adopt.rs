@@ -1,4 +1,4 @@
-//! Ranges that went as numbers become allocations again.
+//! `Pool::adopt`: ranges that were turned into numbers become allocations again.
 
 use genpool_core::{FreeError, Pool, RawRange, ResizeError};
 
@@ -24,7 +24,7 @@ fn range(addr: usize, size: usize) -> RawRange {
 #[test]
 fn an_adopted_range_is_an_allocation_like_others() {
     for pool in pools() {
-        // Over the border of a word, and in a chunk that came after a removal.
+        // Across the border of a word, and in a chunk that was added after a removal.
         pool.remove(0x10_0000).unwrap().finish().unwrap();
         pool.add(0x100_0000, 100 * PAGE).unwrap();
         let _first = pool.alloc(60 * PAGE).unwrap();

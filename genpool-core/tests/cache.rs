@@ -1,4 +1,4 @@
-//! The handle for one thread that keeps runs at hand.
+//! The cache: a handle for one thread that keeps runs at hand.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ fn pool(pages: usize) -> Pool {
     pool_of(Pool::builder(), pages)
 }
 
-/// Bytes that are taken.
+/// The bytes that are taken.
 fn used(pool: &Pool) -> usize {
     let stats = pool.stats();
     stats.used + stats.draining_used
@@ -44,7 +44,7 @@ impl Algorithm for Even {
     }
 }
 
-/// First fit by another name.
+/// First fit under another type.
 struct AnyStart;
 
 impl Algorithm for AnyStart {
@@ -97,7 +97,7 @@ fn other_sizes_go_straight_to_the_pool() {
     assert_eq!(all, AllocError::Impossible(too_long));
     drop(cache);
 
-    // Granules of half of all that can be addressed.
+    // A granule is half of the address space.
     let vast = Pool::new(usize::BITS - 1).unwrap();
     vast.add(0, 1 << (usize::BITS - 1)).unwrap();
     let mut cache = vast.cache();
@@ -136,7 +136,7 @@ fn it_keeps_no_more_than_its_bound() {
 fn half_of_it_stays_at_hand_when_there_is_too_much() {
     let pool = pool(256);
     let mut cache = pool.cache();
-    // As many as are kept, and one more; not out of the cache itself.
+    // As many as are kept, and one more, not allocated from the cache.
     let live: Vec<_> = (0..34).map(|_| pool.alloc(PAGE).unwrap()).collect();
     let mut held = Vec::new();
     for allocation in live {
@@ -191,7 +191,7 @@ fn caches_that_follow_each_other_share_a_place() {
     assert_eq!((pool.stats().bookkeeping, pool.stats().cached), (two, 0));
 }
 
-// ---- where an allocation goes ----
+// ---- where a freed run goes ----
 
 #[test]
 fn an_allocation_goes_home_from_any_thread() {
@@ -208,14 +208,14 @@ fn an_allocation_goes_home_from_any_thread() {
     });
     assert_eq!(used(&pool), cache.held());
 
-    // Another pool's goes home to that.
+    // An allocation of another pool returns to that pool.
     cache.free(other.alloc(PAGE).unwrap());
     assert_eq!(used(&other), 0);
     let mut empty = pool.cache();
     empty.free(other.alloc(PAGE).unwrap());
     assert_eq!((empty.held(), used(&other)), (0, 0));
 
-    // The cache itself goes to another thread, with all it keeps.
+    // The cache itself goes to another thread, with everything it keeps.
     thread::scope(|threads| {
         threads.spawn(move || {
             assert!(cache.alloc(PAGE).is_ok());
@@ -249,7 +249,7 @@ fn the_chunk_that_has_room_is_kept() {
     assert_eq!(held.addr(), BASE);
     cache.free(held);
     assert_eq!(cache.held(), PAGE);
-    // A run of the other chunk does not go in beside it.
+    // A run of the other chunk is not kept along with it.
     drop(full);
     cache.free(pool.alloc(PAGE).unwrap());
     assert_eq!(cache.held(), PAGE);
@@ -274,7 +274,7 @@ fn an_algorithm_with_rules_is_asked_every_time() {
     let held = cache.alloc(PAGE).unwrap();
     assert!(cache.held() > 0);
     pool.set_algorithm(Even);
-    // Kept for the moment, and given back with the next alloc.
+    // Kept for now, and given back by the next alloc.
     cache.free(held);
     let live: Vec<_> = (0..8).map(|_| cache.alloc(PAGE).unwrap()).collect();
     assert!(live.iter().all(|held| held.addr().is_multiple_of(2 * PAGE)));
@@ -325,7 +325,7 @@ fn what_it_keeps_never_makes_it_fail() {
 #[test]
 fn what_it_keeps_is_given_back_before_contention_is_answered() {
     static POOL: OnceLock<Pool> = OnceLock::new();
-    /// First fit that spoils each proof: its question is news to whoever watches.
+    /// First fit that spoils every proof, because its query is reported to probers.
     struct Restless;
     impl Algorithm for Restless {
         fn any_place(&self) -> bool {
@@ -391,7 +391,7 @@ fn a_call_lets_a_chunk_drain() {
     let calls: [Call; 3] = [
         |cache| cache.flush(),
         |cache| assert!(cache.alloc(PAGE).is_err()),
-        // Of another length, of which it has none.
+        // A length of which the cache holds none.
         |cache| assert!(cache.alloc(8 * PAGE).is_err()),
     ];
     for call in calls {
@@ -456,7 +456,7 @@ fn what_is_kept_is_no_live_allocation() {
     );
     assert!(pool.is_sound());
 
-    // Freed by address behind its back: not kept.
+    // Freed by address while the allocation held it: not kept.
     assert_eq!(pool.free_addr(two.addr()), Ok(PAGE));
     let (held, refused) = (cache.held(), pool.stats().refused_frees);
     cache.free(two);
@@ -474,7 +474,7 @@ fn what_is_kept_is_no_live_allocation() {
 
 // ---- many threads ----
 
-/// Which thread owns each granule, 0 for none.
+/// The thread that owns each granule, 0 for none.
 struct Owners(Vec<AtomicUsize>);
 
 impl Owners {
@@ -487,8 +487,7 @@ impl Owners {
     }
 }
 
-/// Threads with a cache each allocate, free into their cache, drop, and pass allocations on to each
-/// other.
+/// Several threads, each with a cache, allocate, free into their cache, drop, and pass allocations to each other.
 fn unslotted(builder: Builder, pages: usize) {
     let (count, steps) = if cfg!(miri) {
         (2_usize, 40)
@@ -553,7 +552,7 @@ fn unslotted(builder: Builder, pages: usize) {
 fn caches_share_nothing_and_lose_nothing() {
     let ample = if cfg!(miri) { 600 } else { 4096 };
     unslotted(Pool::builder(), ample);
-    // Too small for all: refused calls and flushes are common.
+    // Too small for all threads, so refused calls and flushes are common.
     unslotted(Pool::builder(), 100);
     unslotted(Pool::builder().boundary_tracking(), ample / 4);
 }
@@ -620,7 +619,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Which granules are held by allocations.
+/// The granules that allocations hold.
 struct Model(Vec<bool>);
 
 impl Model {

@@ -1,5 +1,4 @@
-//! What a pool tells its observer: each operation once, in an order that could have been, and sums that
-//! are exact.
+//! What a pool reports to its observer: each operation once, in a possible order, with exact sums.
 
 #![cfg(feature = "observe")]
 
@@ -16,7 +15,7 @@ use genpool_core::{
 
 const PAGE: usize = 4096;
 
-/// Writes down everything.
+/// Records every event.
 #[derive(Default)]
 struct Log(Mutex<Vec<(usize, String)>>);
 
@@ -31,7 +30,7 @@ impl Observer for Log {
 }
 
 impl Log {
-    /// What was told since the last time, by number.
+    /// The events since the last call, by number.
     fn said(&self) -> Vec<String> {
         let mut all = std::mem::take(&mut *self.0.lock().unwrap());
         all.sort();
@@ -64,7 +63,7 @@ fn freed(addr: usize, size: usize) -> String {
     format!("Freed {{ addr: {addr}, size: {size}, cached: false, serves: true }}")
 }
 
-/// The same event of a run that a cache kept, or keeps.
+/// The same event for a run that a cache kept or keeps.
 fn cached(event: String) -> String {
     event.replace("cached: false", "cached: true")
 }
@@ -159,7 +158,7 @@ fn every_way_to_allocate_and_free() {
             ]
         );
 
-        // By address alone, and refused.
+        // By address alone, and then refused.
         let raw = pool.alloc(2 * PAGE).unwrap().into_raw();
         let by_address = pool.free_addr(raw.addr);
         if tracked {
@@ -207,7 +206,7 @@ fn refusals_and_many() {
     );
     let size = 2 * PAGE;
     drop(pool.alloc_many(&[PAGE, size]).unwrap());
-    // As if they had been asked for one by one.
+    // As if the ranges had been requested one by one.
     assert!(pool.alloc_many(&[PAGE, size, size]).is_err());
     let both = [
         allocated(0, PAGE, FIRST),
@@ -225,7 +224,7 @@ fn refusals_and_many() {
     assert_eq!(said[7..], both[2..]);
 }
 
-/// Frees what it then proposes, as another thread might meanwhile.
+/// Frees the range that it then proposes, as another thread might.
 struct Swap<'p>(&'p Pool, Mutex<Option<RawRange>>);
 
 impl Algorithm for Swap<'_> {
@@ -301,7 +300,7 @@ fn a_cache_reports_what_it_hands_out_and_takes_back() {
                 freed(addr, PAGE),
             ]
         );
-        // What it does not keep goes home.
+        // A range that it does not keep returns to the pool.
         let long = cache.alloc(9 * PAGE).unwrap();
         let at = long.addr();
         cache.free(long);
@@ -310,7 +309,7 @@ fn a_cache_reports_what_it_hands_out_and_takes_back() {
             log.said(),
             [allocated(at, 9 * PAGE, None), freed(at, 9 * PAGE)]
         );
-        // A request that finds no room has the cache give back what it keeps.
+        // A request that finds no room makes the cache give back what it keeps.
         let held = pool.alloc(20 * PAGE).unwrap();
         log.said();
         let size = 64 * PAGE;
@@ -324,7 +323,7 @@ fn a_cache_reports_what_it_hands_out_and_takes_back() {
             ]
         );
         drop(held);
-        // What is kept does not matter to a request that no chunk could serve.
+        // A request that no chunk could serve leaves what the cache keeps alone.
         let one = cache.alloc(PAGE).unwrap();
         cache.free(one);
         log.said();
@@ -394,7 +393,7 @@ fn what_caches_keep_of_a_chunk_that_is_removed_is_reported() {
     assert!(drain.is_drained());
 }
 
-/// Whatever a cache is in the middle of when its chunk begins to be removed, the sums come out even.
+/// Whatever a cache is doing when the removal of its chunk begins, the sums come out even.
 #[test]
 fn sums_are_exact_though_a_chunk_goes_under_caches() {
     for tracked in [false, true] {
@@ -430,7 +429,7 @@ fn sums_are_exact_though_a_chunk_goes_under_caches() {
     }
 }
 
-/// Panics when it is told so.
+/// Panics when asked to.
 #[derive(Default)]
 struct Moody {
     angry: AtomicBool,
@@ -536,7 +535,7 @@ fn an_observer_whose_destructor_panics_hides_no_answer() {
         builder.observer(Bitter(Arc::clone(&dropped)))
     };
     let count = || dropped.swap(0, Ordering::Relaxed);
-    // A later observer takes its place; a pool that cannot be built has none.
+    // A later observer replaces it; a pool that cannot be built drops it.
     drop(builder().observer(Bitter(Arc::clone(&dropped))).build());
     assert_eq!(count(), 2);
     assert!(builder().order(usize::BITS).build().is_err());
@@ -552,7 +551,7 @@ fn an_observer_whose_destructor_panics_hides_no_answer() {
     drop(report);
     assert_eq!((count(), Arc::strong_count(&owner)), (1, 1));
 
-    // While the thread panics already.
+    // While the thread is already panicking.
     let unwound = catch_unwind(AssertUnwindSafe(|| {
         let _pool = builder().build().unwrap();
         panic!("of its own");
@@ -574,7 +573,7 @@ fn a_panic_whose_payload_panics_ends_as_well() {
     }
     let pool = Pool::builder().order(12).observer(Worse).build().unwrap();
     pool.add(0, PAGE).unwrap();
-    // While the thread panics already.
+    // While the thread is already panicking.
     let unwound = catch_unwind(AssertUnwindSafe(|| {
         let _held = pool.alloc(1).unwrap();
         panic!("of its own");
@@ -583,7 +582,7 @@ fn a_panic_whose_payload_panics_ends_as_well() {
     assert_eq!((pool.avail(), pool.stats().observer_panics), (PAGE, 4));
 }
 
-/// What [`Event::change`] says of frees by address that take what is still held.
+/// What [`Event::change`] documents about frees by address of what is still held.
 #[test]
 fn a_part_that_was_freed_behind_an_allocation_is_missing_in_the_sum() {
     let moody = Arc::new(Moody::default());
@@ -598,19 +597,19 @@ fn a_part_that_was_freed_behind_an_allocation_is_missing_in_the_sum() {
     pool.free(whole.addr(), 4 * PAGE).unwrap();
     drop(whole);
     assert_eq!(surplus(), 0);
-    // A part: the rest of three pages comes back untold.
+    // A part: the remaining three pages come back unreported.
     let dropped = pool.alloc(4 * PAGE).unwrap();
     pool.free(dropped.addr(), PAGE).unwrap();
     assert_eq!(surplus(), 0);
     drop(dropped);
     assert_eq!(surplus(), -3 * page);
-    // A part that is told twice.
+    // A part that is reported twice.
     let mut shrunk = pool.alloc(4 * PAGE).unwrap();
     pool.free(shrunk.addr() + 3 * PAGE, PAGE).unwrap();
     shrunk.resize(3 * PAGE).unwrap();
     assert_eq!(surplus(), -2 * page);
     drop(shrunk);
-    // What a cache keeps, which is not told.
+    // What a cache keeps, which is not reported.
     let mut cache = pool.cache();
     let kept = cache.alloc(PAGE).unwrap();
     let addr = kept.addr();
@@ -672,7 +671,7 @@ fn a_callback_that_panics_is_reported_all_the_same() {
     }
 }
 
-/// Sorts what several threads tell by its numbers, and replays it.
+/// Sorts the events of several threads by number, and replays them.
 #[derive(Default)]
 struct History {
     list: Mutex<BTreeMap<usize, Told>>,
@@ -762,7 +761,7 @@ fn numbers_are_an_order_that_could_have_been() {
                     pool.add(0x100_0000, 8 * PAGE).unwrap();
                     thread::yield_now();
                     let drain = pool.remove(0x100_0000).unwrap();
-                    // Caches keep nothing of chunks that came after a removal, but of the first.
+                    // Caches keep nothing in chunks added after a removal, only in the first one.
                     while !drain.wait(Some(std::time::Duration::from_millis(1))) {
                         thread::yield_now();
                     }

@@ -1,5 +1,5 @@
-//! Destructors and callbacks of users that panic, at each place where the pool may run one: nothing is lost,
-//! hidden or leaked, and all of them run once.
+//! Panicking destructors and callbacks of users, at each place where the pool may run one: nothing is lost, hidden or
+//! leaked, and each runs once.
 
 #![cfg(not(miri))]
 
@@ -13,13 +13,13 @@ use genpool_core::{
 };
 
 thread_local! {
-    /// Bytes that this thread has on the heap.
+    /// The heap bytes that this thread holds.
     static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
 
-// SAFETY: everything is left to the system's allocator.
+// SAFETY: every call is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         HELD.set(HELD.get() + layout.size() as isize);
@@ -37,18 +37,18 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static HEAP: Counting = Counting;
 
-/// Who was dropped, by name.
+/// The names of the values that were dropped.
 #[derive(Clone, Default)]
 struct Drops(Arc<Mutex<Vec<&'static str>>>);
 
 impl Drops {
-    /// A value that notes its drop, and panics then.
+    /// A value that records its drop, and then panics.
     fn loud(&self, name: &'static str) -> Loud {
         let drops = self.clone();
         Loud { name, drops }
     }
 
-    /// Asserts that just these were dropped since the last call, in any order.
+    /// Asserts that exactly these values were dropped since the last call, in any order.
     #[track_caller]
     fn expect(&self, names: &[&'static str]) {
         let mut dropped = std::mem::take(&mut *self.0.lock().unwrap());
@@ -65,26 +65,26 @@ struct Loud {
 impl Drop for Loud {
     fn drop(&mut self) {
         self.drops.0.lock().unwrap().push(self.name);
-        // No message: it is on purpose.
+        // Without a message, because the panic is intended.
         resume_unwind(Box::new(self.name));
     }
 }
 
-/// As an algorithm: first fit.
+/// As an algorithm, it is first fit.
 impl Algorithm for Loud {
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         FirstFit.propose(chunk, request)
     }
 }
 
-/// The name of the one whose panic came out of `step`.
+/// The name of the value whose panic came out of `step`.
 fn panics<R>(step: impl FnOnce() -> R) -> Option<&'static str> {
     let payload = catch_unwind(AssertUnwindSafe(step)).err()?;
     Some(*payload.downcast().expect("a name"))
 }
 
-/// Runs `test` and asserts that nothing stays on the heap. Twice, because a thread keeps something to itself
-/// the first time.
+/// Runs `test` and asserts that nothing stays on the heap. It runs twice, because a thread keeps some memory the
+/// first time.
 #[track_caller]
 fn leaks_nothing(test: impl Fn(&Drops)) {
     test(&Drops::default());
@@ -93,7 +93,7 @@ fn leaks_nothing(test: impl Fn(&Drops)) {
     assert_eq!(HELD.get(), before, "something leaks");
 }
 
-/// A pool whose later chunks go when they are removed.
+/// A pool in which chunks added later go when they are removed.
 fn pool() -> Pool {
     let pool = Pool::new(0).unwrap();
     pool.add(0, 64).unwrap();
@@ -107,7 +107,7 @@ fn add(pool: &Pool, start: usize, owner: Loud) {
     pool.add_chunk(chunk).unwrap();
 }
 
-/// Removes chunks, which the list has until a later change.
+/// Removes chunks, which stay on the list until a later change.
 fn leave(pool: &Pool, starts: &[usize]) {
     for &start in starts {
         let held = pool.alloc_with(1, &At(start)).unwrap();
@@ -116,7 +116,7 @@ fn leave(pool: &Pool, starts: &[usize]) {
     }
 }
 
-/// Only the chunk that starts there.
+/// Only in the chunk that starts there.
 struct At(usize);
 
 impl Algorithm for At {
@@ -127,7 +127,7 @@ impl Algorithm for At {
     }
 }
 
-/// Asserts that so much can be allocated and comes back.
+/// Asserts that this much can be allocated and comes back.
 #[track_caller]
 fn check(pool: &Pool, granules: usize) {
     assert_eq!((pool.size(), pool.avail()), (granules, granules));
@@ -147,7 +147,7 @@ fn a_chunk_is_there_although_an_older_owner_panics_when_it_is_added() {
         }
         leave(&pool, &[100, 200]);
         let full = pool.alloc(64).unwrap();
-        // Remembered.
+        // Sets a cached refusal.
         assert!(pool.alloc(1).is_err());
         let added = panics(|| pool.add(300, 64));
         assert!(added.is_some(), "both were on the list that was replaced");
@@ -181,20 +181,20 @@ fn a_refused_chunk_comes_back_and_drops_nobody() {
 fn a_removed_chunk_leaves_although_its_owner_and_its_callback_panic() {
     leaks_nothing(|drops| {
         let pool = pool();
-        // By the end of the drain.
+        // Dropped at the end of the drain.
         add(&pool, 100, drops.loud("a"));
         let drain = pool.remove(100).unwrap();
         assert_eq!(panics(|| drop(drain)), Some("a"));
         drops.expect(&["a"]);
         check(&pool, 64);
-        // By the chunk that the drain answers.
+        // Dropped with the chunk that the drain returns.
         add(&pool, 100, drops.loud("b"));
         let chunk = pool.remove(100).unwrap().finish().unwrap();
         drops.expect(&[]);
         assert_eq!(panics(|| drop(chunk)), Some("b"));
         drops.expect(&["b"]);
         check(&pool, 64);
-        // The callback first, and the chunk leaves the list all the same.
+        // The callback runs first, and the chunk leaves the list nevertheless.
         add(&pool, 100, drops.loud("c"));
         let held = pool.alloc_with(1, &At(100)).unwrap();
         let drain = pool.remove(100).unwrap();
@@ -268,8 +268,7 @@ fn an_algorithm_is_replaced_although_it_panics_when_it_is_dropped() {
     });
 }
 
-/// Looks at the chunk list through more views at once than there are slots for, and calls `then`
-/// meanwhile.
+/// Reads the chunk list through more views at once than there are hazard slots, and calls `then` meanwhile.
 fn unslotted(pool: &Pool, depth: usize, then: &mut (dyn FnMut() + Send)) {
     struct Deeper<'c>(&'c Pool, usize, Mutex<&'c mut (dyn FnMut() + Send)>);
 
@@ -330,7 +329,7 @@ fn chunks_that_outlive_their_pool_may_all_panic() {
     });
 }
 
-/// A pool with code of users in each place that has some.
+/// A pool with users' code in every place that can have some.
 fn unslotted_readers(drops: &Drops) -> Pool {
     let unused = drops.loud("on_leak");
     let builder = Pool::builder()
@@ -345,7 +344,7 @@ fn unslotted_readers(drops: &Drops) -> Pool {
         builder.observer(Watching(drops.loud("observer")))
     };
     let pool = builder.build().unwrap();
-    // Permanent ones, one of which is gone, and later ones.
+    // Permanent chunks, one of which is gone, and later ones.
     for (start, name) in [(100, "a"), (200, "b")] {
         add(&pool, start, drops.loud(name));
     }
@@ -358,7 +357,7 @@ fn unslotted_readers(drops: &Drops) -> Pool {
     pool
 }
 
-/// What there is in a crowded pool. The chunk that had left went with a change.
+/// The names of all values in such a pool. The chunk that had left went with a change.
 const CROWD: &[&str] = if cfg!(feature = "observe") {
     &[
         "a",
@@ -374,7 +373,7 @@ const CROWD: &[&str] = if cfg!(feature = "observe") {
     &["a", "b", "built with", "c", "d", "default", "on_leak"]
 };
 
-/// `CROWD`, but for what went before.
+/// Expects `CROWD`, except what was dropped before.
 fn expect_unslotted(drops: &Drops) {
     drops.expect(CROWD);
 }
@@ -396,7 +395,7 @@ fn a_pool_ends_although_all_in_it_panic() {
         assert_eq!(panics(|| drop(pool)), Some("on_leak"));
         expect_unslotted(drops);
 
-        // In a thread that panics for another reason.
+        // On a thread that is panicking for another reason.
         let pool = unslotted_readers(drops);
         let _ = pool.alloc(1).unwrap().into_raw();
         let other = || {
@@ -406,7 +405,7 @@ fn a_pool_ends_although_all_in_it_panic() {
         assert_eq!(panics::<()>(other), Some("other"));
         expect_unslotted(drops);
 
-        // By the last allocation.
+        // Dropped with the last allocation.
         let pool = unslotted_readers(drops);
         let held: Vec<OwnedAllocation> = (0..3).map(|_| pool.alloc_owned(1).unwrap()).collect();
         let report = panics(|| drop(pool));

@@ -1,5 +1,5 @@
-//! Allocations whose range was freed by address behind their back, and whose chunk was then removed
-//! and added again: nothing that they do may reach the new chunk.
+//! Allocations whose range was freed by address while they held it, and whose chunk was then removed and added again.
+//! None of their calls may reach the new chunk.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use genpool_core::{Builder, Pool};
 
 const PAGE: usize = 4096;
 
-/// A pool in which no chunk is permanent: one was removed before the first that matters.
+/// A pool without permanent chunks: one was removed before the first that matters.
 fn pool(builder: Builder) -> Pool {
     let pool = builder.order(12).build().unwrap();
     pool.add(0x100_0000, PAGE).unwrap();
@@ -15,7 +15,7 @@ fn pool(builder: Builder) -> Pool {
     pool
 }
 
-/// Removes the chunk at 0 and adds one of `pages` there.
+/// Removes the chunk at 0 and adds one of `pages` in its place.
 fn replace(pool: &Pool, pages: usize) {
     let _ = pool.remove(0).unwrap().finish().unwrap();
     pool.add(0, pages * PAGE).unwrap();
@@ -40,7 +40,7 @@ fn a_stale_ownership_is_none_in_a_later_chunk() {
 
 #[test]
 fn a_stale_drop_stays_inside_a_smaller_chunk() {
-    // Less than a word, some words, and some blocks fewer than before.
+    // Less than a word, a few words, and a few lines fewer than before.
     for (before, after) in [(200, 1), (2000, 1), (2000, 65), (64, 63)] {
         let pool = pool(Pool::builder());
         pool.add(0, before * PAGE).unwrap();
@@ -62,7 +62,7 @@ fn a_stale_resize_stays_inside_a_smaller_chunk() {
             let mut stale = pool.alloc(before * PAGE).unwrap();
             pool.free(0, before * PAGE).unwrap();
             replace(&pool, after);
-            // It may be refused or not, but not reach beyond the chunk.
+            // It may be refused or not, but must not reach beyond the chunk.
             let _ = stale.resize(wanted * PAGE);
             assert!(pool.avail() <= pool.size());
             assert!(pool.is_sound());

@@ -1,4 +1,4 @@
-//! The tightest run, whoever changes the pool and in whatever way.
+//! Finding the tightest run while the pool is changed by every kind of call.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use genpool_core::{Algorithm, Allocation, ChunkView, Granule, Pool, Request};
 use proptest::prelude::*;
 
-/// Best fit that compares what it finds with a look at every run.
+/// Best fit that compares its result with a scan of every run.
 #[derive(Default)]
 struct Checked(AtomicUsize);
 
@@ -28,17 +28,17 @@ impl Algorithm for Checked {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// The tightest run of so many.
+    /// Allocates the tightest run of this length.
     Tightest(usize),
-    /// The first of so many.
+    /// Allocates the first run of this length.
     First(usize),
-    /// Gives back what came so long ago.
+    /// Drops the allocation made this many steps ago.
     Drop(usize),
-    /// Gives what came so long ago another size.
+    /// Resizes the allocation made this many steps ago.
     Resize(usize, usize),
-    /// A cache takes some of that size, and gives all back.
+    /// A cache takes some runs of this size, and gives all of them back.
     Cache(usize),
-    /// One that is refused on its way.
+    /// An allocation that is refused halfway.
     Refused(usize),
 }
 
@@ -54,7 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Pools of one word and more, with the lengths on one level and on two.
+/// Pools of one word and more, with the run lengths on one level and on two.
 fn granules() -> impl Strategy<Value = usize> {
     if cfg!(miri) {
         Just(7_681 + 7).boxed()
@@ -73,7 +73,7 @@ proptest! {
     #[test]
     fn the_tightest_run_is_found_after_every_change(
         granules in granules(),
-        // How long those are that the pool is filled with, and which of them are given back.
+        // The lengths of the runs that the pool is filled with, and which of them are given back.
         filling in 1..300_usize,
         given_back in prop::collection::vec(any::<bool>(), 1..40),
         steps in prop::collection::vec(step(), 1..if cfg!(miri) { 6 } else { 120 }),
@@ -110,7 +110,7 @@ proptest! {
                 }
                 Step::Refused(n) => {
                     for taken in &held {
-                        // Somebody else's, or one that is there no more.
+                        // A range of another allocation, or one that is already free.
                         let behind = taken.addr() + taken.size();
                         let _ = pool.free(behind.saturating_sub(1), n + granules);
                     }
@@ -139,7 +139,7 @@ fn one_long_run_that_is_alone_need_not_be_measured_but_fits_or_not() {
     pool.free(3000, 70).unwrap();
     assert!(pool.alloc_with(71, &tightest).is_err());
     assert_eq!(pool.alloc_with(70, &tightest).unwrap().addr(), 3000);
-    // Of two the shorter, of equals the lower.
+    // The shorter of two, and the lower of equals.
     pool.free(5000, 65).unwrap();
     pool.free(9000, 65).unwrap();
     assert_eq!(pool.alloc_with(3, &tightest).unwrap().addr(), 5000);

@@ -1,5 +1,5 @@
-//! What a view tells of a chunk is what a look at every granule shows, in both of a pool's searches: the
-//! one that skips, and the one that proves.
+//! What a view reports of a chunk is what a scan of every granule shows, in both of a pool's searches: the one that
+//! skips words and the one that proves a failure.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use genpool_core::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request, Run};
 use proptest::prelude::*;
 
-/// Finds no place: the pool asks once as it searches, and once as it proves that there is none.
+/// Finds no place. The pool asks it once as it searches, and once as it proves that there is none.
 struct Look<F>(Mutex<(F, usize)>);
 
 impl<F: FnMut(&ChunkView<'_>, bool) + Send> Algorithm for Look<F> {
@@ -20,17 +20,17 @@ impl<F: FnMut(&ChunkView<'_>, bool) + Send> Algorithm for Look<F> {
     }
 }
 
-/// Has `look` look at a chunk of the pool in both ways; it is told when it is for the proof.
+/// Calls `look` with a view of a chunk for both searches. Its flag is true for the proof.
 fn look(pool: &Pool, look: impl FnMut(&ChunkView<'_>, bool) + Send) {
     let look = Look(Mutex::new((look, 0)));
     let refused = pool.alloc_with(1, &look).unwrap_err();
     assert_eq!(refused, AllocError::Exhausted { size: 1 });
-    // Of a full pool it is known that it is.
+    // A full pool has a cached refusal.
     let asked = look.0.into_inner().unwrap().1;
     assert!(asked == 3 || asked == 0 && pool.avail() == 0);
 }
 
-/// There, or nowhere.
+/// At this granule, or nowhere.
 struct At(usize);
 
 impl Algorithm for At {
@@ -39,7 +39,7 @@ impl Algorithm for At {
     }
 }
 
-/// What to ask; alignments are shifts.
+/// What to ask. Alignments are shifts.
 #[derive(Clone, Copy, Debug)]
 struct Question {
     from: usize,
@@ -67,10 +67,10 @@ fn question(granules: usize) -> impl Strategy<Value = Question> {
 
 #[derive(Clone, Debug)]
 struct Case {
-    /// Where the chunk starts, and how many granules it has.
+    /// The chunk's start and its number of granules.
     start: usize,
     granules: usize,
-    /// Runs that are taken, and whether they are given back.
+    /// Runs that are taken, and whether each is given back.
     taken: Vec<(usize, usize, bool)>,
     questions: Vec<Question>,
 }
@@ -101,12 +101,12 @@ impl Free {
             .is_some_and(|granules| granules.iter().all(|&free| free))
     }
 
-    /// Starts of `n` free granules, upwards.
+    /// The starts of `n` free granules, upwards.
     fn starts(&self, n: usize) -> impl Iterator<Item = usize> {
         (0..self.0.len()).filter(move |&start| self.is_free(start, n))
     }
 
-    /// Maximal runs from `from` on.
+    /// The maximal runs from `from` on.
     fn runs(&self, from: usize) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         for granule in (from..self.0.len()).filter(|&granule| self.0[granule]) {
@@ -152,7 +152,7 @@ impl Free {
         assert!(view.runs(from, n).eq(long(from.0, n)));
 
         assert_eq!(view.is_free(from, n), self.is_free(from.0, n));
-        // In one word, from the word of `from` on.
+        // Within one word, from the word of `from` on.
         let bits = usize::BITS as usize;
         let in_word = |start: &usize| start % bits + n <= bits;
         let near = |start: &usize| *start >= from.0 / bits * bits;
@@ -181,7 +181,7 @@ proptest! {
                 free.0[at..at + n].fill(false);
                 held.push((at, taken, goes));
             }
-            // Lowers hints, which what comes back has to raise again.
+            // Lowers hints, which the frees must raise again.
             drop(pool.alloc_with(n + 1, &FirstFit));
         }
         for (at, taken, _) in held.extract_if(.., |(_, _, goes)| *goes) {
@@ -241,7 +241,7 @@ fn those_that_keep_apart_begin_all_over_the_chunk() {
     look(&pool, |view, _| {
         let starts = [0, 1, 2, 3, 4].map(|number| view.start_apart(number).0);
         assert_eq!(starts, [0, 0x4000, 0x2000, 0x6000, 0x1000]);
-        // Any number has a place.
+        // Every number has a place.
         let most = [usize::MAX, 1 << 20, 12345].map(|number| view.start_apart(number).0);
         assert!(most.into_iter().all(|start| start < view.granules()));
     });

@@ -1,4 +1,4 @@
-//! A device and what it manages.
+//! A device and the resources that it manages.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,9 +14,9 @@ use crate::path::NodePath;
 use crate::pool::ManagedPool;
 use crate::release::{Released, Resource, release};
 
-/// A device: a name, perhaps a node of a device tree, and a stack of managed resources that are
-/// released in reverse order when it ends, by [`release`](Self::release) or by drop. Finding a pool by its
-/// name takes constant time on average. None of its calls is [signal-safe](crate#signal-safety).
+/// A device: a name, perhaps a node of a device tree, and a stack of managed resources. The resources are released in
+/// reverse order when the device ends, by [`release`](Self::release) or by drop. Finding a pool by its name takes
+/// constant time on average. None of its calls is [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::devm::Device;
@@ -32,22 +32,22 @@ use crate::release::{Released, Resource, release};
 /// let released = device.release()?;
 /// assert_eq!(released.outstanding[0].addr, buffer.addr());
 /// assert!(!released.is_complete());
-/// drop(buffer); // the last one back takes down what lay under the pool
+/// drop(buffer); // the last one back releases what lay under the pool
 /// assert!(released.is_complete());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Device {
     name: Name,
     node: Option<NodePath>,
-    /// Held for looks and changes only, never while code of others runs.
+    /// Locked for look-ups and changes only, never while user code runs.
     state: Mutex<State>,
 }
 
 struct State {
     phase: Phase,
-    /// In the order in which they came.
+    /// In the order in which they were added.
     resources: Vec<Resource>,
-    /// Where the pools are among the resources.
+    /// The indices of the pools among the resources.
     unnamed: Option<usize>,
     named: HashMap<Box<str>, usize>,
 }
@@ -82,8 +82,8 @@ impl State {
 }
 
 impl Device {
-    /// A device that is being probed: until [`bind`](Self::bind), a pool that it has not got is
-    /// not there *yet*.
+    /// Makes a device in the state of being probed. Until [`bind`](Self::bind), a pool that it does not have is
+    /// reported as not there *yet*.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.into(),
@@ -97,7 +97,7 @@ impl Device {
         }
     }
 
-    /// The device's node in the device tree.
+    /// Sets the device's node in the device tree.
     ///
     /// ```
     /// use genpool::devm::{Device, NodePath};
@@ -111,8 +111,8 @@ impl Device {
         self
     }
 
-    /// The device, bound once `probe` succeeds. If it fails or panics, what it had put under
-    /// management is released in reverse order.
+    /// Runs `probe` and binds the device if it succeeds. If it fails or panics, the resources that it had added are
+    /// released in reverse order.
     ///
     /// ```
     /// use genpool::Pool;
@@ -131,7 +131,7 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// [`ProbeError`] with what `probe` answered.
+    /// [`ProbeError`] with the error of `probe`.
     pub fn probe<E>(
         self,
         probe: impl FnOnce(&Self) -> Result<(), E>,
@@ -148,7 +148,7 @@ impl Device {
         }
     }
 
-    /// Probing is over: all pools that the device is going to have are there.
+    /// Ends probing: the device has all the pools that it will have.
     pub fn bind(&self) {
         let mut state = self.state.lock();
         if state.phase == Phase::Probing {
@@ -156,19 +156,19 @@ impl Device {
         }
     }
 
-    /// Its name.
+    /// Returns the device's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its node in the device tree.
+    /// Returns the device's node in the device tree.
     #[must_use]
     pub fn node(&self) -> Option<&NodePath> {
         self.node.as_ref()
     }
 
-    /// Whether it has been released.
+    /// Whether the device has been released.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.state.lock().phase == Phase::Gone
@@ -180,7 +180,7 @@ impl Device {
         }
     }
 
-    /// Keeps `value` until the device ends, and drops it then, after all that came later.
+    /// Keeps `value` until the device ends. It is then dropped, after everything that was added later.
     ///
     /// ```
     /// use genpool::devm::Device;
@@ -189,7 +189,7 @@ impl Device {
     /// let clock = std::sync::Arc::new(());
     /// device.manage(std::sync::Arc::clone(&clock))?;
     /// assert_eq!(std::sync::Arc::strong_count(&clock), 2);
-    /// drop(device); // the clock's handle goes with it
+    /// drop(device); // the handle is dropped with it
     /// assert_eq!(std::sync::Arc::strong_count(&clock), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -208,9 +208,8 @@ impl Device {
         Ok(())
     }
 
-    /// Has `action` run when the device ends, before all that came earlier is released. Should memory
-    /// of the device be held then that lies above it, the thread that gives back the last of it runs
-    /// the action.
+    /// Runs `action` when the device ends, before everything that was added earlier is released. If memory of a pool
+    /// that was added later is still allocated then, the thread that gives back the last of it runs the action.
     ///
     /// # Errors
     ///
@@ -225,12 +224,12 @@ impl Device {
         Ok(())
     }
 
-    /// Builds a pool that ends with the device; the device knows it by the name that the builder gave
-    /// it. Of two callers with the same name one succeeds.
+    /// Builds a pool that ends with the device. The device knows it by the name that the builder gave it. If two
+    /// callers use the same name, one of them succeeds.
     ///
     /// # Errors
     ///
-    /// [`CreateError`]; the device is as before.
+    /// [`CreateError`]; the device is unchanged then.
     pub fn create_pool(&self, builder: Builder) -> Result<ManagedPool, CreateError> {
         let pool = builder.build().map_err(|source| CreateError::Build {
             device: Arc::clone(&self.name),
@@ -251,12 +250,12 @@ impl Device {
                 return Ok(pool);
             }
         };
-        // A value that is returned already would be lost if this panics.
+        // Dropped first: if this panics, a value that is already returned would be lost.
         drop(pool);
         Err(refused)
     }
 
-    /// The pool of that name; without a name the unnamed pool, and no other.
+    /// Returns the pool of that name. Without a name, returns the unnamed pool and no other.
     ///
     /// ```
     /// use genpool::Pool;
@@ -288,7 +287,7 @@ impl Device {
         })
     }
 
-    /// Its pools, in the order in which they were created. None once it is gone.
+    /// Returns the device's pools in the order in which they were created. Empty once the device is gone.
     #[must_use]
     pub fn pools(&self) -> Vec<ManagedPool> {
         let state = self.state.lock();
@@ -302,19 +301,19 @@ impl Device {
         pools.collect()
     }
 
-    /// Ends the device: its pools refuse new allocations, then what it manages is released in reverse order.
-    /// Live allocations stay valid and are listed in the result. Their pool, and what came before that pool, is
-    /// released by the thread that gives the last of them back, which needs no memory. From now on giving back is
-    /// not [signal-safe](crate#signal-safety). What panics stops nothing else: see [`Released::panics`].
+    /// Ends the device. Its pools refuse new allocations, then its resources are released in reverse order. Live
+    /// allocations stay valid and are listed in the result. Their pool, and the resources added before that pool, are
+    /// released by the thread that gives back the last of them, which needs no memory. From now on, giving back is
+    /// not [signal-safe](crate#signal-safety). A panic does not stop the release: see [`Released::panics`].
     ///
-    /// A range that is only known by its address ([`into_raw`](genpool_core::Allocation::into_raw)) is listed too. It
-    /// keeps what lies under it only as long as somebody has the pool, by a [`ManagedPool`] or an allocation that
-    /// outlives it. Without that nobody could give it back, so it is given up as by
-    /// [`Pool::destroy`](genpool_core::Pool::destroy): have a device forget such addresses before.
+    /// A range that is known only by its address ([`into_raw`](genpool_core::Allocation::into_raw)) is listed too. It
+    /// keeps the resources under it only as long as somebody holds the pool, by a [`ManagedPool`] or by an allocation
+    /// that outlives it. Otherwise nobody could give the range back, so it is given up, as by
+    /// [`Pool::destroy`](genpool_core::Pool::destroy). Make sure first that no hardware still uses such an address.
     ///
     /// # Errors
     ///
-    /// [`Gone`], if somebody else has released it.
+    /// [`Gone`], if the device has already been released.
     pub fn release(&self) -> Result<Released, Gone> {
         let resources = {
             let mut state = self.state.lock();
@@ -329,8 +328,8 @@ impl Device {
 }
 
 impl Drop for Device {
-    /// As [`release`](Self::release). What is held is reported through `tracing`. The first panic of users' code that
-    /// goes with the report goes on when all is done.
+    /// Like [`release`](Self::release). Live allocations are reported through `tracing`. The first panic of user code
+    /// that is dropped with the report is resumed when all is done.
     fn drop(&mut self) {
         if let Ok(released) = self.release() {
             let mut panics = FirstPanic::default();
@@ -350,7 +349,7 @@ impl fmt::Debug for Device {
     }
 }
 
-/// A device was not probed.
+/// The probe of a device failed.
 ///
 /// ```
 /// use genpool::devm::Device;
@@ -367,9 +366,8 @@ impl fmt::Debug for Device {
 #[derive(Debug, Error)]
 #[error("{error}")]
 pub struct ProbeError<E> {
-    /// What the probe answered.
+    /// The error of the probe.
     pub error: E,
-    /// What was found when its resources were released, unless the probe had released the device
-    /// itself.
+    /// The report on the release of its resources. None if the probe had released the device itself.
     pub released: Option<Released>,
 }

@@ -1,4 +1,8 @@
-//! What can be refused, one small type an operation.
+//! Errors, one small type for each operation.
+//!
+//! [`GetError`] distinguishes the reasons for "no pool". A device is being probed, is bound, or is gone, and the
+//! registry says whether there is a device at all. A device that is being removed is found until its release is over,
+//! and reports that it is gone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,10 +10,10 @@ use std::sync::Arc;
 use genpool_core::{AddError, BuildError, ChunkSpec};
 use thiserror::Error;
 
-/// A device's name in a message.
+/// A device's name, as it appears in messages.
 pub(crate) type Name = Arc<str>;
 
-/// A pool's name in a message.
+/// Formats a pool's name for a message.
 struct Pool<'a>(&'a Option<String>);
 
 impl fmt::Display for Pool<'_> {
@@ -38,7 +42,7 @@ pub struct Gone {
     pub device: Arc<str>,
 }
 
-/// Something was not put under a device's management, because the device is gone. It comes back.
+/// A value was not put under a device's management, because the device is gone. The value is returned.
 ///
 /// ```
 /// use genpool::devm::Device;
@@ -53,9 +57,9 @@ pub struct Gone {
 #[derive(Clone, Error)]
 #[error("{gone}")]
 pub struct Rejected<T> {
-    /// Which device.
+    /// The device.
     pub gone: Gone,
-    /// What was to be managed.
+    /// The value to be managed.
     pub value: T,
 }
 
@@ -67,7 +71,7 @@ impl<T> fmt::Debug for Rejected<T> {
     }
 }
 
-/// Why a pool was not created on a device.
+/// The reason why a pool was not created on a device.
 ///
 /// ```
 /// use genpool::Pool;
@@ -82,7 +86,7 @@ impl<T> fmt::Debug for Rejected<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// The device has a pool of that name, or an unnamed one.
+    /// The device already has a pool of that name, or an unnamed one.
     #[error("device {device} has its {} already", Pool(name))]
     Exists {
         /// The device's name.
@@ -98,12 +102,12 @@ pub enum CreateError {
     Build {
         /// The device's name.
         device: Arc<str>,
-        /// Why not.
+        /// The reason.
         source: BuildError,
     },
 }
 
-/// Why there is no pool for who asked.
+/// The reason why a caller got no pool.
 ///
 /// ```
 /// use genpool::devm::{GetError, Registry};
@@ -117,16 +121,16 @@ pub enum CreateError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GetError {
-    /// Nobody has registered such a device.
+    /// No such device is registered.
     #[error("there is no device {device}")]
     NoDevice {
-        /// The name or the node that was looked for.
+        /// The name or the node that was looked up.
         device: Arc<str>,
     },
     /// The device has been released.
     #[error(transparent)]
     Gone(#[from] Gone),
-    /// The device is there, and has no such pool.
+    /// The device exists and has no such pool.
     #[error("device {device} has no {}", Pool(name))]
     NoPool {
         /// The device's name.
@@ -134,7 +138,7 @@ pub enum GetError {
         /// The pool's name.
         name: Option<String>,
     },
-    /// The device is being probed: the pool may still come, so asking again later makes sense.
+    /// The device is being probed. The pool may still be created, so asking again later makes sense.
     #[error("device {device} is being probed and has no {} yet", Pool(name))]
     NotYet {
         /// The device's name.
@@ -144,7 +148,7 @@ pub enum GetError {
     },
 }
 
-/// Why memory was not added to a device's pool. It comes back.
+/// The reason why memory was not added to a device's pool. The chunk is returned.
 ///
 /// ```
 /// use genpool::devm::{AddChunkError, Device};

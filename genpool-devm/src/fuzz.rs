@@ -1,14 +1,14 @@
-//! For fuzzers: everything that an untrusted blob reaches.
+//! For fuzzers: all code that an untrusted blob reaches.
 
 use crate::registry::Registry;
 use crate::sram::{AddressOnly, Sram};
 use crate::tree::Tree;
 
-/// Reads `blob`, probes its SRAMs, and follows every cell of every property. Nothing of that may panic.
+/// Parses `blob`, probes its SRAMs, and follows cells of every property. None of this may panic.
 ///
 /// # Panics
 ///
-/// When it does, or when a node is not found by its own path.
+/// If one of these steps does, or if a node is not found by its own path.
 pub fn tree(blob: &[u8]) {
     let Ok(tree) = Tree::parse(blob) else {
         return;
@@ -27,7 +27,7 @@ pub fn tree(blob: &[u8]) {
             Sram::read(node),
         ));
         for (property, value) in node.properties() {
-            // A few are enough: each cell takes the same way.
+            // A few are enough: all cells take the same path.
             for index in 0..value.len().div_ceil(4).min(4) {
                 drop(registry.of_gen_pool_get(node, property, index));
             }

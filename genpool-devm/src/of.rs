@@ -1,4 +1,8 @@
 //! From a consumer's node through a phandle to a pool.
+//!
+//! A partition without a `label` has a pool that is named by the node without the unit address, as the binding says.
+//! The kernel looks for it by the full name. [`Registry::of_gen_pool_get`] tries the full name first, then the one
+//! that the binding gives.
 
 use std::sync::Arc;
 
@@ -10,7 +14,7 @@ use crate::registry::Registry;
 use crate::sram::label;
 use crate::tree::{Node, TreeError};
 
-/// Why a phandle does not lead to a pool.
+/// The reason why a phandle does not lead to a pool.
 ///
 /// ```
 /// use genpool::devm::{GetError, OfError, Registry, Tree};
@@ -27,22 +31,21 @@ use crate::tree::{Node, TreeError};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OfError {
-    /// The property or the phandle in it is no good.
+    /// The property, or the phandle in it, is invalid.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// The node that is meant has no pool.
+    /// The node that the phandle refers to has no pool.
     #[error(transparent)]
     Get(#[from] GetError),
 }
 
 impl Registry {
-    /// The pool that the phandle in cell `index` of a node's property means.
+    /// Returns the pool that the phandle in cell `index` of a node's property refers to.
     ///
-    /// If the node that is meant has a device, it is the unnamed pool of that. Else it is a pool of
-    /// the device of the node's parent: the one named as the node's `label` says, or without a label
-    /// the one that has the node's full name. The SRAM binding names the pool of a node without a
-    /// label by the node's name without the unit address, so that is tried last. A label that is no text is
-    /// an error.
+    /// If the target node has a device, the result is that device's unnamed pool. Otherwise it is a pool of the
+    /// device of the node's parent: the one named by the node's `label`, or without a label the one with the node's
+    /// full name. The SRAM binding names the pool of a node without a label by the node's name without the unit
+    /// address, so that name is tried last. A label that is not a text is an error.
     ///
     /// ```
     /// use genpool::devm::{AddressOnly, Registry, Tree};
@@ -60,8 +63,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`OfError`]. [`GetError::NotYet`] and [`GetError::NoDevice`] may change when more devices are
-    /// probed.
+    /// [`OfError`]. [`GetError::NotYet`] and [`GetError::NoDevice`] may change when more devices are probed.
     pub fn of_gen_pool_get(
         &self,
         node: Node<'_>,

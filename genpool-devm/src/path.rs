@@ -1,4 +1,6 @@
 //! The full path of a node.
+//!
+//! A node is known by its path only, so a [`Registry`](crate::Registry) does not depend on a tree and may outlive it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 pub struct NodePath(Arc<str>);
 
 impl NodePath {
-    /// The path that is written so.
+    /// Makes a path from its text.
     pub fn new(path: impl Into<Arc<str>>) -> Self {
         Self(path.into())
     }
@@ -25,7 +27,7 @@ impl NodePath {
         Self::new("/")
     }
 
-    /// The path of the node that is reached from the root by these names.
+    /// Returns the path of the node that is reached from the root by these names.
     pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let path: String = names.into_iter().flat_map(|name| ["/", name]).collect();
         match path.is_empty() {
@@ -34,7 +36,7 @@ impl NodePath {
         }
     }
 
-    /// As it is written.
+    /// Returns the path as a text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

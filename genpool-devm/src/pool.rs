@@ -1,4 +1,7 @@
 //! A pool that belongs to a device.
+//!
+//! A device's pool is never exposed as a [`Pool`]: a caller that can remove a chunk gets its [`Drain`], and with it
+//! the notification that the memory may be released. A [`ManagedPool`] has the other calls and guards `add_chunk`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,14 +13,14 @@ use genpool_core::{
 };
 
 use crate::error::AddChunkError;
-use crate::release::Outstanding;
+use crate::outstanding::Outstanding;
 
-/// A counted handle on a pool that belongs to a device. It never dangles: when the device ends, the
-/// pool is *sealed*, it hands out nothing more and takes in no chunk, and what is held stays
-/// valid until it is given back.
+/// A counted handle on a pool that belongs to a device. The handle never dangles. When the device ends, the pool is
+/// *sealed*: it allocates nothing more and accepts no chunk, and live allocations stay valid until they are given
+/// back.
 ///
-/// The calls are those of [`Pool`], with their costs, but for removing a chunk: the memory under a device's
-/// pool goes when the device goes.
+/// The calls are those of [`Pool`], at the same costs, except that no chunk can be removed: the memory under a
+/// device's pool is released with the device.
 ///
 /// ```
 /// use genpool::devm::Device;
@@ -40,8 +43,8 @@ pub struct ManagedPool {
 
 struct Shared {
     pool: Pool,
-    /// False once sealed. Held while a chunk is added, so that a seal sees all chunks. Beside those
-    /// two only [`is_sealed`](ManagedPool::is_sealed) takes it.
+    /// False once sealed. Locked while a chunk is added, so that a seal sees all chunks. The only other user is
+    /// [`is_sealed`](ManagedPool::is_sealed).
     open: Mutex<bool>,
 }
 
@@ -59,11 +62,12 @@ impl ManagedPool {
         &self.shared.pool
     }
 
-    /// Adds memory, as [`Pool::add_chunk`]. Waits for others that add to the same pool; allocations do not.
+    /// Adds memory, as [`Pool::add_chunk`] does. Waits for other threads that add to the same pool; allocations do
+    /// not wait.
     ///
     /// # Errors
     ///
-    /// [`AddChunkError`]; the chunk comes back in it.
+    /// [`AddChunkError`], which returns the chunk.
     pub fn add_chunk(&self, chunk: ChunkSpec) -> Result<(), AddChunkError> {
         let open = self.shared.open.lock();
         if !*open {
@@ -77,17 +81,17 @@ impl ManagedPool {
         Ok(added?)
     }
 
-    /// Whether the device has ended, so that nothing more is handed out. Linear in the number of chunks.
+    /// Whether the device has ended, so that nothing more is allocated. Linear in the number of chunks.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
         !*self.shared.open.lock() && self.pool().chunks().all(|chunk| chunk.is_draining())
     }
 
-    /// Ends the handing out, and answers what tells when each chunk's last allocation is back. What may drop
-    /// an algorithm that was replaced, which is a user's code, is done by `run`, and again if it panicked.
+    /// Seals the pool and returns the drains of its chunks. Steps that may drop a replaced algorithm, which is user
+    /// code, are passed to `run`, and again if they panicked.
     pub(crate) fn seal(&self, run: impl Fn(&mut dyn FnMut()) -> Option<()>) -> Vec<Drain> {
         let pool = self.pool();
-        // Let go at once: observers are told of what follows.
+        // The lock is released at once, because observers are notified of what follows.
         *self.shared.open.lock() = false;
         let mut chunks = Vec::new();
         while run(&mut || chunks = pool.chunks().collect()).is_none() {}
@@ -99,8 +103,8 @@ impl ManagedPool {
         drains
     }
 
-    /// What is held: allocation by allocation with boundary tracking, else run by run. A claim that
-    /// lost against a seal and is about to be taken back shows in runs. `run` is as in [`seal`](Self::seal).
+    /// Returns what is allocated: each allocation with boundary tracking, otherwise each run. Runs may include a
+    /// claim that lost a race against the seal and is about to be rolled back. `run` is as in [`seal`](Self::seal).
     pub(crate) fn outstanding(
         &self,
         run: impl Fn(&mut dyn FnMut()) -> Option<()>,
@@ -112,9 +116,9 @@ impl ManagedPool {
     }
 }
 
-/// The calls of [`Pool`], under their names.
+/// The calls of [`Pool`] under their own names.
 impl ManagedPool {
-    /// As [`Pool::alloc`]. [`Impossible`](AllocError::Impossible) once the pool is sealed.
+    /// See [`Pool::alloc`]. [`Impossible`](AllocError::Impossible) once the pool is sealed.
     ///
     /// # Errors
     ///
@@ -124,7 +128,7 @@ impl ManagedPool {
         self.pool().alloc(size)
     }
 
-    /// As [`Pool::alloc_with`].
+    /// See [`Pool::alloc_with`].
     ///
     /// # Errors
     ///
@@ -138,7 +142,7 @@ impl ManagedPool {
         self.pool().alloc_with(size, algorithm)
     }
 
-    /// As [`Pool::alloc_owned`].
+    /// See [`Pool::alloc_owned`].
     ///
     /// # Errors
     ///
@@ -147,7 +151,7 @@ impl ManagedPool {
         self.pool().alloc_owned(size)
     }
 
-    /// As [`Pool::alloc_owned_with`].
+    /// See [`Pool::alloc_owned_with`].
     ///
     /// # Errors
     ///
@@ -160,7 +164,7 @@ impl ManagedPool {
         self.pool().alloc_owned_with(size, algorithm)
     }
 
-    /// As [`Pool::alloc_many`].
+    /// See [`Pool::alloc_many`].
     ///
     /// # Errors
     ///
@@ -169,17 +173,17 @@ impl ManagedPool {
         self.pool().alloc_many(sizes)
     }
 
-    /// As [`Pool::cache`].
+    /// See [`Pool::cache`].
     pub fn cache(&self) -> Cache<'_> {
         self.pool().cache()
     }
 
-    /// As [`Pool::set_algorithm`].
+    /// See [`Pool::set_algorithm`].
     pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
         self.pool().set_algorithm(algorithm);
     }
 
-    /// As [`Pool::free`].
+    /// See [`Pool::free`].
     ///
     /// # Errors
     ///
@@ -188,7 +192,7 @@ impl ManagedPool {
         self.pool().free(addr, size)
     }
 
-    /// As [`Pool::free_owner`].
+    /// See [`Pool::free_owner`].
     ///
     /// # Errors
     ///
@@ -197,7 +201,7 @@ impl ManagedPool {
         self.pool().free_owner(addr, size)
     }
 
-    /// As [`Pool::free_addr`].
+    /// See [`Pool::free_addr`].
     ///
     /// # Errors
     ///
@@ -206,61 +210,61 @@ impl ManagedPool {
         self.pool().free_addr(addr)
     }
 
-    /// As [`Pool::name`]: the name that the device knows it by.
+    /// See [`Pool::name`]: the name that the device knows it by.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.pool().name()
     }
 
-    /// As [`Pool::order`].
+    /// See [`Pool::order`].
     #[must_use]
     pub fn order(&self) -> u32 {
         self.pool().order()
     }
 
-    /// As [`Pool::granule`].
+    /// See [`Pool::granule`].
     #[must_use]
     pub fn granule(&self) -> usize {
         self.pool().granule()
     }
 
-    /// As [`Pool::size`].
+    /// See [`Pool::size`].
     #[must_use]
     pub fn size(&self) -> usize {
         self.pool().size()
     }
 
-    /// As [`Pool::avail`].
+    /// See [`Pool::avail`].
     #[must_use]
     pub fn avail(&self) -> usize {
         self.pool().avail()
     }
 
-    /// As [`Pool::contains`].
+    /// See [`Pool::contains`].
     #[must_use]
     pub fn contains(&self, addr: usize, size: usize) -> bool {
         self.pool().contains(addr, size)
     }
 
-    /// As [`Pool::phys_of`].
+    /// See [`Pool::phys_of`].
     #[must_use]
     pub fn phys_of(&self, addr: usize) -> Option<u64> {
         self.pool().phys_of(addr)
     }
 
-    /// As [`Pool::chunks`].
+    /// See [`Pool::chunks`].
     #[must_use]
     pub fn chunks(&self) -> Chunks {
         self.pool().chunks()
     }
 
-    /// As [`Pool::stats`].
+    /// See [`Pool::stats`].
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.pool().stats()
     }
 
-    /// As [`Pool::fragmentation`].
+    /// See [`Pool::fragmentation`].
     #[must_use]
     pub fn fragmentation(&self) -> Fragmentation {
         self.pool().fragmentation()

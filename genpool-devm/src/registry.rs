@@ -1,4 +1,4 @@
-//! The devices that there are.
+//! The registry of devices.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::path::NodePath;
 use crate::pool::ManagedPool;
 use crate::release::Released;
 
-/// Devices, found by their node or by their name: logarithmic in their number. Probing, looking up and removing may
-/// go on at once. None of its calls is [signal-safe](crate#signal-safety).
+/// Devices, found by their node or their name in time logarithmic in their number. Devices may be probed, looked up
+/// and removed concurrently. None of its calls is [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::devm::{Device, NodePath, Registry};
@@ -36,11 +36,11 @@ use crate::release::Released;
 /// ```
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// Held for looks and changes only.
+    /// Locked for look-ups and changes only.
     devices: Mutex<Devices>,
 }
 
-/// Devices, each under a number that grows with the order in which they came.
+/// Devices under numbers that grow in the order of registration.
 #[derive(Debug, Default)]
 struct Devices {
     all: BTreeMap<u64, Arc<Device>>,
@@ -58,7 +58,7 @@ impl Devices {
         self.all.get(self.by_name.get(name)?)
     }
 
-    /// Unless a device has the name or the node of this one, which comes back with that device.
+    /// Inserts a device. If another device has its name or its node, returns the device and that other one.
     fn insert(&mut self, device: Device) -> Result<Arc<Device>, (Box<Device>, Arc<Device>)> {
         let at_node = || self.at(device.node()?);
         if let Some(known) = self.named(device.name()).or_else(at_node) {
@@ -89,19 +89,19 @@ impl Devices {
 }
 
 impl Registry {
-    /// A registry without devices.
+    /// Makes a registry without devices.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Registers `device`, runs `probe` on it and binds it. Others find the device meanwhile; a pool
-    /// that it has not got is not there yet. If `probe` fails or panics, the device is released and
-    /// taken off again.
+    /// Registers `device`, runs `probe` on it and binds it. Other threads can already find the device while it is
+    /// probed; a pool that it does not have is then reported as not there yet. If `probe` fails or panics, the device
+    /// is released and unregistered.
     ///
     /// # Errors
     ///
-    /// [`RegisterError`].
+    /// [`RegisterError`], with the device or with the error of `probe`.
     pub fn probe<E>(
         &self,
         device: Device,
@@ -144,7 +144,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Occupied`].
+    /// [`RegisterError::Occupied`] if another device has its name or its node.
     pub fn add(
         &self,
         device: Device,
@@ -152,13 +152,13 @@ impl Registry {
         self.probe(device, |_| Ok(()))
     }
 
-    /// The device of a node. While it is being removed it is still found, and is gone.
+    /// Returns the device of a node. A device that is being removed is still found, and reports that it is gone.
     #[must_use]
     pub fn find(&self, node: &NodePath) -> Option<Arc<Device>> {
         self.devices.lock().at(node).cloned()
     }
 
-    /// The device of that name.
+    /// Returns the device of that name.
     ///
     /// ```
     /// use genpool::devm::{Device, Registry};
@@ -173,7 +173,7 @@ impl Registry {
         self.devices.lock().named(name).cloned()
     }
 
-    /// The pool `name` of the device `device`; without a name its unnamed pool.
+    /// Returns the pool `name` of the device `device`. Without a name, returns its unnamed pool.
     ///
     /// ```
     /// use genpool::Pool;
@@ -188,7 +188,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`GetError`].
+    /// [`GetError`], which says whether asking again later makes sense.
     pub fn pool(&self, device: &str, name: Option<&str>) -> Result<ManagedPool, GetError> {
         self.find_named(device)
             .ok_or_else(|| GetError::NoDevice {
@@ -197,18 +197,18 @@ impl Registry {
             .pool(name)
     }
 
-    /// All devices, in the order in which they came.
+    /// Returns all devices in the order of registration.
     #[must_use]
     pub fn devices(&self) -> Vec<Arc<Device>> {
         self.devices.lock().all.values().cloned().collect()
     }
 
-    /// Ends the device of that name, as [`Device::release`], and takes it off. Its name and its node
-    /// are free again when this returns.
+    /// Ends the device of that name, as [`Device::release`] does, and unregisters it. Its name and its node are free
+    /// again when this returns.
     ///
     /// # Errors
     ///
-    /// [`RemoveError`].
+    /// [`RemoveError`] if there is no such device, or if it has already been released.
     pub fn remove(&self, name: &str) -> Result<Released, RemoveError> {
         let device = self.find_named(name).ok_or_else(|| RemoveError::NoDevice {
             device: Arc::from(name),
@@ -219,14 +219,14 @@ impl Registry {
     }
 
     fn take_off(&self, device: &Arc<Device>) {
-        // Dropped after the lock: what the device's end runs is code of others.
+        // Dropped after the lock is released: the end of a device runs user code.
         let taken = self.devices.lock().take(device);
         drop(taken);
     }
 }
 
 impl Drop for Registry {
-    /// Ends what nobody else holds, the last first.
+    /// Ends the devices that nobody else holds, the last first.
     fn drop(&mut self) {
         let mut devices = std::mem::take(&mut *self.devices.lock());
         let mut panics = FirstPanic::default();
@@ -237,7 +237,7 @@ impl Drop for Registry {
     }
 }
 
-/// A device on its way into the registry; off again, unless it is kept.
+/// The registration of a device that is being probed. Its drop unregisters the device unless `keep` is set.
 struct Entry<'a> {
     registry: &'a Registry,
     device: &'a Arc<Device>,
@@ -247,7 +247,7 @@ struct Entry<'a> {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         if !self.keep {
-            // A probe that panicked has not released it, and its caller hears of the panic only.
+            // A probe that panicked has not released the device, and its caller gets only the panic.
             let mut panics = FirstPanic::default();
             if let Ok(released) = self.device.release() {
                 released.tell(self.device.name(), &mut panics);
@@ -258,7 +258,7 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// Why a device was not registered.
+/// The reason why a device was not registered.
 ///
 /// ```
 /// use genpool::devm::{Device, RegisterError, Registry};
@@ -277,23 +277,22 @@ pub enum RegisterError<E> {
     /// Another device has its name or its node.
     #[error("device {}: its name or its node is that of device {by}", device.name())]
     Occupied {
-        /// The device, as it was.
+        /// The device, unchanged.
         device: Box<Device>,
-        /// The name of the other.
+        /// The name of the other device.
         by: Arc<str>,
     },
     /// Its probe failed.
     #[error("{error}")]
     Probe {
-        /// What the probe answered.
+        /// The error of the probe.
         error: E,
-        /// What was found when its resources were released, unless the probe had released the
-        /// device itself.
+        /// The report on the release of its resources. None if the probe had released the device itself.
         released: Option<Released>,
     },
 }
 
-/// Why a device was not removed.
+/// The reason why a device was not removed.
 ///
 /// ```
 /// use genpool::devm::{Registry, RemoveError};
@@ -307,10 +306,10 @@ pub enum RemoveError {
     /// There is no such device.
     #[error("there is no device {device}")]
     NoDevice {
-        /// The name given.
+        /// The given name.
         device: Arc<str>,
     },
-    /// Somebody else has released it.
+    /// The device has already been released.
     #[error(transparent)]
     Gone(#[from] Gone),
 }

@@ -1,114 +1,42 @@
 //! The end of a device: its resources are released in reverse order.
 //!
-//! All pools are sealed first. Then the stack is taken down from the top. A pool in which something
-//! is still held stops that: what lies under it, such as the mapping of its memory, must stay. The
-//! rest of the stack then belongs to the callbacks of the pool's chunks, each of which is called
-//! when the last allocation of its chunk is back, and the last of them goes on. They are made when the pool is
-//! sealed, so that giving the last allocation back needs no memory.
+//! In the kernel, a device that ends while something in its pool is allocated stops the machine. Here, all pools are
+//! sealed first. A sealed pool accepts no chunk, and each of its chunks is removed, so the protocol of removal
+//! decides every race with an alloc. Then the stack is released from the top. A pool in which something is still
+//! allocated stops that: the resources under it, such as the mapping of its memory, must stay. The rest of the stack
+//! is handed to the callbacks of the pool's chunks. Each callback runs when the last allocation of its chunk is given
+//! back, and the last of them continues the release. The callbacks are created when the pool is sealed, so giving the
+//! last allocation back needs no memory.
 //!
-//! Actions, values, owners of chunks, algorithms, observers and subscribers of `tracing` are code of others. Each
-//! runs or is dropped by itself, and what one of them panics with goes into the report; the others follow all
-//! the same.
+//! So memory is released by the thread that gives back the last allocation in it, or together with the pool's
+//! bookkeeping if nobody ever does. No thread waits, and there is no list of devices to be released.
+//!
+//! A resource is a closure. A value is an action that drops it. A pool is the only resource that can hold up others.
+//!
+//! Actions, values, owners of chunks, algorithms, observers and subscribers of `tracing` are user code. Each runs or
+//! is dropped by itself, and its panic goes into the report. The others still follow. The report also gets panics
+//! that happen after it was made.
 
 use std::any::Any;
-use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use genpool_core::sync::{AtomicBool, Counted, Fault, Mutex, Ordering, seeded};
-use genpool_core::{Drain, FirstPanic, Held, Owner, contained, discard_panic, owner_name};
+use genpool_core::{Drain, FirstPanic, discard_panic};
 
 use crate::error::Name;
+use crate::outstanding::Outstanding;
 use crate::pool::ManagedPool;
 
-/// Something that ends with its device.
+/// A resource that ends with its device.
 pub(crate) enum Resource {
-    /// To be run: an action, or the drop of a value.
+    /// A closure to run: an action, or the drop of a value.
     Action(Box<dyn FnOnce() + Send>),
     Pool(ManagedPool),
 }
 
-/// An allocation that was held when its device ended.
-///
-/// ```
-/// use genpool::devm::Device;
-/// use genpool::{ChunkSpec, Pool};
-///
-/// let device = Device::new("video");
-/// let pool = device.create_pool(Pool::builder().order(5).name("rx").boundary_tracking())?;
-/// pool.add_chunk(ChunkSpec::new(0x1000, 0x1000).owner("bank 0"))?;
-/// let ring = pool.alloc_owned(100)?;
-/// ring.set_tag(7);
-///
-/// let released = device.release()?;
-/// let held = &released.outstanding[0];
-/// assert_eq!((held.addr, held.size, held.tag), (0x1000, 128, Some(7)));
-/// assert_eq!((held.pool.as_deref(), held.owner_name()), (Some("rx"), Some("bank 0")));
-/// assert_eq!(held.to_string(), "0x80 bytes at 0x1000 of rx, tag 0x7, owner bank 0");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct Outstanding {
-    /// The pool's name.
-    pub pool: Option<String>,
-    /// The address of the first byte.
-    pub addr: usize,
-    /// Bytes, whole granules.
-    pub size: usize,
-    /// The holder's tag. None without boundary tracking: neighbouring allocations then show as one.
-    pub tag: Option<usize>,
-    /// The owner's value of the chunk.
-    pub owner: Option<Owner>,
-}
-
-impl Outstanding {
-    pub(crate) fn new(pool: Option<&str>, mut held: Held) -> Self {
-        Self {
-            pool: pool.map(str::to_owned),
-            addr: held.addr,
-            size: held.size,
-            tag: held.tag,
-            owner: held.owner.take(),
-        }
-    }
-
-    /// The owner's value, if it is a text.
-    #[must_use]
-    pub fn owner_name(&self) -> Option<&str> {
-        owner_name(self.owner.as_ref()?)
-    }
-}
-
-impl Drop for Outstanding {
-    /// The owner's value may go with it. Of several whose drops panic in one list, the first panic goes on.
-    fn drop(&mut self) {
-        contained(|| drop(self.owner.take()));
-    }
-}
-
-impl fmt::Display for Outstanding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pool = self.pool.as_deref().unwrap_or("the unnamed pool");
-        write!(f, "{:#x} bytes at {:#x} of {pool}", self.size, self.addr)?;
-        if let Some(tag) = self.tag {
-            write!(f, ", tag {tag:#x}")?;
-        }
-        if let Some(owner) = self.owner_name() {
-            write!(f, ", owner {owner}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Outstanding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Outstanding({self})")
-    }
-}
-
-/// What was found when a device ended.
+/// The report on the end of a device.
 ///
 /// ```
 /// use genpool::devm::Device;
@@ -131,14 +59,14 @@ impl fmt::Debug for Outstanding {
 #[must_use = "says what was still held"]
 #[non_exhaustive]
 pub struct Released {
-    /// What was held when the pools were sealed, pool by pool in the order in which they end. It
-    /// stays valid until it is given back. What a [`Cache`](genpool_core::Cache) keeps holds up the
-    /// release too; with boundary tracking it is not listed, because nobody has it.
+    /// The allocations that were live when the pools were sealed, pool by pool in the order in which the pools end.
+    /// They stay valid until they are given back. Runs kept by a [`Cache`](genpool_core::Cache) hold up the release
+    /// too. With boundary tracking they are not listed, because nobody holds them.
     pub outstanding: Vec<Outstanding>,
     progress: Arc<Progress>,
 }
 
-/// What becomes of a release, also after its report.
+/// The state of a release, which may change after the report.
 #[derive(Debug)]
 struct Progress {
     complete: AtomicBool,
@@ -146,22 +74,23 @@ struct Progress {
 }
 
 impl Released {
-    /// Whether everything is released: not while something is held whose memory lies under it.
+    /// Whether everything is released. False as long as an allocation is live whose memory lies under it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        // Acquire: what the releases did happens before this answer.
+        // Acquire: pairs with `Stack::take_down`; the effects of the releases happen before this answer.
         self.progress.complete.load(Ordering::Acquire)
     }
 
-    /// What resources panicked with so far, in the order of their release; the others were released all the same.
-    /// More may come until the release is complete. Each is reported through `tracing` too.
+    /// Returns the messages of resources that panicked so far, in the order of their release. The other resources
+    /// were still released. More messages may follow until the release is complete. Each is also reported through
+    /// `tracing`.
     #[must_use]
     pub fn panics(&self) -> Vec<String> {
         self.progress.panics.lock().clone()
     }
 
-    /// Reports what was held through `tracing`, where there is no caller to hear of it, and ends. Panics go into
-    /// `panics`.
+    /// Reports the outstanding allocations through `tracing`, where no caller gets the report, and drops the report.
+    /// Panics are collected in `panics`.
     pub(crate) fn tell(self, device: &str, panics: &mut FirstPanic) {
         for held in &self.outstanding {
             panics.run(|| {
@@ -180,7 +109,7 @@ impl Released {
     }
 }
 
-/// Ends all that `resources` says, the last first.
+/// Releases all `resources`, the last first.
 pub(crate) fn release(device: &Name, resources: Vec<Resource>) -> Released {
     let progress = Arc::new(Progress {
         complete: AtomicBool::new(false),
@@ -216,11 +145,11 @@ enum Step {
     Pool(Sealed),
 }
 
-/// A sealed pool and its chunks.
+/// A sealed pool and the drains of its chunks.
 struct Sealed {
     pool: ManagedPool,
     drains: Vec<Drain>,
-    /// Each callback of a chunk that was not drained yet has it too.
+    /// Shared with the callback of each chunk that was not yet drained.
     rest: Counted<Rest>,
 }
 
@@ -239,7 +168,7 @@ impl Sealed {
     }
 }
 
-/// What is still to be released; the last step comes first.
+/// The steps that are still to be done. The next step is the last item.
 struct Stack {
     device: Name,
     steps: Vec<Step>,
@@ -247,7 +176,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// Releases step by step, as far as nothing is held.
+    /// Releases step by step until something is still allocated.
     fn take_down(mut self) {
         while let Some(step) = self.steps.pop() {
             match step {
@@ -258,7 +187,7 @@ impl Stack {
                 Step::Pool(pool) => return self.leave_to(pool),
             }
         }
-        // Release: see `Released::is_complete`.
+        // Release: pairs with `Released::is_complete`.
         self.progress.complete.store(true, Ordering::Release);
     }
 
@@ -272,11 +201,11 @@ impl Stack {
         *pool.rest.0.lock() = Some(self);
         // The pool's own bookkeeping stays as long as something can be given back.
         own.let_go(pool.pool, pool.drains);
-        // If all is back by now, this goes on.
+        // If everything has been given back by now, this continues the release.
         drop(pool.rest);
     }
 
-    /// Owners' values, algorithms and the observer may go with the pool.
+    /// Drops a pool and its drains. Owners, algorithms and the observer may be dropped with them.
     fn let_go(&self, pool: ManagedPool, drains: Vec<Drain>) {
         for drain in drains {
             self.run(|| drop(drain));
@@ -284,7 +213,7 @@ impl Stack {
         self.run(|| drop(pool));
     }
 
-    /// Does what is code of others, and reports a panic.
+    /// Runs user code and reports its panic.
     fn run<R>(&self, step: impl FnOnce() -> R) -> Option<R> {
         match catch_unwind(AssertUnwindSafe(step)) {
             Ok(done) => Some(done),
@@ -303,9 +232,9 @@ impl Stack {
     }
 }
 
-/// Taken down when the last of those who hold it lets go: the callbacks of drained chunks, or the
-/// chunks themselves, should a pool's bookkeeping go with ranges that nobody ever gives back. Before the release
-/// comes to its pool there is nothing in it.
+/// The rest of the stack. It is released when the last holder drops it. Holders are the callbacks of drained chunks,
+/// or the chunks themselves if the pool's bookkeeping is dropped with ranges that nobody ever gives back. Empty until
+/// the release reaches its pool.
 struct Rest(Mutex<Option<Stack>>);
 
 impl Drop for Rest {

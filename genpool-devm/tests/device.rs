@@ -7,7 +7,7 @@ use std::thread;
 use genpool_core::{AllocError, Allocation, ChunkSpec, Pool};
 use genpool_devm::{AddChunkError, CreateError, Device, GetError, ManagedPool};
 
-/// What happened, in order.
+/// A log of what happened, in order.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<&'static str>>>);
 
@@ -22,7 +22,7 @@ impl Log {
     }
 }
 
-/// Says its word when it is dropped.
+/// Logs its word when it is dropped.
 struct Value(Log, &'static str);
 
 impl Drop for Value {
@@ -53,7 +53,7 @@ fn resources_are_released_in_reverse_order() {
     assert!(released.is_complete());
     assert_eq!(log.told(), ["irq", "clock", "mapping"]);
 
-    // What comes late is refused, and comes back.
+    // A late resource is refused and returned.
     let refused = device.manage(7).unwrap_err();
     assert_eq!(
         (refused.value, refused.gone.to_string()),
@@ -83,7 +83,7 @@ fn a_probe_that_fails_halfway_releases_what_it_had() {
         ("no such chip", "no such chip".to_owned())
     );
     assert_eq!(failed.released.unwrap().outstanding.len(), 1);
-    // Nobody can give back a range that is known to nobody: its bookkeeping goes, and so the rest.
+    // A range whose address nobody knows cannot be given back. The pool's bookkeeping is dropped, and then the rest.
     assert_eq!(log.told(), ["irq", "clock"]);
 
     let panicked = thread::spawn({
@@ -116,7 +116,7 @@ fn a_release_that_panics_does_not_stop_the_others() {
     assert!(released.is_complete());
     assert_eq!(log.told(), ["last", "first"]);
 
-    // Nor when nobody hears of it, nor in the drop of the last allocation.
+    // The same without a report, and in the drop of the last allocation.
     let device = Device::new("spi");
     device.on_release(log.say("below")).unwrap();
     device.on_release(|| panic!("on purpose")).unwrap();
@@ -147,7 +147,7 @@ fn drops_that_panic_do_not_stop_the_others() {
     assert_eq!(released.panics(), ["a value that is no text"]);
     assert_eq!(log.told(), ["below"]);
 
-    // An owner's value goes with a pool, here with one whose range nobody can give back.
+    // An owner is dropped with its pool, here with a pool that has a range which nobody can give back.
     let device = Device::new("spi");
     device.on_release(log.say("mapping")).unwrap();
     let lower = device.create_pool(Pool::builder()).unwrap();
@@ -157,7 +157,7 @@ fn drops_that_panic_do_not_stop_the_others() {
     let held = pool_on(&device, "upper", 0x1000).alloc_owned(1).unwrap();
     let released = device.release().unwrap();
     assert_eq!(released.outstanding.len(), 2);
-    // The report has the owner's value too, and is not to be the last to have it.
+    // The report holds the owner too. It is dropped first, so that it is not the last to hold it.
     drop(released);
     drop(held);
     assert_eq!(log.told(), ["below", "mapping"]);
@@ -173,7 +173,7 @@ fn devm_gen_pool_create() {
     assert_eq!((named.order(), named.name()), (5, Some("vpu")));
     assert_eq!((unnamed.granule(), unnamed.name()), (4096, None));
 
-    // One of each name.
+    // The device has one pool for each name.
     let again = device.create_pool(Pool::builder().name("vpu")).unwrap_err();
     assert!(matches!(&again, CreateError::Exists { name: Some(name), .. } if name == "vpu"));
     assert_eq!(
@@ -186,7 +186,7 @@ fn devm_gen_pool_create() {
     assert!(matches!(bad, CreateError::Build { .. }));
     assert_eq!(device.pools().len(), 2);
 
-    // It ends with the device.
+    // The pool ends with the device.
     drop(device.release().unwrap());
     assert!(named.is_sealed() && unnamed.is_sealed());
     let late = device
@@ -227,7 +227,7 @@ fn devm_gen_pool_create_races() {
 fn gen_pool_get() {
     let device = Device::new("sram");
     let vpu = pool_on(&device, "vpu", 0x1000);
-    // No name matches only the unnamed pool, which is not there yet, or not at all.
+    // Without a name, only the unnamed pool matches, which does not exist yet, or at all.
     let early = device.pool(None).unwrap_err();
     assert!(matches!(early, GetError::NotYet { .. }));
     assert_eq!(
@@ -241,7 +241,7 @@ fn gen_pool_get() {
     device.create_pool(Pool::builder().order(3)).unwrap();
     assert_eq!(device.pool(None).unwrap().order(), 3);
 
-    // The answer counts: it stays good after the device, and hands out nothing more.
+    // The handle is counted: it stays valid after the device, and the pool allocates nothing more.
     let found = device.pool(Some("vpu")).unwrap();
     let block = found.alloc(40).unwrap();
     assert_eq!(vpu.avail(), 0x1000 - 64);
@@ -268,7 +268,7 @@ fn what_is_held_stays_until_it_is_given_back() {
     device.manage(Value(log.clone(), "mapping")).unwrap();
     let upper = pool_on(&device, "upper", 0x8000);
     upper.add_chunk(ChunkSpec::new(0xa000, 64)).unwrap();
-    // Too small for what follows: drained as soon as it is removed.
+    // This chunk is too small for the following allocations, so it is drained as soon as it is removed.
     upper.add_chunk(ChunkSpec::new(0xc000, 32)).unwrap();
     device.on_release(log.say("irq")).unwrap();
 
@@ -292,7 +292,7 @@ fn what_is_held_stays_until_it_is_given_back() {
             "0x20 bytes at 0x1000 of lower, tag 0x0, owner lower",
         ]
     );
-    // What came after the pools is gone; nothing is handed out any more.
+    // Resources added after the pools are released, and nothing more is allocated.
     assert_eq!(log.told(), ["irq"]);
     assert!(lower.alloc(1).is_err() && upper.alloc(1).is_err());
     assert!(!released.is_complete());

@@ -1,4 +1,4 @@
-//! `mmio-sram` nodes that nobody trusts: what cannot be told of them, and how much they may ask for.
+//! Untrusted `mmio-sram` nodes: nodes whose kind cannot be read, and limits on what nodes may ask for.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::io;
 use common::fdt;
 use genpool_devm::{AddressOnly, LayoutError, MapRequest, Registry, Sram, SramError, Tree};
 
-/// Whether these nodes are SRAMs, or become devices, cannot be said; the others do not suffer.
+/// Nodes of which it is unknown whether they are SRAMs, or become devices, are errors. The others are not affected.
 #[test]
 fn nodes_that_cannot_be_told_are_errors() {
     let blob = fdt(|fdt| {
@@ -58,7 +58,7 @@ fn nodes_that_cannot_be_told_are_errors() {
         ]
     );
     assert_eq!(Sram::nodes(&tree).filter(Result::is_ok).count(), 4);
-    // A child of an SRAM is reserved or it is not.
+    // For a child of an SRAM it must be known whether it is reserved.
     let blob = fdt(|fdt| {
         let sram = fdt.begin_node("sram@1000")?;
         fdt.property_array_u32("reg", &[0x1000, 0x1000])?;
@@ -96,7 +96,7 @@ fn a_flag_is_there_whatever_its_value() {
     assert!(!sram.write_combining && part.pool && part.export && part.protect_exec);
 }
 
-/// A blob has fifty bytes for each, a pool kilobytes.
+/// A blob needs fifty bytes for each part, a pool kilobytes.
 #[test]
 fn more_parts_than_a_board_has() {
     let many = |srams: u32, children: u32| {
@@ -134,7 +134,7 @@ fn more_parts_than_a_board_has() {
     assert_eq!(probed.len(), 4097);
     assert!(probed[..4096].iter().all(Option::is_none));
     assert!(probed[4096].is_some());
-    // Eight SRAMs with their children fill the tree; the ninth ends it.
+    // Eight SRAMs with their children reach the limit of a tree. The ninth ends the list.
     let probed = many(20, 511);
     assert_eq!(probed.len(), 9);
     assert!(probed[..8].iter().all(Option::is_none));
@@ -144,7 +144,7 @@ fn more_parts_than_a_board_has() {
     );
 }
 
-/// Bookkeeping of a tree is bounded, however much memory its nodes speak of.
+/// The bookkeeping for a tree is bounded, however much memory its nodes claim.
 #[test]
 fn more_memory_than_a_board_has() {
     let blob = fdt(|fdt| {

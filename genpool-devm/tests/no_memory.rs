@@ -1,4 +1,4 @@
-//! Giving back the last allocation of a device that has ended takes no memory, whatever lies under it.
+//! Giving back the last allocation of a device that has ended needs no memory, whatever lies under it.
 
 #![cfg(not(miri))]
 
@@ -14,10 +14,10 @@ thread_local! {
     static IS_OUT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The system's allocator, until a thread is out of memory.
+/// The system's allocator, which fails in threads that are out of memory.
 struct Scarce;
 
-// SAFETY: everything is left to the system's allocator, or refused.
+// SAFETY: every call is passed to the system's allocator or refused.
 unsafe impl GlobalAlloc for Scarce {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if IS_OUT.get() {
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Scarce {
 #[global_allocator]
 static SCARCE: Scarce = Scarce;
 
-/// Does `step` in a thread that is out of memory. A refusal that is not provided for ends the process.
+/// Runs `step` as if the thread was out of memory. A failed allocation that is not handled aborts the process.
 fn without_memory(step: impl FnOnce()) {
     IS_OUT.set(true);
     step();
@@ -67,7 +67,7 @@ fn the_last_allocation_is_given_back_without_memory() {
     drop(pools);
     let released = device.release().unwrap();
     assert_eq!(done.load(Ordering::Relaxed), 1);
-    // Each pool's last allocation leads to the next pool, in which something is held still.
+    // The last allocation of a pool continues the release to the next pool, in which something is still allocated.
     for (held, steps) in [(high, 2), (middle, 3)] {
         without_memory(|| drop(held));
         assert_eq!(done.load(Ordering::Relaxed), steps);

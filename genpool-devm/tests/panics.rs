@@ -1,5 +1,5 @@
-//! Users' code that panics at the end of a device: actions, and destructors of values, owners, algorithms and
-//! observers. All of it is run or dropped, in order, nothing is hidden, and nothing ends the process.
+//! User code that panics at the end of a device: actions, and destructors of values, owners, algorithms and
+//! observers. All of it is run or dropped, in order. Nothing is hidden, and nothing aborts the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use genpool_core::{
 };
 use genpool_devm::{Device, NodePath, RegisterError, Registry};
 
-/// What was dropped or run, in order.
+/// A log of what was dropped or run, in order.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -22,7 +22,7 @@ impl Log {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
-    /// Panics with its name when it is dropped.
+    /// Returns a value that logs its name and panics with it when it is dropped.
     fn bomb(&self, name: &str) -> Bomb {
         Bomb(self.clone(), name.to_owned())
     }
@@ -52,14 +52,15 @@ impl Observer for Bomb {
     fn event(&self, _: usize, _: &Event<'_>) {}
 }
 
-/// What a step panicked with.
+/// Returns the message of a panic in `step`.
 fn caught(step: impl FnOnce()) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(step)).err()?;
     Some(*panic.downcast().expect("the name of a bomb"))
 }
 
-/// Two chunks with an owner each, which hold an allocation that nobody gives back: where nobody else has the
-/// pool, its bookkeeping ends with the device, and the list of what is outstanding is the last to have the owners.
+/// Adds a pool of two chunks, each with an owner and an allocation that nobody gives back. If nobody else holds the
+/// pool, its bookkeeping ends with the device, and the list of outstanding allocations is the last to hold the
+/// owners.
 fn abandoned(device: &Device, log: &Log) {
     let pool = device.create_pool(Pool::builder()).unwrap();
     for (start, name) in [(0, "low"), (64, "high")] {
@@ -94,7 +95,7 @@ fn everything_is_released_whatever_panics() {
     let released = device.release().unwrap();
     assert!(released.is_complete() && released.outstanding.is_empty());
     let mut found = log.take();
-    // All of a pool goes at once, and then its mapping.
+    // All values of a pool are dropped together, and then its mapping.
     for pool in [3..8, 10..15] {
         found[pool].sort();
     }
@@ -117,7 +118,7 @@ fn everything_is_released_whatever_panics() {
         vec!["bottom".to_owned()],
     ];
     assert_eq!(found, expected.concat());
-    // What goes together is one step, and the first panic of a step is in the report.
+    // Values that are dropped together are one step, and the first panic of a step is in the report.
     let panics = released.panics();
     let [action, tx, tx_mapping, rx, rx_mapping] = panics.as_slice() else {
         panic!("{panics:?}");
@@ -140,7 +141,7 @@ fn panics_after_the_report_are_in_it() {
     let held = pool.alloc_owned(1).unwrap();
     let released = device.release().unwrap();
     assert!(released.panics().is_empty() && log.take().is_empty());
-    // Not in the face of the thread that happens to be the last.
+    // The thread that gives back the last allocation does not get the panic.
     assert_eq!(caught(|| drop(held)), None);
     assert_eq!(released.panics(), ["mapping"]);
     assert!(released.is_complete());
@@ -162,7 +163,7 @@ fn owners_that_panic_with_the_report() {
     let dropped = log.take();
     assert_eq!((dropped.len(), &dropped[0]), (2, &panic));
 
-    // The same where the device is dropped, and nobody has the report.
+    // The same if the device is dropped and nobody has the report.
     let device = Device::new("no report");
     device.on_release(log.action("bottom")).unwrap();
     abandoned(&device, &log);
@@ -183,7 +184,7 @@ fn owners_that_panic_after_a_probe() {
         device.on_release(log.action("bottom")).unwrap();
         abandoned(device, &log);
     };
-    // The panic that goes on is that of the probe.
+    // The panic that is resumed is that of the probe.
     let panic = caught(|| {
         let _ = registry.probe(device(), |device| -> Result<(), ()> {
             probe(device);
@@ -198,7 +199,7 @@ fn owners_that_panic_after_a_probe() {
         });
     });
     assert_eq!((panic.as_deref(), log.take().len()), (Some("probe"), 3));
-    // The name is free again. With an error, the report has the owners.
+    // The name is free again. If the probe returns an error, the report holds the owners.
     let failed = registry.probe(device(), |device| {
         probe(device);
         Err("no power")
@@ -239,7 +240,7 @@ fn a_registry_ends_all_its_devices() {
 fn a_pool_that_is_refused_is_dropped_outside_of_the_lock() {
     let device = Arc::new(Device::new("twice"));
     device.create_pool(Pool::builder()).unwrap();
-    // Its destructor asks the device, which answers.
+    // Its destructor calls the device, which must not be locked.
     struct Asks(Arc<Device>, Log);
     impl Drop for Asks {
         fn drop(&mut self) {
@@ -275,14 +276,14 @@ fn a_pool_that_is_refused_and_panics_leaks_nothing() {
     assert_eq!(Arc::strong_count(&name), 1, "an error is not dropped");
 }
 
-/// Has an allocation of its own made when it is told that a chunk is being removed.
+/// Allocates when an observer is notified that a chunk is being removed.
 struct Greedy(
     Mutex<Option<genpool_devm::ManagedPool>>,
     Mutex<Vec<genpool_core::OwnedAllocation>>,
 );
 
-/// Between the first look and the end of the sealing, others still allocate in what is not sealed yet: the list
-/// has that too.
+/// While a pool is being sealed, others can still allocate in chunks that are not yet removed. The list has these
+/// allocations too.
 #[test]
 fn what_is_allocated_while_a_pool_is_sealed_is_outstanding() {
     struct Tap(Arc<Greedy>);
@@ -307,7 +308,7 @@ fn what_is_allocated_while_a_pool_is_sealed_is_outstanding() {
     }
     *greedy.0.lock().unwrap() = Some(pool);
     let released = device.release().unwrap();
-    // Of three chunks the last one to be sealed takes none.
+    // Of the three chunks, the last to be removed gets no such allocation.
     let mut held: Vec<_> = greedy
         .1
         .lock()
@@ -319,7 +320,7 @@ fn what_is_allocated_while_a_pool_is_sealed_is_outstanding() {
     held.sort_unstable();
     listed.sort_unstable();
     assert_eq!((held.len(), listed), (2, held));
-    // The observer and the pool have each other.
+    // The observer and the pool hold each other.
     *greedy.0.lock().unwrap() = None;
     greedy.1.lock().unwrap().clear();
     assert!(released.is_complete());

@@ -1,4 +1,4 @@
-//! The registry: devices by node and by name, while they come and go.
+//! The registry: devices by node and by name, while they are added and removed.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -33,7 +33,7 @@ fn devices_are_found_by_node_and_name() {
             "{refused}"
         );
     }
-    // The one that is refused comes back as it was.
+    // A refused device is returned unchanged.
     let twin = sram("/soc/sram@0");
     let pool = twin.create_pool(Pool::builder()).unwrap();
     match registry.add(twin).unwrap_err() {
@@ -56,7 +56,7 @@ fn devices_are_found_by_node_and_name() {
         registry.remove("/soc/sram@0"),
         Err(RemoveError::NoDevice { .. })
     ));
-    // The place is free again.
+    // The node and the name are free again.
     registry.add(sram("/soc/sram@0")).unwrap();
     drop(registry.find_named("nodeless").unwrap().release().unwrap());
     assert!(matches!(
@@ -84,7 +84,7 @@ fn a_probe_that_fails_leaves_nothing() {
     };
     let failed = registry.probe(sram("/a"), |device| {
         count(device);
-        // It is found meanwhile, and its pools may still come.
+        // The device is found during its probe, and its pools may still be created.
         assert!(matches!(
             registry.pool("/a", None),
             Err(GetError::NotYet { .. })
@@ -117,7 +117,7 @@ fn a_probe_that_fails_too_late_leaves_its_successor() {
     let registry = Registry::new();
     let node = "/soc/sram@0";
     let refused = registry.probe(sram(node), |_| {
-        // Another thread could do so: the device is removed, and the next one comes.
+        // Another thread could do this: the device is removed, and its successor is added.
         drop(registry.remove(node).unwrap());
         registry.add(sram(node)).unwrap();
         Err("no clock")

@@ -1,4 +1,4 @@
-//! `mmio-sram`, from trees to pools to who uses them.
+//! `mmio-sram`, from trees to pools to their users.
 
 mod common;
 
@@ -76,7 +76,7 @@ fn every_enabled_sram_becomes_a_device() {
     let device = registry.find_named("/soc/sram@0").unwrap();
     let unnamed = device.pool(None).unwrap();
     assert_eq!((unnamed.granule(), unnamed.chunks().len()), (32, 5));
-    // The gap after 0x50 reserved bytes begins with a granule that is not whole.
+    // The gap after 0x50 reserved bytes begins inside a granule.
     let starts: Vec<_> = unnamed
         .chunks()
         .map(|chunk| (chunk.start(), chunk.size()))
@@ -100,7 +100,7 @@ fn every_enabled_sram_becomes_a_device() {
         Err(GetError::NoPool { .. })
     ));
 
-    // Once more is once too often.
+    // A second probe is refused.
     let sram = Sram::read(board().find("/soc/sram@0").unwrap()).unwrap();
     let again = registry.probe_sram(&sram, &AddressOnly).unwrap_err();
     assert_eq!(again.to_string(), "/soc/sram@0: it has a device already");
@@ -114,10 +114,10 @@ fn of_gen_pool_get() {
     };
     let start =
         |pool: Result<genpool_devm::ManagedPool, OfError>| pool.unwrap().alloc(1).unwrap().addr();
-    // The node has a device: its unnamed pool.
+    // The node has a device: the result is its unnamed pool.
     assert_eq!(start(get("/soc/codec@2000", "iram", 0)), 0x1_0000_0000);
     assert_eq!(get("/soc/codec@2000", "iram", 1).unwrap().name(), None);
-    // Else the parent's device, by the label, by the full name or by the name alone.
+    // Otherwise the parent's device is used, by the label, by the full name or by the name without the unit address.
     assert_eq!(start(get("/soc/dsp@3000", "sram", 0)), 0x5c00_4000);
     assert_eq!(start(get("/soc/dsp@3000", "sram", 1)), 0x5c00_6000);
     assert_eq!(start(get("/soc/codec@2000", "sram", 0)), 0x5c00_1000);
@@ -127,7 +127,7 @@ fn of_gen_pool_get() {
     let full = get("/soc/codec@2000", "sram", 0).unwrap();
     assert_eq!(full.name(), Some("codec-sram@1000"));
 
-    // What leads nowhere says where.
+    // An error names the step that fails.
     let error = |node, property, index| get(node, property, index).unwrap_err().to_string();
     assert_eq!(
         error("/soc/dsp@3000", "sram", 2),
@@ -241,7 +241,7 @@ fn children_that_make_no_sense_are_named() {
         says(&[("a@0", 0, 0x800, &["protect-exec"])]),
         "/sram@1000/a@0: 0x1000..=0x17ff is marked protect-exec and does not consist of whole pages"
     );
-    // An SRAM over all addresses.
+    // An SRAM of all addresses.
     let blob = fdt(|fdt| {
         let sram = fdt.begin_node("sram@0")?;
         fdt.property_array_u32("reg", &[0, u32::MAX])?;
@@ -253,7 +253,7 @@ fn children_that_make_no_sense_are_named() {
     assert_eq!(error.node().as_str(), "/sram@0");
 }
 
-/// Firmware has not given these a size, or labelled memory by them.
+/// Firmware has not given these children a size, or they only label an address.
 #[test]
 fn children_of_no_bytes() {
     let gaps = |children: &[Child<'_>]| {
@@ -265,7 +265,7 @@ fn children_of_no_bytes() {
         let gaps = sram.gaps.iter().map(|gap| (gap.start(), gap.size()));
         Ok::<_, String>(gaps.collect::<Vec<_>>())
     };
-    // At the edges nothing is split; elsewhere a gap ends.
+    // At the edges no gap is split. Elsewhere a gap ends.
     assert_eq!(
         gaps(&[("a@0", 0, 0, &["pool"])]),
         Ok(vec![(0x1000, 0x1000)])
@@ -276,10 +276,10 @@ fn children_of_no_bytes() {
     );
     let two = vec![(0x1000, 0x123), (0x1123, 0xedd)];
     assert_eq!(gaps(&[("a@123", 0x123, 0, &[])]), Ok(two.clone()));
-    // Two at one place are one border.
+    // Two at one address are one border.
     let twice: [Child<'_>; 2] = [("a@123", 0x123, 0, &[]), ("b@123", 0x123, 0, &[])];
     assert_eq!(gaps(&twice), Ok(two));
-    // Before and after a partition, but not in it.
+    // They may lie before and after a partition, but not in it.
     let part: Child<'_> = ("p@100", 0x100, 0x100, &["pool"]);
     let around = vec![(0x1000, 0x100), (0x1200, 0xe00)];
     assert_eq!(gaps(&[("a@100", 0x100, 0, &[]), part]), Ok(around.clone()));
@@ -292,9 +292,9 @@ fn children_of_no_bytes() {
         assert_eq!(gaps(&[("a@0", at, 0, &[]), part]), Err(says.clone()));
         assert_eq!(gaps(&[part, ("a@0", at, 0, &["pool"])]), Err(says));
     }
-    // As in the kernel, it is inside if it comes after the partition of the same start.
+    // As in the kernel, an empty child is inside a partition of the same start that comes before it.
     assert!(gaps(&[part, ("a@100", 0x100, 0, &[])]).is_err());
-    // Outside of the SRAM, and where the bus maps nothing.
+    // It must not lie outside of the SRAM, nor where the bus maps nothing.
     assert_eq!(
         gaps(&[("a@1001", 0x1001, 0, &[])]),
         Err(
@@ -306,7 +306,7 @@ fn children_of_no_bytes() {
         gaps(&[("a@2000", 0x2000, 0, &[])]),
         Err("/sram@1000/a@2000: /sram@1000 does not map 0x0 bytes at 0x2000".to_owned())
     );
-    // A pool's chunks are apart where a gap is split.
+    // If a gap is split, the chunks of its pool are separate.
     let sram = layout(&[("a@140", 0x140, 0, &[])]).unwrap();
     let device = Registry::new().probe_sram(&sram, &AddressOnly).unwrap();
     let mut chunks: Vec<_> = device
@@ -320,7 +320,7 @@ fn children_of_no_bytes() {
 }
 
 proptest! {
-    /// Layouts of 32 bytes, compared with a list of who has each byte.
+    /// Layouts of 32 bytes, compared with a list of the owner of each byte.
     #[test]
     fn layouts_are_those_of_a_list_of_bytes(
         children in prop::collection::vec((0u32..40, 0u32..12), 0..6),
@@ -335,7 +335,7 @@ proptest! {
 
         let mut bytes = [false; 0x20];
         let mut is_good = children.iter().enumerate().all(|(at, &(start, size))| {
-            // One of no bytes is in no other, and comes before one of its start.
+            // An empty child lies in no other, and comes before a child of the same start.
             let lies_in = |(other, &(from, more)): (usize, &(u32, u32))| {
                 from < start && start < from + more || from == start && more > 0 && other < at
             };
@@ -362,7 +362,7 @@ proptest! {
             };
             prop_assert_eq!(has(&mut sram.partitions.iter().map(|part| part.range))?, bytes);
             prop_assert_eq!(has(&mut sram.gaps.iter().copied())?, bytes.map(|taken| !taken));
-            // As few gaps as there can be.
+            // The gaps are as few as possible.
             let is_border = |at| children.iter().any(|&(start, size)| size == 0 && u64::from(start) + 0x1000 == at);
             for two in sram.gaps.windows(2) {
                 let end = two[0].last() + 1;
@@ -391,7 +391,7 @@ fn two_partitions_of_one_label() {
     assert!(registry.devices().is_empty());
 }
 
-/// An SRAM whose only child is a pool with this label, and who refers to it.
+/// An SRAM whose only child is a pool with this label, and a node that refers to it.
 fn labelled(label: &[u8]) -> Tree {
     let blob = fdt(|fdt| {
         let sram = fdt.begin_node("sram@1000")?;
@@ -436,7 +436,7 @@ fn labels_that_are_no_text_are_errors() {
         let registry = Registry::new();
         let probed = registry.probe_srams(&tree, &AddressOnly).remove(0).1;
         assert_eq!(probed.unwrap_err().to_string(), says);
-        // It does not become another name for who refers to the node either.
+        // A bad label does not lead to a pool of another name for a node that refers to it.
         let device = registry
             .add(Device::new("sram").at(NodePath::new("/sram@1000")))
             .unwrap();
@@ -483,7 +483,7 @@ fn the_mapping_ends_after_the_pools() {
     let registry = Registry::new();
     let device = registry.probe_sram(&sram, &map).unwrap();
     let block = device.pool(Some("a")).unwrap().alloc_owned(1).unwrap();
-    // Granules are those of the mapping, and the physical address is the one behind it.
+    // Granules are those of the mapping, and the physical address is the corresponding one.
     assert_eq!((block.addr(), block.phys()), (0x7000_0120, Some(0x1110)));
     drop(device);
     let released = registry.remove("/sram@1000").unwrap();

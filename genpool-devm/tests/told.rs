@@ -1,4 +1,4 @@
-//! What a device says through `tracing` when nobody asked it to end.
+//! What a device reports through `tracing` when nobody gets its report.
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber, subscriber};
 
-/// Writes down events, a line each.
+/// Records events, one per line.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -55,7 +55,7 @@ fn what_is_held_is_told_when_a_device_is_dropped() {
         held.set_tag(7);
         drop(device);
         drop(held);
-        // Nothing to tell.
+        // Nothing to report.
         drop(Device::new("quiet"));
     });
     assert_eq!(
@@ -135,20 +135,20 @@ fn a_release_goes_on_where_nothing_can_be_told() {
         assert_eq!(released.panics(), ["on purpose", "untold"]);
         drop(held);
         assert!(released.is_complete());
-        // That the release goes on cannot be told, and neither can that.
+        // Neither the continuation of the release nor the panic about it can be reported.
         let on = ["untold", "untold"];
         let panics = ["on purpose", "untold"];
         assert_eq!(released.panics(), [panics, on, panics].concat());
         assert_eq!(*log.lock().unwrap(), ["middle", "bottom"]);
 
-        // What cannot be told of a dropped device is heard where it is dropped, after the end of the release.
+        // If a dropped device cannot report, its drop panics after the end of the release.
         let (device, held) = device();
         assert!(catch_unwind(AssertUnwindSafe(|| drop(device))).is_err());
         assert_eq!(log.lock().unwrap().last(), Some(&"middle"));
         drop(held);
         assert_eq!(log.lock().unwrap().last(), Some(&"bottom"));
 
-        // A probe that panics is off the registry all the same.
+        // A device whose probe panics is still unregistered.
         let registry = Registry::new();
         let probed = catch_unwind(AssertUnwindSafe(|| {
             registry.probe(Device::new("dsp"), |device| -> Result<(), ()> {

@@ -1,4 +1,4 @@
-//! Device trees: what they say, and what bad ones are answered.
+//! Device trees: their content, and the errors of invalid ones.
 
 mod common;
 
@@ -39,7 +39,7 @@ fn nodes_and_properties() {
     assert_eq!(enabled("/soc/bus@90000/sram@90000"), (true, false));
 }
 
-/// Looks where `dtc` is installed.
+/// Only checked where `dtc` is installed.
 #[test]
 fn the_blob_is_that_of_its_source() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dts");
@@ -103,7 +103,7 @@ fn addresses_that_make_no_sense() {
     assert!(matches!(what, Complaint::Beyond { .. }));
     let (_, what) = complaint([4, 4, 0], identity, &[!0; 8]);
     assert!(matches!(what, Complaint::Beyond { .. }));
-    // No ranges: the bus is not mapped. A window that is too small, or wraps.
+    // Without `ranges`, the bus is not mapped. Further, a window that is too small, and one that is cut off.
     let (node, what) = complaint([1, 1, 0], None, &[0, 8]);
     assert_eq!(node, "/bus/sram@0");
     assert!(matches!(what, Complaint::Unmapped { .. }));
@@ -135,7 +135,7 @@ fn a_status_is_no_longer_than_that_of_any_board() {
     assert_eq!(is_enabled(256), refused);
 }
 
-/// The last window that is looked through, and one more, on one bus and on two together.
+/// The last window within the limit, and one more, on one bus and on two together.
 #[test]
 fn windows_of_all_buses_together_are_bounded() {
     let windows = |count: usize| {
@@ -177,7 +177,7 @@ fn windows_of_all_buses_together_are_bounded() {
     assert_eq!(range(1, 257), too_long("/bus/bus"));
 }
 
-/// What is there and cannot be read is an error that names the node and the property, and never missing.
+/// A property that exists and cannot be read is an error that names the node and the property. It is never missing.
 #[test]
 fn properties_that_cannot_be_read() {
     let tree = |property: &str, value: &[u8]| {
@@ -198,7 +198,7 @@ fn properties_that_cannot_be_read() {
         let says = "/bus: status is no text: each ends with a NUL, and all are UTF-8";
         let error = |answer: Result<bool, TreeError>| answer.unwrap_err().to_string();
         assert_eq!(error(bus.is_available()), says);
-        // Of the node around it.
+        // The error is that of the node around it.
         let inner = tree.find("/bus/node@0").unwrap();
         assert_eq!(inner.is_available(), Ok(true));
         assert_eq!(error(inner.is_enabled()), says);
@@ -214,13 +214,13 @@ fn properties_that_cannot_be_read() {
         let property = "compatible".to_owned();
         assert_eq!(error.complaint, Complaint::NoText { property });
     }
-    // Without a value: no text, and an empty list of texts.
+    // An empty value is not a text, but it is an empty list of texts.
     let empty = tree("status", b"").unwrap();
     let bus = empty.find("/bus").unwrap();
     assert!(bus.text("status").is_err() && bus.is_available().is_err());
     assert_eq!(bus.texts("status").unwrap().count(), 0);
     assert_eq!(bus.text("label"), Ok(None));
-    // Texts of no characters, and the first of several.
+    // Empty texts, and the first of several.
     for (value, first) in [(&b"\0"[..], ""), (b"\0\0", ""), (b"a\0b\0", "a")] {
         let tree = tree("label", value).unwrap();
         assert_eq!(tree.find("/bus").unwrap().text("label"), Ok(Some(first)));
@@ -239,7 +239,7 @@ fn properties_that_cannot_be_read() {
         let error = tree.find("/bus/node@0").unwrap().range().unwrap_err();
         assert!(matches!(error.complaint, Complaint::Length { .. }));
     }
-    // A phandle that cannot be read is not even found by others.
+    // A phandle that cannot be read is an error of the blob, even if no node refers to it.
     for property in ["phandle", "linux,phandle"] {
         for value in [
             &[][..],
@@ -335,7 +335,7 @@ fn blobs_that_are_cut_off_or_overwritten() {
         fault(&blob)
     };
     assert_eq!(patched(20, 16).1, BlobFault::Version(16));
-    // Blocks that are elsewhere, or longer than all.
+    // Blocks that begin outside of the blob or extend past its end.
     for (at, value) in [
         (8, 0),
         (8, u32::MAX),
@@ -346,7 +346,7 @@ fn blobs_that_are_cut_off_or_overwritten() {
     ] {
         assert_eq!(patched(at, value).1, BlobFault::Header, "{at} {value:#x}");
     }
-    // The first word of the structure block is the root's beginning.
+    // The first word of the structure block begins the root.
     let structs = u32::from_be_bytes(BOARD[8..12].try_into().unwrap()) as usize;
     assert_eq!(patched(structs, 2).1, BlobFault::Token(2));
     assert_eq!(patched(structs, 9).1, BlobFault::Token(9));
@@ -354,10 +354,10 @@ fn blobs_that_are_cut_off_or_overwritten() {
         patched(structs + 4, u32::from_be_bytes(*b"x\0\0\0")).1,
         BlobFault::Name
     );
-    // A property of nearly 4 GiB, and one whose name is nowhere.
+    // A property of nearly 4 GiB, and one whose name is outside of the blob.
     assert_eq!(patched(structs + 12, u32::MAX).1, BlobFault::Truncated);
     assert_eq!(patched(structs + 16, u32::MAX).1, BlobFault::Name);
-    // What follows the blob does not matter.
+    // Bytes after the blob are ignored.
     let mut longer = BOARD.to_vec();
     longer.extend([0xff; 100]);
     assert!(Tree::parse(&longer).is_ok());
@@ -365,12 +365,12 @@ fn blobs_that_are_cut_off_or_overwritten() {
 
 #[test]
 fn names_and_depth() {
-    // Longer than the specification has it, as on real boards.
+    // Names longer than the specification allows, as on real boards.
     let tree = board();
     let long = "/soc/a-node-whose-name-is-longer-than-the-specification-allows";
     let long = tree.find(long).unwrap();
     assert!(long.has("vendor,a-property-whose-name-is-longer-than-that"));
-    // But not without end.
+    // But not of any length.
     let mut blob = BOARD.to_vec();
     let at = blob
         .windows(6)
@@ -566,7 +566,7 @@ fn files() {
 }
 
 proptest! {
-    /// Bytes of a good blob, overwritten: what is read of the rest does not panic.
+    /// Bytes of a valid blob are overwritten. Reading the rest does not panic.
     #[test]
     fn overwritten_blobs_do_not_panic(
         patches in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
@@ -584,7 +584,7 @@ proptest! {
         genpool_devm::fuzz::tree(&blob);
     }
 
-    /// Words of a good blob, exchanged for those that a device tree is made of.
+    /// Words of a valid blob are replaced by those that a device tree is made of.
     #[test]
     fn overwritten_words_do_not_panic(
         patches in prop::collection::vec(

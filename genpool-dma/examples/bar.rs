@@ -1,6 +1,6 @@
-//! A pool over a PCI BAR: queues in a device's own memory. Without arguments it lists the BARs that there
-//! are; with a device and a number (`0000:00:03.0 2`), as root, it allocates in that one. Nothing is
-//! written unless `zero` is said as well.
+//! A pool over a PCI BAR: queues in a device's own memory. Without arguments it lists the BARs of this machine. With
+//! a device and the number of a BAR (`0000:00:03.0 2`) it allocates in that BAR, which needs root. It writes nothing
+//! unless the argument `zero` is given too.
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,4 +1,4 @@
-//! A `Vec` and a `HashMap` in a pool over huge pages, or over ordinary ones where there are no huge ones.
+//! A `Vec` and a `HashMap` in a pool over huge pages, or over ordinary pages if there are no huge ones.
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(pool.contains(VirtAddr::of(samples.as_ptr()), 800_000));
     drop(samples);
 
-    // Shared, it can be kept by what outlives this function.
+    // A shared pool can be used by values that outlive this function.
     let pool = SharedPool::new(pool);
     let mut counts: HashMap<u64, u32, _, SharedPool> = HashMap::new_in(pool.clone());
     for number in 0..100_000_u64 {

@@ -1,6 +1,5 @@
-//! The buffers of a user-space network driver: huge pages, a descriptor ring, frames to be filled by the
-//! device. Run it as root on a machine with huge pages (`sysctl vm.nr_hugepages=4`); otherwise it says
-//! what is missing.
+//! The buffers of a user-space network driver: huge pages, a descriptor ring, and frames that the device fills. Run
+//! it as root on a machine with huge pages (`sysctl vm.nr_hugepages=4`); otherwise it says what is missing.
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             return Ok(());
         }
     };
-    // Behind an IOMMU this line would be `iommu.map(region)`, and nothing else would change.
+    // With an IOMMU this line would be `iommu.map(region)`, and nothing else would change.
     let region = match PageMap::open()?.resolve(region) {
         Ok(region) => region,
         Err(refused) => {
@@ -32,8 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = MemoryPool::new(11)?; // granules of a frame
     pool.add(region)?;
 
-    // What this device asks for: 39 bits of address, a ring at a multiple of 4 KiB that does not cross
-    // 64 KiB, frames that do not cross 4 KiB.
+    // The needs of this device: addresses of 39 bits, a ring aligned to 4 KiB that does not cross 64 KiB, and frames
+    // that do not cross 4 KiB.
     let reached = AddressMask::bits(39)?.constrain(Constraints::new());
     let for_ring = Constrained::new(FirstFit, reached.dma_align(4096)?.dma_boundary(64 << 10)?);
     let for_frames = Constrained::new(FirstFit, reached.dma_boundary(4096)?);
@@ -51,9 +50,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("the device is told of a ring of {FRAMES} at {}", ring.dma());
     println!("the first frame is at {}", frames[0].dma());
 
-    // It would now be told to begin, and at the end to stop. Once it answers that it stands still:
+    // A driver would now start the device and finally stop it. Once the device has confirmed that it is at rest:
     for frame in frames {
-        // SAFETY: no device was told anything.
+        // SAFETY: no device was given an address.
         let frame = unsafe { frame.reclaim() };
         assert_eq!(frame.len(), FRAME);
     }

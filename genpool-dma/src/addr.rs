@@ -1,4 +1,4 @@
-//! Addresses, each kind a type of its own.
+//! Addresses, a type for each kind.
 
 use core::error::Error;
 use core::fmt;
@@ -12,19 +12,19 @@ macro_rules! address {
         pub struct $name($raw);
 
         impl $name {
-            /// The address with this number.
+            /// Makes an address from its number.
             #[must_use]
             pub const fn new(raw: $raw) -> Self {
                 Self(raw)
             }
 
-            /// Its number.
+            /// Returns the address as a number.
             #[must_use]
             pub const fn get(self) -> $raw {
                 self.0
             }
 
-            /// The address `bytes` further up, unless that wraps around.
+            /// Returns the address `bytes` higher, or none if that wraps around.
             #[must_use]
             pub const fn checked_add(self, bytes: $raw) -> Option<Self> {
                 match self.0.checked_add(bytes) {
@@ -33,13 +33,13 @@ macro_rules! address {
                 }
             }
 
-            /// How many bytes it lies above `other`, unless it lies below.
+            /// Returns how many bytes the address lies above `other`, or none if it lies below.
             #[must_use]
             pub const fn checked_sub(self, other: Self) -> Option<$raw> {
                 self.0.checked_sub(other.0)
             }
 
-            /// Whether it is a multiple of `bytes`.
+            /// Whether the address is a multiple of `bytes`.
             #[must_use]
             pub const fn is_aligned(self, bytes: $raw) -> bool {
                 self.0.is_multiple_of(bytes)
@@ -74,7 +74,7 @@ address! {
     VirtAddr(usize)
 }
 address! {
-    /// A physical address, as the processor's memory controller knows it.
+    /// A physical address, as the memory controller knows it.
     ///
     /// ```
     /// use genpool::dma::PhysAddr;
@@ -86,10 +86,10 @@ address! {
     PhysAddr(u64)
 }
 address! {
-    /// A DMA (bus) address: what a device is told. It is the physical address where no IOMMU translates,
-    /// and an IOVA where one does.
+    /// A DMA (bus) address: the address that is given to a device. Where no IOMMU translates it is the
+    /// physical address, otherwise an IOVA.
     ///
-    /// It is not a number like the others, and does not mix with them:
+    /// DMA addresses do not mix with other numbers:
     ///
     /// ```compile_fail,E0308
     /// use genpool::dma::{DmaAddr, PhysAddr};
@@ -105,7 +105,7 @@ address! {
 }
 
 impl VirtAddr {
-    /// The address that a pointer has.
+    /// Returns the address of a pointer.
     ///
     /// ```
     /// use genpool::dma::VirtAddr;
@@ -121,7 +121,7 @@ impl VirtAddr {
 }
 
 impl DmaAddr {
-    /// What a device is told that no IOMMU translates for.
+    /// Returns the DMA address of `phys` for a device without an IOMMU: the same number.
     ///
     /// ```
     /// use genpool::dma::{DmaAddr, PhysAddr};
@@ -134,7 +134,7 @@ impl DmaAddr {
     }
 }
 
-/// The addresses that a device can put on the bus: those of so many bits.
+/// The addresses that a device can put on the bus: those of a given number of bits.
 ///
 /// ```
 /// use genpool::Constraints;
@@ -153,14 +153,14 @@ pub struct AddressMask {
 }
 
 impl AddressMask {
-    /// All 64 bits.
+    /// All addresses of 64 bits.
     pub const ALL: Self = Self { highest: u64::MAX };
 
-    /// The addresses below `1 << bits`.
+    /// Returns the mask of the addresses below `1 << bits`.
     ///
     /// # Errors
     ///
-    /// [`MaskError`] unless there are 1 to 64 bits.
+    /// [`MaskError`] unless `bits` is 1 to 64.
     pub const fn bits(bits: u32) -> Result<Self, MaskError> {
         match bits {
             1..=64 => Ok(Self {
@@ -170,13 +170,13 @@ impl AddressMask {
         }
     }
 
-    /// The highest address.
+    /// Returns the highest address in the mask.
     #[must_use]
     pub const fn highest(self) -> DmaAddr {
         DmaAddr(self.highest)
     }
 
-    /// Whether the device reaches all `len` bytes at `addr`; no bytes are reached anywhere.
+    /// Whether the device reaches all `len` bytes at `addr`. True for zero bytes at any address.
     #[must_use]
     pub const fn covers(self, addr: DmaAddr, len: usize) -> bool {
         match (len as u64).checked_sub(1) {
@@ -188,14 +188,14 @@ impl AddressMask {
         }
     }
 
-    /// `constraints`, and that the device reaches the memory.
+    /// Adds to `constraints` that the device must reach the memory.
     #[must_use]
     pub fn constrain(self, constraints: Constraints) -> Constraints {
         constraints.dma_highest(self.highest)
     }
 }
 
-/// A mask has 1 to 64 bits.
+/// An address mask was asked for with a number of bits outside 1 to 64.
 ///
 /// ```
 /// use genpool::dma::AddressMask;

@@ -1,4 +1,4 @@
-//! The calls of genalloc's dma layer on any pool: allocations that come with the device's address.
+//! genalloc's dma calls on any pool: allocations that come with the device's address.
 
 use core::error::Error;
 use core::fmt;
@@ -10,9 +10,8 @@ use genpool_core::{Algorithm, AllocError, Allocation, OwnedAllocation, Pool, Raw
 
 use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 
-/// genalloc's dma layer on a [`Pool`] whose chunks were added with their physical address. Nothing is
-/// touched: for that the pool would have to know that its addresses are memory, as a
-/// [`MemoryPool`](crate::MemoryPool) does.
+/// genalloc's dma calls on a [`Pool`] whose chunks were added with a physical address. They do not access memory: the
+/// pool does not know that its addresses are memory. A [`MemoryPool`](crate::MemoryPool) does.
 ///
 /// ```
 /// use genpool::Pool;
@@ -28,50 +27,49 @@ use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait DmaAlloc {
-    /// Allocates by the default algorithm. The device's address is the chunk's physical one. Costs what
-    /// [`Pool::alloc`] does, and is as [signal-safe](crate#signal-safety).
+    /// Allocates by the default algorithm. The device's address is the physical address that the chunk was added
+    /// with. Costs as much as [`Pool::alloc`] and is as [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
-    /// [`DmaError`]. A chunk without a physical address has none to give, and the call says so; give
-    /// [`dma_alloc_with`](Self::dma_alloc_with) a constraint on the DMA address to pass over such
-    /// chunks.
+    /// [`DmaError`]. If the place that was found is in a chunk without a physical address, the call fails. To skip
+    /// such chunks, pass [`dma_alloc_with`](Self::dma_alloc_with) a constraint on the DMA address.
     fn dma_alloc(&self, size: usize) -> Result<DmaAllocation<'_>, DmaError>;
 
-    /// Allocates by the given algorithm. Costs what [`Pool::alloc_with`] does, and is
-    /// as [signal-safe](crate#signal-safety).
+    /// Allocates by the given algorithm. Costs as much as [`Pool::alloc_with`] and is as
+    /// [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
-    /// As [`dma_alloc`](Self::dma_alloc).
+    /// As for [`dma_alloc`](Self::dma_alloc).
     fn dma_alloc_with<A: Algorithm + ?Sized>(
         &self,
         size: usize,
         algorithm: &A,
     ) -> Result<DmaAllocation<'_>, DmaError>;
 
-    /// Allocates at a virtual address that is a multiple of `align`, first fit.
+    /// Allocates by first fit at a virtual address that is a multiple of `align`.
     ///
     /// # Errors
     ///
-    /// As [`dma_alloc`](Self::dma_alloc), and [`DmaError::Constraint`] unless `align` is a power of two.
+    /// As for [`dma_alloc`](Self::dma_alloc), and [`DmaError::Constraint`] unless `align` is a power of two.
     fn dma_alloc_align(&self, size: usize, align: usize) -> Result<DmaAllocation<'_>, DmaError> {
         self.dma_alloc_with(size, &FirstFitAlign::new(align)?)
     }
 
-    /// As [`dma_alloc_with`](Self::dma_alloc_with), as a value that does not borrow the pool.
+    /// Like [`dma_alloc_with`](Self::dma_alloc_with), as a value that does not borrow the pool.
     ///
     /// # Errors
     ///
-    /// As [`dma_alloc`](Self::dma_alloc).
+    /// As for [`dma_alloc`](Self::dma_alloc).
     fn dma_alloc_owned_with<A: Algorithm + ?Sized>(
         &self,
         size: usize,
         algorithm: &A,
     ) -> Result<DmaAllocation<'static>, DmaError>;
 
-    /// The physical address that `addr` stands for; none outside of the chunks and in one without a
-    /// physical address. [Signal-safe](crate#signal-safety).
+    /// Returns the physical address of `addr`. None outside of the chunks and in a chunk without a physical address.
+    /// [Signal-safe](crate#signal-safety).
     fn virt_to_phys(&self, addr: VirtAddr) -> Option<PhysAddr>;
 }
 
@@ -101,8 +99,8 @@ impl DmaAlloc for Pool {
     }
 }
 
-/// An allocation and its DMA address. Given back when it is dropped; before that, every device that was
-/// told the address must be done with it.
+/// An allocation and its DMA address. It is freed when it is dropped. Before that, every device that was given the
+/// address must be finished with it.
 ///
 /// ```
 /// use genpool::Pool;
@@ -152,30 +150,30 @@ impl<'p> DmaAllocation<'p> {
         }
     }
 
-    /// The address of the first byte.
+    /// Returns the virtual address of the first byte.
     #[must_use]
     pub fn virt(&self) -> VirtAddr {
         VirtAddr::new(self.held.addr())
     }
 
-    /// What the device sees the first byte at. The bytes behind it follow without a gap.
+    /// Returns the address at which the device sees the first byte. The other bytes follow it without a gap.
     #[must_use]
     pub fn dma(&self) -> DmaAddr {
         self.dma
     }
 
-    /// Bytes, whole granules.
+    /// Returns the size in bytes: whole granules.
     #[must_use]
     pub fn size(&self) -> usize {
         self.held.size()
     }
 
-    /// The first byte. Only what is known to be memory may be accessed by it.
+    /// Returns a pointer to the first byte. It may be dereferenced only if the range is known to be memory.
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         ptr::with_exposed_provenance_mut(self.held.addr())
     }
 
-    /// Lets the range go as plain numbers: it stays taken. [Signal-safe](crate#signal-safety).
+    /// Turns the allocation into plain numbers. The range stays allocated. [Signal-safe](crate#signal-safety).
     pub fn into_raw(self) -> RawRange {
         match self.held {
             Held::Lent(allocation) => allocation.into_raw(),
@@ -194,7 +192,7 @@ impl fmt::Debug for DmaAllocation<'_> {
     }
 }
 
-/// Why nothing was allocated for a device.
+/// The reason why nothing was allocated for a device.
 ///
 /// ```
 /// use genpool::Pool;
@@ -210,14 +208,14 @@ impl fmt::Debug for DmaAllocation<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DmaError {
-    /// The pool has no room, or its algorithm refused.
+    /// The pool has no room, or the algorithm refused.
     Alloc(AllocError),
-    /// The place that was found is in a chunk without a physical address; it was given back.
+    /// The place that was found is in a chunk without a physical address. It was freed again.
     NoAddress {
-        /// Where it was.
+        /// The virtual address of that place.
         virt: VirtAddr,
     },
-    /// The alignment means nothing.
+    /// The alignment is invalid.
     Constraint(ConstraintError),
 }
 

@@ -1,4 +1,4 @@
-//! Pools as allocators of collections, by the traits of `allocator-api2`.
+//! Pools as allocators for collections, by the traits of `allocator-api2`.
 
 use core::alloc::Layout;
 use core::fmt;
@@ -12,17 +12,18 @@ use genpool_core::RawRange;
 
 use crate::pool::MemoryPool;
 
-/// A `Vec` or a `HashMap` in a pool over huge pages, by the traits of the crate [`allocator_api2`](crate::allocator_api2).
-/// Whole granules are handed out, so a `Vec` has the rest of the last one as capacity.
+/// Allocates the blocks of a `Vec` or a `HashMap` in a pool, for instance over huge pages, by the traits of the crate
+/// [`allocator_api2`](crate::allocator_api2). Blocks are whole granules, so a `Vec` has the rest of the last granule
+/// as capacity.
 ///
-/// A block grows in place where the granules after it are free and in the same chunk, with boundary tracking as
-/// well. Shrinking and deallocating need no memory, neither of the pool nor of the heap, and so succeed in a full
-/// pool. The one exception is a shrink to an alignment that the block's address does not have, which no collection
-/// asks for: the block has to move, and if there is no room the call fails and changes nothing.
+/// A block grows in place if the granules after it are free and in the same chunk, also with boundary tracking.
+/// Shrinking and deallocating need no memory of the pool or of the heap, so they succeed in a full pool. The one
+/// exception is a shrink to an alignment that the block's address does not have, which no collection asks for. That
+/// block has to move, and if there is no room the call fails and changes nothing.
 ///
 /// A block that is aligned to more than a granule is placed by first fit, any other by the pool's default algorithm.
 /// Costs and signal safety are those of [`Pool::alloc`](genpool_core::Pool::alloc),
-/// [`free`](genpool_core::Pool::free) and [`resize`](genpool_core::Allocation::resize); a block that moves is copied.
+/// [`free`](genpool_core::Pool::free) and [`resize`](genpool_core::Allocation::resize). A block that moves is copied.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,9 +40,9 @@ use crate::pool::MemoryPool;
 /// # Ok(()) }
 /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
 /// ```
-// SAFETY: a block is a range that the pool claimed for the caller alone, in a region of ordinary memory,
-// which stays until it is given back by `deallocate`: its chunk is not drained before. Moving the pool
-// moves no memory. There is no `Clone`.
+// SAFETY: a block is a range that the pool claimed for the caller alone, in a region of ordinary memory. The region
+// stays until `deallocate` gives the block back, because its chunk is not drained before. Moving the pool moves no
+// memory. There is no `Clone`.
 unsafe impl Allocator for MemoryPool {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         if layout.size() == 0 {
@@ -74,7 +75,7 @@ unsafe impl Allocator for MemoryPool {
         if let Some(block) = self.resize(start, old, new) {
             return Ok(block);
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises this.
         unsafe { self.relocate(start, old, new) }
     }
 
@@ -84,11 +85,11 @@ unsafe impl Allocator for MemoryPool {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises this.
         let block = unsafe { self.grow(start, old, new) }?;
-        // SAFETY: a block is no shorter than what was asked for, and that no shorter than the old one.
+        // SAFETY: the block is no shorter than `new`, and `new` is no shorter than `old`.
         let added = unsafe { block.cast::<u8>().byte_add(old.size()) };
-        // SAFETY: the rest of the block, which is the caller's.
+        // SAFETY: the rest of the block belongs to the caller.
         unsafe { added.write_bytes(0, block.len() - old.size()) };
         Ok(block)
     }
@@ -102,15 +103,15 @@ unsafe impl Allocator for MemoryPool {
         if let Some(block) = self.resize(start, old, new) {
             return Ok(block);
         }
-        // To nothing, which needs no memory, or to an alignment that the block does not have.
-        // SAFETY: the caller's promise.
+        // The shrink is to zero bytes, which needs no memory, or to an alignment that the block does not have.
+        // SAFETY: the caller promises this.
         unsafe { self.relocate(start, old, new) }
     }
 }
 
 impl MemoryPool {
-    /// Makes a block longer or shorter where it is. None if its address is no multiple of the new alignment,
-    /// there are no bytes, or what it would grow into is not free and in its chunk.
+    /// Resizes a block in place. None if its address is not a multiple of the new alignment, if the block is empty,
+    /// or if it would grow into granules that are not free or not in its chunk.
     fn resize(&self, start: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<[u8]>> {
         let addr = start.addr().get();
         if old.size() == 0 || !addr.is_multiple_of(new.align()) {
@@ -127,11 +128,11 @@ impl MemoryPool {
         block(addr, size)
     }
 
-    /// Moves a block to a new one.
+    /// Moves a block to a new place.
     ///
     /// # Safety
     ///
-    /// `start` is a block of this pool that fits `old`, and is not used any more if a new one is answered.
+    /// `start` is a block of this pool that fits `old`. It is not used any more if the call succeeds.
     unsafe fn relocate(
         &self,
         start: NonNull<u8>,
@@ -140,9 +141,9 @@ impl MemoryPool {
     ) -> Result<NonNull<[u8]>, AllocError> {
         let moved = self.allocate(new)?;
         let kept = old.size().min(new.size());
-        // SAFETY: both blocks have so many bytes, and they are two.
+        // SAFETY: both blocks have at least this many bytes, and they do not overlap.
         unsafe { ptr::copy_nonoverlapping(start.as_ptr(), moved.as_ptr().cast(), kept) };
-        // SAFETY: the caller's promise for the old block.
+        // SAFETY: the caller promises this for the old block.
         unsafe { self.deallocate(start, old) };
         Ok(moved)
     }
@@ -155,13 +156,13 @@ fn empty(layout: Layout) -> NonNull<[u8]> {
     NonNull::slice_from_raw_parts(dangling, 0)
 }
 
-/// None at address 0, which regions do not have.
+/// None at address 0, where no region lies.
 fn block(start: usize, size: usize) -> Option<NonNull<[u8]>> {
     let first = NonNull::new(ptr::with_exposed_provenance_mut(start))?;
     Some(NonNull::slice_from_raw_parts(first, size))
 }
 
-/// A pool that its allocations keep alive: an allocator that can be cloned and sent anywhere.
+/// A pool that its allocations keep alive: an allocator that can be cloned and sent to other threads.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -186,7 +187,7 @@ fn block(start: usize, size: usize) -> Option<NonNull<[u8]>> {
 pub struct SharedPool(Arc<MemoryPool>);
 
 impl SharedPool {
-    /// `pool`, shared from now on.
+    /// Makes an allocator that shares `pool`.
     #[must_use]
     pub fn new(pool: impl Into<Arc<MemoryPool>>) -> Self {
         Self(pool.into())
@@ -207,14 +208,14 @@ impl fmt::Debug for SharedPool {
     }
 }
 
-// SAFETY: every call goes to the one pool, which lives until the last clone is dropped.
+// SAFETY: every call goes to the one shared pool, which lives until the last clone is dropped.
 unsafe impl Allocator for SharedPool {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         (**self).allocate(layout)
     }
 
     unsafe fn deallocate(&self, start: NonNull<u8>, layout: Layout) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises this.
         unsafe { (**self).deallocate(start, layout) }
     }
 
@@ -224,7 +225,7 @@ unsafe impl Allocator for SharedPool {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises this.
         unsafe { (**self).grow(start, old, new) }
     }
 
@@ -234,7 +235,7 @@ unsafe impl Allocator for SharedPool {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises this.
         unsafe { (**self).grow_zeroed(start, old, new) }
     }
 
@@ -244,7 +245,7 @@ unsafe impl Allocator for SharedPool {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises this.
         unsafe { (**self).shrink(start, old, new) }
     }
 }

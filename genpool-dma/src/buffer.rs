@@ -1,4 +1,11 @@
-//! Who may touch the bytes: the processor or a device, told apart by type.
+//! Buffers by who may access the bytes: the processor or a device. The two are different types.
+//!
+//! Bytes are `MaybeUninit` until somebody has written them. A pool hands out what the previous owner left, which may
+//! include the padding of a `Vec`'s items. A zeroed buffer consists of plain bytes and is what most drivers want.
+//!
+//! Reclaiming a buffer is `unsafe` and dropping one is not. A reclaim makes a slice of the bytes, and only the driver
+//! knows whether the device is at rest. A drop creates no reference; whoever gave the address to a device is
+//! responsible for stopping it first.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -13,7 +20,7 @@ use crate::addr::{DmaAddr, VirtAddr};
 use crate::allocation::DmaAllocation;
 use crate::volatile::{AccessError, Cells, Width, Word};
 
-/// What a buffer's bytes are known to be: `u8`, or `MaybeUninit<u8>` where nobody has written them yet.
+/// What is known about a buffer's bytes: `u8`, or `MaybeUninit<u8>` if nobody has written them yet.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,11 +30,11 @@ use crate::volatile::{AccessError, Cells, Width, Word};
 /// use genpool::dma::{CpuBuffer, MemoryPool, PhysAddr};
 ///
 /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-/// // SAFETY: no device is told anything, so the address may be made up.
+/// // SAFETY: no device is given the address, so it may be made up.
 /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
 /// let pool = MemoryPool::new(12)?;
 /// pool.add(region)?;
-/// let fresh: CpuBuffer<'_, MaybeUninit<u8>> = pool.dma_alloc(100)?; // as others left it
+/// let fresh: CpuBuffer<'_, MaybeUninit<u8>> = pool.dma_alloc(100)?; // as the previous owner left it
 /// let zeroed: CpuBuffer<'_> = fresh.zeroed();
 /// assert!(zeroed.iter().all(|&byte| byte == 0));
 /// # Ok(()) }
@@ -44,11 +51,10 @@ mod sealed {
     impl Sealed for core::mem::MaybeUninit<u8> {}
 }
 
-/// Memory that belongs to the processor: a slice of whole granules, exclusively its holder's. Given back
-/// when it is dropped,
-/// as [signal-safely](crate#signal-safety) as an [`Allocation`](genpool_core::Allocation).
+/// Memory that belongs to the processor: a slice of whole granules, exclusive to its holder. It is freed when it is
+/// dropped, as [signal-safely](crate#signal-safety) as an [`Allocation`](genpool_core::Allocation).
 ///
-/// A device is to touch it only after it was [shared](Self::share), which consumes it:
+/// A device may access the memory only after it was [shared](Self::share), which consumes the buffer:
 ///
 /// ```compile_fail,E0382
 /// # fn with(mut buffer: genpool::dma::CpuBuffer<'_>) {
@@ -68,30 +74,29 @@ mod sealed {
 ///
 /// # Invariants
 ///
-/// The allocation lies in a region of [`Ram`](crate::Ram). With content `u8` all its bytes are
-/// initialised.
+/// The allocation lies in a region of [`Ram`](crate::Ram). If the content is `u8`, all bytes are initialised.
 pub struct CpuBuffer<'p, T: Content = u8> {
     allocation: DmaAllocation<'p>,
     content: PhantomData<T>,
 }
 
-/// Memory that a device may access at any time: no slice, only volatile words and the address that the
-/// device is told.
+/// Memory that a device may access at any time. It offers no slice, only volatile words and the address to give to
+/// the device.
 ///
-/// Before it is dropped or [reclaimed](Self::reclaim) the device must be quiet: every transfer that was
-/// told this address is over, none will be begun, and what the device wrote has arrived (on most buses:
-/// after its answer to a read of one of its registers, or its interrupt). Otherwise the device writes
-/// into what the pool hands out next. Where the device cannot be brought to rest:
+/// Before the buffer is dropped or [reclaimed](Self::reclaim), the device must be quiet: every transfer that uses
+/// this address is over, none will begin, and what the device wrote has arrived. On most buses it has arrived once
+/// the device has answered a read of one of its registers, or has raised its interrupt. Otherwise the device writes
+/// into a later allocation of the pool. If the device cannot be brought to rest:
 ///
-/// - Behind an IOMMU, [remove](crate::MemoryPool::remove) the region from its pool, then drop the buffer,
-///   finish the drain, and drop the region: nobody is given the range meanwhile, and the IOMMU forgets it
-///   before the memory is unmapped.
-/// - Else the memory has to stay: [`forget`](core::mem::forget) a buffer of
-///   [`dma_alloc_owned_with`](crate::MemoryPool::dma_alloc_owned_with), which keeps its region as long as
-///   the process lives. A range that [`into_raw`](Self::into_raw) let go is unmapped with its pool.
+/// - With an IOMMU, [remove](crate::MemoryPool::remove) the region from its pool, then drop the buffer, finish the
+///   drain, and drop the region. Nobody is given the range meanwhile, and the IOMMU unmaps it before the memory is
+///   unmapped.
+/// - Without one the memory has to stay: [`forget`](core::mem::forget) a buffer of
+///   [`dma_alloc_owned_with`](crate::MemoryPool::dma_alloc_owned_with), which keeps its region as long as the process
+///   lives. A range of [`into_raw`](Self::into_raw) is unmapped with its pool.
 ///
-/// Processor and device are taken to be coherent, as they are on x86-64 and on servers and most systems
-/// of other kinds; caches are not flushed.
+/// Processor and device are assumed to be cache-coherent, as they are on x86-64, on servers, and on most systems of
+/// other kinds. Caches are not flushed.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -99,17 +104,17 @@ pub struct CpuBuffer<'p, T: Content = u8> {
 /// use genpool::dma::{MemoryPool, PhysAddr};
 ///
 /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-/// // SAFETY: no device is told anything, so the address may be made up.
+/// // SAFETY: no device is given the address, so it may be made up.
 /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
 /// let pool = MemoryPool::new(12)?;
 /// pool.add(region)?;
 /// let mut frame = pool.dma_zalloc(1514)?;
 /// frame[..6].fill(0xff);
-/// let mut frame = frame.share(); // from here on the device's: no slice
+/// let mut frame = frame.share(); // now it belongs to the device: no slice
 /// println!("the device is told {}", frame.dma());
 /// frame.write(6, 0x1234_u16)?; // a volatile word, for rings that both sides use
 /// assert_eq!(frame.read::<u16>(6)?, 0x1234);
-/// // SAFETY: no device was told the address, so all of them are quiet.
+/// // SAFETY: no device was given the address, so all of them are quiet.
 /// let frame = unsafe { frame.reclaim() };
 /// assert_eq!(frame[..6], [0xff; 6]);
 /// # Ok(()) }
@@ -120,7 +125,7 @@ pub struct DeviceBuffer<'p, T: Content = u8> {
 }
 
 impl<'p> CpuBuffer<'p, MaybeUninit<u8>> {
-    /// Of an allocation in a region of ordinary memory.
+    /// Makes a buffer of an allocation in a region of ordinary memory.
     pub(crate) fn new(allocation: DmaAllocation<'p>) -> Self {
         Self {
             allocation,
@@ -128,7 +133,7 @@ impl<'p> CpuBuffer<'p, MaybeUninit<u8>> {
         }
     }
 
-    /// The same, all granules zeroed. The compiler removes none of it.
+    /// Zeroes all granules. The compiler removes none of the stores.
     #[must_use]
     pub fn zeroed(self) -> CpuBuffer<'p> {
         self.cells().zero(Width::Eight);
@@ -136,11 +141,11 @@ impl<'p> CpuBuffer<'p, MaybeUninit<u8>> {
         unsafe { self.assume_init() }
     }
 
-    /// The same, beginning with `bytes` and zeroed behind them.
+    /// Writes `bytes` to the beginning of the buffer and zeroes the rest.
     ///
     /// # Errors
     ///
-    /// The buffer again, if it is too short.
+    /// Returns the buffer if it is too short.
     pub fn filled(mut self, bytes: &[u8]) -> Result<CpuBuffer<'p>, Self> {
         let Some((head, tail)) = self.split_at_mut_checked(bytes.len()) else {
             return Err(self);
@@ -155,11 +160,11 @@ impl<'p> CpuBuffer<'p, MaybeUninit<u8>> {
         Ok(unsafe { self.assume_init() })
     }
 
-    /// The same, taken to be initialised.
+    /// Assumes that the buffer is initialised.
     ///
     /// # Safety
     ///
-    /// Every byte was written since the buffer was allocated, by its holder or by a device.
+    /// Every byte has been written since the buffer was allocated, by its holder or by a device.
     #[must_use]
     pub unsafe fn assume_init(self) -> CpuBuffer<'p> {
         CpuBuffer {
@@ -170,19 +175,19 @@ impl<'p> CpuBuffer<'p, MaybeUninit<u8>> {
 }
 
 impl<'p, T: Content> CpuBuffer<'p, T> {
-    /// The address of the first byte.
+    /// Returns the virtual address of the first byte.
     #[must_use]
     pub fn virt(&self) -> VirtAddr {
         self.allocation.virt()
     }
 
-    /// What a device will see the first byte at.
+    /// Returns the address at which a device will see the first byte.
     #[must_use]
     pub fn dma(&self) -> DmaAddr {
         self.allocation.dma()
     }
 
-    /// Hands it over to a device. What the processor wrote is written when the device is told
+    /// Hands the buffer to a device. The processor's earlier writes are visible to a device that is notified
     /// afterwards.
     #[must_use]
     pub fn share(self) -> DeviceBuffer<'p, T> {
@@ -192,7 +197,8 @@ impl<'p, T: Content> CpuBuffer<'p, T> {
     }
 
     fn cells(&self) -> Cells {
-        // SAFETY: the allocation owns these bytes of a region, which stays as long as it is held.
+        // SAFETY: the allocation owns these bytes of a region, and the region stays as long as the allocation is
+        // held.
         unsafe { Cells::new(self.allocation.as_ptr(), self.allocation.size()) }
     }
 }
@@ -202,9 +208,9 @@ impl<T: Content> Deref for CpuBuffer<'_, T> {
 
     fn deref(&self) -> &[T] {
         let first = self.allocation.as_ptr().cast::<T>();
-        // SAFETY: the allocation owns these bytes of a region of ordinary memory, which stays as long as
-        // it is held, and by the invariant they are what `T` says. No device was told of them, or it is
-        // quiet.
+        // SAFETY: the allocation owns these bytes of a region of ordinary memory, and the region stays as long as the
+        // allocation is held. By the invariant the bytes are what `T` says. No device was given their address, or the
+        // device is quiet.
         unsafe { slice::from_raw_parts(first, self.allocation.size()) }
     }
 }
@@ -224,31 +230,30 @@ impl<T: Content> fmt::Debug for CpuBuffer<'_, T> {
 }
 
 impl<'p, T: Content> DeviceBuffer<'p, T> {
-    /// The address of the first byte.
+    /// Returns the virtual address of the first byte.
     #[must_use]
     pub fn virt(&self) -> VirtAddr {
         self.buffer.virt()
     }
 
-    /// What the device is told.
+    /// Returns the address to give to the device.
     #[must_use]
     pub fn dma(&self) -> DmaAddr {
         self.buffer.dma()
     }
 
-    /// Bytes, whole granules.
+    /// Returns the size in bytes: whole granules.
     #[must_use]
     pub fn size(&self) -> usize {
         self.buffer.allocation.size()
     }
 
-    /// Takes it back from the device, by the type that it was shared with. What the device wrote is read
-    /// afterwards.
+    /// Takes the buffer back from the device, with the content type that it was shared with. Reads after this call
+    /// see what the device wrote.
     ///
     /// # Safety
     ///
-    /// The device is quiet, as the type's documentation says, and stays so until the buffer is shared
-    /// again.
+    /// The device is quiet, as described at [`DeviceBuffer`], and stays so until the buffer is shared again.
     #[must_use]
     pub unsafe fn reclaim(self) -> CpuBuffer<'p, T> {
         // Not caught: the other side is a device, and no model has one.
@@ -256,15 +261,15 @@ impl<'p, T: Content> DeviceBuffer<'p, T> {
         self.buffer
     }
 
-    /// Lets the range go as plain numbers: it stays taken as long as there is the pool, which does not
-    /// wait for it at its end.
+    /// Turns the buffer into plain numbers. The range stays allocated as long as the pool exists, and the pool does
+    /// not wait for it at its end.
     pub fn into_raw(self) -> RawRange {
         self.buffer.allocation.into_raw()
     }
 }
 
 impl DeviceBuffer<'_> {
-    /// Reads a word at an offset in bytes, as it is at this moment.
+    /// Reads the word at an offset in bytes, as it is at this moment.
     ///
     /// # Errors
     ///
@@ -273,7 +278,7 @@ impl DeviceBuffer<'_> {
         self.buffer.cells().read(offset)
     }
 
-    /// Writes a word at an offset in bytes. Words are written in the order of the calls.
+    /// Writes the word at an offset in bytes. Words are written in the order of the calls.
     ///
     /// # Errors
     ///

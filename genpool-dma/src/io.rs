@@ -1,4 +1,4 @@
-//! A piece of a device's memory.
+//! Buffers in a device's memory.
 
 use core::fmt;
 
@@ -6,11 +6,11 @@ use crate::addr::{DmaAddr, VirtAddr};
 use crate::allocation::DmaAllocation;
 use crate::volatile::{AccessError, Cells, Width, Word};
 
-/// An allocation in a device's memory: a BAR, a UIO map. It is read and written by volatile words, and
-/// given back when it is dropped.
+/// An allocation in a device's memory, such as a BAR or a UIO map. It is read and written by volatile words and freed
+/// when it is dropped.
 ///
-/// The device may read and write it at any time; what it makes of it is its own business. Before the
-/// drop, whatever the device was told to do with these bytes has to be over.
+/// The device may read and write the memory at any time; what the bytes mean to it is up to the device. Whatever the
+/// device was asked to do with these bytes has to be over before the drop.
 ///
 /// ```
 /// use genpool::dma::{MemoryPool, PhysAddr, Region, Width};
@@ -21,7 +21,7 @@ use crate::volatile::{AccessError, Cells, Width, Word};
 /// let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
 /// // SAFETY: the memory was leaked, and nobody else has its address.
 /// let region = unsafe { Region::from_raw(start, size, ()) };
-/// // SAFETY: no device is told anything, so the address may be made up.
+/// // SAFETY: no device is given the address, so it may be made up.
 /// let region = unsafe { region.physically_at(PhysAddr::new(0xe000_0000)) };
 /// let pool = MemoryPool::of_device(8, Width::Four)?;
 /// pool.add(region)?; // of a BAR, say
@@ -35,7 +35,7 @@ use crate::volatile::{AccessError, Cells, Width, Word};
 /// let mut back = [0; 8];
 /// queue.copy_to_slice(16, &mut back)?;
 /// assert_eq!(&back, b"12345678");
-/// assert!(queue.read::<u32>(2).is_err()); // not a word
+/// assert!(queue.read::<u32>(2).is_err()); // not aligned
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct IoBuffer<'p> {
@@ -48,31 +48,31 @@ impl<'p> IoBuffer<'p> {
         Self { allocation, width }
     }
 
-    /// The address of the first byte.
+    /// Returns the virtual address of the first byte.
     #[must_use]
     pub fn virt(&self) -> VirtAddr {
         self.allocation.virt()
     }
 
-    /// What other devices on the bus see the first byte at.
+    /// Returns the address at which other devices on the bus see the first byte.
     #[must_use]
     pub fn dma(&self) -> DmaAddr {
         self.allocation.dma()
     }
 
-    /// Bytes, whole granules.
+    /// Returns the size in bytes: whole granules.
     #[must_use]
     pub fn size(&self) -> usize {
         self.allocation.size()
     }
 
-    /// The pool's width of an access.
+    /// Returns the width of an access in this pool.
     #[must_use]
     pub fn width(&self) -> Width {
         self.width
     }
 
-    /// Reads a word at an offset in bytes. The device decides whether it takes this width.
+    /// Reads the word at an offset in bytes. Whether this width is accepted is up to the device.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl<'p> IoBuffer<'p> {
         self.cells().read(offset)
     }
 
-    /// Writes a word at an offset in bytes. The device decides whether it takes this width.
+    /// Writes the word at an offset in bytes. Whether this width is accepted is up to the device.
     ///
     /// # Errors
     ///
@@ -90,11 +90,11 @@ impl<'p> IoBuffer<'p> {
         self.cells().write(offset, value)
     }
 
-    /// Writes bytes at an offset, by words of the pool's width.
+    /// Writes bytes at an offset by words of the pool's width.
     ///
     /// # Errors
     ///
-    /// [`AccessError`] unless they are whole words of the buffer; nothing was written.
+    /// [`AccessError`] unless they are whole words of the buffer; nothing was written then.
     pub fn copy_from_slice(&mut self, offset: usize, from: &[u8]) -> Result<(), AccessError> {
         let cells = self.cells();
         match self.width {
@@ -105,11 +105,11 @@ impl<'p> IoBuffer<'p> {
         }
     }
 
-    /// Reads bytes at an offset, by words of the pool's width.
+    /// Reads bytes at an offset by words of the pool's width.
     ///
     /// # Errors
     ///
-    /// [`AccessError`] unless they are whole words of the buffer; nothing was read.
+    /// [`AccessError`] unless they are whole words of the buffer; nothing was read then.
     pub fn copy_to_slice(&self, offset: usize, to: &mut [u8]) -> Result<(), AccessError> {
         let cells = self.cells();
         match self.width {
@@ -120,13 +120,13 @@ impl<'p> IoBuffer<'p> {
         }
     }
 
-    /// Zeroes all of it, by words of the pool's width.
+    /// Zeroes the whole buffer by words of the pool's width.
     pub fn zero(&mut self) {
         self.cells().zero(self.width);
     }
 
     fn cells(&self) -> Cells {
-        // SAFETY: the allocation owns these bytes of a region, which stays as long as it is held, and
+        // SAFETY: the allocation owns these bytes of a region, which stays as long as the allocation is held, and
         // regions of devices are valid for volatile accesses.
         unsafe { Cells::new(self.allocation.as_ptr(), self.size()) }
     }

@@ -1,4 +1,7 @@
-//! Two kinds of memory, by what the processor may do with it.
+//! Two kinds of memory, by what the processor may do with them.
+//!
+//! The kinds are types because their buffers differ. A buffer of [`Ram`] gives slices. A buffer of
+//! [`Device`] gives volatile words only: with a slice of a BAR, the compiler would choose how to access it.
 
 use core::fmt;
 use core::mem::MaybeUninit;
@@ -13,7 +16,7 @@ use crate::volatile::Width;
 /// ```
 /// use genpool::dma::{Kind, MemoryPool};
 ///
-/// /// Whatever memory it is.
+/// /// Accepts any kind of memory.
 /// fn percent_free<K: Kind>(pool: &MemoryPool<K>) -> usize {
 ///     pool.avail() * 100 / pool.size().max(1)
 /// }
@@ -22,9 +25,9 @@ use crate::volatile::Width;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Kind: Copy + fmt::Debug + Send + Sync + sealed::Sealed + 'static {
-    /// What an allocation is to its holder.
+    /// The buffer that an allocation returns.
     type Buffer<'p>;
-    /// The same, zeroed.
+    /// The buffer that a zeroed allocation returns.
     type Zeroed<'p>;
 
     #[doc(hidden)]
@@ -34,7 +37,7 @@ pub trait Kind: Copy + fmt::Debug + Send + Sync + sealed::Sealed + 'static {
     fn zeroed(buffer: Self::Buffer<'_>, _: sealed::Token) -> Self::Zeroed<'_>;
 }
 
-/// Ordinary memory, which may be accessed in any way: slices, `memcpy`, atomics.
+/// Ordinary memory, which may be accessed in any way: as slices, by `memcpy`, by atomics.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,7 +45,7 @@ pub trait Kind: Copy + fmt::Debug + Send + Sync + sealed::Sealed + 'static {
 /// use genpool::dma::{MemoryPool, Ram, Region};
 ///
 /// let region: Region<Ram> = RamSource::new(1 << 16).map()?;
-/// let pool: MemoryPool<Ram> = MemoryPool::new(12)?; // or `MemoryPool`, which is the same
+/// let pool: MemoryPool<Ram> = MemoryPool::new(12)?; // or `MemoryPool`, which is the same type
 /// pool.add(region)?;
 /// # Ok(()) }
 /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
@@ -50,13 +53,13 @@ pub trait Kind: Copy + fmt::Debug + Send + Sync + sealed::Sealed + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ram;
 
-/// Memory of a device: accessed by volatile words, never by slices; zeroed and copied by words of one
-/// width.
+/// Memory of a device. It is accessed by volatile words, never as slices, and is zeroed and copied by words
+/// of one width.
 ///
 /// ```
 /// use genpool::dma::{Device, MemoryPool, Width};
 ///
-/// // Of a device that takes accesses of 32 bits; a granule holds at least one of them.
+/// // The device accepts accesses of 32 bits; a granule holds at least one of them.
 /// let pool: MemoryPool<Device> = MemoryPool::of_device(8, Width::Four)?;
 /// assert_eq!(pool.granule(), 256);
 /// assert!(MemoryPool::of_device(1, Width::Four).is_err());
@@ -95,10 +98,10 @@ impl Kind for Device {
 }
 
 pub(crate) mod sealed {
-    /// Only this crate's kinds of memory are known to be what they say.
+    /// Sealed: only the kinds of this crate are known to behave as documented.
     pub trait Sealed {}
 
-    /// Only this crate makes buffers of allocations.
+    /// Only this crate turns allocations into buffers.
     #[derive(Clone, Copy, Debug)]
     pub struct Token;
 

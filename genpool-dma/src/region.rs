@@ -1,4 +1,13 @@
-//! Memory that a pool can hand out: where it is, who sees it where, and what keeps it there.
+//! Memory that a pool can hand out: where it is, which addresses devices use for it, and what keeps it
+//! mapped.
+//!
+//! A region owns its memory through the value that gives the memory back when it is dropped: its *keeper*.
+//! So one type serves all sources. A later step such as mapping into an IOMMU wraps the keeper, and the
+//! drop order is that of the wrapping: the IOMMU unmaps the range, the process unmaps it, then its IOVAs
+//! are free again.
+//!
+//! There is no trait for sources: each implementation would have to promise in `unsafe` what a region
+//! promises once.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -12,14 +21,14 @@ use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 use crate::kind::{Kind, Ram};
 use crate::window::{Translation, Untranslated, Window};
 
-/// By what way a device comes to memory: DMA addresses of two buses are no more comparable than
-/// virtual addresses of two processes.
+/// How devices reach memory. DMA addresses of two buses are no more comparable than virtual addresses of
+/// two processes.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use genpool::dma::{source::RamSource, MemoryPool, PhysAddr, VirtAddr};
 /// # let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-/// # // SAFETY: no device is told anything, so the address may be made up.
+/// # // SAFETY: no device is given the address, so it may be made up.
 /// # let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
 /// # let pool = MemoryPool::new(12)?;
 /// # pool.add(region)?;
@@ -40,13 +49,13 @@ use crate::window::{Translation, Untranslated, Window};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bus {
-    /// No IOMMU translates: DMA addresses are physical addresses.
+    /// No IOMMU translates. DMA addresses are physical addresses.
     Physical,
-    /// This IOMMU address space translates.
+    /// The IOMMU translates in this address space.
     Iommu(AddressSpace),
 }
 
-/// One IOMMU address space; a clone is the same one.
+/// An IOMMU address space. A clone stands for the same address space.
 ///
 /// ```
 /// use genpool::dma::{AddressSpace, Bus};
@@ -59,7 +68,7 @@ pub enum Bus {
 pub struct AddressSpace(Arc<u8>);
 
 impl AddressSpace {
-    /// One that is unlike all others.
+    /// Returns an address space that differs from all others.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each is another")]
     pub fn new() -> Self {
@@ -75,10 +84,10 @@ impl PartialEq for AddressSpace {
 
 impl Eq for AddressSpace {}
 
-/// Memory of this process, owned: dropping it gives it back to where it came from.
+/// Owned memory of this process. Dropping a region gives the memory back to its source.
 ///
-/// The sources of [`source`](crate::source) make regions, a [`MemoryPool`](crate::MemoryPool) takes
-/// them. Memory from elsewhere comes in by [`from_raw`](Self::from_raw).
+/// The functions of [`source`](crate::source) make regions, and a [`MemoryPool`](crate::MemoryPool) takes
+/// them. [`from_raw`](Self::from_raw) makes a region of any other memory.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -88,7 +97,7 @@ impl Eq for AddressSpace {}
 /// let region = RamSource::new(10_000).map()?;
 /// assert_eq!(region.size().get(), 12_288); // whole pages
 /// assert_eq!(region.start(), VirtAddr::of(region.as_ptr().as_ptr()));
-/// assert!(region.windows().is_empty()); // no device has been told of it
+/// assert!(region.windows().is_empty()); // no device sees it yet
 /// assert!(region.dma(region.start(), 1).is_err());
 /// # Ok(()) }
 /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
@@ -96,20 +105,20 @@ impl Eq for AddressSpace {}
 ///
 /// # Invariants
 ///
-/// The range is mapped, of this kind, and used by nobody else until `keep` is dropped. Every window
-/// lies in it.
+/// The range is mapped, is memory of this kind, and is used by nobody else until `keep` is dropped. Every
+/// window lies in the range.
 pub struct Region<K: Kind = Ram> {
     start: NonNull<u8>,
     len: NonZeroUsize,
     seen: Option<Seen>,
-    /// Never looked at, only dropped.
+    /// Never read, only dropped.
     #[allow(dead_code, reason = "its drop is what it is for")]
     keep: Keep,
     kind: PhantomData<K>,
 }
 
-/// What keeps memory: a user's value. If its destructor panics in a thread that panics already, that ends here,
-/// for it would abort the process.
+/// The keeper of a region's memory: a user's value. If its destructor panics while the thread is already
+/// panicking, that second panic is contained, because it would abort the process.
 pub(crate) struct Keep(Option<Box<dyn Send + Sync>>);
 
 impl Keep {
@@ -124,24 +133,25 @@ impl Drop for Keep {
     }
 }
 
-/// What devices see of a region.
+/// How devices see a region.
 #[derive(Clone)]
 struct Seen {
     bus: Bus,
     translation: Translation,
 }
 
-// SAFETY: a region is the only owner of its memory, and what keeps it is `Send`.
+// SAFETY: a region is the only owner of its memory, and its keeper is `Send`.
 unsafe impl<K: Kind> Send for Region<K> {}
-// SAFETY: a shared region tells addresses and touches nothing; what keeps it is `Sync`.
+// SAFETY: a shared region only returns addresses and accesses no memory; its keeper is `Sync`.
 unsafe impl<K: Kind> Sync for Region<K> {}
 
 impl<K: Kind> Region<K> {
-    /// Memory that the caller brings: `len` bytes at `start`. `keep` is dropped when the memory is no
-    /// longer used, and gives it back. No device sees it yet: [`seen_at`](Self::seen_at).
+    /// Makes a region of `len` bytes at `start` that the caller supplies. `keep` is dropped when the memory
+    /// is no longer used; its destructor gives the memory back. No device sees the region before
+    /// [`seen_at`](Self::seen_at).
     ///
-    /// A pool that drops a region, in any of its calls or at its end, does not pass on a panic of `keep`'s
-    /// destructor: the panic hook reports it, and the call goes on.
+    /// A pool may drop a region in any of its calls or when it is itself dropped. It does not pass on a
+    /// panic of `keep`'s destructor: the panic hook reports the panic, and the call goes on.
     ///
     /// ```
     /// use std::num::NonZeroUsize;
@@ -149,7 +159,7 @@ impl<K: Kind> Region<K> {
     ///
     /// use genpool::dma::{MemoryPool, Region};
     ///
-    /// /// Memory of one's own, here of the heap.
+    /// /// Memory from elsewhere, here from the heap.
     /// #[repr(align(4096))]
     /// struct Pages([u8; 8192]);
     ///
@@ -168,17 +178,18 @@ impl<K: Kind> Region<K> {
     ///
     /// Until `keep` is dropped, all of this holds:
     ///
-    /// - `start` is valid for reads and writes of `len` bytes, at most `isize::MAX`, which do not wrap
-    ///   around. For [`Ram`] that means ordinary memory and any access; for [`Device`](crate::Device)
-    ///   volatile accesses of aligned words of all widths, which find initialised bytes.
-    /// - Nobody else accesses the range, but for devices as far as the owners of allocations tell them
-    ///   to. The range is not unmapped, remapped or protected.
+    /// - `start` is valid for reads and writes of `len` bytes, which are at most `isize::MAX` and do not
+    ///   wrap around. For [`Ram`] the range is ordinary memory and any access is valid. For
+    ///   [`Device`](crate::Device) volatile accesses of aligned words of all widths are valid, and the
+    ///   bytes are initialised.
+    /// - Nobody else accesses the range, except devices to which the owners of allocations gave it. The
+    ///   range is not unmapped, remapped or protected.
     pub unsafe fn from_raw(
         start: NonNull<u8>,
         len: NonZeroUsize,
         keep: impl Send + Sync + 'static,
     ) -> Self {
-        // Pools and devices know addresses, no pointers.
+        // Pools and devices know addresses, not pointers.
         start.as_ptr().expose_provenance();
         Self {
             start,
@@ -189,7 +200,8 @@ impl<K: Kind> Region<K> {
         }
     }
 
-    /// Says what the devices on `bus` see of the region. What no window covers is not handed out.
+    /// Sets the DMA addresses at which devices on `bus` see the region. Parts that no window covers are not
+    /// handed out.
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -202,7 +214,7 @@ impl<K: Kind> Region<K> {
     ///     Window::new(region.start(), DmaAddr::new(0x9000), 0x1000).ok_or("it wraps")?,
     ///     Window::new(second, DmaAddr::new(0x4000), 0x1000).ok_or("it wraps")?,
     /// ];
-    /// // SAFETY: no device is told anything here. A driver takes the addresses from whoever made them.
+    /// // SAFETY: no device is given an address here. A driver gets the addresses from whatever assigned them.
     /// let region = unsafe { region.seen_at(Bus::Physical, Translation::new(pages)?) };
     /// assert_eq!(region.windows().len(), 2);
     /// assert_eq!(region.dma(second, 16)?, DmaAddr::new(0x4000));
@@ -216,9 +228,9 @@ impl<K: Kind> Region<K> {
     ///
     /// # Safety
     ///
-    /// As long as the region's memory is kept, devices on `bus` that access a DMA address of
-    /// `translation` access the byte at its virtual address. A device that is told a wrong address
-    /// overwrites what belongs to somebody else.
+    /// As long as the region's memory is kept, a device on `bus` that accesses a DMA address of
+    /// `translation` accesses the byte at the corresponding virtual address. A device that is given a wrong
+    /// address overwrites memory of somebody else.
     #[must_use]
     pub unsafe fn seen_at(mut self, bus: Bus, translation: Translation) -> Self {
         let inside = |window: &Window| self.offset_of(window.virt(), window.size().get()).is_some();
@@ -230,8 +242,8 @@ impl<K: Kind> Region<K> {
         self
     }
 
-    /// As [`seen_at`](Self::seen_at), for memory that is physically contiguous and begins at `phys`,
-    /// where no IOMMU translates.
+    /// Like [`seen_at`](Self::seen_at), for memory that is physically contiguous from `phys` on and for
+    /// which no IOMMU translates.
     ///
     /// # Panics
     ///
@@ -239,17 +251,17 @@ impl<K: Kind> Region<K> {
     ///
     /// # Safety
     ///
-    /// As [`seen_at`](Self::seen_at).
+    /// As for [`seen_at`](Self::seen_at).
     #[must_use]
     pub unsafe fn physically_at(self, phys: PhysAddr) -> Self {
         let window = Window::new(self.start(), DmaAddr::untranslated(phys), self.len.get());
         let window = window.expect("a physical range that does not wrap around");
         let translation = Translation::new([window]).expect("one window overlaps no other");
-        // SAFETY: that is what the caller promises.
+        // SAFETY: the caller promises this.
         unsafe { self.seen_at(Bus::Physical, translation) }
     }
 
-    /// The same memory, kept by what `wrap` makes of what kept it until now.
+    /// The same memory, with the old keeper replaced by `wrap(old keeper)`.
     #[cfg(all(target_os = "linux", feature = "vfio"))]
     pub(crate) fn kept_by<G: Send + Sync + 'static>(self, wrap: impl FnOnce(Keep) -> G) -> Self {
         Self {
@@ -258,31 +270,33 @@ impl<K: Kind> Region<K> {
         }
     }
 
-    /// The address of the first byte.
+    /// Returns the address of the first byte.
     #[must_use]
     pub fn start(&self) -> VirtAddr {
         VirtAddr::of(self.start.as_ptr())
     }
 
-    /// The first byte. Whether it may be accessed is another question.
+    /// Returns a pointer to the first byte. Whether it may be accessed depends on what the region is used
+    /// for.
     #[must_use]
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.start
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn size(&self) -> NonZeroUsize {
         self.len
     }
 
-    /// The way by which devices see it, if they do.
+    /// Returns the bus through which devices see the region, if they see it.
     #[must_use]
     pub fn bus(&self) -> Option<&Bus> {
         self.seen.as_ref().map(|seen| &seen.bus)
     }
 
-    /// The parts that devices see in one piece, upwards; none if they see nothing.
+    /// Returns the windows: the parts that devices see in one piece, in ascending order. Empty if no device
+    /// sees the region.
     #[must_use]
     pub fn windows(&self) -> &[Window] {
         match &self.seen {
@@ -291,7 +305,7 @@ impl<K: Kind> Region<K> {
         }
     }
 
-    /// What devices see `len` bytes at `virt` at, exact for every byte.
+    /// Returns the DMA address of the `len` bytes at `virt`, exact for every byte.
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -299,7 +313,7 @@ impl<K: Kind> Region<K> {
     /// use genpool::dma::{DmaAddr, PhysAddr, VirtAddr};
     ///
     /// let region = RamSource::new(0x2000).map()?;
-    /// // SAFETY: no device is told anything here.
+    /// // SAFETY: no device is given an address here.
     /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
     /// let inside = VirtAddr::new(region.start().get() + 0x1234);
     /// assert_eq!(region.dma(inside, 16)?, DmaAddr::new(0x8000_1234));
@@ -310,7 +324,7 @@ impl<K: Kind> Region<K> {
     ///
     /// # Errors
     ///
-    /// [`Untranslated`] unless they see all of them in one piece.
+    /// [`Untranslated`] unless devices see all the bytes in one piece.
     pub fn dma(&self, virt: VirtAddr, len: usize) -> Result<DmaAddr, Untranslated> {
         match &self.seen {
             Some(seen) => seen.translation.dma(virt, len),
@@ -322,7 +336,7 @@ impl<K: Kind> Region<K> {
         }
     }
 
-    /// How far into the region a range lies, if it does.
+    /// The offset of a range within the region, if the range lies in it.
     fn offset_of(&self, virt: VirtAddr, len: usize) -> Option<usize> {
         let offset = virt.checked_sub(self.start())?;
         (offset.checked_add(len)? <= self.len.get()).then_some(offset)

@@ -1,10 +1,14 @@
-//! Accesses that happen as they are written: volatile, a word at a time.
+//! Volatile accesses, one word at a time: they happen exactly as they are written.
+//!
+//! Zeroing is volatile for both kinds of memory, by eight bytes a store where the memory accepts any width. `memset`
+//! is faster in the cache, but it needs a proof that the compiler cannot find the memory dead. A volatile store needs
+//! none.
 
 use core::error::Error;
 use core::fmt;
 use core::sync::atomic::{Ordering, fence};
 
-/// How wide the accesses are that a device's memory takes.
+/// The width of the accesses that a device's memory accepts.
 ///
 /// ```
 /// use genpool::dma::Width;
@@ -17,14 +21,14 @@ pub enum Width {
     One,
     /// Two bytes.
     Two,
-    /// Four bytes: what nearly every device takes.
+    /// Four bytes, which nearly every device accepts.
     Four,
     /// Eight bytes.
     Eight,
 }
 
 impl Width {
-    /// In bytes.
+    /// Returns the width in bytes.
     #[must_use]
     pub const fn bytes(self) -> usize {
         1 << self.log2()
@@ -41,12 +45,12 @@ impl Width {
     }
 }
 
-/// A word that is read or written at once: `u8`, `u16`, `u32`, `u64`.
+/// A word that is read or written in one access: `u8`, `u16`, `u32`, `u64`.
 ///
 /// ```
 /// use genpool::dma::{AccessError, IoBuffer, Word};
 ///
-/// /// The same word everywhere.
+/// /// Writes the same word everywhere.
 /// fn fill<W: Word>(queue: &mut IoBuffer<'_>, word: W) -> Result<(), AccessError> {
 ///     for offset in (0..queue.size()).step_by(size_of::<W>()) {
 ///         queue.write(offset, word)?;
@@ -89,7 +93,7 @@ macro_rules! words {
 
 words!(u8, u16, u32, u64);
 
-/// An access does not lie in the memory, or not on words.
+/// An access is not inside the memory, or does not consist of aligned words.
 ///
 /// ```
 /// use genpool::dma::{AccessError, MemoryPool, PhysAddr, Region, Width};
@@ -100,7 +104,7 @@ words!(u8, u16, u32, u64);
 /// let size = std::num::NonZeroUsize::new(4096).ok_or("no bytes")?;
 /// // SAFETY: the memory was leaked, and nobody else has its address.
 /// let region = unsafe { Region::from_raw(start, size, ()) };
-/// // SAFETY: no device is told anything, so the address may be made up.
+/// // SAFETY: no device is given the address, so it may be made up.
 /// let region = unsafe { region.physically_at(PhysAddr::new(0xe000_0000)) };
 /// let pool = MemoryPool::of_device(8, Width::Four)?;
 /// pool.add(region)?;
@@ -111,9 +115,9 @@ words!(u8, u16, u32, u64);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessError {
-    /// Where it begins.
+    /// Where the access begins, in bytes.
     pub offset: usize,
-    /// Its bytes.
+    /// The bytes of the access.
     pub len: usize,
     /// The bytes of a word.
     pub word: usize,
@@ -138,7 +142,7 @@ impl fmt::Display for AccessError {
 
 impl Error for AccessError {}
 
-/// Memory to be accessed by volatile words.
+/// Memory that is accessed by volatile words.
 ///
 /// # Invariants
 ///
@@ -152,7 +156,7 @@ pub(crate) struct Cells {
 impl Cells {
     /// # Safety
     ///
-    /// As long as the value is used, `start` is valid for volatile reads and writes of `size` bytes.
+    /// `start` is valid for volatile reads and writes of `size` bytes as long as the value is used.
     pub(crate) unsafe fn new(start: *mut u8, size: usize) -> Self {
         Self { start, size }
     }
@@ -173,14 +177,14 @@ impl Cells {
     pub(crate) fn read<W: Word>(&self, offset: usize) -> Result<W, AccessError> {
         self.check(offset, size_of::<W>(), size_of::<W>())?;
         let word = self.start.wrapping_add(offset).cast::<W>();
-        // SAFETY: by the check an aligned word of the memory.
+        // SAFETY: after the check, an aligned word of the memory.
         Ok(unsafe { word.read_volatile() })
     }
 
     pub(crate) fn write<W: Word>(&self, offset: usize, value: W) -> Result<(), AccessError> {
         self.check(offset, size_of::<W>(), size_of::<W>())?;
         let word = self.start.wrapping_add(offset).cast::<W>();
-        // SAFETY: by the check an aligned word of the memory.
+        // SAFETY: after the check, an aligned word of the memory.
         unsafe { word.write_volatile(value) };
         Ok(())
     }
@@ -205,9 +209,9 @@ impl Cells {
             .try_for_each(|(at, bytes)| self.read::<W>(at).map(|word| word.to_bytes(bytes)))
     }
 
-    /// Zeroes all of it by stores of one width; what is smaller than a word at either end by single
-    /// bytes. A volatile store is an effect: the compiler keeps every one, also where nobody in this
-    /// program reads the memory afterwards.
+    /// Zeroes the memory by stores of one width. Bytes at either end that do not fill an aligned word are zeroed
+    /// singly. A volatile store is a side effect, so the compiler keeps every one even if nothing in the program
+    /// reads the memory afterwards.
     pub(crate) fn zero(&self, width: Width) {
         match width {
             Width::One => self.zero_by::<u8>(),
@@ -215,7 +219,7 @@ impl Cells {
             Width::Four => self.zero_by::<u32>(),
             Width::Eight => self.zero_by::<u64>(),
         }
-        // Stores to write-combining memory leave the processor before what comes next does.
+        // Stores to write-combining memory leave the processor before whatever comes next.
         // Not caught: the other side is a device, and no model has one.
         fence(Ordering::SeqCst);
     }
@@ -247,7 +251,7 @@ mod tests {
             for start in 0..starts {
                 for len in 0..lens {
                     let mut memory = [0xff_u8; 64];
-                    // SAFETY: the array is there, and used by nobody else meanwhile.
+                    // SAFETY: the array is live and used by nobody else meanwhile.
                     let cells = unsafe { Cells::new(memory.as_mut_ptr().wrapping_add(start), len) };
                     cells.zero(width);
                     for (at, byte) in memory.iter().enumerate() {

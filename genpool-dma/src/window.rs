@@ -1,4 +1,4 @@
-//! From virtual to DMA addresses: windows in which both go up together.
+//! From virtual to DMA addresses: windows in which both advance together.
 
 use core::error::Error;
 use core::fmt;
@@ -6,7 +6,7 @@ use core::num::NonZeroUsize;
 
 use crate::addr::{DmaAddr, VirtAddr};
 
-/// A range that is contiguous by both addresses.
+/// A range that is contiguous in both address spaces.
 ///
 /// ```
 /// use genpool::dma::{DmaAddr, VirtAddr, Window};
@@ -29,8 +29,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// `len` bytes at `virt`, which the device sees at `dma`. None if there are no bytes or one of the
-    /// ranges wraps around.
+    /// Returns a window of `len` bytes at `virt` that the device sees at `dma`. None if `len` is zero or
+    /// one of the ranges wraps around.
     #[must_use]
     pub fn new(virt: VirtAddr, dma: DmaAddr, len: usize) -> Option<Self> {
         let len = NonZeroUsize::new(len)?;
@@ -39,19 +39,19 @@ impl Window {
         Some(Self { virt, dma, len })
     }
 
-    /// The address of the first byte.
+    /// Returns the virtual address of the first byte.
     #[must_use]
     pub fn virt(&self) -> VirtAddr {
         self.virt
     }
 
-    /// What the device sees the first byte at.
+    /// Returns the address at which the device sees the first byte.
     #[must_use]
     pub fn dma(&self) -> DmaAddr {
         self.dma
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn size(&self) -> NonZeroUsize {
         self.len
@@ -62,33 +62,33 @@ impl Window {
         self.len.get() - 1
     }
 
-    /// Whether `next` goes on where this ends, by both addresses.
+    /// Whether `next` begins where `self` ends, in both address spaces.
     fn joins(&self, next: &Self) -> bool {
         self.virt.checked_add(self.len.get()) == Some(next.virt)
             && self.dma.checked_add(self.len.get() as u64) == Some(next.dma)
     }
 }
 
-/// Which DMA addresses a range of memory has, exact for every byte.
+/// The DMA addresses of a range of memory, exact for every byte.
 ///
 /// ```
 /// use genpool::dma::{DmaAddr, Translation, VirtAddr, Window};
 ///
 /// let page = |virt, dma| Window::new(VirtAddr::new(virt), DmaAddr::new(dma), 0x1000).unwrap();
 /// let map = Translation::new([page(0x1000, 0x9000), page(0x2000, 0xa000), page(0x3000, 0x4000)])?;
-/// assert_eq!(map.windows().len(), 2); // the first two are one
+/// assert_eq!(map.windows().len(), 2); // the first two are joined
 /// assert_eq!(map.dma(VirtAddr::new(0x1f00), 0x200)?, DmaAddr::new(0x9f00));
-/// assert!(map.dma(VirtAddr::new(0x2f00), 0x200).is_err()); // in two pieces
+/// assert!(map.dma(VirtAddr::new(0x2f00), 0x200).is_err()); // would be in two pieces
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
-    /// Upwards by virtual address, apart from each other, and as few as possible.
+    /// Ascending by virtual address, disjoint, and as few as possible.
     windows: Vec<Window>,
 }
 
 impl Translation {
-    /// Of windows in any order; those that join are one.
+    /// Makes a translation of windows in any order. Adjacent windows that join are merged.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Translation {
         for window in list {
             match joined.last_mut() {
                 Some(before) if before.joins(&window) => {
-                    // No overflow: both end inside the address space.
+                    // No overflow: both ranges end inside the address space.
                     before.len = before.len.saturating_add(window.len.get());
                 }
                 Some(before) if window.virt.get() - before.virt.get() <= before.last() => {
@@ -112,17 +112,17 @@ impl Translation {
         Ok(Self { windows: joined })
     }
 
-    /// The contiguous parts, upwards.
+    /// Returns the contiguous parts in ascending order.
     #[must_use]
     pub fn windows(&self) -> &[Window] {
         &self.windows
     }
 
-    /// What the device sees `len` bytes at `virt` at. O(log windows).
+    /// Returns the DMA address at which the device sees the `len` bytes at `virt`. O(log windows).
     ///
     /// # Errors
     ///
-    /// [`Untranslated`] unless every byte of a range of at least one byte is seen in one piece.
+    /// [`Untranslated`] if `len` is zero, or unless the device sees all the bytes in one piece.
     pub fn dma(&self, virt: VirtAddr, len: usize) -> Result<DmaAddr, Untranslated> {
         let refused = |at| Err(Untranslated { virt, len, at });
         let after = self.windows.partition_point(|window| window.virt <= virt);
@@ -155,7 +155,7 @@ impl Translation {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlap {
-    /// The start of the second.
+    /// The start of the second window.
     pub at: VirtAddr,
 }
 
@@ -167,7 +167,7 @@ impl fmt::Display for Overlap {
 
 impl Error for Overlap {}
 
-/// A range has no DMA address, or none that is good for all of it.
+/// A range has no DMA address, or none that is valid for all of it.
 ///
 /// ```
 /// use genpool::dma::{DmaAddr, Translation, Untranslated, VirtAddr, Window};
@@ -183,9 +183,9 @@ impl Error for Overlap {}
 pub struct Untranslated {
     /// The start of the range.
     pub virt: VirtAddr,
-    /// Its bytes.
+    /// The size of the range in bytes.
     pub len: usize,
-    /// The first byte that the device does not see where it would have to.
+    /// The first byte that the device does not see contiguously with those before it.
     pub at: VirtAddr,
 }
 
@@ -213,12 +213,12 @@ mod tests {
     fn windows_join_only_where_both_addresses_go_on() {
         for (second, dma, windows) in [
             (0x2000, 0xa000, 1),
-            // Gaps and overlaps of the device's addresses.
+            // Gaps and overlaps in DMA addresses.
             (0x2000, 0xb000, 2),
             (0x2000, 0xa001, 2),
             (0x2000, 0x9000, 2),
             (0x2000, 0x8000, 2),
-            // A gap of the other.
+            // A gap in virtual addresses.
             (0x3000, 0xa000, 2),
             (0x3000, 0xb000, 2),
         ] {

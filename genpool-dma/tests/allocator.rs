@@ -47,7 +47,7 @@ fn a_vec_grows_in_place_and_comes_back() {
     assert_eq!(pool.avail(), pool.size() - 64);
     list.extend(3..1000);
     assert_eq!(list.as_ptr().addr(), first, "what is behind it was free");
-    // Somebody behind it: it moves.
+    // The granule after the block is taken, so the block moves.
     let behind = Box::new_in([7_u8; 64], &pool);
     list.reserve(2000);
     assert!(list.iter().copied().eq(0..1000));
@@ -55,7 +55,7 @@ fn a_vec_grows_in_place_and_comes_back() {
     assert_eq!(pool.avail(), pool.size());
 }
 
-/// Two regions that are neighbours by accident; the lower one is full, the upper one free.
+/// Two regions that are adjacent by accident: the lower one is full, the upper one free.
 #[test]
 fn blocks_do_not_grow_over_the_border_of_a_chunk() {
     for tracked in [false, true] {
@@ -65,7 +65,7 @@ fn blocks_do_not_grow_over_the_border_of_a_chunk() {
         let windows = [(0, 0x10_0000, 8 * PAGE), (8, 0x50_0000, 8 * PAGE)];
         let region = seen_in(region, &windows);
         pool.add(region).unwrap();
-        // The newest chunk is the upper one, so while it is held the list begins in the lower one.
+        // The newest chunk is the upper one, so while it is held the list is allocated in the lower one.
         let upper = pool.dma_alloc(8 * PAGE).unwrap();
         assert!(upper.virt() > start);
         let mut list: Vec<u8, _> = Vec::with_capacity_in(8 * PAGE, &pool);
@@ -155,7 +155,7 @@ fn shrinking_needs_no_memory() {
         list.extend((0..100).map(|number| number as u8));
         assert_eq!(pool.avail(), 0);
         let first = list.as_ptr();
-        // Within the last granule, from two granules to one, within that one, and to nothing.
+        // Within the last granule, from two granules to one, within that one, and to zero bytes.
         for (to, left) in [
             (2 * PAGE - 1, 0),
             (PAGE + 1, 0),
@@ -174,7 +174,7 @@ fn shrinking_needs_no_memory() {
     }
 }
 
-/// What the trait allows beyond what collections ask for, in a full pool.
+/// Calls that the trait allows but collections do not make, in a full pool.
 #[test]
 fn calls_of_the_trait_in_a_full_pool() {
     use allocator_api2::alloc::Allocator;
@@ -189,8 +189,8 @@ fn calls_of_the_trait_in_a_full_pool() {
         let nothing = pool.allocate(layout(0, 4 * PAGE)).unwrap();
         assert!(nothing.cast::<u8>().addr().get().is_multiple_of(4 * PAGE));
 
-        // Each call is on a block of this pool, by the layout of the call before; what is asked for is no
-        // longer than that where it shrinks, and no shorter where it grows.
+        // Each call is on a block of this pool, with the layout of the call before. A shrink asks for no more than
+        // that layout, and a grow for no less.
         let grow = |block, from, to| {
             // SAFETY: see above.
             unsafe { pool.grow(block, from, to) }.map(|block| block.len())
@@ -200,14 +200,14 @@ fn calls_of_the_trait_in_a_full_pool() {
             unsafe { pool.shrink(block, from, to) }.map(|block| block.len())
         };
         assert!(grow(first, whole, layout(4 * PAGE + 1, 8)).is_err());
-        // The heap's memory is aligned to 64 KiB, so the first block has every alignment up to that.
+        // The heap memory is aligned to 64 KiB, so the first block has every alignment up to that.
         let aligned = layout(3 * PAGE + 1, 4 * PAGE);
         assert_eq!(shrink(first, whole, aligned), Ok(4 * PAGE));
         assert_eq!(shrink(first, aligned, two), Ok(2 * PAGE));
-        // What was given back is free.
+        // The granules that were given back are free.
         let other = pool.allocate(two).unwrap().cast::<u8>();
         assert_eq!(other.addr().get(), first.addr().get() + 2 * PAGE);
-        // It has not this alignment, and there is no room to move to.
+        // The block does not have this alignment, and there is no room to move it.
         assert!(shrink(other, two, layout(PAGE, 4 * PAGE)).is_err());
         assert_eq!(pool.avail(), 0, "a refusal changes nothing");
         let nothing = layout(0, 4 * PAGE);

@@ -1,5 +1,5 @@
-//! One test for each call of genalloc's dma layer, named after it: on a pool of addresses, and on one of
-//! memory where memory is touched.
+//! One test for each call of genalloc's dma layer, named after the call. Each runs on a pool of addresses, and on one
+//! of memory if the call accesses memory.
 
 mod common;
 
@@ -99,7 +99,7 @@ fn gen_pool_dma_alloc_algo() {
 #[test]
 fn gen_pool_dma_alloc_algo_with_constraints_on_the_device_s_address() {
     let pool = Pool::new(12).unwrap();
-    // Both chunks reach over a border: of 28 bits, and of 4 GiB.
+    // Each chunk extends past a boundary: the first past 28 bits, the second past 4 GiB.
     pool.add_virt(0x10_0000, (1 << 28) - 0x3000, 8 * PAGE)
         .unwrap();
     pool.add_virt(0x20_1000, (1 << 32) - 0x3000, 8 * PAGE)
@@ -108,7 +108,7 @@ fn gen_pool_dma_alloc_algo_with_constraints_on_the_device_s_address() {
 
     let mask = AddressMask::bits(28).unwrap();
     let low = with(mask.constrain(Constraints::new()));
-    // Three pages lie below the border, and a fourth would begin below it and end above.
+    // Three pages lie below the boundary. A fourth would begin below it and end above it.
     for pages in [4, 5, 8] {
         assert!(
             pool.dma_alloc_with(pages * PAGE, &low).is_err(),
@@ -126,7 +126,7 @@ fn gen_pool_dma_alloc_algo_with_constraints_on_the_device_s_address() {
         .unwrap();
     assert_eq!(behind.dma(), dma(1 << 32));
 
-    // 16 KiB by the device's address, which is 12 KiB off the other in this chunk.
+    // 16 KiB by the device's address, which in this chunk is 12 KiB off the virtual one.
     let aligned = Constraints::new().dma_align(4 * PAGE as u64).unwrap();
     let aligned = pool.dma_alloc_with(PAGE, &with(aligned)).unwrap();
     assert_eq!(aligned.dma(), dma((1 << 32) + 0x4000));
@@ -151,7 +151,7 @@ fn gen_pool_dma_alloc_align() {
     assert!(aligned.virt().is_aligned(8 * PAGE));
 }
 
-/// All granules are zero, and the neighbours are as they were.
+/// Checks that all granules are zero and their neighbours unchanged.
 fn assert_zeroed(buffer: &CpuBuffer<'_>, size: usize) {
     assert_eq!(buffer.len(), size);
     assert!(buffer.iter().all(|&byte| byte == 0));

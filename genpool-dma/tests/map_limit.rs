@@ -1,5 +1,5 @@
-//! Memory goes back where the process has as many mappings as it may. A program of its own with one test, because
-//! nothing else can be mapped meanwhile.
+//! Memory is given back even if the process has as many mappings as it may have. A program of its own with a single
+//! test, because nothing else can be mapped meanwhile.
 #![cfg(all(target_os = "linux", not(miri)))]
 
 use std::fs;
@@ -18,7 +18,7 @@ fn a_mapping_between_two_others_goes_at_the_limit_of_mappings() {
         writeln!(io::stderr(), "skipped: {limit} mappings take too long").unwrap();
         return;
     }
-    // The kernel puts one below the other and joins them, so the second is in the middle of a mapping.
+    // The kernel places each mapping below the last and merges them, so the second is in the middle of a mapping.
     let source = RamSource::new(page);
     let mut regions: Vec<_> = (0..64).map(|_| source.map().unwrap()).collect();
     regions.sort_by_key(|region| region.start());
@@ -31,13 +31,13 @@ fn a_mapping_between_two_others_goes_at_the_limit_of_mappings() {
 
     let len = 2 * limit * page;
     let (none, reserve) = (ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE);
-    // SAFETY: a fresh mapping touches nobody's memory.
+    // SAFETY: a fresh mapping replaces no other memory.
     let space = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, none, reserve) }.unwrap();
-    // Each other page is readable, up to the limit, and then the rest is, to the last mapping.
+    // Every other page becomes readable until the limit is reached, then the rest, until no mapping is left.
     let readable = |from: usize, len: usize| {
         // SAFETY: inside the mapping.
         let start = unsafe { space.byte_add(from * page) };
-        // SAFETY: the mapping is ours, and nobody uses it.
+        // SAFETY: the mapping is our own, and nobody uses it.
         unsafe { rustix::mm::mprotect(start, len, MprotectFlags::READ) }.is_ok()
     };
     let pages = (1..2 * limit)
@@ -46,12 +46,12 @@ fn a_mapping_between_two_others_goes_at_the_limit_of_mappings() {
     let split = 2 * pages.count() + 1;
     let last = readable(split, len - split * page);
 
-    // It panics or aborts if its drop does not expect that.
+    // If the drop did not expect this, it would panic or abort.
     drop(middle);
     // SAFETY: the mapping from above.
     unsafe { rustix::mm::munmap(space, len) }.unwrap();
     println!("{split} pages apart, and the rest: {last}");
-    // Nothing else was mapped there, because the addresses stay taken; the pages went.
-    // SAFETY: still mapped, which is what is tested.
+    // Nothing else was mapped there, because the addresses stay occupied; the pages were freed.
+    // SAFETY: still mapped, which is what the test checks.
     assert_eq!(unsafe { first.read_volatile() }, 0);
 }

@@ -1,4 +1,4 @@
-//! Mappings come and go. A program of its own with one test, because other threads map memory as well.
+//! Mappings are created and removed. A program of its own with a single test, because other threads map memory too.
 #![cfg(all(target_os = "linux", not(miri)))]
 
 use std::fs;
@@ -24,7 +24,7 @@ fn memory_is_mapped_and_unmapped() {
     ] {
         let region = match source.map() {
             Ok(region) => region,
-            // Sandboxes may forbid mbind, and some kernels know no nodes.
+            // Sandboxes may forbid `mbind`, and some kernels have no NUMA support.
             Err(SourceError::System {
                 call: "mbind",
                 source,
@@ -49,7 +49,7 @@ fn alignment_takes_no_more_than_the_memory() {
     let behind = region.start().checked_add(3 * PAGE).unwrap();
     let start = region.start();
     assert!(is_mapped(start));
-    // The space that was reserved around it is gone.
+    // The space that was reserved around the region is unmapped.
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let line = format!("{:x}-{:x} rw", start.get(), behind.get());
     let alone = maps.lines().any(|have| have.starts_with(&line));

@@ -1,4 +1,4 @@
-//! Giving memory back needs none: no heap memory, and no room in the pool.
+//! Giving memory back needs no memory: neither heap memory nor room in the pool.
 
 #![cfg(not(miri))]
 
@@ -14,19 +14,19 @@ use genpool_dma::{Device, MemoryPool, RegionRefused, SharedPool, Width};
 
 const PAGE: usize = 4096;
 
-/// What is smaller is had always.
+/// Smaller allocations always succeed.
 const LARGE: usize = 1024;
 
 thread_local! {
-    /// Calls that asked for heap memory.
+    /// The number of heap allocations.
     static CALLS: Cell<usize> = const { Cell::new(0) };
-    /// So many large allocations from now on one is refused.
+    /// Which of the following large allocations is refused, counted from 1; 0 for none.
     static REFUSE: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Counted;
 
-// SAFETY: everything is left to the system's allocator, or refused.
+// SAFETY: every call is passed to the system's allocator or refused.
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
@@ -50,7 +50,7 @@ unsafe impl GlobalAlloc for Counted {
 #[global_allocator]
 static HEAP: Counted = Counted;
 
-/// What `call` answers, if it asked for no heap memory.
+/// Returns the result of `call`, which must not allocate heap memory.
 #[track_caller]
 fn without_heap<R>(what: &str, call: impl FnOnce() -> R) -> R {
     let before = CALLS.get();
@@ -78,7 +78,7 @@ fn buffers_come_and_go_without_the_heap() {
         without_heap("alloc and drop", || drop(pool.dma_alloc(1).unwrap()));
         without_heap("zeroed, shared, reclaimed", || {
             let shared = pool.dma_zalloc(4 * PAGE).unwrap().share();
-            // SAFETY: no device was told.
+            // SAFETY: no device was given the address.
             drop(unsafe { shared.reclaim() });
         });
         without_heap("as numbers", || {
@@ -87,7 +87,7 @@ fn buffers_come_and_go_without_the_heap() {
                 .unwrap()
                 .share()
                 .into_raw();
-            // SAFETY: let go just now.
+            // SAFETY: the range was returned by `into_raw` just now.
             unsafe { pool.free(range) }.unwrap();
         });
         without_heap("owned", || {
@@ -123,7 +123,7 @@ fn collections_shrink_and_go_without_the_heap() {
     }
 }
 
-/// The list of chunks is made anew at the end, if there is memory for it; else it is later.
+/// The list of chunks is rebuilt at the end if there is memory for it, and otherwise later.
 #[test]
 fn a_region_is_removed_without_the_heap() {
     for pool in pools() {
@@ -135,7 +135,7 @@ fn a_region_is_removed_without_the_heap() {
         let start = region.start();
         pool.add(region).unwrap();
         let held = pool.dma_alloc(1).unwrap();
-        // What the thread's first look at a list of chunks costs is not the removal's.
+        // A thread's first access to a chunk list allocates, which is not part of the removal.
         drop(pool.chunks());
         let drain = without_heap("a removal", || pool.remove(start).unwrap());
         without_heap("the last allocation", || drop(held));
@@ -146,7 +146,7 @@ fn a_region_is_removed_without_the_heap() {
     }
 }
 
-/// A region of many chunks takes lists of them, and each in turn is not to be had.
+/// A region of many chunks needs several lists. Each of their allocations is refused in turn.
 #[test]
 fn an_add_without_memory_changes_nothing() {
     let windows: Vec<_> = (0..140)
@@ -164,7 +164,7 @@ fn an_add_without_memory_changes_nothing() {
         let Err(error) = added else {
             assert_eq!(pool.size(), 141 * PAGE);
             if was_asked {
-                // Of what only makes calls faster.
+                // The refused memory would only have made calls faster.
                 continue;
             }
             break;

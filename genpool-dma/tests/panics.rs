@@ -1,5 +1,5 @@
-//! What keeps a region may panic when it is dropped, wherever that is, and so may an algorithm. Nothing is lost, hidden
-//! or leaked by it.
+//! A region's keeper may panic when it is dropped, wherever that is, and so may an algorithm. Nothing is lost, hidden
+//! or leaked because of it.
 
 mod common;
 
@@ -17,7 +17,7 @@ struct Panics;
 
 impl Drop for Panics {
     fn drop(&mut self) {
-        // What it carries panics as well.
+        // The payload panics too.
         std::panic::panic_any(Again);
     }
 }
@@ -30,7 +30,7 @@ impl Drop for Again {
     }
 }
 
-/// Four pages in two windows, kept by what panics.
+/// Four pages in two windows, with a keeper that panics.
 fn panicking() -> (Region, Watch) {
     let watch = Watch::default();
     let region = kept_by(4 * PAGE, watch.clone(), Panics);
@@ -43,7 +43,7 @@ fn plain() -> Region {
     seen_in(unseen(4 * PAGE).0, &windows)
 }
 
-/// A pool whose chunks leave with the next change of the list, since one was removed before.
+/// A pool whose chunks are dropped by the next change of the chunk list, because a chunk was removed before.
 fn pool() -> MemoryPool {
     let pool = MemoryPool::build(Pool::builder().order(12).boundary_tracking()).unwrap();
     let region = plain();
@@ -53,8 +53,8 @@ fn pool() -> MemoryPool {
     pool
 }
 
-/// As [`pool`], with a region that was removed while something in it was held, so that it leaves with the next
-/// change of the list.
+/// As [`pool`], with a region that was removed while something in it was allocated. It is dropped by the next change
+/// of the chunk list.
 fn leaving() -> (MemoryPool, Watch) {
     let pool = pool();
     let (region, watch) = panicking();
@@ -67,7 +67,7 @@ fn leaving() -> (MemoryPool, Watch) {
     (pool, watch)
 }
 
-/// The pool has these four pages and no others, and all of its calls see them.
+/// Checks that the pool has these four pages and no others, and that all of its calls see them.
 fn check_whole(pool: &MemoryPool, start: VirtAddr) {
     assert_eq!((pool.size(), pool.avail()), (4 * PAGE, 4 * PAGE));
     assert_eq!(pool.chunks().len(), 2);
@@ -182,7 +182,7 @@ fn when_the_last_allocation_goes_after_the_pool() {
     assert!(watches.iter().all(Watch::is_freed));
 }
 
-/// A second panic on the way of a first one would end the process.
+/// A second panic during the unwinding of a first one would abort the process.
 #[test]
 fn while_another_panic_is_on_its_way() {
     let (region, watch) = panicking();
@@ -195,7 +195,7 @@ fn while_another_panic_is_on_its_way() {
     assert!(watch.is_freed());
 }
 
-/// A region that is the caller's is dropped by the caller, who hears of it.
+/// A region in the caller's hands is dropped by the caller, who gets the panic.
 #[test]
 fn where_the_region_is_the_caller_s() {
     let pool = pool();
@@ -208,8 +208,8 @@ fn where_the_region_is_the_caller_s() {
     assert!(watch.is_freed());
 }
 
-/// First fit that makes way for another default while it is used. So it goes, and panics, with the next change of the
-/// chunk list.
+/// First fit that replaces itself as the default while it is used. So it is dropped, and panics, in the next change
+/// of the chunk list.
 struct Replaced(Weak<MemoryPool>);
 
 impl Algorithm for Replaced {
@@ -225,7 +225,7 @@ impl Drop for Replaced {
     }
 }
 
-/// A pool with a region, whose next change of the list panics.
+/// A pool with a region, whose next change of the chunk list panics.
 fn replaced(region: Region) -> Arc<MemoryPool> {
     let pool = Arc::new(pool());
     pool.add(region).unwrap();
@@ -234,7 +234,7 @@ fn replaced(region: Region) -> Arc<MemoryPool> {
     pool
 }
 
-/// What panics in `step`.
+/// Returns what `step` panics with.
 fn caught<R>(step: impl FnOnce() -> R) -> Option<&'static str> {
     let payload = catch_unwind(AssertUnwindSafe(step)).err()?;
     payload.downcast_ref().copied()
@@ -248,7 +248,7 @@ fn an_algorithm_s_end_while_a_region_is_added() {
     let second = plain();
     let added = second.start();
     assert_eq!(caught(|| pool.add(second)), Some("the algorithm"));
-    // All of the region is there, and can go.
+    // The whole region is in the pool and can be removed.
     assert_eq!(pool.size(), 8 * PAGE);
     drop(pool.remove(start).unwrap().finish().unwrap());
     check_whole(&pool, added);
@@ -260,7 +260,7 @@ fn an_algorithm_s_end_while_a_region_is_refused() {
     let (half, size) = (2 * PAGE, NonZeroUsize::new(2 * PAGE).unwrap());
     // SAFETY: the region is twice as long.
     let upper = unsafe { region.as_ptr().byte_add(half) };
-    // SAFETY: nobody touches this memory.
+    // SAFETY: nobody accesses this memory.
     let upper = unsafe { Region::from_raw(upper, size, ()) };
     let start = upper.start();
     let pool = replaced(seen_in(upper, &[(0, 0x100_0000, half)]));
@@ -277,7 +277,7 @@ fn an_algorithm_s_end_while_a_region_is_taken_out() {
     let start = region.start();
     let pool = replaced(region);
     let drain = pool.remove(start).unwrap();
-    // The region, which the caller does not get, is given back, and its keeper's panic is the second one.
+    // The caller does not get the region. It is dropped, and the panic of its keeper is the second one.
     assert_eq!(caught(|| drain.finish()), Some("the algorithm"));
     assert!(watch.is_freed());
     assert_eq!(pool.chunks().len(), 0);

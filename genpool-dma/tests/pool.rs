@@ -1,4 +1,4 @@
-//! Pools over memory: regions that come and go, and who may touch the bytes.
+//! Pools over memory: regions are added and removed, and buffers pass between processor and device.
 
 mod common;
 
@@ -47,7 +47,7 @@ fn a_region_comes_back_when_it_is_drained() {
     drop(held);
     let region = drain.finish().unwrap();
     assert!(!watch.is_freed());
-    // And once more.
+    // Adding it again succeeds.
     pool.add(region).unwrap();
     assert_eq!(pool.avail(), 4 * PAGE);
     drop(pool);
@@ -64,7 +64,7 @@ fn in_two_pieces() -> Region {
 #[test]
 fn no_region_is_removed_before_all_of_it_is_there() {
     static POOL: OnceLock<MemoryPool> = OnceLock::new();
-    /// Removes the region of each chunk as soon as the chunk is there.
+    /// Tries to remove the region of each chunk as soon as the chunk is added.
     struct Remover;
     impl Observer for Remover {
         fn event(&self, _: usize, event: &Event<'_>) {
@@ -115,14 +115,14 @@ fn a_region_that_is_refused_comes_back() {
     assert_eq!(refused.region.unwrap().size().get(), 4 * PAGE);
     let (unseen, _) = unseen::<Ram>(4 * PAGE);
     let nothing = Translation::new([]).unwrap();
-    // SAFETY: no device is told.
+    // SAFETY: no device is given an address.
     let unseen = unsafe { unseen.seen_at(Bus::Physical, nothing) };
     let refused = pool.add(unseen).unwrap_err();
     assert_eq!(refused.reason, RegionRefused::Unseen);
     assert_eq!((pool.size(), pool.chunks().len()), (0, 0));
 }
 
-/// The third of its four chunks is where another one is: those that came in before go again, all of them.
+/// The third of its four chunks overlaps another one, so the chunks that were added before are all removed again.
 #[test]
 fn a_region_that_is_refused_midway_leaves_no_chunk_in_the_pool() {
     let pool = MemoryPool::new(12).unwrap();
@@ -131,7 +131,7 @@ fn a_region_that_is_refused_midway_leaves_no_chunk_in_the_pool() {
     let third = region.as_ptr();
     // SAFETY: inside the region.
     let third = unsafe { third.byte_add(2 * PAGE) };
-    // SAFETY: not the only one who owns these bytes, but nobody accesses them.
+    // SAFETY: these bytes have another owner, but nobody accesses them.
     let other = unsafe { Region::from_raw(third, NonZeroUsize::new(PAGE).unwrap(), ()) };
     pool.add(seen_in(other, &[(0, 0x7000, PAGE)])).unwrap();
 
@@ -143,7 +143,7 @@ fn a_region_that_is_refused_midway_leaves_no_chunk_in_the_pool() {
     );
     let back = refused.region.expect("nobody holds a part of it");
     assert_eq!((back.start(), back.windows().len()), (start, 4));
-    // The pool has what it had before, and hands out nothing else.
+    // The pool has the same chunk as before and allocates nothing else.
     let chunks: Vec<_> = pool.chunks().map(|chunk| chunk.start()).collect();
     assert_eq!(chunks, [start.get() + 2 * PAGE]);
     assert_eq!((pool.size(), pool.avail()), (PAGE, PAGE));
@@ -154,7 +154,7 @@ fn a_region_that_is_refused_midway_leaves_no_chunk_in_the_pool() {
         pool.remove(start),
         Err(RemoveError::NoChunk { .. })
     ));
-    // It can be added when there is room for it.
+    // The region can be added once there is room for it.
     drop(held);
     let other = pool.remove(start.checked_add(2 * PAGE).unwrap()).unwrap();
     drop(other.finish().unwrap());
@@ -233,9 +233,9 @@ fn two_regions_with_one_start_are_refused() {
     let (region, _watch) = unseen::<Ram>(4 * PAGE);
     let start = region.start();
     let page = NonZeroUsize::new(PAGE).unwrap();
-    // SAFETY: not the only one who owns these bytes, but nobody accesses them.
+    // SAFETY: these bytes have another owner, but nobody accesses them.
     let other = unsafe { Region::from_raw(region.as_ptr(), page, ()) };
-    // Their chunks do not meet.
+    // The chunks of the two regions do not overlap.
     pool.add(seen_in(region, &[(1, 0x7000, PAGE)])).unwrap();
     let refused = pool.add(seen_in(other, &[(0, 0x9000, PAGE)])).unwrap_err();
     let overlaps = AddRefused::Overlaps {
@@ -278,7 +278,7 @@ fn addresses_of_two_buses_do_not_mix() {
     let iommu = |space: &AddressSpace| {
         let (region, _) = unseen::<Ram>(PAGE);
         let window = Window::new(region.start(), dma(0x10_0000), PAGE).unwrap();
-        // SAFETY: no device is told.
+        // SAFETY: no device is given an address.
         unsafe {
             region.seen_at(
                 Bus::Iommu(space.clone()),
@@ -295,7 +295,7 @@ fn addresses_of_two_buses_do_not_mix() {
     let refused = pool.add(seen(PAGE, 0).0).unwrap_err();
     assert_eq!(refused.reason, RegionRefused::AnotherBus);
 
-    // What an IOMMU translates is no physical address.
+    // An IOVA is not a physical address.
     let seen = genpool_algos::Constraints::new().dma_lowest(0);
     let seen = genpool_algos::Constrained::new(FirstFit, seen);
     let buffer = pool.dma_alloc_with(1, &seen).unwrap();
@@ -315,7 +315,7 @@ fn buffers_change_hands() {
     );
     let mut shared = buffer.share();
     assert_eq!((shared.dma(), shared.size()), (dma(0x4000), PAGE));
-    // What a device would do.
+    // A device would write this.
     shared.write(8, 0xdead_beef_u32).unwrap();
     assert_eq!(shared.read::<u32>(8), Ok(0xdead_beef));
     assert!(shared.read::<u64>(PAGE).is_err());
@@ -334,7 +334,7 @@ fn what_went_as_numbers_comes_back_as_numbers() {
     pool.add(seen(4 * PAGE, 0x4000).0).unwrap();
     let range = pool.dma_zalloc(PAGE + 1).unwrap().share().into_raw();
     assert_eq!((range.size, pool.avail()), (2 * PAGE, 2 * PAGE));
-    // SAFETY: just let go.
+    // SAFETY: the range was returned by `into_raw` just now.
     assert_eq!(unsafe { pool.free(range) }, Ok(()));
     // SAFETY: a refusal changes nothing.
     let twice = unsafe { pool.free(range) };

@@ -1,12 +1,12 @@
-//! The steps on real devices, in an emulated machine, where what they take is there. `ci/qemu.sh` by
-//! itself installs it. `GENPOOL_QEMU_APART` in the environment says that it is run elsewhere.
+//! The steps on real devices, in an emulated machine, if what they need is installed. `ci/qemu.sh` run by itself
+//! installs it. If the environment has `GENPOOL_QEMU_APART`, the steps are run elsewhere.
 #![cfg(all(target_os = "linux", not(miri)))]
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
-/// The script's status where something is missing.
+/// The exit status of the script if something is missing.
 const MISSING: i32 = 77;
 
 #[test]
@@ -26,7 +26,7 @@ fn real_devices() {
         String::from_utf8_lossy(&output.stderr),
     );
     if output.status.code() == Some(MISSING) {
-        // Not captured, so that everybody is told.
+        // Written past the capture of the test runner, so that it is always seen.
         write!(io::stderr(), "\n{out}").unwrap();
     } else {
         assert!(output.status.success(), "{out}{err}");

@@ -1,5 +1,5 @@
-//! Sources of memory on this machine. What takes a device, a privilege or reserved huge pages is shown
-//! in an emulated machine, by `ci/qemu.sh`; here either it works or the error says what is missing.
+//! Sources of memory on this machine. What needs a device, a privilege or reserved huge pages is tested in an
+//! emulated machine, by `ci/qemu.sh`. Here it either works or the error says what is missing.
 #![cfg(all(target_os = "linux", not(miri)))]
 
 use std::fs;
@@ -14,7 +14,7 @@ use genpool_dma::{MemoryPool, Region};
 
 const PAGE: usize = 4096;
 
-/// Says what could not be tested, past what the test runner captures.
+/// Reports what could not be tested, past the capture of the test runner.
 macro_rules! skipped {
     ($($words:tt)+) => {
         writeln!(io::stderr(), "skipped: {}", format_args!($($words)+)).unwrap()
@@ -177,7 +177,7 @@ fn nonsense_is_refused() {
     assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
 }
 
-/// Also where nothing else could be had.
+/// Invalid names and nodes are reported even if the memory could not be mapped anyway.
 #[test]
 fn what_is_wrong_is_named_whatever_the_pages() {
     for pages in [PageSize::Ordinary, PageSize::Huge2M, PageSize::Huge1G] {
@@ -191,7 +191,7 @@ fn what_is_wrong_is_named_whatever_the_pages() {
         }
         match source.node(1000).map().unwrap_err() {
             SourceError::UnknownNode { node } => assert_eq!(node, 1000),
-            // Where the kernel has none, that is what is wrong.
+            // If the kernel has no such pages, that is the error.
             SourceError::NoSuchPages { pages: missing } => {
                 let folder = format!(
                     "/sys/kernel/mm/hugepages/hugepages-{}kB",
@@ -208,7 +208,7 @@ fn what_is_wrong_is_named_whatever_the_pages() {
 
 #[test]
 fn a_pci_address_does_not_leave_its_folder() {
-    // Each of them would be a device if it were joined to a path.
+    // Joined to a path, each of them would be a device.
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("resource"), "").unwrap();
     let absolute = folder.path().to_str().unwrap();
@@ -244,10 +244,10 @@ fn a_pci_address_does_not_leave_its_folder() {
             other => panic!("{text:?}: {other:?}"),
         }
     }
-    // Domains of virtual controllers have five digits.
+    // The domains of virtual controllers have five digits.
     let missing = PciDevice::at("ffffe:e1:00.0").unwrap_err();
     assert!(matches!(missing, SourceError::NotThere { .. }), "{missing}");
-    // The folder that the caller names is the caller's.
+    // A folder that the caller names is used as it is.
     assert!(PciDevice::in_folder(absolute).is_ok());
 }
 
@@ -286,7 +286,7 @@ fn physical_addresses_are_told_or_refused() {
     }
 }
 
-/// The page of zeros is present and has a frame, which is everybody's.
+/// The page of zeros is present and has a frame, which everybody shares.
 #[test]
 fn the_page_of_zeros_is_no_memory_for_a_device() {
     let map = PageMap::open().unwrap();
@@ -339,7 +339,7 @@ fn a_bar_is_mapped_by_the_table_of_resources() {
     // SAFETY: the region is mapped, and nobody else uses the file.
     assert_eq!(unsafe { region.as_ptr().read_volatile() }, 7);
 
-    // It is smaller than a page, and begins in the middle of one.
+    // This BAR is smaller than a page and begins in the middle of one.
     let mut page = vec![7; PAGE];
     page[0x100] = 9;
     fs::write(folder.path().join("resource5"), page).unwrap();
@@ -354,7 +354,7 @@ fn a_bar_is_mapped_by_the_table_of_resources() {
     assert!(matches!(garbled, SourceError::Format { .. }), "{garbled}");
 }
 
-/// The caller's memory need not consist of pages.
+/// A caller's memory need not consist of pages.
 #[test]
 fn parts_of_pages_have_physical_addresses() {
     let map = PageMap::open().unwrap();

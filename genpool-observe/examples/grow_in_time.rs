@@ -1,8 +1,8 @@
 //! A service whose pool grows before it is full: `cargo run -p genpool-observe --example grow_in_time`.
 //!
-//! Connections take buffers from threads of their own. A mark tells when fewer than a quarter of a
-//! chunk's bytes are left, in whichever thread crossed it, and that thread adds a chunk. Addresses are
-//! numbers here; a real service would map memory.
+//! Connections take buffers from threads of their own. A mark is crossed when fewer than a quarter of a chunk's bytes
+//! are left, in whichever thread crosses it, and that thread adds a chunk. Addresses are numbers here; a real service
+//! would map memory.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,7 +46,7 @@ fn patiently<T>(
     }
 }
 
-/// A buffer. If the thread that adds a chunk is held up for long, the mark was too low and others wait for
+/// Takes a buffer. If the thread that adds a chunk is delayed for long, the mark was too low, and the others wait for
 /// that thread.
 fn buffer<'p>(pool: &'p Pool, waits: &AtomicUsize) -> Result<Allocation<'p>, AllocError> {
     patiently(PATIENCE, || {
@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     thread::scope(|scope| {
         let connect = || {
             let buffers: Result<Vec<_>, _> = (0..BUFFERS).map(|_| buffer(&pool, &waits)).collect();
-            all_connected.wait(); // also after a refusal, so that no other waits for ever
+            all_connected.wait(); // also after a refusal, so that no other thread waits for ever
             buffers.map(drop)
         };
         let connections: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(connect)).collect();

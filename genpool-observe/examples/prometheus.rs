@@ -1,11 +1,11 @@
-//! A pool's figures for Prometheus, over the standard library alone:
+//! A pool's figures for Prometheus, with only the standard library:
 //!
 //! ```sh
 //! cargo run -p genpool-observe --example prometheus               # prints them
 //! cargo run -p genpool-observe --example prometheus -- --serve    # serves http://127.0.0.1:9184/metrics
 //! ```
 //!
-//! A service that has the crate `metrics` and an exporter already calls `genpool_observe::report` instead.
+//! A service that already has the crate `metrics` and an exporter calls `genpool_observe::report` instead.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 use genpool_core::Pool;
 
 const ADDRESS: &str = "127.0.0.1:9184";
-/// A client that says nothing, or says it slowly, or takes no answer, holds up the next one no longer.
+/// How long a client that sends nothing, sends slowly, or does not read the response may delay the next one.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes of a request.
+/// The longest request, in bytes.
 const LONGEST: usize = 8192;
 
-/// The text format that Prometheus reads, version 0.0.4.
+/// Returns the figures in the text format of Prometheus, version 0.0.4.
 fn text(pool: &Pool) -> String {
     let label = escaped(pool.name().unwrap_or("unnamed"));
     let mut text = String::new();
@@ -37,7 +37,7 @@ fn text(pool: &Pool) -> String {
     text
 }
 
-/// A label's value as the format wants it.
+/// Escapes a label's value as the format requires.
 fn escaped(value: &str) -> String {
     value
         .replace('\\', "\\\\")
@@ -45,7 +45,7 @@ fn escaped(value: &str) -> String {
         .replace('\n', "\\n")
 }
 
-/// The head of a request, as far as it comes in time.
+/// Reads the head of a request, as far as it arrives in time.
 fn head(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + PATIENCE;
     let (mut head, mut part) = (Vec::new(), [0; 1024]);
@@ -63,7 +63,7 @@ fn head(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Whether a request asks for the figures.
+/// Returns whether a request asks for the figures.
 fn is_ours(head: &[u8]) -> bool {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|&byte| byte == b' ');
@@ -76,7 +76,7 @@ fn answer(mut stream: TcpStream, pool: &Pool) -> io::Result<()> {
         true => ("200 OK", text(pool)),
         false => ("404 Not Found", "see /metrics\n".to_owned()),
     };
-    // Less than what a socket takes at once, so this is all the time that it may take.
+    // The response is smaller than a socket's buffer, so one timeout covers all of it.
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(
         stream,

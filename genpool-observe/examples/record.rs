@@ -1,9 +1,9 @@
-//! A service that records its load while it runs: `cargo run -p genpool-observe --example record -- FILE`,
-//! `requests.trace` in the folder for temporary files unless said.
+//! A service that records its load while it runs: `cargo run -p genpool-observe --example record -- FILE`. The default
+//! file is `requests.trace` in the folder for temporary files.
 //!
-//! Three threads serve requests; one writes what was recorded to the file every few milliseconds, so the
-//! memory for it stays small. `genpool replay FILE` then times the same load on any algorithm. A pool that
-//! one thread uses, without a cache, gives a trace that `genpool verify FILE` accepts, address by address.
+//! Three threads serve requests. One thread writes what was recorded to the file every few milliseconds, so the
+//! recorder stays small. `genpool replay FILE` then times the same load with any algorithm. If a single thread uses a
+//! pool, without a cache, `genpool verify FILE` accepts the trace address by address.
 
 use std::error::Error;
 use std::fs::File;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use genpool_core::Pool;
 use genpool_observe::Recorder;
 
-/// A request needs a header and a body of some length for as long as it takes.
+/// Serves requests. Each needs a header and a body of some length until it is answered.
 fn serve(pool: &Pool, requests: usize, seed: usize) {
     let mut open = Vec::new();
     let mut length = seed;
@@ -26,7 +26,7 @@ fn serve(pool: &Pool, requests: usize, seed: usize) {
             open.push(request);
         }
         if open.len() > 20 {
-            // Some are answered before older ones.
+            // Some requests are answered before older ones.
             drop(open.swap_remove(length % open.len()));
         }
         if length.is_multiple_of(16) {
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pool = builder.build()?;
     pool.add(0x1000_0000, 4 << 20)?;
 
-    // Nothing is sent: the channel closes with the last thread that serves, also if one panics.
+    // Nothing is sent. The channel closes when the last serving thread ends, by a panic too.
     let (serving, done) = mpsc::channel::<()>();
     let written = thread::scope(|scope| {
         let (recorder, file) = (&recorder, &mut file);

@@ -1,10 +1,10 @@
-//! A pool's figures, by the names that metrics have.
+//! A pool's figures, by their metric names.
 
 use std::fmt;
 
 use genpool_core::{Fragmentation, Pool, Stats};
 
-/// A figure of a pool: [`figures`] has them.
+/// A figure of a pool, from [`figures`].
 ///
 /// ```
 /// use genpool::Pool;
@@ -20,17 +20,17 @@ use genpool_core::{Fragmentation, Pool, Stats};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Figure {
-    /// Begins with `genpool_`; that of a gauge in bytes ends with `_bytes`, that of a counter with `_total`.
+    /// Begins with `genpool_`. The name of a gauge in bytes ends with `_bytes`, that of a counter with `_total`.
     pub name: &'static str,
-    /// What it is, for people.
+    /// A description for people.
     pub says: &'static str,
-    /// How it moves.
+    /// Whether it is a gauge or a counter.
     pub kind: FigureKind,
-    /// How much it is.
+    /// Its value.
     pub value: usize,
 }
 
-/// How a [`Figure`] moves. `Display` writes it as Prometheus does.
+/// The kind of a [`Figure`]. `Display` writes it as Prometheus does.
 ///
 /// ```
 /// use genpool::observe::FigureKind;
@@ -40,9 +40,9 @@ pub struct Figure {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FigureKind {
-    /// Up and down.
+    /// Goes up and down.
     Gauge,
-    /// Only up, from 0.
+    /// Only goes up, from 0.
     Counter,
 }
 
@@ -55,9 +55,9 @@ impl fmt::Display for FigureKind {
     }
 }
 
-/// What [`Stats`] and [`Fragmentation`] say of a pool, for whoever shows it elsewhere: gauges and then
-/// counters, always the same ones in the same order. Linear in the granules, 64 at a time.
-/// Not [signal-safe](genpool_core#signal-safety).
+/// Returns what [`Stats`] and [`Fragmentation`] report of a pool, for display elsewhere: first gauges, then counters,
+/// always the same ones in the same order. Linear in the granules, 64 at a time. Not
+/// [signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::Pool;

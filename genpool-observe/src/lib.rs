@@ -1,22 +1,21 @@
-//! What a [`Pool`](genpool_core::Pool) does, for those who run it.
+//! Observers and snapshots of a [`Pool`](genpool_core::Pool): what it does, and what it looks like.
 //!
 //! | | |
 //! |---|---|
-//! | [`Recorder`] | records a real load as a trace, to be replayed on other algorithms |
-//! | [`Watermarks`] | calls back when what is available falls below or rises above a mark, or when a request is refused |
-//! | [`Snapshot`] | chunks, what is taken in them and what is held, as a plain value; `genpool show` draws it |
-//! | [`figures`] | totals, counts and fragmentation under the names that metrics have |
+//! | [`Recorder`] | records a real load as a trace, to replay with other algorithms |
+//! | [`Watermarks`] | calls back when the available bytes cross a low or a high mark, or when a request is refused |
+//! | [`Snapshot`] | a plain value: chunks, the runs taken in them, live allocations; `genpool show` draws it |
+//! | [`figures`] | totals, counts and fragmentation under their metric names |
 //! | `report`, `Meter` | gauges and counters of the crate `metrics`, with the feature `metrics` |
 //! | `Traced` | events of the crate `tracing`, with the feature `tracing` |
-//! | [`Observers`] | several of these for one pool |
+//! | [`Observers`] | combines several observers for one pool |
 //!
-//! All but `Snapshot`, `figures` and `report` are [observers](genpool_core::Observer): a pool is built with one, and
-//! tells it of each operation in the thread that does it. They come with the feature `observer`, which is
-//! a default one and compiles a branch into each call of every pool. A pool without an observer pays no
-//! more than that.
+//! All but `Snapshot`, `figures` and `report` are [observers](genpool_core::Observer). A pool is built with one, and
+//! notifies it of each operation in the thread that performs it. Observers come with the default feature `observer`,
+//! which compiles one branch into each call of every pool. A pool without an observer pays nothing more.
 //!
-//! This is the module `observe` of the crate `genpool`, with its feature `observe`, and the examples use that path.
-//! The features `serde`, `metrics` and `tracing`, of both crates, say what they bring.
+//! The crate `genpool` re-exports this crate as its module `observe`, with the feature `observe`; the examples use that
+//! path. Both crates have the features `serde`, `metrics` and `tracing`.
 //!
 //! ```
 //! # #[cfg(feature = "observer")]

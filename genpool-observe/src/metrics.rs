@@ -1,4 +1,4 @@
-//! Gauges and counters for the crate `metrics`.
+//! Gauges and counters of the crate `metrics`.
 
 use genpool_core::{Event, Fragmentation, Observer, Pool, Stats};
 use metrics::{Counter, IntoLabels, Label, Unit, counter, describe_counter, describe_gauge, gauge};
@@ -55,8 +55,8 @@ const METER: [(&str, Unit, &str); 10] = [
     ),
 ];
 
-/// Tells the recorder of `metrics` units and help texts of all figures, once at the start of a program,
-/// when that recorder is installed.
+/// Gives the installed recorder of `metrics` the units and descriptions of all figures. Call it once, when the recorder
+/// is installed at the start of the program.
 ///
 /// ```
 /// // features = ["metrics"]
@@ -87,9 +87,9 @@ pub fn describe() {
     }
 }
 
-/// Sets gauges and counters, the [`figures`] of this pool, under the given labels: for
-/// a thread that does so every few seconds, or before figures are fetched. Nothing happens on the
-/// pool's hot path. Linear in the granules. Not [signal-safe](genpool_core#signal-safety).
+/// Sets gauges and counters to the [`figures`] of this pool, under the given labels. Call it every few seconds from
+/// some thread, or before the metrics are scraped. It adds nothing to the pool's hot paths. Linear in the granules. Not
+/// [signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// // features = ["metrics"]
@@ -113,11 +113,10 @@ pub fn report(pool: &Pool, labels: impl IntoLabels) {
     }
 }
 
-/// Counts what a pool does, for rates: an [`Observer`]. What [`report`] says needs none.
+/// Counts the operations of a pool, for rates: an [`Observer`]. The figures of [`report`] need no observer.
 ///
-/// It counts in the recorder that is installed when it is made.
-/// As [signal-safe](genpool_core#signal-safety) as that recorder's
-/// counters.
+/// It counts in the recorder that is installed when it is created. [Signal-safe](genpool_core#signal-safety) if that
+/// recorder's counters are.
 ///
 /// ```
 /// // features = ["metrics"]
@@ -144,7 +143,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Counts under these labels.
+    /// Returns a meter that counts under these labels.
     pub fn new(labels: impl IntoLabels) -> Self {
         let labels: Vec<Label> = labels.into_labels();
         let [

@@ -2,9 +2,9 @@
 
 use genpool_core::{Event, FirstPanic, Observer};
 
-/// Observers that are told one after the other, in the order in which they were named. If one panics,
-/// the others are told all the same; of several panics the first is passed on. They are dropped in that order too, each
-/// of them even if the destructor of another panics. As [signal-safe](genpool_core#signal-safety) as all of them.
+/// Several observers, notified one after the other in the order in which they were added. If one panics, the others are
+/// still notified; of several panics the first is passed on. They are also dropped in that order, each of them even if
+/// the destructor of another panics. [Signal-safe](genpool_core#signal-safety) if all of them are.
 ///
 /// ```
 /// use genpool::Pool;
@@ -23,12 +23,12 @@ pub struct Observers {
 }
 
 impl Observers {
-    /// None yet.
+    /// Returns an empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// These, and then that one.
+    /// Adds an observer after the present ones.
     pub fn and(mut self, observer: impl Observer + 'static) -> Self {
         self.list.push(Box::new(observer));
         self

@@ -1,22 +1,22 @@
-//! Events for the crate `tracing`.
+//! Events of the crate `tracing`.
 
 use std::sync::OnceLock;
 
 use genpool_core::{AllocError, Event, Observer};
 use tracing::{debug, info, trace, warn};
 
-/// Tells `tracing` what a pool does: an [`Observer`]. The target is `genpool`, the field `pool` is the
+/// Emits `tracing` events for what a pool does: an [`Observer`]. The target is `genpool`, and the field `pool` is the
 /// pool's name.
 ///
-/// | level | what |
+/// | level | events |
 /// |---|---|
 /// | info | chunks added, being removed, drained |
-/// | warn | requests for which there was no room, frees that were refused |
+/// | warn | requests that found no room, refused frees |
 /// | debug | requests, resizes and chunks that were refused for another reason |
-/// | trace | allocations, frees, resizes, runs that caches take from the pool and give back |
+/// | trace | allocations, frees, resizes, runs that caches take from the pool and return |
 ///
-/// As [signal-safe](genpool_core#signal-safety) as the subscriber, which is hardly ever. Where no subscriber wants an event it costs a
-/// load and a branch.
+/// [Signal-safe](genpool_core#signal-safety) only if the subscriber is, which is rare. An event that no subscriber
+/// wants costs a load and a branch.
 ///
 /// ```
 /// // features = ["tracing"]
@@ -29,19 +29,19 @@ use tracing::{debug, info, trace, warn};
 /// ```
 #[derive(Debug, Default)]
 pub struct Traced {
-    /// The pool's name, once it is built.
+    /// The pool's name, set when the pool is built.
     name: OnceLock<String>,
 }
 
 impl Traced {
-    /// For one pool.
+    /// Returns an observer for one pool.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 }
 
-/// An address or a size of a chunk, as people write it.
+/// An address or a size of a chunk, in hexadecimal.
 macro_rules! hex {
     ($number:expr) => {
         format_args!("{:#x}", $number)
@@ -54,7 +54,7 @@ impl Observer for Traced {
         match *event {
             Event::Built { name, order, .. } => {
                 if let Some(name) = name {
-                    // Of the first pool, should it be given to several.
+                    // The first pool's name stays, if this observer is given to several.
                     let _ = self.name.set(name.to_owned());
                 }
                 debug!(target: "genpool", pool = name, order, "pool built");

@@ -1,53 +1,58 @@
-//! A word in time, before a pool is full.
+//! A callback before a pool is full.
+//!
+//! The count of available bytes is one atomic, the sum of the events' changes. It is exact because each chunk keeps an
+//! account of what is held in it and of whether it is being removed, which decides each race between a free and a
+//! removal once for both. So this observer needs no list of chunks. Counting by the sizes of chunks alone would be too
+//! low by what a chunk in removal still holds.
+//!
+//! Each mark is one threshold, without hysteresis. With it, a callback would stay silent if the chunk that it added is
+//! too small to reach the upper threshold.
 
 use std::fmt;
 
 use genpool_core::sync::{AtomicUsize, Ordering};
 use genpool_core::{AllocError, Event, Observer};
 
-/// Calls back when what is available in a pool falls below a low mark, when it rises above a high one, and, if
-/// [asked for](Self::on_refusal), when a request is refused, so that a service can add a chunk in time or take one
-/// away. An [`Observer`].
+/// Calls back when the available bytes of a pool fall below a low mark, rise above a high mark, or, if [asked
+/// for](Self::on_refusal), when a request is refused. A service can then add a chunk in time, or take one away. An
+/// [`Observer`].
 ///
 /// # What is counted
 ///
-/// What is available to everybody in chunks that are not being removed, in bytes. What a
-/// [`Cache`](genpool_core::Cache) keeps counts as taken, because only the thread with that cache can have it; with
-/// [`cached_as_free`](Self::cached_as_free) it counts as free. Chunks that are added and removed count from and up to
-/// that moment. The count is exact when nobody moves, and is [`Pool::avail`](genpool_core::Pool::avail) then; while
-/// others are in calls, it differs from that by what those calls move.
+/// The bytes available to every thread, in chunks that are not being removed. What a [`Cache`](genpool_core::Cache)
+/// keeps counts as taken, because only the cache's thread can use it. With [`cached_as_free`](Self::cached_as_free) it
+/// counts as free. A chunk counts from when it is added until its removal begins. The count is exact when no call is in
+/// progress, and then equals [`Pool::avail`](genpool_core::Pool::avail). While other threads are in calls, it differs
+/// from that by what those calls move.
 ///
-/// One mistake of a program makes it wrong until the chunk is removed: without boundary tracking a free by
-/// address can take a part of what an allocation or a cache still holds.
-/// [`Event::change`](genpool_core::Event::change) says by how much.
+/// One mistake of a program makes the count wrong until the chunk is removed: without boundary tracking, a free by
+/// address can take part of what an allocation or a cache still holds. [`Event::change`](genpool_core::Event::change)
+/// says by how much.
 ///
 /// # What is promised
 ///
-/// - The marks are independent. Each time the count goes from the low mark or more to less, the callback
-///   is called once with [`Mark::Low`], by the thread whose call changed it so. Each time it goes from the
-///   high mark or less to more, once with [`Mark::High`]. A pool begins with nothing available and no mark
-///   crossed, so its first chunks cross the high mark if they are large enough, never the low one.
-/// - It is called at the end of that call, when the range is held or given back: the callback may call
-///   the pool, and add to it. What it does there may cross marks too, and call it again, inside itself.
-///   Where a cache takes runs from the pool or gives some back, it is called by that cache's thread, in the
-///   call that needed it.
-/// - Two threads that cross one after the other may call in the other order. [`Crossing::free`] is the
-///   count that each of them made; [`free`](Self::free) is the count as it is.
-/// - It may be called in any thread, for every call on the pool and every drop of an allocation, at
-///   worst at each: a pool that stays about a mark crosses it often. A callback that needs quiet between
-///   two calls remembers its own state.
-/// - A panic of the callback ends in the pool, which counts it, as that of any observer. The count is right
-///   all the same.
+/// - The marks are independent. Each time the count goes from the low mark or more to less, the callback is called once
+///   with [`Mark::Low`], by the thread whose call changed it. Each time it goes from the high mark or less to more, it
+///   is called once with [`Mark::High`]. A pool begins with nothing available and no mark crossed, so its first chunks
+///   cross the high mark if they are large enough, and never the low one.
+/// - It is called at the end of that call, when the range is already held or given back. The callback may call the
+///   pool, and add to it. That may cross a mark too, and call the callback again from within. When a cache takes runs
+///   from the pool or returns some, it is called by the cache's thread, in the call that caused it.
+/// - Two threads that cross marks one after the other may call back in the other order. [`Crossing::free`] is the count
+///   at the crossing; [`free`](Self::free) is the current count.
+/// - It may be called in any thread, from every call on the pool and every drop of an allocation, in the worst case
+///   from each one: a pool that stays near a mark crosses it often. A callback that must not act so often keeps its own
+///   state.
+/// - A panic of the callback is caught and counted by the pool, as for any observer. The count of bytes stays right.
 ///
-/// Costs one read-modify-write on a word of its own for each alloc and free, beside the one that the pool
-/// spends on telling: a pair of both took 2.2 to 3.1 times as long as without (2026-11).
-/// [Signal-safe](genpool_core#signal-safety), if the
-/// callback is. Right for pools of less than half of all addresses.
+/// Costs one read-modify-write on a word of its own for each alloc and free, besides the one that the pool spends on
+/// notifying. An alloc and free pair took 2.2 to 3.1 times as long as without (2026-11).
+/// [Signal-safe](genpool_core#signal-safety) if the callback is. Correct for pools of less than half of all addresses.
 ///
 /// # Marks and caches
 ///
 /// A cache takes a batch of runs at a time, so the count moves in steps of up to 16 granules for each cache. The low
-/// mark is more than all threads take while a chunk is being added, their batches included.
+/// mark should be more than all threads take while a chunk is being added, including the batches of their caches.
 ///
 /// ```
 /// use std::sync::mpsc::channel;
@@ -61,7 +66,7 @@ use genpool_core::{AllocError, Event, Observer};
 /// let mut cache = pool.cache();
 /// let buffer = cache.alloc(4096)?;
 /// cache.free(buffer);
-/// // No buffer is held, but the cache has taken so much that less than the mark is left for others.
+/// // No buffer is held, but the cache has taken so many runs that less than the mark is left for others.
 /// assert_eq!(told.recv()?.mark, Mark::Low);
 /// assert!(pool.avail() < 0x8000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -69,13 +74,13 @@ use genpool_core::{AllocError, Event, Observer};
 ///
 /// # A callback that adds chunks
 ///
-/// A call changes the count after it has changed the pool. Other threads may take a whole new chunk before the call
-/// that added it counts it; the count then stays below the low mark, and the mark is not crossed again. A callback
-/// that adds chunks therefore adds until [`Pool::avail`](genpool_core::Pool::avail) reaches the mark. The same
-/// can happen to what a large free gives back; a request that is refused then still calls back with
+/// A call updates the count after it has changed the pool. Other threads may take a whole new chunk before the call
+/// that added it has counted it. The count then stays below the low mark, and the mark is not crossed again. So a
+/// callback that adds chunks keeps adding until [`Pool::avail`](genpool_core::Pool::avail) reaches the mark. The same
+/// can happen to what a large free gives back; a request that is then refused still calls back with
 /// [`on_refusal`](Self::on_refusal).
 ///
-/// The pool owns the callback, so the callback must not own the pool, or neither would ever end:
+/// The pool owns the callback, so the callback must not own the pool, or neither would ever be dropped:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -110,13 +115,13 @@ pub struct Watermarks<F> {
     high: usize,
     cached_as_free: bool,
     on_refusal: bool,
-    /// Bytes. Below zero, as a word, while a free that made room is not counted yet and what took the
-    /// room is.
+    /// Available bytes. Negative, as a word, while a free is not counted yet but an allocation that used the freed room
+    /// is.
     free: AtomicUsize,
     callback: F,
 }
 
-/// Which mark.
+/// The reason for a callback.
 ///
 /// ```
 /// use genpool::observe::{Mark, Watermarks};
@@ -132,18 +137,18 @@ pub struct Watermarks<F> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mark {
-    /// Less is available than the low mark.
+    /// Fewer bytes are available than the low mark.
     Low,
-    /// More is available than the high mark.
+    /// More bytes are available than the high mark.
     High,
     /// A request found no room, or no chunk that could serve it: see [`Watermarks::on_refusal`].
     Refused {
-        /// Bytes that were asked for.
+        /// The bytes that were requested.
         asked: usize,
     },
 }
 
-/// A mark was crossed, or a request refused.
+/// A mark that was crossed, or a refused request.
 ///
 /// ```
 /// use std::sync::mpsc::channel;
@@ -163,15 +168,15 @@ pub enum Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Crossing {
-    /// Which one: downwards for the low mark, upwards for the high one.
+    /// Which mark: crossed downwards if it is the low one, upwards if it is the high one.
     pub mark: Mark,
-    /// Bytes that were available then, by the count of the marks.
+    /// The bytes that were available then, by the count of the marks.
     pub free: usize,
 }
 
 impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
-    /// Calls `callback` when less than `low` bytes are available, and when more than `high` are. 0 for `low` or
-    /// `usize::MAX` for `high` is a mark that is never crossed.
+    /// Calls `callback` when fewer than `low` bytes are available, and when more than `high` are. A `low` of 0 or a
+    /// `high` of `usize::MAX` is never crossed.
     pub fn new(low: usize, high: usize, callback: F) -> Self {
         Self {
             low,
@@ -183,8 +188,9 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
         }
     }
 
-    /// Counts what caches keep as free: the marks go by what allocations hold. For a pool whose caches are given
-    /// back before others need what they keep; otherwise requests may be refused though no mark was crossed.
+    /// Counts what caches keep as free, so that the marks follow what allocations hold. This suits a pool whose caches
+    /// are emptied before other threads need what they keep. Otherwise requests may be refused although no mark was
+    /// crossed.
     ///
     /// ```
     /// use genpool::Pool;
@@ -206,12 +212,12 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
         self
     }
 
-    /// Calls the callback with [`Mark::Refused`] too, for each request that is answered
+    /// Also calls the callback with [`Mark::Refused`] for each request that fails with
     /// [`Exhausted`](genpool_core::AllocError::Exhausted), [`Taken`](genpool_core::AllocError::Taken) or
-    /// [`Impossible`](genpool_core::AllocError::Impossible), before the call returns. That happens with more than the
-    /// low mark available where the pool is cut up or the request has constraints. A cache whose first try
-    /// failed gives back what it keeps and tries again; only the answer counts. The request is not tried again
-    /// after the callback: its caller does that.
+    /// [`Impossible`](genpool_core::AllocError::Impossible), before the call returns. A request can fail with more than
+    /// the low mark available if the pool is fragmented or the request has constraints. A cache whose first attempt
+    /// fails returns what it keeps and tries again; only the final answer counts. The pool does not retry the request
+    /// after the callback; that is left to its caller.
     ///
     /// ```
     /// use std::sync::mpsc::channel;
@@ -233,7 +239,7 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
         self
     }
 
-    /// Bytes that are available by its count. [Signal-safe](genpool_core#signal-safety).
+    /// Returns the available bytes by the count of the marks. [Signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn free(&self) -> usize {
         // Relaxed: a count.
@@ -241,7 +247,7 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
     }
 }
 
-/// A count, or none where it is below zero.
+/// Returns a count, or 0 if it is negative.
 fn at_least_none(count: usize) -> usize {
     (count as isize).max(0) as usize
 }
@@ -266,8 +272,8 @@ impl<F: Fn(Crossing) + Send + Sync> Observer for Watermarks<F> {
         if change == 0 {
             return;
         }
-        // Relaxed: one word, whose changes have one order. Each crossing is one of them, so one thread
-        // sees it.
+        // Relaxed: the changes of one word have a single order. Each crossing is one change, so exactly one thread sees
+        // it.
         let count = self.free.fetch_add(change as usize, Ordering::Relaxed);
         let before = at_least_none(count);
         let free = at_least_none(count.wrapping_add(change as usize));

@@ -1,5 +1,5 @@
-//! A recorder loses nothing without saying so, and what it writes is a trace. That traces verify and replay
-//! is tested where they are read, in `genpool-cli`.
+//! A recorder counts everything that it loses, and what it writes is a trace. `genpool-cli`, which reads traces, tests
+//! that they verify and replay.
 
 #![cfg(feature = "observer")]
 
@@ -18,7 +18,7 @@ fn written(recorder: &Recorder) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// What the comments of one kind add up to.
+/// The sum of the counts in the comments of one kind.
 fn comments(text: &str, kind: &str) -> usize {
     let counts = text.lines().filter_map(|line| {
         let count = line
@@ -31,7 +31,7 @@ fn comments(text: &str, kind: &str) -> usize {
     counts.sum()
 }
 
-/// Does something before the observers behind it are told of a chunk at this address.
+/// Does something before the observers after it are notified of a chunk at this address.
 struct Before<F>(usize, F);
 
 impl<F: Fn() + Send + Sync> Observer for Before<F> {
@@ -97,7 +97,7 @@ fn writing_ends_beside_threads_that_are_faster() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    // In one call, however far it was left behind.
+    // One call suffices, however far the writer fell behind.
     recorder.write_to(&mut io::sink()).unwrap();
     drop(pool.alloc(PAGE).unwrap());
     assert!(written(&recorder).contains(" size=4096 algo=first-fit -> 0x100000\nfree "));
@@ -275,7 +275,7 @@ fn a_long_trace_is_written_in_pieces() {
     );
 }
 
-/// Takes so many bytes, and then fails in one of two ways.
+/// A writer that takes so many bytes, and then fails in one of two ways.
 struct Narrow<'t> {
     text: &'t mut Vec<u8>,
     room: usize,
@@ -328,7 +328,7 @@ fn a_call_that_failed_loses_neither_bytes_nor_the_count() {
     );
 }
 
-/// A cache's own business with the pool is no operation of the program.
+/// What a cache exchanges with the pool is no operation of the program.
 #[test]
 fn what_a_cache_fetches_and_returns_is_not_in_the_trace() {
     let (recorder, tap) = Recorder::new(64).unwrap();
@@ -365,7 +365,7 @@ fn a_tap_that_is_shared_ends_the_trace() {
     drop(pools);
 }
 
-/// First fit under a name that no trace can have.
+/// First fit under a notation that no trace can express.
 struct Odd;
 
 impl Algorithm for Odd {

@@ -1,4 +1,4 @@
-//! A snapshot says what is there, also while others move, and survives JSON.
+//! A snapshot shows what is there, even while other threads allocate, and survives JSON.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -118,7 +118,7 @@ fn taken_while_others_move() {
         for _ in 0..if cfg!(miri) { 3 } else { 150 } {
             let shot = Snapshot::of(&pool);
             shot.check().unwrap();
-            // What nobody moves is seen.
+            // An allocation that is held throughout is in the snapshot.
             let run = shot.chunks[0].taken[0];
             assert!(run.0 == 0 && run.1 >= 3, "{shot:?}");
             assert_eq!(shot.live.as_ref().unwrap()[0].addr, fixed.addr());
@@ -247,7 +247,7 @@ fn totals_of_a_snapshot_that_is_cut_are_possible() {
     assert_eq!(shot.check(), Err(NoSnapshot::TooHigh { name, says, most }));
 }
 
-/// Each total of a snapshot follows from its chunks, whether some of its runs are left out or not.
+/// Each total of a snapshot must follow from its chunks, whether or not some of its runs are left out.
 #[test]
 fn totals_that_contradict_the_rest_are_refused() {
     let pool = pool(true);
@@ -410,7 +410,7 @@ fn there_and_back() {
     assert!(json.contains(r#""taken":[[0,1]]"#), "{json}");
     assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), shot);
 
-    // Values of the core by themselves.
+    // Values of the core, on their own.
     let stats = serde_json::to_string(&pool.stats()).unwrap();
     assert_eq!(
         serde_json::from_str::<genpool_core::Stats>(&stats).unwrap(),

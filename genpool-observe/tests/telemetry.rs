@@ -1,4 +1,4 @@
-//! What `metrics` and `tracing` are told.
+//! What the recorder of `metrics` and the subscriber of `tracing` receive.
 
 #![cfg(all(feature = "metrics", feature = "tracing"))]
 
@@ -154,7 +154,7 @@ fn figures() {
     );
 }
 
-/// Writes down level and fields.
+/// Records levels and fields.
 #[derive(Default)]
 struct Notes(Mutex<Vec<String>>);
 

@@ -1,4 +1,4 @@
-//! Each crossing of a mark is told once, by whoever crossed it.
+//! Each crossing of a mark is reported once, by the thread that crossed it.
 
 #![cfg(feature = "observer")]
 
@@ -14,7 +14,7 @@ const PAGE: usize = 4096;
 
 type News = Arc<Mutex<Vec<(Mark, usize)>>>;
 
-/// Marks, and in pages what they tell.
+/// Marks, and a list of what they report, in pages.
 fn marks(low: usize, high: usize) -> (Watermarks<impl Fn(Crossing) + Send + Sync>, News) {
     let news = News::default();
     let heard = Arc::clone(&news);
@@ -122,7 +122,7 @@ fn what_caches_keep_is_taken() {
     );
 }
 
-/// A service by the guide: caches that keep all there is, and a mark that is to say so.
+/// A service as in the guide: caches that keep everything, and a mark that must report it.
 #[test]
 fn a_pool_that_caches_hold_crosses_its_low_mark() {
     let (marks, news) = marks(128, usize::MAX / PAGE);
@@ -136,7 +136,7 @@ fn a_pool_that_caches_hold_crosses_its_low_mark() {
             .collect();
         list.into_iter().for_each(|one| cache.free(one));
     }
-    // Nothing is held, and little is left.
+    // No buffer is held, and little is left.
     let cached = pool.stats().cached;
     assert_eq!(pool.avail() + cached, pool.size());
     assert!(pool.avail() < 128 * PAGE);
@@ -160,7 +160,7 @@ fn each_refusal_is_told_if_asked_for() {
         let told = heard(&news);
         assert_eq!(told, [refused, (Mark::Refused { asked }, 3)]);
     }
-    // What no room could serve is no reason to add some.
+    // A request that no room could serve is no reason to add some.
     assert!(pool.alloc(0).is_err());
     let mut cache = pool.cache();
     drop(cache.alloc(PAGE).unwrap());
@@ -173,7 +173,7 @@ fn each_refusal_is_told_if_asked_for() {
     assert!(quiet.alloc(PAGE).is_err() && heard(&nothing).is_empty());
 }
 
-/// The callback of a refusal may add what the next try finds.
+/// The callback of a refusal may add what the next attempt finds.
 #[test]
 fn a_callback_adds_a_chunk_after_a_refusal() {
     let pool = Arc::new_cyclic(|pool: &Weak<Pool>| {
@@ -199,7 +199,7 @@ fn marks_that_are_never_crossed() {
     assert_eq!(heard(&news), []);
 }
 
-/// The count that each event makes, in the order in which they were made.
+/// The count after each event, in the order in which the events were counted.
 #[derive(Default)]
 struct Reference {
     state: Mutex<(isize, usize, usize)>,
@@ -225,7 +225,7 @@ fn threads_hear_of_each_crossing_once() {
             count.fetch_add(1, Ordering::Relaxed);
         }
     };
-    // One lock around the marks and the reference, so that both count in one order.
+    // One lock around the marks and the reference, so that both count in the same order.
     struct Both<F> {
         reference: Reference,
         marks: Watermarks<F>,
@@ -302,7 +302,7 @@ fn a_callback_adds_chunks_in_time() {
         let marks = Watermarks::new(LOW, usize::MAX, move |crossing: Crossing| {
             assert_eq!(crossing.mark, Mark::Low);
             let pool = pool.upgrade().unwrap();
-            // The others may take the whole chunk before it is counted, and the count stays below the mark.
+            // Other threads may take the whole chunk before it is counted; the count then stays below the mark.
             while pool.avail() < LOW {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 pool.add(at * CHUNK, CHUNK).unwrap();
@@ -317,7 +317,7 @@ fn a_callback_adds_chunks_in_time() {
                 scope.spawn(|| {
                     let mut held = Vec::new();
                     for _ in 0..EACH {
-                        // One that is faster than the thread that adds waits for it.
+                        // A thread that is faster than the one that adds waits for it.
                         while pool.avail() < CHUNK / 8 {
                             thread::yield_now();
                         }
@@ -351,7 +351,7 @@ fn all_of_several_are_told_though_one_panics() {
     marks_are_told_beside(Observers::new().and(Angry));
 }
 
-/// What a panic carries may panic when it is dropped, and of several panics only one is passed on.
+/// The payload of a panic may panic when it is dropped, and of several panics only one is passed on.
 #[test]
 fn all_of_several_are_told_whatever_panics_carry() {
     struct Worse;
@@ -371,7 +371,7 @@ fn all_of_several_are_told_whatever_panics_carry() {
     marks_are_told_beside(Observers::new().and(Angry).and(Angry).and(Angry));
 }
 
-/// Marks that come after these observers, one or more of which panic at an allocation, keep count.
+/// Marks that come after these observers still count when one or more of them panic at an allocation.
 fn marks_are_told_beside(angry: Observers) {
     let marks = Arc::new(Watermarks::new(0, usize::MAX, |_| ()));
     let observers = angry.and(Arc::clone(&marks));
@@ -430,9 +430,9 @@ fn all_of_several_are_dropped_though_destructors_panic() {
     assert_eq!(pool.stats().observer_panics, 1, "at the high mark");
     let report = pool.destroy();
     assert_eq!((report.held.len(), count()), (1, 3));
-    // By themselves, also while the thread panics already.
+    // Dropped directly, and while the thread is already panicking.
     let alone = std::panic::AssertUnwindSafe(|| drop(several()));
-    // It carries what panics as well.
+    // The payload panics when it is dropped, too.
     std::mem::forget(std::panic::catch_unwind(alone).unwrap_err());
     assert_eq!(count(), 3);
     let beside = std::panic::AssertUnwindSafe(|| {

@@ -1,4 +1,4 @@
-//! The models' threads, atomics and cells: loom's, and how it explores a model.
+//! The models' threads, atomics and cells, which are loom's, and how loom explores a model.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -12,14 +12,14 @@ pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub use loom::sync::mpsc;
 pub use loom::thread::{JoinHandle, spawn};
 
-/// What follows the name of a model that runs with the sizes that users get.
+/// The suffix to the name of a model that runs with the sizes that users get.
 const SIZE: &str = if cfg!(genpool_small) {
     ""
 } else {
     " at full size"
 };
 
-/// Says in which execution a model failed.
+/// Reports in which execution a model failed.
 struct Failing<'n> {
     name: &'n str,
     executions: Arc<Plain>,
@@ -34,8 +34,8 @@ impl Drop for Failing<'_> {
     }
 }
 
-/// A model's bound, or what `GENPOOL_PREEMPTIONS` says instead: another one for a quick look, or, with a
-/// sign as in `+1`, so many more for a long one.
+/// Returns a model's preemption bound. `GENPOOL_PREEMPTIONS` overrides it, for a quick run, or raises it if it has a
+/// sign, as in `+1`, for a long one.
 fn bound(own: Option<usize>) -> Option<usize> {
     let Ok(said) = std::env::var("GENPOOL_PREEMPTIONS") else {
         return own;
@@ -49,7 +49,7 @@ fn bound(own: Option<usize>) -> Option<usize> {
 fn builder(preemptions: Option<usize>) -> loom::model::Builder {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
-    // A model that outgrows this panics; there is no limit at which loom would stop silently.
+    // A model that exceeds this panics. loom has no limit at which it would stop silently.
     builder.max_branches = 100_000;
     builder.max_permutations = None;
     builder.max_duration = None;
@@ -57,13 +57,12 @@ fn builder(preemptions: Option<usize>) -> loom::model::Builder {
     builder
 }
 
-/// Explores all of `model` (up to `preemptions` forced switches an execution) and requires that its
-/// outcomes are exactly `expected`. `GENPOOL_PREEMPTIONS` is another number, for who is in a hurry; then
-/// some outcomes may not be reached.
+/// Explores all of `model`, with up to `preemptions` forced switches an execution, and requires that its outcomes are
+/// exactly `expected`. `GENPOOL_PREEMPTIONS` replaces the bound; with a lower one some outcomes may not be reached.
 ///
 /// # Panics
 ///
-/// When the model fails, or its outcomes are others.
+/// If the model fails, or its outcomes are others.
 pub fn explore<O>(
     name: &str,
     preemptions: Option<usize>,
@@ -94,7 +93,7 @@ pub fn explore<O>(
     let expected: BTreeSet<_> = expected.iter().cloned().collect();
     let reached = reached.lock().expect("not poisoned");
     if preemptions < own {
-        // Not all can be reached with fewer.
+        // With a lower bound not all can be reached.
         assert!(reached.is_subset(&expected), "{name}: {reached:?}");
     } else {
         assert_eq!(*reached, expected, "{name}");
@@ -105,7 +104,7 @@ pub fn explore<O>(
 ///
 /// # Panics
 ///
-/// When the model passes all the same.
+/// If the model passes.
 pub fn must_fail<O>(
     name: &str,
     faults: &[Fault],
@@ -113,7 +112,7 @@ pub fn must_fail<O>(
     model: impl Fn() -> O + Send + Sync + 'static,
 ) {
     seed(faults);
-    // A control ends as soon as it fails, so at full size it has the switches that it has elsewhere.
+    // A control ends as soon as it fails, so at full size it may have as many switches as elsewhere.
     let preemptions = preemptions.map(|most| most + usize::from(!cfg!(genpool_small)));
     let executions = Arc::new(Plain::new(0));
     let count = Arc::clone(&executions);

@@ -1,21 +1,32 @@
 //! Models of genpool's lock-free protocols, explored by loom on the real code of the crates.
 //!
-//! Built with `--cfg genpool_loom` (see `ci/loom.sh`), where every atomic is loom's. Without that flag this crate is
-//! empty. Words and tables then have the sizes that users get, and some of the models run; with `--cfg genpool_small`
-//! they are small (words of two bits, two stripes, two slots), and all models run. What both explore is written so
-//! that granules 0 and 1 of a model lie in one word and 2 and 3 in the next, whatever a word's size ([`pool`]).
+//! Without `--cfg genpool_loom` (see `ci/loom.sh`) this crate is empty; with it, every atomic is loom's.
 //!
-//! Each model is run in two ways. [`explore`] goes through every interleaving up to the stated number of
-//! preemptions, and asserts what was reached. A control, [`must_fail`], leaves one step of the
-//! protocol out of the real code and requires the same model to fail.
+//! # Sizes of the models
 //!
-//! Two habits against what loom 0.7 misses: each thread begins with a read-modify-write on a shared
-//! word ([`Race::start`]), because a first load is explored too little, and the main thread only
-//! spawns and joins.
+//! Which atomics are used, and how large words and tables are, are separate cfgs. `--cfg genpool_small` makes words and
+//! tables small (words of two bits, two stripes, two slots), so that a few granules span several words, lines and
+//! levels and models of them stay short. Without it the sizes are those that users get, also under shuttle.
 //!
-//! With `--cfg genpool_machine` beside it the same models run on the machine's threads and atomics, many
-//! times over: under Miri, which knows sequentially consistent accesses as loom does not. They prove
-//! nothing there, but what fails is a fault (`ci/orderings.sh`).
+//! All models run with small sizes. Those of claims and of refusals also run at full size, from the same source: their
+//! granules 0 and 1 lie in one word and 2 and 3 in the next, whatever the size of a word ([`pool`]). A size chosen at
+//! run time would save one build, but would turn each size in the core into a call.
+//!
+//! Threads of a model have the same number, so that they meet in a slot. In the models of refusals they have numbers of
+//! their own, so that they are on different stripes ([`Race::apart`]).
+//!
+//! # Explorations and controls
+//!
+//! Each model runs in two ways. [`explore`] goes through every interleaving up to the stated number of preemptions and
+//! asserts which outcomes were reached. A control, [`must_fail`], leaves one step of the protocol out of the real code
+//! and requires the same model to fail.
+//!
+//! Two habits work around what loom 0.7 misses. Each thread begins with a read-modify-write on a shared word
+//! ([`Race::start`]), because loom explores a thread's first load too little. The main thread only spawns and joins.
+//!
+//! With `--cfg genpool_machine` in addition, the same models run on the machine's threads and atomics, many times over.
+//! This is for Miri, which models sequentially consistent accesses more precisely than loom does. Such runs prove
+//! nothing, but a failure is a real fault (`ci/orderings.sh`).
 
 #![cfg(genpool_loom)]
 
@@ -35,51 +46,52 @@ pub use self::checker::{explore, must_fail};
 
 use self::checker::JoinHandle;
 
-/// Granules in a word.
+/// The number of granules in a word.
 pub const WORD: usize = if cfg!(genpool_small) {
     2
 } else {
     usize::BITS as usize
 };
 
-/// Granules of a model's chunk before its granule 0, which is the last but one of a word.
+/// The granules of a model's chunk before its granule 0, which is the last but one of a word.
 pub const BEFORE: usize = WORD - 2;
 
-/// Where the models' chunk starts; granules are single bytes.
+/// The address at which the models' chunk starts. Granules are single bytes.
 pub const START: usize = 16;
 
 /// The address of granule 0.
 pub const BASE: usize = START + BEFORE;
 
-/// A granule of the models' chunk, counted from its granule 0.
+/// Returns granule `at` of the models' chunk, counted from its granule 0.
 #[must_use]
 pub fn granule(at: usize) -> Granule {
     Granule(at.saturating_add(BEFORE))
 }
 
-/// Forced switches in an execution of two threads: the most that all models finish with in minutes. One less at full
-/// size, where a call that cannot prove that there is no room tries eight times as often.
+/// The preemption bound of a model with two threads: the highest with which all models finish in minutes. It is one
+/// less at full size, where a call that cannot prove that there is no room tries eight times as often.
 pub const TWO: Option<usize> = Some(if cfg!(genpool_small) { 3 } else { 2 });
 
-/// As [`TWO`], where a thread may have to try until the other goes on.
+/// Like [`TWO`], for models in which a thread may have to retry until the other makes progress.
 pub const STUBBORN: Option<usize> = Some(if cfg!(genpool_small) { 3 } else { 1 });
 
-/// Forced switches in an execution of three threads, or of two that go a long way.
+/// The preemption bound of a model with three threads, or with two that take many steps.
 pub const THREE: Option<usize> = Some(if cfg!(genpool_small) { 2 } else { 1 });
 
-/// Forced switches in an execution of threads that each change the chunk list.
+/// The preemption bound of a model whose threads each change the chunk list.
 pub const ONCE: Option<usize> = Some(1);
 
-/// The threads of a model: they race with each other, never with the main thread.
+/// The threads of a model. They race with each other, never with the main thread.
 pub struct Race<T = Pool> {
     gate: Arc<checker::AtomicUsize>,
     shared: Arc<T>,
-    /// The number of the next thread; none where all have the same.
+    /// The number of the next thread, or `None` if all threads have the same number.
     next: Option<AtomicUsize>,
 }
 
 impl<T: 'static> Race<T> {
-    /// Threads on `shared` that have the same number, so they share a stripe and meet in the same slots.
+    /// Makes a race on `shared` whose threads all have the same number, so they share a stripe and meet in the same
+    /// slots.
     #[must_use]
     pub fn on(shared: T) -> Self {
         Self {
@@ -89,14 +101,14 @@ impl<T: 'static> Race<T> {
         }
     }
 
-    /// Threads on `shared` that have numbers of their own, as those of a program: any two that are started one
-    /// after the other are on different stripes.
+    /// Makes a race on `shared` whose threads have numbers of their own, like those of a program: any two that are
+    /// started one after the other are on different stripes.
     #[must_use]
     pub fn apart(shared: T) -> Self {
         Self::apart_from(0, shared)
     }
 
-    /// As [`apart`](Self::apart), where the first thread has this number.
+    /// Like [`apart`](Self::apart), but the first thread has the number `first`.
     #[must_use]
     pub fn apart_from(first: usize, shared: T) -> Self {
         Self {
@@ -105,7 +117,7 @@ impl<T: 'static> Race<T> {
         }
     }
 
-    /// A thread that does `work`.
+    /// Starts a thread that does `work`.
     pub fn start<R: 'static>(&self, work: impl FnOnce(&T) -> R + 'static) -> JoinHandle<R> {
         let (gate, shared) = (Arc::clone(&self.gate), Arc::clone(&self.shared));
         let next = self.next.as_ref();
@@ -117,7 +129,7 @@ impl<T: 'static> Race<T> {
         })
     }
 
-    /// What the threads share, once all of them are joined.
+    /// Returns the value that the threads share. To be called when all of them are joined.
     #[must_use]
     pub fn shared(&self) -> &T {
         &self.shared
@@ -125,18 +137,18 @@ impl<T: 'static> Race<T> {
 }
 
 impl Race {
-    /// The pool, once all threads are joined.
+    /// Returns the pool. To be called when all threads are joined.
     #[must_use]
     pub fn pool(&self) -> &Pool {
         self.shared()
     }
 }
 
-/// Two threads on a pool, of which nothing may be hidden from searches in the end.
+/// Runs two threads on a pool and checks that at rest nothing is hidden from searches.
 ///
 /// # Panics
 ///
-/// When a hint is too low, or a run is not told of.
+/// If a hint is too low or a run is missing from the run-length index.
 pub fn race_to_rest<R: 'static, S: 'static>(
     prepared: Pool,
     one: impl FnOnce(&Pool) -> R + 'static,
@@ -152,12 +164,12 @@ pub fn race_to_rest<R: 'static, S: 'static>(
     assert!(sound, "a hint is too low, or a run is not told of");
 }
 
-/// Two threads: one removes the chunk, and the other gives back the last of it. Whether the owner was notified at
-/// once.
+/// Runs two threads, of which one removes the chunk and the other gives back the last of it. Returns whether the owner
+/// was notified at once.
 ///
 /// # Panics
 ///
-/// When the owner is not notified, or more than once.
+/// If the owner is not notified, or more than once.
 pub fn race_to_drain(prepared: Pool, give_back: impl FnOnce(&Pool) + 'static) -> bool {
     let race = Race::on(prepared);
     let notified = Arc::new(AtomicUsize::new(0));
@@ -175,28 +187,28 @@ pub fn race_to_drain(prepared: Pool, give_back: impl FnOnce(&Pool) + 'static) ->
     let give_back = race.start(give_back);
     let (drain, at_once) = remove.join().expect("no panic");
     give_back.join().expect("no panic");
-    // Before the drain is asked, which looks for itself.
+    // Read before the drain is asked, because asking it checks the chunk again.
     let times = notified.load(Ordering::Relaxed);
     assert_eq!(times, 1, "how often the owner was notified");
     assert!(drain.is_drained());
     at_once
 }
 
-/// A pool of one chunk of `granules` bytes.
+/// Makes a pool of one chunk of `granules` bytes.
 ///
 /// # Panics
 ///
-/// Never: the chunk is a good one.
+/// Never: the chunk is valid.
 #[must_use]
 pub fn pool(granules: usize) -> Pool {
     with_chunk(Pool::builder(), granules)
 }
 
-/// As [`pool`], of this builder's.
+/// Like [`pool`], with the given builder.
 ///
 /// # Panics
 ///
-/// When the builder is not a good one.
+/// If the builder is invalid.
 #[must_use]
 pub fn with_chunk(builder: Builder, granules: usize) -> Pool {
     let pool = builder.build().expect("a good builder");
@@ -212,22 +224,22 @@ pub fn with_chunk(builder: Builder, granules: usize) -> Pool {
 ///
 /// # Panics
 ///
-/// When they are taken.
+/// If they are taken.
 pub fn hold(pool: &Pool, granule: usize, n: usize) {
     let range = pool.alloc_with(n, &At(granule)).expect("free");
     let _ = range.into_raw();
 }
 
-/// Takes `n` granules at `granule`, which come back when the value is dropped.
+/// Takes `n` granules at `granule`; dropping the value gives them back.
 ///
 /// # Panics
 ///
-/// When they are taken.
+/// If they are taken.
 pub fn own(pool: &Pool, granule: usize, n: usize) -> OwnedAllocation {
     pool.alloc_owned_with(n, &At(granule)).expect("free")
 }
 
-/// Looks once for `n` granules by hints, and lowers those that promise too much.
+/// Searches once for `n` granules by hints, and lowers the hints that promise too much.
 pub fn look(pool: &Pool, n: usize) {
     drop(pool.alloc_with(1, &Peek(n)));
 }
@@ -236,7 +248,7 @@ pub fn look(pool: &Pool, n: usize) {
 ///
 /// # Panics
 ///
-/// When granules are lost, or free and hidden from searches.
+/// If granules are lost, or free but hidden from searches.
 pub fn check_rest(pool: &Pool, free: usize) {
     assert_eq!(pool.avail(), free, "granules were lost");
     assert!(
@@ -257,7 +269,7 @@ pub fn check_rest(pool: &Pool, free: usize) {
     }
 }
 
-/// As [`Peek`], and counts the looks that found something.
+/// Like [`Peek`], and counts the searches that found something.
 struct Sighting(usize, AtomicUsize);
 
 impl Algorithm for Sighting {
@@ -269,7 +281,7 @@ impl Algorithm for Sighting {
     }
 }
 
-/// Exactly at this granule, if it is free.
+/// Proposes exactly this granule, if it is free.
 pub struct At(pub usize);
 
 impl Algorithm for At {
@@ -279,15 +291,15 @@ impl Algorithm for At {
     }
 }
 
-/// First fit that finds nothing the first times it is asked. `alloc` looks at a lone chunk three
-/// times: alone, on the list, and to prove that there is nothing. This picks the look that counts.
+/// First fit that finds nothing the first times it is asked. `alloc` searches a lone chunk three times: alone, on the
+/// list, and to prove that there is no room. `Late` selects the search that counts.
 pub struct Late {
     skip: AtomicUsize,
     look: fn(&ChunkView<'_>, usize) -> Option<Granule>,
 }
 
 impl Late {
-    /// Only the third look, which is part of the proof.
+    /// Finds something only in the third search, which is part of the proof.
     #[must_use]
     pub fn in_the_proof() -> Self {
         Self {
@@ -296,7 +308,7 @@ impl Late {
         }
     }
 
-    /// From the second look on.
+    /// Finds something from the second search on.
     #[must_use]
     pub fn on_the_list() -> Self {
         Self {
@@ -305,7 +317,7 @@ impl Late {
         }
     }
 
-    /// Only the third look, granule by granule.
+    /// Finds something only in the third search, which goes granule by granule.
     #[must_use]
     pub fn by_granules() -> Self {
         Self {
@@ -317,7 +329,7 @@ impl Late {
         }
     }
 
-    /// Only the third look, run by run.
+    /// Finds something only in the third search, which goes run by run.
     #[must_use]
     pub fn by_runs() -> Self {
         Self {
@@ -338,8 +350,8 @@ impl Algorithm for Late {
     }
 }
 
-/// Looks once for this many granules, so that what its search did to the hints stays, and then ends
-/// the call with a proposal outside the chunk.
+/// Searches once for this many granules, so that the search's changes to the hints stay, and then ends the call with a
+/// proposal outside the chunk.
 pub struct Peek(pub usize);
 
 impl Algorithm for Peek {
@@ -349,7 +361,7 @@ impl Algorithm for Peek {
     }
 }
 
-/// As [`Peek`], for the tightest run.
+/// Like [`Peek`], for the tightest run.
 pub struct PeekTightest(pub usize);
 
 impl Algorithm for PeekTightest {
@@ -359,17 +371,17 @@ impl Algorithm for PeekTightest {
     }
 }
 
-/// How often [`Insist`] proposes what it does before it ends the call: at full size a call asks 4,096 times.
+/// How often [`Insist`] repeats its proposal before it ends the call. At full size a call asks 4,096 times.
 const TIMES: usize = if cfg!(genpool_small) { usize::MAX } else { 1 };
 
-/// Exactly at this granule, free or not.
+/// Proposes exactly this granule, free or not.
 pub struct Insist {
     at: usize,
     asked: AtomicUsize,
 }
 
 impl Insist {
-    /// At this granule.
+    /// Proposes granule `at`.
     #[must_use]
     pub fn at(at: usize) -> Self {
         let asked = AtomicUsize::new(0);

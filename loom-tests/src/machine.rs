@@ -1,4 +1,4 @@
-//! The models' threads, atomics and cells: the machine's, for Miri.
+//! The models' threads, atomics and cells, which are the machine's, for Miri.
 
 use std::fmt::Debug;
 use std::thread;
@@ -7,15 +7,16 @@ use genpool_core::sync::Fault;
 pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub use std::sync::mpsc;
 
-/// loom's cell, as far as the models use it. Miri reports accesses that nothing orders.
+/// A cell with the part of loom's interface that the models use. Miri reports unordered accesses to it.
 #[derive(Debug)]
 pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
-// SAFETY: as loom's: it is for who uses the pointer to see to it that nobody else does.
+// SAFETY: as for loom's cell: a caller that dereferences the pointer ensures that no other thread does at the same
+// time.
 unsafe impl<T> Sync for UnsafeCell<T> {}
 
 impl<T> UnsafeCell<T> {
-    /// A cell of `value`.
+    /// Makes a cell that holds `value`.
     pub const fn new(value: T) -> Self {
         Self(std::cell::UnsafeCell::new(value))
     }
@@ -26,11 +27,11 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// What goes to another thread and comes back.
+/// A value that goes to another thread and comes back.
 struct Carried<T>(T);
 
-// SAFETY: models are written for loom, whose threads need no such bound. Each moves into its threads what
-// only they use, and joins them.
+// SAFETY: models are written for loom, whose threads need no such bound. Each model moves into its threads only values
+// that no other thread uses, and joins them.
 unsafe impl<T> Send for Carried<T> {}
 
 /// A thread of a model.
@@ -38,17 +39,17 @@ unsafe impl<T> Send for Carried<T> {}
 pub struct JoinHandle<R>(thread::JoinHandle<Carried<R>>);
 
 impl<R> JoinHandle<R> {
-    /// What the thread answered.
+    /// Waits for the thread and returns its result.
     ///
     /// # Errors
     ///
-    /// What it said when it panicked.
+    /// The payload of the thread's panic.
     pub fn join(self) -> thread::Result<R> {
         self.0.join().map(|carried| carried.0)
     }
 }
 
-/// A thread that does `work`.
+/// Starts a thread that does `work`.
 pub fn spawn<R: 'static>(work: impl FnOnce() -> R + 'static) -> JoinHandle<R> {
     let carried = Carried(work);
     JoinHandle(thread::spawn(move || {
@@ -64,7 +65,7 @@ const EXECUTIONS: usize = 100;
 ///
 /// # Panics
 ///
-/// When the model fails, or its outcome is another.
+/// If the model fails, or an outcome is not expected.
 pub fn explore<O: Ord + Debug>(
     name: &str,
     _preemptions: Option<usize>,
@@ -73,7 +74,7 @@ pub fn explore<O: Ord + Debug>(
 ) {
     let given = std::env::var("GENPOOL_EXECUTIONS").ok();
     let executions = given.map_or(EXECUTIONS, |given| given.parse().expect("a number"));
-    // Before, since what Miri reports is the end of the process.
+    // Printed first, because a report of Miri ends the process.
     println!("{name}: {executions} executions on the machine's atomics");
     for _ in 0..executions {
         let outcome = model();
@@ -81,7 +82,7 @@ pub fn explore<O: Ord + Debug>(
     }
 }
 
-/// Nothing: a control may end the process under Miri. loom runs them.
+/// Does nothing, because a control may end the process under Miri. loom runs the controls.
 pub fn must_fail<O>(
     _name: &str,
     _faults: &[Fault],

@@ -2,8 +2,8 @@
 //!
 //! # One pool, shared
 //!
-//! A pool is `Sync` and has no lock, so one is enough, in an `Arc` or in a `static`. Several pools are for
-//! several kinds of memory, or for sizes that are far apart ([`choosing`](super::choosing)).
+//! A pool is `Sync` and has no lock, so one is enough, in an `Arc` or in a `static`. Use several pools for several
+//! kinds of memory, or for very different sizes ([`choosing`](super::choosing)).
 //!
 //! ```
 //! use std::sync::OnceLock;
@@ -28,23 +28,23 @@
 //!
 //! # A cache for each thread
 //!
-//! A [`Cache`](crate::Cache) belongs to one thread and borrows the pool. Have each worker make one when it
-//! begins; it goes with the worker. Three things to know:
+//! A [`Cache`](crate::Cache) belongs to one thread and borrows the pool. Let each worker make one when it starts; it is
+//! dropped with the worker. Three points to know:
 //!
 //! - **Runs kept by a cache are unavailable to other threads**: at most
-//!   [`Cache::MOST_GRANULES`](crate::Cache::MOST_GRANULES) (246) granules, in runs of one to eight. A pool for
-//!   `n` workers has at least `246 * n` granules more than what all of them hold, or a worker may be told that
-//!   the pool is full while others sit on what it needs.
-//! - **A thread that is about to wait for long** calls [`flush`](crate::Cache::flush) first.
-//! - **Caching is off** (1) with [`OrderAlign`](crate::OrderAlign), [`Constrained`](crate::Constrained) and the like
-//!   as default, (2) for chunks added after the first [`remove`](crate::Pool::remove). The cache's calls still work,
-//!   as the pool's do.
+//!   [`Cache::MOST_GRANULES`](crate::Cache::MOST_GRANULES) (246) granules, in runs of one to eight. A pool for `n`
+//!   workers needs at least `246 * n` granules more than all of them hold. Otherwise a worker may find the pool full
+//!   while the caches of others hold what it needs.
+//! - **Call [`flush`](crate::Cache::flush) before a long wait**, so that other threads can have the runs.
+//! - **Caching is off** (1) if the default algorithm is [`OrderAlign`](crate::OrderAlign),
+//!   [`Constrained`](crate::Constrained) or the like, (2) for chunks added after the first
+//!   [`remove`](crate::Pool::remove). The cache's calls still work: they go to the pool.
 //!
 //! ```
 //! use genpool::{Cache, Pool};
 //!
 //! const WORKERS: usize = 4;
-//! /// What a worker holds at a time, in granules.
+//! /// How many granules a worker holds at a time.
 //! const HELD: usize = 64;
 //! const GRANULES: usize = WORKERS * (HELD + Cache::MOST_GRANULES);
 //!
@@ -68,23 +68,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `examples/buffer_service.rs` is a TCP service that is built so.
+//! `examples/buffer_service.rs` is a TCP service that is built like this.
 //!
 //! # When it is full
 //!
-//! An allocation fails in five ways, and each asks for something else:
+//! An allocation fails in five ways, and each calls for a different response:
 //!
-//! | | it says | do |
+//! | | meaning | response |
 //! |---|---|---|
-//! | [`Exhausted`](crate::AllocError::Exhausted) | at some instant of the call there was no fit: a proof | refuse work, or wait for a free, or add a chunk. Trying again at once is no use |
-//! | [`Taken`](crate::AllocError::Taken) | a part of the fixed range is taken | as `Exhausted`: wait for that free |
-//! | [`Impossible`](crate::AllocError::Impossible) | no chunk could serve the request even if all were free; the value says why | mend the request or add a chunk; waiting is no use |
-//! | [`Contended`](crate::AllocError::Contended) | others moved all the time, so no proof could be given | try again after a short sleep, up to a deadline; it is rare, and more than a few times in a row means that a thread is stopped in the middle of a call. In a signal handler, and in a thread of real-time priority that does not sleep, it is a refusal ([below](#signals)) |
-//! | all others | the request makes no sense: no bytes, an alignment that the pool cannot have | mend the caller |
+//! | [`Exhausted`](crate::AllocError::Exhausted) | at some instant of the call nothing fitted: a proof | refuse work, wait for a free, or add a chunk. Retrying at once is no use |
+//! | [`Taken`](crate::AllocError::Taken) | a part of the fixed range is taken | as for `Exhausted`: wait for that part to be freed |
+//! | [`Impossible`](crate::AllocError::Impossible) | no chunk could serve the request even if all were free; the value says why | fix the request or add a chunk; waiting is no use |
+//! | [`Contended`](crate::AllocError::Contended) | other threads kept changing the pool, so nothing could be proved | retry after a short sleep, up to a deadline. It is rare; more than a few in a row mean that a thread is stopped in the middle of a call. In a signal handler, and in a thread of real-time priority that does not sleep, treat it as a refusal ([below](#signals)) |
+//! | all others | the request is invalid: zero bytes, an alignment that the pool cannot provide | fix the caller |
 //!
-//! No call of the pool waits for memory: waiting is a policy, and the service knows better what to wait for.
-//! The simplest limit is one outside: a semaphore, or a bounded channel, for as many requests as there is room
-//! for. Where that is not possible:
+//! No call of the pool waits for memory: how long to wait, and for what, is the service's decision. The simplest limit
+//! is outside the pool: a semaphore or a bounded channel that admits as many requests as there is room for. Where that
+//! is not possible:
 //!
 //! ```
 //! use std::thread;
@@ -124,23 +124,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The deadline holds for all of these answers: with another thread stopped in the middle of a call, `Contended` may be
-//! the answer for as long as that thread stands still. It sleeps rather than yields or spins, so that a thread
-//! of a lower real-time priority can go on, which may be the cause.
+//! The deadline applies to all of these errors: while another thread is stopped in the middle of a call, every try may
+//! return `Contended`. The function sleeps rather than yields or spins, so that a thread of lower real-time priority
+//! can run: that thread may be the one in the middle of a call.
 //!
-//! "Exhausted" with much free space is fragmentation: compare
-//! [`fragmentation().largest_run`](crate::Fragmentation::largest_run) with what was asked for. It may also be
-//! what caches keep ([`stats().cached`](crate::Stats::cached)), or constraints that only a part of the memory
-//! meets.
+//! `Exhausted` with much free space means fragmentation: compare
+//! [`fragmentation().largest_run`](crate::Fragmentation::largest_run) with the size of the request. It may also mean
+//! that caches keep the space ([`stats().cached`](crate::Stats::cached)), or that only a part of the memory meets the
+//! constraints.
 //!
 //! # More memory, and less
 //!
-//! A chunk is added in a moment, and nobody waits for it; it is tried first from then on. To take one out,
-//! [`remove`](crate::Pool::remove) it: it hands out nothing more, and
-//! [`on_drained`](crate::Drain::on_drained) says when the last allocation in it is back. An allocation that is
-//! never given back keeps it for ever, and [`held`](crate::Drain::held) says how much that is; with boundary
-//! tracking [`live`](crate::Pool::live) says which. A cache gives its part of such a chunk back with its next
-//! call for that length, so one whose thread sleeps holds up the removal: flush it before.
+//! Adding a chunk is fast and blocks no thread; from then on the new chunk is tried first. To take a chunk out,
+//! [`remove`](crate::Pool::remove) it: it hands out nothing more, and [`on_drained`](crate::Drain::on_drained)
+//! registers a callback for when the last allocation in it is back. An allocation that is never given back keeps the
+//! chunk for ever. [`held`](crate::Drain::held) returns how much is still held, and with boundary tracking
+//! [`live`](crate::Pool::live) lists it. A cache gives its runs in such a chunk back in its next call for the same
+//! length, so a cache whose thread sleeps delays the removal: flush it before.
 //!
 //! ```
 //! use std::time::Duration;
@@ -164,11 +164,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `Watermarks` (feature `observe`) says when it is time: it calls back when less is available than a mark, in
-//! the thread that crossed it, which may add a chunk at once. Set the mark above what all threads can allocate while
-//! the new chunk is being added. What caches keep counts as taken, for other threads cannot have it. With `on_refusal`
-//! the callback also hears of each request that found no room, as happens above the mark where the pool is cut up.
-//! Where a chunk takes long to come by, the callback wakes a thread that adds it, so that no request waits:
+//! `Watermarks` (feature `observe`) shows when to add memory. It runs a callback when less is available than a mark, in
+//! the thread that crossed the mark, and the callback may add a chunk at once. Set the mark above what all threads can
+//! allocate while the new chunk is being added. Runs kept by caches count as taken, because other threads cannot have
+//! them. With `on_refusal` the callback also runs for each request that found no room, which happens above the mark if
+//! the pool is fragmented.
+//!
+//! If a chunk takes long to obtain, let the callback wake a thread that adds it, so that no request waits:
 //!
 //! ```
 //! # #[cfg(feature = "observe")] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -181,7 +183,7 @@
 //!
 //! let (wake, woken) = sync_channel(1);
 //! let marks = Watermarks::new(0x4000, usize::MAX, move |_| {
-//!     wake.try_send(()).ok(); // full: it is awake already
+//!     wake.try_send(()).ok(); // full: the thread is awake already
 //! });
 //! let pool = Pool::builder().order(12).observer(marks).build()?;
 //! pool.add(0x1000, 0x6000)?;
@@ -190,7 +192,7 @@
 //!     let pool = &pool;
 //!     let grower = threads.spawn(move || {
 //!         woken.recv_timeout(Duration::from_secs(10)).is_ok_and(|()| {
-//!             // Until there is enough: what is added may be taken at once, and then no mark is crossed.
+//!             // Add until there is enough: if a new chunk is taken at once, no mark is crossed.
 //!             let mut more = [0x10_0000, 0x20_0000].into_iter();
 //!             while pool.avail() < 0x4000 && more.next().is_some_and(|at| pool.add(at, 0x6000).is_ok()) {}
 //!             true
@@ -205,77 +207,78 @@
 //! # #[cfg(not(feature = "observe"))] fn main() {}
 //! ```
 //!
-//! Pools over memory and pools of devices may be added to so, too; the example `grow_in_time` of
-//! `genpool-observe` adds in the callback.
+//! This works for memory pools and device pools too. The example `grow_in_time` of `genpool-observe` adds the chunk in
+//! the callback.
 //!
 //! # What to watch
 //!
-//! [`stats`](crate::Pool::stats) and [`fragmentation`](crate::Pool::fragmentation) read the bitmap, 64 granules
-//! at a time, while others allocate: cheap enough for once a second, not for every request.
+//! [`stats`](crate::Pool::stats) and [`fragmentation`](crate::Pool::fragmentation) read the bitmap, 64 granules at a
+//! time, while others allocate. That is cheap enough for once a second, but not for every request.
 //!
-//! | | tells |
+//! | | meaning |
 //! |---|---|
-//! | `free`, `size` | how full it is |
-//! | `largest_run` against `free` | how fragmented |
-//! | `exhausted` | requests that were refused: the pool is too small, or cut up |
-//! | `contended`, `lost_claims` | threads in each other's way: try [`ThreadStart`](crate::ThreadStart) and caches |
-//! | `cached` | what caches keep from everybody else |
-//! | `draining`, `draining_used` | chunks on their way out, and what holds them up |
-//! | `refused_frees`, `bad_proposals`, `unsuitable`, `observer_panics` | mistakes of the program; each should be 0 for ever |
+//! | `free`, `size` | how full the pool is |
+//! | `largest_run` against `free` | how fragmented it is |
+//! | `exhausted` | refused requests: the pool is too small or fragmented |
+//! | `contended`, `lost_claims` | threads contend: try [`ThreadStart`](crate::ThreadStart) and caches |
+//! | `cached` | what caches keep from other threads |
+//! | `draining`, `draining_used` | chunks being removed, and what is still held in them |
+//! | `refused_frees`, `bad_proposals`, `unsuitable`, `observer_panics` | bugs in the program; each should stay 0 |
 //!
-//! How they leave the process:
+//! To export these figures:
 //!
-//! - **As they are.** With the feature `serde` both, and the lists of chunks and of what is held, go into any
-//!   format. The example `prometheus` of `genpool-observe` serves them as text over the standard library alone.
-//! - **`metrics`.** With the feature of that name `genpool::observe::report` sets gauges and counters of
-//!   that crate, every few seconds or before they are fetched; a `Meter` in the pool counts calls, for rates.
-//! - **`tracing`.** With the feature of that name a `Traced` in the pool tells requests that found no room and
-//!   frees that were refused as warnings, chunks that come and go as information, and the rest below.
-//! - **A picture.** `genpool::observe::Snapshot::of(&pool)`, taken while others allocate, has each chunk, the
-//!   runs that are taken in it, and with boundary tracking what is held, with tags. Written by
-//!   `serde_json::to_writer` behind an address for maintenance, it is what `genpool show FILE` draws.
+//! - **`serde`.** With that feature, both structs and the lists of chunks and live allocations can be serialized in any
+//!   format. The example `prometheus` of `genpool-observe` serves them as text with the standard library alone.
+//! - **`metrics`.** With that feature, `genpool::observe::report` sets gauges and counters of that crate; call it every
+//!   few seconds or before they are fetched. A `Meter` in the pool counts calls, for rates.
+//! - **`tracing`.** With that feature, a `Traced` in the pool logs requests that found no room and refused frees as
+//!   warnings, added and removed chunks at the level `info`, and everything else below that.
+//! - **Snapshots.** `genpool::observe::Snapshot::of(&pool)`, taken while others allocate, has each chunk and the runs
+//!   that are taken in it, and with boundary tracking the live allocations and their tags. Have a maintenance endpoint
+//!   write one with `serde_json::to_writer`; `genpool show FILE` draws it.
 //!
-//! `report` and snapshots do nothing on the way of an allocation. Observers do, and say how much: a pair of
-//! alloc and free takes two to three times as long with watermarks, up to four times with a recorder, and five
-//! times while that is full.
+//! `report` and snapshots add nothing to an allocation. Observers do: a pair of alloc and free takes two to three times
+//! as long with watermarks, up to four times with a recorder, and five times while the recorder is full.
 //!
 //! # Frees by address
 //!
-//! Where numbers go through tables and devices, a double free is only a matter of time. A free by address is
-//! checked as a whole and changes nothing when it is refused; but without boundary tracking a pool knows which
-//! granules are taken, not by whom, so a wrong size inside other allocations passes. Have
-//! [`boundary_tracking`](crate::Builder::boundary_tracking) on where the two words a granule can be afforded,
-//! and in tests always.
+//! Where addresses pass through tables and devices, a double free is only a matter of time. A free by address is
+//! checked as a whole, and a refused free changes nothing. But without boundary tracking a pool knows which granules
+//! are taken, not by which allocation, so a wrong size that lies inside other allocations is accepted. Turn on
+//! [`boundary_tracking`](crate::Builder::boundary_tracking) where two words a granule are affordable, and always in
+//! tests.
 //!
 //! # Panics
 //!
-//! No call on a pool panics by itself, whatever it is given. An allocation is given back as a panic unwinds
-//! through its holder, and a cache empties itself. Code of yours that the pool calls may panic: an algorithm's
-//! panic passes through `alloc` and loses nothing; an observer's ends where it was told something, and is
-//! counted; a callback of a drain panics in whichever thread gave the last allocation back, so let it not. A
-//! panic of a destructor, of an owner or an algorithm, comes out of the call that dropped it when the call is
-//! over: see [`Pool`](crate::Pool#panics-of-users-code).
+//! No call on a pool panics by itself, whatever its arguments. An allocation is given back as a panic unwinds through
+//! its holder, and a cache empties itself. User code that the pool calls may panic:
+//!
+//! - A panic of an algorithm passes through `alloc` and loses nothing.
+//! - A panic of an observer is caught where the observer was called, and counted.
+//! - A callback of a drain panics in the thread that gave the last allocation back, so it should not panic.
+//! - A panic of a destructor, of an owner or an algorithm, leaves the call that dropped it when that call has finished:
+//!   see [`Pool`](crate::Pool#panics-of-users-code).
 //!
 //! # Signals
 //!
-//! `alloc`, the drop of an allocation, and frees by address are [signal-safe](crate#signal-safety): a handler may
-//! call them on a pool that it interrupted in the middle of any call. Each call's documentation says whether it
-//! is signal-safe. Adding and removing chunks and calls that return lists are not, nor is the drop of an owned
-//! allocation that outlives its pool, nor a drain's callback unless you write it so. The handler uses the pool,
-//! not a cache of the code that it interrupted.
+//! `alloc`, the drop of an allocation, and frees by address are [signal-safe](crate#signal-safety): a handler may call
+//! them on a pool that it interrupted in the middle of any call. Each call's documentation says whether it is
+//! signal-safe. Not signal-safe are: adding and removing chunks, calls that return lists, the drop of an owned
+//! allocation that outlives its pool, and a drain's callback unless you write it so. A handler must use the pool, not a
+//! cache of the code that it interrupted.
 //!
-//! **In a handler `Contended` is a refusal.** The interrupted thread may be the one in the middle of a call, and it
-//! cannot go on before the handler returns, so trying again until there is another answer hangs the thread. Have
-//! the handler try once, go without, and leave the rest to a thread. So it is with real-time priorities
-//! (`SCHED_FIFO`, `SCHED_RR`): a thread that spins, or only yields, keeps a thread of lower priority on its
-//! processor from finishing the call. Sleep up to a deadline, or count `Contended` as a refusal.
+//! **In a handler `Contended` is a refusal.** The interrupted thread may be in the middle of a call, and it cannot
+//! continue before the handler returns, so a handler that retries until it gets another answer hangs. Try once, go
+//! without, and leave the rest to a thread. The same holds for real-time priorities (`SCHED_FIFO`, `SCHED_RR`): a
+//! thread that spins, or only yields, keeps a thread of lower priority on the same processor from finishing its call.
+//! Sleep up to a deadline, or treat `Contended` as a refusal.
 //!
 //! ```
 //! use genpool::Pool;
 //!
-//! /// Called in a signal handler: a buffer for the event, if there is one now.
+//! /// Returns a buffer for the event, if there is one now. Called in a signal handler.
 //! fn note(pool: &Pool, size: usize) -> Option<usize> {
-//!     let buffer = pool.alloc(size).ok()?; // one try: "contended" is a refusal here
+//!     let buffer = pool.alloc(size).ok()?; // one try: `Contended` is a refusal here
 //!     Some(buffer.into_raw().addr) // the thread that reads it frees it by address
 //! }
 //!
@@ -288,34 +291,36 @@
 //!
 //! # Fork
 //!
-//! A child has a copy of the bookkeeping as it was, and may go on with it; what other threads were in the
-//! middle of stays as it is, so a few granules may be taken for ever. If a change over several words of the
-//! bitmap was among it, the child is told "contended" where it would be told "exhausted", for good, and each time
-//! after up to 48 looks at the whole bitmap. It does not share the memory that the pool stands for, unless that is
-//! shared: a child that hands out a device's memory does it behind the parent's back. Private memory of
-//! `genpool::dma` is not in the child at all (`MADV_DONTFORK`). So after a fork use the pool in one of the two
-//! processes.
+//! A child process has a copy of the bookkeeping as it was at the fork and may go on using it. Operations that other
+//! threads were in the middle of never complete in the child:
+//!
+//! - A few granules may stay taken for ever.
+//! - If one of these operations changed several words of the bitmap, the child always gets `Contended` instead of
+//!   `Exhausted`, each time after up to 48 scans of the whole bitmap.
+//!
+//! The child does not share the memory that the pool stands for, unless that memory is shared: a child that hands out a
+//! device's memory does so without the parent's knowledge. Private memory of `genpool::dma` does not exist in the child
+//! (`MADV_DONTFORK`). So after a fork use the pool in one of the two processes.
 //!
 //! # Threads that are stopped
 //!
-//! A thread that is stopped at any instruction, or killed, stops no other. What it held stays taken; while it
-//! is in the middle of a change that crosses words of the bitmap, others are told "contended" in place of
-//! "exhausted". The lists of chunks that were current while it stood still may stay in memory until it goes on.
+//! A thread that is stopped at any instruction, or killed, blocks no other. What it held stays taken. While it is in
+//! the middle of a change that spans words of the bitmap, others get `Contended` instead of `Exhausted`. Chunk lists
+//! that were current when it stopped may stay in memory until it continues.
 //!
 //! # Memory of the pool's own
 //!
-//! Allocating and freeing by address need no memory of the heap. A pool takes some when it is built, a chunk is added,
-//! the default algorithm is exchanged, a cache is made or a callback is left with a [`Drain`](crate::Drain). If there
-//! is none for a chunk's bookkeeping, [`add`](crate::Pool::add) is refused with
-//! [`NoMemory`](crate::AddRefused::NoMemory), and nothing changes. The small allocations of these calls end the
-//! process, as those of the standard library do: make such calls where that is acceptable. No call that gives
-//! something back needs memory, a removal included. [`Pool`](crate::Pool#memory) lists which call needs some.
+//! Allocating and freeing by address need no heap memory. A pool allocates some when it is built, a chunk is added, the
+//! default algorithm is replaced, a cache is made or a callback is registered with a [`Drain`](crate::Drain). If there
+//! is none for a chunk's bookkeeping, [`add`](crate::Pool::add) returns [`NoMemory`](crate::AddRefused::NoMemory) and
+//! changes nothing. If one of the small allocations of these calls fails, the process aborts, as it does for those of
+//! the standard library: make such calls where that is acceptable. No call that gives something back needs memory, not
+//! even a removal. [`Pool`](crate::Pool#memory) lists which calls need some.
 //!
 //! # The end
 //!
-//! [`destroy`](crate::Pool::destroy) answers what is still held, and a pool that is dropped tells
-//! [`on_leak`](crate::Builder::on_leak). Have it logged: a service that ends cleanly with something held has a
-//! leak.
+//! [`destroy`](crate::Pool::destroy) returns what is still held, and dropping a pool calls
+//! [`on_leak`](crate::Builder::on_leak). Log the report: a service that ends cleanly with something held has a leak.
 //!
 //! ```
 //! use genpool::Pool;
@@ -323,6 +328,6 @@
 //! let pool = Pool::builder().order(12).name("buffers").on_leak(|report| eprintln!("{report}"));
 //! let pool = pool.build()?;
 //! pool.add(0, 0x4000)?;
-//! drop(pool); // nothing is held, so nothing is said
+//! drop(pool); // nothing is held, so nothing is printed
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -1,20 +1,20 @@
-//! Everything there is, once.
+//! Every feature, once.
 //!
 //! # A pool and its chunks
 //!
-//! A [`Pool`](crate::Pool) hands out ranges of addresses. What an address stands for is the caller's business:
-//! the pool never touches it. It may be on-chip SRAM, a window of a PCI device, an IOVA, a port number.
+//! A [`Pool`](crate::Pool) hands out ranges of addresses. The caller decides what an address stands for: the pool never
+//! touches it. It may be on-chip SRAM, a window of a PCI device, an IOVA, a port number.
 //!
-//! The ranges come from *chunks*, which the caller adds. A chunk is divided into *granules* of `1 << order`
-//! bytes; an allocation consists of whole granules of one chunk. The order is chosen once, for the whole
-//! pool. It is what an allocation is rounded up to and aligned to, and what a bit of bookkeeping stands for.
+//! The ranges come from *chunks*, which the caller adds. A chunk is divided into *granules* of `1 << order` bytes, and
+//! an allocation consists of whole granules of one chunk. The order is chosen once, for the whole pool. Allocations are
+//! rounded up to a granule and aligned to one, and each granule has a bit of bookkeeping.
 //!
 //! ```
 //! use genpool::Pool;
 //!
 //! let pool = Pool::new(12)?; // granules of 4 KiB
 //! pool.add(0x4000_0000, 0x10_0000)?; // 1 MiB
-//! pool.add_virt(0x5000_0000, 0x1_0000_0000, 0x10_0000)?; // another, and where a device sees it
+//! pool.add_virt(0x5000_0000, 0x1_0000_0000, 0x10_0000)?; // another, with the address that a device sees
 //!
 //! let buffer = pool.alloc(10_000)?; // chunks are tried newest first
 //! assert_eq!((buffer.addr(), buffer.size()), (0x5000_0000, 12_288));
@@ -29,11 +29,10 @@
 //!
 //! # Allocations
 //!
-//! An [`Allocation`](crate::Allocation) borrows its pool and gives its range back when it is dropped, in
-//! whichever thread that is. Where it has to live on its own there is an
-//! [`OwnedAllocation`](crate::OwnedAllocation), and where only a number can be kept, because a device or a
-//! table keeps it, [`into_raw`](crate::Allocation::into_raw) and [`Pool::free`](crate::Pool::free), which
-//! checks what it is given.
+//! An [`Allocation`](crate::Allocation) borrows its pool and gives its range back when it is dropped, in any thread. An
+//! [`OwnedAllocation`](crate::OwnedAllocation) does not borrow. Where only a number can be kept, as in a device or a
+//! table, use [`into_raw`](crate::Allocation::into_raw) and [`Pool::free`](crate::Pool::free), which checks its
+//! arguments.
 //!
 //! ```
 //! use genpool::{FreeError, Pool};
@@ -48,17 +47,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! *Boundary tracking* costs two words a granule. It detects wrong sizes and addresses inside an allocation,
+//! *Boundary tracking* costs two words a granule. It detects wrong sizes and addresses inside an allocation, allows
 //! frees by address alone, and lists what is [live](crate::Pool::live).
 //!
-//! Several allocations at once, all or nothing, are [`alloc_many`](crate::Pool::alloc_many); growing and
-//! shrinking in place is [`resize`](crate::Allocation::resize).
+//! [`alloc_many`](crate::Pool::alloc_many) makes several allocations at once, all or nothing.
+//! [`resize`](crate::Allocation::resize) grows and shrinks in place.
 //!
 //! # Algorithms
 //!
-//! An [`Algorithm`](crate::Algorithm) decides where in a chunk an allocation goes. The pool has a default
-//! one, which can be [exchanged](crate::Pool::set_algorithm) while others allocate, and each call may name
-//! another. [`choosing`](super::choosing) says which is good for what.
+//! An [`Algorithm`](crate::Algorithm) decides where in a chunk an allocation goes. The pool has a default algorithm,
+//! which can be [replaced](crate::Pool::set_algorithm) while others allocate, and each call may name another.
+//! [`choosing`](super::choosing) says which algorithm suits which load.
 //!
 //! ```
 //! use genpool::{BestFit, FirstFitAlign, FixedAddress, OrderAlign, Pool};
@@ -73,14 +72,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! One of your own is a function from a read-only [view](crate::ChunkView) of a chunk to a place in it. The
-//! pool claims the place and asks again if another thread was faster, so there is nothing to get wrong about
-//! threads; a place that is taken is refused, never handed out.
+//! An algorithm of your own is a function from a read-only [view](crate::ChunkView) of a chunk to a place in it. The
+//! pool claims the place, and asks again if another thread was faster. So an algorithm cannot cause a race, and a place
+//! that is taken is refused, never handed out.
 //!
 //! ```
 //! use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
 //!
-//! /// The highest place that is free.
+//! /// Proposes the highest free place.
 //! struct LastFit;
 //!
 //! impl Algorithm for LastFit {
@@ -98,10 +97,10 @@
 //!
 //! # Constraints
 //!
-//! What several devices ask for at once is a set of [`Constraints`](crate::Constraints) on any
-//! [`Fit`](crate::Fit): alignment, and a fixed offset from it (the phase), the lowest and the highest address, a boundary that may not be
-//! crossed; of the pool's own address, and with the names that begin with `dma` of the one that the device
-//! sees.
+//! What several devices need at once can be expressed as a set of [`Constraints`](crate::Constraints) on any
+//! [`Fit`](crate::Fit): an alignment, a fixed offset from it (the phase), the lowest and the highest address, and a
+//! boundary that may not be crossed. They apply to the pool's own address, or, if their names begin with `dma`, to the
+//! address that the device sees.
 //!
 //! ```
 //! use genpool::{BestFit, Constrained, Constraints, Pool};
@@ -112,15 +111,15 @@
 //! let device = Constraints::new().dma_highest(0x0fff_ffff).dma_boundary(0x8000)?;
 //! let frames = Constrained::new(BestFit, device);
 //! assert_eq!(pool.alloc_with(0x6000, &frames)?.phys(), Some(0x0fff_0000));
-//! assert!(pool.alloc_with(0x9000, &frames).is_err()); // it would cross a boundary anywhere
+//! assert!(pool.alloc_with(0x9000, &frames).is_err()); // it would cross a boundary at any place
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Owners and tags
 //!
-//! Whoever adds a chunk may attach any value to it, and gets it back with every allocation: which bank this
-//! is, the mapping that keeps the memory there, a handle to switch its power off. Whoever allocates may leave
-//! a number, the tag, for reports (with boundary tracking).
+//! A chunk may have an *owner*, any value that the caller attaches when adding the chunk. Every allocation in the chunk
+//! gives access to it. Examples are the number of a memory bank, the mapping that keeps the memory alive, or a handle
+//! that switches its power off. An allocation may have a *tag*, a number for reports (with boundary tracking).
 //!
 //! ```
 //! use genpool::{ChunkSpec, Pool};
@@ -142,9 +141,9 @@
 //!
 //! # A cache for each thread
 //!
-//! A [`Cache`](crate::Cache) is a handle for one thread that keeps a few short runs at hand, so that most of
-//! its calls touch nothing that another thread uses. Its allocations are ordinary ones: freed into a cache
-//! they stay at hand, dropped anywhere they go home to the pool. Runs kept by a cache are unavailable to other threads;
+//! A [`Cache`](crate::Cache) is a handle for one thread that keeps a few short runs at hand, so that most of its calls
+//! touch nothing that another thread uses. Its allocations are ordinary ones: freed into a cache they stay at hand,
+//! dropped elsewhere they return to the pool. Runs kept by a cache are unavailable to other threads;
 //! [`service`](super::service#a-cache-for-each-thread) says how to plan for that.
 //!
 //! ```
@@ -169,9 +168,9 @@
 //!
 //! # Chunks come and go
 //!
-//! Adding a chunk holds up nobody, and so does removing one: from then on it hands out nothing, and the
-//! [`Drain`](crate::Drain) tells when the last allocation in it is back, by a question, by waiting, or by a
-//! callback. Only then its memory may be unmapped.
+//! Adding a chunk blocks no thread, and neither does removing one. A removed chunk hands out nothing more, and its
+//! [`Drain`](crate::Drain) reports when the last allocation in it is back: poll it, wait for it, or register a
+//! callback. Only then may its memory be unmapped.
 //!
 //! ```
 //! use genpool::Pool;
@@ -183,7 +182,7 @@
 //! let drain = pool.remove(0x1000)?;
 //! drain.on_drained(|| println!("nobody uses it any more"));
 //! assert!(pool.alloc(1).is_err() && !drain.is_drained());
-//! drop(held); // here it is said
+//! drop(held); // runs the callback
 //! assert_eq!(drain.finish().map(|chunk| chunk.size()).ok(), Some(0x4000));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -192,11 +191,11 @@
 //!
 //! # Real memory and devices: `dma`
 //!
-//! With the feature `dma` a `MemoryPool` owns the memory that it hands out: huge pages, a NUMA node's, a PCI
-//! BAR, what a UIO device shows. It hands out buffers, which are slices as long as they are the processor's,
-//! and become an address for the device by a conversion that consumes them. Virtual, physical and DMA
-//! addresses are types of their own. With `vfio`, memory lies behind an IOMMU. A pool over ordinary memory is
-//! an allocator for a `Vec` or a `HashMap`.
+//! With the feature `dma`, a `MemoryPool` owns the memory that it hands out: huge pages, the memory of a NUMA node, a
+//! PCI BAR, the maps of a UIO device. It hands out buffers. A buffer is a slice while it belongs to the processor, and
+//! a conversion that consumes it yields the address for the device. Virtual, physical and DMA addresses are different
+//! types. With `vfio`, memory lies behind an IOMMU. A pool over ordinary memory is an allocator for a `Vec` or a
+//! `HashMap`.
 //!
 //! ```
 //! # #[cfg(all(feature = "dma", target_os = "linux", not(miri)))]
@@ -233,10 +232,10 @@
 //!
 //! # Pools of devices, device trees: `devm`
 //!
-//! With the feature `devm` a `Device` has a stack of managed resources, pools among them, which are released
-//! in reverse order when it ends. When a device is released, its pools refuse new allocations. Live ones stay valid
-//! and are listed in the result; the mapping is released after the last of them. A `Registry` finds devices by name or through a phandle of a device tree,
-//! and makes devices of its `mmio-sram` nodes.
+//! With the feature `devm`, a `Device` has a stack of managed resources, pools among them, which are released in
+//! reverse order when it ends. When a device is released, its pools refuse new allocations. Live ones stay valid and
+//! are listed in the result; the mapping is released after the last of them. A `Registry` finds devices by name or
+//! through a phandle of a device tree, and makes devices of its `mmio-sram` nodes.
 //!
 //! ```
 //! # #[cfg(feature = "devm")] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -260,14 +259,14 @@
 //!
 //! # Watching a pool: `observe`
 //!
-//! With the feature `observe` a pool is built with an observer, which it tells each operation in the thread
-//! that does it. A pool without one has a branch more in each call, and without the feature nothing. There
-//! are observers to take: a `Recorder` writes a real load as a trace, `Watermarks` calls back when what is available
-//! falls below a mark or rises above one or a request is refused, and with the features `metrics` and `tracing` a `Meter` and a
-//! `Traced` tell those crates. `Observers` are several for one pool.
+//! With the feature `observe`, a pool can be built with an observer, which it notifies of each operation in the thread
+//! that performs it. A pool without an observer has one more branch in each call; without the feature there is no cost.
+//! These observers exist: a `Recorder` writes a real load as a trace. `Watermarks` runs a callback when the available
+//! space falls below one mark or rises above another, or when a request is refused. A `Meter` and a `Traced` (features
+//! `metrics` and `tracing`) report to those crates. `Observers` combines several.
 //!
-//! A `Snapshot` takes no observer: it is what any pool looks like now, taken while others allocate. With the
-//! feature `serde` it goes into JSON, which `genpool show` draws, as do [`Stats`](crate::Stats) and
+//! A `Snapshot` needs no observer: it shows any pool as it is at the moment, taken while others allocate. With the
+//! feature `serde` it can be written as JSON, which `genpool show` draws, and so can [`Stats`](crate::Stats) and
 //! [`Fragmentation`](crate::Fragmentation).
 //!
 //! ```
@@ -276,7 +275,7 @@
 //! use genpool::Pool;
 //! use genpool::observe::{Mark, Observers, Recorder, Snapshot, Watermarks};
 //!
-//! let (recorder, tap) = Recorder::new(1 << 12)?; // holds so many operations that are not written yet
+//! let (recorder, tap) = Recorder::new(1 << 12)?; // room for 4096 operations not written yet
 //! let marks = Watermarks::new(0x2000, usize::MAX, |crossing| {
 //!     assert_eq!((crossing.mark, crossing.free), (Mark::Low, 0x1000)); // a chunk could be added
 //! });
@@ -285,22 +284,22 @@
 //! let ring = pool.alloc(0x3000)?;
 //!
 //! let snapshot = Snapshot::of(&pool);
-//! assert_eq!(snapshot.chunks[0].taken, [(0, 3)]); // three granules from the first on
+//! assert_eq!(snapshot.chunks[0].taken, [(0, 3)]); // three granules from the start
 //!
 //! let mut trace = Vec::new();
 //! recorder.write_to(&mut trace)?; // for `genpool compare`
 //! assert!(String::from_utf8(trace)?.ends_with("alloc 1 size=12288 algo=first-fit -> 0x100000\n"));
-//! assert_eq!(pool.stats().observer_panics, 0); // an observer that panics stops nobody, but is counted
+//! assert_eq!(pool.stats().observer_panics, 0); // an observer's panic stops no call, but is counted
 //! # drop(ring);
 //! # Ok(()) }
 //! # #[cfg(not(feature = "observe"))] fn main() {}
 //! ```
 //!
-//! Programs that do so are in `genpool-observe/examples`; [`service`](super::service) says what to watch.
+//! Complete programs are in `genpool-observe/examples`; [`service`](super::service) says what to watch.
 //!
 //! # When there is no room
 //!
-//! [`AllocError::Exhausted`](crate::AllocError::Exhausted) is a proof: at some instant during the call there
-//! was no fit. [`AllocError::Contended`](crate::AllocError::Contended) says that none could be given, because
-//! other threads kept allocating and freeing. [`service`](super::service#when-it-is-full) says what to do in which case; in a signal
+//! [`AllocError::Exhausted`](crate::AllocError::Exhausted) is a proof: at some instant during the call nothing fitted.
+//! [`AllocError::Contended`](crate::AllocError::Contended) says that no proof was possible, because other threads kept
+//! allocating and freeing. [`service`](super::service#when-it-is-full) says what to do in each case; in a signal
 //! handler both are refusals.

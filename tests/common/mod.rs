@@ -1,4 +1,4 @@
-//! What several test programs need.
+//! Helpers that several test programs share.
 
 #![allow(dead_code, reason = "no program needs all of it")]
 
@@ -8,7 +8,7 @@ use genpool::{AddRefused, Builder, ChunkSpec, Pool};
 
 pub(crate) const PAGE: usize = 4096;
 
-/// Ends the threads that look at it, also when the test fails.
+/// Ends the threads that watch the flag, even when the test fails.
 pub(crate) struct Done<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Done<'_> {
@@ -17,7 +17,7 @@ impl Drop for Done<'_> {
     }
 }
 
-/// With boundary tracking or without.
+/// Returns a builder with or without boundary tracking.
 pub(crate) fn builder(tracked: bool) -> Builder {
     if tracked {
         Pool::builder().boundary_tracking()
@@ -26,7 +26,7 @@ pub(crate) fn builder(tracked: bool) -> Builder {
     }
 }
 
-/// A pool of pages with boundary tracking.
+/// Makes a pool of pages with boundary tracking.
 pub(crate) fn tracked(chunks: &[(usize, usize)]) -> Pool {
     let pool = builder(true).order(12).build().unwrap();
     for &(start, size) in chunks {
@@ -35,7 +35,7 @@ pub(crate) fn tracked(chunks: &[(usize, usize)]) -> Pool {
     pool
 }
 
-/// Why the chunk is not added; the pool is as before.
+/// Returns why the chunk is refused, and checks that the pool is unchanged.
 pub(crate) fn refusal(pool: &Pool, chunk: ChunkSpec) -> AddRefused {
     let before = (pool.size(), pool.chunks().len());
     let refused = pool.add_chunk(chunk.clone()).unwrap_err();
@@ -44,7 +44,7 @@ pub(crate) fn refusal(pool: &Pool, chunk: ChunkSpec) -> AddRefused {
     refused.reason
 }
 
-/// Has `handler` called for a signal.
+/// Installs `handler` for a signal.
 #[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
     // SAFETY: all-zero is a valid `sigaction`: no flags, an empty mask.

@@ -1,16 +1,16 @@
-//! The least that an alloc and a free of a run can cost while other processors may look on: one atomic operation each,
-//! and a look at what was there before, since a claim has to know that all was free and a checked free that all was
+//! The lowest possible cost of an alloc and a free of a run that other processors may access: one atomic operation
+//! each, and a check of the old value, because a claim has to know that all was free, and a checked free that all was
 //! taken.
 //!
-//! On `x86-64` that is a load and a compare-exchange each, for the instructions that tell what was there before change a
-//! single bit; on `aarch64` it is one instruction each.
+//! On `x86-64` that is a load and a compare-exchange each, because the instructions that return the old value change
+//! only a single bit. On `aarch64` it is one instruction each.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Contestant, Handle, Stage};
 
-/// Nothing but one word for each handle, in a cache line of its own.
+/// One word for each handle, in a cache line of its own.
 #[derive(Debug, Default)]
 pub struct Floor;
 
@@ -42,7 +42,7 @@ impl Contestant for Floor {
     fn handle(&'static self) -> Self::Handle {
         FloorHandle {
             word: AtomicUsize::new(0),
-            // Known at run time only, as a run's are.
+            // Known only at run time, as those of a run are.
             bits: black_box(1),
         }
     }
@@ -61,7 +61,7 @@ impl Handle for FloorHandle {
     fn free(&mut self, (): ()) {
         let before = self.word.fetch_and(!self.bits, Ordering::Release);
         if before & self.bits != self.bits {
-            // Freed twice: every alloc from here on is a miss.
+            // Freed twice: every alloc from now on is a miss.
             self.bits = usize::MAX;
             self.word.store(usize::MAX, Ordering::Relaxed);
         }

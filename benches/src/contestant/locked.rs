@@ -1,10 +1,10 @@
-//! A plain bitmap behind a mutex.
+//! A plain bitmap under a mutex.
 
 use genpool_plain::{Fit, LockedPool};
 
 use super::{BuildFailure, Contestant, Handle, Layout, Stage};
 
-/// [`LockedPool`] with one of its algorithms.
+/// A [`LockedPool`] with one of its algorithms.
 #[derive(Debug)]
 pub struct Locked {
     pool: LockedPool,
@@ -12,11 +12,11 @@ pub struct Locked {
 }
 
 impl Locked {
-    /// A pool of that layout.
+    /// Makes a pool of this layout.
     ///
     /// # Errors
     ///
-    /// When the layout makes no pool.
+    /// If the layout makes no pool.
     pub fn new(layout: &Layout, fit: Fit) -> Result<Self, BuildFailure> {
         let pool = LockedPool::new(layout.order);
         layout.add_to(|start, phys, size| pool.add_virt(start, phys, size))?;

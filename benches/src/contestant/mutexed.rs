@@ -1,4 +1,4 @@
-//! Allocators from the registry, which are single-threaded, each behind a mutex.
+//! Single-threaded allocators from the registry, each under a mutex.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +12,13 @@ pub trait Peer: Send + 'static {
     /// An allocation.
     type Held: Send + 'static;
 
-    /// An allocator of so many granules, all free.
+    /// Makes an allocator of `granules` granules, all free.
     fn new(granules: u32) -> Self;
 
-    /// Takes so many granules.
+    /// Takes `granules` granules.
     fn alloc(&mut self, granules: u32) -> Option<Self::Held>;
 
-    /// Takes one granule for a scene, which takes all of them, in order: number `next` by preference.
+    /// Takes one granule for a scene, which takes all granules in order; preferably number `next`.
     fn take_next(&mut self, _next: usize) -> Option<Self::Held> {
         self.alloc(1)
     }
@@ -26,14 +26,14 @@ pub trait Peer: Send + 'static {
     /// Gives an allocation back.
     fn free(&mut self, held: Self::Held);
 
-    /// The first granule of an allocation.
+    /// Returns the first granule of an allocation.
     fn first(held: &Self::Held) -> usize;
 }
 
 /// A [`Peer`] that threads share.
 pub struct Mutexed<P: Peer> {
     peer: Mutex<P>,
-    /// What the scene took, by its granule: peers want an allocation back as they gave it, not an address.
+    /// What the scene took, by its granule, because a peer takes back the allocation that it returned, not an address.
     pieces: Mutex<Vec<Option<P::Held>>>,
     /// How many granules the scene took.
     next: AtomicUsize,
@@ -42,11 +42,11 @@ pub struct Mutexed<P: Peer> {
 }
 
 impl<P: Peer> Mutexed<P> {
-    /// A pool of that layout.
+    /// Makes a pool of this layout.
     ///
     /// # Errors
     ///
-    /// When the layout has several chunks, or more granules than a peer can number.
+    /// If the layout has several chunks, or more granules than a peer can number.
     pub fn new(layout: &Layout) -> Result<Self, BuildFailure> {
         let &[start] = layout.starts().as_slice() else {
             return Err(BuildFailure::new("a peer manages one chunk"));
@@ -63,7 +63,7 @@ impl<P: Peer> Mutexed<P> {
     }
 
     fn granules(&self, bytes: usize) -> u32 {
-        // A size beyond what the peer can number is more than it has, and so is this.
+        // A size that the peer cannot number is more than it has, and so is this.
         u32::try_from(bytes.div_ceil(1 << self.order)).unwrap_or(u32::MAX)
     }
 }
@@ -145,10 +145,10 @@ impl<P: Peer> Handle for &'static Mutexed<P> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Buddy, OffsetTable, RangeList, VmTree};
     use super::*;
-    use crate::contestant::{Buddy, OffsetTable, RangeList, VmTree};
 
-    /// Takes everything in single granules, gives every other one back, then the rest, and takes a long run.
+    /// Takes everything in single granules, gives back every other one and then the rest, and takes a long run.
     fn holds_its_granules<P: Peer>() {
         let mut peer = P::new(64);
         let mut held: Vec<Option<P::Held>> = (0..64).map(|_| peer.alloc(1)).collect();

@@ -1,47 +1,47 @@
-//! genpool itself, in several ways.
+//! genpool itself, called in several ways.
 
 use genpool::{Algorithm, Allocation, Cache, Pool};
 
 use super::{BuildFailure, Contestant, Handle, Layout, Stage};
 
-/// A [`Pool`], and how it is called.
+/// A [`Pool`], and the way to call it.
 #[derive(Debug)]
 pub struct Ours<W> {
     pool: Pool,
     way: W,
 }
 
-/// How a pool is called.
+/// A way to call a pool.
 pub trait Way: Sync + 'static {
-    /// What a thread works through.
+    /// The type through which a thread works.
     type Handle: Handle;
 
-    /// A new handle on the pool.
+    /// Makes a handle on the pool.
     fn handle(&'static self, pool: &'static Pool) -> Self::Handle;
 }
 
-/// By its default algorithm, through a shared reference; allocations are given back by being dropped.
+/// Goes by the pool's default algorithm, through a shared reference; allocations are given back by a drop.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain;
 
-/// The same, but allocations are given back by address and size, so that each free finds its chunk.
+/// Like [`Plain`], but allocations are given back by address and size, so that each free has to find its chunk.
 #[derive(Clone, Copy, Debug)]
 pub struct ByAddress;
 
-/// Callers name the algorithm, so that it is known where they are compiled.
+/// Names the algorithm in each call, so that the compiler knows it.
 #[derive(Clone, Copy, Debug)]
 pub struct By<A>(pub A);
 
-/// Through a [`Cache`] for each handle.
+/// Goes through a [`Cache`] for each handle.
 #[derive(Clone, Copy, Debug)]
 pub struct ThroughCache;
 
 impl<W: Way> Ours<W> {
-    /// A pool of that layout with that default algorithm.
+    /// Makes a pool of this layout with this default algorithm.
     ///
     /// # Errors
     ///
-    /// When the layout makes no pool.
+    /// If the layout makes no pool.
     pub fn new(
         layout: &Layout,
         algorithm: impl Algorithm + 'static,
@@ -54,11 +54,11 @@ impl<W: Way> Ours<W> {
     }
 }
 
-/// Bytes of bookkeeping of a pool of that layout, without or with boundary tracking.
+/// Returns the bytes of bookkeeping of a pool of this layout, with or without boundary tracking.
 ///
 /// # Errors
 ///
-/// When the layout makes no pool.
+/// If the layout makes no pool.
 pub fn bookkeeping(layout: &Layout, tracked: bool) -> Result<usize, BuildFailure> {
     let builder = Pool::builder().order(layout.order);
     let builder = if tracked {

@@ -1,4 +1,4 @@
-//! The allocators from the registry, as [`Peer`]s.
+//! Allocators from the registry, as [`Peer`]s.
 
 use std::ops::Range;
 
@@ -48,8 +48,7 @@ impl Peer for Buddy {
 }
 
 impl OffsetTable {
-    /// Nodes that are in use beside one for each granule: the one that is never handed out, and one that a free has for
-    /// a moment.
+    /// Nodes in addition to one for each granule: one that is never handed out, and one that a free uses for a moment.
     const SPARE: u32 = 4;
 }
 
@@ -100,7 +99,7 @@ impl Peer for RangeList {
 }
 
 impl VmTree {
-    /// Addresses in a granule. A free looks for neighbours of two addresses and more, so one would not do.
+    /// Addresses in a granule. One would not do, because a free looks for neighbours two or more addresses away.
     const UNIT: u64 = 4096;
 }
 
@@ -108,7 +107,7 @@ impl Peer for VmTree {
     type Held = RangeInclusive;
 
     fn new(granules: u32) -> Self {
-        // Not from 0: a free looks at the two addresses before.
+        // It does not start at 0, because a free looks at the two addresses before.
         let tree = AddressAllocator::new(Self::UNIT, u64::from(granules) * Self::UNIT);
         Self(tree.expect("a range of at least one granule that ends far below 2^64"))
     }
@@ -121,7 +120,8 @@ impl Peer for VmTree {
             .ok()
     }
 
-    /// Where it is told: its first fit walks past all that is taken, so to fill it takes minutes.
+    /// Takes the granule that it is given. Its first fit walks past everything that is taken, so filling it would take
+    /// minutes.
     fn take_next(&mut self, next: usize) -> Option<Self::Held> {
         let addr = (next as u64 + 1) * Self::UNIT;
         self.0

@@ -1,4 +1,4 @@
-//! Give back a random allocation, take another one.
+//! Free a random allocation, then make another.
 
 use std::time::{Duration, Instant};
 
@@ -6,18 +6,19 @@ use super::Load;
 use crate::contestant::Handle;
 use crate::rng::Rng;
 
-/// Operations between two readings of the clock. What they free is gathered before and what they got is put away
-/// after, outside of the timing: in a large pool the harness's own list of allocations does not fit any cache.
+/// Operations between two readings of the clock. The allocations that they free are gathered before, and those that
+/// they make are stored after, outside the timing: in a large pool the harness's own list of allocations does not fit
+/// in any cache.
 const GROUP: usize = 128;
 
-/// Random numbers made beforehand; each turn through them is mixed with the number of the turn.
+/// The number of random numbers made beforehand. Each pass through them mixes them with the number of the pass.
 const PICKS: usize = 1 << 14;
 
-/// Operations for each allocation held, until the order in which the pool was filled is forgotten.
+/// Operations for each allocation held, until the order in which the pool was filled has no effect any more.
 const SETTLING: usize = 4;
 
-/// An operation is the free of a random allocation and an alloc of a random size. The load keeps the number of its
-/// allocations, so that the part of the pool that it holds stays about the same.
+/// An operation frees a random allocation and makes one of a random size. The number of allocations stays the same, so
+/// the load always holds about the same part of the pool.
 #[derive(Debug)]
 pub struct Churn<H: Handle> {
     handle: H,
@@ -41,8 +42,8 @@ struct Staged<T> {
 }
 
 impl<H: Handle> Churn<H> {
-    /// Churn that holds `share` granules of `1 << order` bytes, in allocations of 1 to `largest` granules, a power of
-    /// two.
+    /// Makes a churn load that holds `share` granules of `1 << order` bytes, in allocations of 1 to `largest` granules,
+    /// a power of two.
     pub fn new(handle: H, order: u32, share: usize, largest: usize, seed: u64) -> Self {
         let mut random = Rng::new(seed);
         let picks = (0..PICKS)
@@ -63,7 +64,7 @@ impl<H: Handle> Churn<H> {
         }
     }
 
-    /// Takes the allocations that the next `operations` free out of their slots.
+    /// Takes the allocations that the next `operations` operations free out of their slots.
     fn gather(&mut self, operations: usize) {
         let slots = self.slots.len();
         for _ in 0..operations {
@@ -75,7 +76,7 @@ impl<H: Handle> Churn<H> {
             self.next += 1;
             let size = pick as usize % self.largest + 1;
             let slot = ((u64::from(pick.wrapping_mul(0x85eb_ca6b)) * slots as u64) >> 32) as usize;
-            // One that is taken out already is replaced by the next that is not.
+            // A slot that is empty already is replaced by the next that is not.
             let Some(slot) = (slot..slots)
                 .chain(0..slot)
                 .find(|&at| self.slots[at].is_some())
@@ -90,7 +91,7 @@ impl<H: Handle> Churn<H> {
         }
     }
 
-    /// Puts the allocations that the last operations got into the slots.
+    /// Puts the allocations that the last operations made into the slots.
     fn scatter(&mut self) {
         for staged in self.staged.drain(..) {
             self.slots[staged.slot] = match staged.held {
@@ -113,7 +114,7 @@ impl<H: Handle> Load for Churn<H> {
             }
             let size = (self.random.below(self.largest) + 1).min(self.share - held);
             let Some(got) = self.handle.alloc(size << self.order) else {
-                // Whoever rounds sizes up may be full before its time.
+                // A contestant that rounds sizes up may be full early.
                 return false;
             };
             held += size;

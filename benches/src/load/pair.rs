@@ -1,4 +1,4 @@
-//! Take and give back at once.
+//! Allocate and free at once.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Load;
 use crate::contestant::Handle;
 
-/// An operation is an alloc and the free of what it got.
+/// An operation is an alloc and the free of its result.
 #[derive(Debug)]
 pub struct Pair<H> {
     handle: H,
@@ -15,7 +15,7 @@ pub struct Pair<H> {
 }
 
 impl<H: Handle> Pair<H> {
-    /// Pairs of that size.
+    /// Makes a load of pairs of this size.
     pub fn new(handle: H, bytes: usize) -> Self {
         Self {
             handle,

@@ -7,10 +7,10 @@ use super::Load;
 use crate::contestant::{Handle, Layout};
 use crate::rng::Rng;
 
-/// Different addresses that are looked up in turn: few enough for the first-level cache.
+/// The number of different addresses, which are looked up in turn: few enough for the first-level cache.
 const ADDRESSES: usize = 2048;
 
-/// An operation is the look-up of an address anywhere in the pool.
+/// An operation looks up an address anywhere in the pool.
 #[derive(Debug)]
 pub struct PhysOf<H> {
     handle: H,
@@ -19,7 +19,7 @@ pub struct PhysOf<H> {
 }
 
 impl<H: Handle> PhysOf<H> {
-    /// Look-ups of random addresses.
+    /// Makes a load of look-ups of random addresses.
     pub fn new(handle: H, layout: &Layout, seed: u64) -> Self {
         let mut random = Rng::new(seed);
         let starts = layout.starts();

@@ -1,4 +1,4 @@
-//! Ask for what is not there.
+//! Ask for more than there is.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ pub struct Refusal<H> {
 }
 
 impl<H: Handle> Refusal<H> {
-    /// Allocs of that size.
+    /// Makes a load of allocs of this size.
     pub fn new(handle: H, bytes: usize) -> Self {
         Self {
             handle,

@@ -5,13 +5,13 @@ use crate::contestant::Layout;
 use crate::crew::processors;
 use crate::scene::Scene;
 
-/// Granules of the run that has only one hole to go to.
+/// The length in granules of the run that has only one hole to go to.
 const RUN: usize = 512;
 
 /// The largest allocation of churn, in granules.
 const LARGEST: usize = 16;
 
-/// Threads in the crowds, as multiples of the processors, and at least.
+/// Threads in the oversubscribed rows: a multiple of the processors, and a minimum.
 const CROWDS: [(usize, usize); 2] = [(4, 8), (32, 64)];
 
 impl Scale {
@@ -115,9 +115,9 @@ impl Scale {
                 };
                 rows.push(row);
             }
-            // Beside the target's row: what "free and take one granule" costs where the one that is freed
-            // is any. The targets mean the former, in which a bitmap under a mutex costs no more at 90 %
-            // than a pair does (31 and 30 ns there).
+            // For comparison with the target's row: the cost of "free and take one granule" if the freed granule is a
+            // random one. The targets mean the former, in which a bitmap under a mutex costs no more at 90 % than a
+            // pair does (31 and 30 ns there).
             for who in [Who::FirstFit, Who::ThreadStart, Who::MutexFirstFit] {
                 let churn = Work::Churn {
                     per_mille,

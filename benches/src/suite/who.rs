@@ -1,4 +1,4 @@
-//! Who is measured.
+//! The contestants by name.
 
 use std::fmt;
 
@@ -9,25 +9,25 @@ pub enum Who {
     Floor,
     /// genpool, first fit.
     FirstFit,
-    /// genpool, first fit, allocations given back by address.
+    /// genpool, first fit, with frees by address.
     FirstFitByAddress,
-    /// genpool, threads with start positions of their own.
+    /// genpool, with a start position for each thread.
     ThreadStart,
-    /// genpool, through a cache of the thread's own.
+    /// genpool, through a cache for each thread.
     Cached,
     /// genpool, best fit.
     BestFit,
-    /// Mutex and plain bitmap, first fit.
+    /// A plain bitmap under a mutex, first fit.
     MutexFirstFit,
-    /// Mutex and plain bitmap, best fit.
+    /// A plain bitmap under a mutex, best fit.
     MutexBestFit,
-    /// Mutex and `buddy_system_allocator`.
+    /// `buddy_system_allocator` under a mutex.
     Buddy,
-    /// Mutex and `range-alloc`.
+    /// `range-alloc` under a mutex.
     RangeAlloc,
-    /// Mutex and `offset-allocator`.
+    /// `offset-allocator` under a mutex.
     OffsetAllocator,
-    /// Mutex and `vm-allocator`.
+    /// `vm-allocator` under a mutex.
     VmAllocator,
 }
 
@@ -56,7 +56,7 @@ impl Who {
         Self::VmAllocator,
     ];
 
-    /// Whether it is genpool.
+    /// Returns whether the contestant is genpool.
     pub fn is_ours(self) -> bool {
         matches!(
             self,

@@ -1,5 +1,9 @@
-//! Constraints as they are in one chunk: both addresses of a granule go up together, so what is asked of
-//! the device's address is a question about granules, as what is asked of the other.
+//! Constraints translated to one chunk.
+//!
+//! In a chunk, the two addresses of a granule differ by a constant. So constraints on the device address become
+//! constraints on granules, as do those on the other address. Windows intersect. Of two alignments, the smaller
+//! follows from the larger or contradicts it. Each boundary says how far a start must move to be past it, and after
+//! four such jumps the answer is known.
 
 use core::ops::Range;
 
@@ -7,9 +11,9 @@ use genpool_core::{ChunkView, Granule, Run};
 
 use super::{Constraints, Rule};
 
-/// What constraints come to in one chunk, for runs of one length.
+/// Constraints translated to one chunk, for runs of one length.
 pub(super) struct Terms {
-    /// The starts between the lowest and the highest addresses.
+    /// The starts that keep runs between the lowest and the highest addresses.
     pub(super) window: Range<Granule>,
     align: u64,
     /// Below `align`, and a multiple of the granule.
@@ -17,14 +21,14 @@ pub(super) struct Terms {
     borders: [Option<Border>; 2],
 }
 
-/// Addresses that a run may not cross: those `x` for which `x + shift` is a multiple of `distance`.
+/// Addresses that a run must not cross: those `x` for which `x + shift` is a multiple of `distance`.
 #[derive(Clone, Copy)]
 struct Border {
     distance: u64,
     shift: u64,
 }
 
-/// The granules of a chunk by one of their two addresses: that of the first byte, and the granules.
+/// The granules of a chunk by one of their two addresses: the address of the first byte, and the number of granules.
 struct Place {
     first: u64,
     granules: usize,
@@ -32,7 +36,7 @@ struct Place {
 }
 
 impl Terms {
-    /// None where no start in the chunk can do.
+    /// Returns none if no start in the chunk is allowed.
     pub(super) fn new(asked: &Constraints, chunk: &ChunkView<'_>, n: usize) -> Option<Self> {
         if n == 0 {
             return None;
@@ -64,7 +68,8 @@ impl Terms {
         (reachable && terms.window.start < terms.window.end).then_some(terms)
     }
 
-    /// Of two alignments, both powers of two, the smaller one says nothing new or contradicts.
+    /// Adds an alignment. Both are powers of two, so the smaller one either follows from the larger or contradicts
+    /// it. Returns none if they contradict.
     fn also_aligned(&mut self, align: u64, phase: u64) -> Option<()> {
         let common = align.min(self.align) - 1;
         if (phase ^ self.phase) & common != 0 {
@@ -76,16 +81,16 @@ impl Terms {
         Some(())
     }
 
-    /// Alignment and phase, if an address can be so aligned.
+    /// Returns alignment and phase, if a `usize` can hold them.
     pub(super) fn alignment(&self) -> Option<(usize, usize)> {
         Some((self.align.try_into().ok()?, self.phase.try_into().ok()?))
     }
 
-    /// The lowest allowed start of `n` granules in a free run.
+    /// Returns the lowest allowed start of `n` granules in a free run.
     pub(super) fn first_in(&self, chunk: &ChunkView<'_>, run: Run, n: usize) -> Option<Granule> {
-        /// Behind a boundary lies the best start of all that there are up to the next. So if a run that
-        /// begins there crosses a boundary of the same kind, no run fits; and if the two kinds send it
-        /// on in turn, the third time is as the first was.
+        /// The first place past a boundary is the best start up to the next boundary. So if a run that begins there
+        /// crosses a boundary of the same kind, no run fits. If the two kinds move the start in turn, the third jump
+        /// repeats the first.
         const JUMPS: usize = 4;
 
         let behind = run.start.0.checked_add(run.len)?.min(chunk.granules());
@@ -104,14 +109,14 @@ impl Terms {
         None
     }
 
-    /// The first granule from `start` on that is aligned as asked.
+    /// Returns the first granule from `start` on that is aligned as required.
     fn aligned(&self, chunk: &ChunkView<'_>, start: Granule) -> Option<Granule> {
         let past = (chunk.addr_of(start) as u64).wrapping_sub(self.phase) & (self.align - 1);
         let step = (past.wrapping_neg() & (self.align - 1)) >> chunk.order();
         Some(Granule(start.0.checked_add(step.try_into().ok()?)?))
     }
 
-    /// If `n` granules at `start` cross a boundary: the first granule behind it.
+    /// Returns the first granule past the boundary that `n` granules at `start` cross, or none if they cross none.
     pub(super) fn behind_border(
         &self,
         chunk: &ChunkView<'_>,
@@ -126,7 +131,7 @@ impl Terms {
             let begin = (from + more) & !(border.distance - 1);
             (from < begin).then(|| {
                 let bytes = (begin - from).div_ceil(1 << chunk.order());
-                // Fits, because it is less than `n`, or `n`.
+                // Fits, because it is at most `n`.
                 Granule(start.0 + bytes as usize)
             })
         };
@@ -139,12 +144,13 @@ impl Rule {
         self.boundary.map(|distance| Border { distance, shift })
     }
 
-    /// The starts of `n` granules between the lowest and the highest address.
+    /// Returns the starts of `n` granules between the lowest and the highest address.
     fn window(&self, place: &Place, n: usize) -> Option<Range<Granule>> {
         let granule = 1_u64 << place.order;
         let from = self.lowest.saturating_sub(place.first).div_ceil(granule);
         let room = self.highest.checked_sub(place.first)?;
-        // The granules that lie below the highest address as a whole; saturated, the chunk has fewer.
+        // The granules that lie wholly below the highest address. Saturation is harmless, because the chunk has
+        // fewer.
         let whole =
             (room >> place.order).saturating_add(u64::from(room & (granule - 1) == granule - 1));
         let whole =

@@ -1,4 +1,4 @@
-//! Honest failure: no request is told that there is no room where there was room all the time.
+//! No request is refused as exhausted while there was room all the time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,8 +14,7 @@ use crate::{
     BASE, Ends, Fails, GRANULE, ORDER, PITCH, Rng, SEED, at_rest, place, size, spec, steps,
 };
 
-/// The answer to a request for which there was room all the time: none only where it was told
-/// `Contended`.
+/// The result of a request for which there was room all the time: none only if it got `Contended`.
 fn must_fit<'p>(outcome: Result<Allocation<'p>, AllocError>) -> Option<Allocation<'p>> {
     match outcome {
         Ok(found) => Some(found),
@@ -24,8 +23,7 @@ fn must_fit<'p>(outcome: Result<Allocation<'p>, AllocError>) -> Option<Allocatio
     }
 }
 
-/// A part of the chunk that only one thread may use, while the others fill, overfill and empty the
-/// rest.
+/// One part of the chunk is reserved for a single thread, while the others fill, overfill and empty the rest.
 #[test]
 fn a_reserve_is_always_found() {
     let granules = if cfg!(miri) { 200 } else { 1400 };
@@ -94,15 +92,15 @@ fn a_reserve_is_always_found() {
     at_rest(&pool, &table, 1);
 }
 
-/// Threads that never hold so much, nor in so many pieces, that there could be no room: the room
-/// is somewhere else at every instant, but there is always some.
+/// The threads never hold so much, nor in so many pieces, that there could be no room. The room moves all the time,
+/// but there is always some.
 #[test]
 fn room_that_moves_is_always_found() {
     const PIECES: usize = 4;
     const LONGEST: usize = 40;
     let threads = if cfg!(miri) { 2 } else { 4 };
-    // At any instant at most `held` granules in `pieces` pieces are taken, so that a run of
-    // `always` is free between two of them.
+    // At any instant at most `held` granules in `pieces` pieces are taken, so a run of `always` is free between two
+    // of them.
     let (held, pieces) = (threads * PIECES * LONGEST, threads * PIECES);
     let granules = if cfg!(miri) { 512 } else { 1000 };
     let always = (granules - held) / (pieces + 1);
@@ -152,8 +150,8 @@ fn room_that_moves_is_always_found() {
     }
 }
 
-/// Threads that together hold all granules but one, at most: whoever asks for one more finds the
-/// last one, wherever the others have moved it meanwhile. Requests that must fail hold nothing.
+/// The threads together hold at most all granules but one. A thread that requests one more finds the last one,
+/// wherever the others have moved it meanwhile. Requests that must fail hold nothing.
 #[test]
 fn the_last_granule_is_always_found() {
     let threads = if cfg!(miri) { 2 } else { 3 };
@@ -206,7 +204,7 @@ fn the_last_granule_is_always_found() {
     }
 }
 
-/// More than there is, at once or one after the other: for the others it never held anything.
+/// Requests more than there is, at once or one after the other. To other threads, it never held anything.
 fn must_not_fit(pool: &Pool, rng: &mut Rng, all: usize) {
     let too_much = all * GRANULE;
     let refused = match rng.below(2) {

@@ -1,4 +1,4 @@
-//! Who owns which granule: a table beside the pool in which every holder signs.
+//! The owner of each granule: a table outside the pool that every holder signs.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -6,10 +6,10 @@ use genpool_core::{Allocation, OwnedAllocation, Pool};
 
 use crate::{GRANULE, ORDER, SEED};
 
-/// A signature a granule of the address range in use; 0 is nobody.
+/// One signature per granule of the address range in use; 0 means no owner.
 ///
-/// All accesses are `Relaxed`: that a new owner sees the old one's signature gone is the pool's
-/// promise that what was written before a free happens before the next owner's use.
+/// All accesses are `Relaxed`. That a new owner sees the previous owner's signature gone is the pool's guarantee:
+/// what was written before a free happens before the next owner's use.
 pub(crate) struct Table {
     base: usize,
     owners: Vec<AtomicU32>,
@@ -32,7 +32,7 @@ impl Table {
     pub(crate) fn sign(&self, by: u32, addr: usize, size: usize) {
         assert_eq!(addr % GRANULE, 0);
         for (at, owner) in self.range(addr, size).iter().enumerate() {
-            // The load alone may see an old value where nothing orders it; the exchange may not.
+            // The load alone may see an old value if nothing orders it; the exchange may not.
             let stale = owner.load(Ordering::Relaxed);
             let signed = owner.compare_exchange(0, by, Ordering::Relaxed, Ordering::Relaxed);
             assert!(
@@ -43,11 +43,11 @@ impl Table {
         }
     }
 
-    /// Takes the signature back, before the range is freed.
+    /// Removes the signature before the range is freed.
     pub(crate) fn clear(&self, by: u32, addr: usize, size: usize) {
         for owner in self.range(addr, size) {
             let was = owner.swap(0, Ordering::Relaxed);
-            // While a failed test unwinds a second failure would end the process.
+            // While a failed test unwinds, a second failure would abort the process.
             assert!(
                 was == by || std::thread::panicking(),
                 "{was} signed in {by}'s {size:#x} bytes at {addr:#x}; seed {SEED}"
@@ -61,14 +61,14 @@ impl Table {
     }
 }
 
-/// How the pool's side of a range is kept.
+/// How the pool's side of a range is held.
 pub(crate) enum Hold<'p> {
     Scoped(Allocation<'p>),
     Owned(OwnedAllocation),
     Raw(&'p Pool),
 }
 
-/// A signed range: the signature goes before the range does.
+/// A signed range. The signature is removed before the range is given back.
 pub(crate) struct Held<'p> {
     table: &'p Table,
     by: u32,
@@ -94,7 +94,7 @@ impl<'p> Held<'p> {
         }
     }
 
-    /// Lets go of the value; the range is freed by address from now on.
+    /// Turns the allocation into numbers. The range is freed by address from now on.
     pub(crate) fn make_raw(&mut self, pool: &'p Pool) {
         let range = match self.hold.take() {
             Some(Hold::Scoped(scoped)) => Some(scoped.into_raw()),
@@ -107,13 +107,13 @@ impl<'p> Held<'p> {
         self.hold = Some(Hold::Raw(pool));
     }
 
-    /// Grows or shrinks; says whether it did.
+    /// Grows or shrinks. Returns whether it did.
     pub(crate) fn resize(&mut self, size: usize) -> bool {
         if self.is_raw() {
             return false;
         }
         if size < self.size {
-            // What is behind the new end belongs to the next owner as soon as it is resized.
+            // What lies past the new end belongs to its next owner as soon as the range is resized.
             let whole = size.next_multiple_of(GRANULE);
             self.table
                 .clear(self.by, self.addr + whole, self.size - whole);
@@ -156,7 +156,7 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.table.clear(self.by, self.addr, self.size);
         if let Some(Hold::Raw(pool)) = &self.hold {
-            // Half of the tracked ones by address alone.
+            // Half of the tracked ranges are freed by address alone.
             let freed = if pool.is_tracked() && self.addr & GRANULE != 0 {
                 pool.free_addr(self.addr).map(|size| size == self.size)
             } else {

@@ -1,4 +1,4 @@
-//! What must agree between the pool and the oracle after every step.
+//! What the pool and the oracle must agree on after every step.
 
 use std::sync::atomic::Ordering;
 
@@ -132,7 +132,7 @@ impl World<'_> {
         assert_eq!(seen, expected);
     }
 
-    /// Questions about any range.
+    /// Queries about any range.
     pub(crate) fn probe(&mut self, addr: usize, size: usize) {
         let pool = self.pool;
         let home: Option<Known> = self.home(addr).map(|(known, _)| known);

@@ -1,4 +1,4 @@
-//! Chunks that come and go.
+//! Adding and removing chunks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,7 +56,7 @@ impl World<'_> {
         }
     }
 
-    /// Every reason for which a chunk may be refused.
+    /// Every reason for which the chunk may be refused.
     fn broken_rules(&self, start: usize, size: usize, phys: Option<u64>) -> Vec<AddRefused> {
         let granule = self.bytes(1);
         let end = start as u128 + size as u128;
@@ -132,7 +132,7 @@ impl World<'_> {
         });
     }
 
-    /// Adds the `at`-th chunk to another oracle, with all that is taken in it.
+    /// Adds the `at`-th chunk to another oracle, with everything that is taken in it.
     fn copy(&self, at: usize, to: &mut Oracle) {
         let known = &self.chunks[at];
         to.add(known.start, known.size)

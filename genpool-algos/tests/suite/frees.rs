@@ -1,4 +1,4 @@
-//! Frees by address, right and wrong, and what each must answer.
+//! Frees by address, right and wrong, and the required result of each.
 
 use genpool_core::FreeError;
 
@@ -7,7 +7,7 @@ use crate::spec::granules;
 use crate::world::{Hold, Live, World};
 
 impl<'p> World<'p> {
-    /// Aims a free at one of the live allocations.
+    /// Frees a range derived from one of the live allocations.
     pub(crate) fn free_aimed(&mut self, pick: usize, aim: Aim) {
         if self.live.is_empty() {
             return;
@@ -48,10 +48,10 @@ impl<'p> World<'p> {
         }
     }
 
-    /// A free by address, with its size or without, and what it must answer.
+    /// Frees by address, with or without a size, and checks the result.
     ///
-    /// Without tracking the pool cannot tell a range that an `Allocation` holds from one that
-    /// nobody does: such frees break the pool's rules and are left out.
+    /// Without tracking, the pool cannot distinguish a range that an `Allocation` holds from one that none holds.
+    /// Frees of held ranges break the pool's rules and are left out.
     pub(crate) fn free(&mut self, addr: usize, size: Option<usize>) {
         let wrongs = self.wrongs(addr, size);
         if !wrongs.is_empty() {
@@ -89,7 +89,7 @@ impl<'p> World<'p> {
         }
         self.pool.free(addr, size).unwrap();
         self.forget(addr, n);
-        // What was not freed of each raw range goes on as a range of its own.
+        // The parts of each raw range that were not freed remain as ranges of their own.
         let mut pieces = Vec::new();
         let mut at = 0;
         while at < self.live.len() {
@@ -116,7 +116,7 @@ impl<'p> World<'p> {
         }
     }
 
-    /// Every reason for which a free may be refused; none where it is right.
+    /// Every reason for which a free may be refused; none if it is right.
     fn wrongs(&mut self, addr: usize, size: Option<usize>) -> Vec<FreeError> {
         let (order, tracked, granule) = (self.order, self.tracked, self.bytes(1));
         let mut wrongs = Vec::new();
@@ -145,7 +145,7 @@ impl<'p> World<'p> {
         }
         let asked = size.map(|size| granules(size, order) as usize);
         if !tracked {
-            // The oracle refuses what is not all allocated; the pool names the first free granule.
+            // The oracle refuses a range that is not wholly allocated; the pool names the first free granule.
             let asked = asked.expect("an address alone is refused without tracking");
             let mut probe = oracle.clone();
             if probe.free(addr, asked << order).is_err() {

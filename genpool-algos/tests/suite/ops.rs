@@ -1,14 +1,14 @@
-//! What the state machine may do, and how that is drawn.
+//! The operations of the state machine, and the strategies that draw them.
 //!
-//! Everything is drawn for a known order, so that addresses and sizes fall near the chunks and near
-//! the borders of words (64 granules) and blocks (512).
+//! Everything is drawn for a known order, so that addresses and sizes fall near the chunks and near the borders of
+//! words (64 granules) and lines (512).
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::spec::{Among, Limits, Spec};
 
-/// A pool to begin with, and what is done to it.
+/// An initial pool, and the operations on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) order: u32,
@@ -16,13 +16,13 @@ pub(crate) struct Script {
     /// Whether a chunk was removed before the first of `chunks` was added: then none is permanent.
     pub(crate) removed_before: bool,
     pub(crate) specs: Vec<Spec>,
-    /// The spec that the pool is built with; first fit without one.
+    /// The spec of the algorithm that the pool is built with; first fit if none.
     pub(crate) built_with: Option<usize>,
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) ops: Vec<Op>,
 }
 
-/// A chunk to add, good or bad.
+/// A chunk to add, valid or not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chunk {
     pub(crate) place: Place,
@@ -40,7 +40,7 @@ pub(crate) enum Place {
     Granule(usize),
     /// So that this many granules more would wrap.
     Top(usize),
-    /// Right behind one of the chunks.
+    /// Right after one of the chunks.
     Behind(usize),
     /// So high that it wraps.
     Wrapping,
@@ -49,11 +49,11 @@ pub(crate) enum Place {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Size {
     Bytes(usize),
-    /// One of the chunks, this many granules more or less.
+    /// The size of one of the chunks, plus or minus this many granules.
     OfChunk(usize, isize),
 }
 
-/// How an allocation is kept.
+/// How an allocation is held.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Keep {
     Scoped,
@@ -61,11 +61,11 @@ pub(crate) enum Keep {
     Raw,
 }
 
-/// Which range of an allocation is freed by address, and how it is wrong.
+/// Which range of an allocation is freed by address, and what is wrong with it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Aim {
     Exact,
-    /// The same granules, the size that many bytes less.
+    /// The same granules, with a size that is this many bytes smaller.
     Less(usize),
     /// By address alone.
     Addr,
@@ -83,9 +83,9 @@ pub(crate) enum Aim {
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Add(Chunk),
-    /// By one of the specs, by the default without one.
+    /// Allocates with one of the specs, or with the default if none.
     Alloc(Option<usize>, Size, Keep),
-    /// At an address.
+    /// Allocates at an address.
     Punch(usize, usize),
     /// Takes `len` of every `gap + len` granules of a chunk.
     Comb {
@@ -113,12 +113,12 @@ pub(crate) enum Op {
 /// Granules between the places of chunks: more than the largest chunk has.
 pub(crate) const PITCH: usize = 4096;
 
-/// So few that most of the addresses drawn lie near a chunk.
+/// So few that most of the drawn addresses lie near a chunk.
 const PLACES: usize = 3;
 
 const MOST: usize = if cfg!(miri) { 130 } else { 2100 };
 
-/// Scripts whose specs are drawn by `specs` for the order.
+/// Scripts whose algorithms are drawn by `specs` for the order.
 pub(crate) fn scripts<S>(specs: fn(u32) -> S) -> impl Strategy<Value = Script>
 where
     S: Strategy<Value = Spec> + 'static,
@@ -152,7 +152,7 @@ fn count() -> impl Strategy<Value = usize> {
     all.prop_map(|n| n.min(MOST))
 }
 
-/// How much of a chunk an allocation may want: mostly little.
+/// How many granules of a chunk an allocation requests: mostly few.
 fn wish() -> impl Strategy<Value = usize> {
     prop_oneof![6 => 1..9_usize, 3 => 1..140_usize, 2 => count(), 1 => 1..700_usize]
 }
@@ -330,7 +330,7 @@ pub(crate) fn constrained(among: Among, order: u32) -> impl Strategy<Value = Spe
     let crossed = prop::bool::weighted(0.1);
     (align, phase, lowest, highest, boundary, crossed).prop_map(
         move |(align, phase, lowest, highest, boundary, crossed)| {
-            // With the lowest above the highest nothing is allowed.
+            // If the lowest address is above the highest, nothing is allowed.
             let (lowest, highest) = if lowest > highest && !crossed {
                 (highest, lowest)
             } else {

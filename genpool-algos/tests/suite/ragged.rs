@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::spec::{Among, Chooser, Limits, Spec, is_same};
 
-/// One chunk, and requests of which each is dropped before the next.
+/// One chunk, and requests, each of which is dropped before the next.
 #[derive(Clone, Debug)]
 pub(crate) struct Ragged {
     order: u32,
@@ -36,7 +36,7 @@ pub(crate) fn cases() -> impl Strategy<Value = Ragged> {
     })
 }
 
-/// A chunk of some forty words of the bitmap, many of them full. A refused request was looked for across them.
+/// A chunk of some forty words of the bitmap, many of them full. A refused request must have searched across them.
 pub(crate) fn whole_words() -> impl Strategy<Value = Ragged> {
     const WORD: usize = usize::BITS as usize;
     let length = || {
@@ -54,8 +54,8 @@ pub(crate) fn whole_words() -> impl Strategy<Value = Ragged> {
     })
 }
 
-/// A chunk in which nothing is free but a few granules on either side of each word in turn, which is full. Searches
-/// ask for more than lies on one side.
+/// A chunk that is taken except for a few granules on either side of each word in turn, which is full. The requests
+/// are longer than the free run on either side.
 pub(crate) fn either_side_of_a_full_word() -> impl Iterator<Item = Ragged> {
     const WORD: usize = usize::BITS as usize;
     const WORDS: usize = if cfg!(miri) { 10 } else { 26 };
@@ -124,7 +124,7 @@ pub(crate) fn play(case: &Ragged) {
     }
     for &(spec, n) in &case.asks {
         let mut chooser = Chooser::new(spec);
-        // Twice: a next fit goes on behind the first.
+        // Twice, because a next fit continues after the first allocation.
         for _ in 0..2 {
             let size = n << order;
             let found = pool.alloc_with(size, &*chooser.real);

@@ -1,4 +1,4 @@
-//! Every algorithm twice: the real one, and its rule by brute force over one `bool` a granule.
+//! Every algorithm twice: the real one, and its rule by brute force over one `bool` per granule.
 
 use genpool_algos::{
     BestFit, Constrained, Constraints, FirstFitAlign, FixedAddress, FixedOffset, NextFit,
@@ -30,7 +30,7 @@ pub(crate) enum Among {
     Thread,
 }
 
-/// What `Constraints` holds; `align` and `boundary` are powers of two, `phase` is below `align`.
+/// The contents of `Constraints`. `align` and `boundary` are powers of two, and `phase` is below `align`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) align: usize,
@@ -47,11 +47,11 @@ pub(crate) struct Chooser {
     pub(crate) rule: Rule,
 }
 
-/// The rule of a [`Spec`], with what it remembers.
+/// The rule of a [`Spec`], with its state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
     spec: Spec,
-    /// The address behind the last allocation of a next fit.
+    /// The address after the last allocation of a next fit.
     next: usize,
 }
 
@@ -95,7 +95,7 @@ impl Chooser {
 }
 
 impl Spec {
-    /// A fresh one, which remembers nothing.
+    /// A new algorithm without any state.
     pub(crate) fn real(self) -> Box<dyn Algorithm> {
         match self {
             Self::FirstFit => Box::new(FirstFit),
@@ -118,7 +118,7 @@ impl Spec {
         }
     }
 
-    /// Why a request of `size` bytes cannot be served at all; any of the reasons may be told.
+    /// The reasons why a request of `size` bytes cannot be served at all. The pool may return any of them.
     fn unsuitable(self, size: usize, order: u32) -> Vec<Unsuitable> {
         let granule = 1_usize << order;
         match self {
@@ -167,7 +167,7 @@ impl Limits {
         }
     }
 
-    /// Whether a run from `addr` to `last` keeps to the limits, by their definition.
+    /// Whether a run from `addr` to `last` meets the limits, by their definition.
     fn allow(&self, addr: u128, last: u128) -> bool {
         addr % self.align as u128 == self.phase as u128
             && self.lowest as u128 <= addr
@@ -179,7 +179,7 @@ impl Limits {
 }
 
 impl Rule {
-    /// Whether it leaves the choice among the places that will do.
+    /// Whether the algorithm may choose any of the places that fit.
     pub(crate) fn is_free(&self) -> bool {
         matches!(
             self.spec,
@@ -191,9 +191,9 @@ impl Rule {
         Self { spec, next: 0 }
     }
 
-    /// Takes `size` bytes out of the oracle where the rule says, or tells what the pool must answer;
-    /// of several errors it may answer any. Where the rule leaves the choice, `chosen` is what the
-    /// pool chose, and is taken if it is right.
+    /// Takes `size` bytes out of the oracle by the rule, or returns the expected error. If there are several errors,
+    /// the pool may return any. If the rule leaves the choice, `chosen` is the pool's choice, and is taken if it is
+    /// valid.
     pub(crate) fn alloc(
         &mut self,
         oracle: &mut Oracle,
@@ -222,14 +222,14 @@ impl Rule {
             }
         };
         let addr = found.ok_or_else(|| vec![self.refusal(oracle, order, size)])?;
-        // The address behind the very top of the address space is that of granule 0 of nothing.
+        // The address past the top of the address space wraps to 0, which is in no chunk.
         let bytes = granules(size, order) << order;
         self.next = (addr as u128 + bytes) as usize;
         Ok(addr)
     }
 
-    /// What the pool must answer where nothing is found. Of several reasons why it is impossible it may give
-    /// any: see [`is_same`].
+    /// The expected refusal if nothing is found. If there are several reasons why it is impossible, the pool may give
+    /// any of them: see [`is_same`].
     fn refusal(&self, oracle: &Oracle, order: u32, size: usize) -> AllocError {
         let n = usize::try_from(granules(size, order)).expect("a size in granules");
         let mut possible = false;
@@ -245,7 +245,7 @@ impl Rule {
         }
     }
 
-    /// Whether the free chunk has a place for it.
+    /// Whether the chunk, if it were free, has a place for the request.
     fn could(&self, map: &Map<'_>, n: usize, size: usize) -> bool {
         let aligned = |align: u128| {
             (0..map.bits.len())
@@ -281,7 +281,7 @@ impl Rule {
     }
 }
 
-/// Whether the pool was right to answer `refused` where `expected` says why.
+/// Whether `refused` is a correct answer when `expected` gives the reason.
 pub(crate) fn is_same(expected: &AllocError, refused: &AllocError) -> bool {
     let impossible = |error| matches!(error, &AllocError::Impossible(_));
     expected == refused || impossible(expected) && impossible(refused)
@@ -296,7 +296,7 @@ const ANYWHERE: Limits = Limits {
     boundary: None,
 };
 
-/// A chunk as the oracle shows it.
+/// A chunk in the oracle.
 struct Map<'m> {
     start: usize,
     bits: &'m [bool],
@@ -313,14 +313,14 @@ impl Map<'_> {
         inside.then(|| (addr - self.start) >> self.order)
     }
 
-    /// Whether `n` granules from `at` exist, are free, and keep to the limits.
+    /// Whether `n` granules from `at` on exist, are free, and meet the limits.
     fn fits(&self, at: usize, n: usize, limits: &Limits) -> bool {
         let run = at.checked_add(n).and_then(|end| self.bits.get(at..end));
         run.is_some_and(|run| run.iter().all(|&taken| !taken))
             && limits.allow(self.addr(at), self.addr(at + n) - 1)
     }
 
-    /// The first fit from `from` on, else the first from the beginning on.
+    /// The first fit from `from` on, or else the first from the beginning.
     fn around(&self, from: usize, n: usize, limits: &Limits) -> Option<usize> {
         let len = self.bits.len();
         (from..len)
@@ -328,8 +328,8 @@ impl Map<'_> {
             .find(|&at| self.fits(at, n, limits))
     }
 
-    /// The lowest fit in the smallest free run that has one, the lowest of equals. A run is as long
-    /// as it is, whatever part of it the limits allow.
+    /// The lowest fit in the smallest free run that has one, and in the lowest of several such runs. A run counts
+    /// with its whole length, whatever part of it the limits allow.
     fn best(&self, n: usize, limits: &Limits) -> Option<usize> {
         let mut best: Option<(usize, usize)> = None;
         let mut at = 0;
@@ -346,7 +346,7 @@ impl Map<'_> {
         best.map(|(_, at)| at)
     }
 
-    /// What was chosen, if it is here and fits, else some fit.
+    /// The chosen place, if it is in this chunk and fits, or else any fit.
     fn any(&self, chosen: Option<usize>, n: usize, limits: &Limits) -> Option<usize> {
         chosen
             .and_then(|addr| self.granule_at(addr))
@@ -355,7 +355,7 @@ impl Map<'_> {
     }
 }
 
-/// How many granules hold `size` bytes.
+/// The number of granules that hold `size` bytes.
 pub(crate) fn granules(size: usize, order: u32) -> u128 {
     (size as u128).div_ceil(1 << order)
 }

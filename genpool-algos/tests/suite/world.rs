@@ -1,4 +1,4 @@
-//! A pool and the oracle side by side: every operation on both, every answer compared.
+//! A pool and the oracle together: every operation runs on both, and every result is compared.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -15,13 +15,13 @@ pub(crate) struct Known {
     pub(crate) start: usize,
     pub(crate) size: usize,
     pub(crate) phys: Option<u64>,
-    /// Its owner's value.
+    /// Its owner.
     pub(crate) number: Arc<u32>,
     /// Whether its bookkeeping goes with it.
     pub(crate) goes: bool,
 }
 
-/// A chunk that is being removed, in an oracle of its own: everything free in it means that it is
+/// A chunk that is being removed, in an oracle of its own. When everything in that oracle is free, the chunk is
 /// drained and gone.
 pub(crate) struct Leaving {
     pub(crate) known: Known,
@@ -50,7 +50,7 @@ pub(crate) struct World<'p> {
     pub(crate) pool: &'p Pool,
     pub(crate) order: u32,
     pub(crate) tracked: bool,
-    /// The chunks that serve, oldest first, in the same places in `oracle`.
+    /// The chunks that are not being removed, oldest first, at the same indices as in `oracle`.
     pub(crate) chunks: Vec<Known>,
     pub(crate) oracle: Oracle,
     pub(crate) leaving: Vec<Leaving>,
@@ -60,13 +60,13 @@ pub(crate) struct World<'p> {
     choosers: Vec<Chooser>,
     default: Rule,
     pub(crate) numbers: u32,
-    /// Whether a chunk was removed ever.
+    /// Whether any chunk was ever removed.
     pub(crate) removed: bool,
     pub(crate) exhausted: usize,
     pub(crate) refused_frees: usize,
 }
 
-/// The pool that a script begins with.
+/// The initial pool of a script.
 pub(crate) fn pool(script: &Script) -> Pool {
     let mut builder = Pool::builder().order(script.order);
     if script.tracked {
@@ -91,7 +91,7 @@ fn default_of(script: &Script) -> Option<Spec> {
     Some(script.specs[place])
 }
 
-/// Plays a script and compares after every step, and at the end with everything given back.
+/// Plays a script, compares after every step, and compares again with everything given back.
 pub(crate) fn play(script: &Script) {
     let pool = pool(script);
     let mut world = World::new(&pool, script);
@@ -191,7 +191,7 @@ impl<'p> World<'p> {
         }
     }
 
-    /// What of the model `addr` lies in: serving or leaving, but not yet gone.
+    /// The part of the model that contains `addr`: a chunk that serves, or one that is leaving but not yet gone.
     pub(crate) fn home(&mut self, addr: usize) -> Option<(Known, &mut Oracle)> {
         let inside = |known: &Known| {
             addr.checked_sub(known.start)
@@ -217,7 +217,7 @@ impl<'p> World<'p> {
                 let chooser = &mut self.choosers[pick % count];
                 let outcome = match keep {
                     Keep::Owned => pool.alloc_owned_with(size, &*chooser.real).map(Hold::Owned),
-                    // The one algorithm that a pool knows by its type.
+                    // The one algorithm that a pool recognises by its type.
                     _ if matches!(chooser.spec, Spec::FirstFit) => {
                         pool.alloc_with(size, &FirstFit).map(Hold::Scoped)
                     }
@@ -288,7 +288,7 @@ impl<'p> World<'p> {
         }
     }
 
-    /// Notes an allocation after it was compared with where it must be.
+    /// Records an allocation after its place was compared with the expected one.
     fn keep(&mut self, addr: usize, n: usize, hold: Hold<'p>, keep: Keep) {
         let (known, _) = self.home(addr).expect("in a chunk");
         let tag = self.live.len() + 1;
@@ -324,7 +324,7 @@ impl<'p> World<'p> {
         if let Err(refused) = &outcome
             && self.default.is_free()
         {
-            // Where the earlier ones were put is not known, nor what room that left.
+            // It is unknown where the earlier ones were placed, and how much room that left.
             self.exhausted += usize::from(is_exhausted(refused));
             return;
         }
@@ -421,9 +421,9 @@ impl<'p> World<'p> {
         self.live.push(live);
     }
 
-    // ---- the way back ----
+    // ---- giving back ----
 
-    /// By drop, or by address where nothing holds it.
+    /// By drop, or by address if no value holds it.
     fn give_back(&mut self, live: Live<'p>) {
         let size = self.bytes(live.n);
         match live.hold {
@@ -433,14 +433,14 @@ impl<'p> World<'p> {
         self.forget(live.addr, live.n);
     }
 
-    /// Takes the range out of the model's bits.
+    /// Removes the range from the model's bits.
     pub(crate) fn forget(&mut self, addr: usize, n: usize) {
         let size = self.bytes(n);
         let (_, oracle) = self.home(addr).expect("it was held");
         oracle.free(addr, size).expect("it was held");
     }
 
-    /// Dropping what was freed by address does nothing.
+    /// Dropping an allocation whose range was freed by address does nothing.
     pub(crate) fn drop_stale(&mut self, stale: Live<'p>) {
         if !matches!(stale.hold, Hold::Raw) {
             drop(stale.hold);
@@ -457,13 +457,13 @@ impl<'p> World<'p> {
         if granules(size, order) != stale.n as u128
             && let Some(outcome) = stale.hold.resize(size)
         {
-            // Which of its errors comes first does not matter.
+            // It does not matter which of its errors comes first.
             assert!(outcome.is_err(), "resized what was freed");
         }
         self.stale.push(stale);
     }
 
-    /// Gives everything back, and looks whether all of it is there.
+    /// Gives everything back, and checks that all of it is there.
     fn end(mut self) {
         while let Some(live) = self.live.pop() {
             self.give_back(live);
@@ -483,7 +483,7 @@ impl<'p> World<'p> {
         self.check();
         let pool = self.pool;
         assert_eq!(pool.avail(), pool.size());
-        // All of it can be had again, at once.
+        // All of it can be allocated again, at once.
         let all: Vec<_> = self
             .chunks
             .iter()
@@ -516,7 +516,7 @@ impl<'p> Hold<'p> {
         self.allocation().map_or(0, Allocation::addr)
     }
 
-    /// None where there is nothing to resize.
+    /// None if there is nothing to resize.
     fn resize(&mut self, size: usize) -> Option<Result<(), ResizeError>> {
         match self {
             Self::Scoped(scoped) => Some(scoped.resize(size)),
@@ -534,12 +534,12 @@ pub(crate) fn claim(oracle: &mut Oracle, order: u32, addr: usize, n: usize) -> O
     })
 }
 
-/// One of the list, by a number drawn without knowing how many there are.
+/// Takes an item of the list, by a number that was drawn without knowing the list's length.
 pub(crate) fn take<T>(list: &mut Vec<T>, pick: usize) -> Option<T> {
     (!list.is_empty()).then(|| list.swap_remove(pick % list.len()))
 }
 
-/// Whether the refusal says that what could serve is taken.
+/// Whether the request was refused because everything that could serve it is taken.
 fn is_exhausted(refused: &AllocError) -> bool {
     matches!(
         refused,

@@ -1,4 +1,4 @@
-//! How far a command is, and how the pool looks meanwhile, on a terminal.
+//! A progress bar on a terminal, with the state of the pool.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::measure::Progress;
 use crate::space::{Look, Strip};
 
-/// Steps of the bar.
+/// The steps of the bar.
 const STEPS: u64 = 1000;
 
-/// The strip is drawn anew as often as an eye follows.
+/// The strip is redrawn as often as the eye can follow.
 const REFRESH: Duration = Duration::from_millis(80);
 
-/// A bar on standard error that fills with the work, and below it which parts of the pool are taken,
-/// by address; neither where that is no terminal. Colours follow `NO_COLOR`.
+/// A bar on standard error for the progress of the work, and below it the taken parts of the pool, by address. Neither
+/// is drawn if that is not a terminal. Colours follow `NO_COLOR`.
 pub(super) struct Bar {
     bar: ProgressBar,
     drawn: Option<Instant>,
@@ -38,7 +38,7 @@ impl Bar {
         Self { bar, drawn: None }
     }
 
-    /// Whether anybody sees it.
+    /// Returns whether the bar is visible.
     pub(super) fn is_shown(&self) -> bool {
         !self.bar.is_hidden()
     }
@@ -56,12 +56,12 @@ impl Bar {
         }
     }
 
-    /// Does what may complain, which would otherwise be drawn over.
+    /// Does something that may print, without the bar overwriting it.
     pub(super) fn aside<R>(&self, what: impl FnOnce() -> R) -> R {
         self.bar.suspend(what)
     }
 
-    /// Takes it off the terminal.
+    /// Removes the bar from the terminal.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }

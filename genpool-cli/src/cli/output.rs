@@ -1,4 +1,4 @@
-//! The files that a report goes to.
+//! The files that a report is written to.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub(super) struct ReportArgs {
     csv: Option<PathBuf>,
 }
 
-/// What a file holds.
+/// The format of a file.
 #[derive(Clone, Copy)]
 enum Kind {
     Html,
@@ -33,7 +33,7 @@ enum Kind {
 }
 
 impl ReportArgs {
-    /// Whether any file is asked for.
+    /// Returns whether any file is requested.
     pub(super) fn is_wanted(&self) -> bool {
         self.files().next().is_some()
     }
@@ -48,9 +48,9 @@ impl ReportArgs {
         .filter_map(|(kind, path)| Some((kind, path.as_deref()?)))
     }
 
-    /// Finds out whether the files can be written, before the work whose result they get.
-    /// `None`, and a complaint, where one cannot be written, or is another of them, of the `inputs`, or
-    /// that of standard output or standard error, which would be lost.
+    /// Checks that the files can be written, before the work whose result they get. Returns `None`, after a complaint,
+    /// if one cannot be written, or is the same as another one, an input, standard output or standard error, whose
+    /// content would be lost.
     pub(super) fn open(&self, inputs: &[PathBuf]) -> Option<Output> {
         let mut known = taken(inputs);
         let mut output = Output { files: Vec::new() };
@@ -65,12 +65,12 @@ impl ReportArgs {
     }
 }
 
-/// Finds out whether one file can be written, before the work whose result it gets: see [`ReportArgs::open`].
+/// Checks that one file can be written, before the work whose result it gets: see [`ReportArgs::open`].
 pub(super) fn draft(path: &Path, inputs: &[PathBuf]) -> Option<Draft> {
     draft_beside(path, &mut taken(inputs))
 }
 
-/// The files that may not be written.
+/// Returns the files that must not be overwritten.
 fn taken(inputs: &[PathBuf]) -> Vec<Identity> {
     let shown = ["/dev/stdout", "/dev/stderr"].map(Path::new);
     let shown = shown.into_iter().filter(|path| path.is_file());
@@ -91,28 +91,28 @@ fn draft_beside(path: &Path, known: &mut Vec<Identity>) -> Option<Draft> {
         .ok()
 }
 
-/// A file of the report, and what it is about to hold.
+/// A file of the report, and its format.
 struct Target {
     kind: Kind,
     path: PathBuf,
     draft: Draft,
 }
 
-/// The files of a report. They are as they were until it is written.
+/// The files of a report. They stay unchanged until it is written.
 pub(super) struct Output {
     files: Vec<Target>,
 }
 
-/// What became of the files.
+/// The result of writing the files.
 pub(super) struct Written {
-    /// A line for each that has the report.
+    /// A line for each file that has the report.
     pub(super) text: String,
     pub(super) end: End,
 }
 
 impl Output {
-    /// Writes the report, and complains of files that cannot be written. Before the report is shown, so that
-    /// it is there also where nobody reads standard output to its end.
+    /// Writes the report, and complains about files that cannot be written. This comes before the report is shown, so
+    /// that the files are complete even if nobody reads standard output to its end.
     pub(super) fn write(self, report: &Report) -> Written {
         let mut written = Written {
             text: String::new(),
@@ -137,8 +137,7 @@ impl Output {
     }
 }
 
-/// Emphasises the lines that `is_main` picks, where standard output is a terminal and `NO_COLOR` is
-/// not set.
+/// Emphasises the lines that `is_main` picks, if standard output is a terminal and `NO_COLOR` is not set.
 pub(super) fn emphasised(text: &str, is_main: impl Fn(&str) -> bool) -> String {
     if !io::stdout().is_terminal() || !console::colors_enabled() {
         return text.to_owned();

@@ -39,7 +39,7 @@ pub(super) fn run_command(args: &RunArgs, out: &mut dyn Write) -> io::Result<End
             return Ok(End::Impossible);
         }
     };
-    // More threads than processors share them as the system sees fit.
+    // If there are more threads than processors, the system distributes them.
     let processors = match machine::processors() {
         processors if processors.len() >= plan.threads() => processors,
         _ => Vec::new(),

@@ -1,4 +1,4 @@
-//! The commands that read traces, or make them.
+//! The commands that read or make traces.
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -18,7 +18,7 @@ use crate::table::{bytes, count, layout, nanoseconds, shorten, wrapped};
 use crate::trace::{LoadError, Trace};
 use crate::verify::verify;
 
-/// Of a trace, in a table.
+/// The longest path of a trace in a table.
 const LONGEST_PATH: usize = 34;
 
 pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Result<End> {
@@ -133,14 +133,14 @@ pub(super) fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> io::Re
     Ok(end.max(written.end))
 }
 
-/// What playing several traces came to.
+/// The result of playing several traces.
 struct Played {
     end: End,
-    /// The names of those that could not be played.
+    /// The names of traces that could not be played.
     missing: Vec<String>,
 }
 
-/// Plays one trace after the other, with a bar; complains of what cannot be read or played.
+/// Plays traces one after the other, with a bar. Complains about those that cannot be read or played.
 fn play_all(
     files: &[PathBuf],
     mut play: impl FnMut(&str, &Trace, &mut Bar) -> Result<(), ReplayError>,
@@ -163,7 +163,7 @@ fn play_all(
     Played { end, missing }
 }
 
-/// What reports call the files: their paths, with a number where one comes again.
+/// Returns the names of the files in reports: their paths, with a number if one is repeated.
 fn names(files: &[PathBuf]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for path in files {
@@ -177,7 +177,7 @@ fn names(files: &[PathBuf]) -> Vec<String> {
     names
 }
 
-/// Notes on one of several traces.
+/// Returns the notes on one of several traces.
 fn noted(name: &str, notes: Vec<String>) -> impl Iterator<Item = String> {
     let name = shorten(name, LONGEST_PATH);
     notes.into_iter().map(move |note| format!("{name}: {note}"))
@@ -191,7 +191,7 @@ fn left_out(missing: &[String]) -> Option<String> {
     (!names.is_empty()).then(|| format!("could not be played: {}", names.join(", ")))
 }
 
-/// Says why a trace cannot be played.
+/// Reports why a trace cannot be played.
 fn refused(path: &Path, error: &ReplayError) -> End {
     match error {
         ReplayError::Trace(error) => {
@@ -228,7 +228,7 @@ pub(super) fn convert_command(args: &ConvertArgs, out: &mut dyn Write) -> io::Re
         None => {
             let mut out = io::BufWriter::new(out);
             write!(out, "{trace}")?;
-            // Its drop would not tell of an error.
+            // Dropping it would hide an error.
             out.flush()?;
         }
         Some((path, draft)) => {
@@ -288,7 +288,7 @@ pub(super) fn verify_command(args: &VerifyArgs, out: &mut dyn Write) -> io::Resu
     Ok(end)
 }
 
-/// Reads a trace, or says why not.
+/// Reads a trace, or reports why it cannot be read.
 fn load(path: &Path) -> Option<Trace> {
     match Trace::load(path) {
         Ok(trace) => Some(trace),

@@ -1,4 +1,4 @@
-//! Which contestant to prefer, and why, in one line.
+//! Recommends a contestant, with the reason, in one line.
 
 use crate::report::{Advice, Entry};
 use crate::table::{nanoseconds, shorten};
@@ -6,22 +6,22 @@ use crate::table::{nanoseconds, shorten};
 /// Waste within this part of the pool counts as equal: nobody chooses an algorithm for less.
 const WASTE_TIE: f64 = 0.01;
 
-/// Names of equals, and of traces that are missing, that are written out, and how much of the latter.
+/// The most names of equals, and of missing traces, that are listed; and the longest name of a trace.
 const NAMED: usize = 2;
 const LONGEST_NAME: usize = 40;
 
-/// A contestant as the rule sees it, over one load or several.
+/// The figures of a contestant that the rule uses, over one load or several.
 struct Figures<'r> {
     algorithm: &'r str,
     order: u32,
     allocs: u64,
     failed: u64,
-    /// Part of the memory that the load gives the pool.
+    /// The wasted part of the memory that the load gives the pool.
     wasted: f64,
     speed: Option<Times>,
 }
 
-/// Nanoseconds of an operation, or how much more than the fastest takes: median and quartiles.
+/// Nanoseconds of an operation, or its ratio to the fastest: median and quartiles.
 #[derive(Clone, Copy)]
 struct Times {
     low: f64,
@@ -30,7 +30,7 @@ struct Times {
 }
 
 impl Times {
-    /// In relation to a time.
+    /// Returns the ratios to a time.
     fn over(self, time: f64) -> Self {
         Self {
             low: self.low / time,
@@ -70,9 +70,9 @@ impl<'r> Figures<'r> {
     }
 }
 
-/// Recommends one of the entries of one load. What fails least; among these, what wastes least, where
-/// a hundredth of the pool makes no difference; among these, what is fastest. Who is as fast within
-/// the quartiles of the runs is named. `None` where no allocation succeeded.
+/// Recommends one of the entries of one load: the one that fails least; among equals, the one that wastes least, where
+/// a hundredth of the pool makes no difference; among those, the fastest. Entries that are equally fast, within the
+/// quartiles of the runs, are named. Returns `None` if no allocation succeeded.
 pub fn advise(load: &str, entries: &[&Entry]) -> Option<Advice> {
     let figures: Vec<Figures<'_>> = entries.iter().map(|entry| Figures::of(entry)).collect();
     rule(&figures, |ns| Some(nanoseconds(ns))).map(|(best, reason)| Advice {
@@ -83,10 +83,10 @@ pub fn advise(load: &str, entries: &[&Entry]) -> Option<Advice> {
     })
 }
 
-/// Recommends for several loads together, among the contestants that all of them have: failures are
-/// added up, waste and time are means, and times are first put in relation to the load's fastest. Loads
-/// without an allocation say nothing; they are named as missing, as those are that are `missing` already.
-/// `None` for fewer than two other loads, or where no contestant has met them all.
+/// Recommends one contestant for several loads, among those that have an entry for all of them. Failures are added up;
+/// waste and time are means, after dividing times by the load's fastest. A load without allocations is not considered.
+/// It is named as missing, like those in `missing`. Returns `None` if fewer than two loads remain, or if no contestant
+/// has an entry for all of them.
 pub fn advise_all(loads: &[(&str, Vec<&Entry>)], missing: &[String]) -> Option<Advice> {
     let allocates = |entries: &[&Entry]| entries.iter().any(|entry| entry.operations.allocs > 0);
     let (loads, idle): (Vec<_>, Vec<_>) = loads.iter().partition(|(_, entries)| allocates(entries));
@@ -138,7 +138,7 @@ pub fn advise_all(loads: &[(&str, Vec<&Entry>)], missing: &[String]) -> Option<A
     })
 }
 
-/// The best of all and the reason for it, in which `time` says how long an operation takes.
+/// Returns the best of all and the reason, in which `time` formats the time of an operation.
 fn rule<'f, 'r>(
     all: &'f [Figures<'r>],
     time: impl Fn(f64) -> Option<String>,
@@ -196,7 +196,7 @@ fn rule<'f, 'r>(
     Some((best, parts.join(", ")))
 }
 
-/// The first of those who do as well, and how many more there are.
+/// Returns the first of the equals, and how many more there are.
 fn names(equals: &[&Figures<'_>], best: &Figures<'_>) -> String {
     let name = |one: &&Figures<'_>| match one.order == best.order {
         true => one.algorithm.to_owned(),

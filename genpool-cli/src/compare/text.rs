@@ -1,17 +1,17 @@
-//! What comparing says on a terminal.
+//! The text of a comparison for a terminal.
 
-use crate::replay::MOST_LOOKS;
+use crate::report::MOST_LOOKS;
 use crate::report::{Entry, Report};
 use crate::size::{Bytes, Grouped};
 use crate::table::{Group, bytes, count, layout, nanoseconds, shorten, wrapped};
 
-/// Of a trace, in a heading.
+/// The longest path of a trace in a heading.
 const LONGEST_PATH: usize = 90;
 
-/// Of an algorithm, in the table.
+/// The longest name of an algorithm in the table.
 const LONGEST_NAME: usize = 23;
 
-/// A table for each load, with the recommendation below it.
+/// Returns a table for each load, with the recommendation below it.
 pub fn tables(report: &Report) -> String {
     let header = [
         "algorithm",

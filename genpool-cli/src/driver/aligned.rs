@@ -1,5 +1,5 @@
-//! Algorithms that keep the alignment which a trace names, whatever the trace is played on: an
-//! alignment is what the program needs, the algorithm that gave it is a choice.
+//! Algorithms that keep the alignment named by a trace, whichever algorithm plays it. The alignment is a need of the
+//! program; the algorithm that provided it was a choice.
 
 use genpool::{
     Algorithm, BestFit, ChunkView, Constraints, FirstFit, Fit, FixedAddress, FixedOffset, Granule,
@@ -8,17 +8,17 @@ use genpool::{
 
 use crate::algorithm::AlgorithmSpec;
 
-/// Which multiples an allocation may start at.
+/// The multiples at which an allocation may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Alignment {
-    /// Of a power of two, in bytes.
+    /// Multiples of a power of two, in bytes.
     Bytes(usize),
-    /// Of the size asked for, rounded up to a power of two.
+    /// Multiples of the requested size, rounded up to a power of two.
     OfSize,
 }
 
 impl Alignment {
-    /// That of allocations which name this algorithm; `None` where it gives them none.
+    /// Returns the alignment of allocations that name this algorithm; `None` if it gives them none.
     pub(crate) fn named_by(spec: AlgorithmSpec) -> Option<Self> {
         match spec {
             AlgorithmSpec::FirstFitAlign(bytes) => Some(Self::Bytes(bytes)),
@@ -32,12 +32,12 @@ impl Alignment {
         }
     }
 
-    /// Whether granules of this order lie so in any case.
+    /// Returns whether every granule of this order is aligned so.
     pub(crate) fn is_free_at(self, order: u32) -> bool {
         matches!(self, Self::Bytes(bytes) if bytes <= 1 << order)
     }
 
-    /// In bytes, for an allocation of `size`. `None` for more than half of all addresses.
+    /// Returns the alignment in bytes for an allocation of `size`. `None` for more than half of all addresses.
     fn bytes(self, size: usize) -> Option<usize> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -46,7 +46,7 @@ impl Alignment {
     }
 }
 
-/// `spec` for allocations that must lie on multiples of `wanted`.
+/// Returns `spec` restricted to multiples of `wanted`.
 pub(crate) fn keeping(spec: AlgorithmSpec, wanted: Alignment) -> Box<dyn Algorithm> {
     let own = Alignment::named_by(spec).unwrap_or(Alignment::Bytes(1));
     let both = Both(wanted, own);
@@ -62,7 +62,7 @@ pub(crate) fn keeping(spec: AlgorithmSpec, wanted: Alignment) -> Box<dyn Algorit
     }
 }
 
-/// The alignment that the trace wants, and the algorithm's own.
+/// The alignment that the trace needs, and the algorithm's own.
 struct Both(Alignment, Alignment);
 
 impl Both {
@@ -82,7 +82,7 @@ impl<F: Fit> Algorithm for Among<F> {
     }
 }
 
-/// The one place of an algorithm that has no other, if it is aligned.
+/// An algorithm that proposes a single place, if that is aligned.
 struct Only<A>(A, Both);
 
 impl<A: Algorithm> Algorithm for Only<A> {

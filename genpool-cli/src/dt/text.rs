@@ -7,13 +7,13 @@ use crate::picture::{CELLS, framed};
 use crate::size::Bytes;
 use crate::table::{WIDTH, layout, shorten};
 
-/// What partitions are called in a picture, by address; further ones share the last.
+/// The letters of partitions in a picture, by address. Further partitions share the last one.
 const MARKS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#";
 const FREE: char = '·';
-/// Parts of more than one partition are in the cell.
+/// Marks a cell with parts of more than one partition.
 const SEVERAL: char = '+';
 
-/// All of a board.
+/// Returns everything about a board.
 pub fn board(board: &Board) -> String {
     let mut text = String::new();
     if let Some(model) = &board.model {
@@ -72,7 +72,7 @@ fn sram_text(sram: &SramRow) -> String {
     text
 }
 
-/// The partition map: a line as long as the memory, a cell for each part of it.
+/// Returns the partition map: a line for the whole memory, with a cell for each part of it.
 pub fn picture(layout: &Layout) -> String {
     let mut cells = [FREE; CELLS];
     for (at, part) in layout.partitions.iter().enumerate() {
@@ -83,7 +83,7 @@ pub fn picture(layout: &Layout) -> String {
     framed(cells)
 }
 
-/// The cells that a part of `whole` touches.
+/// Returns the cells that a part of `whole` touches.
 fn covered(whole: Range, part: Range) -> std::ops::RangeInclusive<usize> {
     let cell = |offset: u64| {
         let cell = u128::from(offset) * CELLS as u128 / u128::from(whole.size);
@@ -212,7 +212,7 @@ mod tests {
             vec![part(0x1000, 64), part(0x1000 + 48 * 64, 48 * 64)],
         );
         assert_eq!(line, format!("A{}{}", "·".repeat(47), "B".repeat(48)));
-        // Small ones are seen, and share a cell where they must.
+        // Small ones are visible, and share a cell if they must.
         let line = picture_of(
             1 << 20,
             vec![part(0x1000, 1), part(0x1001, 1), part(0x10_0fff, 1)],

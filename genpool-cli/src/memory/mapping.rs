@@ -1,27 +1,27 @@
-//! Memory from the system, by way of genpool-dma.
+//! Memory from the system, through genpool-dma.
 
 use std::fmt;
 
 use genpool_dma::Region;
 
-/// Bytes of a huge page.
+/// The bytes of a huge page.
 pub const HUGE_PAGE: usize = 2 << 20;
 
-/// Aligned memory, zeroed, readable and writable, all of it there.
+/// Aligned, zeroed memory, readable and writable, with all of its pages present.
 pub(super) struct Mapping {
     region: Region,
     len: usize,
     pages: Pages,
 }
 
-/// What an arena's memory is made of.
+/// The kind of pages of an arena.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pages {
     /// Huge pages of [`HUGE_PAGE`] bytes.
     Huge,
     /// Pages of the ordinary size.
     Ordinary {
-        /// Why they are not huge.
+        /// The reason that they are not huge.
         because: String,
     },
 }
@@ -33,7 +33,7 @@ impl Mapping {
         Ok(Self { region, len, pages })
     }
 
-    /// The first usable byte.
+    /// Returns the first usable byte.
     pub(super) fn first(&self) -> *const u8 {
         self.region.as_ptr().as_ptr()
     }
@@ -56,27 +56,26 @@ mod system {
     use crate::run::machine;
     use crate::size::Bytes;
 
-    /// The run is not to measure page faults, so every page is there from the start: in huge pages, if
-    /// there are such.
+    /// The run must not measure page faults, so every page is present from the start, in huge pages if there are any.
     pub(super) fn map(len: usize, align: usize) -> Result<(Region, Pages), String> {
         let source = RamSource::new(len).align(align);
         let because = match source.pages(PageSize::Huge2M).map() {
             Ok(region) => return Ok((region, Pages::Huge)),
-            // Shorter than the error's own words, which name any size and any node.
+            // Shorter than the error's own text, which covers any size and any node.
             Err(SourceError::HugePages { wanted, free, .. }) => format!(
                 "{free} of {wanted} huge pages are free; `sysctl vm.nr_hugepages={wanted}` reserves more"
             ),
             Err(error) => error.to_string(),
         };
-        // A system that overcommits maps more than it has, and ends a process when that is written to.
-        // A tenth is left to bookkeeping and to others.
+        // A system that overcommits maps more than it has, and kills a process that writes to it. A tenth is left for
+        // bookkeeping and for other processes.
         if let Some(available) = machine::available_memory()
             && available / 10 * 9 < len as u64
         {
             return Err(format!("{} are available", Bytes(available as usize)));
         }
         let region = match source.prefault().map() {
-            // Kernels before 5.14 cannot prefault; pages then come one by one at the first access.
+            // Kernels before 5.14 cannot prefault. Pages then appear one by one, at the first access.
             Err(SourceError::System { source: error, .. })
                 if error.kind() == std::io::ErrorKind::InvalidInput =>
             {
@@ -101,20 +100,20 @@ mod system {
 
     use super::Pages;
 
-    /// Heap memory of ours.
+    /// Heap memory that this value owns.
     struct Heap {
         start: NonNull<u8>,
         layout: Layout,
     }
 
-    // SAFETY: heap memory may be freed by any thread, and the value does nothing else with it.
+    // SAFETY: any thread may free heap memory, and the value does nothing else with it.
     unsafe impl Send for Heap {}
     // SAFETY: as above.
     unsafe impl Sync for Heap {}
 
     impl Drop for Heap {
         fn drop(&mut self) {
-            // SAFETY: it was allocated with this layout, and its user is gone.
+            // SAFETY: it was allocated with this layout, and nothing uses it any more.
             unsafe { dealloc(self.start.as_ptr(), self.layout) };
         }
     }
@@ -122,17 +121,17 @@ mod system {
     pub(super) fn map(len: usize, align: usize) -> Result<(Region, Pages), String> {
         let layout = Layout::from_size_align(len, align).map_err(|error| error.to_string())?;
         let size = NonZeroUsize::new(len).ok_or("no bytes")?;
-        // SAFETY: the layout has a size.
+        // SAFETY: the layout has a size other than 0.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or("there is no more")?;
         let heap = Heap { start, layout };
-        // SAFETY: heap memory of ours alone until `heap` is dropped.
+        // SAFETY: nothing else uses this heap memory until `heap` is dropped.
         let region = unsafe { Region::from_raw(start, size, heap) };
         let because = "huge pages are used on Linux only".to_owned();
         Ok((region, Pages::Ordinary { because }))
     }
 }
 
-/// Memory could not be mapped.
+/// Memory that could not be mapped.
 #[derive(Debug)]
 pub struct MapError {
     len: usize,

@@ -1,10 +1,10 @@
-//! Patterns: what an owner writes into its memory, and what is said when it is not there.
+//! Patterns: what an owner writes to its memory, and the report if it is not there.
 
 use std::fmt;
 
 use super::WORD;
 
-/// Who wrote a slot: a thread, and which of its allocations.
+/// The writer of a slot: a thread, and one of its allocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner(u64);
 
@@ -12,7 +12,7 @@ impl Owner {
     const SERIAL_BITS: u32 = 40;
     const PHASE_BITS: u32 = 8;
 
-    /// The `serial`th allocation of thread `thread` in phase `phase` of a run. Serials repeat after
+    /// Returns the owner for allocation `serial` of thread `thread` in phase `phase` of a run. Serials repeat after
     /// 2^40.
     pub fn new(thread: u16, phase: u8, serial: u64) -> Self {
         let serial = serial & ((1 << Self::SERIAL_BITS) - 1);
@@ -35,13 +35,13 @@ impl Owner {
         self.0 & ((1 << Self::SERIAL_BITS) - 1)
     }
 
-    /// The word at `addr`, a multiple of the word size: different for every owner at one address,
-    /// and for one owner at every address.
+    /// Returns the word for `addr`, a multiple of the word size. It differs for all owners at one address, and for one
+    /// owner at all addresses.
     pub(super) fn pattern(self, addr: usize) -> u64 {
         self.0 ^ Self::mask(addr)
     }
 
-    /// Who left `pattern` at `addr`, if anyone did.
+    /// Returns the owner that would write `pattern` at `addr`.
     fn of(pattern: u64, addr: usize) -> Self {
         Self(pattern ^ Self::mask(addr))
     }
@@ -57,16 +57,16 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Memory does not hold what its owner wrote there.
+/// Memory that does not hold what its owner wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Where.
+    /// The address.
     pub addr: usize,
     /// The owner's pattern.
     pub expected: u64,
     /// What is there instead.
     pub found: u64,
-    /// Bytes compared at once.
+    /// The number of bytes compared at once.
     pub(super) width: usize,
     pub(super) owner: Owner,
 }
@@ -85,8 +85,7 @@ impl fmt::Display for Mismatch {
             f,
             "overlap at {addr:#x}: expected {expected:#0digits$x} ({owner}), found {found:#0digits$x}"
         )?;
-        // A foreign pattern that decodes to this very phase was, with near certainty, written by
-        // that owner.
+        // A foreign pattern that decodes to this phase was almost certainly written by that owner.
         let other = Owner::of(found, addr);
         if width == WORD && other.phase() == owner.phase() && other.thread() != 0 {
             write!(f, " ({other})")?;

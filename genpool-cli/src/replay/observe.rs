@@ -1,37 +1,32 @@
-//! A trace played for what it does to the memory, without timing it.
+//! Plays a trace to observe its effect on the memory, without timing it.
 
 use std::time::{Duration, Instant};
 
-use super::{Counts, ReplayError, play};
+use super::play::{Counts, ReplayError, play};
 use crate::driver::{Driver, Manner, chunks};
-use crate::report::{AtFailures, COLUMNS, Memory, Point, ROWS, Timeline};
+use crate::report::{AtFailures, COLUMNS, MOST_LOOKS, Memory, Point, ROWS, Timeline};
 use crate::space::{Look, Space};
 use crate::trace::{Op, Outcome, Step, Trace};
 
-/// Failures at which the pool is looked at. A look is linear in the granules, and a trace may have
-/// millions of failures; means change little after the first thousand (2026-11).
-pub(crate) const MOST_LOOKS: u64 = 1024;
-
-/// Steps from one look at the clock to the next: few, because a step may take milliseconds (2026-11).
+/// Steps between two readings of the clock: few, because a step may take milliseconds (2026-11).
 const STRIDE: usize = 16;
 
-/// What a trace does to a pool, as far as it was played.
+/// The effect of a trace on a pool, as far as it was played.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Observation {
-    /// Steps that were played.
+    /// Steps played.
     pub(crate) steps: usize,
     /// Bytes in all chunks at the end.
     pub(crate) size: usize,
     pub(crate) counts: Counts,
     /// How well the memory was used.
     pub(crate) memory: Memory,
-    /// How the pool looked over time.
+    /// The state of the pool over time.
     pub(crate) timeline: Timeline,
 }
 
-/// Plays the first `steps` of `trace` once and looks at the pool after every so many operations. Where
-/// there is a time `share`, it ends when that is over, and looks take at most half of it. `watch` gets
-/// each look.
+/// Plays the first `steps` of `trace` once and examines the pool at regular intervals of operations. If there is a time
+/// `share`, it stops when that is over, and examining takes at most half of it. `watch` gets each look.
 pub(crate) fn observe(
     trace: &Trace,
     steps: &[Step],
@@ -39,7 +34,7 @@ pub(crate) fn observe(
     share: Option<Duration>,
     watch: &mut dyn FnMut(&Look),
 ) -> Result<Observation, ReplayError> {
-    // First of all, because it refuses orders that this machine has no addresses for.
+    // This comes first, because it refuses orders that are too high for this machine's addresses.
     let mut driver = Driver::new(trace, manner)?;
     let space = Space::new(manner.order, &chunks(trace, manner.order)?, ROWS);
     let mut counts = Counts::default();
@@ -80,7 +75,7 @@ pub(crate) fn observe(
             }
             Op::Alloc { size, result, .. } => {
                 use_of.take(size);
-                // As the step that was played.
+                // The step freed it at once, too.
                 if result == Some(Outcome::None) {
                     use_of.give_back(size);
                 }
@@ -89,7 +84,7 @@ pub(crate) fn observe(
             _ => continue,
         }
         played += 1;
-        // The columns' ends among the operations, the last operation included.
+        // Columns end at equal intervals of operations, the last one at the last operation.
         let is_column = played * COLUMNS / loads > (played - 1) * COLUMNS / loads;
         if is_column && (may_look || played == loads) {
             let look = look(driver.pool());
@@ -114,7 +109,7 @@ pub(crate) fn observe(
     })
 }
 
-/// Bytes in all chunks that steps add.
+/// Returns the bytes in all chunks that steps add.
 fn given(steps: &[Step]) -> usize {
     let sizes = steps.iter().map(|step| match step.op {
         Op::Chunk { size, .. } => size,
@@ -147,7 +142,7 @@ impl Use {
         }
     }
 
-    /// What an allocation of so many bytes takes; the pool has served it, so that it can be rounded.
+    /// Returns the bytes that an allocation takes. The pool has served it, so rounding does not overflow.
     fn rounded(&self, size: usize) -> usize {
         size.div_ceil(self.granule) * self.granule
     }
@@ -229,7 +224,7 @@ mod tests {
             (seen.memory.peak_asked, seen.memory.peak_taken),
             (0x12, 0x30)
         );
-        // 15, 30, 30, 15 and 15; the free of what had failed is no operation.
+        // 15, 30, 30, 15 and 15. The free of what had failed is no operation.
         assert_eq!(seen.memory.rounding, 21.0);
         let failures = seen.memory.at_failures.unwrap();
         assert_eq!((failures.looks, failures.asked), (2, 32.0));
@@ -252,7 +247,7 @@ mod tests {
         assert_eq!(points[COLUMNS - 1].at, 2000.0);
     }
 
-    /// Nothing of one pool is left to the next that the thread uses, which may well have its place in memory.
+    /// Nothing of one pool affects the next one of the thread, which may well be at the same place in memory.
     #[test]
     fn a_trace_does_the_same_each_time() {
         let lines: String = (0..2000u32)

@@ -1,4 +1,4 @@
-//! Contestants side by side: a row for each, a panel of bars for each figure.
+//! Contestants side by side: a row for each, and a panel of bars for each figure.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -6,14 +6,14 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::chart::{self, Drawn, GRID, INK, MARK};
 
 const WIDTH: i32 = 900;
-/// Most pixels for the contestants' names, and those beside them.
+/// The most pixels for the contestants' names, and the pixels around them.
 const MOST_NAMES: i32 = 290;
 const BESIDE: i32 = 20;
-/// Pixels for the panels' titles.
+/// The height of the panels' titles, in pixels.
 const HEAD: i32 = 34;
-/// Pixels from one row to the next.
+/// The height of a row, in pixels.
 const STEP: i32 = 22;
-/// Pixels behind the longest bar of a panel, for its figure.
+/// The pixels after the longest bar of a panel, for its figure.
 const FIGURE: i32 = 84;
 const GAP: i32 = 14;
 
@@ -21,14 +21,14 @@ const GAP: i32 = 14;
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) color: RGBColor,
-    /// Whether it is the recommended one.
+    /// Whether this contestant is the recommended one.
     pub(super) marked: bool,
 }
 
-/// Bars of all rows for one figure.
+/// The bars of all rows for one figure.
 pub(super) struct Panel {
     pub(super) title: &'static str,
-    /// For each row the figure, and how it is written.
+    /// The value for each row, and its text.
     pub(super) bars: Vec<Option<(f64, String)>>,
 }
 

@@ -1,4 +1,4 @@
-//! What all pictures share: colours, type, and a drawing area that becomes text.
+//! What all pictures share: colours, fonts, and a drawing area that becomes text.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -7,17 +7,17 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use crate::plain::columns;
 use crate::table::shorten;
 
-/// Text, axes. The page's style sheet knows these four by their value, and has others for dark screens.
+/// Text and axes. The page's style sheet selects these four by value, and replaces them on dark screens.
 pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
-/// Lines that only guide the eye.
+/// Guide lines.
 pub(super) const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
-/// Behind what is recommended.
+/// The background of the recommended contestant.
 pub(super) const MARK: RGBColor = RGBColor(0xff, 0xf1, 0xc9);
 /// Taken memory.
 pub(super) const TAKEN: RGBColor = RGBColor(0x0b, 0x5c, 0x8e);
 
-/// Okabe and Ito's colours, which most people can tell apart, and three more. The style sheet has lighter
-/// ones for dark screens where they need it.
+/// The colours of Okabe and Ito, which most people can tell apart, and three more. The style sheet replaces some by
+/// lighter ones on dark screens.
 const PALETTE: [RGBColor; 9] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xd5, 0x5e, 0x00),
@@ -33,30 +33,30 @@ const PALETTE: [RGBColor; 9] = [
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Drawn<T> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
 
-/// Pixels of a column of text in the type of [`text`], by a wide typeface such as DejaVu Sans: the reader's
-/// browser has one of its own (2026-11).
+/// Pixels of a text column in the font of [`text`], for a wide typeface such as DejaVu Sans: the reader's browser
+/// chooses its own (2026-11).
 const COLUMN: f64 = 6.5;
 
-/// Room for the longest of `names`, at most so many pixels.
+/// Returns the pixels for the longest of `names`, at most `most`.
 pub(super) fn room<'n>(names: impl Iterator<Item = &'n str>, most: i32) -> i32 {
     let longest = names.map(columns).max().unwrap_or(0);
     most.min((longest as f64 * COLUMN).ceil() as i32)
 }
 
-/// As much of a name as so many pixels have room for.
+/// Shortens a name to the given pixels.
 pub(super) fn fitted(name: &str, pixels: i32) -> String {
     shorten(name, (f64::from(pixels) / COLUMN) as usize)
 }
 
-/// What the n-th of several is drawn in.
+/// How the n-th of several is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ink {
     pub(super) color: RGBColor,
-    /// For lines, where a colour comes again.
+    /// Distinguishes lines when colours repeat.
     pub(super) dashed: bool,
 }
 
-/// The ink of the n-th of several.
+/// Returns the ink of the n-th of several.
 pub(super) fn ink(n: usize) -> Ink {
     Ink {
         color: PALETTE[n % PALETTE.len()],
@@ -64,14 +64,14 @@ pub(super) fn ink(n: usize) -> Ink {
     }
 }
 
-/// Type of a picture's texts, in the given place about its anchor.
+/// Returns the style of a picture's texts, positioned relative to their anchor.
 pub(super) fn text(h: HPos, v: VPos) -> TextStyle<'static> {
     TextStyle::from(("sans-serif", 15).into_font())
         .color(&INK)
         .pos(Pos::new(h, v))
 }
 
-/// Draws a picture; what comes back is an `svg` element.
+/// Draws a picture, and returns it as an `svg` element.
 pub(super) fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -> Drawn<String> {
     let mut text = String::new();
     {
@@ -92,7 +92,7 @@ mod tests {
         let pixels = room(["first-fit", name].into_iter(), 290);
         assert!(pixels < 290);
         assert_eq!(fitted(name, pixels), name);
-        // Of longer ones the end is shown, and wide letters have room for fewer.
+        // A longer name keeps its end, and fewer wide letters fit.
         let pixels = room(["軍".repeat(80).as_str()].into_iter(), 290);
         assert_eq!(
             fitted(&"軍".repeat(80), pixels),
@@ -100,7 +100,7 @@ mod tests {
         );
     }
 
-    /// The colours of a dark screen, by the style sheet.
+    /// Returns the colours of a dark screen, from the style sheet.
     fn dark() -> [RGBColor; PALETTE.len()] {
         let style = include_str!("page.css");
         PALETTE.map(|color| {

@@ -1,20 +1,19 @@
-//! A report as CSV: one table in which every line is one figure of one entry, so that any program
-//! can pick what it plots.
+//! A report as CSV: one table, in which each line is one figure of one entry. Any program can then pick what it plots.
 //!
 //! | column | |
 //! |---|---|
 //! | `load`, `algorithm`, `pool`, `order`, `threads` | the entry |
-//! | `figure` | what the value is, such as `failed`, `p99_ns` or `largest_run_bytes` |
-//! | `at` | when: operations or seconds, for figures over time; empty for others |
-//! | `address` | where: the first address of the row, for `taken_percent`; empty for others |
-//! | `value` | the figure |
+//! | `figure` | the name of the figure, such as `failed`, `p99_ns` or `largest_run_bytes` |
+//! | `at` | the time of the figure, in operations or seconds; empty if it does not change over time |
+//! | `address` | the first address of the row, for `taken_percent`; empty for others |
+//! | `value` | the value of the figure |
 //!
-//! `latency_count` has in `at` the longest time in nanoseconds of what it counts. Rows of an
-//! occupancy map of which nothing is taken are left out. Notes and facts are in JSON only.
+//! For `latency_count`, `at` is the longest time, in nanoseconds, that it counts. Rows of an occupancy map with nothing
+//! taken are left out. Notes and facts are in JSON only.
 //!
-//! Names of loads and algorithms are text that others chose, and stay text in a spreadsheet: one that begins like a
-//! formula (`=`, `+`, `-`, `@`) has an apostrophe in front of it, and characters that are not printed, tabs and line
-//! breaks among them, are U+FFFD. All other columns are numbers or names of this program, as they are.
+//! The names of loads and algorithms are untrusted text, and stay text in a spreadsheet. A name that begins like a
+//! formula (`=`, `+`, `-`, `@`) is prefixed with an apostrophe. Characters that are not printed, including tabs and
+//! line breaks, become U+FFFD. All other columns are numbers or names from this program, unchanged.
 
 use std::fmt::{Display, Write};
 
@@ -24,7 +23,7 @@ use crate::plain::Plain;
 /// The first line.
 pub const HEADER: &str = "load,algorithm,pool,order,threads,figure,at,address,value";
 
-/// Writes the table.
+/// Returns the table.
 pub fn table(report: &Report) -> String {
     let mut text = format!("{HEADER}\n");
     for entry in &report.entries {
@@ -118,10 +117,10 @@ impl Lines<'_> {
     }
 }
 
-/// Characters with which a cell of a spreadsheet begins that is calculated, also in their wide forms.
+/// The characters that make a spreadsheet calculate a cell, including their wide forms.
 const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
-/// A text as a field that is shown as text: see the module's documentation.
+/// Returns a text as a field that is displayed as text: see the module's documentation.
 fn field(text: &str) -> String {
     let text = Plain(text).to_string();
     let mark = if text.starts_with(FORMULA) { "'" } else { "" };

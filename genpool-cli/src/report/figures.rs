@@ -1,4 +1,4 @@
-//! Which pictures a load has, made from its entries.
+//! The pictures of a load, made from its entries.
 
 use super::bars::{self, Panel, Row};
 use super::chart::{Drawn, Ink, ink};
@@ -9,20 +9,20 @@ use super::{Advice, Entry, Latency, Point};
 use crate::size::Grouped;
 use crate::table::nanoseconds;
 
-/// A picture and its words.
+/// A picture and its texts.
 pub(super) struct Figure {
-    /// Names the picture for style sheets and tests.
+    /// Identifies the picture for style sheets and tests.
     pub(super) kind: &'static str,
     pub(super) title: String,
     pub(super) caption: String,
     pub(super) svg: String,
 }
 
-/// Size of the only map of a load, and of one of several.
+/// The size of a load's only map, and of one of several.
 const ONE_MAP: (u32, u32) = (900, 330);
 const MAP: (u32, u32) = (560, 260);
 
-/// All pictures of one load.
+/// Returns all pictures of one load.
 pub(super) fn figures(entries: &[&Entry], advice: Option<&Advice>) -> Drawn<Vec<Figure>> {
     let load = Load::new(entries, advice);
     let mut figures = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn figures(entries: &[&Entry], advice: Option<&Advice>) -> Drawn<Vec<
     Ok(figures)
 }
 
-/// The entries of a load and what tells them apart.
+/// The entries of a load, and the ways in which they differ.
 struct Load<'r> {
     entries: &'r [&'r Entry],
     advice: Option<&'r Advice>,
@@ -86,7 +86,7 @@ impl<'r> Load<'r> {
         name
     }
 
-    /// The names of lines in one picture, and what goes without saying in them, which its title says.
+    /// Returns the names of the lines in one picture, and what they have in common, which the title says.
     fn names<'e>(&self, entries: impl Iterator<Item = &'e Entry> + Clone) -> (Vec<String>, String) {
         let mut orders = entries.clone().map(|entry| entry.order);
         let first = orders.next();
@@ -97,7 +97,7 @@ impl<'r> Load<'r> {
         (names.collect(), common)
     }
 
-    /// The entries that were run with all threads.
+    /// Returns the entries that were run with all threads.
     fn full(&self) -> impl Iterator<Item = &'r Entry> {
         let most = self.most_threads;
         let entries = self.entries.iter().copied();
@@ -316,7 +316,7 @@ impl<'r> Load<'r> {
     }
 
     fn latency(&self) -> Drawn<Option<Figure>> {
-        // Where only some entries have a timeline, these are the ones to look at.
+        // If only some entries have a timeline, those are shown.
         let all = self.with_timeline().is_empty();
         let shown = |entry: &&Entry| all || entry.timeline.is_some();
         let timed: Vec<(&Entry, &Latency)> = self
@@ -396,7 +396,7 @@ impl<'r> Load<'r> {
     }
 }
 
-/// The time (second) within which all but one in so many (first) were done.
+/// Returns points of two numbers: the second is the time within which all operations but one in the first were done.
 fn percentiles(latency: &Latency) -> Vec<(f64, f64)> {
     let mut points = Vec::new();
     let mut below = 0u64;

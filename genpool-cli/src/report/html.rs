@@ -1,29 +1,28 @@
-//! A report as one page of HTML that needs nothing else: the pictures are inline SVG, the style
-//! sheet is in it, it has no script, and its policy forbids it to load anything.
+//! A report as a single page of HTML. The pictures are inline SVG, the style sheet is included, there is no script, and
+//! the page's policy forbids it to load anything.
 
 use std::fmt::{self, Display, Write};
 
 use super::chart::Drawn;
 use super::figures::{Figure, figures};
-use super::{Advice, Entry, Report};
+use super::{Advice, Entry, MOST_LOOKS, Report};
 use crate::plain::plain;
-use crate::replay::MOST_LOOKS;
 use crate::size::{Bytes, Grouped};
 use crate::table::{bytes, nanoseconds};
 
 const STYLE: &str = include_str!("page.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// Writes the page. It is well-formed XML too.
+/// Returns the page, which is well-formed XML too.
 ///
 /// # Errors
 ///
-/// [`DrawError`] when a picture cannot be drawn.
+/// [`DrawError`] if a picture cannot be drawn.
 pub fn page(report: &Report) -> Result<String, DrawError> {
     write_page(report).map_err(|error| DrawError(error.to_string()))
 }
 
-/// A picture cannot be drawn.
+/// A picture that cannot be drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrawError(String);
 
@@ -123,10 +122,10 @@ fn figure(figure: &Figure) -> String {
     )
 }
 
-/// A column of the table: its head, and its cell of an entry, if that has one.
+/// A column of the table: its head, and its cell for an entry, if that has one.
 type Column = (&'static str, fn(&Entry) -> Option<String>);
 
-/// Of these columns only those are shown in which entries differ.
+/// These columns are shown only if entries differ in them.
 const TELLING: [&str; 2] = ["pool", "threads"];
 
 const COLUMNS: [Column; 15] = [
@@ -180,7 +179,7 @@ const COLUMNS: [Column; 15] = [
     }),
 ];
 
-/// The figures of all entries, without the columns that no entry has anything in.
+/// Returns the figures of all entries, without the columns that are empty for all.
 fn table(entries: &[&Entry], advice: Option<&Advice>) -> String {
     let cells: Vec<Vec<Option<String>>> = COLUMNS
         .iter()
@@ -218,7 +217,7 @@ fn table(entries: &[&Entry], advice: Option<&Advice>) -> String {
     table + "</tbody></table></div>\n"
 }
 
-/// What the columns of a trace's table mean.
+/// Returns the explanation of the columns of a trace's table.
 fn legend() -> String {
     format!(
         "Rounding: lost because granules are whole, beyond what was asked for and at the ends of chunks, on average. \
@@ -229,7 +228,7 @@ fn legend() -> String {
     )
 }
 
-/// Text that came from elsewhere: it stays text, and what HTML cannot hold becomes U+FFFD.
+/// Untrusted text. It stays text, and characters that HTML cannot hold become U+FFFD.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {
@@ -248,7 +247,7 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// Markup of our own, which holds only what HTML can.
+/// Markup of this program, which only contains what HTML can hold.
 struct Plain<'a>(&'a str);
 
 impl Display for Plain<'_> {

@@ -8,20 +8,20 @@ use super::chart::{self, Drawn, GRID, INK, Ink};
 use super::scale::Scale;
 
 const WIDTH: i32 = 900;
-/// Pixels, or more where so many lines are to be named.
+/// The height in pixels; larger if the names of the lines need more.
 const HEIGHT: i32 = 290;
-/// Most pixels for the names of the lines, and those before and behind them.
+/// The most pixels for the names of the lines, and the pixels around them.
 const MOST_NAMES: i32 = 290;
 const KEY: i32 = 30;
 const MARGIN: i32 = 8;
-/// Pixels from one name to the next.
+/// The height of a name, in pixels.
 const LEGEND_STEP: i32 = 20;
 
 /// A line.
 pub(super) struct Line {
     pub(super) name: String,
     pub(super) ink: Ink,
-    /// Drawn thin and pale, for what is only there to compare with.
+    /// Drawn thin and pale, for a line that is only there for comparison.
     pub(super) faint: bool,
     pub(super) points: Vec<(f64, f64)>,
 }
@@ -35,10 +35,10 @@ impl Line {
     }
 }
 
-/// Pixels of a dash, and of the gap behind it.
+/// The pixels of a dash, and of the gap after it.
 const DASH: (u32, u32) = (7, 4);
 
-/// Draws the lines, each named at the right.
+/// Draws the lines, with their names at the right.
 pub(super) fn draw(x: &Scale, y: &Scale, lines: &[Line]) -> Drawn<String> {
     let names = chart::room(lines.iter().map(|line| line.name.as_str()), MOST_NAMES);
     let height = HEIGHT.max((lines.len() as i32 + 1) * LEGEND_STEP);

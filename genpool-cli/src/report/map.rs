@@ -1,4 +1,4 @@
-//! The occupancy map: time to the right, addresses upwards, what is taken in colour.
+//! The occupancy map: time to the right, addresses upwards, taken memory in colour.
 
 use std::fmt::Write;
 
@@ -9,16 +9,16 @@ use super::chart::{self, Drawn, GRID, INK, TAKEN};
 use super::scale::{Scale, Unit};
 use super::{Point, Timeline};
 
-/// Shades between nothing and all.
+/// The shades between nothing and everything.
 const SHADES: usize = 8;
-/// Addresses that are named.
+/// The number of addresses that are labelled.
 const NAMED: usize = 4;
-/// Pixels for the addresses, and for the time below.
+/// The pixels for the addresses, and for the time below.
 const SIDE: i32 = 130;
 const FOOT: i32 = 44;
 const MARGIN: i32 = 10;
 
-/// Draws the map of a timeline in a picture of so many pixels.
+/// Draws the map of a timeline, in a picture of the given pixels.
 pub(super) fn draw(timeline: &Timeline, size: (u32, u32)) -> Drawn<String> {
     let Timeline {
         unit,
@@ -67,7 +67,7 @@ pub(super) fn draw(timeline: &Timeline, size: (u32, u32)) -> Drawn<String> {
     Ok(picture)
 }
 
-/// Where on the picture the map is.
+/// The position of the map in the picture.
 struct Plot {
     left: i32,
     right: i32,
@@ -83,14 +83,14 @@ impl Plot {
         self.left + (f64::from(self.right - self.left) * at / self.end) as i32
     }
 
-    /// The lower border of a row.
+    /// Returns the lower border of a row.
     fn y(&self, row: usize) -> i32 {
         self.bottom - (self.bottom - self.top) * row as i32 / self.rows.max(1) as i32
     }
 }
 
-/// A path for each shade. A cell reaches back to the instant before its own, and cells of one shade
-/// in a row are one rectangle: a picture of some ten thousand cells is too large otherwise.
+/// Returns a path for each shade. A cell reaches back to the previous instant, and adjacent cells of one shade are one
+/// rectangle: a picture of some ten thousand cells would be too large.
 fn cells(points: &[Point], plot: &Plot) -> String {
     let mut paths = vec![String::new(); SHADES + 1];
     for row in 0..plot.rows {
@@ -127,7 +127,7 @@ fn cells(points: &[Point], plot: &Plot) -> String {
     all
 }
 
-/// 0 for nothing taken, [`SHADES`] for all.
+/// Returns 0 if nothing is taken, [`SHADES`] if everything is.
 fn shade(percent: u8) -> usize {
     match percent {
         0 => 0,

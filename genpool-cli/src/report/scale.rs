@@ -1,4 +1,4 @@
-//! Axes: from values to places, with ticks where people expect them.
+//! Axes: from values to positions, with ticks where readers expect them.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 
 use crate::size::Bytes;
 
-/// What an axis counts.
+/// The unit of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Count,
@@ -18,7 +18,7 @@ pub(super) enum Unit {
     Seconds,
     /// On a logarithmic scale.
     Nanoseconds,
-    /// The reciprocal of the part that is left: 1, 10 and 100 are 0, 90 and 99 %.
+    /// The reciprocal of the remaining part: 1, 10 and 100 stand for 0, 90 and 99 %.
     Percentile,
 }
 
@@ -32,12 +32,12 @@ pub(super) struct Scale {
     high: f64,
     /// The largest value that it was made for.
     most: f64,
-    /// Values that have a tick.
+    /// The values with a tick.
     ticks: Vec<f64>,
 }
 
 impl Scale {
-    /// An axis on which all of `values` have a place. Linear ones begin at 0.
+    /// Returns an axis that covers all of `values`. Linear ones begin at 0.
     pub(super) fn new(title: &str, unit: Unit, values: impl Iterator<Item = f64>) -> Self {
         let (mut least, mut most) = (f64::INFINITY, 0f64);
         for value in values.filter(|value| value.is_finite()) {
@@ -61,7 +61,7 @@ impl Scale {
         }
     }
 
-    /// The same, but it ends with the last value instead of the tick behind it.
+    /// Ends the axis at the last value instead of the tick after it.
     pub(super) fn cut(mut self) -> Self {
         if self.most > self.low {
             self.high = self.most;
@@ -70,17 +70,17 @@ impl Scale {
         self
     }
 
-    /// The last value.
+    /// Returns the last value.
     pub(super) fn end(&self) -> f64 {
         self.high
     }
 
-    /// Ticks and what is written there.
+    /// Returns the ticks and their labels.
     pub(super) fn ticks(&self) -> impl Iterator<Item = (f64, String)> {
         self.ticks.iter().map(|&tick| (tick, self.label(tick)))
     }
 
-    /// Where a value is: on logarithmic scales its logarithm.
+    /// Returns the position of a value: its logarithm on a logarithmic scale.
     fn place(&self, value: f64) -> f64 {
         match self.unit {
             Unit::Nanoseconds | Unit::Percentile | Unit::Threads => value.max(1.0).log10(),
@@ -112,7 +112,7 @@ impl Ranged for Scale {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
 
-    /// Values beyond the ends are at the ends.
+    /// Clamps values beyond the ends.
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
         let (low, high) = (self.place(self.low), self.place(self.high));
         let part = (self.place(*value) - low) / (high - low);
@@ -134,18 +134,18 @@ impl ValueFormatter<f64> for Scale {
     }
 }
 
-/// Multiples of `step` from 0 to the first that is no less than `most`.
+/// Returns the multiples of `step` from 0 to the first that is at least `most`.
 fn steps(most: f64, step: f64) -> Vec<f64> {
     let last = (most / step).ceil().clamp(1.0, 100.0) as usize;
     (0..=last).map(|i| i as f64 * step).collect()
 }
 
-/// A step for about five ticks: a power of two.
+/// Returns a step for about five ticks, a power of two.
 fn binary_step(most: f64) -> f64 {
     (most / 5.0).max(1.0).log2().ceil().exp2()
 }
 
-/// A step for about five ticks: 1, 2 or 5 times a power of ten.
+/// Returns a step for about five ticks: 1, 2 or 5 times a power of ten.
 fn decimal_step(most: f64) -> f64 {
     if most <= 0.0 {
         return 1.0;
@@ -156,7 +156,7 @@ fn decimal_step(most: f64) -> f64 {
     step.unwrap_or(10.0) * power
 }
 
-/// Powers of `base` from the one below `least` to the one above `most`.
+/// Returns the powers of `base` from the one below `least` to the one above `most`.
 fn powers(base: i32, least: f64, most: f64) -> Vec<f64> {
     let base = f64::from(base);
     let least = if least.is_finite() { least } else { 1.0 };
@@ -165,7 +165,7 @@ fn powers(base: i32, least: f64, most: f64) -> Vec<f64> {
     (first..=last).map(|power| base.powi(power)).collect()
 }
 
-/// A number in few characters.
+/// Returns a number in few characters.
 fn count(value: f64) -> String {
     match value {
         value if value >= 1e9 => format!("{} G", short(value / 1e9)),
@@ -175,7 +175,7 @@ fn count(value: f64) -> String {
     }
 }
 
-/// At most three decimal digits, and none that say nothing.
+/// Returns at most three decimal digits, without trailing zeros.
 fn short(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

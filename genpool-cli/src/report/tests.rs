@@ -1,4 +1,4 @@
-//! Tests of all that a report is written as.
+//! Tests of all formats of a report.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn point(at: f64) -> Point {
     }
 }
 
-/// An entry with everything in it.
+/// An entry with all fields set.
 fn entry(load: &str, algorithm: &str) -> Entry {
     let mut histogram = Histogram::new(2).unwrap();
     (1..=1000).for_each(|ns| histogram.record(ns).unwrap());
@@ -122,10 +122,10 @@ fn pages_are_well_formed_and_hold_the_pictures() {
     for picture in named("svg") {
         assert!(picture.descendants().count() > 10);
     }
-    // What came from outside is there as text, with U+FFFD for what XML cannot hold.
+    // Untrusted text appears as text, with U+FFFD for what XML cannot hold.
     let heading = named("h2").next().unwrap().text().unwrap();
     assert_eq!(heading, HOSTILE.replace('\u{1}', "\u{fffd}"));
-    // Nothing refers to anything outside.
+    // Nothing refers to anything outside the page.
     for node in document.descendants().filter(roxmltree::Node::is_element) {
         for attribute in node.attributes() {
             let name = attribute.name();

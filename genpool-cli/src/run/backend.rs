@@ -1,4 +1,4 @@
-//! The pools under load, behind one face.
+//! A common interface to the pools under load.
 
 use genpool::{Algorithm, AllocError, Allocation, Pool};
 use genpool_plain::{Fit, LockedPool};
@@ -10,7 +10,7 @@ pub(super) trait Backend: Sync {
 
     fn alloc(&self, size: usize) -> Result<Self::Held, Refusal>;
 
-    /// First address and size in bytes.
+    /// Returns the first address, and the size in bytes.
     fn range(held: &Self::Held) -> (usize, usize);
 
     fn free(&self, held: Self::Held) -> Result<(), String>;
@@ -21,9 +21,9 @@ pub(super) trait Backend: Sync {
 pub(super) enum Refusal {
     /// There is no room.
     Exhausted,
-    /// Others were faster, again and again.
+    /// Other threads were faster, again and again.
     Contended,
-    /// Something that a run never asks for.
+    /// An error that the requests of a run never cause.
     Unexpected(String),
 }
 

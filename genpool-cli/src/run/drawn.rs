@@ -1,4 +1,4 @@
-//! The fixed fits at places drawn at random, so that they too can be put under load.
+//! The fixed fits at random places, so that they can be put under load too.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,11 +7,11 @@ use genpool::{Algorithm, ChunkView, FixedAddress, FixedOffset, Granule, Request}
 
 use super::load::Random;
 
-/// Places that are tried in a chunk before it counts as full.
+/// The places that are tried in a chunk before it counts as full.
 const DRAWS: usize = 16;
 
-/// Asks a fixed fit for places drawn at random. That it finds none proves nothing: what a run calls
-/// full is then only that these were taken.
+/// Tries a fixed fit at random places. Finding none proves nothing: for these, what a run calls full only means that
+/// the tried places were taken.
 pub(super) struct Drawn<F> {
     fixed: fn(&ChunkView<'_>, Granule) -> F,
 }

@@ -1,14 +1,14 @@
-//! What the machine offers: processors and memory.
+//! The processors and the memory of the machine.
 
 use std::fs;
 use std::thread;
 
-/// How many threads can run at once.
+/// Returns how many threads can run at once.
 pub fn parallelism() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The processors that this process may use, by number; empty where the system does not say.
+/// Returns the numbers of the processors that this process may use; empty if the system does not say.
 #[cfg(target_os = "linux")]
 pub fn processors() -> Vec<usize> {
     use rustix::thread::{CpuSet, sched_getaffinity};
@@ -21,13 +21,13 @@ pub fn processors() -> Vec<usize> {
     }
 }
 
-/// The processors that this process may use, by number; empty where the system does not say.
+/// Returns the numbers of the processors that this process may use; empty if the system does not say.
 #[cfg(not(target_os = "linux"))]
 pub fn processors() -> Vec<usize> {
     Vec::new()
 }
 
-/// Keeps the calling thread on one processor, and tells whether that worked.
+/// Pins the calling thread to one processor. Returns whether that worked.
 #[cfg(target_os = "linux")]
 pub fn pin(processor: usize) -> bool {
     use rustix::thread::{CpuSet, sched_setaffinity};
@@ -40,14 +40,14 @@ pub fn pin(processor: usize) -> bool {
     sched_setaffinity(None, &set).is_ok()
 }
 
-/// Keeps the calling thread on one processor, and tells whether that worked.
+/// Pins the calling thread to one processor. Returns whether that worked.
 #[cfg(not(target_os = "linux"))]
 pub fn pin(_: usize) -> bool {
     false
 }
 
-/// Bytes of memory that this process may still take, as far as the system says: the least of what
-/// the machine has available and what its control group leaves.
+/// Returns the bytes of memory that this process may still take, as far as the system says: the lesser of what the
+/// machine has available and what its control group allows.
 pub fn available_memory() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo")
         .ok()

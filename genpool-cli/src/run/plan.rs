@@ -1,43 +1,43 @@
-//! The arguments of a run, checked once.
+//! The arguments of a run, validated once.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::size::Bytes;
 
-/// Most threads.
+/// The most threads.
 pub const MAX_THREADS: usize = 1024;
 
-/// Highest order: granules of 1 GiB.
+/// The highest order, for granules of 1 GiB.
 pub const MAX_ORDER: u32 = 30;
 
-/// Most chunks.
+/// The most chunks.
 pub const MAX_CHUNKS: usize = 4096;
 
-/// Most granules. Two pools track them at a bit each, and some algorithms walk them all.
+/// The most granules. Two pools track them at one bit each, and some algorithms walk over all of them.
 pub const MAX_GRANULES: usize = 1 << 30;
 
-/// Longest run: a day.
+/// The longest run: a day.
 pub const MAX_SECONDS: f64 = 86_400.0;
 
-/// Largest allocation in granules.
+/// The largest allocation, in granules.
 pub const LARGEST: usize = 16;
 
-/// The share of the pool that is kept allocated, in percent.
+/// The part of the pool that is kept allocated, in percent.
 pub const FULL_PERCENT: usize = 70;
 
-/// What to run, as asked for.
+/// The requested run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Wish {
-    /// Length of the run.
+    /// The length of the run.
     pub seconds: f64,
-    /// Threads.
+    /// The number of threads.
     pub threads: usize,
-    /// Bytes of memory.
+    /// The size of the memory in bytes.
     pub size: usize,
-    /// Granules are `1 << order` bytes.
+    /// The order: a granule is `1 << order` bytes.
     pub order: u32,
-    /// Chunks that the memory is split into.
+    /// The number of chunks that the memory is split into.
     pub chunks: usize,
 }
 
@@ -54,20 +54,20 @@ impl Default for Wish {
     }
 }
 
-/// What to run, as it can be done.
+/// A run that is possible.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
     time: Duration,
     threads: usize,
     order: u32,
     chunks: usize,
-    /// Granules in each chunk, but for the last, which has `rest` more.
+    /// Granules in each chunk; the last one has `rest` more.
     chunk_granules: usize,
     rest: usize,
 }
 
 impl Plan {
-    /// Checks a wish. A size that is not made of whole granules loses its last part.
+    /// Validates a wish. A size that is not a multiple of the granule is rounded down.
     ///
     /// # Errors
     ///
@@ -127,17 +127,17 @@ impl Plan {
         })
     }
 
-    /// Length of the run.
+    /// Returns the length of the run.
     pub fn time(&self) -> Duration {
         self.time
     }
 
-    /// Threads.
+    /// Returns the number of threads.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// The same plan with the threads 1, 2, 4 and so on, and at last with all of them.
+    /// Returns the same plan with 1, 2, 4 and so on threads, and finally with all of them.
     pub fn by_threads(&self) -> Vec<Self> {
         let doubled = std::iter::successors(Some(1), |threads| Some(threads * 2));
         doubled
@@ -147,32 +147,32 @@ impl Plan {
             .collect()
     }
 
-    /// Order of the pool.
+    /// Returns the order of the pool.
     pub fn order(&self) -> u32 {
         self.order
     }
 
-    /// Bytes of a granule.
+    /// Returns the bytes of a granule.
     pub fn granule(&self) -> usize {
         1 << self.order
     }
 
-    /// Granules in all chunks.
+    /// Returns the granules in all chunks.
     pub fn granules(&self) -> usize {
         self.chunks * self.chunk_granules + self.rest
     }
 
-    /// Bytes in all chunks.
+    /// Returns the bytes in all chunks.
     pub fn size(&self) -> usize {
         self.granules() << self.order
     }
 
-    /// How many chunks.
+    /// Returns the number of chunks.
     pub fn chunk_count(&self) -> usize {
         self.chunks
     }
 
-    /// Each chunk's offset and size in bytes, one behind the other.
+    /// Returns the offset and the size of each chunk in bytes. They are contiguous.
     pub fn chunks(&self) -> impl Iterator<Item = (usize, usize)> {
         let (each, rest, order, chunks) = (self.chunk_granules, self.rest, self.order, self.chunks);
         (0..chunks).map(move |i| {
@@ -181,13 +181,13 @@ impl Plan {
         })
     }
 
-    /// Largest allocation in granules: [`LARGEST`], or a chunk where that is smaller.
+    /// Returns the largest allocation in granules: [`LARGEST`], or a chunk if that is smaller.
     pub fn largest(&self) -> usize {
         LARGEST.min(self.chunk_granules)
     }
 }
 
-/// A run cannot be as asked for; the text names the argument.
+/// An impossible run; the text names the argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanError(String);
 

@@ -1,4 +1,4 @@
-//! What a run says: what it is about, a table, notes, a verdict.
+//! The report of a run: facts, a table, notes and a verdict.
 
 use super::load::{Load, SAMPLE};
 use super::plan::{FULL_PERCENT, Plan};
@@ -11,7 +11,7 @@ use crate::table::{Group, count, layout, microseconds, wrapped};
 /// A phase that stayed this many percent below the plan's fill is mentioned.
 const FILL_TOLERANCE: u64 = 5;
 
-/// A report that says what is going to be run, and on what.
+/// Returns a report that says what will be run, and on what.
 pub fn head(plan: &Plan, pages: &Pages, pinned: bool) -> Report {
     let chunks = match plan.chunk_count() {
         1 => "1 chunk".to_owned(),
@@ -48,7 +48,7 @@ pub fn head(plan: &Plan, pages: &Pages, pinned: bool) -> Report {
     report
 }
 
-/// Adds to `report` what the run came to.
+/// Adds the results of the run to `report`.
 pub fn add(report: &mut Report, plan: &Plan, outcome: Outcome) {
     report.notes.extend(notes(plan, &outcome));
     for row in outcome.rows {
@@ -92,7 +92,7 @@ fn speed(load: &Load, threads: usize) -> Option<Speed> {
     })
 }
 
-/// The table of what was run with all threads, and what its columns mean.
+/// Returns the table of the runs with all threads, and an explanation of its columns.
 pub fn table(plan: &Plan, report: &Report) -> String {
     let header = [
         "algorithm",
@@ -211,8 +211,8 @@ fn ratio(ratio: f64) -> String {
     }
 }
 
-/// Says where a phase with all threads did not get the pool as full as the plan has it, so that its
-/// figures are of a lighter load.
+/// Notes the phases with all threads that did not fill the pool as the plan requires, so that their figures are of a
+/// lighter load.
 fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let percent = |granules: usize| granules as u64 * 100 / plan.granules() as u64;
     let is_light = |load: &Load| percent(load.taken) + FILL_TOLERANCE < FULL_PERCENT as u64;
@@ -247,7 +247,7 @@ fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     notes
 }
 
-/// The last line of a run without fault.
+/// Returns the last line of a run without faults.
 pub fn verdict(report: &Report) -> String {
     let entries = report.entries.iter();
     let checked = entries.map(|entry| entry.operations.checked).sum();
@@ -266,7 +266,7 @@ mod tests {
     use crate::report::FreeSpace;
     use crate::table::{WIDTH, facts};
 
-    /// Figures as wide as they get.
+    /// Figures of the greatest width.
     fn load(latency: u64, held: usize) -> Load {
         let mut histogram = Histogram::new(2).unwrap();
         histogram.record(latency).unwrap();

@@ -1,4 +1,4 @@
-//! Looks at a pool while it is under load.
+//! Examines a pool while it is under load.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use crate::memory::Arena;
 use crate::report::{COLUMNS, Point, ROWS, Timeline};
 use crate::space::{Look, Space};
 
-/// A look may take one part in so many of the time; 50 (2026-11) keep a watched load within the
-/// scatter of unwatched ones.
+/// Examining may take one part in this many of the time; 50 (2026-11) keeps a watched load within the variation of
+/// unwatched ones.
 const PART: u32 = 50;
 
-/// Looks as often as there are columns, or less often where a look takes long.
+/// Examines a pool as often as there are columns, or less often if that takes long.
 pub(super) struct Watch {
     space: Space,
     start: Instant,
@@ -24,7 +24,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// For a phase of so much time, which begins now.
+    /// Returns a watch for a phase of the given time, which begins now.
     pub(super) fn new(plan: &Plan, arena: &Arena, time: Duration) -> Self {
         let chunks: Vec<_> = plan
             .chunks()
@@ -41,7 +41,7 @@ impl Watch {
         }
     }
 
-    /// Looks, if it is time to.
+    /// Examines the pool, if it is time to.
     pub(super) fn look(&mut self, pool: &Pool) -> Option<&Look> {
         let before = Instant::now();
         if before < self.next {

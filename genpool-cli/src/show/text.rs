@@ -9,17 +9,17 @@ use crate::plain::Plain;
 use crate::size::Bytes;
 use crate::table::{WIDTH, layout, shorten};
 
-/// Parts of a cell that are taken: none, up to a quarter, a half, less than all, all.
+/// Shades for the taken part of a cell: none, up to a quarter, up to half, less than all, all.
 const SHADES: [char; 5] = ['·', '░', '▒', '▓', '█'];
 
-/// Rows of the table of live allocations; the largest are shown.
+/// The rows of the table of live allocations, which shows the largest.
 const MOST_LIVE: usize = 20;
 
-/// Chunks that are drawn, those at the lowest addresses: more than anybody reads, and little text even so
+/// The most chunks that are drawn, those at the lowest addresses: more than anybody reads, and still little text
 /// (2026-11).
 const MOST_CHUNKS: usize = 256;
 
-/// All of a pool.
+/// Returns everything about a pool.
 pub fn pool(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     let name = snapshot.name.as_deref().unwrap_or("unnamed");
@@ -154,9 +154,9 @@ fn chunk_text(chunk: &ChunkShot, order: u32) -> String {
     text
 }
 
-/// A line as long as the chunk, shaded by how much of each part of it is taken.
+/// Returns a line for the whole chunk, shaded by how much of each part is taken.
 fn picture(chunk: &ChunkShot, granules: usize) -> String {
-    // Granules of a cell times the number of cells, so that borders between cells need no rounding.
+    // Granules of a cell times the number of cells, so that borders of cells need no rounding.
     let mut filled = [0u128; CELLS];
     let whole = granules as u128;
     for &(first, len) in &chunk.taken {
@@ -185,7 +185,7 @@ fn owner_at(snapshot: &Snapshot, addr: usize) -> String {
     clean(owner.unwrap_or("-"), 40)
 }
 
-/// A name that somebody else chose.
+/// Returns an untrusted name, fit to be shown.
 fn clean(name: &str, longest: usize) -> String {
     shorten(&Plain(name).to_string(), longest)
 }

@@ -1,16 +1,16 @@
-//! A whole call, as `strace` writes it: `name(arguments) = result`.
+//! A complete call, as `strace` writes it: `name(arguments) = result`.
 //!
-//! Arguments are cut apart at commas. Commas in strings, brackets, comments and the names that `-y` and `-Y` add to
-//! numbers do not count: the text in there comes from elsewhere and may look like a part of the line.
+//! Arguments are separated by commas. Commas in strings, brackets, comments and the names that `-y` and `-Y` add to
+//! numbers do not count. The text in there comes from elsewhere, and may look like part of the line.
 
 use std::borrow::Cow;
 
 use super::PAGE_ORDER;
+use super::event::{Event, Kin, Pages, Pid};
 use super::flags::{CloneFlags, MapFlags, keeps_old};
-use super::line::{Event, Kin, Pages, Pid};
 use crate::size::parse_number;
 
-/// The calls that change what is mapped, or for whom.
+/// The calls that change what is mapped, or for which process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
     Mmap,
@@ -21,7 +21,7 @@ pub(super) enum Name {
     Clone,
     Clone3,
     Exec,
-    /// It maps memory, but of a length that its line does not say, or as the heap that grows in place.
+    /// Maps memory of a length that its line does not contain, or the heap, which grows in place.
     Elsewhere,
 }
 
@@ -41,7 +41,8 @@ impl Name {
         })
     }
 
-    /// Whether other threads may see what the call does before it returns: it takes memory away, or makes a thread.
+    /// Returns whether other threads may see an effect of the call before it returns: it unmaps memory, or creates a
+    /// thread.
     pub(super) fn acts_at_once(self) -> bool {
         match self {
             Self::Munmap | Self::Mremap => true,
@@ -51,19 +52,19 @@ impl Name {
     }
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Event(Event),
     /// It failed, never returned, or changed nothing.
     Nothing,
-    /// It mapped memory that has no part in the trace.
+    /// It mapped memory that is not part of the trace.
     Elsewhere,
     /// It succeeded or may have, but its line cannot be read. The event is the best guess.
     Unclear(Option<Event>),
 }
 
-/// Reads what a call came to from the text after `name(`.
+/// Reads the result of a call from the text after `name(`.
 pub(super) fn outcome(name: Name, text: &str) -> Outcome {
     let Split::Whole { arguments, tail } = split(text) else {
         return Outcome::Unclear(None);
@@ -92,7 +93,7 @@ pub(super) fn outcome(name: Name, text: &str) -> Outcome {
                     };
                 }
                 Name::Exec => Some(Event::Exec),
-                // `brk` of 0 asks where the heap ends.
+                // A `brk` of 0 queries the end of the heap.
                 Name::Elsewhere => {
                     return match arguments.0.as_slice() {
                         [end] if number(end) == Some(0) => Outcome::Nothing,
@@ -110,7 +111,7 @@ pub(super) fn outcome(name: Name, text: &str) -> Outcome {
 enum Returned<'t> {
     /// An error, or `?` for a call that never returned.
     Failed,
-    /// The value, and what is said of it.
+    /// The value, and the text after it.
     Value(u64, &'t str),
 }
 
@@ -122,7 +123,7 @@ impl<'t> Returned<'t> {
         let end = text.find(|c: char| !c.is_ascii_alphanumeric());
         let (value, rest) = text.split_at(end.unwrap_or(text.len()));
         match number(value)? {
-            // The kernel's errors, -1 to -4095, as numbers without a sign.
+            // The kernel's errors, -1 to -4095, as unsigned numbers.
             error if error > u64::MAX - 4095 => Some(Self::Failed),
             value => Some(Self::Value(value, rest)),
         }
@@ -140,8 +141,8 @@ fn map(arguments: &Arguments<'_>, addr: u64) -> Option<Event> {
     })
 }
 
-/// `mremap` takes nothing away where the old size is 0, which makes a second mapping of the same memory, or
-/// where its flags say so.
+/// Reads a call of `mremap`. It unmaps nothing if the old size is 0, which makes a second mapping of the same memory,
+/// or if its flags say so.
 fn remap(arguments: &Arguments<'_>, addr: u64) -> Option<Event> {
     let old = arguments.number(1)?;
     let from = match keeps_old(arguments.value(3)?)? || old == 0 {
@@ -165,7 +166,7 @@ fn kin(name: Name, arguments: &Arguments<'_>) -> Option<Kin> {
             };
             CloneFlags::read(Arguments(arguments).named("flags")?)?
         }
-        // Where arguments have no names, the flags are the first, except on IBM Z.
+        // If arguments have no names, the flags come first, except on IBM Z.
         _ => CloneFlags::read(match arguments.named("flags") {
             Some(flags) => flags,
             None => arguments.0.first()?,
@@ -178,7 +179,7 @@ fn kin(name: Name, arguments: &Arguments<'_>) -> Option<Kin> {
     })
 }
 
-/// The number of a child. Where it is one of another namespace, the number that lines have follows.
+/// Returns the number of a child. If the child is in another PID namespace, the number that lines use follows.
 fn child(value: u64, rest: &str) -> Option<Pid> {
     let in_ours = rest
         .split_once(" in strace's PID NS */")
@@ -193,7 +194,7 @@ fn child(value: u64, rest: &str) -> Option<Pid> {
 struct Arguments<'t>(Vec<&'t str>);
 
 impl<'t> Arguments<'t> {
-    /// An argument, without the name that `strace -N` has for it.
+    /// Returns an argument, without the name that `strace -N` adds to it.
     fn value(&self, at: usize) -> Option<&'t str> {
         let text = self.0.get(at)?;
         Some(split_name(text).map_or(*text, |(_, value)| value))
@@ -223,21 +224,21 @@ fn split_name(text: &str) -> Option<(&str, &str)> {
     })
 }
 
-/// How arguments end.
+/// Where arguments end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Split<'t> {
-    /// With their closing bracket; the tail follows it.
+    /// At their closing bracket; the tail follows it.
     Whole {
         arguments: Vec<&'t str>,
         tail: &'t str,
     },
-    /// With the line.
+    /// At the end of the line.
     Cut,
-    /// With the line, and inside of a string.
+    /// At the end of the line, inside a string.
     CutString,
 }
 
-/// Cuts arguments or the fields of a structure apart, up to the bracket that closes them.
+/// Splits arguments, or the fields of a structure, up to the closing bracket.
 pub(super) fn split(text: &str) -> Split<'_> {
     let bytes = text.as_bytes();
     let (mut at, mut start, mut depth) = (0, 0, 0usize);
@@ -282,7 +283,7 @@ pub(super) fn split(text: &str) -> Split<'_> {
     Split::Cut
 }
 
-/// Past the quote that ends a string.
+/// Returns the position after the closing quote of a string.
 fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
@@ -294,7 +295,7 @@ fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// Past the end of a comment. `strace -X verbose` puts one into another.
+/// Returns the position after a comment. `strace -X verbose` nests them.
 fn comment_end(bytes: &[u8], start: usize) -> Option<usize> {
     let (mut at, mut depth) = (start, 0usize);
     loop {
@@ -315,13 +316,13 @@ fn comment_end(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// Whether a `<` begins the name of a descriptor or process, which directly follows its number.
+/// Returns whether a `<` begins the name of a descriptor or process, which directly follows its number.
 fn is_descriptor(before: &[u8], from: &[u8]) -> bool {
     before.last().is_some_and(u8::is_ascii_alphanumeric) && !from.starts_with(b"<<")
 }
 
-/// Past the end of the name of a descriptor: `3</path>`, `3</dev/null<char 1:3>>`, `3<TCP:[a:1->b:2]>`. In paths,
-/// `strace` escapes what would end them.
+/// Returns the position after the name of a descriptor: `3</path>`, `3</dev/null<char 1:3>>`, `3<TCP:[a:1->b:2]>`. In
+/// paths, `strace` escapes the closing characters.
 fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
     let is_socket = bytes[start + 1..]
         .iter()
@@ -348,7 +349,7 @@ fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// A text without its comments.
+/// Returns a text without its comments.
 pub(super) fn uncommented(text: &str) -> Cow<'_, str> {
     let (mut kept, mut rest) = (String::new(), text);
     while let Some(start) = rest.find("/*")
@@ -363,7 +364,7 @@ pub(super) fn uncommented(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A number as C writes it: decimal, hexadecimal with `0x`, or octal with `0`; or `NULL`.
+/// Parses a number as C writes it: decimal, hexadecimal with `0x`, octal with `0`, or `NULL`.
 pub(super) fn number(text: &str) -> Option<u64> {
     match text.strip_prefix('0') {
         _ if text == "NULL" => Some(0),

@@ -1,8 +1,7 @@
-//! Sets of flags, in each notation that `strace` has for them: names, numbers (`-X raw`), numbers with the
-//! names in a comment (`-X verbose`), shifted numbers, and all of these joined by `|`.
+//! Sets of flags, in each notation of `strace`: names, numbers (`-X raw`), numbers with the names in a comment
+//! (`-X verbose`), shifted numbers, and any of these joined by `|`.
 //!
-//! Numbers are read as on x86, Arm, RISC-V and POWER; some other architectures have other bits for some of
-//! the names.
+//! Numbers are read as on x86, Arm, RISC-V and POWER. Some other architectures use other bits for some of the names.
 
 use super::call::{number, uncommented};
 
@@ -14,15 +13,15 @@ const MREMAP_DONTUNMAP: u64 = 4;
 const CLONE_VM: u64 = 0x100;
 const CLONE_THREAD: u64 = 0x1_0000;
 
-/// The order of a huge page whose size the flags do not state: 2 MiB, as on x86-64 and arm64.
+/// The order of a huge page if the flags do not state its size: 2 MiB, as on x86-64 and arm64.
 const HUGE_ORDER: u32 = 21;
 
-/// What `mmap` is asked for.
+/// The flags of `mmap`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MapFlags {
-    /// The mapping replaces what is at its address.
+    /// Whether the mapping replaces what is at its address.
     pub(super) fixed: bool,
-    /// The order of its pages, if they are huge ones.
+    /// The order of its pages, if they are huge.
     pub(super) huge: Option<u32>,
 }
 
@@ -44,12 +43,12 @@ impl MapFlags {
     }
 }
 
-/// Whether `mremap` leaves the old range mapped.
+/// Returns whether `mremap` leaves the old range mapped.
 pub(super) fn keeps_old(text: &str) -> Option<bool> {
     Some(bits(text, &["MREMAP_"])? & MREMAP_DONTUNMAP != 0)
 }
 
-/// What `clone` is asked to share: the memory, and the process.
+/// What a call of `clone` shares: the memory, and the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CloneFlags {
     pub(super) memory: bool,
@@ -66,8 +65,8 @@ impl CloneFlags {
     }
 }
 
-/// The bits that flags stand for, as far as this module has a name for them. `None` where a part is neither a
-/// number nor a name that begins as one of `prefixes`.
+/// Returns the bits of flags, as far as this module has names for them. `None` if a part is neither a number nor a name
+/// with one of `prefixes`.
 fn bits(text: &str, prefixes: &[&str]) -> Option<u64> {
     let text = uncommented(text);
     text.split('|').try_fold(0, |bits, part| {
@@ -103,7 +102,7 @@ fn term(text: &str, prefixes: &[&str]) -> Option<u64> {
     })
 }
 
-/// The order of the page size that a name such as `MAP_HUGE_2MB` states.
+/// Returns the order of the page size in a name such as `MAP_HUGE_2MB`.
 fn huge_order(name: &str) -> Option<u64> {
     let size = name.strip_prefix("MAP_HUGE_")?;
     let (count, unit) = size.split_at(size.len().checked_sub(2)?);

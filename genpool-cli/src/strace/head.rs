@@ -1,23 +1,23 @@
-//! What stands before the call on each line: the number of its thread, the time, the number of the call (`-n`),
-//! the instruction (`-i`), the security context (`--secontext`).
+//! The fields before the call on each line: the number of its thread, the time, the number of the call (`-n`), the
+//! instruction (`-i`), the security context (`--secontext`).
 
-use super::line::Pid;
+use super::event::Pid;
 
-/// No process number of Linux is higher.
+/// The highest process number of Linux.
 const HIGHEST_PID: Pid = 1 << 22;
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 24 * 3600 * SECOND;
 
-/// Times in seconds below it count from the line before (`-r`), others from 1970 (`-ttt`).
+/// Times below this count from the previous line (`-r`), others from 1970 (`-ttt`).
 const RELATIVE: u64 = 100_000_000 * SECOND;
 
-/// A point in time in nanoseconds, which compares with others of the same file.
+/// A point in time in nanoseconds, comparable with others of the same file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Time(u64);
 
 impl Time {
-    /// Whether it is at most a second after an earlier one, even with midnight between them.
+    /// Returns whether it is at most a second after an earlier one, even across midnight.
     pub(super) fn is_soon_after(self, earlier: Self) -> bool {
         let now = match self.0 < earlier.0 && earlier.0 < DAY {
             true => self.0 + DAY,
@@ -27,19 +27,19 @@ impl Time {
     }
 }
 
-/// The heads of all lines so far, of which each may count its time from the one before.
+/// The heads of all lines so far. Each may count its time from the previous one.
 #[derive(Default)]
 pub(super) struct Heads {
     now: Option<Time>,
 }
 
 impl Heads {
-    /// The time of the last line that had one.
+    /// Returns the time of the last line that had one.
     pub(super) fn now(&self) -> Option<Time> {
         self.now
     }
 
-    /// The number of the thread, 0 where the line has none, and what follows the head.
+    /// Returns the number of the thread, or 0 if the line has none, and the text after the head.
     pub(super) fn read<'t>(&mut self, line: &'t str) -> (Pid, &'t str) {
         let (pid, mut text) = split_pid(line.trim());
         let mut time = None;
@@ -59,7 +59,7 @@ impl Heads {
             };
             text = rest.trim_start();
         }
-        // A message of strace itself has none.
+        // strace's own messages have no time.
         self.now = time.or(self.now);
         (pid, text)
     }
@@ -91,8 +91,8 @@ impl Heads {
     }
 }
 
-/// The process number that a line begins with, as `[pid 12] ` or as `12 `; the name of the program may
-/// follow it as `12<name> `.
+/// Splits off the process number at the beginning of a line, as `[pid 12] ` or `12 `. The name of the program may
+/// follow it, as `12<name> `.
 fn split_pid(line: &str) -> (Pid, &str) {
     let bracketed = line.strip_prefix("[pid");
     let split = || {
@@ -110,14 +110,14 @@ fn split_pid(line: &str) -> (Pid, &str) {
     split().unwrap_or((0, line))
 }
 
-/// The digits that a text begins with, and what follows them.
+/// Splits off the digits at the beginning of a text.
 pub(super) fn split_number(text: &str) -> Option<(Pid, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit());
     let (digits, rest) = text.split_at(end.unwrap_or(text.len()));
     Some((digits.parse().ok()?, rest))
 }
 
-/// A field that stands in brackets, and what follows it.
+/// Splits off a field in brackets.
 fn split_field<'t>(text: &'t str, open: &str, close: char) -> Option<(&'t str, &'t str)> {
     text.strip_prefix(open)?.split_once(close)
 }

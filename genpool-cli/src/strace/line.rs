@@ -1,117 +1,47 @@
-//! One line of `strace`, with or without process numbers and times.
+//! Lines of `strace`, with or without process numbers and times.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::PAGE_ORDER;
 use super::call::{Name, Outcome, Split, outcome, split};
+use super::event::{Event, Pid};
 use super::head::{Heads, Time, split_number};
 
-/// No address is higher, on any machine that Linux runs on.
-const HIGHEST: u64 = 1 << 57;
-
-/// The number of a process or thread; 0 where lines do not say.
-pub(super) type Pid = u32;
-
-/// A range of pages: the first, and the one after the last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pages {
-    pub(super) start: u64,
-    pub(super) end: u64,
-}
-
-impl Pages {
-    /// The pages that so many bytes from `addr` on touch, at least one.
-    pub(super) fn new(addr: u64, len: u64) -> Option<Self> {
-        let end = addr.checked_add(len).filter(|&end| end <= HIGHEST)?;
-        (len > 0).then_some(Self {
-            start: addr >> PAGE_ORDER,
-            end: end.div_ceil(1 << PAGE_ORDER),
-        })
-    }
-
-    /// As many pages as are a multiple of `unit`.
-    pub(super) fn round_up(self, unit: u64) -> Option<Self> {
-        let end = self.start + self.len().checked_next_multiple_of(unit)?;
-        (end <= HIGHEST >> PAGE_ORDER).then_some(Self { end, ..self })
-    }
-
-    pub(super) fn len(self) -> u64 {
-        self.end - self.start
-    }
-}
-
-/// What a line says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
-    Map {
-        pages: Pages,
-        fixed: bool,
-        /// How many pages are mapped and unmapped together: one, or those of a huge page.
-        unit: u64,
-    },
-    Unmap(Pages),
-    /// A call that another line interrupts becomes two events: what it takes away, and what it maps.
-    Remap {
-        /// What it takes away.
-        from: Option<Pages>,
-        to: Option<Pages>,
-    },
-    Spawn {
-        child: Pid,
-        kin: Kin,
-    },
-    /// The process has another program, and of its threads only the leader.
-    Exec,
-    Exit,
-}
-
-/// What a new process or thread has in common with its maker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kin {
-    /// Nothing: it has a copy of the memory.
-    Process,
-    /// The memory.
-    Sharing,
-    /// The memory and the process.
-    Thread,
-}
-
-/// Where in the life of its thread a call is.
+/// The position of a call among the calls of its thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
-    /// How many calls the thread has made, without those of [`IDLE`].
+    /// The number of calls that the thread has made, without those of [`IDLE`].
     pub(super) calls: u64,
     pub(super) time: Option<Time>,
 }
 
-/// Calls that do not count: an allocator may name and protect a mapping before it cuts it.
+/// Calls that do not count: an allocator may name and protect a mapping before it trims it.
 const IDLE: [&str; 3] = ["mprotect", "madvise", "prctl"];
 
-/// What there is in a line.
+/// The kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Said {
-    /// Something that has a part in the trace.
+    /// A call that is part of the trace.
     Something,
-    /// Nothing that has.
+    /// Nothing that is part of the trace.
     Nothing,
-    /// A call that mapped memory which has no part in the trace.
+    /// A call that mapped memory which is not part of the trace.
     Elsewhere,
-    /// A call that would have a part in the trace if it could be read.
+    /// A call that would be part of the trace if it could be read.
     Unclear,
 }
 
-/// The reader of lines, which turns them into events in the order in which they took place: a call that
-/// another line interrupts counts from where it began, if it turns out to have succeeded. Others may be
-/// given what it takes away, and the process that it makes may speak, before it returns.
+/// Turns lines into events, in the order in which they happened. An interrupted call counts from where it began, if it
+/// turns out to have succeeded. Other threads may be given what it unmaps, and the process that it creates may appear,
+/// before it returns.
 #[derive(Default)]
 pub(super) struct Lines {
     heads: Heads,
-    /// How many calls each thread has made.
+    /// The number of calls that each thread has made.
     calls: HashMap<Pid, u64>,
     unfinished: HashMap<Pid, Begun>,
-    /// What was read and not yet handed out.
+    /// Events that were read but not yet returned.
     queue: VecDeque<Place>,
-    /// Places that have left the queue.
+    /// The number of places that have left the queue.
     told: usize,
 }
 
@@ -121,15 +51,15 @@ struct Begun {
     /// Its arguments, as far as they were shown.
     text: String,
     stamp: Stamp,
-    /// Its number among all places, for a call that counts from where it began.
+    /// Its index among all places, if it counts from where it began.
     place: Option<usize>,
 }
 
 /// A place in the order of events.
 enum Place {
-    /// Of a call that has not returned yet. What follows it has to wait.
+    /// The place of a call that has not returned yet. Everything after it must wait.
     Open,
-    /// Of a call that failed, or never returned.
+    /// The place of a call that failed, or never returned.
     Nothing,
     Event(Step),
 }
@@ -157,7 +87,7 @@ impl Lines {
         }
     }
 
-    /// The next event that is known to have been.
+    /// Returns the next event that is known to have happened.
     pub(super) fn next(&mut self) -> Option<Step> {
         loop {
             match self.queue.front()? {
@@ -171,7 +101,7 @@ impl Lines {
         }
     }
 
-    /// No more lines: what has not returned yet never will.
+    /// Ends the input: calls that have not returned yet never will.
     pub(super) fn close(&mut self) {
         for place in &mut self.queue {
             if matches!(place, Place::Open) {
@@ -238,7 +168,7 @@ impl Lines {
         }
     }
 
-    /// The rest of a call, as `mmap resumed>PROT_READ, ...`.
+    /// Reads the rest of a call, such as `mmap resumed>PROT_READ, ...`.
     fn resume(&mut self, pid: Pid, text: &str) -> Said {
         let Some((name, rest)) = text.split_once(" resumed>") else {
             return Said::Nothing;
@@ -248,7 +178,7 @@ impl Lines {
         };
         let now = self.heads.now();
         let Some(begun) = self.unfinished.remove(&pid) else {
-            // Another thread began this `execve` and goes on under this number; or the beginning is missing.
+            // Another thread began this `execve`, and continues under this number; or the beginning is missing.
             let found = outcome(name, rest);
             if let (Name::Exec, Outcome::Event(event)) = (name, found) {
                 let stamp = self.stamp(pid, true);
@@ -262,7 +192,7 @@ impl Lines {
             };
         };
         let outcome = match begun.name == name {
-            // What was begun ends with an argument or with a comma, and so the rest follows either.
+            // The first part ends with an argument or with a comma, so the rest can follow directly.
             true => outcome(name, &format!("{} {}", begun.text, rest.trim_start())),
             false => Outcome::Unclear(None),
         };
@@ -297,8 +227,8 @@ impl Lines {
         }
     }
 
-    /// The notice that a thread has ended. Where another's `execve` has ended it, which goes on under its
-    /// number, it is the other's that has.
+    /// Reads the notice that a thread has ended. If the `execve` of another thread ended it, that one continues under
+    /// its number, so it is the other one's number that ends.
     fn end(&mut self, pid: Pid, notice: &str) -> Said {
         let by = notice.strip_prefix("superseded by execve in pid ");
         let is_end = ["exited ", "killed by "]
@@ -338,7 +268,7 @@ impl From<Outcome> for Said {
     }
 }
 
-/// The name of a call, and what follows its bracket.
+/// Splits the name of a call from the text after its bracket.
 fn split_call(text: &str) -> Option<(&str, &str)> {
     text.split_once('(').filter(|(name, _)| {
         name.bytes()
@@ -346,7 +276,7 @@ fn split_call(text: &str) -> Option<(&str, &str)> {
     })
 }
 
-/// What was shown of a call before another line interrupted it.
+/// Returns what was shown of a call before another line interrupted it.
 fn strip_mark(text: &str) -> Option<&str> {
     let (begun, mark) = text.rsplit_once('<')?;
     let is_mark = mark == "unfinished ...>"

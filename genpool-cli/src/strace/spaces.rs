@@ -1,9 +1,10 @@
-//! The address spaces of a program's processes, and the allocations that their mappings are.
+//! The address spaces of a program's processes, and the allocations for their mappings.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Counts;
-use super::line::{Event, Kin, Pages, Pid, Stamp, Step};
+use super::event::{Event, Kin, Pages, Pid};
+use super::line::{Stamp, Step};
 use super::trim::{Cut, Window};
 
 /// An operation of the trace.
@@ -17,16 +18,16 @@ pub(super) enum Op {
 #[derive(Default)]
 pub(super) struct Spaces {
     spaces: Vec<Space>,
-    /// Where each thread lives.
+    /// The space and the process of each thread.
     homes: HashMap<Pid, Home>,
-    /// The threads of each process, by their leader's number, which is the process's.
+    /// The threads of each process, by the number of its leader, which is that of the process.
     processes: HashMap<Pid, BTreeSet<Pid>>,
     ops: Vec<Op>,
-    /// By ID, of which the first is 1.
+    /// The mappings by ID, which starts at 1.
     mappings: Vec<Mapping>,
     /// What each thread has just mapped.
     windows: HashMap<Pid, Window>,
-    /// The unit of what an `mremap` that has not returned took away, by thread.
+    /// The unit of the pages that an unfinished `mremap` unmapped, by thread.
     moving: HashMap<Pid, u64>,
     counts: Counts,
 }
@@ -40,11 +41,11 @@ struct Home {
 /// The memory of one process, or of several that share it.
 #[derive(Default)]
 struct Space {
-    /// The threads that have it.
+    /// The number of threads that use it.
     users: usize,
-    /// Mapped pages, by the first of each piece.
+    /// Mapped pages, by the first page of each piece.
     pieces: BTreeMap<u64, Piece>,
-    /// The same pages, whosever they are.
+    /// The same pages, whichever mapping they belong to.
     cover: Cover,
 }
 
@@ -56,23 +57,23 @@ struct Piece {
 }
 
 struct Mapping {
-    /// Where in the operations its `alloc` is.
+    /// The index of its `alloc` in the operations.
     op: usize,
-    /// Pages that are still mapped.
+    /// The number of pages that are still mapped.
     left: u64,
-    /// Pages that go together: those of a huge page.
+    /// The number of pages that are unmapped together: those of a huge page.
     unit: u64,
 }
 
-/// What unmapping took away.
+/// The effect of unmapping.
 struct Taken {
     pages: u64,
-    /// Mappings that it left a part of.
+    /// The number of mappings of which a part is left.
     parts: u64,
 }
 
 impl Spaces {
-    /// Takes what a line says.
+    /// Applies the event of a line.
     pub(super) fn event(&mut self, step: Step) {
         let Step { pid, stamp, event } = step;
         let window = self.windows.remove(&pid);
@@ -94,7 +95,7 @@ impl Spaces {
             Event::Unmap(pages) => self.cut(pid, stamp, window, home, pages),
             Event::Remap { from, to } => self.remap(pid, home, from, to),
             Event::Spawn { child, kin } => {
-                // Who is known already was a child before, whose end no line tells.
+                // A known thread was created before by a process, and no line reports its end.
                 if !self.homes.contains_key(&child) {
                     let (space, leader) = match kin {
                         Kin::Process => (self.build(), child),
@@ -113,7 +114,7 @@ impl Spaces {
         }
     }
 
-    /// The operations; the counts go to `counts`.
+    /// Returns the operations, and writes the counts to `counts`.
     pub(super) fn finish(self, counts: &mut Counts) -> Vec<Op> {
         let (mut held, mut peak) = (0u128, 0u128);
         let mut sizes = vec![0; self.mappings.len()];
@@ -167,8 +168,8 @@ impl Spaces {
         self.settle(pid, Home { space, leader: pid })
     }
 
-    /// Where `pid` lives. Who was never heard of shares the memory of the first process, and is a thread of
-    /// who spoke without a number: strace numbers its lines only while it follows several.
+    /// Returns the home of `pid`. A thread without a known origin shares the memory of the first process, and belongs
+    /// to the process of the lines without a number: strace numbers its lines only while it follows several.
     fn home(&mut self, pid: Pid) -> Home {
         match self.homes.get(&pid) {
             Some(&home) => home,
@@ -181,7 +182,7 @@ impl Spaces {
         }
     }
 
-    /// Who leaves as the last one frees everything.
+    /// Removes a thread. When the last one of a space leaves, everything in it is freed.
     fn leave(&mut self, pid: Pid) {
         self.windows.remove(&pid);
         self.moving.remove(&pid);
@@ -228,7 +229,7 @@ impl Spaces {
         id
     }
 
-    /// A mapping where the system found room.
+    /// Maps pages where the system found room.
     fn map_free(&mut self, home: usize, pages: Pages, unit: u64) -> u32 {
         if self.unmap(home, pages) > 0 {
             self.counts.conflicts += 1;
@@ -236,7 +237,7 @@ impl Spaces {
         self.alloc(home, pages, unit)
     }
 
-    /// A mapping over whatever is there: only what is not mapped yet is new.
+    /// Maps pages over whatever is there: only unmapped pages are new.
     fn map_fixed(&mut self, home: usize, pages: Pages, unit: u64) {
         let gaps = self.spaces[home].cover.add(pages);
         if gaps.iter().map(|gap| gap.len()).sum::<u64>() < pages.len() {
@@ -265,7 +266,7 @@ impl Spaces {
         self.counts.resized += 1;
         match from {
             Some(from) if from == to => {}
-            // Of a part of a mapping nothing can be given back.
+            // A part of a mapping cannot be freed.
             Some(from)
                 if from.start == to.start && to.end < from.end && !self.is_whole(home, from) =>
             {
@@ -290,7 +291,7 @@ impl Spaces {
         }
     }
 
-    /// A call of `munmap`.
+    /// Handles a call of `munmap`.
     fn cut(&mut self, pid: Pid, stamp: Stamp, window: Option<Window>, home: usize, pages: Pages) {
         let pages = self.widened(home, pages);
         let window = window.filter(|window| self.is_of(home, window.left(), window.id));
@@ -314,7 +315,7 @@ impl Spaces {
         }
     }
 
-    /// Changes the length that a mapping is allocated with.
+    /// Changes the length with which a mapping is allocated.
     fn resize(&mut self, id: u32, pages: Pages) {
         self.ops[self.mappings[id as usize - 1].op] = Op::Alloc {
             id,
@@ -328,12 +329,12 @@ impl Spaces {
         (page < end).then_some((Pages { start, end }, piece.id))
     }
 
-    /// Whether these pages are one piece of this mapping.
+    /// Returns whether these pages are exactly one piece of this mapping.
     fn is_of(&self, home: usize, pages: Pages, id: u32) -> bool {
         self.piece_at(home, pages.start) == Some((pages, id))
     }
 
-    /// Whether these pages are all that is left of a mapping.
+    /// Returns whether these pages are all that is left of a mapping.
     fn is_whole(&self, home: usize, pages: Pages) -> bool {
         self.piece_at(home, pages.start).is_some_and(|(piece, id)| {
             piece == pages && self.mappings[id as usize - 1].left == pages.len()
@@ -345,7 +346,7 @@ impl Spaces {
             .map_or(1, |(_, id)| self.mappings[id as usize - 1].unit)
     }
 
-    /// Widens a range to whole huge pages where it ends inside of one.
+    /// Extends a range to whole huge pages if it ends inside one.
     fn widened(&self, home: usize, pages: Pages) -> Pages {
         let unit_of = |page| {
             let (piece, id) = self.piece_at(home, page)?;
@@ -360,7 +361,7 @@ impl Spaces {
         Pages { start, end }
     }
 
-    /// Takes pages away, and frees mappings that have none left. How many were mapped.
+    /// Unmaps pages, and frees mappings that have none left. Returns how many were mapped.
     fn unmap(&mut self, home: usize, pages: Pages) -> u64 {
         let taken = self.take(home, pages);
         self.counts.partial += taken.parts;
@@ -400,7 +401,7 @@ impl Spaces {
 }
 
 impl Space {
-    /// The pieces that share a page with `pages`, upwards.
+    /// Returns the pieces that share a page with `pages`, in ascending order.
     fn overlapping(&self, pages: Pages) -> Vec<(u64, Piece)> {
         let before = self.pieces.range(..pages.start).next_back();
         let inside = self.pieces.range(pages.start..pages.end);
@@ -413,15 +414,15 @@ impl Space {
     }
 }
 
-/// A set of pages, as the ranges that it has without touching each other. Each call takes away the
-/// ranges that it walks over, but for two, so that no sequence of calls is slow.
+/// A set of pages, as disjoint ranges that do not touch. Each call removes the ranges that it visits, except two, so no
+/// sequence of calls is slow.
 #[derive(Default)]
 struct Cover {
     ends: BTreeMap<u64, u64>,
 }
 
 impl Cover {
-    /// Adds pages, and says which of them were not there.
+    /// Adds pages, and returns those that were not in the set.
     fn add(&mut self, pages: Pages) -> Vec<Pages> {
         let Pages { mut start, mut end } = pages;
         let mut at = start;

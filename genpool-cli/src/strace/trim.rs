@@ -1,40 +1,41 @@
-//! Which cuts of a mapping belong to its making.
+//! Decides whether a partial `munmap` trims a new mapping.
 //!
-//! An allocator that needs an alignment of more than a page maps more than it needs. It directly unmaps what is
-//! before the first aligned address and what is after the end of its block: jemalloc, mimalloc, glibc for its arenas,
-//! Go and V8 do so. Only the block in between counts as allocated. The rule has bounds, so that nothing else
-//! passes for this:
+//! An allocator that needs an alignment of more than a page maps more than it needs. It directly unmaps what lies
+//! before the first aligned address and after the end of its block. jemalloc, mimalloc, glibc for its arenas, Go and V8
+//! do so. Only the block in between counts as allocated. The rule is narrow, so that nothing else is mistaken for
+//! trimming:
 //!
-//! - Only `munmap` cuts, and only what `mmap` without `MAP_FIXED` has just mapped. `MAP_FIXED` over a part and
+//! - Only `munmap` trims, and only what `mmap` without `MAP_FIXED` has just mapped. `MAP_FIXED` over a part and
 //!   `mremap` never do.
-//! - The thread that made the mapping cuts it, directly after the mapping or after the first cut. In between it makes
-//!   no other call than `mprotect`, `madvise` and `prctl`. Where lines have times, the cut comes at most a second
-//!   after the mapping.
-//! - A cut takes the first or the last pages of the mapping, and nothing else. It leaves some.
-//! - Each end is cut once at most. A thread that directly goes on cutting gives the mapping back piecewise: the
-//!   mapping counts as allocated with all its pages, and the cuts before do not count either.
+//! - The thread that made the mapping trims it, directly after the mapping or after the first trim. In between it makes
+//!   no calls other than `mprotect`, `madvise` and `prctl`. If lines have times, the trim comes at most a second after
+//!   the mapping.
+//! - A trim unmaps the first or the last pages of the mapping, and nothing else. Some pages remain.
+//! - Each end is trimmed at most once. A thread that directly continues is unmapping the mapping piecewise: the mapping
+//!   counts as allocated with all its pages, and the earlier trims do not count either.
 
-use super::line::{Pages, Stamp};
+use super::event::Pages;
+use super::line::Stamp;
 
-/// The last mapping of a thread, as long as the thread may cut it.
+/// The last mapping of a thread, as long as the thread may trim it.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub(super) id: u32,
     whole: Pages,
     left: Pages,
-    /// When it was mapped.
+    /// The call that mapped it.
     mapped: Stamp,
-    /// Calls of the thread when it was mapped or last cut.
+    /// The thread's call count when it was mapped or last trimmed.
     calls: u64,
 }
 
-/// What unmapping some pages does to the mapping.
+/// The effect of an unmapping on the mapping.
 pub(super) enum Cut {
-    /// It belongs to the making of it.
+    /// It trims the mapping.
     Trim(Window),
-    /// It shows that so many cuts before did not belong to it.
+    /// It shows that this many earlier trims were none.
     Piecewise(u64),
-    /// It is of other pages, or of all that is left.
+    /// It unmaps other pages, or all that is left.
     Other,
 }
 
@@ -49,17 +50,17 @@ impl Window {
         }
     }
 
-    /// The pages that are left.
+    /// Returns the pages that are left.
     pub(super) fn left(&self) -> Pages {
         self.left
     }
 
-    /// The pages that were mapped.
+    /// Returns the pages that were mapped.
     pub(super) fn whole(&self) -> Pages {
         self.whole
     }
 
-    /// What a call with this stamp does that unmaps `pages`.
+    /// Returns the effect of a call with this stamp that unmaps `pages`.
     pub(super) fn cut(&self, stamp: Stamp, pages: Pages) -> Cut {
         let Self { whole, left, .. } = *self;
         let is_soon = match (stamp.time, self.mapped.time) {

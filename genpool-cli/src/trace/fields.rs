@@ -3,7 +3,7 @@
 use super::parse_address;
 use crate::size::parse_number;
 
-/// The fields of a line that nobody has asked for yet.
+/// The fields of a line that were not read yet.
 pub(super) struct Fields<'t> {
     pairs: Vec<(&'t str, &'t str)>,
 }
@@ -55,7 +55,7 @@ impl<'t> Fields<'t> {
         parse_address(text).map_err(|error| format!("{key}={} is {error}", quoted(text)))
     }
 
-    /// Every field must have been asked for.
+    /// Checks that every field was read.
     pub(super) fn end(self) -> Result<(), String> {
         match self.pairs.first() {
             None => Ok(()),
@@ -64,8 +64,8 @@ impl<'t> Fields<'t> {
     }
 }
 
-/// A word of the trace as an error shows it: control characters escaped, since the text goes to a
-/// terminal, and cut where it gets long.
+/// Quotes a word of the trace for an error message. Control characters are escaped, since the text goes to a terminal,
+/// and a long word is cut.
 pub(super) fn quoted(word: &str) -> String {
     const LONGEST: usize = 40;
     let mut text = String::from("`");

@@ -1,4 +1,4 @@
-//! Which ID is which allocation.
+//! The allocation that each ID stands for.
 
 use std::collections::HashMap;
 
@@ -6,14 +6,14 @@ use super::fields::quoted;
 use super::{Outcome, Slot};
 use crate::size::{NumberError, parse_number};
 
-/// The IDs met so far.
+/// The IDs seen so far.
 #[derive(Default)]
 pub(super) struct Ids {
     known: HashMap<Id, Known>,
     allocs: u32,
 }
 
-/// Numbers are compared as numbers: `0x10` and `16` are one ID.
+/// Numbers are compared by value: `0x10` and `16` are one ID.
 #[derive(PartialEq, Eq, Hash)]
 enum Id {
     Number(u64),
@@ -23,7 +23,7 @@ enum Id {
 struct Known {
     slot: Slot,
     state: State,
-    /// Where it got into that state.
+    /// The line that put it into this state.
     line: u32,
 }
 
@@ -89,7 +89,7 @@ impl Id {
         match parse_number(text) {
             Ok(number) => Ok(Self::Number(number)),
             Err(NumberError::NotANumber) => Ok(Self::Word(text.into())),
-            // As a word it would be another ID than the same number written otherwise.
+            // As a word, it would differ from the same number in another notation.
             Err(error @ NumberError::TooLarge) => Err(format!("ID {} is {error}", quoted(text))),
         }
     }

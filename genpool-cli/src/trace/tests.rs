@@ -245,13 +245,13 @@ fn absurd_chunks_are_refused() {
         error("# genpool trace v1\npool order=0\nchunk virt=0 size=0x1000000000000000\n")
             .starts_with("line 3: chunks too large")
     );
-    // Two that are large enough together.
+    // Each fits alone, but not both together.
     let half = MAX_GRANULES / 2 + 1;
     assert!(
         error(&format!("# genpool trace v1\npool order=0\nchunk virt=0 size={half}\nchunk virt={half} size={half}\n"))
             .starts_with("line 4: chunks too large")
     );
-    // The same bytes are few granules in a pool of a higher order.
+    // With a higher order, the same bytes are few granules.
     assert!(
         Trace::parse("# genpool trace v1\npool order=40\nchunk virt=0 size=0x1000000000000000\n")
             .is_ok()
@@ -270,8 +270,8 @@ fn absurd_chunks_are_refused() {
     assert!(Trace::parse(fits).is_ok());
 }
 
-/// What a recorder says of a pool that resizes: each line names a place of its own. Minutes, if each were
-/// looked for among all others.
+/// What a recorder writes for a pool that resizes: each line names a place of its own. This would take minutes if each
+/// were compared with all others.
 #[test]
 fn as_many_algorithms_as_lines() {
     const LINES: usize = 100_000;

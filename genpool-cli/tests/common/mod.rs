@@ -14,7 +14,7 @@ pub(crate) fn genpool(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// A file in the folder that Cargo gives to integration tests.
+/// Returns a file in the folder that Cargo provides for integration tests.
 pub(crate) fn file(name: &str, content: &[u8]) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, content).unwrap();

@@ -1,20 +1,20 @@
-//! Several runs of one length at once: claimed inside one word by one compare-and-swap, released a
-//! word at a time.
+//! Batches: several runs of one length at once. They are claimed inside one word by one compare-exchange, and
+//! released a word at a time.
 
 use super::word::{FULL, WORD_BITS, find, mask};
-use super::{Bitmap, NotTaken, Piece};
+use super::{Bitmap, NotTaken, Piece, Released};
 use crate::activity::Activity;
 use crate::sync::Ordering;
 
-/// How many words a batch is looked for in: two cache lines. Where so many have no room a search
-/// that knows what to skip is faster (2026-11).
+/// How many words are looked at for a batch: two cache lines. If so many have no room, a search that goes by hints
+/// is faster (2026-11).
 const WINDOW: usize = 16;
 
-/// Runs of one length in one word, claimed together: an iterator over their first granules, upwards.
+/// Runs of one length in one word, claimed together. Iterates over their first granules, in ascending order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batch {
     word: usize,
-    /// A bit for the first granule of each.
+    /// A bit for the first granule of each run.
     starts: usize,
 }
 
@@ -32,9 +32,9 @@ impl Iterator for Batch {
 }
 
 impl Bitmap {
-    /// Takes up to `most` runs of `n` granules (1 to [`WORD_BITS`]) in one word, in one step: the
-    /// first word from granule `from` on that has so many, or the one that has the most of those that
-    /// are looked at. None of them having any says nothing about the rest.
+    /// Claims up to `most` runs of `n` granules (1 to [`WORD_BITS`]) in one word, in one step. Takes the first word
+    /// from granule `from` on that has room for so many, or else the word with the most room of those that are
+    /// looked at. None says nothing about the words that are not.
     pub(crate) fn claim_batch(
         &self,
         from: usize,
@@ -68,7 +68,7 @@ impl Bitmap {
         Some(batch)
     }
 
-    /// Takes up to `most` runs of `n` granules in this word; answers their starts.
+    /// Claims up to `most` runs of `n` granules in this word, and returns their starts as set bits.
     fn claim_fits(&self, word: usize, n: usize, most: usize) -> usize {
         let word = self.word(word);
         let mut seen = word.load(Ordering::Relaxed);
@@ -85,8 +85,8 @@ impl Bitmap {
         }
     }
 
-    /// Gives back the runs of `n` granules at `starts`, which the caller owns: those that follow each
-    /// other and lie in one word in one step. As [`release`](Self::release) otherwise.
+    /// Releases the runs of `n` granules at `starts`, which the caller owns. Runs that follow each other in
+    /// `starts` and lie in one word are released in one step. Otherwise does what [`release`](Self::release) does.
     pub(crate) fn release_batch(
         &self,
         starts: impl Iterator<Item = usize>,
@@ -110,7 +110,7 @@ impl Bitmap {
         outcome
     }
 
-    /// Gives back all granules of the piece, which need not be neighbours.
+    /// Releases all granules of the piece, which need not be neighbours.
     fn release_pieces(&self, piece: Piece, activity: &Activity) -> Result<(), NotTaken> {
         let seen = self.release_piece(piece);
         let now = seen & !piece.mask;
@@ -120,13 +120,20 @@ impl Bitmap {
             let len = (rest >> at).trailing_ones() as usize;
             let run = Piece::new(piece.word, at, len);
             rest &= !run.mask;
-            self.released(run, now, activity);
+            self.after_release(
+                Released {
+                    piece: run,
+                    seen: now,
+                },
+                activity,
+            );
         }
         NotTaken::check(piece, piece.mask & !seen)
     }
 }
 
-/// The starts of up to `most` runs of `n` free granules in the word that share none, lowest first.
+/// Returns the starts of up to `most` runs of `n` free granules in the word that have no granule in common, lowest
+/// first.
 fn fits(word: usize, n: usize, most: usize) -> usize {
     let (mut taken, mut starts) = (word, 0);
     for _ in 0..most {
@@ -139,16 +146,15 @@ fn fits(word: usize, n: usize, most: usize) -> usize {
     starts
 }
 
-/// The granules of the runs of `n` at `starts`.
+/// Returns the granules of the runs of `n` granules at `starts`.
 fn spread(starts: usize, n: usize) -> usize {
     (0..n).fold(0, |granules, offset| granules | starts << offset)
 }
 
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
+    use super::super::Search;
     use super::*;
-    use crate::bitmap::Search;
-    use crate::chunk::{Chunk, ChunkSpec};
 
     #[test]
     fn runs_of_a_word_share_nothing() {
@@ -193,7 +199,7 @@ mod tests {
         };
         let word = |at: usize| at * WORD_BITS;
         assert_eq!(claim(word(2) + 7, 2), Some(vec![word(2), word(2) + 2]));
-        // Of words with as much room the first, also when none has as much as is asked for.
+        // Of words with equal room the first, also if none has as much as is asked for.
         let all = WORD_BITS / 2;
         let found = claim(word(2), 2 * all).unwrap();
         assert_eq!((found.len(), found[0]), (all, word(3)));
@@ -205,7 +211,7 @@ mod tests {
     fn a_batch_is_released_whatever_its_runs() {
         let (bitmap, activity) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Activity::new());
         bitmap.claim(0, 4 * WORD_BITS, &activity).unwrap();
-        // Whence it is known that nothing is free.
+        // Now the hints say that nothing is free.
         assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
         // In one word, across words, in a later word, in an earlier one.
         let starts = [0, 2, 8, WORD_BITS - 1, 2 * WORD_BITS + 5, 4];
@@ -218,18 +224,6 @@ mod tests {
         let again = bitmap.release_batch([10, 0].into_iter(), 2, &activity);
         assert_eq!(again, Err(NotTaken { granule: 0 }));
         assert_eq!(bitmap.taken(), bitmap.len() - 14);
-    }
-
-    #[test]
-    fn a_batch_that_is_claimed_too_late_goes_back() {
-        let (spec, activity) = (ChunkSpec::new(0, WORD_BITS), Activity::new());
-        let chunk = Chunk::new(&spec, 0, 0, true, false, None).unwrap();
-        chunk.claim(0, 1, &activity).unwrap();
-        assert!(chunk.seal());
-        assert!(chunk.claim_batch(0, 1, 4, &activity).is_none());
-        assert_eq!(chunk.bitmap().taken(), 1);
-        chunk.give_back(0, 1, &activity).unwrap();
-        assert!(chunk.is_drained());
     }
 
     #[test]

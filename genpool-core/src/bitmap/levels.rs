@@ -1,7 +1,8 @@
-//! Summaries of summaries: where each level of a tree lies in one table.
+//! Trees of summaries: where each level lies in one table.
 
-/// One level: its nodes, of `PACK` slots each, are those from `start` on. A slot of the lowest level stands
-/// for what is summed up, one above for `SPAN` slots of the level below. One of up to `TOP` slots is the highest.
+/// One level of a tree. Its nodes, of `PACK` slots each, begin at `start`. A slot of the lowest level stands for
+/// one thing that is summed up, a slot of a level above for `SPAN` slots of the level below. A level of up to `TOP`
+/// slots is the highest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Level<const PACK: usize, const SPAN: usize, const TOP: usize> {
     pub(super) start: usize,
@@ -9,13 +10,13 @@ pub(super) struct Level<const PACK: usize, const SPAN: usize, const TOP: usize> 
 }
 
 impl<const PACK: usize, const SPAN: usize, const TOP: usize> Level<PACK, SPAN, TOP> {
-    /// The level of so many slots whose nodes begin there.
+    /// The lowest level, of `slots` slots, whose nodes begin at `start`.
     #[inline]
     pub(super) const fn lowest(start: usize, slots: usize) -> Self {
         Self { start, slots }
     }
 
-    /// This level and all above it.
+    /// Iterates over this level and all above it.
     pub(super) fn upwards(self) -> impl Iterator<Item = Self> {
         core::iter::successors(Some(self), |level| level.above())
     }
@@ -25,7 +26,7 @@ impl<const PACK: usize, const SPAN: usize, const TOP: usize> Level<PACK, SPAN, T
         self.slots.div_ceil(PACK)
     }
 
-    /// The level above, unless this is the highest.
+    /// Returns the level above, unless this is the highest.
     #[inline]
     pub(super) fn above(self) -> Option<Self> {
         (self.slots > TOP).then(|| Self {

@@ -1,44 +1,86 @@
 //! The bitmap of one chunk: which granules are taken.
 //!
-//! # Shape
+//! # Vocabulary
 //!
-//! A *granule* is a bit, set while it is taken. A *word* is `usize` wide. A *block* is one cache
-//! line of words. Every word has a *hint*, an upper limit on the free run
-//! that begins in it and may go on into the next words (`hints.rs`), so a run that crosses words is
-//! found at the word where it begins. Bits behind the last granule of the chunk are set for ever.
+//! - A *granule* is one bit, set while the granule is taken.
+//! - A *word* is a `usize` of granules, and the unit of every atomic change. Bits past the last granule of the
+//!   chunk are *padding*, and always set.
+//! - A *run* is a range of consecutive granules. A run *crosses* words if it lies in more than one. The part of a
+//!   run that lies in one word is a *piece*.
+//! - To *claim* a run is to set its bits, all or none of them. To *release* it is to clear them.
+//! - The *hint* of a word is an upper bound on the free runs that begin in it (`hints`). Searches skip words by
+//!   their hints.
+//! - The *run index* records in which lines of words free runs of each length begin (`run_index`). It serves best
+//!   fit, and is kept only once best fit has asked for it.
+//! - A *search* goes by hints and may miss a run. An *exact* look reads every word ([`Look`]).
+//! - A *prober* is a caller that found no room and is proving it. An *in-flight guard* announces an operation of
+//!   several steps ([`Activity`]).
 //!
-//! # Changing bits
+//! The bits are the truth. Hints and the run index are summaries that only say where to look.
 //!
-//! A run inside one word is claimed by one compare-and-swap and released by one fetch-and: the
-//! change is atomic and nobody else ever sees half of it. A run that crosses words is claimed word
-//! by word, upwards, and taken back when a word refuses; it is released word by word. Others see
-//! those intermediate states, so both announce themselves in [`Activity`] before the first bit
-//! changes and until the last one has; whoever finds no room consults it before saying so.
+//! # Claims and releases
 //!
-//! # What may be stale, and why that is harmless
+//! A run inside one word is claimed by one compare-exchange and released by one `fetch_and`. Each is one atomic
+//! change, so no thread ever sees half of it.
 //!
-//! - A scan reads words at different times: what it proposes is claimed by compare-and-swap, so a
-//!   stale proposal is refused, never honoured. What it failed to find is not a proof; see
-//!   [`Activity`].
-//! - A hint that is too high wastes a look; one that is too low, for the moment that `hints.rs`
-//!   describes, hides a run from searches, not from the look that proves a failure.
-//! - [`Bitmap::taken`] and [`Bitmap::free_runs`] read a word at a time: each figure lies between 0
-//!   and the number of granules at every instant, and is exact when nobody moves.
+//! One read-modify-write to take and one to give back is the floor of an allocator on shared bits, and the common
+//! case adds none to them. So there is no shared counter of free granules (`avail` counts bits), no lock word, no
+//! reference count per allocation, and no guard on the chunk list.
+//!
+//! A run that crosses words is claimed word by word, upwards. If a word refuses, the words already taken are
+//! released again (a *rollback*). Such a run is released word by word too. Other threads see the intermediate
+//! states, so both operations hold an in-flight guard from before the first change until after the last one. A
+//! caller that finds no room consults [`Activity`] before it reports a failure.
+//!
+//! # After a change
+//!
+//! - A release, and a rollback, raises the hints that are too low now: those of its own words, and that of the word
+//!   before. A claim raises none, because it makes no run longer.
+//! - A claim or a release records the lengths of the runs that it made or left, if the run index is kept.
+//! - A change inside one word notifies the probers and withdraws the cached refusal, if there are any. A change of
+//!   several words does so by its in-flight guard.
+//!
+//! The last two are skipped after one load if nothing depends on the change ([`Activity::has_no_listeners`]).
+//! Proofs use neither hints nor the run index, so both may be updated after the guard is dropped.
+//!
+//! # What may be stale, and why each race is benign
+//!
+//! - *A search and any change.* A search reads words at different times, so what it proposes may be stale. The
+//!   claim's compare-exchange decides: a stale proposal is refused, never honoured. That a search finds nothing
+//!   proves nothing; see [`Activity`].
+//! - *Two claims.* Where they overlap, the word that both need changes hands by compare-exchange, so one of them is
+//!   refused.
+//! - *A claim and a rollback.* The claim may be refused because of bits that the rollback is about to clear. No
+//!   failure is proved by that: a prober sees the rollback in flight, or sees that the epoch has moved.
+//! - *A release and the lowering of a hint.* A hint that is too high wastes a look. A hint that is too low hides a
+//!   run for the moment that `hints` describes. It hides the run from searches, not from the exact look that proves
+//!   a failure.
+//! - *A change and the run index.* The same holds for its bits; see `run_index`.
+//! - *Two frees of one run by address.* The first word decides which of them is valid
+//!   ([`release_checked`](Bitmap::release_checked)).
+//! - *A count and any change.* [`Bitmap::taken`] and [`Bitmap::free_runs`] read a word at a time. Each figure lies
+//!   between 0 and the number of granules at every instant, and is exact while no thread changes a bit.
 //!
 //! # Orderings
 //!
-//! A claim is at least `Acquire` and a release at least `Release`, so what an owner wrote before it
-//! gave a granule back happens before the next owner's use (models: `handover`, `handover
-//! by drop`). Both are `SeqCst`
-//! because each is followed by a load that must not be ordered before it: of the chunk's state, of
-//! the probers, of a hint. Looks that prove load with `SeqCst` because they stand between two readings
-//! of the traffic; searches, see `search.rs`, `Relaxed`.
+//! A claim is at least `Acquire` and a release at least `Release`, so what an owner wrote before it released a
+//! granule happens before the next owner's use (models: `handover`, `handover by drop`). Both are `SeqCst` because
+//! each is followed by a load that must not be ordered before it: of the chunk's state, of the listeners, of a
+//! hint. Looks that are part of a proof load with `SeqCst`, because they stand between two readings of the epochs.
+//! Searches load `Relaxed`; see `search`.
+//!
+//! # Submodules
+//!
+//! - `word` is arithmetic on the value of one word.
+//! - `hints` and `run_index` are the two summaries; `levels` is the shape of their trees.
+//! - `search` finds a run and is first fit; `starts` restricts where a run may begin.
+//! - `tightest` is best fit, and records changes in the run index.
+//! - `runs` iterates over the free and the taken runs.
+//! - `batch` claims and releases several runs of one length, for caches.
 
 mod batch;
-mod hint_node;
 mod hints;
 mod levels;
-mod line;
 mod run_index;
 mod runs;
 mod search;
@@ -49,9 +91,8 @@ mod tightest;
 mod word;
 
 pub(crate) use self::batch::Batch;
-use self::hint_node::LONG;
-pub(crate) use self::hint_node::Need;
-pub(crate) use self::hints::{Hints, ParentSlot};
+use self::hints::LONG;
+pub(crate) use self::hints::{Hints, Need, ParentSlot};
 pub(crate) use self::search::Search;
 pub(crate) use self::starts::{AlignedStarts, AnyStart};
 use self::tightest::Change;
@@ -61,30 +102,30 @@ use crate::activity::Activity;
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 
-/// Words in a block: one cache line of bitmap. Two in small models.
+/// Words in a cache line of the bitmap. Two in small models.
 const CACHE_LINE_WORDS: usize = if cfg!(genpool_small) {
     2
 } else {
     64 / size_of::<usize>()
 };
 
-/// Granules in a block.
+/// Granules in a cache line of the bitmap.
 const CACHE_LINE_GRANULES: usize = CACHE_LINE_WORDS * WORD_BITS;
 
-/// How closely a scan looks.
+/// How closely a scan looks at the bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Skips words whose hint says that they cannot serve, and lowers hints that were too high.
+    /// Skips words that their hints rule out, and lowers hints that turn out too high.
     Hinted,
-    /// Looks at every bit.
+    /// Reads every word, whatever its hint.
     Exact,
 }
 
-/// The claim was refused: a granule of the run is taken.
+/// A claim was refused because a granule of the run is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken;
 
-/// How bits are cleared: see the module's text.
+/// The ordering of a release: see the module's text.
 #[inline]
 fn release_order() -> Ordering {
     if seeded(Fault::RelaxedRelease) {
@@ -102,36 +143,36 @@ struct Piece {
 }
 
 impl Piece {
-    /// `len` granules from bit `from` of a word on.
+    /// The `len` granules of a word from bit `from` on.
     #[inline]
     fn new(word: usize, from: usize, len: usize) -> Self {
         let mask = mask(from, len);
         Self { word, mask }
     }
 
-    /// Its first granule.
+    /// Returns its first granule.
     fn start(self) -> usize {
         self.word * WORD_BITS + self.mask.trailing_zeros() as usize
     }
 }
 
-/// What a release inside one word saw: its piece, and the word before.
+/// A release inside one word: its piece, and what the word was before it.
 #[derive(Clone, Copy)]
 pub(crate) struct Released {
     piece: Piece,
     seen: usize,
 }
 
-/// Free granules of a word, from bit `start` to `end`.
+/// Free granules of one word, from bit `start` up to bit `end`, which is excluded.
 #[derive(Clone, Copy)]
-struct Run {
+struct WordRun {
     start: usize,
     end: usize,
 }
 
-impl Run {
-    /// The run that a piece is part of, as far as it lies in the word, once its bits are cleared in
-    /// what was seen.
+impl WordRun {
+    /// Returns the free run that `piece` is part of, as far as it lies in the word, once the bits of the piece are
+    /// cleared in `seen`.
     #[inline(always)]
     fn around(piece: Piece, seen: usize) -> Self {
         let now = seen & !piece.mask;
@@ -144,10 +185,10 @@ impl Run {
     }
 }
 
-/// The most granules of a bitmap: so few that places up to twice as far can be counted.
+/// The most granules that a bitmap may have, so that the sum of two positions cannot overflow.
 pub(crate) const MAX_GRANULES: usize = usize::MAX / 2;
 
-/// The length first: see `Chunk`.
+/// `len` is the first field: see `Chunk`.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Bitmap {
@@ -157,7 +198,7 @@ pub(crate) struct Bitmap {
 }
 
 impl Bitmap {
-    /// `len` free granules, at least one.
+    /// Creates a bitmap of `len` free granules, at least one.
     pub(crate) fn new(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         let words = len.div_ceil(WORD_BITS);
         let bitmap = Self {
@@ -166,17 +207,17 @@ impl Bitmap {
             len,
         };
         let last = words - 1;
-        // Relaxed: nobody else has seen the bitmap yet.
+        // Relaxed: no other thread has seen the bitmap yet.
         bitmap.words[last].store(bitmap.padding(last), Ordering::Relaxed);
         Ok(bitmap)
     }
 
-    /// Granules.
+    /// Returns the number of granules.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Bytes of bookkeeping.
+    /// Returns the bytes of bookkeeping.
     pub(crate) fn footprint(&self) -> usize {
         size_of_val(&*self.words) + self.hints.footprint()
     }
@@ -186,27 +227,27 @@ impl Bitmap {
         &self.words[at]
     }
 
-    /// Where number `number` of several that keep apart begins: the number with its bits reversed is a
-    /// fraction of the granules (0, 1/2, 1/4, 3/4, …), so that any few of them are spread well. In
-    /// whole blocks, so that two do not share a line from the outset.
+    /// Returns start position `number` of several that keep apart. The number with its bits reversed is a fraction
+    /// of the bitmap (0, 1/2, 1/4, 3/4, …), so the first few positions are well spread, however many they are. Each
+    /// is the start of a cache line, so that no two share a line from the outset.
     #[allow(
         clippy::cast_possible_truncation,
         reason = "the low bits of the number are what is meant, and the block is below their count"
     )]
     pub(crate) fn start_apart(&self, number: usize) -> usize {
         let fraction = u64::from((number as u32).reverse_bits());
-        // Blocks beyond 2^32 begin in the first 2^32.
+        // In a bitmap of more than 2^32 lines, all positions lie in the first 2^32.
         let blocks = ((self.len / CACHE_LINE_GRANULES) as u64).min(1 << 32);
         ((blocks * fraction) >> 32) as usize * CACHE_LINE_GRANULES
     }
 
-    /// The bits of word `at` that stand for no granule.
+    /// Returns the bits of word `at` that stand for no granule.
     fn padding(&self, at: usize) -> usize {
         let granules = self.len.saturating_sub(at * WORD_BITS).min(WORD_BITS);
         FULL & !mask(0, granules)
     }
 
-    /// The pieces of the run of `n` granules at `start`, upwards.
+    /// Returns the pieces of the run of `n` granules at `start`, in ascending order.
     fn pieces(start: usize, n: usize) -> impl DoubleEndedIterator<Item = Piece> + Clone {
         let end = start + n;
         (start / WORD_BITS..end.div_ceil(WORD_BITS)).map(move |word| {
@@ -216,7 +257,7 @@ impl Bitmap {
         })
     }
 
-    /// The run as one piece, if it lies in one word.
+    /// Returns the run as one piece, if it lies in one word.
     #[inline]
     fn single(start: usize, n: usize) -> Option<Piece> {
         let from = start % WORD_BITS;
@@ -225,7 +266,7 @@ impl Bitmap {
 
     // ---- claims and releases ----
 
-    /// Takes the run of `n` granules at `start`, all or nothing.
+    /// Claims the run of `n` granules at `start`, all or nothing.
     #[inline(always)]
     pub(crate) fn claim(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Taken> {
         if let Some(piece) = Self::single(start, n) {
@@ -236,7 +277,7 @@ impl Bitmap {
         self.claim_across(start, n, activity)
     }
 
-    /// Tells of a claim inside one word, which has just been made.
+    /// Records a claim inside one word, which has just been made, and notifies the probers.
     #[inline(always)]
     pub(crate) fn claimed(&self, start: usize, n: usize, activity: &Activity) {
         if !activity.has_no_listeners() {
@@ -244,7 +285,7 @@ impl Bitmap {
         }
     }
 
-    /// The same of several, whether anybody heeds it or not.
+    /// Does the same for several claims, without a check for listeners.
     #[cold]
     #[inline(never)]
     fn notify_claims(&self, starts: impl Iterator<Item = usize>, n: usize, activity: &Activity) {
@@ -268,7 +309,7 @@ impl Bitmap {
                     self.release_piece(piece);
                 }
                 if let Some(last) = claimed.last() {
-                    // As after a free: somebody may have lowered a hint meanwhile.
+                    // As after a free: another thread may have lowered a hint meanwhile.
                     let n = last.word * WORD_BITS + WORD_BITS - start;
                     self.raise_hints(start, n);
                     self.record_runs(Change::Release, start, n, activity);
@@ -284,7 +325,7 @@ impl Bitmap {
     #[inline(always)]
     fn claim_piece(&self, piece: Piece) -> Result<(), Taken> {
         let word = self.word(piece.word);
-        // Relaxed: the exchange decides.
+        // Relaxed: the compare-exchange decides.
         let mut seen = word.load(Ordering::Relaxed);
         while seen & piece.mask == 0 {
             match Self::try_claim(word, piece.mask, seen) {
@@ -295,7 +336,8 @@ impl Bitmap {
         Err(Taken)
     }
 
-    /// Sets the bits of `mask` in a word that was seen without them, unless the word has changed.
+    /// Sets the bits of `mask` in a word that was seen without them. Fails with the current value if the word has
+    /// changed, or spuriously.
     #[inline(always)]
     fn try_claim(word: &AtomicWord, mask: usize, seen: usize) -> Result<(), usize> {
         let set = seen | mask;
@@ -303,14 +345,14 @@ impl Bitmap {
             word.store(set, Ordering::Relaxed);
             return Ok(());
         }
-        // SeqCst: Acquire pairs with `release_piece` (hand-over); the rest is for the loads that
-        // follow a claim, of the chunk's state and of the probers.
+        // SeqCst: Acquire pairs with `release_piece` (handover). The rest is for the loads that follow a claim, of
+        // the chunk's state and of the listeners.
         word.compare_exchange_weak(seen, set, Ordering::SeqCst, Ordering::Relaxed)?;
         model_fence();
         Ok(())
     }
 
-    /// Lowers the hint of a word, which was just seen to be `seen`, to its run.
+    /// Lowers the hint of a word, which was just seen as `seen`, to the word's run.
     #[inline(never)]
     fn lower_hint(&self, word: usize, seen: usize) {
         let low = self.longest_from_seen(word, seen);
@@ -325,49 +367,60 @@ impl Bitmap {
         });
     }
 
-    /// Clears the bits of a run that lies in one word; the caller settles the rest. What is answered
-    /// serves for that.
+    /// Clears the bits of a run if it lies in one word. The caller completes the release by
+    /// [`settle`](Self::settle), unless [`is_settled`](Self::is_settled) shows that the bitmap needs nothing more.
     #[inline(always)]
-    pub(crate) fn release_at_once(&self, start: usize, n: usize) -> Option<Released> {
+    pub(crate) fn release_in_word(&self, start: usize, n: usize) -> Option<Released> {
         let piece = Self::single(start, n)?;
-        // The release waits for the word, and what is loaded after it for the release.
+        // Prefetched here: the release waits for the word, and everything that is loaded after the release waits
+        // for the release.
         self.hints.fetch(piece.word);
         let seen = self.release_piece(piece);
         Some(Released { piece, seen })
     }
 
-    /// Whether nothing is left to be done about the hints, and the granules were taken.
+    /// Returns true if the granules were taken and no hint is too low now.
     #[inline(always)]
     pub(crate) fn is_settled(&self, Released { piece, seen }: Released) -> bool {
-        let run = Run::around(piece, seen);
-        let hint = self.hints.get(piece.word);
-        let covered = hint == LONG
-            || (run.end < WORD_BITS && run.end - run.start <= hint)
-            || seeded(Fault::UncheckedHint);
-        let before_covered = run.start > 0 || piece.word == 0 || self.covers_border(piece.word);
-        covered && before_covered && seen & piece.mask == piece.mask
+        let run = WordRun::around(piece, seen);
+        self.is_covered(piece.word, run)
+            && self.is_covered_before(piece.word, run)
+            && seen & piece.mask == piece.mask
     }
 
-    /// Whether a run that begins in the word before `word` and goes on into this one is hinted at.
+    /// Returns true if the hint of `word` is known to cover `run`. A run that reaches the end of the word may
+    /// continue in the next, which is not read here, so only [`LONG`] covers it.
     #[inline(always)]
-    fn covers_border(&self, word: usize) -> bool {
+    fn is_covered(&self, word: usize, run: WordRun) -> bool {
+        let hint = self.hints.get(word);
+        hint == LONG
+            || (run.end < WORD_BITS && run.end - run.start <= hint)
+            || seeded(Fault::UncheckedHint)
+    }
+
+    /// Returns true if the hint of the word before is known to cover a run that begins there and continues into
+    /// this one.
+    #[inline(always)]
+    fn is_covered_before(&self, word: usize, run: WordRun) -> bool {
+        if run.start > 0 || word == 0 {
+            return true;
+        }
         let before = word - 1;
         let top = self.word(before).load(Ordering::SeqCst) >> (WORD_BITS - 1);
         top != 0 || self.hints.get(before) == LONG || seeded(Fault::UncheckedBorder)
     }
 
-    /// Does what is left to be done after [`release_at_once`](Self::release_at_once).
-    pub(crate) fn settle(
-        &self,
-        Released { piece, seen }: Released,
-        activity: &Activity,
-    ) -> Result<(), NotTaken> {
-        self.released(piece, seen, activity);
+    /// Completes a release after [`release_in_word`](Self::release_in_word). Returns an error if a granule was free
+    /// before.
+    pub(crate) fn settle(&self, released: Released, activity: &Activity) -> Result<(), NotTaken> {
+        self.after_release(released, activity);
+        let Released { piece, seen } = released;
         NotTaken::check(piece, piece.mask & !seen)
     }
 
-    /// Gives back the run of `n` granules at `start`. The caller owns it; a granule that was free
-    /// all the same (somebody freed by address what the caller held) is told.
+    /// Releases the run of `n` granules at `start`, which the caller owns. Returns an error if a granule of it was
+    /// free before, because another caller freed by address what this one held. The bits are cleared in either
+    /// case.
     #[inline(always)]
     pub(crate) fn release(
         &self,
@@ -375,7 +428,7 @@ impl Bitmap {
         n: usize,
         activity: &Activity,
     ) -> Result<(), NotTaken> {
-        match self.release_at_once(start, n) {
+        match self.release_in_word(start, n) {
             Some(released) => self.settle(released, activity),
             None => self.release_across(start, n, activity),
         }
@@ -396,11 +449,11 @@ impl Bitmap {
         outcome
     }
 
-    /// Clears the piece; answers what the word was before.
+    /// Clears the bits of the piece and returns what the word was before.
     #[inline(always)]
     fn release_piece(&self, piece: Piece) -> usize {
-        // SeqCst: Release pairs with `claim_piece` (hand-over); the rest is for the loads that
-        // follow, of the hint, of the probers and of the chunk's state.
+        // SeqCst: Release pairs with `claim_piece` (handover). The rest is for the loads that follow, of the hint,
+        // of the listeners and of the chunk's state.
         let seen = self
             .word(piece.word)
             .fetch_and(!piece.mask, release_order());
@@ -410,8 +463,8 @@ impl Bitmap {
         seen
     }
 
-    /// Gives back a run that the caller only claims to own: refused as a whole if a granule of it
-    /// is free. The first word decides between racing frees of one run.
+    /// Releases a run that the caller only claims to own. Refuses the whole run if a granule of it is free. The
+    /// first word decides between racing frees of one run.
     pub(crate) fn release_checked(
         &self,
         start: usize,
@@ -421,7 +474,7 @@ impl Bitmap {
         self.check_taken(start, n)?;
         if let Some(piece) = Self::single(start, n) {
             let seen = self.release_piece_checked(piece)?;
-            self.released(piece, seen, activity);
+            self.after_release(Released { piece, seen }, activity);
             return Ok(());
         }
         {
@@ -431,8 +484,8 @@ impl Bitmap {
                 self.release_piece_checked(first)?;
             }
             for piece in pieces {
-                // Missing bits here mean that another free by address of these granules went on
-                // beside this one. Without an ownership word nobody can tell whose they were; PROMISES.md says
+                // Missing bits here mean that another free by address of these granules ran concurrently with this
+                // one. Without an ownership word it cannot be known which of the two owned them; PROMISES.md says
                 // what that means.
                 self.release_piece(piece);
             }
@@ -442,10 +495,10 @@ impl Bitmap {
         Ok(())
     }
 
-    /// Refused unless every granule of a run is taken.
+    /// Returns an error unless every granule of the run is taken.
     pub(crate) fn check_taken(&self, start: usize, n: usize) -> Result<(), NotTaken> {
         for piece in Self::pieces(start, n) {
-            // Acquire: as in `taken`, for a refusal tells what is free.
+            // Acquire: as in `taken`, because a refusal reveals what is free.
             // Not caught: as there, the look for probers is executed after this one and misses none.
             let seen = self.word(piece.word).load(Ordering::Acquire);
             NotTaken::check(piece, piece.mask & !seen)?;
@@ -461,7 +514,7 @@ impl Bitmap {
                 return Ok(self.release_piece(piece));
             }
             NotTaken::check(piece, piece.mask & !seen)?;
-            // As in `release_piece`.
+            // The ordering of `release_piece`.
             let cleared = seen & !piece.mask;
             match word.compare_exchange_weak(seen, cleared, release_order(), Ordering::Relaxed) {
                 Ok(_) => {
@@ -475,15 +528,14 @@ impl Bitmap {
         }
     }
 
-    /// What follows a release inside one word; `seen` is what the word was before.
+    /// Raises the hints that are too low after a release inside one word, records the run, and notifies the probers.
     #[inline(always)]
-    fn released(&self, piece: Piece, seen: usize, activity: &Activity) {
-        let run = Run::around(piece, seen);
-        if run.start == 0 && piece.word > 0 {
+    fn after_release(&self, Released { piece, seen }: Released, activity: &Activity) {
+        let run = WordRun::around(piece, seen);
+        if !self.is_covered_before(piece.word, run) {
             self.raise_before(piece.word);
         }
-        let hint = self.hints.get(piece.word);
-        if hint < LONG && (hint < run.end - run.start || run.end == WORD_BITS) {
+        if !self.is_covered(piece.word, run) {
             self.raise_hint(piece.word, run);
         }
         if !activity.has_no_listeners() {
@@ -501,7 +553,7 @@ impl Bitmap {
         }
     }
 
-    /// Gives the bitmap a slot for its highest hint, before anybody else sees it.
+    /// Gives the bitmap a parent slot for its highest hint, before any other thread sees it.
     pub(crate) fn set_parent(&mut self, above: ParentSlot) {
         self.hints.set_parent(above);
     }
@@ -510,12 +562,12 @@ impl Bitmap {
         &self.hints
     }
 
-    /// Raises the hint of the word before `word`, whose first granule became free.
+    /// Raises the hint of the word before `word`, after the first granule of `word` became free.
     fn raise_before(&self, word: usize) {
         let before = word - 1;
         let free = free_suffix(self.word(before).load(Ordering::SeqCst));
-        if free > 0 && self.hints.get(before) < LONG {
-            let run = Run {
+        if free > 0 {
+            let run = WordRun {
                 start: WORD_BITS - free,
                 end: WORD_BITS,
             };
@@ -525,7 +577,7 @@ impl Bitmap {
 
     /// Raises the hint of a word in which the granules of `run` are free.
     #[inline(never)]
-    fn raise_hint(&self, word: usize, run: Run) {
+    fn raise_hint(&self, word: usize, run: WordRun) {
         let further = if run.end == WORD_BITS {
             self.free_prefix_of(word + 1)
         } else {
@@ -536,9 +588,9 @@ impl Bitmap {
         }
     }
 
-    /// Raises the hints of the words whose run grew when a run of `n` granules at `start` became
-    /// free. Of the words before, only the last may need it: the run of one further down goes
-    /// through a free word and is [`LONG`] already.
+    /// Raises the hints of the words whose run grew when the `n` granules at `start` became free. Of the words
+    /// before them, only the last may need it: the run of a word further down goes through a whole free word, so it
+    /// is [`LONG`] already.
     #[cold]
     fn raise_hints(&self, start: usize, n: usize) {
         let end = start + n;
@@ -549,12 +601,12 @@ impl Bitmap {
         }
     }
 
-    /// The longest run that begins in the word, up to [`LONG`].
+    /// Returns the length of the longest run that begins in the word, up to [`LONG`].
     fn longest_from(&self, word: usize) -> usize {
         self.longest_from_seen(word, self.word(word).load(Ordering::SeqCst))
     }
 
-    /// The same of a word that was seen to be `seen`.
+    /// Does the same for a word that was just seen as `seen`.
     #[inline]
     fn longest_from_seen(&self, word: usize, seen: usize) -> usize {
         let suffix = free_suffix(seen);
@@ -566,7 +618,7 @@ impl Bitmap {
         longest_free(seen).max(through).min(LONG)
     }
 
-    /// How many granules are free from the beginning of a word on, which may be behind the last.
+    /// Returns how many granules are free from the beginning of a word on. Past the last word there are none.
     fn free_prefix_of(&self, word: usize) -> usize {
         let word = self.words.get(word);
         word.map_or(0, |word| free_prefix(word.load(Ordering::SeqCst)))
@@ -574,20 +626,20 @@ impl Bitmap {
 
     // ---- counts ----
 
-    /// How many granules are taken.
+    /// Returns how many granules are taken.
     pub(crate) fn taken(&self) -> usize {
-        // Acquire: what is told of is told to the probers first (`Inner::reveal`).
-        // Not caught: loom and Miri execute the look for probers, which is `SeqCst`, after this one, and
-        // then it misses none of them.
+        // Acquire: the probers are notified before the count is revealed (`Shared::reveal`).
+        // Not caught: loom and Miri execute the look for probers, which is `SeqCst`, after this one, and then it
+        // misses none of them.
         let set = |word: &AtomicWord| word.load(Ordering::Acquire).count_ones() as usize;
         self.words.iter().map(set).sum::<usize>() - (self.words.len() * WORD_BITS - self.len)
     }
 
-    /// Whether no granule is taken. `busy` remembers the word that the last look found taken, which
-    /// is looked at first: while something stays there, a look is one load.
+    /// Returns true if no granule is taken. `busy` remembers the word that the last call found taken. It is read
+    /// first, so while something stays there, a call is one load.
     pub(crate) fn is_empty(&self, busy: &AtomicUsize) -> bool {
         let is_clear = |at: usize| self.word(at).load(Ordering::SeqCst) == self.padding(at);
-        // Relaxed: any word will do.
+        // Relaxed: any word will do to begin with.
         if !is_clear(busy.load(Ordering::Relaxed)) {
             return false;
         }
@@ -598,7 +650,7 @@ impl Bitmap {
         found.is_none()
     }
 
-    /// At rest: whether no hint is below the run of its word, every run's length is told, and the
+    /// At rest: returns true if no hint is below the run of its word, every free run is in the run index, and the
     /// padding is in place.
     pub(crate) fn is_sound(&self) -> bool {
         let words = 0..self.words.len();
@@ -611,13 +663,13 @@ impl Bitmap {
         };
         let mut runs = self.free_runs(0, 1, Look::Exact);
         let observed = self.hints.run_index().is_none_or(|run_index| {
-            runs.all(|(start, len)| run_index.includes(start / line::LINE_GRANULES, len))
+            runs.all(|(start, len)| run_index.includes(start / run_index::LINE_GRANULES, len))
         });
         hinted && observed && self.hints.is_sound() && words.last().is_some_and(padded)
     }
 }
 
-/// A granule was free that should have been taken.
+/// A granule that should have been taken was free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotTaken {
     /// The first such granule.

@@ -1,13 +1,13 @@
-//! The runs of a bitmap, free or taken, one after the other.
+//! The runs of a bitmap, free or taken, in ascending order.
 
-use super::hint_node::Need;
+use super::hints::Need;
 use super::word::{FULL, WORD_BITS, find, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look};
 use crate::sync::Ordering;
 
 impl Bitmap {
-    /// The free runs of at least `min` granules (not zero) from `from` on, upwards; a run that
-    /// begins before is cut there. Read a word at a time while others move.
+    /// Iterates over the free runs of at least `min` granules (not zero), from `from` on, in ascending order. A run
+    /// that begins before `from` is cut there. Words are read one at a time, while other threads may change them.
     pub(crate) fn free_runs(&self, from: usize, min: usize, look: Look) -> FreeRuns<'_> {
         let from = from.min(self.len);
         let mut runs = FreeRuns {
@@ -24,7 +24,7 @@ impl Bitmap {
         runs
     }
 
-    /// The maximal runs that are taken, as (start, length), upwards.
+    /// Iterates over the maximal taken runs, as (start, length), in ascending order.
     pub(crate) fn taken_runs(&self) -> impl Iterator<Item = (usize, usize)> {
         let mut free = self.free_runs(0, 1, Look::Exact);
         let mut at = 0;
@@ -49,14 +49,14 @@ pub(crate) struct FreeRuns<'b> {
     look: Look,
     min: usize,
     word: usize,
-    /// The free bits of the word that are still to be told.
+    /// The free bits of the word that are not in a run yet.
     free: usize,
-    /// The start of the run that reaches the word's start or end.
+    /// The start of the run that reaches the start or the end of the word.
     open: Option<usize>,
 }
 
 impl FreeRuns<'_> {
-    /// Reads the word; the bits in `skip` count as taken.
+    /// Reads the word. The bits in `skip` count as taken.
     #[inline]
     fn enter(&mut self, skip: usize) {
         // SeqCst: the look may be part of a proof.
@@ -64,14 +64,13 @@ impl FreeRuns<'_> {
         self.free = free_bits(seen);
         let short = self.open.is_none() && self.min > 1;
         if short && (self.min > WORD_BITS || find(seen, self.min, FULL).is_none()) {
-            // Only the run at the word's end may become long enough.
+            // Only the run at the end of the word may become long enough.
             let suffix = free_suffix(seen);
             self.free = mask(WORD_BITS - suffix, suffix);
         }
     }
 
-    /// Goes to the next word, over words in which no run that is long enough begins; false at the
-    /// end.
+    /// Goes to the next word, past words in which no run that is long enough begins. Returns false at the end.
     #[inline]
     fn advance(&mut self) -> bool {
         self.word += 1;
@@ -102,7 +101,7 @@ impl Iterator for FreeRuns<'_> {
                     return (len >= self.min).then_some((start, len));
                 }
                 let Some(start) = self.open else { continue };
-                // What was free goes on in this word, or ended with the last.
+                // The run goes on in this word, or ended with the last.
                 let more = free_prefix(!self.free & FULL);
                 if more == WORD_BITS {
                     self.free = 0;

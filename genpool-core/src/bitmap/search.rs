@@ -1,51 +1,52 @@
-//! Searches: where a run of free granules is, and first fit that takes it at once.
+//! Searches for a run of free granules, and first fit, which claims what it finds.
 //!
 //! # Orderings
 //!
-//! What may be part of a proof (`is_free`, `find_exactly`) loads with `SeqCst`: see `activity.rs`. All other
-//! searches load `Relaxed`: what they find is a proposal, which a claim takes or refuses; a hint that they
-//! lower is looked at again; and that they find nothing proves nothing. What a free that has returned
-//! cleared they see all the same, for one word is never read older than it was known to be.
+//! Looks that may be part of a proof (`is_free`, `find_exactly`) load with `SeqCst`: see `activity`. All other
+//! searches load `Relaxed`. What they find is a proposal, which a claim takes or refuses. When they lower a hint,
+//! the bits are looked at again. That they find nothing proves nothing. They still see what a free cleared that
+//! returned before, because no word is ever read older than the thread already knows it to be.
 
 use core::hint::{select_unpredictable, spin_loop};
 
-use super::hint_node::{LONG, Need};
+use super::hints::{LONG, Need};
 use super::starts::Starts;
 use super::word::{AtomicWord, FULL, WORD_BITS, find, find_all, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece, Taken};
 use crate::activity::Activity;
 use crate::sync::Ordering;
 
-/// How often a word is tried that others change at the same time, before the caller looks at the
-/// whole bitmap again (2026-11).
+/// How often a word that other threads change at the same time is tried, before the caller looks at the whole
+/// bitmap again (2026-11).
 const LOSSES: u32 = 4;
 
-/// Pauses after the first loss; twice as many after each further one (2026-11).
+/// The pause is twice this many spin hints after the first loss, and twice as long after each further one
+/// (2026-11).
 const PAUSES: u32 = 16;
 
-/// What came of a search for a run that is to be taken.
+/// The result of a search for a run to claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Search {
-    /// It is taken, and begins here.
+    /// A run is claimed, and begins here.
     Found(usize),
-    /// None was seen.
+    /// No run was seen.
     Nowhere,
-    /// One was seen, and could not be taken.
+    /// A run was seen, and could not be claimed.
     Missed,
 }
 
 impl Bitmap {
     // ---- search ----
 
-    /// Whether all of the run of `n` granules at `start` is free; false where it leaves the chunk.
+    /// Returns true if the whole run of `n` granules at `start` is free. Returns false if it leaves the chunk.
     pub(crate) fn is_free(&self, start: usize, n: usize) -> bool {
         start.checked_add(n).is_some_and(|end| end <= self.len)
             && Self::pieces(start, n)
                 .all(|piece| self.word(piece.word).load(Ordering::SeqCst) & piece.mask == 0)
     }
 
-    /// The lowest `start` in `from..limit`, among `starts`, at which `n` granules are free. `n` is
-    /// not zero.
+    /// Returns the lowest `start` in `from..limit`, among `starts`, at which `n` granules are free. `n` is not
+    /// zero.
     #[inline(always)]
     pub(crate) fn find_run<P: Starts>(
         &self,
@@ -95,8 +96,8 @@ impl Bitmap {
         }
     }
 
-    /// The first place from the word of `from` on where `n` granules are free inside one word. Leaves
-    /// hints as they are, which pays where the next search begins where this one ended.
+    /// Returns the first place, from the word of `from` on, where `n` granules are free inside one word. Leaves
+    /// hints as they are, which pays if the next search begins where this one ended.
     #[inline(always)]
     pub(crate) fn find_nearby(&self, from: usize, n: usize) -> Option<usize> {
         if n > WORD_BITS {
@@ -107,8 +108,8 @@ impl Bitmap {
         near.or_else(|| self.find_behind(word + 2, n))
     }
 
-    /// The first place in a word or the next where `n` granules are free inside one. Without a branch
-    /// between them, for it could not be guessed.
+    /// Returns the first place in a word or the next where `n` granules are free inside one. There is no branch
+    /// between the two, because it could not be predicted.
     #[inline(always)]
     fn find_in_two(&self, word: usize, n: usize) -> Option<usize> {
         let starts = |seen: &AtomicWord| find_all(seen.load(Ordering::Relaxed), n);
@@ -119,10 +120,10 @@ impl Bitmap {
         (starts != 0).then(|| word * WORD_BITS + starts.trailing_zeros() as usize)
     }
 
-    /// The same from a word on, to the last.
+    /// Does the same from a word on, to the last.
     #[inline(never)]
     fn find_behind(&self, mut word: usize, n: usize) -> Option<usize> {
-        // To ask the hints costs as much as a word or two (2026-11).
+        // To ask the hints costs as much as to read a word or two (2026-11).
         if let Some(found) = self.find_in_two(word, n) {
             return Some(found);
         }
@@ -138,8 +139,8 @@ impl Bitmap {
         }
     }
 
-    /// Looks among the runs that begin in a word, at bit `from` or behind, for `n` free granules in
-    /// the right place; answers where, or from which word's end on there may be one.
+    /// Looks among the runs that begin in a word, at bit `from` or above, for `n` free granules at one of `starts`.
+    /// Returns where they are, or else, as the error, the granule at which the search goes on.
     #[inline(always)]
     fn look_at<P: Starts>(
         &self,
@@ -158,7 +159,7 @@ impl Bitmap {
         let behind = first + WORD_BITS;
         let start = behind - free_suffix(seen);
         let place = starts.up(start);
-        // The run ends here, or the place is so high that nothing fits behind it.
+        // The run ends with this word, or the place is so high that nothing fits there.
         let Some(end) = place.checked_add(n).filter(|_| start < behind) else {
             return Err(behind);
         };
@@ -166,12 +167,12 @@ impl Bitmap {
         if free_to >= end {
             Ok(place)
         } else {
-            // What begins further up in the same run is no longer.
+            // A place further up in the same run has no more room.
             Err(free_to)
         }
     }
 
-    /// The same without asking the hints. Reads each word once.
+    /// Searches as `find_hinted` does, but without the hints. Reads each word once.
     fn find_exactly<P: Starts>(
         &self,
         from: usize,
@@ -179,7 +180,7 @@ impl Bitmap {
         n: usize,
         starts: P,
     ) -> Option<usize> {
-        // The free run that reaches the word's start.
+        // The length of the free run that reaches the start of the word.
         let mut carry = 0;
         for word in from / WORD_BITS..self.len.div_ceil(WORD_BITS) {
             let start = word * WORD_BITS;
@@ -215,7 +216,7 @@ impl Bitmap {
         None
     }
 
-    /// How many granules are free from `at` on, where a word begins, up to `ceiling`.
+    /// Returns how many granules are free from `at` on, where a word begins, up to `ceiling`.
     pub(super) fn free_after(&self, at: usize, ceiling: usize) -> usize {
         let ceiling = ceiling.min(self.len);
         let mut end = at;
@@ -231,9 +232,9 @@ impl Bitmap {
 
     // ---- search and take ----
 
-    /// Finds and takes the lowest `n` free granules, in the commonest case only: they are in the words
-    /// of node `node` of the hints, the first or the second, and nothing needs to be done about hints.
-    /// Calls nothing, so that its caller keeps all in registers. The probers are still to be told.
+    /// Finds and claims the lowest `n` free granules in the most common case only: they are in the words of node
+    /// `node` of the hints, which is the first or the second, and no hint has to be changed. Calls no function, so
+    /// that its caller keeps everything in registers. The caller still has to notify the probers.
     #[inline(always)]
     pub(crate) fn take_at_once(&self, node: usize, n: usize) -> Option<usize> {
         if n > WORD_BITS {
@@ -241,10 +242,10 @@ impl Bitmap {
         }
         let need = Need::of(n);
         if node > 0 && self.hints.in_node(0, need).is_some() {
-            // There is something to be done about a lower word first.
+            // The hint of a lower word may have to be lowered first.
             return None;
         }
-        // Above one node there is no level, so a second node is one of the lowest too.
+        // A single node has no level above, so a second node is of the lowest level too.
         let (word, hint) = self.hints.in_node(node, need)?;
         let seen = self.word(word).load(Ordering::Relaxed);
         let at = find(seen, n, FULL)?;
@@ -256,7 +257,7 @@ impl Bitmap {
         Some(word * WORD_BITS + at)
     }
 
-    /// Finds and takes the lowest `n` free granules, at most [`WORD_BITS`].
+    /// Finds and claims the lowest `n` free granules, at most [`WORD_BITS`].
     pub(crate) fn take_lowest(&self, n: usize, activity: &Activity) -> Search {
         let need = Need::of(n);
         let mut next = self.hints.first(need);
@@ -277,7 +278,7 @@ impl Bitmap {
                     Err(_) if lost < LOSSES => lost += 1,
                     Err(_) => return Search::Missed,
                 }
-                // Whoever was faster has the cache line, and goes on with it meanwhile.
+                // The thread that was faster has the cache line, and goes on with it meanwhile.
                 (0..PAUSES << lost).for_each(|_| spin_loop());
                 seen = self.word(word).load(Ordering::Relaxed);
             }
@@ -296,9 +297,9 @@ impl Bitmap {
         Search::Nowhere
     }
 
-    /// Whether to lower the hint of a word along with the claim of a piece: where that was the
-    /// beginning of the longest run and the word does not become full, for the next search would look
-    /// there in vain. (A full word is seen to be full with one look.)
+    /// Returns true if the hint of a word is to be lowered along with the claim of a piece. It is if the piece is
+    /// the beginning of the longest run and the word does not become full, because the next search would look there
+    /// in vain. (One look shows that a full word is full.)
     #[inline(always)]
     fn shortens(piece: Piece, seen: usize, hint: usize) -> bool {
         let run = free_prefix(seen >> piece.mask.trailing_zeros());
@@ -317,10 +318,10 @@ mod tests {
         at * WORD_BITS
     }
 
-    /// Words of a node of the hints.
+    /// Words of a node of hints.
     const NODE: usize = size_of::<usize>();
 
-    // A weak exchange may fail of itself, on some machines and in Miri.
+    // A weak compare-exchange may fail spuriously, on some machines and in Miri.
 
     fn at_once(bitmap: &Bitmap, node: usize, n: usize) -> Option<usize> {
         (0..100).find_map(|_| bitmap.take_at_once(node, n))
@@ -332,7 +333,7 @@ mod tests {
         settled.unwrap_or(Search::Missed)
     }
 
-    /// All of `words` words taken, and known to be.
+    /// A bitmap of `words` words that are all taken, with hints that say so.
     fn full(words: usize) -> (Bitmap, Activity) {
         let (bitmap, activity) = (Bitmap::new(word(words), None).unwrap(), Activity::new());
         bitmap.claim(0, word(words), &activity).unwrap();
@@ -340,9 +341,9 @@ mod tests {
         (bitmap, activity)
     }
 
-    /// Gives the run back; whether that was all there was to do.
+    /// Releases the run. Returns true if there was nothing left to settle.
     fn is_settled(bitmap: &Bitmap, start: usize, n: usize, activity: &Activity) -> bool {
-        let released = bitmap.release_at_once(start, n).unwrap();
+        let released = bitmap.release_in_word(start, n).unwrap();
         let settled = bitmap.is_settled(released);
         bitmap.settle(released, activity).unwrap();
         assert!(bitmap.is_sound());
@@ -356,11 +357,11 @@ mod tests {
         assert_eq!(at_once(&bitmap, 0, 2), Some(3));
         assert_eq!(at_once(&bitmap, 0, WORD_BITS + 1), None);
         bitmap.claim(5, word(NODE) - 5, &activity).unwrap();
-        // There is something to be done about the first words.
+        // The hints of the first words are to be lowered first.
         assert_eq!(at_once(&bitmap, 0, 1), None);
         assert_eq!(at_once(&bitmap, 1, 1), None);
         assert_eq!(lowest(&bitmap, 1, &activity), Search::Found(word(NODE)));
-        // It is done.
+        // Now they are lowered.
         assert_eq!(at_once(&bitmap, 0, 1), None);
         assert_eq!(at_once(&bitmap, 1, 1), Some(word(NODE) + 1));
         let bitmap = Bitmap::new(WORD_BITS, None).unwrap();
@@ -411,7 +412,8 @@ mod tests {
         bitmap.claim(word(1) + 2, WORD_BITS, &activity).unwrap();
         let found = bitmap.find_run(0, word(4), 8, AnyStart, Look::Hinted);
         assert_eq!(found, Some(word(2) + 2));
-        // Five granules at the end of the first word and two of the next; none begins in the second.
+        // Five granules at the end of the first word and two of the next are free; no run of eight begins in the
+        // second.
         assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (7, 2));
         let (tight, _) = full(3);
         tight.release(word(1) - 5, 7, &activity).unwrap();
@@ -419,7 +421,7 @@ mod tests {
         assert_eq!(tight.hints.get(0), 7);
         assert_eq!(tight.scan_tightest(5), None);
         assert_eq!(tight.hints.get(0), 4);
-        // What is taken from the beginning of the longest run is remembered too.
+        // A claim from the beginning of the longest run lowers the hint too.
         assert_eq!(lowest(&bitmap, 7, &activity), Search::Found(word(1) - 5));
         assert_eq!(bitmap.hints.get(0), 7, "unless it is seen at once");
         assert_eq!(lowest(&bitmap, 3, &activity), Search::Found(word(2) + 2));
@@ -440,7 +442,7 @@ mod tests {
         assert_eq!(at_once(&bitmap, 0, 1), Some(3), "it was not the longest");
         assert_eq!(at_once(&bitmap, 0, 2), Some(10));
         assert_eq!(bitmap.hints.get(0), 2, "a full word is seen to be full");
-        // A run over the border is as long as it has to be, or longer.
+        // A run over the border is long enough, or longer.
         bitmap.release(word(1) - 1, 7, &activity).unwrap();
         assert_eq!(lowest(&bitmap, 4, &activity), Search::Found(word(1) - 1));
         assert_eq!(lowest(&bitmap, 4, &activity), Search::Nowhere);
@@ -454,7 +456,7 @@ mod tests {
         assert_eq!(hints(), [0; 4]);
         bitmap.release(word(1) + 10, 3, &activity).unwrap();
         assert_eq!(hints(), [0, 3, 0, 0]);
-        // On to the word's end and into the next, and to its beginning from the one before.
+        // On to the end of the word and into the next, and to the beginning of the word from the one before.
         bitmap.release(word(2), 7, &activity).unwrap();
         assert_eq!(hints(), [0, 3, 7, 0]);
         bitmap.release(word(2) - 4, 4, &activity).unwrap();
@@ -463,7 +465,7 @@ mod tests {
         assert_eq!(hints(), [2, 11, 7, 0]);
         bitmap.release(word(3), WORD_BITS, &activity).unwrap();
         assert_eq!(hints(), [2, 11, 7, WORD_BITS]);
-        // A piece of what is free already.
+        // A granule inside a run that is free already.
         bitmap.claim(word(2) + 2, 1, &activity).unwrap();
         bitmap.release(word(2) + 2, 1, &activity).unwrap();
         assert_eq!(hints(), [2, 11, 7, WORD_BITS]);
@@ -492,12 +494,12 @@ mod tests {
             "what the word before ends with is not met"
         );
         assert!(!give(word(1), 1), "it is");
-        // In a fresh word anything may be free.
+        // The hint of a fresh word says that anything may be free.
         let (bitmap, activity) = (Bitmap::new(word(2), None).unwrap(), Activity::new());
         bitmap.claim(word(1), WORD_BITS, &activity).unwrap();
         assert!(is_settled(&bitmap, word(1), 3, &activity));
         assert!(is_settled(&bitmap, word(2) - 3, 3, &activity));
-        let again = bitmap.release_at_once(word(1), 1).unwrap();
+        let again = bitmap.release_in_word(word(1), 1).unwrap();
         assert!(!bitmap.is_settled(again), "it was free");
     }
 }

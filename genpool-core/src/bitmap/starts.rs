@@ -4,14 +4,14 @@ use super::word::{FULL, WORD_BITS, mask};
 
 /// Which granules a run may start at.
 pub(crate) trait Starts: Copy {
-    /// The first of them that is not below `granule`.
+    /// Returns the first of them that is not below `granule`.
     fn up(self, granule: usize) -> usize;
 
-    /// Those of the word whose first granule is `start`, as set bits.
+    /// Returns those of the word whose first granule is `start`, as set bits.
     fn pattern(self, start: usize) -> usize;
 }
 
-/// At every granule.
+/// Every granule.
 #[derive(Clone, Copy)]
 pub(crate) struct AnyStart;
 
@@ -27,7 +27,7 @@ impl Starts for AnyStart {
     }
 }
 
-/// At every granule whose number, with `shift` added, is a multiple of `mask + 1`, a power of two.
+/// Every granule whose number, with `shift` added, is a multiple of `mask + 1`, a power of two.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AlignedStarts {
     pub(crate) mask: usize,

@@ -50,7 +50,7 @@ fn word() -> impl Strategy<Value = usize> {
     prop_oneof![4 => Just(FULL), 3 => Just(0), 3 => part, 1 => any::<usize>()]
 }
 
-/// Up to 40 words, and how many bits of the last are padding.
+/// Up to 40 words, and how many bits of the last one are padding.
 fn bitmaps() -> impl Strategy<Value = (Vec<usize>, usize)> {
     let most = if cfg!(miri) { 10 } else { 40 };
     let cut = prop_oneof![Just(0), 0..WORD_BITS];
@@ -95,7 +95,7 @@ fn questions() -> impl Strategy<Value = Vec<Question>> {
     prop::collection::vec(question, 1..8)
 }
 
-/// Checks every search and every walk, exact and by hints.
+/// Checks every search and every iterator, exact and by hints.
 fn check(bitmap: &Bitmap, question: Question) {
     let Question {
         n,
@@ -157,7 +157,7 @@ fn take_all(bitmap: &Bitmap, n: usize) {
     let activity = Activity::new();
     loop {
         let lowest = Free::of(bitmap).first(n, |_| true);
-        // A weak exchange may fail of itself, on some machines and in Miri.
+        // A weak compare-exchange may fail spuriously, on some machines and in Miri.
         let mut searches = (0..100).map(|_| bitmap.take_lowest(n, &activity));
         let found = searches.find(|&search| search != Search::Missed).unwrap();
         assert_eq!(found, lowest.map_or(Search::Nowhere, Search::Found));
@@ -193,8 +193,8 @@ proptest! {
     }
 }
 
-/// Granules are free on both sides of one full word, which is each of the first forty in turn; in Miri, the ones about
-/// the end of the first line.
+/// Granules are free on both sides of one full word, which is each of the first forty in turn; under Miri, those
+/// around the end of the first line.
 #[test]
 fn no_scan_carries_a_run_over_a_full_word() {
     const WORDS: usize = if cfg!(miri) { 10 } else { 41 };
@@ -223,15 +223,15 @@ fn no_scan_carries_a_run_over_a_full_word() {
 #[test]
 #[cfg_attr(miri, ignore = "long")]
 fn a_run_is_found_over_every_border() {
-    let words = 2 * hint_node::LINE_HINTS * hint_node::LINE_HINTS + 3;
+    let words = 2 * hints::LINE_HINTS * hints::LINE_HINTS + 3;
     for border in [
         1,
         7,
         8,
         16,
-        hint_node::LINE_HINTS,
-        8 * hint_node::LINE_HINTS,
-        hint_node::LINE_HINTS * hint_node::LINE_HINTS,
+        hints::LINE_HINTS,
+        8 * hints::LINE_HINTS,
+        hints::LINE_HINTS * hints::LINE_HINTS,
     ] {
         for (below, above) in [
             (0, 5),
@@ -246,7 +246,7 @@ fn a_run_is_found_over_every_border() {
                 Activity::new(),
             );
             bitmap.claim(0, words * WORD_BITS, &activity).unwrap();
-            // Lowers all hints, and makes the bitmap keep lengths.
+            // Lowers all hints, and makes the bitmap keep a run index.
             assert_eq!(bitmap.find_tightest(1, Look::Hinted, &activity), None);
             assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
             let (start, n) = ((border * WORD_BITS).saturating_sub(below), below + above);

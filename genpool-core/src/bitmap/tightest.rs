@@ -1,16 +1,16 @@
-//! The tightest run: the shortest that is free and long enough; and what changes tell for its sake.
+//! Best fit: the search for the tightest run, which is the shortest free run that is long enough. Also the recording
+//! of changes in the run index, on which the search relies.
 
-use super::hint_node::Need;
-use super::line::{LINE_GRANULES, LINE_WORDS, WordLine};
-use super::run_index::RunIndex;
+use super::hints::Need;
+use super::run_index::{LINE_GRANULES, LINE_WORDS, RunIndex, WordLine};
 use super::word::{FULL, WORD_BITS, begins, find_all, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece};
 use crate::activity::Activity;
 use crate::sync::{Fault, Ordering, seeded};
 
-/// How many lengths are tried before all words are looked at (2026-11). A caller that is alone needs no more: to
-/// find that one is there no more takes as many tries as there are levels, or two, one for its lines and one for the
-/// root; and four levels are for 34 thousand million granules.
+/// How many lengths are tried before all words are looked at: four times each (2026-11). A caller that is alone
+/// needs no more. To find that a length is gone takes it as many tries as there are levels, or two if there is one
+/// level: one for the lines and one for the root. Four levels are enough for 34 thousand million granules.
 const TRIES: usize = 4 * WORD_BITS;
 
 /// What was done to a run.
@@ -21,7 +21,8 @@ pub(super) enum Change {
 }
 
 impl Bitmap {
-    /// The start of the shortest free run of at least `n` granules (not zero), the lowest of equals.
+    /// Returns the start of the shortest free run of at least `n` granules (not zero). Of equal runs it is the
+    /// lowest.
     pub(crate) fn find_tightest(&self, n: usize, look: Look, activity: &Activity) -> Option<usize> {
         if look == Look::Exact {
             let runs = self.free_runs(0, n, look);
@@ -56,16 +57,16 @@ impl Bitmap {
                 next = line + 1;
             }
         }
-        // Lowers hints where there is none, so that the chunk is not asked again.
+        // Also lowers hints if there is no such run, so that the chunk is not asked again.
         self.scan_tightest(n)
     }
 
-    /// The same among runs of at least [`WORD_BITS`]: each is looked at, until one fits exactly.
+    /// Does the same among runs of at least [`WORD_BITS`] granules. Looks at each of them, until one fits exactly.
     fn find_tightest_long(&self, run_index: RunIndex<'_>, n: usize) -> Option<usize> {
         let mut runs = self.long_runs(run_index);
         let first = runs.next()?;
         let Some(second) = runs.next() else {
-            // How long it is besides does not matter.
+            // It is the only candidate, so it does not matter how much longer it is.
             return (self.free_from(first, n) == n).then_some(first);
         };
         let (mut found, mut shortest) = (None, usize::MAX);
@@ -81,7 +82,7 @@ impl Bitmap {
         found
     }
 
-    /// Where runs of at least [`WORD_BITS`] begin, upwards.
+    /// Iterates over the starts of the runs of at least [`WORD_BITS`] granules, in ascending order.
     fn long_runs(&self, run_index: RunIndex<'_>) -> impl Iterator<Item = usize> {
         let mut next = 0;
         let lines = core::iter::from_fn(move || {
@@ -101,7 +102,7 @@ impl Bitmap {
         })
     }
 
-    /// How many granules are free from `start` on, up to `most`.
+    /// Returns how many granules are free from `start` on, up to `most`.
     fn free_from(&self, start: usize, most: usize) -> usize {
         let seen = self.word(start / WORD_BITS).load(Ordering::Relaxed);
         let at = start % WORD_BITS;
@@ -116,20 +117,20 @@ impl Bitmap {
         (inside + through).min(most)
     }
 
-    /// A word; behind the last everything is taken.
+    /// Returns a word. Past the last, everything is taken.
     #[inline(always)]
     fn word_or_full(&self, at: usize, order: Ordering) -> usize {
         self.words.get(at).map_or(FULL, |word| word.load(order))
     }
 
-    /// The word before this one; before the first everything is taken.
+    /// Returns the word before this one. Before the first, everything is taken.
     #[inline(always)]
     fn before(&self, word: usize, order: Ordering) -> usize {
         word.checked_sub(1)
             .map_or(FULL, |at| self.word_or_full(at, order))
     }
 
-    /// What is seen of a line of words. Behind the last everything is taken.
+    /// Reads a line of words. Past the last word, everything is taken.
     #[inline(always)]
     fn line(&self, line: usize, order: Ordering) -> WordLine {
         let first = line * LINE_WORDS;
@@ -144,21 +145,21 @@ impl Bitmap {
         seen
     }
 
-    /// Whether a line is as it was seen.
+    /// Returns true if a line is still as it was seen.
     #[inline(always)]
     fn is_still(&self, line: usize, seen: &WordLine) -> bool {
         let first = line * LINE_WORDS;
         let before = self.before(first, Ordering::SeqCst);
         let behind = self.word_or_full(first + LINE_WORDS, Ordering::SeqCst);
         let beside = before ^ seen.before | behind ^ seen.behind;
-        // Word by word, for they were put there word by word.
+        // Word by word, because `seen` was written word by word.
         let pairs = self.words[first..].iter().zip(&seen.words);
         pairs.fold(beside, |changed, (word, seen)| {
             changed | word.load(Ordering::SeqCst) ^ seen
         }) == 0
     }
 
-    /// Has all changes told from now on, and tells of all runs that there are.
+    /// Turns on the recording of changes, and records all runs that there are.
     #[cold]
     fn build_run_index(&self, run_index: RunIndex<'_>, activity: &Activity) {
         activity.keep_run_index();
@@ -168,8 +169,8 @@ impl Bitmap {
         run_index.set_complete();
     }
 
-    /// Tells the lengths of the free runs that a change of `n` granules at `start` made or left, if that is
-    /// asked for.
+    /// Records the lengths of the free runs that a change of `n` granules at `start` made or left, if a run index
+    /// is kept.
     #[inline(always)]
     pub(super) fn record_runs(&self, change: Change, start: usize, n: usize, activity: &Activity) {
         let kept = RunIndex::is_kept(self.words.len()) && activity.keeps_run_index();
@@ -191,8 +192,8 @@ impl Bitmap {
         let pieces = Self::pieces(start, n).take(words);
         let firsts = pieces.map(Piece::start);
         match change {
-            // For each word, since others may have given back meanwhile, by mistake, what was claimed before
-            // it; or claimed what came back before it.
+            // At each word: meanwhile others may have released by mistake what was claimed before it, or claimed
+            // what was released before it.
             Change::Claim => {
                 for first in firsts {
                     if let Some(below) = first.checked_sub(1) {
@@ -205,24 +206,24 @@ impl Bitmap {
         }
     }
 
-    /// Tells the length of the free run that the granule is part of, if there is one.
+    /// Records the length of the free run that the granule is part of, if there is one.
     fn record_run(&self, run_index: RunIndex<'_>, granule: usize) {
         let (word, at) = (granule / WORD_BITS, granule % WORD_BITS);
         let Some(seen) = self.words.get(word) else {
             return;
         };
-        // SeqCst: after the change (pairs with the second look of who lowers).
+        // SeqCst: comes after the change (pairs with the second look of a thread that cleared a bit).
         let seen = seen.load(Ordering::SeqCst);
         if seen >> at & 1 != 0 {
             return;
         }
-        // Free granules below, and from the granule itself on.
+        // Free granules below the granule, and from the granule itself on.
         let mut below = free_suffix(seen << (WORD_BITS - 1 - at) << 1).min(at);
         let mut above = free_prefix(seen >> at).min(WORD_BITS - at);
         if below == at && word > 0 {
             // SeqCst: as above.
-            // Not caught: a free has looked at the word before for the hints, with `SeqCst`, and reads it no
-            // older now; after a claim loom orders it with the look above, and Miri's schedules do not come by.
+            // Not caught: a free has looked at the word before for the hints, with `SeqCst`, and reads it no older
+            // now; after a claim loom orders this look with the one above, and Miri's schedules do not reach it.
             let before = self.word(word - 1).load(Ordering::SeqCst);
             if before == 0 {
                 // It begins further down, and was of the longest kind before the change.
@@ -236,14 +237,14 @@ impl Bitmap {
         run_index.record((granule - below) / LINE_GRANULES, below + above);
     }
 
-    /// The tightest run without asking for lengths. Ends at the first of exactly `n`.
+    /// Returns the tightest run without the run index. Ends at the first run of exactly `n` granules.
     pub(super) fn scan_tightest(&self, n: usize) -> Option<usize> {
         let (mut start, mut shortest) = (None, usize::MAX);
         let need = Need::of(n);
         let mut next = 0;
         while let Some(word) = self.hints.next(next, need) {
             let first = word * WORD_BITS;
-            // Relaxed: see `search.rs`.
+            // Relaxed: see `search`.
             let seen = self.word(word).load(Ordering::Relaxed);
             let free = free_bits(seen);
             let begin = begins(self.before(word, Ordering::Relaxed), seen);
@@ -252,7 +253,7 @@ impl Bitmap {
                 // In the middle of a long run.
                 continue;
             }
-            // Where runs begin, and those that end in this word and are long enough.
+            // Where runs begin that end in this word and are long enough.
             let suffix = free_suffix(seen);
             let fitting = if n <= WORD_BITS {
                 begin & mask(0, WORD_BITS - suffix) & find_all(seen, n)
@@ -271,7 +272,8 @@ impl Bitmap {
             if shortest == n {
                 return start;
             }
-            // The run at the word's end, which begins here: as long as it may be to be better.
+            // The run at the end of the word, if it begins here. It is followed only as far as it may be shorter than
+            // the best so far.
             let mut through = 0;
             if suffix > 0 {
                 let further = shortest.saturating_sub(suffix).min(self.len);
@@ -280,7 +282,7 @@ impl Bitmap {
                 if through >= n && through < shortest {
                     (start, shortest) = (Some(behind - suffix), through);
                 }
-                // Nothing else begins inside it.
+                // No other run begins inside it.
                 next = next.max((behind - suffix + through) / WORD_BITS);
             }
             if fitting == 0 && through < n {
@@ -329,7 +331,7 @@ mod tests {
         assert_eq!(bitmap.find_tightest(1, Look::Hinted, &activity), None);
         let release = |start, n| bitmap.release(start, n, &activity).unwrap();
         let claim = |start, n| bitmap.claim(start, n, &activity).unwrap();
-        // A line for each, so that no other has told of the same length; and the borders of lines.
+        // A line for each change, so that no other has recorded the same length there; and the borders of lines.
         let border = |line| line * LINE_GRANULES + WORD_BITS;
         let mut changes: [&mut dyn FnMut(); _] = [
             &mut || (release(border(0) - 4, 4), release(border(0), 6)).0,

@@ -1,8 +1,8 @@
-//! One word of the bitmap: as wide as the kernel's `long`, a set bit is a taken granule.
+//! One word of the bitmap: as wide as the kernel's `long`. A set bit is a taken granule.
 
 use crate::sync::AtomicUsize;
 
-/// Granules in a word. Two in small models, so that a handful of granules crosses words.
+/// Granules in a word. Two in small models, so that a few granules cross words.
 pub(crate) const WORD_BITS: usize = if cfg!(genpool_small) {
     2
 } else {
@@ -12,10 +12,10 @@ pub(crate) const WORD_BITS: usize = if cfg!(genpool_small) {
 /// The value of a word whose granules are all taken.
 pub(crate) const FULL: usize = usize::MAX >> (usize::BITS as usize - WORD_BITS);
 
-/// The word's place in memory.
+/// A word in shared memory.
 pub(crate) type AtomicWord = AtomicUsize;
 
-/// `len` bits from bit `from` on; `from + len` is at most [`WORD_BITS`].
+/// Returns `len` set bits from bit `from` on. `from + len` is at most [`WORD_BITS`].
 #[inline]
 pub(crate) const fn mask(from: usize, len: usize) -> usize {
     if len == 0 {
@@ -25,20 +25,20 @@ pub(crate) const fn mask(from: usize, len: usize) -> usize {
     }
 }
 
-/// The free granules of a word, as set bits.
+/// Returns the free granules of a word, as set bits.
 #[inline]
 pub(crate) const fn free_bits(word: usize) -> usize {
     !word & FULL
 }
 
-/// The free granules of a word that begin a run, where `before` is the word before.
+/// Returns the free granules of a word that begin a run, where `before` is the word before.
 #[inline(always)]
 pub(crate) const fn begins(before: usize, word: usize) -> usize {
     let free = free_bits(word);
     free & !(free << 1 | free_bits(before) >> (WORD_BITS - 1))
 }
 
-/// How many granules are free from the word's first on.
+/// Returns how many granules are free from the first of the word on.
 #[inline]
 pub(crate) const fn free_prefix(word: usize) -> usize {
     if word == 0 {
@@ -48,7 +48,7 @@ pub(crate) const fn free_prefix(word: usize) -> usize {
     }
 }
 
-/// How many granules are free up to the word's last.
+/// Returns how many granules are free up to the last of the word.
 #[inline]
 pub(crate) const fn free_suffix(word: usize) -> usize {
     let shifted = word << (usize::BITS as usize - WORD_BITS);
@@ -59,11 +59,10 @@ pub(crate) const fn free_suffix(word: usize) -> usize {
     }
 }
 
-/// Doublings of a run until it fills a word.
+/// How often a run is doubled until it fills a word.
 const DOUBLINGS: u32 = usize::BITS.trailing_zeros();
 
-/// The first bit of `starts` at which `n` free granules begin inside the word; `n` is 1 to
-/// [`WORD_BITS`].
+/// Returns the first bit of `starts` at which `n` free granules begin inside the word. `n` is 1 to [`WORD_BITS`].
 #[inline(always)]
 pub(crate) const fn find(word: usize, n: usize, starts: usize) -> Option<usize> {
     let starts = find_all(word, n) & starts;
@@ -74,11 +73,11 @@ pub(crate) const fn find(word: usize, n: usize, starts: usize) -> Option<usize> 
     }
 }
 
-/// All bits at which `n` free granules begin inside the word.
+/// Returns all bits at which `n` free granules begin inside the word.
 #[inline(always)]
 pub(crate) const fn find_all(word: usize, n: usize) -> usize {
     let starts = free_bits(word);
-    // The number of steps depends on little, so that it is predicted well.
+    // There are only three numbers of steps, so the branches are predicted well.
     if n > 16 {
         narrowed(starts, n, DOUBLINGS)
     } else if n > 1 {
@@ -88,8 +87,8 @@ pub(crate) const fn find_all(word: usize, n: usize) -> usize {
     }
 }
 
-/// How far a word's set bits are to be shifted in each doubling until those are left at which so many begin:
-/// a byte for each doubling, the first lowest.
+/// For each length, how far the set bits of a word are shifted in each doubling, until those are left at which so
+/// many begin. A byte for each doubling, the first lowest.
 const SHIFTS: [u64; usize::BITS as usize + 1] = {
     let (mut all, mut n) = ([0; usize::BITS as usize + 1], 1);
     while n < all.len() {
@@ -106,10 +105,10 @@ const SHIFTS: [u64; usize::BITS as usize + 1] = {
     all
 };
 
-/// The bits at which `n` set bits begin; `n` is at most two to the power of `doublings`.
+/// Returns the bits at which `n` set bits begin. `n` is at most two to the power of `doublings`.
 #[inline(always)]
 const fn narrowed(mut starts: usize, n: usize, doublings: u32) -> usize {
-    // Bit i stays set while the bits i to i + run - 1 are; the run doubles up to n.
+    // Bit i stays set while bits i to i + run - 1 are set. The run doubles, up to n.
     let (mut shifts, mut doubling) = (SHIFTS[n], 0);
     while doubling < doublings {
         starts &= starts >> (shifts as u32 % usize::BITS);
@@ -119,7 +118,7 @@ const fn narrowed(mut starts: usize, n: usize, doublings: u32) -> usize {
     starts
 }
 
-/// The longest run of free granules inside the word.
+/// Returns the length of the longest run of free granules inside the word.
 #[inline]
 pub(crate) const fn longest_free(word: usize) -> usize {
     // Where 1, 2, 4, ... free granules begin.
@@ -149,7 +148,7 @@ pub(crate) const fn longest_free(word: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// The same answers, bit by bit.
+    /// Does the same as `find`, bit by bit.
     fn find_slowly(word: usize, n: usize, starts: usize) -> Option<usize> {
         (0..=WORD_BITS - n).find(|&at| starts & mask(at, 1) != 0 && word & mask(at, n) == 0)
     }

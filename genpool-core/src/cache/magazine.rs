@@ -1,28 +1,29 @@
-//! The runs of one length that a cache holds.
+//! A magazine: the runs of one length that a cache holds.
 
 use crate::chunk::Chunk;
-use crate::pool::Inner;
+use crate::shared::Shared;
 
-/// Granules that a magazine holds at most. A batch is half of it, so that a thread that goes to and
-/// fro around a full or an empty magazine comes to the pool every sixteenth time (2026-11).
+/// The most granules that a magazine holds. They are unavailable to other threads, so there are few. A batch is half
+/// of them, so a thread that alternates around a full or an empty magazine calls the pool every sixteenth time
+/// (2026-11).
 pub(super) const GRANULES: usize = if cfg!(genpool_small) { 4 } else { 32 };
 
-/// All of its runs lie in one chunk, one that lives as long as the pool.
+/// A stack of runs of one length. All of them lie in one chunk, which lives as long as the pool.
 #[derive(Debug)]
 pub(super) struct Magazine<'p> {
-    /// Where its runs lie, and where it looks for more.
+    /// The chunk of the runs, in which the magazine also looks for more.
     chunk: Option<&'p Chunk>,
     /// The granule from which it looks.
     from: usize,
     len: usize,
-    /// How many runs it holds at most.
+    /// The most runs that it holds.
     most: usize,
-    /// Their addresses, the latest last.
+    /// The addresses of the runs, the latest last.
     runs: [usize; GRANULES],
 }
 
 impl<'p> Magazine<'p> {
-    /// An empty one for runs of `n` granules.
+    /// Creates an empty magazine for runs of `n` granules.
     pub(super) fn new(n: usize) -> Self {
         Self {
             chunk: None,
@@ -38,14 +39,13 @@ impl<'p> Magazine<'p> {
         self.chunk
     }
 
-    /// From now on the magazine, which is empty, is for runs of this chunk, and looks for them from
-    /// granule `from` on.
+    /// Makes the empty magazine hold runs of this chunk, and look for them from granule `from` on.
     pub(super) fn turn_to(&mut self, chunk: Option<&'p Chunk>, from: usize) {
         debug_assert_eq!(self.len, 0);
         (self.chunk, self.from) = (chunk, from);
     }
 
-    /// How many runs it holds.
+    /// Returns the number of runs.
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.len
@@ -55,7 +55,7 @@ impl<'p> Magazine<'p> {
         self.len >= self.most
     }
 
-    /// The run that was pushed last.
+    /// Removes and returns the run that was pushed last.
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<usize> {
         let len = self.len.checked_sub(1)?;
@@ -64,7 +64,7 @@ impl<'p> Magazine<'p> {
         Some(run)
     }
 
-    /// Says whether there was room.
+    /// Adds a run. Returns false if there is no room.
     #[inline(always)]
     pub(super) fn push(&mut self, run: usize) -> bool {
         let len = self.len;
@@ -76,23 +76,23 @@ impl<'p> Magazine<'p> {
         true
     }
 
-    /// Fills the empty magazine by half with runs of `n` granules of its chunk, if some are near.
-    pub(super) fn refill(&mut self, n: usize, inner: &Inner) {
+    /// Fills the empty magazine by half with runs of `n` granules of its chunk, if there are some nearby.
+    pub(super) fn refill(&mut self, n: usize, shared: &Shared) {
         let Some(chunk) = self.chunk else { return };
         let batch = self.most.div_ceil(2);
-        let Some(starts) = chunk.claim_batch(self.from, n, batch, &inner.activity) else {
+        let Some(starts) = chunk.claim_batch(self.from, n, batch, &shared.activity) else {
             return;
         };
         for start in starts {
             self.from = start;
             self.push(chunk.addr_of(start));
         }
-        // The lowest goes out first.
+        // The lowest is handed out first.
         self.runs[..self.len].reverse();
     }
 
     /// Gives back all but the `keep` runs that were pushed last.
-    pub(super) fn shrink(&mut self, n: usize, keep: usize, inner: &Inner) {
+    pub(super) fn shrink(&mut self, n: usize, keep: usize, shared: &Shared) {
         let Some(chunk) = self.chunk else { return };
         let held = self.len;
         let Some(gone) = held.checked_sub(keep) else {
@@ -105,21 +105,21 @@ impl<'p> Magazine<'p> {
         gone.sort_unstable();
         let give_back = || {
             let starts = gone.iter().map(|&run| chunk.granule_of(run));
-            if chunk.give_back_batch(starts, n, &inner.activity).is_err() {
-                // Somebody freed by address what the cache held.
-                inner.counters.refused_free();
+            if chunk.give_back_batch(starts, n, &shared.activity).is_err() {
+                // A run that the cache held was freed by address.
+                shared.counters.refused_free();
             }
         };
         #[cfg(feature = "observe")]
-        if let Some(notifier) = inner.notifier()
+        if let Some(notifier) = shared.notifier()
             && !gone.is_empty()
         {
-            return inner.empty_cache_observed(notifier, chunk, gone, n, give_back);
+            return shared.empty_cache_observed(notifier, chunk, gone, n, give_back);
         }
         give_back();
     }
 
-    /// Their addresses, the latest last.
+    /// Returns the addresses of the runs, the latest last.
     #[cfg(feature = "observe")]
     pub(super) fn runs(&self) -> &[usize] {
         &self.runs[..self.len]

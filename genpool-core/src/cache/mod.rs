@@ -1,60 +1,84 @@
 //! A handle for one thread that keeps a few runs at hand.
 //!
-//! A layer over the pool: what a cache holds are granules that the pool counts as taken, and what it
-//! hands out are ordinary allocations, so nobody else needs to know of it.
+//! The cache is a layer over the pool. What it keeps are granules that are taken in the bitmap, and nothing else, so
+//! the pool's protocols do not know of caches. A batch is one atomic change of one word, reported to probers like any
+//! other claim, and a batch that races with a removal takes itself back. What a cache hands out are ordinary
+//! allocations, which need no way back to the cache they came from.
 //!
-//! # What costs what
+//! # Costs
 //!
-//! A cache has a [`Magazine`] for each length from one granule to [`SIZES`]. An alloc that finds its
-//! magazine filled and a free that finds room change only memory of the cache's own. An empty
-//! magazine is refilled by one compare-and-swap on a word of the bitmap, a full one emptied by half by
-//! one fetch-and a word.
+//! The pool's floor is two locked instructions for an alloc and its free. A pair through a cache costs a quarter of
+//! that, because it touches only the thread's own memory.
 //!
-//! # What it looks at in every call
+//! A cache has a [`Magazine`] for each length from one granule to [`SIZES`], each for exactly that length. There is
+//! no division and no rounding to a size class, and a run from the cache is as long as one from the pool. An alloc
+//! from a magazine that is not empty and a free into one that is not full change only the cache's memory. An empty
+//! magazine is refilled by one compare-and-swap on a word of the bitmap. A full one is emptied by half, by one
+//! fetch-and per word.
 //!
-//! - The chunk's state: a chunk that is being removed hands out nothing more. The runs in the magazine
-//!   are then given back, so that it can drain.
-//! - Which algorithm is the pool's default. A cache takes what is near, so it keeps runs only while that
-//!   is one for which every place is as good ([`Algorithm::any_place`](crate::Algorithm::any_place)),
-//!   and gives all of them back when it no longer is.
+//! # What every call checks
 //!
-//! Only runs of permanent chunks are kept (see `chunk_set.rs`): a magazine refers to its chunk without a
-//! pin. What lies in another chunk goes home at once.
+//! - The chunk's state, which is one load of a line that is seldom written. A chunk that is being removed hands out
+//!   nothing more, and this holds for runs claimed long ago as well. The runs in the magazine are then given back, so
+//!   that the chunk can drain. The price is that the drain waits for the cache's next call.
+//! - The version of the pool's default algorithm. Runs claimed in advance may lie anywhere, so a cache keeps runs
+//!   only while the default algorithm says that every place is as good as any other
+//!   ([`Algorithm::any_place`](crate::Algorithm::any_place), false by default). When it no longer does, the cache
+//!   gives all its runs back.
+//!
+//! Only runs of permanent chunks are kept (see `chunks/mod.rs`), and those of a magazine all lie in one chunk. So a
+//! magazine refers to its chunk without a pin or a generation, and a free compares one pointer. A run in any other
+//! chunk goes straight back to the pool.
+//!
+//! # Failure
+//!
+//! A cache's own granules never make its calls fail: it gives back everything it keeps before it answers that there
+//! is no room. The pool's failure counters include the first attempt.
+//!
+//! # Counts
+//!
+//! Each cache stores how much it holds in a cache slot of its own (`cache/slots.rs`), by plain stores. Slots are
+//! never freed but taken again by later caches, so summing them up needs no pin.
 //!
 //! # Boundary tracking
 //!
-//! The ownership word of an allocation says that it lives, so a run in a magazine has none: alloc opens one, a
-//! free closes it.
+//! The ownership word of an allocation says that it is live, so a run in a magazine has none: `alloc` opens one and
+//! `free` closes it. If kept runs had ownership words, they would look like live allocations.
+//!
+//! # Rejected designs
+//!
+//! - A magazine as a mask of one word is smaller, but a free in any other word finds no room in it.
+//! - A thread-local cache inside the pool would be built by `alloc` in signal handlers, and nothing would determine
+//!   when it is emptied.
 
 mod magazine;
-mod slots;
+pub(crate) mod slots;
 
 use core::fmt;
 use core::ptr;
 
 use self::magazine::Magazine;
 use self::slots::CacheSlot;
-pub(crate) use self::slots::CacheSlots;
 use crate::allocation::{Allocation, Origin, OriginKind, Parts};
 use crate::chunk::{Chunk, State, granules_for};
-use crate::chunk_set::DefaultVersion;
+use crate::chunks::DefaultVersion;
 use crate::error::AllocError;
 #[cfg(feature = "observe")]
-use crate::observer::{Event, Notifier};
-use crate::pool::{Inner, Pool};
+use crate::observe::{Event, Notifier};
+use crate::pool::Pool;
+use crate::shared::Shared;
 use crate::sync::{Fault, seeded};
 use crate::unwind::FirstPanic;
 
-/// Runs of one granule to so many are kept; longer ones are rare, and few fit into a word beside each
-/// other (2026-11).
+/// Runs of at most this many granules are kept. Longer ones are rare, and few of them fit into one word (2026-11).
 pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 8 };
 
-/// A handle on a [`Pool`] for one thread, which keeps a few runs at hand: most of its calls touch
-/// nothing that another thread uses. [`Pool::cache`] makes it.
+/// A handle on a [`Pool`] for one thread, which keeps a few runs at hand. Most of its calls touch nothing that
+/// another thread uses. Created by [`Pool::cache`].
 ///
-/// It hands out ordinary [`Allocation`]s. They may be sent, kept and dropped as any other, and go home
-/// to the pool whichever thread drops them; given to [`free`](Self::free), they stay at hand for the
-/// next [`alloc`](Self::alloc) of that size.
+/// A cache hands out ordinary [`Allocation`]s. They can be sent, kept and dropped like any others, and return to the
+/// pool no matter which thread drops them. An allocation that is passed to [`free`](Self::free) instead stays at hand
+/// for the next [`alloc`](Self::alloc) of its size.
 ///
 /// ```
 /// use genpool::Pool;
@@ -78,49 +102,49 @@ pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 8 };
 ///
 /// # What it keeps, and for how long
 ///
-/// Allocations of one to eight granules, at most 32 granules of each length:
+/// A cache keeps allocations of one to eight granules, at most 32 granules of each length:
 /// [`MOST_GRANULES`](Self::MOST_GRANULES) in all. Everything else goes straight to the pool. Caching is off
-/// (1) while the pool's default algorithm restricts where a run may lie, as aligned and constrained fits
-/// do, (2) for chunks that were added after the first removal of one.
 ///
-/// Runs kept by a cache are unavailable to other threads: one of them may get
-/// [`Exhausted`](AllocError::Exhausted), and a chunk that is being removed is not drained before its runs
-/// are back. They come back
+/// - while the pool's default algorithm restricts where a run may lie, as aligned and constrained fits do;
+/// - for chunks that were added after the pool's first removal of a chunk.
 ///
-/// - with [`flush`](Self::flush) and when the cache is dropped (one that is forgotten keeps it for ever);
-/// - a batch at a time when there is too much of it;
-/// - all of a chunk that is being removed, with the next call for a length of which it keeps some there;
-/// - everything with the first alloc after the default algorithm was changed for one with rules.
+/// Runs kept by a cache are unavailable to other threads: one of them may get [`Exhausted`](AllocError::Exhausted),
+/// and a chunk that is being removed is not drained before its runs are back. They go back
 ///
-/// [`Stats::cached`](crate::Stats::cached) says how much all caches keep.
+/// - all at once, by [`flush`](Self::flush) and when the cache is dropped (a cache that is forgotten keeps them
+///   forever);
+/// - a batch at a time, when a magazine is full;
+/// - for a chunk that is being removed, with the next call for a length of which the cache keeps runs there;
+/// - all at once, with the first alloc after the default algorithm was replaced by one with rules.
 ///
-/// A cache never makes its own calls fail: before it answers `Exhausted` or `Contended` it gives back
-/// all it keeps and tries again.
+/// [`Stats::cached`](crate::Stats::cached) reports how much all caches keep.
 ///
-/// As long as a range is kept here, it must not be freed by address as well; boundary tracking
-/// refuses that.
+/// A cache never makes its own calls fail: before it returns `Exhausted` or `Contended`, it gives back all it keeps
+/// and tries again.
+///
+/// While a cache keeps a range, the range must not be freed by address. Boundary tracking refuses such a free.
 ///
 /// # Signal safety
 ///
-/// Its calls take no lock and allocate no heap memory. A handler cannot use the cache of the code it
-/// interrupted, which borrows it; the pool's own calls are there for it.
+/// Its calls take no lock and allocate no heap memory. A handler cannot use the cache of the code it interrupted,
+/// because that code borrows it, but it can call the pool directly.
 #[must_use = "what it keeps goes back to the pool when it is dropped"]
 pub struct Cache<'p> {
     pool: &'p Pool,
-    inner: &'p Inner,
-    /// Which default algorithm it goes by.
+    shared: &'p Shared,
+    /// The version of the default algorithm that the cache follows.
     tag: DefaultVersion,
-    /// Bytes of the largest allocation that is kept; 0 while none is.
+    /// The bytes of the largest allocation that is kept; 0 while caching is off.
     largest: usize,
     order: u32,
     slot: &'p CacheSlot,
-    /// For runs of one granule, of two, and so on.
+    /// The magazines for runs of one granule, of two, and so on.
     magazines: [Magazine<'p>; SIZES],
 }
 
-/// What became of an allocation that a cache was given.
+/// What became of an allocation that was given to a cache.
 enum Put<'p> {
-    /// It is over, and its range, in this chunk, is kept.
+    /// The allocation has ended, and the cache keeps its range, in this chunk.
     Kept(
         #[cfg_attr(
             not(feature = "observe"),
@@ -128,9 +152,9 @@ enum Put<'p> {
         )]
         &'p Chunk,
     ),
-    /// It was over before: somebody freed it by address.
+    /// The range was freed by address earlier.
     Lost,
-    /// It cannot be kept.
+    /// It cannot be kept, and returns to the pool when this is dropped.
     Origin(#[expect(dead_code, reason = "dropped")] Allocation<'p>),
 }
 
@@ -138,6 +162,30 @@ const _: () = {
     const fn sent<T: Send>() {}
     sent::<Cache<'_>>();
 };
+
+impl Pool {
+    /// Creates a cache: a handle for one thread that keeps a few runs at hand, so that most of its calls touch
+    /// nothing that another thread uses. Linear in the number of caches. Not [signal-safe](crate#signal-safety). If
+    /// no earlier cache of the pool has ended, this needs some 200 bytes, and aborts the process if they cannot be
+    /// had.
+    ///
+    /// ```
+    /// use genpool::Pool;
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0, 0x10_0000)?;
+    /// let mut cache = pool.cache();
+    /// let buffer = cache.alloc(4096)?;
+    /// cache.free(buffer); // or drop it, on this or any other thread
+    /// assert!(pool.avail() < pool.size());
+    /// cache.flush();
+    /// assert_eq!(pool.avail(), pool.size());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cache(&self) -> Cache<'_> {
+        Cache::new(self, self.shared())
+    }
+}
 
 impl<'p> Cache<'p> {
     /// The most granules that a cache keeps.
@@ -150,25 +198,25 @@ impl<'p> Cache<'p> {
         sum
     };
 
-    pub(crate) fn new(pool: &'p Pool, inner: &'p Inner) -> Self {
-        let tag = inner.chunk_set.tag();
+    pub(crate) fn new(pool: &'p Pool, shared: &'p Shared) -> Self {
+        let tag = shared.chunk_set.tag();
         let mut cache = Self {
             pool,
-            inner,
+            shared,
             tag,
             largest: 0,
-            order: inner.order(),
-            slot: inner.slots.take(),
+            order: shared.order(),
+            slot: shared.slots.take(),
             magazines: core::array::from_fn(|at| Magazine::new(at + 1)),
         };
         cache.go_by(tag);
         cache
     }
 
-    /// Allocates `size` bytes as [`Pool::alloc`] does, from what is kept where it can.
+    /// Allocates `size` bytes as [`Pool::alloc`] does, from the cache if possible.
     ///
-    /// No atomic read-modify-write where a run is at hand, one compare-and-swap where a batch of them
-    /// is near; else what [`Pool::alloc`] costs.
+    /// Costs no atomic read-modify-write if a run is at hand, and one compare-and-swap if a batch of runs is nearby.
+    /// Otherwise it costs what [`Pool::alloc`] does.
     ///
     /// ```
     /// use genpool::Pool;
@@ -176,7 +224,7 @@ impl<'p> Cache<'p> {
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x10_0000)?;
     /// let mut cache = pool.cache();
-    /// let buffer = cache.alloc(4096)?; // takes a batch, of which the rest stays at hand
+    /// let buffer = cache.alloc(4096)?; // takes a batch; the rest stays at hand
     /// assert!(cache.held() > 0);
     /// # drop(buffer);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -184,11 +232,11 @@ impl<'p> Cache<'p> {
     ///
     /// # Errors
     ///
-    /// As [`Pool::alloc`], after all that is kept was given back.
+    /// As [`Pool::alloc`], after everything in the cache was given back.
     #[inline(always)]
     pub fn alloc(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
         #[cfg(feature = "observe")]
-        if let Some(notifier) = self.inner.notifier() {
+        if let Some(notifier) = self.shared.notifier() {
             return self.alloc_observed(notifier, size).map(Parts::whole);
         }
         self.alloc_unobserved(size)
@@ -202,24 +250,24 @@ impl<'p> Cache<'p> {
         }
     }
 
-    /// What is kept and serves the request, if that may be handed out without a look at anything else.
+    /// Returns a kept run for the request, if it can be handed out without any further checks.
     #[inline(always)]
     fn at_hand(&mut self, size: usize) -> Option<Allocation<'p>> {
-        // A size of zero wraps, and is none that is kept.
+        // A size of zero wraps, and is therefore not kept.
         if size.wrapping_sub(1) < self.largest
-            && (self.inner.chunk_set.tag() == self.tag || seeded(Fault::UncheckedAlgorithm))
+            && (self.shared.chunk_set.tag() == self.tag || seeded(Fault::UncheckedAlgorithm))
         {
             return self.pop(granules_for(size, self.order));
         }
         None
     }
 
-    /// Keeps the allocation at hand. It goes home to the pool where it cannot be kept: another pool's,
-    /// of another length than is kept, in another chunk than what is kept of that length, or in one
-    /// that is being removed.
+    /// Frees the allocation and keeps its range at hand. The range returns to the pool if it cannot be kept: because
+    /// it belongs to another pool, has a length that is not kept, lies in a different chunk from the kept runs of its
+    /// length, or lies in a chunk that is being removed.
     ///
-    /// No atomic read-modify-write where there is room; where there is none, half of what is kept of that
-    /// length is given back first, by one a word of the bitmap.
+    /// Costs no atomic read-modify-write if there is room. Otherwise half of the kept runs of this length are given
+    /// back first, by one read-modify-write per word of the bitmap.
     ///
     /// ```
     /// use genpool::Pool;
@@ -230,24 +278,24 @@ impl<'p> Cache<'p> {
     /// let buffer = cache.alloc(4096)?;
     /// let addr = buffer.addr();
     /// cache.free(buffer);
-    /// assert_eq!(cache.alloc(4096)?.addr(), addr); // the one that was just used, still in the processor's cache
+    /// assert_eq!(cache.alloc(4096)?.addr(), addr); // the run that was just used, still in the CPU's cache
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline(always)]
     pub fn free(&mut self, allocation: Allocation<'p>) {
         #[cfg(feature = "observe")]
-        if let Some(notifier) = self.inner.notifier() {
+        if let Some(notifier) = self.shared.notifier() {
             return self.free_observed(notifier, allocation);
         }
         let Parts {
             extent,
             addr,
             origin,
-            inner,
+            shared,
         } = allocation.into_parts();
         let n = extent.len();
         if let OriginKind::Permanent(chunk) = origin.kind()
-            && chunk.boundary_tags().is_none()
+            && extent.ownership().is_none()
             && let Some(magazine) = self.magazines.get_mut(n.wrapping_sub(1))
             && magazine.chunk().is_some_and(|own| ptr::eq(own, chunk))
             && chunk.state() == State::Alive
@@ -256,7 +304,7 @@ impl<'p> Cache<'p> {
             self.slot.record(n, magazine.len());
             return;
         }
-        self.free_slowly(Allocation::new(inner, origin, addr, extent));
+        self.free_slowly(Allocation::new(shared, origin, addr, extent));
     }
 
     #[cfg(feature = "observe")]
@@ -269,12 +317,12 @@ impl<'p> Cache<'p> {
         let kept = self.at_hand(size).or_else(|| self.restocked(size));
         if let Some(found) = kept {
             if let Some(chunk) = found.permanent_chunk() {
-                self.inner.notify_cached(notifier, size, chunk, &found);
+                self.shared.notify_cached(notifier, size, chunk, &found);
             }
             return Ok(found.into_parts());
         }
         let found = self.alloc_past(size);
-        self.inner.notify_alloc(notifier, size, None, &found);
+        self.shared.notify_alloc(notifier, size, None, &found);
         found.map(Allocation::into_parts)
     }
 
@@ -284,10 +332,10 @@ impl<'p> Cache<'p> {
         let (addr, size) = (allocation.addr(), allocation.size());
         let n = allocation.granules();
         match self.keep(allocation) {
-            // What goes home is told by its drop.
+            // Its drop notifies the observer.
             Put::Origin(_) => {}
-            // The number may be drawn late: nobody else has what is kept.
-            Put::Kept(chunk) => self.inner.notify_kept(notifier, chunk, addr, n),
+            // The number may be drawn late, because no other thread can take what the cache keeps.
+            Put::Kept(chunk) => self.shared.notify_kept(notifier, chunk, addr, n),
             Put::Lost => notifier.notify(&Event::FreeRefused {
                 addr,
                 size: Some(size),
@@ -296,14 +344,15 @@ impl<'p> Cache<'p> {
         }
     }
 
-    /// Bytes that are kept. Constant time.
+    /// Returns the bytes that the cache keeps. Constant time.
     #[must_use]
     pub fn held(&self) -> usize {
         let runs = self.magazines.iter().map(Magazine::len).zip(1..);
         runs.map(|(count, n)| count * n).sum::<usize>() << self.order
     }
 
-    /// Gives back all that is kept, by one atomic instruction a word of the bitmap. The cache goes on.
+    /// Gives back everything that the cache keeps, by one atomic instruction per word of the bitmap. The cache stays
+    /// usable.
     ///
     /// ```
     /// use genpool::Pool;
@@ -313,7 +362,7 @@ impl<'p> Cache<'p> {
     /// let mut cache = pool.cache();
     /// let buffer = cache.alloc(4096)?;
     /// cache.free(buffer);
-    /// cache.flush(); // before a long pause, for the sake of the other threads
+    /// cache.flush(); // before a long pause, so that other threads can use the runs
     /// assert_eq!((cache.held(), pool.avail()), (0, pool.size()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -321,13 +370,13 @@ impl<'p> Cache<'p> {
         self.leave(|_| true);
     }
 
-    /// The pool that it is a handle on.
+    /// Returns the pool that this is a cache of.
     #[must_use]
     pub fn pool(&self) -> &'p Pool {
         self.pool
     }
 
-    /// A run of `n` granules, 1 to [`SIZES`], that is at hand and may be handed out.
+    /// Returns a run of `n` granules, 1 to [`SIZES`], if one is at hand and may be handed out.
     #[inline(always)]
     fn pop(&mut self, n: usize) -> Option<Allocation<'p>> {
         let magazine = self.magazines.get_mut(n - 1)?;
@@ -339,7 +388,7 @@ impl<'p> Cache<'p> {
         self.slot.record(n, magazine.len());
         let extent = chunk.open(chunk.granule_of(addr), n);
         let origin = Origin::permanent(chunk);
-        Some(Allocation::new(self.inner, origin, addr, extent))
+        Some(Allocation::new(self.shared, origin, addr, extent))
     }
 
     #[cold]
@@ -351,9 +400,9 @@ impl<'p> Cache<'p> {
         Ok(found.into_parts())
     }
 
-    /// What is at hand once the cache goes by what the pool is now, and once an empty magazine is refilled.
+    /// Brings the cache up to date with the pool, refills an empty magazine, and returns a kept run for the request.
     fn restocked(&mut self, size: usize) -> Option<Allocation<'p>> {
-        let tag = self.inner.chunk_set.tag();
+        let tag = self.shared.chunk_set.tag();
         if tag != self.tag {
             self.go_by(tag);
         }
@@ -366,52 +415,52 @@ impl<'p> Cache<'p> {
         self.pop(n)
     }
 
-    /// Whether allocations of such a size are kept.
+    /// Whether allocations of this size are kept.
     fn keeps(&self, size: usize) -> bool {
         size.wrapping_sub(1) < self.largest
     }
 
-    /// Has the pool serve the request.
+    /// Allocates from the pool.
     fn alloc_past(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
-        let found = match self.inner.alloc_default(size, 0) {
+        let found = match self.shared.alloc_default(size, 0) {
             Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) if self.held() > 0 => {
                 self.flush();
-                self.inner.alloc_default(size, 0)
+                self.shared.alloc_default(size, 0)
             }
             outcome => outcome,
         }?;
         if self.keeps(size) {
-            // More may be where this one was.
+            // There may be more near it.
             self.turn_to_chunk_of(&found);
         }
         Ok(found)
     }
 
-    /// Fills the magazine for runs of `n` granules by half, if it is empty and there are some where it
-    /// looks.
+    /// Fills the magazine for runs of `n` granules by half, if it is empty and there are some where it looks.
     fn refill(&mut self, n: usize) {
         let magazine = &mut self.magazines[n - 1];
         if magazine.len() > 0 {
             return;
         }
         if magazine.chunk().is_none() {
-            let newest = self.inner.chunk_set.newest();
+            let newest = self.shared.chunk_set.newest();
             let from = newest.map_or(0, |chunk| chunk.bitmap().start_apart(self.slot.number()));
             magazine.turn_to(newest, from);
         }
-        magazine.refill(n, self.inner);
+        magazine.refill(n, self.shared);
         self.slot.record(n, magazine.len());
         #[cfg(feature = "observe")]
-        if let Some(notifier) = self.inner.notifier()
+        if let Some(notifier) = self.shared.notifier()
             && let Some(chunk) = magazine.chunk()
             && magazine.len() > 0
         {
             let addrs = magazine.runs();
-            self.inner.fill_cache_observed(notifier, chunk, addrs, n);
+            self.shared.fill_cache_observed(notifier, chunk, addrs, n);
         }
     }
 
-    /// Has the magazine for such allocations keep runs of the same chunk, if it may: then this is it.
+    /// Makes the magazine for this length keep runs of the allocation's chunk, if it is empty. Returns the chunk if
+    /// the magazine can now keep the allocation.
     fn turn_to_chunk_of(&mut self, allocation: &Allocation<'p>) -> Option<&'p Chunk> {
         let chunk = allocation.permanent_chunk()?;
         let magazine = &mut self.magazines[allocation.granules() - 1];
@@ -425,14 +474,14 @@ impl<'p> Cache<'p> {
 
     #[cold]
     fn free_slowly(&mut self, allocation: Allocation<'p>) {
-        // Dropped, it goes home.
+        // If it was not kept, dropping it returns it to the pool.
         drop(self.keep(allocation));
     }
 
     fn keep(&mut self, allocation: Allocation<'p>) -> Put<'p> {
         self.leave(|chunk| chunk.state() != State::Alive);
         let n = allocation.granules();
-        if self.largest == 0 || n > SIZES || !allocation.is_of(self.inner) {
+        if self.largest == 0 || n > SIZES || !allocation.is_of(self.shared) {
             return Put::Origin(allocation);
         }
         let Some(chunk) = self.turn_to_chunk_of(&allocation) else {
@@ -440,7 +489,7 @@ impl<'p> Cache<'p> {
         };
         let magazine = &mut self.magazines[n - 1];
         if magazine.is_full() {
-            magazine.shrink(n, magazine.len() / 2, self.inner);
+            magazine.shrink(n, magazine.len() / 2, self.shared);
         }
         let addr = allocation.addr();
         let closed = allocation.close();
@@ -451,23 +500,23 @@ impl<'p> Cache<'p> {
         if closed { Put::Kept(chunk) } else { Put::Lost }
     }
 
-    /// Gives back what is kept in the chunks for which `gone` says so, and turns away from them. If a
-    /// callback panics because the last of a chunk came back, the others are given back all the same.
+    /// Gives back the kept runs in the chunks for which `gone` returns true, and turns the magazines away from these
+    /// chunks. If a callback panics because a run was the last of its chunk, the other runs are still given back.
     fn leave(&mut self, gone: impl Fn(&Chunk) -> bool) {
         let mut panics = FirstPanic::default();
         for (magazine, n) in self.magazines.iter_mut().zip(1..) {
             if magazine.chunk().is_some_and(&gone) {
                 self.slot.record(n, 0);
-                panics.run(|| magazine.shrink(n, 0, self.inner));
+                panics.run(|| magazine.shrink(n, 0, self.shared));
                 magazine.turn_to(None, 0);
             }
         }
         panics.resume();
     }
 
-    /// Goes by the default algorithm of this tag, or a later one.
+    /// Follows the default algorithm of this tag, or a later one.
     fn go_by(&mut self, tag: DefaultVersion) {
-        if self.inner.any_place(tag) {
+        if self.shared.any_place(tag) {
             self.largest = SIZES.saturating_mul(1 << self.order);
         } else {
             self.flush();

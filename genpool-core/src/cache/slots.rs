@@ -1,28 +1,28 @@
-//! The caches of a pool, as the pool knows them: how much each of them holds.
+//! The caches of a pool, as the pool sees them: how much each of them holds.
 //!
-//! A cache has a *cache slot* while it lives. Seats are in a list that only grows and whose cache slots are taken
-//! again once they are left, so there are no more of them than caches lived at one time.
+//! A cache holds a *cache slot* while it lives. Slots are in a list that only grows. A slot that was released is
+//! taken again by a later cache, so there are never more slots than caches that lived at the same time.
 //!
 //! # Orderings
 //!
-//! A cache slot is seen whole (`append_list.rs`). It is taken with `Acquire` and left with `Release`, so that of two
-//! caches that follow each other on a cache slot only one writes to it at a time. The counts are `Relaxed`:
-//! nothing is concluded from them.
+//! A cache slot is seen whole (`memory/append_list.rs`). It is taken with `Acquire` and released with `Release`, so
+//! that of two caches that use a slot one after the other, only one writes to it at a time. The counts are `Relaxed`,
+//! because no conclusion is drawn from them.
 
 use crossbeam_utils::CachePadded;
 
 use super::SIZES;
-use crate::append_list::AppendList;
+use crate::memory::AppendList;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
-/// What one cache holds. Only the cache that has the cache slot writes here.
+/// What one cache holds. Only the cache that has taken the slot writes here.
 #[derive(Debug)]
 pub(super) struct CacheSlot {
-    /// Unlike that of any other cache slot of the pool, and below the number of cache slots.
+    /// The slot's index: unique within the pool, and below the number of cache slots.
     number: usize,
     taken: AtomicBool,
-    /// How many runs of one granule, of two, and so on. Written in every call, which is why cache slots lie
-    /// apart.
+    /// The number of runs of one granule, of two, and so on. Every call of a cache writes here, so slots are on lines
+    /// of their own.
     runs: [AtomicUsize; SIZES],
 }
 
@@ -31,14 +31,14 @@ impl CacheSlot {
         self.number
     }
 
-    /// The cache holds `count` runs of `n` granules.
+    /// Records that the cache holds `count` runs of `n` granules.
     #[inline]
     pub(super) fn record(&self, n: usize, count: usize) {
-        // A plain store: nobody else writes here.
+        // A plain store, because no other thread writes here.
         self.runs[n - 1].store(count, Ordering::Relaxed);
     }
 
-    /// The cache is gone, and holds nothing.
+    /// Releases the slot of a cache that is gone and holds nothing.
     pub(super) fn release(&self) {
         // Not caught: see `take`.
         self.taken.store(false, Ordering::Release);
@@ -58,13 +58,13 @@ impl CacheSlots {
         Self(AppendList::new())
     }
 
-    /// A cache slot that nobody has; a new one if need be, on the heap. Lock-free.
+    /// Takes a free cache slot, or adds one on the heap if there is none. Lock-free.
     pub(super) fn take(&self) -> &CacheSlot {
         let mut slots = self.0.iter().map(|slot| &**slot);
         let left = slots.find(|slot| {
             // Relaxed: only a hint whether the exchange is worth a try.
-            // Not caught: of two caches on one cache slot the later one's counts might be overwritten by the
-            // earlier one's, but loom and Miri take stores in the order in which they are executed.
+            // Not caught: of two caches that use one slot in turn, the earlier one's counts might overwrite the later
+            // one's, but loom and Miri take stores in the order in which they are executed.
             !slot.taken.load(Ordering::Relaxed)
                 && slot
                     .taken
@@ -89,12 +89,12 @@ impl CacheSlots {
         }
     }
 
-    /// Granules in all caches.
+    /// Returns the number of granules in all caches.
     pub(crate) fn granules(&self) -> usize {
         self.0.iter().map(|slot| slot.granules()).sum()
     }
 
-    /// Bytes of bookkeeping.
+    /// Returns the bytes of bookkeeping.
     pub(crate) fn footprint(&self) -> usize {
         self.0.footprint(|_| 0)
     }

@@ -1,20 +1,18 @@
-//! Everything that can be chosen for a pool, checked once.
+//! The options of a pool, checked once when it is built.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use super::{Inner, Pool, Report, as_default};
-use crate::activity::Activity;
-use crate::algorithm::{Algorithm, FirstFit};
-use crate::cache::CacheSlots;
-use crate::chunk_set::{ChunkSet, DefaultAlgorithm};
+use super::{Pool, Report, as_default};
+use crate::chunks::DefaultAlgorithm;
 use crate::error::BuildError;
 use crate::memory::Node;
 #[cfg(feature = "observe")]
-use crate::observer::{Event, Notifier, Observer, SilentDrop};
-use crate::stats::{Counters, Destroyed};
-use crate::sync::AtomicBool;
+use crate::observe::{Event, Notifier, Observer, SilentDrop};
+use crate::placement::{Algorithm, FirstFit};
+use crate::shared::Shared;
+use crate::stats::Destroyed;
 use crate::unwind::Guarded;
 
 /// Builds a [`Pool`]. Its calls take constant time, allocate memory, and are
@@ -55,20 +53,20 @@ impl Builder {
         }
     }
 
-    /// A granule is `1 << order` bytes; 0 (single bytes, or whatever is counted) unless said.
+    /// Sets the order: a granule is `1 << order` bytes. The default is 0: single bytes, or whatever unit is counted.
     pub fn order(mut self, order: u32) -> Self {
         self.order = order;
         self
     }
 
-    /// A name, for reports.
+    /// Sets a name, which appears in reports.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The NUMA node whose memory holds the bookkeeping of each chunk (bitmap, hints, records).
-    /// Linux only. Each table then takes whole pages. Without a node the heap holds it.
+    /// Sets the NUMA node whose memory holds the bookkeeping of each chunk: bitmap, hints and ownership words. Linux
+    /// only. Each table then takes whole pages. Without a node, the bookkeeping is on the heap.
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] {
@@ -86,7 +84,7 @@ impl Builder {
         self
     }
 
-    /// The default algorithm, with its data; [`FirstFit`] unless said.
+    /// Sets the default algorithm, with its data. It is [`FirstFit`] unless set.
     ///
     /// ```
     /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
@@ -111,15 +109,15 @@ impl Builder {
         self
     }
 
-    /// Records where each allocation starts and ends, at two words a granule: a free with a wrong
-    /// size or an address inside an allocation is refused, a free by address alone works, and the
-    /// live allocations can be listed.
+    /// Records where each allocation starts and ends, at two words per granule. A free with a wrong size, or at an
+    /// address inside an allocation, is then refused; a free by address alone works; and the live allocations can be
+    /// listed.
     pub fn boundary_tracking(mut self) -> Self {
         self.tracked = true;
         self
     }
 
-    /// Called when the pool is dropped (not destroyed) while something is still held.
+    /// Sets a callback for a pool that is dropped, rather than destroyed, while something is still held.
     ///
     /// ```
     /// use genpool::Pool;
@@ -135,8 +133,8 @@ impl Builder {
         self
     }
 
-    /// Who is told what the pool does; a later one takes the place of an earlier one. An `Arc` of an
-    /// observer is one too, so that it can be asked later. With the feature `observe`.
+    /// Sets the observer that is notified of what the pool does. A later call replaces an earlier observer. An `Arc`
+    /// of an observer is an observer too, so the caller can keep a handle on it. Requires the feature `observe`.
     ///
     /// ```
     /// // features = ["observe"]
@@ -166,11 +164,11 @@ impl Builder {
         self
     }
 
-    /// The pool, without chunks.
+    /// Builds the pool, without chunks.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] names the value that cannot be.
+    /// [`BuildError`] names the invalid value.
     pub fn build(self) -> Result<Pool, BuildError> {
         let order = self.order;
         if order >= usize::BITS {
@@ -181,7 +179,8 @@ impl Builder {
             DefaultAlgorithm::FirstFit => DefaultAlgorithm::FirstFit,
             _ => DefaultAlgorithm::BuiltWith,
         };
-        let node = self.node.map(Node::probe).transpose()?;
+        let probe = |node| Node::probe(node).map_err(|error| BuildError::of_node(node, error));
+        let node = self.node.map(probe).transpose()?;
         #[cfg(feature = "observe")]
         let notifier = self.observer.map(|observer| {
             let notifier = Arc::new(Notifier::new(observer));
@@ -193,20 +192,16 @@ impl Builder {
             notifier
         });
         Ok(Pool {
-            inner: Arc::new(Inner {
+            shared: Arc::new(Shared::new(
                 order,
-                chunk_set: ChunkSet::new(Arc::clone(&algorithm), default),
-                activity: Activity::new(),
-                counters: Counters::new(),
-                slots: CacheSlots::new(),
-                built_with: algorithm,
-                removals: AtomicBool::new(false),
-                tracked: self.tracked,
+                algorithm,
+                default,
+                self.tracked,
                 node,
-                name: self.name,
+                self.name,
                 #[cfg(feature = "observe")]
                 notifier,
-            }),
+            )),
             on_leak: self.on_leak,
         })
     }

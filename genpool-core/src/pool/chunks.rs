@@ -1,15 +1,15 @@
-//! The chunks of a pool at one instant, for who looks at them.
+//! An iterator over the chunks of a pool at one instant.
 
 use alloc::sync::Arc;
 use core::fmt;
 
-use super::Inner;
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State, text_of};
-use crate::view::{Granule, Run};
+use crate::placement::{Granule, Run};
+use crate::shared::Shared;
 
-/// The chunks of a pool at one instant, newest first: an iterator that [`Pool::chunks`](crate::Pool::chunks)
-/// makes. It keeps them readable, whatever happens to the pool.
+/// An iterator over the chunks of a pool at one instant, newest first, made by [`Pool::chunks`](crate::Pool::chunks).
+/// The chunks stay readable whatever happens to the pool.
 ///
 /// ```
 /// use genpool::Pool;
@@ -22,17 +22,17 @@ use crate::view::{Granule, Run};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Chunks {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
     list: alloc::vec::IntoIter<Arc<Chunk>>,
 }
 
 impl Chunks {
-    pub(super) fn new(inner: &Arc<Inner>) -> Self {
-        let list = inner.chunk_set.load();
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        let list = shared.chunk_set.load();
         let chunks: alloc::vec::Vec<_> = list.chunks().cloned().collect();
         drop(list);
         Self {
-            inner: Arc::clone(inner),
+            shared: Arc::clone(shared),
             list: chunks.into_iter(),
         }
     }
@@ -43,7 +43,7 @@ impl Iterator for Chunks {
 
     fn next(&mut self) -> Option<ChunkInfo> {
         self.list.next().map(|chunk| ChunkInfo {
-            inner: Arc::clone(&self.inner),
+            shared: Arc::clone(&self.shared),
             chunk,
         })
     }
@@ -61,9 +61,8 @@ impl fmt::Debug for Chunks {
     }
 }
 
-/// One chunk of a pool. It stays readable after the chunk was removed. All of it
-/// is [signal-safe](crate#signal-safety), but
-/// for its drop, which may be the last use of the pool's bookkeeping.
+/// One chunk of a pool. It stays readable after the chunk was removed. All calls are
+/// [signal-safe](crate#signal-safety). The drop is not, because it may free the pool's bookkeeping.
 ///
 /// ```
 /// use genpool::{ChunkSpec, Pool};
@@ -80,64 +79,64 @@ impl fmt::Debug for Chunks {
 /// ```
 #[derive(Clone)]
 pub struct ChunkInfo {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
     chunk: Arc<Chunk>,
 }
 
 impl ChunkInfo {
-    /// The address of the first byte.
+    /// Returns the address of the first byte.
     #[must_use]
     pub fn start(&self) -> usize {
         self.chunk.start()
     }
 
-    /// The address of the last byte.
+    /// Returns the address of the last byte.
     #[must_use]
     pub fn last(&self) -> usize {
         self.chunk.last()
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.chunk.size()
     }
 
-    /// Bytes that are free now. Linear in the granules, 64 at a time.
+    /// Returns the bytes that are free now. Linear in the granules, 64 at a time.
     #[must_use]
     pub fn avail(&self) -> usize {
-        self.inner.reveal(self.chunk.avail())
+        self.shared.reveal(self.chunk.avail())
     }
 
-    /// The physical address of the first byte, if it was given.
+    /// Returns the physical address of the first byte, if the chunk has one.
     #[must_use]
     pub fn phys(&self) -> Option<u64> {
         self.chunk.phys_of(self.chunk.start())
     }
 
-    /// The owner's value, if one was given.
+    /// Returns the owner, if the chunk has one.
     #[must_use]
     pub fn owner(&self) -> Option<&Owner> {
         self.chunk.owner()
     }
 
-    /// The owner's value, if it is a text.
+    /// Returns the owner, if it is a string.
     #[must_use]
     pub fn owner_name(&self) -> Option<&str> {
         text_of(self.owner()?)
     }
 
-    /// Whether the chunk is being removed, or was.
+    /// Whether the chunk is being removed, or has been.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.chunk.state() != State::Alive
     }
 
-    /// The free runs as they are now, upwards. Linear in the granules, 64 at a time.
+    /// Returns the free runs as they are now, by ascending address. Linear in the granules, 64 at a time.
     pub fn free_runs(&self) -> impl Iterator<Item = Run> {
         let runs = self.chunk.bitmap().free_runs(0, 1, Look::Exact);
         runs.map(|(start, len)| {
-            self.inner.reveal(Run {
+            self.shared.reveal(Run {
                 start: Granule(start),
                 len,
             })

@@ -1,30 +1,31 @@
-//! What a pool tells about itself.
+//! Read-only queries of a pool.
 
 use alloc::vec::Vec;
 
-use super::{Chunks, Inner, Pool};
+use super::{Chunks, Pool};
 use crate::chunk::{Chunk, State};
 use crate::error::FreeError;
+use crate::shared::Shared;
 use crate::stats::{Fragmentation, Held, Stats, held_in};
 
 impl Pool {
-    /// The chunks at this instant, newest first. Later changes of the pool do not change the answer,
-    /// and it holds up nobody. Linear in the number of chunks. Not [signal-safe](crate#signal-safety).
+    /// Returns the chunks at this instant, newest first. Later changes of the pool do not affect the iterator, and it
+    /// holds up no other thread. Linear in the number of chunks. Not [signal-safe](crate#signal-safety).
     #[must_use]
     pub fn chunks(&self) -> Chunks {
-        self.inner.reveal(Chunks::new(&self.inner))
+        self.shared.reveal(Chunks::new(&self.shared))
     }
 
-    /// Bytes in all chunks but those that are being removed. Linear in the number of chunks.
+    /// Returns the bytes in all chunks that are not being removed. Linear in the number of chunks.
     /// [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn size(&self) -> usize {
-        self.inner.reveal(self.inner.sum_alive(Chunk::size))
+        self.shared.reveal(self.shared.sum_alive(Chunk::size))
     }
 
-    /// Bytes that are free, in all chunks but those that are being removed: counted in the bitmap,
-    /// so never more than [`size`](Self::size), and exact when nobody moves. Linear in the granules,
-    /// 64 at a time. [Signal-safe](crate#signal-safety).
+    /// Returns the free bytes in all chunks that are not being removed. They are counted in the bitmap, so the result
+    /// never exceeds [`size`](Self::size), and it is exact if no other thread changes the pool meanwhile. Linear in
+    /// the granules, 64 at a time. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::Pool;
@@ -37,11 +38,11 @@ impl Pool {
     /// ```
     #[must_use]
     pub fn avail(&self) -> usize {
-        self.inner.reveal(self.inner.sum_alive(Chunk::avail))
+        self.shared.reveal(self.shared.sum_alive(Chunk::avail))
     }
 
-    /// Whether the whole range of `size` bytes at `addr` lies inside one chunk. An empty range and
-    /// one that wraps never do. Logarithmic in the number of chunks. [Signal-safe](crate#signal-safety).
+    /// Returns true if the whole range of `size` bytes at `addr` lies inside one chunk. False for an empty range and
+    /// for one that wraps. Logarithmic in the number of chunks. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::Pool;
@@ -50,7 +51,7 @@ impl Pool {
     /// pool.add(0x1000, 0x4000)?;
     /// assert!(pool.contains(0x1000, 0x4000));
     /// assert!(!pool.contains(0x4fff, 2)); // the second byte is outside
-    /// assert!(!pool.contains(usize::MAX, 2)); // never, where it wraps
+    /// assert!(!pool.contains(usize::MAX, 2)); // a range that wraps is never inside
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -58,12 +59,12 @@ impl Pool {
         let Some(last) = size.checked_sub(1).and_then(|more| addr.checked_add(more)) else {
             return false;
         };
-        let inside = self.inner.in_chunk(addr, |chunk| chunk.contains(last));
-        self.inner.reveal(inside).unwrap_or(false)
+        let inside = self.shared.in_chunk(addr, |chunk| chunk.contains(last));
+        self.shared.reveal(inside).unwrap_or(false)
     }
 
-    /// The physical address that `addr` stands for, if its chunk was given one. Logarithmic in the
-    /// number of chunks. [Signal-safe](crate#signal-safety).
+    /// Returns the physical address that corresponds to `addr`, if its chunk has one. Logarithmic in the number of
+    /// chunks. [Signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::Pool;
@@ -72,33 +73,33 @@ impl Pool {
     /// pool.add_virt(0x1000, 0x8000_0000, 0x1000)?;
     /// pool.add(0x2000, 0x1000)?;
     /// assert_eq!(pool.phys_of(0x1234), Some(0x8000_0234));
-    /// assert_eq!(pool.phys_of(0x2234), None); // that chunk has none, and none is made up
+    /// assert_eq!(pool.phys_of(0x2234), None); // that chunk has none
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn phys_of(&self, addr: usize) -> Option<u64> {
-        let phys = self.inner.in_chunk(addr, |chunk| chunk.phys_of(addr));
-        self.inner.reveal(phys).flatten()
+        let phys = self.shared.in_chunk(addr, |chunk| chunk.phys_of(addr));
+        self.shared.reveal(phys).flatten()
     }
 
-    /// Totals and counts. Linear in the granules, 64 at a time. [Signal-safe](crate#signal-safety).
+    /// Returns totals and counts. Linear in the granules, 64 at a time. [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let pin = self.inner.chunk_set.pin();
-        let stats = Stats::gather(&pin, &self.inner);
-        self.inner.reveal(stats)
+        let pin = self.shared.chunk_set.pin();
+        let stats = Stats::gather(&pin, &self.shared);
+        self.shared.reveal(stats)
     }
 
-    /// How the free space is cut up, by a scan of every chunk that serves. Linear in the granules.
-    /// [Signal-safe](crate#signal-safety).
+    /// Returns how fragmented the free space is, from a scan of every chunk that is not being removed. Linear in the
+    /// granules. [Signal-safe](crate#signal-safety).
     #[must_use]
     pub fn fragmentation(&self) -> Fragmentation {
-        let pin = self.inner.chunk_set.pin();
-        let fragmentation = Fragmentation::gather(&pin, self.inner.order);
-        self.inner.reveal(fragmentation)
+        let pin = self.shared.chunk_set.pin();
+        let fragmentation = Fragmentation::gather(&pin, self.shared.order);
+        self.shared.reveal(fragmentation)
     }
 
-    /// The live allocations, by address. Needs boundary tracking. Linear in the granules. Not
+    /// Returns the live allocations, by address. Requires boundary tracking. Linear in the granules. Not
     /// [signal-safe](crate#signal-safety).
     ///
     /// ```
@@ -117,33 +118,33 @@ impl Pool {
     ///
     /// [`FreeError::NotTracked`] without boundary tracking.
     pub fn live(&self) -> Result<Vec<Held>, FreeError> {
-        if !self.inner.tracked {
+        if !self.shared.tracked {
             return Err(FreeError::NotTracked);
         }
         Ok(self.held(usize::MAX))
     }
 
-    /// What is held, by address, at most so much of it: allocation by allocation with boundary tracking,
-    /// else run by run. For the workspace's reports.
+    /// Returns at most `most` held ranges, by address: one for each allocation with boundary tracking, one for each
+    /// run without. Used by the workspace's reports.
     #[doc(hidden)]
     #[must_use]
     pub fn held(&self, most: usize) -> Vec<Held> {
-        let list = self.inner.chunk_set.load();
-        let held = self.inner.reveal(held_in(&list, most));
-        // A value that is returned already would be lost if this panics.
+        let list = self.shared.chunk_set.load();
+        let held = self.shared.reveal(held_in(&list, most));
+        // Dropped here: if this panicked after the return, the returned value would be lost.
         drop(list);
         held
     }
 
-    /// For tests, while nobody moves: whether the bookkeeping agrees with itself. Where boundaries are
-    /// tracked, what is taken and has no owner must be in a cache.
+    /// Whether the bookkeeping is consistent. For tests, while no other thread uses the pool. With boundary tracking,
+    /// granules that are taken and have no owner must be in a cache.
     #[doc(hidden)]
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        // First, for whoever takes a count brings readers up to the list.
-        let is_read = self.inner.chunk_set.is_read();
-        let list = self.inner.chunk_set.load();
-        // Granules that are taken and not known to belong to an allocation.
+        // First, because `load` brings the readers up to the current list.
+        let is_read = self.shared.chunk_set.is_read();
+        let list = self.shared.chunk_set.load();
+        // Granules that are taken and belong to no known allocation.
         let mut unowned = 0;
         let sound = list.chunks().all(|chunk| {
             let taken = chunk.bitmap().taken();
@@ -156,15 +157,15 @@ impl Pool {
             let is_found = !chunk.is_permanent()
                 || chunk.state() != State::Alive
                 || chunk.bitmap().hints().is_covered()
-                    && self.inner.chunk_set.address_index.knows(chunk);
+                    && self.shared.chunk_set.address_index.knows(chunk);
             chunk.bitmap().is_sound() && spare.is_some() && is_found
         });
-        let cached = self.inner.slots.granules();
-        is_read && sound && cached <= unowned && (cached == unowned || !self.inner.tracked)
+        let cached = self.shared.slots.granules();
+        is_read && sound && cached <= unowned && (cached == unowned || !self.shared.tracked)
     }
 }
 
-impl Inner {
+impl Shared {
     fn sum_alive(&self, figure: impl Fn(&Chunk) -> usize) -> usize {
         let pin = self.chunk_set.pin();
         pin.chunks()

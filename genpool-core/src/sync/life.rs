@@ -1,14 +1,14 @@
-//! The end of what readers use without a count of their own.
+//! Checks in models that nothing is used after its end by readers that hold no count on it.
 
 pub use self::imp::Life;
 
-/// loom's: what ends stays, marked, so that a reader that comes too late is caught, and one that nothing
-/// orders before the end.
+/// For loom: a thing that ends stays and is marked. So a model catches a reader that comes too late, and one that
+/// nothing orders before the end.
 #[cfg(all(genpool_loom, not(any(genpool_machine, genpool_shuttle))))]
 mod imp {
     use loom::sync::atomic::{AtomicBool, Ordering};
 
-    /// Whether a thing lives.
+    /// Whether a thing is alive.
     #[derive(Debug)]
     pub struct Life(AtomicBool);
 
@@ -19,28 +19,29 @@ mod imp {
     }
 
     impl Life {
-        /// A thing that lives.
+        /// Creates a thing that is alive.
         pub fn new() -> Self {
             Self(AtomicBool::new(true))
         }
 
-        /// The thing ends. Answers whether it stays all the same.
+        /// Ends the thing. Returns true if its memory stays nevertheless.
         #[must_use]
         pub fn end(&self) -> bool {
             self.0.store(false, Ordering::Relaxed);
             !super::super::model::recycles()
         }
 
-        /// A reader uses the thing.
+        /// Records that a reader uses the thing.
         pub fn used(&self) {
-            // A second panic would end all models.
+            // A second panic would abort all models.
             if !std::thread::panicking() {
-                // SAFETY: loom reports it if somebody stores meanwhile.
+                // SAFETY: loom reports a concurrent store.
                 assert!(unsafe { self.0.unsync_load() }, "used after its end");
             }
         }
 
-        /// A reader is done with the thing: a step of its own, which loom tries the end before.
+        /// Records that a reader is done with the thing. This is a step of its own, so that loom also tries the end
+        /// before it.
         pub fn done(&self) {
             if !std::thread::panicking() {
                 assert!(self.0.load(Ordering::Relaxed), "ended in use");
@@ -51,29 +52,29 @@ mod imp {
 
 #[cfg(not(all(genpool_loom, not(any(genpool_machine, genpool_shuttle)))))]
 mod imp {
-    /// Nothing; in loom's models, whether a thing lives.
+    /// Empty; in loom's models, whether a thing is alive.
     #[derive(Debug, Default)]
     pub struct Life;
 
     impl Life {
-        /// A thing that lives.
+        /// Creates a thing that is alive.
         #[inline(always)]
         pub fn new() -> Self {
             Self
         }
 
-        /// The thing ends. Answers whether it stays all the same: only in the model.
+        /// Ends the thing. Returns true if its memory stays nevertheless, which it does only in models.
         #[inline(always)]
         #[must_use]
         pub fn end(&self) -> bool {
             false
         }
 
-        /// A reader uses the thing.
+        /// Records that a reader uses the thing.
         #[inline(always)]
         pub fn used(&self) {}
 
-        /// A reader is done with the thing.
+        /// Records that a reader is done with the thing.
         #[inline(always)]
         pub fn done(&self) {}
     }

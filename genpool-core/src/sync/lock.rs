@@ -1,5 +1,5 @@
-//! A lock and a count for the bookkeeping of layers above the pool, such as a device's list of
-//! resources. Nothing on the way of an alloc or a free takes them.
+//! A lock and a shared count for the bookkeeping of layers above the pool, such as a device's list of resources. No
+//! alloc or free takes the lock.
 
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -9,19 +9,19 @@ use loom::sync as imp;
 #[cfg(any(not(genpool_loom), genpool_machine))]
 use std::sync as imp;
 
-/// A shared count: `std::sync::Arc`, or loom's, which knows the order that the last drop gives.
+/// A shared count: `std::sync::Arc`, or in models loom's, which knows the ordering that the last drop gives.
 pub use imp::Arc as Counted;
 
-/// A lock that does not know of panics: what it guards is whole whenever it is released.
+/// A lock without poisoning: what it guards is consistent whenever it is released.
 pub struct Mutex<T>(imp::Mutex<T>);
 
 impl<T> Mutex<T> {
-    /// A lock around `value`.
+    /// Creates a lock around `value`.
     pub fn new(value: T) -> Self {
         Self(imp::Mutex::new(value))
     }
 
-    /// Waits until nobody else is inside.
+    /// Takes the lock. Waits while another thread holds it.
     pub fn lock(&self) -> Guard<'_, T> {
         Guard(
             self.0

@@ -15,14 +15,14 @@ use crate::pool::ManagedPool;
 use crate::registry::{RegisterError, Registry};
 use crate::tree::{Node, PhysRange, Tree};
 
-/// What is to be mapped.
+/// A request to map an SRAM.
 ///
 /// ```
 /// use std::io;
 ///
 /// use genpool::devm::{MapRequest, Mapped};
 ///
-/// /// Maps nothing, but says what it is asked for.
+/// /// Maps nothing, but prints the request.
 /// fn told(request: &MapRequest<'_>) -> io::Result<Mapped> {
 ///     println!("{}: {}, write-combining: {}", request.node, request.range, request.write_combining);
 ///     let start = usize::try_from(request.range.start()).map_err(io::Error::other)?;
@@ -39,18 +39,18 @@ use crate::tree::{Node, PhysRange, Tree};
 pub struct MapRequest<'a> {
     /// The SRAM's node.
     pub node: &'a NodePath,
-    /// Its physical addresses, which need not begin or end at a page.
+    /// Its physical addresses, which need not begin or end at a page boundary.
     pub range: PhysRange,
     /// Whether to map it write-combining.
     pub write_combining: bool,
 }
 
-/// Memory that was mapped.
+/// Memory that is mapped.
 ///
 /// ```
 /// use genpool::devm::Mapped;
 ///
-/// /// A mapping that goes away when it is dropped.
+/// /// A mapping that is removed when it is dropped.
 /// struct Mapping(Vec<u8>);
 ///
 /// let mapping = Mapping(vec![0; 4096]);
@@ -62,8 +62,8 @@ pub struct Mapped {
 }
 
 impl Mapped {
-    /// The range begins at the address `start`, and stays there until `mapping` is dropped: after the
-    /// last allocation in it.
+    /// The range begins at the virtual address `start` and stays there until `mapping` is dropped, which happens
+    /// after the last allocation in it.
     pub fn new(start: usize, mapping: impl Any + Send) -> Self {
         Self {
             start,
@@ -72,16 +72,16 @@ impl Mapped {
     }
 }
 
-/// Maps physical memory: `/dev/mem`, a UIO map, whatever there is. With the feature `dma`, `UioMemory`
-/// maps by UIO, and a closure around `genpool::dma::source::physical_memory` by `/dev/mem`.
-/// [`AddressOnly`] maps nothing.
+/// Maps physical memory, for instance by `/dev/mem` or a UIO map. With the feature `dma`, `UioMemory` maps through
+/// UIO, and a closure around `genpool::dma::source::physical_memory` maps through `/dev/mem`. [`AddressOnly`] maps
+/// nothing.
 ///
 /// ```
 /// use std::io;
 ///
 /// use genpool::devm::{MapMemory, MapRequest, Mapped, Registry, Tree};
 ///
-/// /// SRAM that the firmware has mapped already, one to one from here on.
+/// /// SRAM that the firmware has already mapped one to one, from `base` on.
 /// struct Mirrored {
 ///     base: usize,
 /// }
@@ -106,7 +106,7 @@ pub trait MapMemory {
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from doing so.
+    /// Any error that prevents the mapping.
     fn map(&self, request: &MapRequest<'_>) -> io::Result<Mapped>;
 }
 
@@ -116,7 +116,7 @@ impl<F: Fn(&MapRequest<'_>) -> io::Result<Mapped>> MapMemory for F {
     }
 }
 
-/// Maps nothing: addresses are the physical ones, for planning and tests.
+/// Maps nothing: addresses are the physical ones. Meant for planning and tests.
 ///
 /// ```
 /// use genpool::devm::{AddressOnly, Registry, Tree};
@@ -144,7 +144,7 @@ impl MapMemory for AddressOnly {
     }
 }
 
-/// Why an SRAM did not become a device.
+/// The reason why an SRAM did not become a device.
 ///
 /// ```
 /// use std::io;
@@ -163,29 +163,29 @@ impl MapMemory for AddressOnly {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SramError {
-    /// Its node makes no sense.
+    /// The node is invalid.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// No board has as much as the SRAMs of its tree would have with this one, or as many parts.
+    /// With this SRAM, the SRAMs of the tree would be larger or have more parts than those of any board.
     #[error("{node}: with it, the SRAMs of the tree are larger or more than a board has them")]
     TooMuch {
-        /// Its node.
+        /// The SRAM's node.
         node: NodePath,
     },
-    /// It could not be mapped.
+    /// The SRAM could not be mapped.
     #[error("{node}: {source}")]
     Map {
-        /// Its node.
+        /// The SRAM's node.
         node: NodePath,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
-    /// Two of its partitions have the same label.
+    /// A pool was refused: two of the partitions have the same label.
     #[error("{node}: {source}")]
     Create {
         /// The node whose pool was refused.
         node: NodePath,
-        /// Why.
+        /// The reason.
         source: CreateError,
     },
     /// A range was refused by its pool.
@@ -193,28 +193,28 @@ pub enum SramError {
     Add {
         /// The node of the range.
         node: NodePath,
-        /// Why.
+        /// The reason.
         source: AddChunkError,
     },
-    /// The registry has a device for the node.
+    /// The registry already has a device for the node.
     #[error("{node}: it has a device already")]
     Occupied {
-        /// Its node.
+        /// The SRAM's node.
         node: NodePath,
     },
-    /// Somebody released the device while it was probed.
+    /// The device was released while it was probed.
     #[error("{node}: the device was released while it was probed")]
     Gone {
-        /// Its node.
+        /// The SRAM's node.
         node: NodePath,
     },
 }
 
 impl Registry {
-    /// Makes a device of every enabled SRAM of a tree: see [`probe_sram`](Self::probe_sram). One that
-    /// makes no sense does not stop the others, and neither does a node of which it cannot be said whether it
-    /// is an enabled SRAM. What would be more than 256 MiB, or more than 4,096 SRAMs and children, is refused; the
-    /// first refusal for the number of them ends the list.
+    /// Makes a device of every enabled SRAM of a tree: see [`probe_sram`](Self::probe_sram). An invalid SRAM does not
+    /// stop the others, and neither does a node of which it is unknown whether it is an enabled SRAM. SRAMs past a
+    /// total of 256 MiB, or past a total of 4,096 SRAMs and children, are refused. The first refusal because of their
+    /// number ends the list.
     ///
     /// ```
     /// use genpool::devm::{AddressOnly, Registry, Tree};
@@ -264,11 +264,11 @@ impl Registry {
         all
     }
 
-    /// Makes a device of an SRAM: it is mapped, and its pools are created over the mapping, which ends
-    /// after them. The device has the node's path for a name. All its pools track boundaries, and the
-    /// owner of each chunk is the path of its node, as a `String`.
+    /// Makes a device of an SRAM. The SRAM is mapped, and its pools are created over the mapping, which is released
+    /// after them. The device is named by the node's path. All its pools track boundaries, and the owner of each
+    /// chunk is the path of its node, as a `String`.
     ///
-    /// Where a range does not begin or end at a multiple of 32, the rest of that granule is left out.
+    /// If a range does not begin or end at a multiple of 32, the rest of that granule is left out.
     ///
     /// ```
     /// use genpool::devm::{AddressOnly, Registry, Sram, Tree};
@@ -284,7 +284,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`SramError`] names the node.
+    /// [`SramError`], which names the node.
     pub fn probe_sram(&self, sram: &Sram, map: &impl MapMemory) -> Result<Arc<Device>, SramError> {
         let node = || sram.node.clone();
         let device = Device::new(sram.node.as_str()).at(node());
@@ -292,7 +292,7 @@ impl Registry {
         probed.map_err(|error| match error {
             RegisterError::Occupied { .. } => SramError::Occupied { node: node() },
             RegisterError::Probe { error, released } => {
-                // Others may have allocated while it was probed.
+                // Other threads may have allocated while it was probed.
                 if let Some(released) = released {
                     let mut panics = FirstPanic::default();
                     released.tell(sram.node.as_str(), &mut panics);
@@ -359,7 +359,7 @@ impl Probe<'_> {
             })
     }
 
-    /// Adds the whole granules of a range; `start` is where the SRAM begins as it is mapped.
+    /// Adds the whole granules of a range. `start` is the virtual address of the SRAM.
     fn add(
         &self,
         pool: &ManagedPool,
@@ -368,7 +368,7 @@ impl Probe<'_> {
         start: usize,
     ) -> Result<(), SramError> {
         let sram = self.sram.range;
-        // Granules are those of the mapping, and all of that has addresses.
+        // Granules are those of the mapping. No overflow: all of the mapping has addresses.
         let virt = start as u64 + (range.start() - sram.start());
         let whole = PhysRange::new(virt, range.size()).and_then(|all| all.whole_granules(ORDER));
         let Some(whole) = whole else {

@@ -1,4 +1,4 @@
-//! Memory of SRAMs from UIO devices.
+//! The memory of SRAMs through UIO devices.
 
 use core::num::NonZeroUsize;
 use std::io;
@@ -8,9 +8,9 @@ use genpool_dma::source::UioMap;
 
 use super::{MapMemory, MapRequest, Mapped};
 
-/// Maps an SRAM by the UIO device that covers it: the one that a driver such as `uio_pdrv_genirq` made
-/// of the SRAM's node or of a bus around it. That driver decides about caching; the request for a
-/// write-combining mapping is not passed on.
+/// Maps an SRAM through the UIO device that covers it. A driver such as `uio_pdrv_genirq` makes that device from the
+/// SRAM's node or from a bus around it. The driver decides about caching, so the request for a write-combining
+/// mapping is not passed on.
 ///
 /// ```no_run
 /// // features = ["devm", "dma"]
@@ -20,7 +20,7 @@ use super::{MapMemory, MapRequest, Mapped};
 /// for (node, probed) in registry.probe_srams(&Tree::running()?, &UioMemory) {
 ///     match probed {
 ///         Ok(device) => println!("{node}: {} pools", device.pools().len()),
-///         Err(error) => println!("{error}"), // no UIO device covers it, say
+///         Err(error) => println!("{error}"), // no UIO device covers it, for instance
 ///     }
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())

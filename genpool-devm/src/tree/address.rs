@@ -1,18 +1,20 @@
-//! Where a node's registers or memory are: `reg`, translated by the `ranges` of the buses above.
+//! The addresses of a node's registers or memory: `reg`, translated by the `ranges` of the buses above.
+//!
+//! Addresses are translated in 128 bits, so that no cell overflows. A range that ends past 64 bits is an error.
 
 use std::fmt;
 
 use super::{Complaint, Node, TreeError};
 
-/// What nodes have that do not say (the specification's defaults).
+/// The specification's defaults for nodes without these properties.
 const ADDRESS_CELLS: u32 = 2;
 const SIZE_CELLS: u32 = 1;
 
 /// Cells of the widest numbers: 128 bits.
 const MOST_CELLS: u32 = 4;
 
-/// Windows that are looked through for one node, those of all buses above it together. Real boards have a few dozen
-/// (2026-11); unbounded, each of many nodes could go through megabytes.
+/// The most windows that are searched for one node, over all buses above it. Real boards have a few dozen (2026-11).
+/// Without this bound, each of many nodes could search megabytes.
 const MOST_WINDOWS: usize = 256;
 
 /// A range of physical addresses as the processor sees them. It is not empty and ends within 64 bits.
@@ -36,44 +38,44 @@ pub struct PhysRange {
 }
 
 impl PhysRange {
-    /// `size` bytes at `start`, if there are any and they end within 64 bits.
+    /// Returns the range of `size` bytes at `start`. None if it is empty or does not end within 64 bits.
     #[must_use]
     pub fn new(start: u64, size: u64) -> Option<Self> {
         start.checked_add(size.checked_sub(1)?)?;
         Some(Self { start, size })
     }
 
-    /// The first address.
+    /// Returns the first address.
     #[must_use]
     pub fn start(self) -> u64 {
         self.start
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn size(self) -> u64 {
         self.size
     }
 
-    /// The last address.
+    /// Returns the last address.
     #[must_use]
     pub fn last(self) -> u64 {
         self.start + (self.size - 1)
     }
 
-    /// Whether all of `other` lies in it.
+    /// Whether `other` lies in it completely.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {
         self.start <= other.start && other.last() <= self.last()
     }
 
-    /// Whether both have an address.
+    /// Whether the two ranges have an address in common.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         self.start <= other.last() && other.start <= self.last()
     }
 
-    /// The part of it that consists of whole granules of `1 << order` bytes, if there is any.
+    /// Returns the part that consists of whole granules of `1 << order` bytes, if there is any.
     #[must_use]
     pub fn whole_granules(self, order: u32) -> Option<Self> {
         let granule = 1u64.checked_shl(order)?;
@@ -90,7 +92,7 @@ impl fmt::Display for PhysRange {
     }
 }
 
-/// A number of as many cells as there are, which are at most four.
+/// Returns the number in these cells, of which there are at most four.
 fn number(cells: &[[u8; 4]]) -> u128 {
     cells.iter().fold(0, |number, cell| {
         (number << 32) | u128::from(u32::from_be_bytes(*cell))
@@ -98,7 +100,7 @@ fn number(cells: &[[u8; 4]]) -> u128 {
 }
 
 impl<'t> Node<'t> {
-    /// How many cells addresses or sizes of the nodes in it have.
+    /// Returns how many cells the addresses or sizes of its children have.
     fn count(self, property: &'static str, default: u32) -> Result<usize, TreeError> {
         let cells = match self.property(property) {
             None => default,
@@ -125,7 +127,7 @@ impl<'t> Node<'t> {
         self.count("#size-cells", SIZE_CELLS)
     }
 
-    /// The entries of a property, of so many cells each.
+    /// Returns the entries of a property, each of `cells` cells.
     fn entries(self, property: &str, cells: usize) -> Result<&'t [[u8; 4]], TreeError> {
         let all = self.cells(property)?;
         if cells == 0 || !all.len().is_multiple_of(cells) {
@@ -137,7 +139,7 @@ impl<'t> Node<'t> {
         Ok(all)
     }
 
-    /// The first range of its `reg`, as the processor sees it.
+    /// Returns the first range of the node's `reg`, as the processor sees it.
     ///
     /// ```
     /// use genpool::devm::Tree;
@@ -150,7 +152,7 @@ impl<'t> Node<'t> {
     ///
     /// # Errors
     ///
-    /// [`TreeError`] names the node that does not make sense: this one, or a bus above it.
+    /// [`TreeError`], which names the node at fault: this one, or a bus above it.
     pub fn range(self) -> Result<PhysRange, TreeError> {
         let (start, size) = self.place()?;
         PhysRange::new(start, size).ok_or_else(|| {
@@ -159,8 +161,8 @@ impl<'t> Node<'t> {
         })
     }
 
-    /// The start and the size of the first range of its `reg`, as the processor sees it. It may be empty,
-    /// and ends within 64 bits.
+    /// Returns the start and the size of the first range of the node's `reg`, as the processor sees it. The range may
+    /// be empty and ends within 64 bits.
     pub(crate) fn place(self) -> Result<(u64, u64), TreeError> {
         let reg = || "reg".to_owned();
         let missing = || self.complain(Complaint::Missing { property: reg() });
@@ -187,8 +189,8 @@ impl<'t> Node<'t> {
             .ok_or_else(|| self.complain(Complaint::Beyond { start, size }))
     }
 
-    /// An address on this bus, as the bus `above` sees it; none where it does not. Takes the windows that it looks
-    /// through from `left`.
+    /// Translates an address on this bus to the bus `above`. None if the bus does not map it. Subtracts the windows
+    /// that it searches from `left`.
     fn translate(
         self,
         above: Self,
@@ -211,12 +213,12 @@ impl<'t> Node<'t> {
                 unit: "windows, with those of the buses inside it",
             })
         })?;
-        // Where there are no bytes, the address itself is mapped.
+        // For an empty range, the address itself must be mapped.
         let size = size.max(1);
         Ok(windows.find_map(|window| {
             let (from, rest) = window.split_at(child);
             let (to, len) = rest.split_at(parent);
-            // All of the range lies in the window.
+            // The whole range must lie in the window.
             let offset = start.checked_sub(number(from))?;
             let left = number(len).checked_sub(offset)?;
             (size <= left).then(|| number(to).checked_add(offset))?

@@ -1,9 +1,9 @@
 //! Flattened device trees as bytes: checked here, read by `dtoolkit`.
 //!
-//! `dtoolkit` has a check of its own, which refuses every name over 31 characters. The specification
-//! has that limit and real boards do not keep it: 611 of the 1,474 blobs of `ci/boards.sh` have longer
-//! names (2026-11). So this check does what `Fdt::new_unchecked` asks for, but for that limit. It
-//! knows the node where a blob is broken, too, and bounds the depth.
+//! `dtoolkit` has its own check, which refuses every name of more than 31 characters. The specification has that
+//! limit, but real boards exceed it: 611 of the 1,474 blobs of `ci/boards.sh` (Debian's arm64 and armhf kernels) have
+//! longer names (2026-11). So this check establishes what `Fdt::new_unchecked` requires, without that limit. It also
+//! knows the node where a blob is invalid, and bounds the depth and the names.
 
 use std::str;
 
@@ -13,20 +13,20 @@ use thiserror::Error;
 use crate::path::NodePath;
 
 const MAGIC: u32 = 0xd00d_feed;
-/// The version of the format that has been in use since 2005.
+/// The version of the format in use since 2005.
 const VERSION: u32 = 17;
 const HEADER: usize = 40;
 const WORD: usize = 4;
 
-/// Nodes inside nodes. Real trees have about ten (2026-11); what is this deep is an attack.
+/// Nesting of nodes. Real trees have about ten levels (2026-11); a tree this deep is an attack.
 const DEEPEST: usize = 64;
 
-/// Characters of a name. Real ones have at most 41 (2026-11); unbounded, a small blob could name
-/// megabytes many times.
+/// Characters of a name. Real names have at most 41 (2026-11). Without this bound, a small blob could refer to a name
+/// of megabytes many times.
 const LONGEST_NAME: usize = 255;
 
-/// Characters of a path. Real ones that are referred to have at most 63 (2026-11); unbounded, a small
-/// blob could refer to kilobytes many times.
+/// Characters of a path. Real paths that are referred to have at most 63 (2026-11). Without this bound, a small blob
+/// could refer to kilobytes many times.
 const LONGEST_PATH: usize = 512;
 
 const BEGIN_NODE: u32 = 1;
@@ -35,7 +35,7 @@ const PROPERTY: u32 = 3;
 const NOP: u32 = 4;
 const END: u32 = 9;
 
-/// The bytes are no device tree.
+/// The bytes are not a device tree.
 ///
 /// ```
 /// use genpool::devm::{BlobFault, Tree};
@@ -49,9 +49,9 @@ const END: u32 = 9;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{node}: {fault} (byte {offset})")]
 pub struct BlobError {
-    /// The node in which the fault is; the root for the header.
+    /// The node with the fault. The root for a fault in the header.
     pub node: NodePath,
-    /// Where in the blob.
+    /// The offset in the blob.
     pub offset: usize,
     /// What is wrong.
     pub fault: BlobFault,
@@ -68,42 +68,42 @@ pub struct BlobError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BlobFault {
-    /// It does not begin as device trees do.
+    /// The blob does not begin like a device tree.
     #[error("this is no flattened device tree")]
     NoMagic,
-    /// It ends before the header says so, or before something in it does.
+    /// The blob ends before the header says, or before something in it does.
     #[error("the blob is cut off")]
     Truncated,
-    /// The header's places and lengths contradict each other.
+    /// The offsets and lengths in the header contradict each other.
     #[error("the header contradicts itself")]
     Header,
-    /// It is of another version than 17.
+    /// The format is another version than 17.
     #[error("the format's version is {0}, not 17")]
     Version(u32),
-    /// Something is not where the format has it.
+    /// A token is at a place where the format does not allow it.
     #[error("{0:#x} is no token that may stand here")]
     Token(u32),
-    /// A name is empty or too long, or has characters in it that names have not.
+    /// A name is empty or too long, or has characters that names cannot have.
     #[error("a name is empty, over {LONGEST_NAME} characters, or not made of those of names")]
     Name,
-    /// Nodes lie too deep inside each other.
+    /// Nodes are nested too deep.
     #[error("more than {DEEPEST} nodes inside each other")]
     TooDeep,
-    /// The names of a node and of those around it are too long together.
+    /// The path of a node is too long.
     #[error("a path of more than {LONGEST_PATH} characters")]
     LongPath,
     /// Two nodes have the same path.
     #[error("two nodes have this path")]
     Twin,
-    /// A `phandle` or `linux,phandle` is not one cell, is 0 or all ones, which stand for none, or differs
-    /// from the other property of the node.
+    /// A `phandle` or `linux,phandle` is not one cell, is 0 or all ones (which mean "none"), or differs from the
+    /// other property of the node.
     #[error(
         "a phandle that is not one cell, is 0 or 0xffffffff, or differs from the node's other one"
     )]
     Phandle,
 }
 
-/// The blob, checked: none of what the tree is read by can panic.
+/// Checks the blob. Reading the tree from the result cannot panic.
 pub(super) fn check(bytes: &[u8]) -> Result<Fdt<'_>, BlobError> {
     let in_header = |fault| BlobError {
         node: NodePath::root(),
@@ -147,7 +147,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*word))
 }
 
-/// Up to the next NUL, if that is a name.
+/// Returns the text up to the next NUL, if it is a valid name.
 fn name(bytes: &[u8]) -> Option<&str> {
     let bytes = &bytes[..bytes.len().min(LONGEST_NAME + 1)];
     let len = bytes.iter().position(|&byte| byte == 0)?;
@@ -159,13 +159,13 @@ fn name(bytes: &[u8]) -> Option<&str> {
 }
 
 struct Walk<'a> {
-    /// Up to the end of the structure block.
+    /// The blob up to the end of the structure block.
     bytes: &'a [u8],
     strings: &'a [u8],
     at: usize,
-    /// The names of the nodes that the walk is in.
+    /// The names of the nodes around the current position.
     path: Vec<&'a str>,
-    /// That of the node whose properties these are.
+    /// The phandle of the node whose properties are being read.
     phandle: Option<u32>,
 }
 
@@ -179,7 +179,7 @@ impl<'a> Walk<'a> {
     }
 
     fn run(&mut self) -> Result<(), BlobError> {
-        // Properties come before the nodes inside.
+        // The properties of a node come before its children.
         let mut may_have_properties = false;
         let mut is_over = false;
         loop {
@@ -212,7 +212,7 @@ impl<'a> Walk<'a> {
         Ok(word)
     }
 
-    /// Goes on behind `len` bytes and what fills their last word.
+    /// Skips `len` bytes and the padding of their last word.
     fn skip(&mut self, len: usize) -> Result<(), BlobError> {
         let end = self.at.checked_add(len);
         let end = end.and_then(|end| end.checked_next_multiple_of(WORD));

@@ -1,4 +1,4 @@
-//! What is wrong with a tree, or with a node of it.
+//! Errors of a tree, or of a node in it.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,15 +25,15 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
-    /// Its content is no device tree.
+    /// The content is not a device tree.
     #[error(transparent)]
     Blob(#[from] BlobError),
 }
 
-/// Something is wrong in a node.
+/// A node is invalid.
 ///
 /// ```
 /// use genpool::devm::{Complaint, Tree};
@@ -47,7 +47,7 @@ pub enum LoadError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{node}: {complaint}")]
 pub struct TreeError {
-    /// The node's path.
+    /// The path of the node.
     pub node: NodePath,
     /// What is wrong.
     pub complaint: Complaint,
@@ -70,42 +70,42 @@ pub struct TreeError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Complaint {
-    /// It lacks a property.
+    /// The node lacks a property.
     #[error("it has no {property}")]
     Missing {
-        /// Its name.
+        /// The name of the property.
         property: String,
     },
-    /// A property is no text, or no list of texts.
+    /// A property is not a text, or not a list of texts.
     #[error("{property} is no text: each ends with a NUL, and all are UTF-8")]
     NoText {
-        /// Its name.
+        /// The name of the property.
         property: String,
     },
-    /// A property has more than is read of it.
+    /// A property is longer than its limit.
     #[error("{property} is longer than {most} {unit}")]
     TooLong {
-        /// Its name.
+        /// The name of the property.
         property: &'static str,
-        /// How much is read.
+        /// The limit.
         most: usize,
-        /// Of what.
+        /// The unit of the limit.
         unit: &'static str,
     },
-    /// A property is not made of whole entries.
+    /// A property does not consist of whole entries.
     #[error("{property} has {len} bytes, which are no whole entries")]
     Length {
-        /// Its name.
+        /// The name of the property.
         property: String,
-        /// Its length.
+        /// Its length in bytes.
         len: usize,
     },
     /// A property has fewer cells than asked for.
     #[error("{property} has no cell {index}")]
     NoCell {
-        /// Its name.
+        /// The name of the property.
         property: String,
-        /// The cell asked for.
+        /// The index of the cell.
         index: usize,
     },
     /// No node has the phandle.
@@ -120,36 +120,36 @@ pub enum Complaint {
         /// The phandle.
         phandle: u32,
     },
-    /// A count of cells that no address or size has.
+    /// No address or size has this many cells.
     #[error("{property} says {cells} cells")]
     Cells {
-        /// Its name.
+        /// The name of the property.
         property: &'static str,
-        /// What it says.
+        /// Its value.
         cells: u32,
     },
     /// A range is empty.
     #[error("a range of no bytes at {start:#x}")]
     Empty {
-        /// Its start.
+        /// The start of the range.
         start: u128,
     },
     /// A range does not end within 64 bits.
     #[error("{size:#x} bytes at {start:#x} do not end within 64 bits")]
     Beyond {
-        /// Its start.
+        /// The start of the range.
         start: u128,
-        /// Its size.
+        /// The size of the range.
         size: u128,
     },
-    /// The ranges of a bus do not say where an address is for the processor.
+    /// The `ranges` of a bus do not map an address to the processor's.
     #[error("{bus} does not map {size:#x} bytes at {start:#x}")]
     Unmapped {
         /// The bus.
         bus: NodePath,
-        /// The range's start, as nodes on that bus see it.
+        /// The start of the range, as nodes on that bus see it.
         start: u128,
-        /// The range's size.
+        /// The size of the range.
         size: u128,
     },
 }

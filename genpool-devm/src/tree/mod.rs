@@ -1,4 +1,10 @@
 //! Device trees: nodes with properties, read once from a flattened blob.
+//!
+//! The blob is checked by `blob.rs`, read by `dtoolkit`, and copied: nodes in a list, found by path and by phandle. A
+//! property that exists and cannot be read is an error, never treated as missing.
+//!
+//! No two sizes of an untrusted blob multiply. Paths, labels, windows of buses, children of an SRAM and SRAMs of a
+//! tree are bounded, and a property is found by binary search.
 
 mod address;
 mod blob;
@@ -22,16 +28,16 @@ pub use self::blob::{BlobError, BlobFault};
 pub use self::error::{Complaint, LoadError, TreeError};
 use crate::path::NodePath;
 
-/// What the kernel shows of the tree that it runs with.
+/// The kernel's copy of the tree that the system runs with.
 const RUNNING: &str = "/sys/firmware/fdt";
 
-/// More than any board's tree: those that Debian ships are below 300 KiB (2026-11).
+/// Larger than any board's tree: those that Debian ships are below 300 KiB (2026-11).
 const LARGEST: u64 = 4 << 20;
 
-/// Bytes of a `status`, which is read again for each node inside.
+/// Bytes of a `status`, which is read again for each node inside the node.
 const LONGEST_STATUS: usize = 255;
 
-/// A device tree: a copy, which borrows nothing of the blob.
+/// A device tree: a copy that borrows nothing from the blob.
 ///
 /// ```no_run
 /// use genpool::devm::{Registry, Tree};
@@ -43,7 +49,7 @@ const LONGEST_STATUS: usize = 255;
 /// ```
 #[derive(Debug)]
 pub struct Tree {
-    /// The root, then in the order of the blob.
+    /// The root first, then in the order of the blob.
     nodes: Vec<NodeData>,
     by_phandle: BTreeMap<u32, ByPhandle>,
 }
@@ -55,13 +61,13 @@ struct NodeData {
     children: Vec<usize>,
     /// In the order of the blob.
     properties: Box<[Property]>,
-    /// Indices of the properties, by name and then by place.
+    /// Indices of the properties, sorted by name and then by position.
     by_name: Box<[u32]>,
 }
 
 #[derive(Debug)]
 struct Property {
-    /// Shared by all properties of that name, since a blob has each name once.
+    /// Shared by all properties of that name, since a blob stores each name once.
     name: Arc<str>,
     value: Box<[u8]>,
 }
@@ -82,7 +88,7 @@ enum ByPhandle {
 }
 
 impl Tree {
-    /// The tree in a flattened blob. Linear in its bytes.
+    /// Parses a flattened blob. Linear in its bytes.
     ///
     /// ```
     /// use genpool::devm::Tree;
@@ -95,7 +101,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`BlobError`] names the node where the blob is broken.
+    /// [`BlobError`], which names the node where the blob is invalid.
     pub fn parse(blob: &[u8]) -> Result<Self, BlobError> {
         let mut tree = Self {
             nodes: Vec::new(),
@@ -113,11 +119,11 @@ impl Tree {
         Ok(tree)
     }
 
-    /// The tree in a file.
+    /// Reads and parses a file.
     ///
     /// # Errors
     ///
-    /// [`LoadError`].
+    /// [`LoadError`] if the file cannot be read, is too large, or is not a device tree.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let mut blob = Vec::new();
@@ -134,25 +140,25 @@ impl Tree {
         Ok(Self::parse(&blob)?)
     }
 
-    /// The tree that this system runs with.
+    /// Loads the tree that this system runs with.
     ///
     /// ```
     /// use genpool::devm::Tree;
     ///
     /// match Tree::running() {
     ///     Ok(tree) => println!("{:?}", tree.root().text("model")),
-    ///     Err(error) => println!("{error}"), // as on a PC
+    ///     Err(error) => println!("{error}"), // on a PC, for instance
     /// }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`LoadError`]; systems without a device tree have no such file, and reading it needs root.
+    /// [`LoadError`]. Systems without a device tree do not have the file, and reading it needs root.
     pub fn running() -> Result<Self, LoadError> {
         Self::load(RUNNING)
     }
 
-    /// Reads what was checked. Goes down without recursion.
+    /// Copies the checked nodes, without recursion.
     fn fill(&mut self, fdt: Fdt<'_>) -> Result<(), BlobError> {
         let root = fdt.root();
         let mut known = HashSet::new();
@@ -212,18 +218,18 @@ impl Tree {
         Node { tree: self, index }
     }
 
-    /// The node at the top.
+    /// Returns the node at the top.
     #[must_use]
     pub fn root(&self) -> Node<'_> {
         self.node(0)
     }
 
-    /// All nodes, parents before their children.
+    /// Returns all nodes, parents before their children.
     pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
         (0..self.nodes.len()).map(|index| self.node(index))
     }
 
-    /// The node of that full path, unit addresses included. Linear in the nodes beside each step.
+    /// Returns the node at a full path, unit addresses included. Linear in the siblings at each step.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Node<'_>> {
         let mut node = self.root();
@@ -233,7 +239,7 @@ impl Tree {
         Some(node)
     }
 
-    /// The node that has this phandle.
+    /// Returns the node that has this phandle.
     ///
     /// ```
     /// use genpool::devm::Tree;
@@ -248,7 +254,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Complaint::NoNode`] or [`Complaint::SeveralNodes`].
+    /// [`Complaint::NoNode`] or [`Complaint::SeveralNodes`], unless exactly one node has it.
     pub fn by_phandle(&self, phandle: u32) -> Result<Node<'_>, Complaint> {
         match self.by_phandle.get(&phandle) {
             Some(&ByPhandle::One(index)) => Ok(self.node(index)),
@@ -258,7 +264,7 @@ impl Tree {
     }
 }
 
-/// The name out of those that are known already, or as one more of them.
+/// Returns the shared copy of a name, and adds the name to `known` if it is new.
 fn shared(known: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
     if let Some(name) = known.get(name) {
         return Arc::clone(name);
@@ -270,8 +276,8 @@ fn shared(known: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
 
 /// A node of a [`Tree`]. Two are equal if they are the same node of the same tree.
 ///
-/// A property that is there and cannot be read, such as a `status` that is no text, is an error which names
-/// the node and the property. It never counts as missing.
+/// A property that exists and cannot be read, such as a `status` that is not a text, is an error which names the node
+/// and the property. It never counts as missing.
 ///
 /// ```
 /// use genpool::devm::Tree;
@@ -315,20 +321,20 @@ impl<'t> Node<'t> {
         &self.tree.nodes[self.index]
     }
 
-    /// Its full name, such as `sram@5c000000`; that of the root is empty.
+    /// Returns the full name, such as `sram@5c000000`. The name of the root is empty.
     #[must_use]
     pub fn name(self) -> &'t str {
         &self.data().name
     }
 
-    /// Its name without the unit address.
+    /// Returns the name without the unit address.
     #[must_use]
     pub fn base_name(self) -> &'t str {
         let name = self.name();
         name.split_once('@').map_or(name, |(base, _)| base)
     }
 
-    /// Its full path.
+    /// Returns the full path.
     #[must_use]
     pub fn path(self) -> NodePath {
         let mut names: Vec<_> = self.with_ancestors().map(Self::name).collect();
@@ -337,13 +343,13 @@ impl<'t> Node<'t> {
         NodePath::of(names)
     }
 
-    /// The node that it is in; none for the root.
+    /// Returns the node that contains this one. None for the root.
     #[must_use]
     pub fn parent(self) -> Option<Self> {
         self.data().parent.map(|index| self.tree.node(index))
     }
 
-    /// The nodes in it.
+    /// Returns the nodes directly inside this one.
     pub fn children(self) -> impl Iterator<Item = Self> + use<'t> {
         let tree = self.tree;
         self.data().children.iter().map(|&index| tree.node(index))
@@ -353,37 +359,38 @@ impl<'t> Node<'t> {
         self.data().children.len()
     }
 
-    /// Itself, its parent, and so on up to the root.
+    /// Returns the node itself, its parent, and so on up to the root.
     fn with_ancestors(self) -> impl Iterator<Item = Self> {
         std::iter::successors(Some(self), |node| node.parent())
     }
 
-    /// The names and values of its properties, in the order of the blob.
+    /// Returns the names and values of the properties, in the order of the blob.
     pub fn properties(self) -> impl Iterator<Item = (&'t str, &'t [u8])> {
         let properties = self.data().properties.iter();
         properties.map(|property| (&*property.name, &*property.value))
     }
 
-    /// The value of a property; of several with that name, the first one's, as in the kernel. Logarithmic
-    /// in the number of properties.
+    /// Returns the value of a property. If several have that name, returns the first one's, as the kernel does.
+    /// Logarithmic in the number of properties.
     #[must_use]
     pub fn property(self, name: &str) -> Option<&'t [u8]> {
         let property = self.data().property(name)?;
         Some(&property.value)
     }
 
-    /// Whether it has the property, whatever its value. That is how flags are read, by the kernel too:
-    /// `pool = <0>` is as good as `pool`.
+    /// Whether the node has the property, whatever its value. Flags are read like this, by the kernel too: `pool =
+    /// <0>` counts as much as `pool`.
     #[must_use]
     pub fn has(self, property: &str) -> bool {
         self.property(property).is_some()
     }
 
-    /// The texts of a property that is a list of them; none if it lacks the property, or if that is empty.
+    /// Returns the texts of a property that is a list of texts. Empty if the node lacks the property or its value is
+    /// empty.
     ///
     /// # Errors
     ///
-    /// [`Complaint::NoText`], unless all of the value is UTF-8 and its last text ends with a NUL.
+    /// [`Complaint::NoText`] unless the whole value is UTF-8 and its last text ends with a NUL.
     pub fn texts(
         self,
         property: &str,
@@ -397,11 +404,11 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The text of a property, if it has the property; of several texts the first, as in the kernel.
+    /// Returns the text of a property, if the node has it. Of several texts it returns the first, as the kernel does.
     ///
     /// # Errors
     ///
-    /// [`Complaint::NoText`], as for [`texts`](Self::texts) and for a property without a value.
+    /// [`Complaint::NoText`], as for [`texts`](Self::texts), and also for a property without a value.
     pub fn text(self, property: &str) -> Result<Option<&'t str>, TreeError> {
         let text = self.texts(property)?.next();
         match text.is_none() && self.has(property) {
@@ -415,20 +422,20 @@ impl<'t> Node<'t> {
         self.complain(Complaint::NoText { property })
     }
 
-    /// Whether `name` is among what it is compatible with.
+    /// Whether `name` is in the node's `compatible` list.
     ///
     /// # Errors
     ///
-    /// [`Complaint::NoText`], if its `compatible` is no list of texts.
+    /// [`Complaint::NoText`] if `compatible` is not a list of texts.
     pub fn is_compatible(self, name: &str) -> Result<bool, TreeError> {
         Ok(self.texts("compatible")?.any(|known| known == name))
     }
 
-    /// Whether it has no `status`, or one that is `okay` or `ok`.
+    /// Whether the node has no `status`, or one that is `okay` or `ok`.
     ///
     /// # Errors
     ///
-    /// [`Complaint::NoText`], if its `status` is no text; [`Complaint::TooLong`], if that has over 255 bytes.
+    /// [`Complaint::NoText`] if `status` is not a text, [`Complaint::TooLong`] if it has over 255 bytes.
     pub fn is_available(self) -> Result<bool, TreeError> {
         let status = self.property("status").unwrap_or_default();
         if status.len() > LONGEST_STATUS {
@@ -441,11 +448,12 @@ impl<'t> Node<'t> {
         Ok(matches!(self.text("status")?, None | Some("okay" | "ok")))
     }
 
-    /// Whether it becomes a device: it is available, and so is all that it is in.
+    /// Whether the node becomes a device: it is available, and so are all nodes around it.
     ///
     /// # Errors
     ///
-    /// As [`is_available`](Self::is_available), with the node whose `status` it is: this one, or one around it.
+    /// As for [`is_available`](Self::is_available), with the node whose `status` is at fault: this one, or one around
+    /// it.
     pub fn is_enabled(self) -> Result<bool, TreeError> {
         for node in self.with_ancestors() {
             if !node.is_available()? {
@@ -455,7 +463,7 @@ impl<'t> Node<'t> {
         Ok(true)
     }
 
-    /// Its phandle. One that cannot be read is an error of the blob ([`BlobFault::Phandle`]).
+    /// Returns the node's phandle. An invalid one is an error of the blob ([`BlobFault::Phandle`]).
     #[must_use]
     pub fn phandle(self) -> Option<u32> {
         let value = self
@@ -464,7 +472,7 @@ impl<'t> Node<'t> {
         Some(u32::from_be_bytes(value.try_into().ok()?))
     }
 
-    /// The value of a property as cells of 32 bits.
+    /// Returns the value of a property as cells of 32 bits.
     ///
     /// ```
     /// use genpool::devm::Tree;
@@ -496,7 +504,7 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The node that the phandle in cell `index` of a property means.
+    /// Returns the node that the phandle in cell `index` of a property refers to.
     ///
     /// ```
     /// use genpool::devm::Tree;
@@ -511,7 +519,7 @@ impl<'t> Node<'t> {
     ///
     /// # Errors
     ///
-    /// [`TreeError`].
+    /// [`TreeError`] if there is no such cell, or no single node with that phandle.
     pub fn follow(self, property: &str, index: usize) -> Result<Self, TreeError> {
         let cells = self.cells(property)?;
         let cell = cells.get(index).ok_or_else(|| {

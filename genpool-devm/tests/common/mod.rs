@@ -1,4 +1,4 @@
-//! What several test programs need.
+//! Helpers of several test programs.
 
 #![allow(dead_code, reason = "no program needs all of it")]
 
@@ -12,7 +12,7 @@ pub(crate) fn board() -> Tree {
     Tree::parse(BOARD).unwrap()
 }
 
-/// A blob whose root has one cell for addresses and one for sizes, and what `fill` puts in it.
+/// A blob whose root has one cell for addresses and one for sizes, and the content that `fill` writes.
 pub(crate) fn fdt(fill: impl FnOnce(&mut FdtWriter) -> vm_fdt::FdtWriterResult<()>) -> Vec<u8> {
     let mut fdt = FdtWriter::new().unwrap();
     let root = fdt.begin_node("").unwrap();

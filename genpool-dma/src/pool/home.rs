@@ -1,4 +1,10 @@
-//! Regions in a pool, and on their way out of it.
+//! Regions in a pool, and their way out of it.
+//!
+//! All chunks of a region have one owner, which keeps the region. The last of them to be reclaimed drops it.
+//!
+//! A region's keeper is user code, and its destructor may panic. The panic ends in the owner's drop, so no call of
+//! the core is left half done, and two keepers that panic at a pool's end do not abort the process. A region that is
+//! back in the caller's hands passes the panic on.
 
 use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,17 +18,17 @@ use crate::addr::VirtAddr;
 use crate::kind::{Kind, Ram};
 use crate::region::Region;
 
-/// A region in the list of its pool.
+/// A pool's entry for a region.
 pub(super) struct Entry<K: Kind> {
     pub(super) home: Arc<Home<K>>,
-    /// Empty, with room for the drain of each chunk, so that a removal needs no memory.
+    /// Empty, with capacity for one drain per chunk, so that a removal needs no memory.
     drains: Vec<Drain>,
-    /// Whether all its chunks are there, so that it can be removed.
+    /// Whether all its chunks were added, so that it can be removed.
     pub(super) complete: bool,
 }
 
 impl<K: Kind> Entry<K> {
-    /// Of a region that is to be [put](Home::put) in its home, and has these chunks.
+    /// Makes an entry for a region with these chunks. The region itself is [put](Home::put) into its owner later.
     pub(super) fn new(region: &Region<K>, chunks: &[ChunkSpec]) -> Result<Self, RegionRefused> {
         let mut starts = list_of(chunks.len())?;
         starts.extend(chunks.iter().map(ChunkSpec::start));
@@ -40,7 +46,7 @@ impl<K: Kind> Entry<K> {
         })
     }
 
-    /// Begins to remove the first `count` chunks of the region, which are those that are in the pool.
+    /// Begins to remove the first `count` chunks of the region: those that are in the pool.
     pub(super) fn drain(self, pool: &Pool, count: usize) -> RegionDrain<K> {
         let Self {
             home, mut drains, ..
@@ -53,23 +59,23 @@ impl<K: Kind> Entry<K> {
     }
 }
 
-/// Where the chunks of one region are at home: their owner.
+/// The owner of the chunks of one region.
 pub(super) struct Home<K: Kind> {
     start: VirtAddr,
     size: usize,
-    /// The starts of its chunks.
+    /// The starts of the chunks.
     chunks: Vec<usize>,
-    /// Taken out when all of them are drained.
+    /// Taken out when all chunks are drained.
     region: Mutex<Option<Region<K>>>,
 }
 
 impl<K: Kind> Home<K> {
-    /// The region's first address and its bytes.
+    /// The region's first address and its size in bytes.
     pub(super) fn extent(&self) -> (usize, usize) {
         (self.start.get(), self.size)
     }
 
-    /// The starts of its chunks.
+    /// The starts of the chunks.
     pub(super) fn chunks(&self) -> &[usize] {
         &self.chunks
     }
@@ -79,15 +85,15 @@ impl<K: Kind> Home<K> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Region<K>>> {
-        // Nothing is half done where a panic could pass.
+        // No panic can leave the value half updated.
         self.region.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K: Kind> Drop for Home<K> {
-    /// The destructor of what keeps the region is code of others. It runs in the middle of whatever lets go of the
-    /// last chunk: a change of the chunk list, the drop of an allocation, the pool's end. Its panic ends here, so
-    /// that none of them is left half done, and that no second panic on the way aborts the process.
+    /// The destructor of the region's keeper is user code. It runs in whichever call drops the last chunk: a change
+    /// of the chunk list, the drop of an allocation, or the end of the pool. A panic ends here, so that none of these
+    /// is left half done and no second panic aborts the process.
     fn drop(&mut self) {
         let region = self.lock().take();
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(region))) {
@@ -96,7 +102,8 @@ impl<K: Kind> Drop for Home<K> {
     }
 }
 
-/// A region that is being removed. Dropped unfinished, it leaves the region to the pool's end.
+/// A region that is being removed. If this is dropped before [`finish`](Self::finish) succeeded, the region stays
+/// mapped until the pool's end.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -104,7 +111,7 @@ impl<K: Kind> Drop for Home<K> {
 /// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
 ///
 /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-/// // SAFETY: no device is told anything, so the address may be made up.
+/// // SAFETY: no device is given the address, so it may be made up.
 /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
 /// let pool = MemoryPool::new(12)?;
 /// pool.add(region)?;
@@ -124,37 +131,36 @@ pub struct RegionDrain<K: Kind = Ram> {
 }
 
 impl<K: Kind> RegionDrain<K> {
-    /// Whether the last allocation is back.
+    /// Whether every allocation was given back.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.drains.iter().all(Drain::is_drained)
     }
 
-    /// Bytes that are still held.
+    /// Returns the bytes that are still allocated.
     #[must_use]
     pub fn held(&self) -> usize {
         self.drains.iter().map(Drain::held).sum()
     }
 
-    /// Takes the region out of the pool, if the last allocation is back: it is unmapped when it is
-    /// dropped.
+    /// Takes the region out of the pool if every allocation was given back. Dropping the region unmaps it.
     ///
     /// # Errors
     ///
-    /// This value again, if something is still held.
+    /// Returns `self` if something is still allocated.
     ///
     /// # Panics
     ///
-    /// If the destructor of an algorithm does that was the pool's default before. If nothing is held any more, the
-    /// region is dropped.
+    /// If the destructor of a former default algorithm panics. If nothing is allocated any more, the region is
+    /// dropped.
     pub fn finish(self) -> Result<Region<K>, Self> {
         if !self.is_drained() {
             return Err(self);
         }
-        // Nobody holds a byte of it, and nobody ever will: its chunks are drained.
+        // All chunks are drained, so nobody holds a byte of the region or ever will.
         let region = self.home.lock().take();
         let region = region.expect("a region is taken out once, by its only drain");
-        // A value that is returned already would be lost if this panics.
+        // Dropped first: if this panics, a value that is already returned would be lost.
         drop(self);
         Ok(region)
     }

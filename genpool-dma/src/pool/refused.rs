@@ -1,4 +1,4 @@
-//! Why a pool over memory was not built, or does not take a region.
+//! Why a pool over memory was not built, or does not accept a region.
 
 use core::error::Error;
 use core::fmt;
@@ -10,7 +10,7 @@ use crate::kind::{Kind, Ram};
 use crate::region::Region;
 use crate::volatile::Width;
 
-/// Why [`MemoryPool::of_device`](crate::MemoryPool::of_device) built no pool.
+/// The reason why [`MemoryPool::of_device`](crate::MemoryPool::of_device) built no pool.
 ///
 /// ```
 /// use genpool::dma::{DevicePoolError, MemoryPool, Width};
@@ -22,14 +22,14 @@ use crate::volatile::Width;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DevicePoolError {
-    /// A granule is less than an access.
+    /// A granule is smaller than an access.
     Width {
-        /// The order given.
+        /// The given order.
         order: u32,
-        /// The width given.
+        /// The given width.
         width: Width,
     },
-    /// No pool can be built so.
+    /// No pool can be built with these settings.
     Build(BuildError),
 }
 
@@ -78,10 +78,10 @@ impl Error for DevicePoolError {}
 /// ```
 #[derive(Debug)]
 pub struct RegionError<K: Kind = Ram> {
-    /// Why not.
+    /// The reason.
     pub reason: RegionRefused,
-    /// The region as it was given; none if another thread has already allocated in a part of it, and
-    /// then the pool keeps it for as long.
+    /// The region as it was given. None if another thread has already allocated in a part of it; the pool then keeps
+    /// the region until that allocation is given back.
     pub region: Option<Region<K>>,
 }
 
@@ -99,7 +99,7 @@ impl<K: Kind> fmt::Display for RegionError<K> {
 
 impl<K: Kind> Error for RegionError<K> {}
 
-/// Why a region was not added.
+/// The reason why a region was not added.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -110,7 +110,7 @@ impl<K: Kind> Error for RegionError<K> {}
 ///     let region = RamSource::new(1 << 16).map()?;
 ///     let window = genpool::dma::Window::new(region.start(), genpool::dma::DmaAddr::new(0), 1 << 16);
 ///     let translation = Translation::new(window)?;
-///     // SAFETY: no device is told anything here.
+///     // SAFETY: no device is given an address here.
 ///     Ok::<_, Box<dyn std::error::Error>>(unsafe { region.seen_at(bus, translation) })
 /// };
 /// let pool = MemoryPool::new(12)?;
@@ -125,23 +125,23 @@ impl<K: Kind> Error for RegionError<K> {}
 pub enum RegionRefused {
     /// A part that devices see in one piece does not consist of whole granules.
     Granule {
-        /// Where the part starts.
+        /// The start of the part.
         start: VirtAddr,
-        /// Its bytes.
+        /// Its size in bytes.
         size: usize,
-        /// The granule in bytes.
+        /// The size of a granule in bytes.
         granule: usize,
     },
-    /// The pool's other regions are seen by another way.
+    /// Devices see the pool's other regions through another bus.
     AnotherBus,
-    /// It is on a bus, and no window says where.
+    /// The region is on a bus, but its translation has no windows.
     Unseen,
     /// The pool refused a chunk.
     Chunk(AddRefused),
 }
 
 impl RegionRefused {
-    /// No memory for a list of `len` values.
+    /// There is no memory for a list of `len` values.
     pub(super) fn no_memory<T>(len: usize) -> Self {
         Self::Chunk(AddRefused::NoMemory {
             bytes: len.saturating_mul(size_of::<T>()),

@@ -1,13 +1,13 @@
-//! Why memory could not be had.
+//! Errors of sources.
 
 use core::error::Error;
 use core::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::ram::PageSize;
+use super::page_size::PageSize;
 
-/// Why a source has no memory to give.
+/// The reason why a source has no memory to give.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,19 +26,19 @@ use super::ram::PageSize;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// No bytes were asked for, or more than there are addresses.
+    /// Zero bytes were asked for, or more than there are addresses.
     Size {
         /// The bytes asked for.
         size: usize,
     },
-    /// An alignment that is not a power of two.
+    /// The alignment is not a power of two.
     Align {
-        /// The bytes given.
+        /// The given alignment in bytes.
         bytes: usize,
     },
-    /// A name of a memfd that has a NUL, or more than 249 bytes.
+    /// The name of a memfd contains a NUL or has more than 249 bytes.
     Name {
-        /// The name given.
+        /// The given name.
         name: String,
     },
     /// The kernel has no pages of this size.
@@ -50,64 +50,64 @@ pub enum SourceError {
     HugePages {
         /// Their size.
         pages: PageSize,
-        /// How many it takes.
+        /// How many are needed.
         wanted: usize,
-        /// How many are free, on the node if one was asked for.
+        /// How many are free, on the node if one was given.
         free: usize,
-        /// The node asked for.
+        /// The given node.
         node: Option<u32>,
     },
-    /// No memory was left.
+    /// No memory is left.
     NoMemory {
         /// The bytes asked for.
         size: usize,
     },
-    /// The process may not lock so much.
+    /// The process may not lock this much memory.
     LockLimit {
         /// The bytes asked for.
         size: usize,
-        /// How many the process may lock in all (`RLIMIT_MEMLOCK`); none if it is not limited.
+        /// How many bytes the process may lock in total (`RLIMIT_MEMLOCK`), or none if there is no limit.
         limit: Option<u64>,
     },
-    /// The machine has no such NUMA node, or it has no memory, or a cpuset keeps it from the process.
+    /// The machine has no such NUMA node, the node has no memory, or a cpuset hides it from the process.
     UnknownNode {
-        /// The node asked for.
+        /// The given node.
         node: u32,
     },
-    /// A file may not be opened without a privilege.
+    /// Opening a file needs a privilege.
     NoPrivilege {
         /// The file.
         path: PathBuf,
-        /// What it takes.
+        /// The privilege.
         needs: &'static str,
     },
-    /// A file is not there.
+    /// A file does not exist.
     NotThere {
         /// The file.
         path: PathBuf,
-        /// What it would be.
+        /// What the file would be.
         what: &'static str,
     },
-    /// A file of the kernel's does not read as expected.
+    /// A file of the kernel is not in the expected format.
     Format {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// The text found.
         text: String,
     },
-    /// A driver of the kernel holds the device's memory.
+    /// A kernel driver holds the device's memory.
     Busy {
         /// The file that would be mapped.
         path: PathBuf,
     },
-    /// A text that is no address of a PCI device.
+    /// The text is not the address of a PCI device.
     PciAddress {
-        /// The text given.
+        /// The given text.
         address: String,
     },
-    /// The BAR does not exist or is no memory.
+    /// The BAR does not exist or is not memory.
     NotMemory {
-        /// The BAR.
+        /// The index of the BAR.
         bar: u8,
     },
     /// The system refused a call.
@@ -127,7 +127,7 @@ impl SourceError {
         }
     }
 
-    /// A file that could not be opened or read.
+    /// Returns a function that maps an I/O error of opening or reading `path`.
     pub(super) fn file(
         path: &std::path::Path,
         what: &'static str,

@@ -19,52 +19,52 @@ pub(super) struct Mapping {
     len: NonZeroUsize,
 }
 
-// SAFETY: a mapping belongs to the process, not to a thread; the value only unmaps it.
+// SAFETY: a mapping belongs to the process, not to a thread, and the value only unmaps it.
 unsafe impl Send for Mapping {}
-// SAFETY: shared, it only tells where it is.
+// SAFETY: a shared mapping only returns its address.
 unsafe impl Sync for Mapping {}
 
 /// What is mapped.
 #[derive(Clone, Copy)]
 pub(super) enum Backing<'f> {
     Anonymous,
-    /// A file from an offset on, shared with all who map it.
+    /// A file from an offset on, shared with everybody who maps it.
     File(BorrowedFd<'f>, u64),
 }
 
 const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
 impl Mapping {
-    /// Maps `len` bytes, readable and writable, where the kernel likes. `flags` are more than whether it
-    /// is shared.
+    /// Maps `len` bytes, readable and writable, at an address of the kernel's choice. `flags` are those other than
+    /// shared or private.
     pub(super) fn new(
         len: NonZeroUsize,
         backing: Backing<'_>,
         flags: MapFlags,
     ) -> Result<Self, Errno> {
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches nobody's memory.
+        // SAFETY: a fresh mapping at an address of the kernel's choice replaces no other memory.
         unsafe { map(ptr::null_mut(), len, backing, flags) }
     }
 
-    /// As [`new`](Self::new), at a multiple of `align`.
+    /// Like [`new`](Self::new), at a multiple of `align`.
     pub(super) fn aligned(
         len: NonZeroUsize,
         align: usize,
         backing: Backing<'_>,
         flags: MapFlags,
     ) -> Result<Self, Errno> {
-        /// Between looking and mapping another thread may map something there. A few such accidents in a
-        /// row are thinkable, not so many (2026-11).
+        /// Another thread may map something between the search and the mapping. A few collisions in a row are
+        /// possible, but not this many (2026-11).
         const TRIES: usize = 16;
 
         let room = len.get().checked_add(align).ok_or(Errno::NOMEM)?;
         for _ in 0..TRIES {
             let at = free_space(room)?.next_multiple_of(align);
             let flags = flags | MapFlags::FIXED_NOREPLACE;
-            // SAFETY: a mapping that replaces none touches nobody's memory.
+            // SAFETY: a mapping that replaces none affects nobody's memory.
             match unsafe { map(ptr::without_provenance_mut(at), len, backing, flags) } {
                 Ok(mapping) if mapping.start.addr().get() == at => return Ok(mapping),
-                // Kernels before 4.17 take the address for a wish.
+                // Kernels before 4.17 treat the address as a hint.
                 Ok(_) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
             }
@@ -81,20 +81,20 @@ impl Mapping {
     }
 }
 
-/// Where so many bytes are free at this moment.
+/// Returns an address at which `room` bytes are free at this moment.
 fn free_space(room: usize) -> Result<usize, Errno> {
     let reserve = MapFlags::PRIVATE | MapFlags::NORESERVE;
     // SAFETY: as in `Mapping::new`.
     let space =
         unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), room, ProtFlags::empty(), reserve) }?;
-    // SAFETY: mapped just now, and used by nobody.
+    // SAFETY: mapped just now and used by nobody.
     unsafe { rustix::mm::munmap(space, room) }?;
     Ok(space.addr())
 }
 
 /// # Safety
 ///
-/// As of `mmap`: with a fixed address, nobody uses what is mapped there.
+/// As for `mmap`: with a fixed address, nobody uses what is mapped there.
 unsafe fn map(
     at: *mut c_void,
     len: NonZeroUsize,
@@ -104,12 +104,12 @@ unsafe fn map(
     let start = match backing {
         Backing::Anonymous => {
             let flags = flags | MapFlags::PRIVATE;
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller promises this.
             unsafe { rustix::mm::mmap_anonymous(at, len.get(), READ_WRITE, flags) }?
         }
         Backing::File(file, offset) => {
             let flags = flags | MapFlags::SHARED;
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller promises this.
             unsafe { rustix::mm::mmap(at, len.get(), READ_WRITE, flags, file, offset) }?
         }
     };
@@ -120,27 +120,27 @@ unsafe fn map(
 impl Drop for Mapping {
     fn drop(&mut self) {
         let (start, len) = (self.start.as_ptr(), self.len.get());
-        // SAFETY: by the invariant the range is our own mapping, and its user is gone.
+        // SAFETY: by the invariant the range is this value's own mapping, and its user is gone.
         if unsafe { rustix::mm::munmap(start, len) }.is_ok() {
             return;
         }
-        // The kernel joins neighbours, and taking one out of the middle makes one mapping more, which a process
-        // that has as many as it may (`vm.max_map_count`) is refused. Then its pages go, and its addresses stay
-        // taken.
+        // The kernel merges adjacent mappings. Unmapping a part of the middle needs one mapping more, which is
+        // refused to a process that has the maximum number (`vm.max_map_count`). Then the pages are freed and the
+        // addresses stay occupied.
         // SAFETY: as above.
         unsafe { rustix::mm::madvise(start, len, Advice::LinuxDontNeed) }.ok();
     }
 }
 
-/// How many bytes the process may lock (`RLIMIT_MEMLOCK`); none if it is not limited, or if a sandbox does not
-/// let it ask.
+/// Returns how many bytes the process may lock (`RLIMIT_MEMLOCK`). None if there is no limit, or if a sandbox refuses
+/// the query.
 pub(super) fn lock_limit() -> Option<u64> {
     let mut limit = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
     };
-    // rustix takes the call for one that cannot fail.
-    // SAFETY: the call writes to `limit` and nowhere else, if it does.
+    // rustix assumes that this call cannot fail.
+    // SAFETY: the call writes to `limit` or to nothing.
     let asked = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
     (asked == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }

@@ -5,17 +5,17 @@ use std::io;
 use super::error::SourceError;
 use super::mapping::Mapping;
 
-/// `MPOL_BIND` of `mbind(2)`: memory from the given nodes or none.
+/// `MPOL_BIND` of `mbind(2)`: memory comes from the given nodes only.
 const MPOL_BIND: usize = 2;
 /// The kernel's largest `MAX_NUMNODES` is `1 << CONFIG_NODES_SHIFT`, at most 1024.
 const MAX_NODES: usize = 1024;
 const MASK_WORDS: usize = MAX_NODES / usize::BITS as usize;
 
-/// Has the pages of `mapping`, none of which is there yet, come from `node` alone.
+/// Binds the pages of `mapping` to `node`. No page of it may be populated yet.
 pub(super) fn bind(mapping: &Mapping, node: u32) -> Result<(), SourceError> {
     let mask = mask_of(node).ok_or(SourceError::UnknownNode { node })?;
-    // SAFETY: `mbind` reads the mask, which is as long as it is told, and sets a policy on our own
-    // mapping. rustix has no such call.
+    // SAFETY: `mbind` reads the mask, which has the given length, and sets a policy on our own mapping. rustix does
+    // not have this call.
     let refused = unsafe {
         libc::syscall(
             libc::SYS_mbind,
@@ -23,7 +23,7 @@ pub(super) fn bind(mapping: &Mapping, node: u32) -> Result<(), SourceError> {
             mapping.len().get(),
             MPOL_BIND,
             mask.as_ptr(),
-            // The kernel counts one less than it is told.
+            // The kernel subtracts one from this count.
             MAX_NODES + 1,
             0_usize,
         )

@@ -1,4 +1,7 @@
 //! Physical addresses from `/proc/self/pagemap`.
+//!
+//! A page that may move is not an error, because nobody can know in advance. The text of [`source`](crate::source)
+//! says which memory stays, and [`PageMap::still_holds`] checks again. The shared page of zeros is refused.
 
 use core::error::Error;
 use core::fmt;
@@ -18,7 +21,7 @@ const PATH: &str = "/proc/self/pagemap";
 
 /// The kernel's table of this process's pages.
 ///
-/// What it says is true at this moment. Whether it stays true is a matter of the memory: see the
+/// Its answers are true at this moment. Whether they stay true depends on the memory: see the
 /// [module](crate::source).
 ///
 /// ```no_run
@@ -40,7 +43,7 @@ pub struct PageMap {
     file: File,
 }
 
-/// One page, as the table has it.
+/// An entry of the table: one page.
 #[derive(Clone, Copy)]
 struct Entry(u64);
 
@@ -51,7 +54,7 @@ impl Entry {
     const EXCLUSIVE: u64 = 1 << 56;
     const FRAME: u64 = (1 << 55) - 1;
 
-    /// The frame of a page that is there, known, and nobody else's.
+    /// Returns the frame of a page that is present, visible to this process, and not shared.
     fn frame(self, virt: VirtAddr) -> Result<u64, Unresolved> {
         let Self(bits) = self;
         if bits & Self::SWAPPED != 0 {
@@ -60,23 +63,23 @@ impl Entry {
         if bits & Self::PRESENT == 0 {
             return Err(Unresolved::NotPresent { virt });
         }
-        // What who may not know is told.
+        // A process without the privilege reads 0.
         if bits & Self::FRAME == 0 {
             return Err(Unresolved::NoPrivilege);
         }
-        // The page of zeros that stands for all that was never written, or one shared over a fork.
+        // The shared page of zeros, which stands for everything never written, or a page shared by a fork.
         if bits & (Self::OF_FILE | Self::EXCLUSIVE) == 0 {
             return Err(Unresolved::Shared { virt });
         }
         Ok(bits & Self::FRAME)
     }
 
-    /// The physical address of a byte of such a page, of `page` bytes.
+    /// Returns the physical address of a byte in this page of `page` bytes.
     fn phys(self, virt: VirtAddr, page: usize) -> Result<PhysAddr, Unresolved> {
         let start = self.frame(virt)?.checked_mul(page as u64);
         let beyond = || io::Error::new(io::ErrorKind::InvalidData, "a frame beyond all addresses");
         let start = start.ok_or_else(|| Unresolved::Read(beyond()))?;
-        // No overflow: it is a multiple of a page.
+        // No overflow: the start is a multiple of the page size.
         Ok(PhysAddr::new(start + (virt.get() % page) as u64))
     }
 }
@@ -86,7 +89,8 @@ impl PageMap {
     ///
     /// # Errors
     ///
-    /// [`SourceError::NotThere`] where `/proc` is not mounted, [`SourceError::NoPrivilege`].
+    /// [`SourceError::NotThere`] if `/proc` is not mounted, [`SourceError::NoPrivilege`] if the file may not be
+    /// opened.
     pub fn open() -> Result<Self, SourceError> {
         let explain = SourceError::file(Path::new(PATH), "table of pages", "CAP_SYS_ADMIN");
         Ok(Self {
@@ -94,11 +98,11 @@ impl PageMap {
         })
     }
 
-    /// The physical address of a byte of this process.
+    /// Returns the physical address of a byte of this process.
     ///
     /// # Errors
     ///
-    /// [`Unresolved`]; never address 0.
+    /// [`Unresolved`]. The call never returns address 0.
     pub fn phys(&self, virt: VirtAddr) -> Result<PhysAddr, Unresolved> {
         let page = rustix::param::page_size();
         let mut entry = [0; 8];
@@ -106,17 +110,17 @@ impl PageMap {
         Entry(u64::from_ne_bytes(entry)).phys(virt, page)
     }
 
-    /// The region as devices see it where no IOMMU translates: each physically contiguous run is a
-    /// window, so a huge page is one, and neighbours that happen to be neighbours physically are one
-    /// together. Linear in the pages.
+    /// Gives the region the DMA addresses that devices use without an IOMMU. Each physically contiguous run becomes a
+    /// window: a huge page is one window, and pages that happen to be physically adjacent are merged. Linear in the
+    /// pages.
     ///
     /// # Errors
     ///
     /// [`ResolveError`], with the region in it.
     pub fn resolve(&self, region: Region<Ram>) -> Result<Region<Ram>, ResolveError> {
         match self.translation(&region) {
-            // SAFETY: the kernel says so. That the pages stay where they are is what the module's text
-            // asks of the memory.
+            // SAFETY: these are the kernel's own numbers. That the pages stay in place is a property of the memory;
+            // see the text of the module.
             Ok(translation) => Ok(unsafe { region.seen_at(Bus::Physical, translation) }),
             Err(reason) => Err(ResolveError {
                 reason,
@@ -125,17 +129,17 @@ impl PageMap {
         }
     }
 
-    /// Whether the physical addresses of a region that was resolved are still the right ones.
+    /// Whether the physical addresses of a resolved region are still right.
     ///
     /// # Errors
     ///
-    /// [`Unresolved`] if a page is not there any more.
+    /// [`Unresolved`] if a page is no longer present.
     pub fn still_holds(&self, region: &Region<Ram>) -> Result<bool, Unresolved> {
         Ok(self.translation(region)?.windows() == region.windows())
     }
 
     fn translation(&self, region: &Region<Ram>) -> Result<Translation, Unresolved> {
-        /// Entries read at a time: a page of them (2026-11).
+        /// Entries per read: a page of them (2026-11).
         const BATCH: usize = 512;
 
         let page = rustix::param::page_size();
@@ -168,7 +172,7 @@ impl PageMap {
     }
 }
 
-/// What of a range lies in page `number`, of `page` bytes: regions of the caller's may begin and end inside a page.
+/// Returns the part of `range` in page `number`, of `page` bytes. A caller's region may begin and end inside a page.
 fn part_of(
     range: Range<usize>,
     number: usize,
@@ -183,7 +187,7 @@ fn part_of(
     Ok(window.expect("a part of a page does not wrap around"))
 }
 
-/// Why memory has no physical address to tell.
+/// The reason why memory has no known physical address.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -205,19 +209,19 @@ fn part_of(
 pub enum Unresolved {
     /// Frame numbers are hidden from this process.
     NoPrivilege,
-    /// The page is not there: it was never touched.
+    /// The page is not present: it was never accessed.
     NotPresent {
-        /// Its address.
+        /// The address of the page.
         virt: VirtAddr,
     },
     /// The page is swapped out.
     Swapped {
-        /// Its address.
+        /// The address of the page.
         virt: VirtAddr,
     },
-    /// The page is shared with others and will be another one after the first write.
+    /// The page is shared with others, and the first write will replace it.
     Shared {
-        /// Its address.
+        /// The address of the page.
         virt: VirtAddr,
     },
     /// The table could not be read.
@@ -256,13 +260,13 @@ impl Error for Unresolved {
     }
 }
 
-/// A region's physical addresses could not be told.
+/// The physical addresses of a region could not be resolved.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use genpool::dma::source::{PageMap, RamSource};
 ///
-/// let region = RamSource::new(1 << 16).map()?; // nothing was touched, so no page is there
+/// let region = RamSource::new(1 << 16).map()?; // nothing was accessed, so no page is present
 /// let refused = PageMap::open()?.resolve(region).unwrap_err();
 /// println!("{}", refused.reason);
 /// assert_eq!(refused.region.size().get(), 1 << 16);
@@ -271,7 +275,7 @@ impl Error for Unresolved {
 /// ```
 #[derive(Debug)]
 pub struct ResolveError {
-    /// Why not.
+    /// The reason.
     pub reason: Unresolved,
     /// The region as it was given.
     pub region: Box<Region<Ram>>,
@@ -319,7 +323,7 @@ mod tests {
         assert!(matches!(beyond, Err(Unresolved::Read(_))), "{beyond:?}");
     }
 
-    /// No table of pages can be read here as it would have to be, so its entries are made up.
+    /// The tests cannot depend on the real page table, so the entries are made up.
     #[test]
     fn frames_with_a_gap_between_them_are_two_windows() {
         const PAGE: usize = 4096;
@@ -352,7 +356,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "Miri maps no memory of these sizes")]
     fn a_region_of_many_pages_is_read_in_batches() {
-        use crate::source::RamSource;
+        use super::super::RamSource;
 
         let (page, pages) = (rustix::param::page_size(), 1300);
         let region = RamSource::new(pages * page).map().unwrap();

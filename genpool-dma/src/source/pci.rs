@@ -16,7 +16,7 @@ use crate::addr::PhysAddr;
 use crate::kind::Device;
 use crate::region::Region;
 
-/// A PCI device as sysfs shows it.
+/// A PCI device in sysfs.
 ///
 /// ```no_run
 /// use genpool::dma::source::PciDevice;
@@ -32,7 +32,7 @@ pub struct PciDevice {
     folder: PathBuf,
 }
 
-/// A base address register that is memory.
+/// A base address register (BAR) that is memory.
 ///
 /// ```no_run
 /// use genpool::dma::source::PciDevice;
@@ -56,12 +56,12 @@ pub struct Bar {
 }
 
 impl PciDevice {
-    /// The device at an address such as `0000:00:04.0`: domain, bus, device and function.
+    /// Returns the device at an address such as `0000:00:04.0`: domain, bus, device and function.
     ///
     /// ```
     /// use genpool::dma::source::{PciDevice, SourceError};
     ///
-    /// // What is no address is never made part of a path.
+    /// // A text that is not an address never becomes part of a path.
     /// let refused = PciDevice::at("../../block/sda").unwrap_err();
     /// assert!(matches!(&refused, SourceError::PciAddress { address } if address == "../../block/sda"));
     /// println!("{refused}");
@@ -69,7 +69,8 @@ impl PciDevice {
     ///
     /// # Errors
     ///
-    /// [`SourceError::PciAddress`] if it does not read so, [`SourceError::NotThere`] if there is no such device.
+    /// [`SourceError::PciAddress`] if the text is not such an address, [`SourceError::NotThere`] if there is no such
+    /// device.
     pub fn at(address: &str) -> Result<Self, SourceError> {
         if !is_address(address) {
             let address = address.to_owned();
@@ -78,11 +79,11 @@ impl PciDevice {
         Self::in_folder(Path::new("/sys/bus/pci/devices").join(address))
     }
 
-    /// The device that this folder of sysfs is about.
+    /// Returns the device of this sysfs folder.
     ///
     /// # Errors
     ///
-    /// [`SourceError::NotThere`].
+    /// [`SourceError::NotThere`] if the folder is not a PCI device's.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Result<Self, SourceError> {
         let folder = folder.into();
         if !folder.join("resource").exists() {
@@ -92,17 +93,17 @@ impl PciDevice {
         Ok(Self { folder })
     }
 
-    /// Its folder in sysfs.
+    /// Returns the device's folder in sysfs.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// BAR `index`, 0 to 5.
+    /// Returns BAR `index`, 0 to 5.
     ///
     /// # Errors
     ///
-    /// [`SourceError::NotMemory`] if it does not exist or is of I/O ports.
+    /// [`SourceError::NotMemory`] if the BAR does not exist or consists of I/O ports.
     pub fn bar(&self, index: u8) -> Result<Bar, SourceError> {
         /// `IORESOURCE_MEM` and `IORESOURCE_PREFETCH` of the kernel's table.
         const MEMORY: u64 = 0x200;
@@ -133,8 +134,8 @@ impl PciDevice {
     }
 }
 
-/// Whether it reads as sysfs names devices: four digits of the domain, or more, two of the bus, two of the
-/// device, one of the function.
+/// Whether the text has the form of a device name in sysfs: at least four hexadecimal digits of the domain, two of
+/// the bus, two of the device, one of the function.
 fn is_address(text: &str) -> bool {
     let hex = |text: &str| text.bytes().all(|digit| digit.is_ascii_hexdigit());
     let mut parts = text.split(':');
@@ -152,40 +153,40 @@ fn is_address(text: &str) -> bool {
 }
 
 impl Bar {
-    /// The physical address, which other devices on the bus see it at as well.
+    /// Returns the physical address. Other devices on the bus see the BAR at the same address.
     #[must_use]
     pub fn phys(&self) -> PhysAddr {
         self.phys
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn size(&self) -> NonZeroUsize {
         self.size
     }
 
-    /// Whether reading it has no side effects: such a BAR may be mapped write-combining.
+    /// Whether reads have no side effects. Such a BAR may be mapped write-combining.
     #[must_use]
     pub fn is_prefetchable(&self) -> bool {
         self.prefetchable
     }
 
-    /// Maps all of it, uncached: every access goes to the device by itself.
+    /// Maps the whole BAR uncached: every access goes to the device separately.
     ///
     /// # Errors
     ///
-    /// [`SourceError`]; [`SourceError::NoPrivilege`] for who is not root, [`SourceError::Busy`] while a
-    /// driver of the kernel is bound to the device.
+    /// [`SourceError`], among others [`SourceError::NoPrivilege`] unless the process is root, and
+    /// [`SourceError::Busy`] while a kernel driver is bound to the device.
     pub fn map(&self) -> Result<Region<Device>, SourceError> {
         self.map_file(&self.file)
     }
 
-    /// Maps all of it, write-combining: stores may be collected, and leave the processor in bursts.
+    /// Maps the whole BAR write-combining: stores may be merged and leave the processor in bursts.
     ///
     /// # Errors
     ///
-    /// As [`map`](Self::map), and [`SourceError::NotThere`] where the kernel does not offer it, as for
-    /// BARs that are not prefetchable.
+    /// As for [`map`](Self::map), and [`SourceError::NotThere`] if the kernel does not offer it, for instance because
+    /// the BAR is not prefetchable.
     pub fn map_write_combining(&self) -> Result<Region<Device>, SourceError> {
         let mut file = self.file.clone().into_os_string();
         file.push("_wc");
@@ -193,16 +194,16 @@ impl Bar {
     }
 
     fn map_file(&self, path: &Path) -> Result<Region<Device>, SourceError> {
-        // One that is smaller than a page begins somewhere in one, and the kernel maps whole pages.
+        // The kernel maps whole pages, and a BAR smaller than a page may begin inside one.
         let skip = (self.phys.get() % rustix::param::page_size() as u64) as usize;
         let region = map_device(path, 0, self.size.saturating_add(skip), skip, self.size)?;
-        // SAFETY: the kernel says so, and BARs stay where they are while somebody maps them.
+        // SAFETY: this is the kernel's own number, and a BAR keeps its address while it is mapped.
         Ok(unsafe { region.physically_at(self.phys) })
     }
 }
 
-/// Maps `len` bytes of a device's file from `offset` on, of which the region is `size` from `skip` on.
-/// The file is opened synchronously: of `/dev/mem`, that asks for a mapping that is not cached.
+/// Maps `len` bytes of a device's file from `offset` on. The region is the `size` bytes from `skip` on. The file is
+/// opened with `O_SYNC`, which for `/dev/mem` asks for an uncached mapping.
 pub(super) fn map_device(
     path: &Path,
     offset: u64,
@@ -218,15 +219,15 @@ pub(super) fn map_device(
     let backing = Backing::File(file.as_fd(), offset);
     let mapping = Mapping::new(len, backing, MapFlags::empty());
     let mapping = mapping.map_err(|errno| match errno {
-        // What the kernel answers for memory that one of its drivers has claimed.
+        // The kernel's answer for memory that one of its drivers has claimed.
         Errno::INVAL => SourceError::Busy {
             path: path.to_owned(),
         },
         errno => SourceError::system("mmap of a device's memory")(errno),
     })?;
-    // SAFETY: the caller says that the part lies in the mapping, so it is not past its end.
+    // SAFETY: the caller promises that the part lies in the mapping, so it is not past its end.
     let start = unsafe { mapping.start().cast().byte_add(skip) };
-    // SAFETY: a fresh mapping of a device's memory, which takes volatile accesses and is unmapped when
-    // it is dropped. That others may map the same, as the device may write it, is what volatile is for.
+    // SAFETY: a fresh mapping of a device's memory accepts volatile accesses and is unmapped when it is dropped.
+    // Others may map the same memory, and the device may write it; volatile accesses allow that.
     Ok(unsafe { Region::from_raw(start, size, mapping) })
 }

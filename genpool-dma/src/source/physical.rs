@@ -1,4 +1,4 @@
-//! Physical memory as it is, through `/dev/mem`.
+//! Physical memory through `/dev/mem`.
 
 use core::num::NonZeroUsize;
 use std::path::Path;
@@ -9,8 +9,8 @@ use crate::addr::PhysAddr;
 use crate::kind::Device;
 use crate::region::Region;
 
-/// Maps `size` bytes at a physical address through `/dev/mem`, uncached where the architecture knows
-/// that: for a device's memory that neither PCI nor UIO shows, such as on-chip SRAM on a board.
+/// Maps `size` bytes at a physical address through `/dev/mem`, uncached if the architecture supports that. It is
+/// meant for a device's memory that is neither a BAR nor a UIO map, such as on-chip SRAM on a board.
 ///
 /// ```no_run
 /// use std::num::NonZeroUsize;
@@ -19,7 +19,7 @@ use crate::region::Region;
 /// use genpool::dma::{MemoryPool, PhysAddr, Width};
 ///
 /// let size = NonZeroUsize::new(0x4_0000).ok_or("no bytes")?;
-/// // SAFETY: on this board it is SRAM, and no driver of the kernel uses it.
+/// // SAFETY: on this board it is SRAM, and no kernel driver uses it.
 /// let sram = unsafe { physical_memory(PhysAddr::new(0x5c00_0000), size)? };
 /// let pool = MemoryPool::of_device(5, Width::Four)?;
 /// pool.add(sram)?;
@@ -28,13 +28,13 @@ use crate::region::Region;
 ///
 /// # Errors
 ///
-/// [`SourceError`]; [`SourceError::NoPrivilege`] for who is not root, and also for root where the kernel
-/// was built to keep `/dev/mem` to itself (`CONFIG_STRICT_DEVMEM`, lockdown).
+/// [`SourceError`], among others [`SourceError::NoPrivilege`]. That is the answer for any process that is not root,
+/// and for root too if the kernel was built to restrict `/dev/mem` (`CONFIG_STRICT_DEVMEM`, lockdown).
 ///
 /// # Safety
 ///
-/// The range is memory of a device, not RAM of the kernel's, and until the region is dropped nobody
-/// else uses it: no driver of the kernel, and no other process.
+/// The range is a device's memory, not the kernel's RAM. Until the region is dropped nobody else uses it: no kernel
+/// driver and no other process.
 pub unsafe fn physical_memory(
     phys: PhysAddr,
     size: NonZeroUsize,
@@ -55,7 +55,7 @@ pub unsafe fn physical_memory(
         });
     };
     let region = map_device(path, phys.get() - skip, len, skip as usize, size)?;
-    // SAFETY: that is what `/dev/mem` maps.
+    // SAFETY: this is what `/dev/mem` maps.
     Ok(unsafe { region.physically_at(phys) })
 }
 

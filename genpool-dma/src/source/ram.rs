@@ -1,98 +1,25 @@
 //! Ordinary memory: anonymous or memfd, in ordinary or huge pages.
 
-use core::fmt;
 use core::num::NonZeroUsize;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags};
+use rustix::mm::Advice;
 
 use super::error::SourceError;
 use super::mapping::{Backing, Mapping, lock_limit};
 use super::node;
+use super::page_size::PageSize;
 use crate::kind::Ram;
 use crate::region::Region;
 
-/// Bytes of a memfd's name, as the kernel limits them.
+/// The kernel's limit for the name of a memfd, in bytes.
 const LONGEST_NAME: usize = 249;
 
-/// The size of the pages that memory consists of.
-///
-/// ```
-/// use genpool::dma::source::PageSize;
-///
-/// assert_eq!(PageSize::Huge2M.bytes(), 2 << 20);
-/// assert_eq!(PageSize::Huge1G.to_string(), "huge pages of 1 GiB");
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PageSize {
-    /// The machine's ordinary pages, 4 KiB on x86-64.
-    #[default]
-    Ordinary,
-    /// Huge pages of 2 MiB, reserved in advance.
-    Huge2M,
-    /// Huge pages of 1 GiB, reserved in advance, as a rule on the kernel command line.
-    Huge1G,
-}
-
-impl PageSize {
-    /// In bytes.
-    #[must_use]
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::Ordinary => rustix::param::page_size(),
-            Self::Huge2M => 2 << 20,
-            Self::Huge1G => 1 << 30,
-        }
-    }
-
-    /// The kernel's folder of numbers on such pages, on a node or in all.
-    fn folder(self, node: Option<u32>) -> PathBuf {
-        let base = match node {
-            None => "/sys/kernel/mm/hugepages".to_owned(),
-            Some(node) => format!("/sys/devices/system/node/node{node}/hugepages"),
-        };
-        PathBuf::from(format!("{base}/hugepages-{}kB", self.bytes() >> 10))
-    }
-
-    /// The file that reserves such pages.
-    pub(super) fn knob(self, node: Option<u32>) -> impl fmt::Display {
-        let path = self.folder(node).join("nr_hugepages");
-        path.display().to_string()
-    }
-
-    fn map_flags(self) -> MapFlags {
-        match self {
-            Self::Ordinary => MapFlags::empty(),
-            Self::Huge2M => MapFlags::HUGETLB | MapFlags::HUGE_2MB,
-            Self::Huge1G => MapFlags::HUGETLB | MapFlags::HUGE_1GB,
-        }
-    }
-
-    fn memfd_flags(self) -> MemfdFlags {
-        match self {
-            Self::Ordinary => MemfdFlags::empty(),
-            Self::Huge2M => MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB,
-            Self::Huge1G => MemfdFlags::HUGETLB | MemfdFlags::HUGE_1GB,
-        }
-    }
-}
-
-impl fmt::Display for PageSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ordinary => "ordinary pages",
-            Self::Huge2M => "huge pages of 2 MiB",
-            Self::Huge1G => "huge pages of 1 GiB",
-        })
-    }
-}
-
-/// Ordinary memory to be mapped. Describing it does nothing; mapping it is a system call or a few, linear in
-/// the pages where they are to be there at once. Not [signal-safe](crate#signal-safety).
+/// A description of ordinary memory to map. Describing it does nothing. Mapping it takes a few system calls, and time
+/// linear in the pages if they are prefaulted. Not [signal-safe](crate#signal-safety).
 ///
 /// ```
 /// # #[cfg(not(miri))] {
@@ -115,7 +42,7 @@ pub struct RamSource {
     prefault: bool,
 }
 
-/// The file behind memory that other processes can map.
+/// The file of a memfd, which other processes can map.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -124,10 +51,10 @@ pub struct RamSource {
 /// use genpool::dma::source::RamSource;
 ///
 /// let (region, memory) = RamSource::new(1 << 16).map_memfd("rings")?;
-/// // SAFETY: only its length is asked for.
+/// // SAFETY: only its length is read.
 /// let file = File::from(unsafe { memory.into_file() });
 /// assert_eq!(file.metadata()?.len(), region.size().get() as u64);
-/// // To be sent to the process that plays the device, by SCM_RIGHTS.
+/// // To be sent by SCM_RIGHTS to the process that plays the device.
 /// # Ok(()) }
 /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
 /// ```
@@ -135,13 +62,13 @@ pub struct RamSource {
 pub struct MemFd(OwnedFd);
 
 impl MemFd {
-    /// The file itself.
+    /// Returns the file itself.
     ///
     /// # Safety
     ///
-    /// Who reads or writes the file, or maps it, accesses what the owners of allocations hold. That is
-    /// done only as a device would: in the parts that were handed over, between the hand-over and its
-    /// end. The file keeps its length.
+    /// Any read, write or mapping of the file accesses memory that the owners of allocations hold. Access it only as
+    /// a device would: in the parts that were handed over, between the hand-over and its end. The length of the file
+    /// must not change.
     #[must_use]
     pub unsafe fn into_file(self) -> OwnedFd {
         self.0
@@ -149,7 +76,7 @@ impl MemFd {
 }
 
 impl RamSource {
-    /// `size` bytes, rounded up to whole pages: ordinary ones, on any node, not locked.
+    /// Describes `size` bytes, rounded up to whole pages: ordinary pages, on any node, not locked.
     #[must_use]
     pub fn new(size: usize) -> Self {
         Self {
@@ -162,15 +89,15 @@ impl RamSource {
         }
     }
 
-    /// In pages of this size. Huge ones are prefaulted in any case, because one that is missing would
-    /// otherwise be a signal at the first access.
+    /// Uses pages of this size. Huge pages are always prefaulted: if one was missing at the first access, the process
+    /// would get a signal.
     #[must_use]
     pub fn pages(mut self, pages: PageSize) -> Self {
         self.pages = pages;
         self
     }
 
-    /// Starting at a multiple of `bytes`, where that is more than a page: a pool's granule.
+    /// Aligns the start to `bytes`, which is needed if a pool's granule is larger than a page.
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -188,7 +115,7 @@ impl RamSource {
         self
     }
 
-    /// From one NUMA node, or not at all.
+    /// Takes the memory from one NUMA node, or fails.
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -207,7 +134,7 @@ impl RamSource {
         self
     }
 
-    /// Locked: never swapped out. It may be moved to other frames all the same; see the
+    /// Locks the memory, so that it is never swapped out. The kernel may still move it to other frames; see the
     /// [module](crate::source). Huge pages are never swapped and need no lock.
     ///
     /// ```
@@ -216,7 +143,7 @@ impl RamSource {
     ///
     /// match RamSource::new(1 << 16).locked().map() {
     ///     Ok(region) => println!("{} bytes that are never swapped out", region.size()),
-    ///     Err(error) => println!("{error}"), // RLIMIT_MEMLOCK, as a rule
+    ///     Err(error) => println!("{error}"), // usually RLIMIT_MEMLOCK
     /// }
     /// # Ok(()) }
     /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
@@ -227,7 +154,7 @@ impl RamSource {
         self
     }
 
-    /// Every page is there when the call returns.
+    /// Populates every page before the call returns.
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -248,10 +175,10 @@ impl RamSource {
     ///
     /// # Errors
     ///
-    /// [`SourceError`] says what is missing.
+    /// [`SourceError`], which says what is missing.
     pub fn map(&self) -> Result<Region<Ram>, SourceError> {
         let mapping = self.mapping(Backing::Anonymous)?;
-        // SAFETY: the mapping is ours.
+        // SAFETY: the mapping is our own.
         let kept = unsafe {
             let advice = Advice::LinuxDontFork;
             rustix::mm::madvise(mapping.start().as_ptr(), mapping.len().get(), advice)
@@ -260,7 +187,7 @@ impl RamSource {
         Ok(self.region(mapping))
     }
 
-    /// Maps a memfd, zeroed, which other processes can map as well. `name` shows up in `/proc`.
+    /// Maps a memfd, zeroed, which other processes can map too. `name` shows up in `/proc`.
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -275,7 +202,7 @@ impl RamSource {
     ///
     /// # Errors
     ///
-    /// [`SourceError`] says what is missing.
+    /// [`SourceError`], which says what is missing.
     pub fn map_memfd(&self, name: &str) -> Result<(Region<Ram>, MemFd), SourceError> {
         if name.len() > LONGEST_NAME || name.contains('\0') {
             let name = name.to_owned();
@@ -283,7 +210,7 @@ impl RamSource {
         }
         let flags = MemfdFlags::CLOEXEC | self.pages.memfd_flags();
         let file = rustix::fs::memfd_create(name, flags).map_err(|errno| match errno {
-            // What it says of huge pages of a size that the kernel does not know.
+            // The error for a huge page size that the kernel does not know.
             Errno::NODEV | Errno::INVAL | Errno::NOENT if self.pages != PageSize::Ordinary => {
                 self.no_such_pages()
             }
@@ -296,8 +223,8 @@ impl RamSource {
     }
 
     fn region(&self, mapping: Mapping) -> Region<Ram> {
-        // SAFETY: a fresh mapping of ordinary memory, readable and writable, is ours alone; it is
-        // unmapped when it is dropped, and the file of a memfd does not leave us by safe code.
+        // SAFETY: a fresh mapping of ordinary memory, readable and writable, is exclusively ours and is unmapped when
+        // it is dropped. Safe code cannot get the file of a memfd.
         unsafe { Region::from_raw(mapping.start().cast(), mapping.len(), mapping) }
     }
 
@@ -320,9 +247,9 @@ impl RamSource {
             Mapping::aligned(len, align, backing, flags)
         };
         let mapping = mapping.map_err(|errno| match (errno, self.pages) {
-            // What it says of huge pages of a size that the kernel does not know.
+            // The error for a huge page size that the kernel does not know.
             (Errno::INVAL, PageSize::Huge2M | PageSize::Huge1G) => self.no_such_pages(),
-            // What valgrind says of more than there are addresses.
+            // valgrind's error for more bytes than there are addresses.
             (Errno::INVAL, PageSize::Ordinary) => SourceError::NoMemory { size: len.get() },
             (errno, _) => self.explain("mmap", errno, len),
         })?;
@@ -331,12 +258,12 @@ impl RamSource {
         }
         if self.prefault || self.pages != PageSize::Ordinary {
             let advice = Advice::LinuxPopulateWrite;
-            // SAFETY: the mapping is ours, and populating it changes no byte.
+            // SAFETY: the mapping is our own, and populating it changes no byte.
             unsafe { rustix::mm::madvise(mapping.start().as_ptr(), len.get(), advice) }
                 .map_err(|errno| self.explain("madvise(MADV_POPULATE_WRITE)", errno, len))?;
         }
         if self.locked && self.pages == PageSize::Ordinary {
-            // SAFETY: the mapping is ours; unmapping unlocks it.
+            // SAFETY: the mapping is our own, and unmapping unlocks it.
             unsafe { rustix::mm::mlock(mapping.start().as_ptr(), len.get()) }.map_err(|errno| {
                 match errno {
                     Errno::PERM | Errno::NOMEM | Errno::AGAIN => SourceError::LockLimit {
@@ -350,7 +277,7 @@ impl RamSource {
         Ok(mapping)
     }
 
-    /// What an error of the kernel's means for memory like this.
+    /// Returns what a kernel error means for this kind of memory.
     fn explain(&self, call: &'static str, errno: Errno, len: NonZeroUsize) -> SourceError {
         let shortage = matches!(errno, Errno::NOMEM | Errno::FAULT);
         match self.pages {

@@ -1,22 +1,22 @@
-//! Small files of numbers.
+//! Small sysfs files with one number.
 
 use std::fs;
 use std::path::Path;
 
 use super::error::SourceError;
 
-/// The text of a file, without white space around it.
+/// Returns the text of a file without surrounding white space.
 pub(super) fn text(path: &Path, what: &'static str) -> Result<String, SourceError> {
     let text = fs::read_to_string(path).map_err(SourceError::file(path, what, "root"))?;
     Ok(text.trim().to_owned())
 }
 
-/// A number as the kernel writes it, with or without `0x`, in hexadecimal.
+/// Parses a hexadecimal number as the kernel writes it, with or without `0x`.
 pub(super) fn hex(text: &str) -> Option<u64> {
     u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
 }
 
-/// The number that is all of a file's text.
+/// Returns the number that is the whole text of a file.
 pub(super) fn number(path: &Path, what: &'static str) -> Result<u64, SourceError> {
     let text = text(path, what)?;
     hex(&text).ok_or_else(|| SourceError::Format {

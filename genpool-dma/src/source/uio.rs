@@ -1,4 +1,4 @@
-//! Memory of a UIO device.
+//! The memory of a UIO device.
 
 use core::num::NonZeroUsize;
 use std::fs;
@@ -11,8 +11,8 @@ use crate::addr::PhysAddr;
 use crate::kind::Device;
 use crate::region::Region;
 
-/// Physical addresses have at most 56 bits. A driver whose map is not a device's memory but the kernel's
-/// own (`UIO_MEM_LOGICAL`, `UIO_MEM_VIRTUAL`) tells the kernel's virtual address, which lies above.
+/// Physical addresses have at most 56 bits. If a driver's map is kernel memory instead of a device's
+/// (`UIO_MEM_LOGICAL`, `UIO_MEM_VIRTUAL`), it reports the kernel's virtual address, which lies above.
 const PHYSICAL_END: u64 = 1 << 56;
 
 /// A map of a UIO device: `/sys/class/uio/uioN/maps/mapM`.
@@ -26,7 +26,7 @@ const PHYSICAL_END: u64 = 1 << 56;
 /// let map = UioMap::open(0, 1)?; // /sys/class/uio/uio0/maps/map1
 /// println!("{} bytes at {}", map.size(), map.phys());
 ///
-/// // Or whichever device has the range:
+/// // Or the map of any device that has the range:
 /// let (sram, size) = (PhysAddr::new(0x5c00_0000), NonZeroUsize::new(0x4_0000).ok_or("no bytes")?);
 /// let map = UioMap::covering(sram, size)?;
 /// let skip = map.offset_of(sram, size).ok_or("it covers the range")?;
@@ -40,25 +40,26 @@ pub struct UioMap {
     number: u32,
     phys: PhysAddr,
     size: NonZeroUsize,
-    /// Where in its first page it begins.
+    /// The offset of the map within its first page.
     skip: usize,
 }
 
 impl UioMap {
-    /// Map `map` of `uioN`, N being `device`.
+    /// Returns map `map` of the device `uioN`, where N is `device`.
     ///
     /// # Errors
     ///
-    /// [`SourceError::NotThere`]; [`SourceError::Format`] also where the driver tells no physical address.
+    /// [`SourceError::NotThere`] if there is no such map, [`SourceError::Format`] also if the driver reports no
+    /// physical address.
     pub fn open(device: u32, map: u32) -> Result<Self, SourceError> {
         Self::under(Path::new("/sys/class/uio"), Path::new("/dev"), device, map)
     }
 
-    /// The first map that has all of the `size` bytes at a physical address.
+    /// Returns the first map that contains all `size` bytes at a physical address.
     ///
     /// # Errors
     ///
-    /// [`SourceError::NotThere`]. Maps that make no sense are passed over.
+    /// [`SourceError::NotThere`] if there is none. Invalid maps are skipped.
     pub fn covering(phys: PhysAddr, size: NonZeroUsize) -> Result<Self, SourceError> {
         Self::covering_under(Path::new("/sys/class/uio"), Path::new("/dev"), phys, size)
     }
@@ -85,20 +86,20 @@ impl UioMap {
         })
     }
 
-    /// Where in the map the `size` bytes at a physical address begin, if it has all of them.
+    /// Returns the offset in the map of the `size` bytes at a physical address, if the map contains all of them.
     #[must_use]
     pub fn offset_of(&self, phys: PhysAddr, size: NonZeroUsize) -> Option<usize> {
         let offset = usize::try_from(phys.checked_sub(self.phys)?).ok()?;
         (offset.checked_add(size.get())? <= self.size.get()).then_some(offset)
     }
 
-    /// The same, with sysfs's class and the devices' files in other places.
+    /// Like `open`, with other folders for sysfs's class and the device files.
     fn under(class: &Path, dev: &Path, device: u32, map: u32) -> Result<Self, SourceError> {
         let what = "map of a UIO device";
         let folder = class.join(format!("uio{device}/maps/map{map}"));
         let attribute = |name| sysfs::number(&folder.join(name), what);
         let (addr, whole) = (attribute("addr")?, attribute("size")?);
-        // The map is of whole pages; this is where in the first the device begins.
+        // A map consists of whole pages. This is where the device's memory begins in the first.
         let offset = attribute("offset")?;
         let size = whole
             .checked_sub(offset)
@@ -119,37 +120,37 @@ impl UioMap {
         }
     }
 
-    /// The physical address.
+    /// Returns the physical address.
     #[must_use]
     pub fn phys(&self) -> PhysAddr {
         self.phys
     }
 
-    /// Bytes, to the end of the last page: the kernel does not tell where in it the device's memory ends.
-    /// What lies behind that may belong to another device.
+    /// Returns the size in bytes, to the end of the last page. The kernel does not say where the device's memory ends
+    /// within that page; the bytes after it may belong to another device.
     #[must_use]
     pub fn size(&self) -> NonZeroUsize {
         self.size
     }
 
-    /// Maps all of it.
+    /// Maps the whole map.
     ///
     /// # Errors
     ///
-    /// [`SourceError`]; [`SourceError::NoPrivilege`] for who may not open the device.
+    /// [`SourceError`], among others [`SourceError::NoPrivilege`] if the process may not open the device.
     pub fn map(&self) -> Result<Region<Device>, SourceError> {
         let page = rustix::param::page_size();
         let len = self.size.saturating_add(self.skip);
         let len = NonZeroUsize::new(len.get().next_multiple_of(page)).unwrap_or(len);
-        // Which map is meant is told by the offset, in pages.
+        // The offset, in pages, selects the map.
         let offset = u64::from(self.number) * page as u64;
         let region = map_device(&self.device, offset, len, self.skip, self.size)?;
-        // SAFETY: the kernel says so, and the driver keeps the device while it is mapped.
+        // SAFETY: this is the kernel's own number, and the driver keeps the device while it is mapped.
         Ok(unsafe { region.physically_at(self.phys) })
     }
 }
 
-/// The numbers behind `prefix` in the names of a folder's entries, upwards.
+/// Returns the numbers after `prefix` in the names of a folder's entries, in ascending order.
 fn numbered(folder: &Path, prefix: &str) -> Vec<u32> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let number = |entry: fs::DirEntry| {
@@ -229,7 +230,7 @@ mod tests {
         fs::write(folder.join("size"), "0x0").unwrap();
         let empty = UioMap::under(root.path(), &dev, 3, 1).unwrap_err();
         assert!(matches!(empty, SourceError::Format { .. }), "{empty}");
-        // No bus has such addresses: the kernel's own, and one whose range wraps around.
+        // No bus has such addresses: a virtual address of the kernel, and a range that wraps around.
         fs::write(folder.join("size"), "0x2000").unwrap();
         for addr in ["0xffff888000000000", "0xfffffffffffff000"] {
             fs::write(folder.join("addr"), addr).unwrap();

@@ -1,4 +1,7 @@
 //! Memory that devices see through an IOMMU, by VFIO.
+//!
+//! Mapping a region wraps its keeper. So when the region is dropped, the IOMMU unmaps it first, then the process
+//! unmaps it, then its IOVAs are free again.
 
 use core::error::Error;
 use core::fmt;
@@ -19,10 +22,10 @@ use crate::kind::Ram;
 use crate::region::{AddressSpace, Bus, Keep, Region};
 use crate::window::{Translation, Window};
 
-/// An IOMMU address space of our own, with the IOVAs that are free in it.
+/// An IOMMU address space of this process and the IOVAs that are free in it.
 ///
-/// Everything that is [mapped](Self::map) is pinned: no page of it moves or is swapped while the device
-/// sees it. It counts against the process's limit of locked memory.
+/// A [mapped](Self::map) region is pinned: no page of it moves or is swapped while the device sees it. It counts
+/// against the process's limit of locked memory.
 ///
 /// ```no_run
 /// // features = ["vfio"]
@@ -43,32 +46,32 @@ use crate::window::{Translation, Window};
 /// ```
 pub struct Iommu {
     ops: Arc<dyn VfioOps>,
-    /// The device: without one, the kernel takes the address space apart.
+    /// Keeps the device open. Without a device, the kernel destroys the address space.
     attached: Arc<dyn Send + Sync>,
-    /// Its chunks are what of the IOVAs is neither beyond the mask nor reserved.
+    /// Its chunks are the IOVAs that lie within the mask and are not reserved.
     iovas: Pool,
     space: AddressSpace,
 }
 
 impl Iommu {
-    /// Opens `/dev/vfio/vfio`, adds the group of the device in `folder` (of sysfs, such as
-    /// `/sys/bus/pci/devices/0000:00:04.0`; a VFIO driver is bound to it), and takes as IOVAs what the
-    /// device can reach and the kernel has not reserved. The device comes as `vfio-ioctls` has it, and
-    /// stays open as long as something is mapped.
+    /// Opens `/dev/vfio/vfio` and adds the group of the device in `folder`, which is a sysfs folder such as
+    /// `/sys/bus/pci/devices/0000:00:04.0`. A VFIO driver must be bound to the device. The IOVAs are those that the
+    /// device can reach and the kernel has not reserved. The device is returned as a type of `vfio-ioctls` and stays
+    /// open as long as something is mapped.
     ///
     /// # Errors
     ///
-    /// [`SourceError`] says what is missing.
+    /// [`SourceError`], which says what is missing.
     pub fn open(folder: &Path, mask: AddressMask) -> Result<(Self, Arc<VfioDevice>), SourceError> {
         let container = Arc::new(VfioContainer::new(None).map_err(explain)?);
         Self::with_ops(folder, mask, container)
     }
 
-    /// As [`open`](Self::open), by the device's own file in `/dev/vfio/devices` and by `/dev/iommu`.
+    /// Like [`open`](Self::open), through the device's own file in `/dev/vfio/devices` and through `/dev/iommu`.
     ///
     /// # Errors
     ///
-    /// [`SourceError`] says what is missing.
+    /// [`SourceError`], which says what is missing.
     #[cfg(feature = "vfio-cdev")]
     pub fn open_cdev(
         folder: &Path,
@@ -87,13 +90,13 @@ impl Iommu {
         mask: AddressMask,
         ops: Arc<dyn VfioOps>,
     ) -> Result<(Self, Arc<VfioDevice>), SourceError> {
-        // First, because it tells whether there is an IOMMU at all.
+        // First, because it shows whether there is an IOMMU at all.
         let reserved = reserved(folder)?;
         let iovas = free_iovas(mask, &reserved).map_err(|error| SourceError::System {
             call: "bookkeeping of IOVAs",
             source: std::io::Error::other(error),
         })?;
-        // Attached to the address space of the IOMMU, which exists from then on.
+        // Attaching the device creates the address space of the IOMMU.
         let device = VfioDevice::new(folder, Arc::clone(&ops), true).map_err(explain)?;
         let device = Arc::new(device);
         let iommu = Self {
@@ -105,26 +108,26 @@ impl Iommu {
         Ok((iommu, device))
     }
 
-    /// Bytes of IOVAs that are free.
+    /// Returns the bytes of IOVAs that are free.
     #[must_use]
     pub fn avail(&self) -> usize {
         self.iovas.avail()
     }
 
-    /// The bus that its devices are on.
+    /// Returns the bus of the devices in this address space.
     #[must_use]
     pub fn bus(&self) -> Bus {
         Bus::Iommu(self.space.clone())
     }
 
-    /// Maps a region at IOVAs that are free, in one piece: from here on the devices see it, and nothing
-    /// of the process's other memory. The mapping and the memory are one object: when the region is
-    /// dropped, the IOMMU forgets it first, then it is unmapped, then its IOVAs are free again. Where the
-    /// IOMMU refuses to forget it, memory and IOVAs are never used again.
+    /// Maps a region at free IOVAs, in one piece. From then on devices see the region, and no other memory of the
+    /// process. The mapping and the memory are one object: when the region is dropped, the IOMMU unmaps it first,
+    /// then the process unmaps it, then its IOVAs are free again. If the IOMMU refuses to unmap it, neither the
+    /// memory nor the IOVAs are used again.
     ///
     /// # Errors
     ///
-    /// [`MapError`], with the region in it.
+    /// [`MapError`], which returns the region.
     pub fn map(&self, region: Region<Ram>) -> Result<Region<Ram>, MapError> {
         let (start, size) = (region.start(), region.size());
         let lease = match self.lease(&region) {
@@ -136,9 +139,9 @@ impl Iommu {
             let refused = AllocError::Exhausted { size: size.get() };
             return Err(MapError::new(MapRefused::NoIova(refused), region));
         };
-        // SAFETY: the region owns its memory, which is unmapped after `vfio_dma_unmap` only. A device
-        // accesses it at any time as far as it is told to, and who tells it is the owner of a
-        // `DeviceBuffer`, of which there is no reference.
+        // SAFETY: the region owns its memory, which is unmapped only after `vfio_dma_unmap`. A device accesses it at
+        // any time to the extent that its driver allows, and the driver holds a `DeviceBuffer`, of which there is no
+        // reference.
         let mapped = unsafe {
             self.ops
                 .vfio_dma_map(iova.get(), size.get(), region.as_ptr().as_ptr())
@@ -154,12 +157,12 @@ impl Iommu {
             lease: Some(lease),
         });
         let translation = Translation::new([window]).expect("one window overlaps no other");
-        // SAFETY: the IOMMU was just told so.
+        // SAFETY: the IOMMU was just given this mapping.
         Ok(unsafe { region.seen_at(self.bus(), translation) })
     }
 
-    /// IOVAs for a region: in the same place within a huge page where there are such, so that the IOMMU
-    /// can use its large pages.
+    /// Claims IOVAs for a region. If possible they have the same offset within a huge page as the memory, so that the
+    /// IOMMU can use its large pages.
     fn lease(&self, region: &Region<Ram>) -> Result<OwnedAllocation, AllocError> {
         const LARGE: usize = 2 << 20;
 
@@ -184,13 +187,13 @@ impl fmt::Debug for Iommu {
     }
 }
 
-/// Memory that the IOMMU knows. Its fields are dropped in this order, each also if the one before panics.
+/// Memory that is mapped in the IOMMU. Its fields are dropped in this order, each even if the one before panics.
 struct Mapped {
     ops: Arc<dyn VfioOps>,
     size: usize,
-    /// There until the drop.
+    /// Present until the drop.
     memory: Option<Keep>,
-    /// There until the drop. Its IOVAs are free again after the memory is gone.
+    /// Present until the drop. Dropped after the memory, so its IOVAs are not reused before.
     lease: Option<OwnedAllocation>,
     _attached: Arc<dyn Send + Sync>,
 }
@@ -200,13 +203,13 @@ impl Drop for Mapped {
         let Some(lease) = &self.lease else { return };
         let unmapped = self.ops.vfio_dma_unmap(lease.addr() as u64, self.size);
         if unmapped.is_err() {
-            // The device may still see it, so neither is used again.
+            // The device may still see the memory, so neither is used again.
             mem::forget((self.memory.take(), self.lease.take()));
         }
     }
 }
 
-/// The ranges that the kernel keeps in the device's group: first and last address.
+/// Returns the ranges that the kernel reserves in the device's group, as first and last address.
 fn reserved(folder: &Path) -> Result<Vec<(u64, u64)>, SourceError> {
     let path = folder.join("iommu_group/reserved_regions");
     let what = "IOMMU group of the device (the machine has no IOMMU, or it is switched off)";
@@ -225,14 +228,14 @@ fn reserved(folder: &Path) -> Result<Vec<(u64, u64)>, SourceError> {
         .collect()
 }
 
-/// A pool of the IOVAs below the mask that are not reserved. The first page is left out, because devices
-/// and drivers take 0 for none; so is the top of all 64 bits, which no pool can count.
+/// Makes a pool of the unreserved IOVAs within the mask. The first page is left out, because devices and drivers use
+/// 0 for "none". The top of all 64 bits is left out, because no pool can count it.
 fn free_iovas(
     mask: AddressMask,
     reserved: &[(u64, u64)],
 ) -> Result<Pool, Box<dyn Error + Send + Sync>> {
-    /// Half of what can be counted is more than any IOMMU has, and the bitmap is made in full: 2^39
-    /// pages of 4 KiB would take 64 GiB of it. 64 GiB of IOVAs take 2 MiB (2026-11).
+    /// Half of what can be counted is more than any IOMMU has, and the bitmap is allocated in full: 2^39 pages of 4
+    /// KiB would take 64 GiB of it. 64 GiB of IOVAs take 2 MiB (2026-11).
     const MOST: u64 = 64 << 30;
 
     let page = rustix::param::page_size() as u64;
@@ -280,7 +283,7 @@ fn unopened(path: &str, source: std::io::Error) -> SourceError {
 /// fn map(iommu: &Iommu) -> Result<(), Box<dyn std::error::Error>> {
 ///     if let Err(refused) = iommu.map(RamSource::new(1 << 30).map()?) {
 ///         println!("{}", refused.reason);
-///         let region = refused.region; // it comes back, as it was
+///         let region = refused.region; // it comes back unchanged
 ///         assert!(region.windows().is_empty());
 ///     }
 ///     Ok(())
@@ -288,7 +291,7 @@ fn unopened(path: &str, source: std::io::Error) -> SourceError {
 /// ```
 #[derive(Debug)]
 pub struct MapError {
-    /// Why not.
+    /// The reason.
     pub reason: MapRefused,
     /// The region as it was given.
     pub region: Box<Region<Ram>>,
@@ -311,7 +314,7 @@ impl fmt::Display for MapError {
 
 impl Error for MapError {}
 
-/// Why a region was not mapped into the IOMMU.
+/// The reason why a region was not mapped into the IOMMU.
 ///
 /// ```no_run
 /// // features = ["vfio"]
@@ -329,13 +332,13 @@ impl Error for MapError {}
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MapRefused {
-    /// No range of IOVAs is long enough.
+    /// No range of free IOVAs is long enough.
     NoIova(AllocError),
-    /// The process may not pin so much.
+    /// The process may not pin this much memory.
     PinLimit {
-        /// The bytes to be pinned.
+        /// The bytes to pin.
         size: usize,
-        /// How many the process may lock in all (`RLIMIT_MEMLOCK`); none if it is not limited.
+        /// How many bytes the process may lock in total (`RLIMIT_MEMLOCK`), or none if there is no limit.
         limit: Option<u64>,
     },
     /// The IOMMU refused.
@@ -474,7 +477,7 @@ mod tests {
         assert_eq!(MapError::new(refused, region).to_string(), text);
     }
 
-    /// An IOMMU that notes what it is told.
+    /// An IOMMU that records its calls.
     #[derive(Default)]
     struct Notes {
         calls: std::sync::Mutex<Vec<(&'static str, u64, usize)>>,
@@ -533,7 +536,7 @@ mod tests {
         assert_eq!(*notes.calls.lock().unwrap(), calls);
     }
 
-    /// What keeps memory, and panics when it is dropped.
+    /// A keeper that panics when it is dropped.
     struct Panics {
         _kept: Arc<()>,
     }
@@ -552,7 +555,7 @@ mod tests {
         let keeper = Panics {
             _kept: Arc::clone(&kept),
         };
-        // SAFETY: nothing is accessed, and no device is told.
+        // SAFETY: nothing is accessed, and no device is given the address.
         let region = unsafe { Region::from_raw(start, NonZeroUsize::MIN, keeper) };
         let region = iommu.map(region).unwrap();
         let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(region)));
@@ -572,7 +575,7 @@ mod tests {
         let start = region.as_ptr();
         drop(region);
         assert_eq!(iommu.avail(), free - (1 << 20));
-        // SAFETY: it was not unmapped, which is what is tested.
+        // SAFETY: the memory was not unmapped, which is what the test checks.
         unsafe { start.write_volatile(1) };
     }
 }

@@ -1,4 +1,4 @@
-//! Memory of the heap as regions: it is there on every system, and Miri knows its borders.
+//! Heap memory as regions: it exists on every system, and Miri knows its borders.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::num::NonZeroUsize;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use genpool_dma::{Bus, DmaAddr, Kind, PhysAddr, Region, Translation, VirtAddr, Window};
 
-/// Says whether a region's memory was given back.
+/// Shows whether a region's memory was given back.
 #[derive(Clone, Default)]
 pub(crate) struct Watch(Arc<AtomicBool>);
 
@@ -38,13 +38,13 @@ impl Drop for Heap {
     }
 }
 
-/// `size` bytes, full of 0xa5 and aligned to 64 KiB, that no device sees.
+/// A region of `size` bytes, full of 0xa5 and aligned to 64 KiB, that no device sees.
 pub(crate) fn unseen<K: Kind>(size: usize) -> (Region<K>, Watch) {
     let watch = Watch::default();
     (kept_by(size, watch.clone(), ()), watch)
 }
 
-/// The same, and `keep` is dropped with the memory, before the watch says so.
+/// Like [`unseen`], with a value `keep` that is dropped with the memory, before the watch shows it.
 pub(crate) fn kept_by<K: Kind>(
     size: usize,
     watch: Watch,
@@ -60,12 +60,12 @@ pub(crate) fn kept_by<K: Kind>(
         layout,
         watch,
     };
-    // SAFETY: heap memory of ours until `heap` is dropped.
+    // SAFETY: the heap memory is our own until `heap` is dropped.
     unsafe { Region::from_raw(start, NonZeroUsize::new(size).unwrap(), (keep, heap)) }
 }
 
-/// The same region, seen at the physical addresses of `windows`: each starts at a page of the region, and has
-/// so many bytes.
+/// The same region, seen at the physical addresses of `windows`. Each window is the number of its first page in the
+/// region, its physical address, and its size in bytes.
 #[allow(dead_code, reason = "not every test shows memory to devices")]
 pub(crate) fn seen_in<K: Kind>(region: Region<K>, windows: &[(usize, u64, usize)]) -> Region<K> {
     let windows = windows.iter().map(|&(page, phys, size)| {
@@ -73,24 +73,24 @@ pub(crate) fn seen_in<K: Kind>(region: Region<K>, windows: &[(usize, u64, usize)
         Window::new(virt, dma(phys), size).unwrap()
     });
     let translation = Translation::new(windows).unwrap();
-    // SAFETY: no device is told.
+    // SAFETY: no device is given an address.
     unsafe { region.seen_at(Bus::Physical, translation) }
 }
 
-/// The same, said to be at a physical address. There is no device that would believe it.
+/// A region like [`unseen`] that claims to be at a physical address. No device uses that address.
 #[allow(dead_code, reason = "not every test shows memory to devices")]
 pub(crate) fn seen<K: Kind>(size: usize, phys: u64) -> (Region<K>, Watch) {
     let (region, watch) = unseen(size);
-    // SAFETY: no device is told.
+    // SAFETY: no device is given an address.
     (unsafe { region.physically_at(PhysAddr::new(phys)) }, watch)
 }
 
-/// What a range holds, read from outside of the pool.
+/// Returns the bytes of a range, read from outside of the pool.
 #[allow(dead_code, reason = "not every test looks")]
 pub(crate) fn peek(virt: VirtAddr, size: usize) -> Vec<u8> {
     let first = std::ptr::with_exposed_provenance::<u8>(virt.get());
     (0..size)
-        // SAFETY: the caller names memory of a region that is there and that nobody writes meanwhile.
+        // SAFETY: the caller names memory of a live region that nobody writes meanwhile.
         .map(|at| unsafe { first.wrapping_add(at).read_volatile() })
         .collect()
 }

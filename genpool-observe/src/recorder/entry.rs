@@ -1,15 +1,15 @@
-//! What is kept of an event, in words.
+//! An event packed into words.
 
 use genpool_core::{Event, Notation};
 
 use super::ring::Words;
 
-/// An operation as a trace needs it. Addresses and sizes are bytes.
+/// An operation, as far as a trace needs it. Addresses and sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// Nothing that a trace could say.
+    /// An event that a trace cannot express.
     Nothing,
-    /// Something that is kept aside: see [`Change`].
+    /// A change that is kept in a list of its own: see [`Change`].
     Change,
     Alloc {
         addr: usize,
@@ -29,15 +29,15 @@ pub(super) enum Entry {
         from: usize,
         asked: usize,
     },
-    /// The last of a chunk that is being removed came back. No [`Change`], which would take a lock: it
-    /// may be told in a signal handler.
+    /// The last of a chunk that is being removed came back. Not a [`Change`], which takes a lock: this event may come
+    /// from a signal handler.
     Drained {
         start: usize,
         size: usize,
     },
 }
 
-/// What is rare, and has no room in words or must not be lost.
+/// A rare event, which does not fit into four words or must not be lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Built {
@@ -96,7 +96,7 @@ impl Entry {
         }
     }
 
-    /// Whether it is a call on the pool that a trace speaks of.
+    /// Returns whether this is a call on the pool that a trace expresses.
     pub(super) fn is_operation(self) -> bool {
         !matches!(self, Self::Nothing | Self::Change | Self::Drained { .. })
     }
@@ -148,7 +148,7 @@ impl Entry {
     }
 }
 
-/// An algorithm of a user's own may name what no trace can: then it is without a name.
+/// Packs an algorithm. A user's own algorithm may have a notation that no trace can express; it is left without a name.
 fn pack(algorithm: Option<Notation>) -> (usize, usize) {
     match algorithm {
         Some(Notation::FirstFit) => (1, 0),

@@ -1,4 +1,16 @@
-//! Recording what a pool does, as a trace.
+//! A recorder: what a pool does, as a trace.
+//!
+//! The work is split between two sides. The pool's threads call a [`Tap`], which packs each event into four words
+//! (`entry`) and stores them in a ring of slots ([`ring`]). A call of [`Recorder::write_to`] reads the ring in the
+//! order of the events' numbers and turns them into lines that are legal in any case (`script`).
+//!
+//! # Changes of the chunk list
+//!
+//! Adding a chunk takes long, and its number is drawn before that. An event that came so late would often find that the
+//! reader had already passed its number, and a trace that lacks a chunk is of little use. So changes of the chunk list
+//! wait in a list of their own, sorted by number, and the ring holds only a placeholder for them. The reader takes what
+//! the list holds up to its own position, whether or not it has already passed that number. The order of late changes
+//! does not matter, because the script counts how often a chunk was added less how often it was removed.
 
 mod entry;
 pub mod ring;
@@ -17,17 +29,16 @@ use self::entry::{Change, Entry};
 use self::ring::{Reader, Ring, Taken, is_before};
 use self::script::Script;
 
-/// Changes of the chunk list that wait to be written; as many as `genpool` reads chunks of a trace
-/// (2026-11).
+/// The most changes of the chunk list that wait to be written. `genpool` reads as many chunks of one trace (2026-11).
 const MOST_CHANGES: usize = 1 << 14;
 
-/// Text is written in pieces of about so many bytes (2026-11).
+/// Text is written in pieces of about this many bytes (2026-11).
 const PIECE: usize = 1 << 16;
 
-/// Records what one pool does, for [`write_to`](Self::write_to) to write as a trace that `genpool
-/// verify`, `replay` and `compare` read.
+/// Records what one pool does. [`write_to`](Self::write_to) writes it as a trace that `genpool verify`, `replay` and
+/// `compare` read.
 ///
-/// [`new`](Self::new) makes it together with a [`Tap`], which goes into the pool.
+/// [`new`](Self::new) creates a recorder together with a [`Tap`], which goes into the pool.
 ///
 /// ```
 /// use genpool::Pool;
@@ -56,54 +67,52 @@ const PIECE: usize = 1 << 16;
 ///
 /// # What a trace says
 ///
-/// The operations stand in an order in which they could have happened one after the other: an
-/// allocation after whatever had to be given back for it. Recorded from several threads at once it is a
-/// load to be replayed; whether another pool would have answered the same is chance, since an
-/// allocation that was about to be given back is in the way of one and not of another. What one thread
-/// did stands as it was done, and verifies, address by address, where each request went by an algorithm
-/// that has a [notation](genpool_core::Notation), but for this:
+/// The operations appear in an order in which they could have happened one after the other: an allocation comes after
+/// every free that it depends on. A trace recorded from several threads is a load to replay. Whether another pool would
+/// have given the same answers is chance, since an allocation that is about to be freed may block one request and not
+/// another. The operations of a single thread appear in their own order. They verify, address by address, if each
+/// request used an algorithm that has a [notation](genpool_core::Notation), with these exceptions:
 ///
-/// - A [`Cache`](genpool_core::Cache) names no algorithm, and what it keeps at hand is in the way of other
-///   requests, which the trace does not show.
-/// - Results of `thread-start` depend on the thread, and those of `next-fit` on what else that one value
-///   of it was used for.
-/// - A chunk that was removed and is added again is the newest one in the pool, and not in the trace.
+/// - A [`Cache`](genpool_core::Cache) names no algorithm, and the runs that it keeps block other requests without
+///   appearing in the trace.
+/// - Results of `thread-start` depend on the thread. Those of `next-fit` depend on everything that one value of it was
+///   used for.
+/// - A chunk that was removed and added again is the newest one in the pool, but not in the trace.
 ///
-/// Version 1 of the format has no line for a resize, a free of a part, a removal of a chunk. The trace
-/// says them by frees and by allocations at fixed addresses (`algo=fixed-address:`), so that whoever
-/// replays it has the same granules free. A chunk that is removed stays in it, taken; if it is added again
-/// the trace frees it. Should it then have another shape, what reaches out of the old one cannot be said;
-/// a comment and [`unsaid`](Self::unsaid) say so. Requests that were refused are recorded with `-> none`,
-/// whatever the reason; frees that were refused change nothing and are left out.
+/// Version 1 of the format has no line for a resize, a free of part of an allocation, or the removal of a chunk. The
+/// trace expresses them by frees and by allocations at fixed addresses (`algo=fixed-address:`), so that a replay has
+/// the same granules free. A removed chunk stays in the trace, entirely taken; if it is added again, the trace frees
+/// it. If it then has another shape, the part outside the old one cannot be expressed; a comment and
+/// [`unsaid`](Self::unsaid) report that. Refused requests are recorded with `-> none`, whatever the reason. Refused
+/// frees change nothing and are left out.
 ///
 /// # What is lost
 ///
-/// The memory is fixed: each operation has a place until it is written, and one that finds none is
-/// lost. [`lost`](Self::lost) counts them, and a comment in the trace says how many are missing where. Batches of runs
-/// that caches take from the pool and give back have places too, and count where they are lost.
-/// What is written is still a trace: an allocation whose place was held by one whose free was lost
-/// frees that first. Until then it is held, so a trace that lost much is of a fuller pool than there was:
-/// a larger recorder, or one that is written more often, loses less.
+/// Memory is fixed. Each operation has a place until it is written, and an operation that finds none is lost.
+/// [`lost`](Self::lost) counts them, and a comment in the trace says how many are missing at that point. The batches of
+/// runs that caches take from the pool and return have places too, and count when they are lost. The output remains a
+/// valid trace: if a free was lost and its range was allocated again, the trace frees the old allocation first. Until
+/// then the old one is held, so a trace that lost much shows a fuller pool than there was. A larger recorder, or one
+/// that is written more often, loses less.
 ///
-/// Changes of the chunk list are kept apart, up to 16,384 of them, so that they are not lost in a burst;
-/// one that comes later than its place was passed by, since it takes long to add a chunk, is written
-/// where it comes, and a comment says that it was found. On 32-bit machines numbers come again, and what
-/// is lost is only told rightly if at most 2<sup>29</sup> operations come between two calls of
-/// [`write_to`](Self::write_to).
+/// Changes of the chunk list are kept apart, up to 16,384 of them, so that a burst of operations does not lose them.
+/// Adding a chunk takes long, so its event may come after the writer has passed its place. It is then written where it
+/// comes, and a comment says that it was found. On 32-bit machines numbers repeat, and the count of lost operations is
+/// right only if at most 2<sup>29</sup> operations come between two calls of [`write_to`](Self::write_to).
 ///
-/// No trace becomes larger than `genpool` reads: 16,384 chunks that were ever added, 2<sup>30</sup>
-/// granules in them, 256 MiB of text. What goes beyond is left out, and `unsaid` counts it.
+/// A trace never grows beyond what `genpool` reads: 16,384 chunks ever added, 2<sup>30</sup> granules in them, 256 MiB
+/// of text. What goes beyond that is left out, and `unsaid` counts it.
 pub struct Recorder {
     shared: Arc<Shared>,
 }
 
-/// The end of a [`Recorder`] that goes into the pool, as its
-/// [observer](genpool_core::Builder::observer). There is one, since one trace is of one pool: should it be
-/// shared and go into a second one, the trace ends where that was built, and says so.
+/// The end of a [`Recorder`] that goes into the pool, as its [observer](genpool_core::Builder::observer). There is one,
+/// since one trace is of one pool. If it is shared and given to a second pool, the trace ends where that pool was
+/// built, and says so.
 ///
-/// It numbers the pool's events, and takes one read-modify-write and five stores for each. A pair of
-/// alloc and free took 2.3 to 4 times as long as without, and 5 times while the recorder was full
-/// (2026-11). [Signal-safe](genpool_core#signal-safety).
+/// It has the pool number its events, and costs one read-modify-write and five stores for each. An alloc and free pair
+/// took 2.3 to 4 times as long as without it, and 5 times as long while the recorder was full (2026-11).
+/// [Signal-safe](genpool_core#signal-safety).
 ///
 /// ```
 /// use genpool::Pool;
@@ -127,21 +136,21 @@ struct Shared {
     writer: Mutex<Writer>,
 }
 
-/// Changes of the chunk list that were not written yet, the first first.
+/// Changes of the chunk list that were not written yet, in the order of their numbers.
 #[derive(Default)]
 struct Changes(VecDeque<(usize, Change)>);
 
 struct Writer {
     reader: Reader,
     script: Script,
-    /// What was not written yet begins at `written`.
+    /// Holds text that was not written yet, from `written` on.
     text: String,
     written: usize,
-    /// Operations that went into the text since a call last ended well.
+    /// Operations that went into the text since a call last succeeded.
     count: usize,
 }
 
-/// A recorder cannot have so much memory.
+/// The memory for a recorder cannot be allocated.
 ///
 /// ```
 /// use genpool::observe::Recorder;
@@ -151,7 +160,7 @@ struct Writer {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory {
-    /// The operations that it was to hold.
+    /// The number of operations that the recorder was to hold.
     pub operations: usize,
 }
 
@@ -168,12 +177,12 @@ impl fmt::Display for NoMemory {
 impl Error for NoMemory {}
 
 impl Recorder {
-    /// A recorder that holds at least so many operations that are not written yet, in 48 bytes each (24
-    /// on 32-bit machines), rounded up to a power of two.
+    /// Returns a recorder that holds at least `operations` operations until they are written. The number is rounded up
+    /// to a power of two; each takes 48 bytes (24 on 32-bit machines).
     ///
     /// # Errors
     ///
-    /// [`NoMemory`] where memory for them cannot be had.
+    /// [`NoMemory`] if that much memory cannot be allocated.
     pub fn new(operations: usize) -> Result<(Self, Tap), NoMemory> {
         let ring = Ring::new(operations).ok_or(NoMemory { operations })?;
         let writer = Writer {
@@ -195,27 +204,28 @@ impl Recorder {
         Ok((Self { shared }, tap))
     }
 
-    /// Writes what was recorded and not written yet, and answers how many operations that was: the answers of all
-    /// calls add up to the operations in the trace. May be
-    /// called again and again while the pool is used, for instance by a thread of its own: the parts
-    /// make one trace. Each call writes hardly more than twice as many operations as the recorder holds
-    /// and passes by what was lost, however much, so it ends whatever others do. What comes after an operation
-    /// that is under way is left for a later call.
+    /// Writes everything recorded since the last call, and returns how many operations that was. The results of all
+    /// calls add up to the operations in the trace.
     ///
-    /// Calls at the same time wait for each other. It needs memory in proportion to what the pool's
-    /// users hold, and to the chunks that there ever were. Not [signal-safe](genpool_core#signal-safety).
+    /// May be called repeatedly while the pool is in use, for instance by a thread of its own: the parts make one
+    /// trace. Each call writes hardly more than twice as many operations as the recorder holds, and skips lost ones in
+    /// one step, however many. So it ends whatever other threads do. Operations after one that is still in progress are
+    /// left for a later call.
+    ///
+    /// Concurrent calls wait for each other. A call needs memory in proportion to what the pool's users hold, and to
+    /// the chunks that ever existed. Not [signal-safe](genpool_core#signal-safety).
     ///
     /// # Errors
     ///
-    /// Those of `out`. Nothing is lost by them, nor by a panic of `out`: the next call goes on at the byte where this
-    /// one stopped, and its answer counts the operations that this one took up as well.
+    /// Those of `out`. Neither an error nor a panic of `out` loses anything: the next call continues at the byte where
+    /// this one stopped, and its result includes the operations of this one.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<usize> {
         let shared = &*self.shared;
         let mut writer = shared.writer.lock();
-        // What came late has its place before what comes now.
+        // Late changes have lower numbers than the entries to come.
         writer.pass(shared, 0);
-        // What is left of a lap, a whole one, and what was missed behind each of them: while nobody moves
-        // that is all.
+        // The rest of a lap, a whole lap, and the missed numbers after each of them. That is everything if no thread
+        // writes to the ring meanwhile.
         for _ in 0..2 * (shared.ring.slots() + 1) {
             if writer.text.len() >= PIECE {
                 writer.flush(out)?;
@@ -238,7 +248,7 @@ impl Recorder {
         Ok(std::mem::take(&mut writer.count))
     }
 
-    /// How many operations were lost so far because the recorder was full.
+    /// Returns how many operations were lost so far because the recorder was full.
     /// [Signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn lost(&self) -> usize {
@@ -246,15 +256,15 @@ impl Recorder {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// How many operations so far no line of the trace stands for, because they were in a chunk that
-    /// the trace does not know, or the trace was at its end. Waits for a call of
-    /// [`write_to`](Self::write_to), and knows what those wrote.
+    /// Returns how many operations so far no line of the trace stands for, because they were in a chunk that the trace
+    /// does not know, or because the trace had ended. Covers what calls of [`write_to`](Self::write_to) have written,
+    /// and waits for a call in progress.
     #[must_use]
     pub fn unsaid(&self) -> u64 {
         self.shared.writer.lock().script.unsaid()
     }
 
-    /// How many operations it holds. [Signal-safe](genpool_core#signal-safety).
+    /// Returns how many operations the recorder holds. [Signal-safe](genpool_core#signal-safety).
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.ring.slots()
@@ -266,8 +276,8 @@ impl Writer {
         self.script.entry(&mut self.text, entry);
     }
 
-    /// The last `count` numbers that were taken have no entries. Changes among them were kept apart, as
-    /// were those that came late; the others are lost.
+    /// Handles the last `count` numbers, which have no entries in the ring. Changes among them, and changes that came
+    /// late, wait in the list of changes. The others are lost.
     fn pass(&mut self, shared: &Shared, count: usize) {
         let next = self.reader.next();
         let mut number = next.wrapping_sub(count);
@@ -317,7 +327,7 @@ impl Observer for Tap {
             None => shared.ring.put(number, Entry::of(event).to_words()),
             Some(change) => {
                 let kept = shared.changes.lock().keep(number, change);
-                // Missed or not, the reader looks among the changes when it comes here.
+                // Whether or not there is room, the reader looks among the changes when it reaches this number.
                 let _ = shared.ring.put(number, Entry::Change.to_words());
                 kept
             }
@@ -330,7 +340,7 @@ impl Observer for Tap {
 }
 
 impl Changes {
-    /// Says whether there was room.
+    /// Returns whether there was room.
     fn keep(&mut self, number: usize, change: Change) -> bool {
         let has_room = self.0.len() < MOST_CHANGES;
         if has_room {
@@ -342,7 +352,7 @@ impl Changes {
         has_room
     }
 
-    /// The first one, if its number is before `next`.
+    /// Takes the first change, if its number is before `next`.
     fn take_before(&mut self, next: usize) -> Option<(usize, Change)> {
         self.0.pop_front_if(|(number, _)| is_before(*number, next))
     }

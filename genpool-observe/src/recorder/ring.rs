@@ -1,46 +1,51 @@
-//! Entries by number, from many threads to one reader: bounded, and nobody waits.
+//! A bounded ring of numbered entries, from many threads to one reader. No thread waits.
 //!
-//! Entry `n` has its place in slot `n` modulo the number of slots, so the order is that of the numbers
-//! whoever comes first. A slot's stamp says which number it is for and how far that is:
+//! Entry `n` has its place in slot `n` modulo the number of slots. So entries are in the order of their numbers,
+//! whichever thread comes first, and the reader holds nothing back to sort it. A queue would be ordered by the time of
+//! the push, which differs from the order of the numbers. Its reader would have to sort, and could not tell a late
+//! entry from a lost one.
+//!
+//! A slot's stamp says which number the slot is for, and how far that entry has come:
 //!
 //! ```text
 //! free for n ── writer ──► n is being written ── writer ──► n is there ── reader ──► free for a later one
 //!      └──────────────── reader, if n or a later number of the slot was missed ──────────────┘
 //! ```
 //!
-//! Who finds the slot free for an earlier number, since the reader is a lap behind, leaves a note that its
-//! number was missed, for the reader to go on. A number that is late for a whole lap is passed over in the
-//! same way, and then finds its slot taken. So each number either is read or was missed, once.
+//! A writer whose slot is still in use for an earlier number is a lap ahead of the reader. It notes in the slot that
+//! its number was missed, and the reader skips that number. The reader also skips a number that is a whole lap late;
+//! its writer then finds the slot taken. So each number is either read or missed, exactly once.
 //!
-//! The reader goes by laps of as many numbers as there are slots. What it has read in one lap is free for
-//! the next, and where that begins is settled when the lap does: behind the latest number that was missed
-//! until then. So a reader that was left behind by any number of laps is back after two.
+//! The reader proceeds in laps of as many numbers as there are slots. A slot that it has read in one lap is free for
+//! the next. Where the next lap begins is settled when the current one begins: after the latest number that was missed
+//! until then. So a reader that fell behind by any number of laps has caught up after two.
 //!
 //! # Orderings
 //!
-//! The words are written between an `Acquire` exchange that takes the slot, which pairs with the
-//! reader's `Release` store that freed it, and a `Release` store that pairs with the reader's `Acquire`
-//! load. They are atomics because the code is safe; nobody writes them beside another. (Model: `ring beside
-//! reader`.)
+//! The words of a slot are written after an `Acquire` exchange that takes the slot, which pairs with the reader's
+//! `Release` store that freed it. A `Release` store follows them, which pairs with the reader's `Acquire` load. The
+//! words are relaxed atomics so that the code needs no `unsafe`; no two threads write them concurrently.
+//! (Model: `ring beside reader`.)
 //!
-//! The module is public for the workspace's models; it is no part of the stable API.
+//! The module is public for the workspace's models. It is not part of the stable API.
 
 use genpool_core::sync::{AtomicUsize, Fault, Ordering, seeded};
 
-/// Words of an entry.
+/// The words of an entry.
 pub type Words = [usize; 4];
 
 const FREE: usize = 0;
 const WRITING: usize = 1;
 const THERE: usize = 2;
 
-/// Stamps lose two bits of the number: no two that are told apart are so far apart, unless on a machine of 32
-/// bits the reader stays away for long.
+/// Returns the stamp of a number and a state. A stamp drops the two highest bits of the number. Stamps that are
+/// compared are never that far apart, unless the reader stays away for long on a 32-bit machine.
 fn stamp(number: usize, state: usize) -> usize {
     number << 2 | state
 }
 
-/// Numbers wrap, and so do stamps: no two that are told apart are half of all apart.
+/// Returns whether `one` comes before `other`. Numbers wrap, and so do stamps: no two that are compared are half the
+/// range apart.
 pub fn is_before(one: usize, other: usize) -> bool {
     (one.wrapping_sub(other) as isize) < 0
 }
@@ -54,15 +59,15 @@ struct Slot {
 }
 
 impl Slot {
-    /// The latest number that was missed here, unless that is before `number`.
+    /// Returns the latest number that was missed here, unless it is before `number`.
     fn missed_since(&self, number: usize) -> Option<usize> {
-        // Acquire: what was done for that number comes before the note of it.
+        // Acquire: pairs with `note`, so that everything done for the missed number happens before its note is seen.
         let note = self.missed.load(Ordering::Acquire);
         let latest = note.wrapping_sub(1);
         (note != 0 && !is_before(latest, number)).then_some(latest)
     }
 
-    /// Notes that `number` was missed. The latest note stays.
+    /// Notes that `number` was missed. A later note stays.
     fn note(&self, number: usize) {
         let note = number.wrapping_add(1);
         let mut noted = self.missed.load(Ordering::Relaxed);
@@ -81,11 +86,11 @@ impl Slot {
         }
     }
 
-    /// Forgets a note of a number before `number`, lest it seem a later one when numbers wrap.
+    /// Forgets a note of a number before `number`, so that it is not taken for a later one when numbers wrap.
     fn forget_before(&self, number: usize) {
         let note = self.missed.load(Ordering::Relaxed);
         if note != 0 && is_before(note.wrapping_sub(1), number) {
-            // Lost to a note that is not to be forgotten.
+            // If this fails, a later note replaced the old one and stays.
             let _ = self
                 .missed
                 .compare_exchange(note, 0, Ordering::Relaxed, Ordering::Relaxed);
@@ -93,27 +98,26 @@ impl Slot {
     }
 }
 
-/// Slots for entries.
+/// A ring of slots for entries.
 #[derive(Debug)]
 pub struct Ring {
     /// A power of two of them.
     slots: Box<[Slot]>,
 }
 
-/// Where the one who reads a ring is. The slots are for the numbers that are left of its lap, and for
-/// those of the next lap.
+/// The position of a ring's reader. The slots are for the remaining numbers of its lap and for those of the next lap.
 #[derive(Debug)]
 pub struct Reader {
-    /// The number that is read next.
+    /// The next number to read.
     next: usize,
-    /// Numbers of its lap from there on.
+    /// How many numbers of the current lap remain, this one included.
     left: usize,
-    /// Where the next lap begins.
+    /// The first number of the next lap.
     then: usize,
 }
 
 impl Reader {
-    /// The number that is read next.
+    /// Returns the next number to read.
     pub fn next(&self) -> usize {
         self.next
     }
@@ -129,14 +133,14 @@ impl Reader {
 pub enum Taken {
     /// An entry.
     There(Words),
-    /// There was no room for the next numbers, so many of them.
+    /// There was no room for the next numbers; this many were missed.
     Missed(usize),
-    /// The next number has not come yet.
+    /// The next number has not arrived yet.
     Pending,
 }
 
 impl Ring {
-    /// At least so many slots; none where memory for them cannot be had.
+    /// Returns a ring of at least `slots` slots, or `None` if the memory cannot be allocated.
     pub fn new(slots: usize) -> Option<Self> {
         let count = slots.max(1).checked_next_power_of_two()?;
         let mut list = Vec::new();
@@ -151,7 +155,7 @@ impl Ring {
         })
     }
 
-    /// The one reader that a ring may have.
+    /// Returns the ring's reader. A ring may have only one.
     pub fn reader(&self) -> Reader {
         Reader {
             next: 0,
@@ -160,7 +164,7 @@ impl Ring {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of slots.
     pub fn slots(&self) -> usize {
         self.slots.len()
     }
@@ -169,7 +173,7 @@ impl Ring {
         &self.slots[number & (self.slots.len() - 1)]
     }
 
-    /// Says whether there was room.
+    /// Stores an entry. Returns whether there was room.
     #[must_use]
     pub fn put(&self, number: usize, words: Words) -> bool {
         let slot = self.slot(number);
@@ -181,7 +185,7 @@ impl Ring {
             Ordering::Relaxed,
         );
         if let Err(found) = taken {
-            // Where the reader has passed the number it knows.
+            // Otherwise the reader has already passed the number, and knows.
             if is_before(found, free) {
                 slot.note(number);
             }
@@ -199,7 +203,7 @@ impl Ring {
         true
     }
 
-    /// What has become of the next number. Linear in the slots once a lap, else constant.
+    /// Takes the next entry, or says why there is none. Linear in the slots once a lap, otherwise constant.
     pub fn take(&self, reader: &mut Reader) -> Taken {
         if reader.left == 0 {
             let missed = reader.then.wrapping_sub(reader.next);
@@ -235,7 +239,7 @@ impl Ring {
         }
     }
 
-    /// Where the lap begins that follows the one that begins at `start`.
+    /// Returns where the lap after the one at `start` begins.
     fn lap_after(&self, start: usize) -> usize {
         let end = start.wrapping_add(self.slots());
         self.slots.iter().fold(end, |then, slot| {
@@ -254,7 +258,7 @@ mod tests {
         [number, !number, number << 1, 7]
     }
 
-    /// What is taken until something is pending, numbers that are there and how many are missing.
+    /// Takes entries until one is pending: numbers that are there, and how many are missing.
     fn taken(ring: &Ring, reader: &mut Reader) -> Vec<Result<usize, usize>> {
         let one = || match ring.take(reader) {
             Taken::There(found) => {
@@ -277,7 +281,7 @@ mod tests {
         }
         assert_eq!(ring.take(&mut reader), Taken::There(words(0)));
         assert!(ring.put(3, words(3)) && ring.put(4, words(4)));
-        // A lap ahead of 1 and 2, which are not read yet.
+        // These are a lap ahead of 1 and 2, which are not read yet.
         assert!(!ring.put(5, words(5)) && !ring.put(6, words(6)) && !ring.put(9, words(9)));
         let all = taken(&ring, &mut reader);
         assert_eq!(all, [Ok(1), Ok(2), Ok(3), Ok(4), Err(1), Err(1)]);
@@ -309,7 +313,7 @@ mod tests {
                 room += usize::from(ring.put(number, words(number)));
                 number += 1;
             }
-            // Two laps, and what lies between them.
+            // The reader needs two laps, and one step for what lies between them.
             let (mut there, mut missed, mut looks) = (0, 0, 0);
             let before = reader.next();
             loop {
@@ -331,7 +335,7 @@ mod tests {
 
     #[test]
     fn numbers_wrap() {
-        // The state of a ring whose numbers are about to wrap.
+        // A ring whose numbers are about to wrap.
         let ring = Ring::new(4).unwrap();
         let start = usize::MAX - 5;
         for at in 0..4 {
@@ -353,7 +357,7 @@ mod tests {
             }
             assert_eq!(taken(&ring, &mut reader).len(), 3);
         }
-        // Notes of long ago are not taken for those of numbers to come.
+        // Old notes are not taken for notes of numbers to come.
         for _ in 0..6 {
             let _ = ring.put(number, words(number));
             number = number.wrapping_add(1);
@@ -416,7 +420,7 @@ mod tests {
                     Taken::Pending => std::thread::yield_now(),
                 }
             }
-            // Counted after the note that lets the reader go on.
+            // The count goes up after the note that lets the reader continue.
             while refused.load(Ordering::Relaxed) < missed {
                 std::thread::yield_now();
             }

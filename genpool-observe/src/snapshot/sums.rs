@@ -1,11 +1,11 @@
-//! What the chunks of a snapshot add up to, and whether its totals say the same.
+//! Sums over the chunks of a snapshot, and the check of its totals against them.
 
 use genpool_core::{Fragmentation, Stats};
 
 use super::{ChunkShot, LiveShot, NoSnapshot, Snapshot};
 
-/// Free runs. Sums of bytes stop at the highest address: no two chunks overlap, so only chunks that cover all
-/// addresses come to more.
+/// Free runs. Sums of bytes saturate at the highest address. Chunks do not overlap, so only chunks that cover all
+/// addresses would exceed it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Free {
     bytes: usize,
@@ -14,14 +14,14 @@ pub(super) struct Free {
 }
 
 impl Free {
-    /// One more run of so many bytes; none if there are none.
+    /// Adds a run of `bytes` bytes; adds none if `bytes` is 0.
     pub(super) fn add(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
         self.runs += usize::from(bytes > 0);
         self.largest = self.largest.max(bytes);
     }
 
-    /// What is free in a chunk, if all its runs that are taken are known.
+    /// Returns what is free in a chunk, if all of its taken runs are known.
     fn of(chunk: &ChunkShot, order: u32) -> Self {
         let mut free = Self::default();
         let mut at = 0;
@@ -34,7 +34,7 @@ impl Free {
     }
 }
 
-/// Totals of chunks. In bytes, but for their number.
+/// Totals of chunks, in bytes except for their number.
 #[derive(Default)]
 pub(super) struct Sums {
     chunks: usize,
@@ -63,7 +63,7 @@ impl Sums {
         }
     }
 
-    /// Bytes that are taken.
+    /// Returns how many bytes are taken.
     pub(super) fn taken(&self) -> usize {
         self.used.saturating_add(self.draining_used)
     }
@@ -81,7 +81,7 @@ impl Sums {
     }
 }
 
-/// Bytes in live allocations.
+/// Returns how many bytes are in live allocations.
 pub(super) fn held_in(live: Option<&[LiveShot]>) -> usize {
     let sizes = live.unwrap_or_default().iter().map(|live| live.size);
     sizes.fold(0, usize::saturating_add)
@@ -95,7 +95,7 @@ impl LiveShot {
         })
     }
 
-    /// The chunk that it lies in, and its first granule there and how many it has.
+    /// Returns the chunk that it lies in, its first granule there, and how many granules it has.
     fn place<'c>(
         &self,
         chunks: &'c [ChunkShot],
@@ -123,7 +123,7 @@ impl LiveShot {
 }
 
 impl Snapshot {
-    /// What the chunks add up to, if each of them can be.
+    /// Checks each chunk and returns the sums over all.
     pub(super) fn check_chunks(&self) -> Result<Sums, NoSnapshot> {
         let granule = 1 << self.order;
         let mut sums = Sums::default();
@@ -150,7 +150,7 @@ impl Snapshot {
                 if len == 0 || first < next || left.is_none_or(|left| len > left) {
                     return Err(NoSnapshot::Run { start, first, len });
                 }
-                // Nothing fits behind the highest granule that there can be.
+                // The highest possible granule has none after it, so the sum may saturate.
                 next = (first + len).saturating_add(1);
             }
             sums.add(chunk.draining, size, Free::of(chunk, self.order));
@@ -165,7 +165,7 @@ impl Snapshot {
         }
         let mut earlier = None;
         for live in self.live.iter().flatten() {
-            // Runs may be left out of a snapshot that is cut.
+            // A snapshot that is cut may lack runs.
             let is_taken = match self.cut {
                 true => live.place(&self.chunks, self.order).is_some(),
                 false => live.is_in_a_run_of(&self.chunks, self.order),
@@ -192,7 +192,7 @@ impl Snapshot {
             self.whole("stats.draining_used", stats.draining_used)?;
             let (least, most) = (sums.draining_used, sums.draining_size);
             within("stats.draining_used", stats.draining_used, least, most)?;
-            // Each run has a granule, and the longest is no shorter than the mean.
+            // Each run has at least one granule, and the longest is no shorter than the mean.
             let (free, granule) = (stats.free, 1 << self.order);
             let least = usize::from(free > 0);
             within("fragmentation.free_runs", runs, least, free >> self.order)?;
@@ -218,7 +218,7 @@ impl Snapshot {
         within("stats.cached", stats.cached, 0, most)
     }
 
-    /// Bytes of whole granules.
+    /// Checks that a number of bytes is a multiple of the granule.
     fn whole(&self, name: &'static str, says: usize) -> Result<(), NoSnapshot> {
         equal(name, says, says >> self.order << self.order)
     }

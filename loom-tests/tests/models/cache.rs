@@ -1,5 +1,5 @@
-//! The cache of one thread: what it claims is its own, what it gives back is told, what is removed it
-//! lets go.
+//! The cache of one thread: what it claims belongs to it alone, what it gives back is notified, and it lets go of a
+//! chunk that is removed.
 
 #![allow(
     clippy::arc_with_non_send_sync,
@@ -14,22 +14,21 @@ use genpool_core::{AllocError, Cache, Pool};
 use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
 use loom_tests::{At, BASE, Late, Race, THREE, TWO, explore, hold, must_fail, pool, with_chunk};
 
-/// The pool of a race, for caches that are made before its threads start and moved into them.
+/// Returns the pool of a race, for caches that are made before its threads start and moved into them.
 fn lent(race: &Race) -> &'static Pool {
-    // SAFETY: every model joins its threads, in which what borrows the pool ends, before it drops the
-    // race.
+    // SAFETY: every model joins its threads, and with them drops all that borrows the pool, before it drops the race.
     unsafe { &*std::ptr::from_ref(race.pool()) }
 }
 
-/// Has the cache take a batch, and keep all of it.
+/// Makes the cache claim a batch and keep all of it.
 fn fill(cache: &mut Cache<'_>) {
     let found = cache.alloc(1).expect("there is room");
     cache.free(found);
 }
 
-/// Writes to granule `addr`, as its owner.
+/// Writes to granule `addr`, as its owner does.
 fn write(memory: &[UnsafeCell<u8>], addr: usize) {
-    // SAFETY: exclusive if the pool keeps its word; loom reports it if not.
+    // SAFETY: the access is exclusive if the pool is correct; loom reports it otherwise.
     memory[addr - BASE].with_mut(|byte| unsafe { *byte += 1 });
 }
 
@@ -85,7 +84,7 @@ enum Answer {
     Contended,
 }
 
-/// Granule 0 lies in a cache, granule 3 is free. The cache is emptied, then granule 3 is taken.
+/// Granule 0 is in a cache and granule 3 is free. The cache is emptied, then granule 3 is taken.
 fn emptied_cache_beside_alloc() -> Answer {
     let race = Race::apart(pool(4));
     hold(race.pool(), 1, 1);
@@ -129,7 +128,7 @@ fn control_untold_batch() {
     );
 }
 
-/// An allocation of a cache is dropped by another thread, while the cache looks for more.
+/// A thread drops an allocation of a cache while the cache searches for more.
 fn dropped_elsewhere() -> bool {
     let race = Race::on(pool(2));
     let memory: Arc<[UnsafeCell<u8>; 2]> = Arc::new(std::array::from_fn(|_| UnsafeCell::new(0)));
@@ -159,8 +158,8 @@ fn a_batch_is_handed_over() {
     explore("dropped elsewhere", TWO, &[false, true], dropped_elsewhere);
 }
 
-/// loom's sequentially consistent fences hand over what they order, which the machine's do not, so
-/// the one after the release goes too.
+/// In loom, sequentially consistent fences also hand over plain accesses, which the machine's do not guarantee, so the
+/// control removes the fence after the release as well.
 #[test]
 fn control_batch_without_handover() {
     must_fail(
@@ -171,8 +170,8 @@ fn control_batch_without_handover() {
     );
 }
 
-/// A chunk is removed beside an alloc from a cache. Once it is removed it hands out nothing, and it
-/// counts as drained, which is told once, when nothing of it is held.
+/// A chunk is removed concurrently with an alloc from a cache. Once removed it hands out nothing. It counts as drained,
+/// and notifies its owner once, when nothing of it is held.
 fn removal_beside_cache(race: &Race, mut cache: Cache<'static>) -> bool {
     let (told, removed) = (Arc::new(Plain::new(0)), Arc::new(AtomicBool::new(false)));
     let remove = {
@@ -200,13 +199,13 @@ fn removal_beside_cache(race: &Race, mut cache: Cache<'static>) -> bool {
         assert!(!drain.is_drained());
         race.pool().free(range.addr, range.size).unwrap();
     }
-    // Before the drain is asked, which looks for itself.
+    // Read before the drain is asked, because asking it checks the chunk again.
     assert_eq!(count(), 1, "nobody told");
     assert!(drain.is_drained(), "it never drains");
     found.is_some()
 }
 
-/// The granules are in the cache already.
+/// The granules are in the cache before the removal.
 fn removal_beside_filled_cache() -> bool {
     let race = Race::on(pool(2));
     let mut cache = lent(&race).cache();
@@ -215,7 +214,7 @@ fn removal_beside_filled_cache() -> bool {
     removal_beside_cache(&race, cache)
 }
 
-/// The cache claims them beside the removal.
+/// The cache claims the granules concurrently with the removal.
 fn removal_beside_refill() -> bool {
     let race = Race::on(pool(2));
     let cache = lent(&race).cache();
@@ -258,8 +257,8 @@ fn control_unchecked_refill() {
     );
 }
 
-/// The default algorithm is exchanged for one with a rule, granule 1 only, beside an alloc from a cache
-/// that keeps both granules.
+/// The default algorithm is replaced by one that only allows granule 1, concurrently with an alloc from a cache that
+/// keeps both granules.
 fn swap_beside_cache() -> (bool, usize) {
     let race = Race::on(pool(2));
     let mut cache = lent(&race).cache();
@@ -303,7 +302,7 @@ fn control_unchecked_algorithm() {
     );
 }
 
-/// Two caches are made at once, and each has a cache slot of its own.
+/// Two caches are made at once, and each gets a cache slot of its own.
 fn two_caches() {
     let race = Race::on(with_chunk(Pool::builder().boundary_tracking(), 4));
     let pool = lent(&race);

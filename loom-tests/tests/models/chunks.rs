@@ -1,4 +1,4 @@
-//! Adding and removing chunks, and changing the default algorithm, beside allocations.
+//! Adding and removing chunks, and replacing the default algorithm, concurrently with allocations.
 
 #![allow(
     clippy::arc_with_non_send_sync,
@@ -15,7 +15,7 @@ use loom_tests::{
     At, BASE, Insist, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool, race_to_drain,
 };
 
-/// A completed free is seen by a later alloc.
+/// An alloc sees a free that completed before.
 fn free_then_alloc() -> Option<bool> {
     let prepared = pool(2);
     hold(&prepared, 0, 1);
@@ -54,7 +54,7 @@ fn control_neither_raised_nor_proved() {
     must_fail("free then alloc", &faults, THREE, free_then_alloc);
 }
 
-/// A chunk comes while another thread allocates; once `add` returned, the new chunk serves.
+/// A chunk is added while another thread allocates. Once `add` has returned, the new chunk serves.
 fn add_beside_alloc() -> Option<bool> {
     let prepared = pool(1);
     hold(&prepared, 0, 1);
@@ -107,7 +107,7 @@ fn control_unpublished_chunk() {
     );
 }
 
-/// Two chunks come at once: both are there, and overlapping ones never are.
+/// Two chunks are added at once. Both are there afterwards, unless they overlap.
 fn add_beside_add() -> (bool, bool) {
     let race = Race::on(pool(1));
     let add = |start| race.start(move |pool| pool.add(start, 2).is_ok());
@@ -137,7 +137,7 @@ fn control_lost_update() {
     must_fail("add vs add", &[Fault::LostUpdate], ONCE, add_beside_add);
 }
 
-/// Two chunks come at once, and each is in the address index.
+/// Two chunks are added at once, and the address index finds each.
 fn two_adds() {
     let race = Race::on(pool(1));
     let add = |start| race.start(move |pool| pool.add(start, 1).unwrap());
@@ -157,7 +157,7 @@ fn control_lost_request() {
     must_fail("two adds", &[Fault::LostRequest], ONCE, two_adds);
 }
 
-/// A look-up beside an add that cuts the span into other buckets.
+/// A look-up concurrently with an add that cuts the span into other buckets.
 fn lookup_beside_add() {
     let prepared = Pool::new(0).unwrap();
     prepared.add_virt(BASE, 100, 1).unwrap();
@@ -188,7 +188,8 @@ fn control_unchecked_bucket() {
     );
 }
 
-/// A look-up of what is being added to a pool of so many chunks. A third needs no other bucket table than a second.
+/// A look-up of a chunk that is being added to a pool of `chunks` chunks. A third chunk needs no other bucket table
+/// than a second.
 fn lookup_of_what_is_added(chunks: usize) -> Option<u64> {
     let prepared = Pool::new(0).unwrap();
     for chunk in 0..chunks {
@@ -215,8 +216,8 @@ fn what_is_looked_up_in_another_table_is_whole() {
     });
 }
 
-/// A chunk is removed while another thread allocates from it: the chunk counts as drained only when
-/// nothing is held, and its owner is told once.
+/// A chunk is removed while another thread allocates from it. The chunk counts as drained only when nothing is held,
+/// and its owner is notified once.
 fn removal_beside_alloc(prepared: Pool) -> bool {
     let race = Race::on(prepared);
     let told = Arc::new(Plain::new(0));
@@ -239,7 +240,7 @@ fn removal_beside_alloc(prepared: Pool) -> bool {
         assert_eq!(told.load(PlainOrdering::Relaxed), 0);
         race.pool().free(range.addr, range.size).unwrap();
     }
-    // Before the drain is asked, which looks for itself.
+    // Read before the drain is asked, because asking it checks the chunk again.
     assert_eq!(told.load(PlainOrdering::Relaxed), 1, "nobody told");
     assert!(drain.is_drained(), "empty and not drained");
     drain.finish().unwrap();
@@ -261,7 +262,7 @@ fn control_unchecked_state() {
     });
 }
 
-/// A pool whose chunks are not permanent: one was removed before.
+/// Makes a pool whose chunks are not permanent, because one was removed before.
 fn pinned_pool() -> Pool {
     let pool = pool(2);
     pool.remove(BASE).unwrap().finish().unwrap();
@@ -286,7 +287,7 @@ fn control_unchecked_state_in_pinned_chunks() {
     );
 }
 
-/// The older of two chunks is removed while a third comes, which then is the first that is tried.
+/// The older of two chunks is removed while a third is added, which is then tried first.
 fn removal_beside_add() {
     let prepared = pool(1);
     hold(&prepared, 0, 1);
@@ -304,8 +305,8 @@ fn the_newest_is_tried_first() {
     explore("removal vs add", ONCE, &[()], removal_beside_add);
 }
 
-/// The newer of two chunks is removed while the list is replaced, and so the first that is tried is chosen twice.
-/// Something is held in it, so that it stays on the list.
+/// The newer of two chunks is removed while the list is replaced, so the chunk to try first is selected twice.
+/// Something is held in the removed chunk, so that it stays on the list.
 fn removal_beside_swap() {
     let prepared = pool(1);
     prepared.add(BASE + 4, 1).unwrap();
@@ -326,11 +327,12 @@ fn what_is_being_removed_is_not_tried_first() {
     explore("removal vs swap", ONCE, &[()], removal_beside_swap);
 }
 
-/// A list is replaced while somebody sweeps, who drops it after who replaced it let go of it.
+/// A list is replaced while another thread sweeps old lists. The sweeper drops the list after the replacing thread has
+/// let go of it.
 fn replacement_beside_sweep() {
     let prepared = pinned_pool();
     let drain = prepared.remove(BASE).unwrap();
-    // Takes the chunk off the list, so that the sweep has only old lists to drop.
+    // This takes the chunk off the list, so that the sweep has only old lists to drop.
     prepared.add(BASE + 4, 1).unwrap();
     let race = Race::on(prepared);
     let replace = race.start(|pool| pool.set_algorithm(At(0)));
@@ -349,7 +351,7 @@ fn a_replaced_list_is_handed_over() {
     );
 }
 
-/// The last allocation comes back while its chunk is being removed: one of the two tells the owner.
+/// The last allocation is given back while its chunk is being removed: one of the two threads notifies the owner.
 fn removal_beside_free() -> bool {
     let prepared = pool(2);
     hold(&prepared, 0, 1);
@@ -371,7 +373,7 @@ fn control_no_fence_before_the_state() {
     );
 }
 
-/// What is done with a chunk's memory once it is drained comes after what its last owner did with it.
+/// Accesses to a chunk's memory after the drain are ordered after those of its last owner.
 fn memory_after_removal() -> bool {
     let prepared = pool(2);
     hold(&prepared, 0, 1);
@@ -382,14 +384,14 @@ fn memory_after_removal() -> bool {
         race.start(move |pool| {
             let drained = pool.remove(BASE).unwrap().is_drained();
             if drained {
-                // SAFETY: nobody uses it any more; loom reports it if somebody does.
+                // SAFETY: the chunk is drained, so no other thread uses its memory; loom reports it otherwise.
                 memory.with_mut(|byte| assert_eq!(unsafe { byte.replace(2) }, 1));
             }
             drained
         })
     };
     let free = race.start(move |pool| {
-        // SAFETY: the granule is ours; loom reports it if not.
+        // SAFETY: this thread owns the granule; loom reports it otherwise.
         memory.with_mut(|byte| unsafe { *byte = 1 });
         pool.free(BASE, 1).unwrap();
     });
@@ -417,7 +419,7 @@ fn control_removal_without_handover() {
     );
 }
 
-/// A reader has the chunk list in use while it is replaced and the old one reclaimed.
+/// A reader uses the chunk list while it is replaced and the old list reclaimed.
 fn pin_beside_replace() -> bool {
     let race = Race::on(pinned_pool());
     let reader = race.start(|pool| pool.alloc(1).is_ok());
@@ -441,9 +443,9 @@ fn control_unchecked_pin() {
     );
 }
 
-/// A list is replaced twice beside a count that is taken on it. Both come upon a list that a third thread has not
-/// brought to readers yet, and do so. Memory of dropped lists is used again: readers never get the first list after a
-/// later one.
+/// A list is replaced twice while a reader takes a count on it. Both threads find a list that a third thread has not
+/// yet published to readers, and publish it. Memory of dropped lists is reused. Readers never get the first list after
+/// a later one.
 fn count_beside_two_replacements() {
     recycle();
     let prepared = Pool::new(0).unwrap();
@@ -479,8 +481,7 @@ fn control_unpinned_advance() {
     );
 }
 
-/// As `pin_beside_replace`, where the reader may come upon a second list on its way, and that is replaced
-/// as well.
+/// Like `pin_beside_replace`, but the reader may find a second list on its way, which is replaced as well.
 fn pin_beside_two_replacements() {
     let race = Race::on(Pool::new(0).unwrap());
     let reader = race.start(|pool| assert_eq!(pool.size(), 0));
@@ -512,8 +513,7 @@ fn control_unchecked_pin_of_two() {
     );
 }
 
-/// First fit whose caller, and as many more as are asked for, are in the middle of an allocation while
-/// `then` is done.
+/// First fit whose caller, and `more` callers besides, are in the middle of an allocation while `then` runs.
 struct Meanwhile<'p> {
     pool: &'p Pool,
     more: usize,
@@ -530,12 +530,12 @@ impl Algorithm for Meanwhile<'_> {
     }
 }
 
-/// As `pin_beside_replace`, while one slot names an earlier list, and so many more do.
+/// Like `pin_beside_replace`, while one hazard slot names an earlier list, and `more` slots do besides.
 fn unslotted_vs_replace(more: usize) {
     let race = Race::on(pinned_pool());
     let then = || {
         race.pool().add(BASE + 4, 1).unwrap();
-        // Does no more than to look at the list.
+        // Only reads the list.
         let reader = race.start(|pool| pool.alloc_with(1, &Insist::at(usize::MAX)).is_err());
         let writer = race.start(|pool| pool.add(BASE + 8, 1).unwrap());
         writer.join().unwrap();
@@ -563,7 +563,7 @@ fn control_uncounted_crowd() {
     );
 }
 
-/// Who replaces the list has the last slot, and counts in no unslotted readers.
+/// The thread that replaces the list has the last hazard slot, so it is not counted as an unslotted reader.
 #[test]
 fn a_list_stays_while_others_are_unslotted() {
     explore("unslotted reader vs slot", ONCE, &[()], || {
@@ -581,8 +581,8 @@ fn control_uncounted_crowd_of_others() {
     );
 }
 
-/// The default algorithm changes while another thread allocates: the old or the new one is used,
-/// whole, and the new one once the change returned.
+/// The default algorithm is replaced while another thread allocates. That call uses the old or the new one as a whole,
+/// and the new one if the replacement returned before.
 fn swap_beside_alloc() -> usize {
     let race = Race::on(pool(4));
     let changed = Arc::new(AtomicBool::new(false));

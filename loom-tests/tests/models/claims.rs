@@ -1,4 +1,4 @@
-//! Claims and frees: exclusive, all or nothing, handed over.
+//! Claims and frees: exclusive, all or nothing, with handover of memory.
 
 #![allow(
     clippy::arc_with_non_send_sync,
@@ -14,8 +14,8 @@ use loom_tests::{
     At, BASE, Insist, Race, STUBBORN, THREE, TWO, explore, hold, must_fail, pool, with_chunk,
 };
 
-/// Two runs that share a granule and cross the word border: granules 1-2 and 2-3 of four, each
-/// owner writing to what it got.
+/// Two runs that share a granule and cross the word border: granules 1-2 and 2-3 of four. Each owner writes to what it
+/// got.
 fn overlapping_claims() -> (bool, bool) {
     let race = Race::on(pool(4));
     let memory: Arc<[UnsafeCell<u8>; 4]> = Arc::new(std::array::from_fn(|_| UnsafeCell::new(0)));
@@ -24,7 +24,7 @@ fn overlapping_claims() -> (bool, bool) {
         race.start(move |pool| {
             let claimed = pool.alloc_with(2, &At(at)).ok()?;
             for granule in at..at + 2 {
-                // SAFETY: exclusive if the pool keeps its word; loom reports it if not.
+                // SAFETY: the access is exclusive if the pool is correct; loom reports it otherwise.
                 memory[granule].with_mut(|byte| unsafe { *byte += 1 });
             }
             Some(claimed.into_raw())
@@ -87,7 +87,7 @@ fn control_kept_claim() {
     must_fail("rollback", &[Fault::KeptClaim], TWO, rollback);
 }
 
-/// A pool that has an observer, which is not interested.
+/// Makes a pool with an observer that ignores its events.
 fn observed(granules: usize) -> Pool {
     struct Nobody;
     impl Observer for Nobody {
@@ -96,7 +96,7 @@ fn observed(granules: usize) -> Pool {
     with_chunk(Pool::builder().observer(Nobody), granules)
 }
 
-/// Granule 0 is free all the time, but for a call for several ranges that takes it and is then refused.
+/// Granule 0 is free all the time, except for a call for several ranges that takes it and is then refused.
 fn refused_many_beside_alloc(prepared: Pool) -> bool {
     hold(&prepared, 1, 1);
     let race = Race::on(prepared);
@@ -132,7 +132,7 @@ fn control_unannounced_many() {
     }
 }
 
-/// What an owner wrote before it gave a granule back is there for the next owner.
+/// The next owner of a granule sees what the last owner wrote before it gave the granule back.
 fn handover() -> bool {
     let race = Race::on(pool(2));
     let memory = Arc::new(UnsafeCell::new(0));
@@ -140,7 +140,7 @@ fn handover() -> bool {
         let memory = Arc::clone(&memory);
         let range = race.pool().alloc_with(1, &At(0)).unwrap().into_raw();
         race.start(move |pool| {
-            // SAFETY: the granule is ours; loom reports it if not.
+            // SAFETY: this thread owns the granule; loom reports it otherwise.
             memory.with_mut(|byte| unsafe { *byte = 1 });
             pool.free(range.addr, range.size).unwrap();
         })
@@ -166,7 +166,7 @@ fn handover_happens_before() {
     explore("handover", TWO, &[false, true], handover);
 }
 
-/// As `handover`, for a range that comes back by being dropped.
+/// Like `handover`, for a range that is given back by a drop.
 fn handover_by_drop() -> bool {
     let race = Race::on(pool(2));
     let memory = Arc::new(UnsafeCell::new(0));
@@ -191,8 +191,8 @@ fn handover_by_drop_happens_before() {
     explore("handover by drop", TWO, &[false, true], handover_by_drop);
 }
 
-/// loom's sequentially consistent fences hand over what they order, which the machine's do not, so
-/// the one after the release goes too.
+/// In loom, sequentially consistent fences also hand over plain accesses, which the machine's do not guarantee, so the
+/// control removes the fence after the release as well.
 const NO_HANDOVER: &[Fault] = &[Fault::RelaxedRelease, Fault::NoFence];
 
 #[test]
@@ -205,7 +205,7 @@ fn control_relaxed_drop() {
     must_fail("handover by drop", NO_HANDOVER, TWO, handover_by_drop);
 }
 
-/// Two frees of one run that crosses the border; the winner allocates there again.
+/// Two frees of one run that crosses the border. The thread whose free succeeds allocates there again.
 fn racing_frees(prepared: Pool) -> usize {
     hold(&prepared, 1, 2);
     let race = Race::on(prepared);
@@ -213,7 +213,7 @@ fn racing_frees(prepared: Pool) -> usize {
         race.start(|pool| {
             let freed = pool.free(BASE + 1, 2).is_ok();
             if freed {
-                // Free again, so this must find it.
+                // The run is free again, so this must find it.
                 hold(pool, 1, 2);
             }
             freed
@@ -221,14 +221,14 @@ fn racing_frees(prepared: Pool) -> usize {
     };
     let (one, two) = (free(), free());
     let (one, two) = (one.join().unwrap(), two.join().unwrap());
-    // The second may come after the first one's new allocation, and then frees that one.
+    // The second may come after the first one's new allocation, and then frees that.
     assert!(one || two, "nobody freed it");
     assert_eq!(race.pool().avail(), 2);
     assert!(race.pool().is_sound());
     usize::from(one) + usize::from(two)
 }
 
-/// Two frees of one run, and nothing else: exactly one succeeds.
+/// Two frees of one run, and nothing more: exactly one succeeds.
 fn racing_frees_only(prepared: Pool) -> usize {
     hold(&prepared, 1, 2);
     let race = Race::on(prepared);
@@ -264,8 +264,8 @@ fn one_of_two_racing_tracked_frees_succeeds() {
     });
 }
 
-/// A free that loses must not have cleared bits of who allocated there since. Without tracking
-/// that cannot be told: a late second free is a free of the new allocation.
+/// A free that loses must not clear bits of a later allocation there. Without boundary tracking the two cases cannot be
+/// told apart: a late second free is a free of the new allocation.
 #[test]
 fn a_losing_tracked_free_changes_nothing() {
     explore("tracked frees and a new allocation", TWO, &[1, 2], || {
@@ -293,7 +293,7 @@ fn control_shared_ownership() {
     );
 }
 
-/// An allocation that is seen has no tag but its own, at a granule whose last owner had one.
+/// The tag of an allocation in the list of live ones is its own, never that of the last owner of its first granule.
 fn tag_beside_alloc() -> bool {
     let prepared = tracked();
     prepared.alloc(1).unwrap().set_tag(7);

@@ -1,4 +1,4 @@
-//! A device ends while others use its pool: its memory goes after the last of them, and once.
+//! A device is released while threads use its pool: its memory is released once, after the last of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
@@ -9,13 +9,13 @@ use genpool_devm::{Device, GetError, ManagedPool};
 use loom_tests::checker::UnsafeCell;
 use loom_tests::{BASE, Race, THREE, explore, must_fail};
 
-/// The memory under a device's pool: written by who holds an allocation, and by who unmaps it.
+/// The memory under a device's pool. The holder of an allocation writes to it, and so does the thread that unmaps it.
 struct Memory {
     byte: UnsafeCell<u8>,
     unmapped: Plain,
 }
 
-// SAFETY: loom's threads take turns, and loom reports accesses that nothing orders.
+// SAFETY: loom's threads take turns, and loom reports unordered accesses.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
@@ -27,7 +27,7 @@ impl Memory {
             0,
             "written after its end"
         );
-        // SAFETY: exclusive if devices keep their word; loom reports it if not.
+        // SAFETY: the access is exclusive if devices are correct; loom reports it otherwise.
         self.byte.with_mut(|byte| unsafe { *byte += 1 });
     }
 
@@ -36,7 +36,7 @@ impl Memory {
         self.unmapped.fetch_add(1, PlainOrdering::Relaxed);
     }
 
-    /// Whoever hears that the release is complete may do as it likes with what was mapped.
+    /// A thread that learns that the release is complete may reuse what was mapped.
     fn reuse(&self) {
         // SAFETY: as in `write`.
         self.byte.with_mut(|byte| unsafe { *byte += 1 });
@@ -50,11 +50,11 @@ impl Memory {
 struct Driver {
     device: Device,
     memory: Arc<Memory>,
-    /// Keeps the pool's bookkeeping until the model's end.
+    /// Keeps the pool's bookkeeping until the end of the model.
     pool: ManagedPool,
 }
 
-/// A bound device whose unnamed pool has one granule, over a mapping that it manages.
+/// Makes a bound device whose unnamed pool has one granule, over a mapping that the device manages.
 fn driver() -> Driver {
     let memory = Arc::new(Memory {
         byte: UnsafeCell::new(0),
@@ -134,8 +134,8 @@ fn control_alloc_in_a_sealed_pool() {
     );
 }
 
-/// Two threads give back what they hold while a third releases the device: one of them unmaps, after
-/// the others' last use. Answers whether that was done when the release returned.
+/// Two threads give back what they hold while a third releases the device. One of them unmaps, after the others' last
+/// use. Returns whether that was done when the release returned.
 fn release_beside_two_drops() -> bool {
     let driver = driver();
     driver.pool.add_chunk(ChunkSpec::new(BASE + 8, 1)).unwrap();
@@ -144,7 +144,7 @@ fn release_beside_two_drops() -> bool {
     let [one, two] = held.map(|held: OwnedAllocation| {
         race.start(move |driver| {
             let own = held;
-            // Only one of them writes: they hold different granules, and the model has one byte.
+            // Only one thread writes: they hold different granules, and the model has one byte.
             if own.addr() == BASE {
                 driver.memory.write();
             }
@@ -187,8 +187,8 @@ fn control_hasty_release_beside_drops() {
     );
 }
 
-/// A device is released while another thread allocates and keeps what it gets. What it has is in the report,
-/// and its memory stays.
+/// A device is released while another thread allocates and keeps what it gets. The report lists that allocation, and
+/// its memory stays.
 fn release_beside_a_holder() -> bool {
     let race = Race::on(driver());
     let release = race.start(|driver| driver.device.release().unwrap());

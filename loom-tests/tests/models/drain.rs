@@ -1,4 +1,4 @@
-//! The drop of the last allocation of a chunk that is being removed: the owner is notified, and once.
+//! The drop of the last allocation of a chunk that is being removed: the owner is notified, exactly once.
 
 #![allow(
     clippy::arc_with_non_send_sync,
@@ -18,7 +18,7 @@ fn drop_beside_removal(prepared: Pool, n: usize) -> bool {
     race_to_drain(prepared, move |_| drop(held))
 }
 
-/// A pool whose chunks are not permanent: one was removed before.
+/// Makes a pool whose chunks are not permanent, because one was removed before.
 fn pinned_pool() -> Pool {
     let pool = pool(4);
     pool.remove(BASE).unwrap().finish().unwrap();
@@ -26,7 +26,7 @@ fn pinned_pool() -> Pool {
     pool
 }
 
-/// In one word, over the border of two, and in a chunk that is not permanent.
+/// In one word; across the border of two; and in a chunk that is not permanent.
 const REMOVALS: [(fn() -> Pool, usize); 3] = [(|| pool(4), 1), (|| pool(4), 2), (pinned_pool, 1)];
 
 #[test]
@@ -49,7 +49,7 @@ fn control_unnoticed_removal() {
     }
 }
 
-/// Removes the chunk once it has been looked at, and proposes granules 1 and 2.
+/// Removes the chunk after looking at it, and then proposes granules 1 and 2.
 struct Removing<'p> {
     pool: &'p Pool,
     told: Arc<AtomicUsize>,
@@ -69,8 +69,8 @@ impl Algorithm for Removing<'_> {
     }
 }
 
-/// The last allocation of a chunk that is being removed is dropped while a claim that began before is refused and
-/// rolled back. The drop may have seen the claim's granules taken.
+/// The last allocation of a chunk that is being removed is dropped while an earlier claim is refused and rolled back.
+/// The drop may see the claim's granules taken.
 fn drop_beside_rollback() {
     let prepared = pool(4);
     let held = own(&prepared, 2, 1);

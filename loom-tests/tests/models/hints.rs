@@ -8,7 +8,7 @@ use loom_tests::{
     At, BASE, ONCE, Race, THREE, TWO, explore, hold, look, must_fail, pool, race_to_rest,
 };
 
-/// One free beside one look that may be in vain and lower the hint.
+/// A free concurrently with a search that may fail and lower the hint.
 fn free_beside_look() {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
@@ -50,7 +50,7 @@ fn control_no_fence() {
     must_fail("free vs search", &[Fault::NoFence], TWO, free_beside_look);
 }
 
-/// A free behind the word whose hint a look lowers, into which its run goes on.
+/// A free in the word after the one whose hint a search lowers. The run of that word extends into the freed one.
 fn free_behind_look() {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
@@ -77,8 +77,8 @@ fn control_no_second_look_behind() {
     );
 }
 
-/// An allocation that cannot grow, since the last of the words that it would grow into is taken, beside a
-/// look that sees the others taken for the moment.
+/// An allocation fails to grow, because the last of the words that it would grow into is taken. A concurrent search
+/// sees the others taken for a moment.
 fn refused_growth_beside_look() {
     let prepared = pool(10);
     hold(&prepared, 0, 3);
@@ -114,7 +114,7 @@ fn control_unraised_after_a_refused_growth() {
     );
 }
 
-/// Looks for two sizes beside a free.
+/// Searches for two sizes concurrently with a free.
 fn free_beside_two_looks() {
     let prepared = pool(4);
     hold(&prepared, 0, 2);
@@ -144,8 +144,8 @@ fn control_no_second_look_of_two() {
     );
 }
 
-/// The last of three words, alone in its line, is freed beside looks that lower its hint and then,
-/// since nothing else is in the line, the one above.
+/// The last of three words, alone in its line, is freed concurrently with searches that lower its hint and then, since
+/// nothing else is in the line, the hint above.
 fn free_beside_two_levels() {
     let prepared = pool(6);
     hold(&prepared, 0, 5);
@@ -175,8 +175,8 @@ fn control_no_second_look_above() {
     );
 }
 
-/// The older of two full chunks gets a free beside a look that lowers its hints, and then the one that
-/// the free summary has of it.
+/// The older of two full chunks gets a free concurrently with a search that lowers its hints, and then its hint in the
+/// free summary.
 fn free_vs_summary() {
     let prepared = pool(1);
     prepared.add(BASE + 8, 1).unwrap();
@@ -189,7 +189,7 @@ fn free_vs_summary() {
     );
 }
 
-/// Finds nothing in the two chunks that it is asked for, and then ends the call as `Peek` does.
+/// Finds nothing in the first two chunks, and then ends the call like `Peek`.
 #[derive(Default)]
 struct PeekTwice(AtomicUsize);
 
@@ -218,7 +218,7 @@ fn control_no_second_look_at_a_chunk() {
     );
 }
 
-/// Two frees that join across a word's border, each of which must see the other or be seen.
+/// Two frees that join across a word's border. Each must see the other, or be seen by it.
 fn two_frees_join() {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
@@ -238,7 +238,7 @@ fn hints_hold_where_frees_join() {
     explore("two frees join", TWO, &[()], two_frees_join);
 }
 
-/// Neither ordering, so that each may look at what the other's word was before.
+/// Without either ordering each may read an older value of the other's word.
 #[test]
 fn control_frees_join_unseen() {
     must_fail(
@@ -249,14 +249,14 @@ fn control_frees_join_unseen() {
     );
 }
 
-/// The same, where the upper one is given back by a drop, which looks whether there is anything to raise.
+/// Like `two_frees_join`, but a drop gives back the upper run, and checks whether there is a hint to raise.
 fn drop_joins_free() {
     let prepared = pool(4);
     for granule in 0..4 {
         hold(&prepared, granule, 1);
     }
     look(&prepared, 1);
-    // Its word's own hint is high enough then.
+    // The hint of its own word is then high enough.
     prepared.free(BASE + 2, 1).unwrap();
     let upper = prepared.alloc_owned(1).unwrap();
     assert_eq!(upper.addr(), BASE + 2);
@@ -282,8 +282,8 @@ fn control_drop_joins_unseen() {
     );
 }
 
-/// The same, where one of them crosses a border itself: what it frees begins at a word's beginning, and
-/// joins with what is freed at the end of the word before.
+/// Like `two_frees_join`, but one of the frees crosses a border itself: its run starts at the beginning of a word, and
+/// joins the run freed at the end of the word before.
 fn two_frees_join_across() {
     let prepared = pool(6);
     hold(&prepared, 0, 1);
@@ -313,8 +313,8 @@ fn control_free_across_joins_unseen() {
     );
 }
 
-/// Two frees in one line, the shorter run first, beside a look that lowers the hint above: it
-/// must see the longer one too.
+/// Two frees in one line, the shorter run first, concurrently with a search that lowers the hint above. That hint must
+/// cover the longer run too.
 fn two_frees_beside_two_levels() {
     let prepared = pool(8);
     hold(&prepared, 0, 4);

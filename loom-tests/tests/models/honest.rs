@@ -1,4 +1,4 @@
-//! Honest failure: `Exhausted` only where there was no fit at some instant.
+//! Honest failure: `Exhausted` only if at some instant nothing fitted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use loom_tests::{
     must_fail, pool, with_chunk,
 };
 
-/// Threads that share a slot for pins, and threads that do not.
+/// Makes threads that share a hazard slot, or threads that do not.
 type Begin = fn(Pool) -> Race;
 const BEGINNINGS: [Begin; 2] = [Race::on, Race::apart];
 
@@ -40,7 +40,7 @@ fn take(pool: &Pool, algorithm: &impl Algorithm) -> Answer {
     answer(pool.alloc_with(1, algorithm).map(|found| found.into_raw()))
 }
 
-/// Granule 1 is free all the time; another thread claims it on its way to a run that it cannot get.
+/// Granule 1 is free all the time, except for another thread's claim of a run that it cannot get.
 fn refused_claim_beside_alloc() -> Answer {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
@@ -74,7 +74,7 @@ fn control_unannounced_claim() {
     );
 }
 
-/// How granules 1 and 2, in two words, come back.
+/// The ways to give back granules 1 and 2, which lie in two words.
 type FreeAcross = fn(&Pool, OwnedAllocation);
 
 const WAYS: [FreeAcross; 2] = [
@@ -82,7 +82,7 @@ const WAYS: [FreeAcross; 2] = [
     |pool, held| pool.free(held.into_raw().addr, 2).unwrap(),
 ];
 
-/// A free of granules 1 and 2 comes in two steps. Who got one of them will find the other.
+/// A free of granules 1 and 2 takes two steps. A thread that got one of the granules will find the other.
 fn free_across_beside_two_allocs(first: usize, way: FreeAcross) -> (Answer, Option<Answer>) {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
@@ -103,7 +103,7 @@ fn free_across_beside_two_allocs(first: usize, way: FreeAcross) -> (Answer, Opti
 
 #[test]
 fn half_a_free_is_no_free() {
-    // On either stripe.
+    // The index selects the stripe.
     for (first, way) in WAYS.into_iter().enumerate() {
         explore(
             "free across vs two allocs",
@@ -131,8 +131,7 @@ fn control_unannounced_free() {
     }
 }
 
-/// As a moving hole, in steps that cross words: granules 1 and 2 are freed, then two
-/// around another border taken.
+/// Like a moving hole, in steps that cross words: granules 1 and 2 are freed, then two around another border are taken.
 fn moving_run() -> Answer {
     let across = 2 * WORD + 1;
     let prepared = pool(across + 3);
@@ -164,7 +163,7 @@ fn control_kept_epoch() {
     must_fail("moving run", &[Fault::KeptEpoch], TWO, moving_run);
 }
 
-/// A hole moves from ahead of the scan to behind it: granule 0 is freed, then granule 3 is taken.
+/// A hole moves from ahead of the scan to a place that it has passed: granule 0 is freed, then granule 3 is taken.
 fn moving_hole(late: fn() -> Late) -> Answer {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
@@ -225,11 +224,11 @@ fn control_untold_free_of_other_looks() {
     });
 }
 
-/// As a moving hole, by two threads on different stripes: the one that takes granule 3 has seen that granule 0 was
+/// A moving hole, by two threads on different stripes: the thread that takes granule 3 has seen that granule 0 was
 /// freed.
 fn hole_moved_by_two() -> Answer {
     let prepared = pool(4);
-    // One by one, which leaves the epochs of the stripes equal.
+    // Taken one by one, which leaves the epochs of the stripes equal.
     for granule in 0..3 {
         hold(&prepared, granule, 1);
     }
@@ -270,7 +269,7 @@ fn control_two_that_notify_nobody() {
     );
 }
 
-/// Takes granule 0, and only if it got that, granules 4 and 5.
+/// Takes granule 0 and, only if that succeeded, granules 4 and 5.
 type Taker = fn(&Pool);
 
 const TAKERS: [Taker; 2] = [
@@ -280,7 +279,7 @@ const TAKERS: [Taker; 2] = [
             let _ = pool.alloc_with(2, &At(4)).map(Allocation::into_raw);
         }
     },
-    // By the way that most calls go.
+    // The path of most calls.
     |pool| match pool.alloc(1) {
         Ok(low) if low.addr() == BASE => {
             let _ = low.into_raw();
@@ -290,11 +289,11 @@ const TAKERS: [Taker; 2] = [
     },
 ];
 
-/// A look that proves, in the middle of which somebody takes what it has not come to.
+/// First fit whose proving search is interrupted by a claim of granules that it has not reached.
 struct Overtaken<'p> {
     pool: &'p Pool,
     taker: Taker,
-    /// Looks until the one that proves.
+    /// The number of searches before the one that proves.
     ahead: AtomicUsize,
 }
 
@@ -315,9 +314,9 @@ impl Algorithm for Overtaken<'_> {
     }
 }
 
-/// Granules 0 and 1 are freed in one step, 4 and 5 free from the start. Of what is freed granule 0 is
-/// taken, then 4 and 5: there is a hole at every instant. The free may be stopped before it tells, so the
-/// claims must.
+/// Granules 0 and 1 are freed in one step; 4 and 5 are free from the start. Then granule 0 of the freed ones is taken,
+/// and after it 4 and 5, so there is a hole at every instant. The free may be stopped before it notifies the probers,
+/// so the claims must notify them.
 fn half_taken_free(taker: Taker) -> Answer {
     let prepared = pool(6);
     hold(&prepared, 0, 2);
@@ -367,14 +366,15 @@ fn is_freed_already(pool: &Pool) -> bool {
     pool.free(BASE, 1).is_err()
 }
 
-/// An answer shows a free that has not told yet; who saw it then takes the other hole.
+/// An answer reveals a free that has not yet notified the probers. The thread that got the answer then takes the other
+/// hole.
 fn answer_before_free(is_shown: fn(&Pool) -> bool) -> Answer {
     let prepared = pool(4);
     for granule in 0..3 {
         hold(&prepared, granule, 1);
     }
     let race = Race::apart(prepared);
-    // In this order loom comes soonest to what the control must find.
+    // In this order loom soon reaches what the control must find.
     let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     let taker = race.start(move |pool| {
         if is_shown(pool) {
@@ -391,7 +391,7 @@ fn answer_before_free(is_shown: fn(&Pool) -> bool) -> Answer {
 
 #[test]
 fn answers_notify_the_probers() {
-    // What tells is one function for all three.
+    // All three notify through the same function.
     for (is_shown, switches) in [
         (shows_two as fn(&Pool) -> bool, THREE),
         (shows_two_in_its_chunk, ONCE),
@@ -450,7 +450,7 @@ fn control_unannounced_resize() {
     must_fail("lost resize", &[Fault::Unannounced], TWO, lost_resize);
 }
 
-/// Finds nothing, so that its caller proves that there is nothing.
+/// Finds nothing, so that its caller proves that there is no room.
 struct Never;
 
 impl Algorithm for Never {
@@ -459,7 +459,7 @@ impl Algorithm for Never {
     }
 }
 
-/// A refusal is remembered beside a call that makes room; whoever made room finds it.
+/// A refusal is cached concurrently with a call that makes room. The thread that made room finds it.
 fn room_vs_refusal(begin: Begin, make_room: fn(&Pool)) -> Answer {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
@@ -541,7 +541,7 @@ fn control_cached_refusal_during_unnotified_chunk() {
     );
 }
 
-/// Finds nothing; in the look that proves it calls `then`.
+/// Finds nothing, and calls `then` during the proving search.
 struct Proving<'t>(AtomicUsize, &'t (dyn Fn() + Sync));
 
 impl Algorithm for Proving<'_> {
@@ -553,7 +553,7 @@ impl Algorithm for Proving<'_> {
     }
 }
 
-/// A call that is refused, and calls `then` while it proves that.
+/// Makes a call that is refused, and that calls `then` during its proof.
 fn refused(pool: &Pool, then: &(dyn Fn() + Sync)) {
     assert!(
         pool.alloc_with(1, &Proving(AtomicUsize::new(0), then))
@@ -561,9 +561,9 @@ fn refused(pool: &Pool, then: &(dyn Fn() + Sync)) {
     );
 }
 
-/// Two callers are in the middle of a proof when a free begins. The second claims the refusal after the free took
-/// back the first one's claim. The first must not take the second one's claim for its own, since its second reading
-/// is older than the free.
+/// Two callers are in the middle of a proof when a free begins. The second reserves the cached refusal after the free
+/// has withdrawn the first one's reservation. The first must not mistake the second one's reservation for its own,
+/// because its second reading of the epochs is older than the free.
 fn free_vs_two_refusals() {
     let prepared = pool(1);
     hold(&prepared, 0, 1);
@@ -600,7 +600,7 @@ fn free_vs_two_refusals() {
     );
 }
 
-/// Joins what was started in the middle of a call.
+/// Joins the threads that were started in the middle of a call.
 fn join_all(started: Mutex<Vec<JoinHandle<()>>>) {
     for thread in started.into_inner().unwrap() {
         thread.join().unwrap();
@@ -617,7 +617,7 @@ fn no_refusal_is_cached_on_anothers_reservation() {
     );
 }
 
-/// One switch more than in the exploration, which `ci/long.sh` adds there too.
+/// This has one switch more than the exploration; `ci/long.sh` adds it there too.
 #[test]
 fn control_a_claim_without_its_version() {
     must_fail(
@@ -628,7 +628,7 @@ fn control_a_claim_without_its_version() {
     );
 }
 
-/// A chunk is being added; who was told of it can allocate from it.
+/// A chunk is being added. A thread that an answer has told of it can allocate from it.
 fn listed_chunk(begin: Begin, is_shown: fn(&Pool) -> bool) -> Option<Answer> {
     let prepared = pool(2);
     hold(&prepared, 0, 2);
@@ -655,7 +655,7 @@ fn a_listed_chunk_serves() {
         explore("listed chunk", THREE, &[None, Some(Found)], move || {
             listed_chunk(begin, is_listed)
         });
-        // Where it is not in the way, the other chunk was added, and is taken from.
+        // If the new chunk is not yet in the way, the other one was added, and serves.
         explore("listed chunk", ONCE, &[None, Some(Found)], move || {
             listed_chunk(begin, is_in_the_way)
         });
@@ -669,7 +669,7 @@ fn control_shown_too_soon() {
     });
 }
 
-/// A chunk with room comes before the one with the only hole goes.
+/// A chunk with room is added before the chunk with the only hole is removed.
 fn moving_chunk(begin: Begin) -> Answer {
     let prepared = pool(2);
     hold(&prepared, 0, 1);
@@ -699,8 +699,8 @@ fn control_unchecked_list() {
     });
 }
 
-/// The ownership word of an allocation is gone before its granules are free; who was told that nothing is
-/// allocated is not told that nothing is free.
+/// The ownership word of an allocation is cleared before its granules are free. A thread that learned that nothing is
+/// allocated does not learn that nothing is free.
 fn listed_free(is_shown: fn(&Pool) -> bool) -> Option<Answer> {
     let prepared = with_chunk(Pool::builder().boundary_tracking(), 2);
     hold(&prepared, 0, 2);

@@ -1,7 +1,7 @@
-//! The hottest path: a drop, which has a fast path of its own, concurrently with everything else; and the fast path
-//! of an alloc concurrently with another.
+//! The hottest paths: a drop, which has a fast path of its own, concurrently with everything else; and the fast path of
+//! an alloc concurrently with another.
 //!
-//! In each model of a drop one thread drops an allocation, and another does something that depends on the bits or the
+//! In each model of a drop, one thread drops an allocation and another does something that depends on the bits or the
 //! hints around it. At rest nothing may be lost or hidden.
 
 #![allow(
@@ -20,7 +20,7 @@ use loom_tests::{
     At, BASE, Late, Race, THREE, TWO, check_rest, explore, hold, look, must_fail, own, pool,
 };
 
-/// A full pool of four granules whose hints are all low.
+/// Makes a full pool of four granules whose hints are all low.
 fn known_full() -> Pool {
     let prepared = pool(4);
     for granule in 0..4 {
@@ -30,7 +30,7 @@ fn known_full() -> Pool {
     prepared
 }
 
-/// Takes back `n` held granules, which raises the hints, and takes them again, which leaves the hints.
+/// Frees `n` held granules, which raises the hints, and takes them again, which leaves the hints raised.
 fn own_again(pool: &Pool, granule: usize, n: usize) -> OwnedAllocation {
     pool.free(BASE + granule, n).expect("held");
     own(pool, granule, n)
@@ -48,14 +48,14 @@ const FRESH: Scene = || {
     (prepared, held)
 };
 
-/// Granule 0, whose word has a hint that covers it and no more.
+/// Granule 0, whose word has a hint that covers it and nothing more.
 const COVERED: Scene = || {
     let prepared = known_full();
     let held = own_again(&prepared, 0, 1);
     (prepared, held)
 };
 
-/// Granule 0, beside free granule 1, to which the hint of their word has been lowered.
+/// Granule 0, next to free granule 1, for which the hint of their word has been lowered.
 const GROWING: Scene = || {
     let prepared = known_full();
     let held = own_again(&prepared, 0, 1);
@@ -63,7 +63,7 @@ const GROWING: Scene = || {
     (prepared, held)
 };
 
-/// Granule 1, which ends its word, before free granule 2.
+/// Granule 1, the last of its word, before free granule 2.
 const BEFORE_BORDER: Scene = || {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
@@ -72,7 +72,7 @@ const BEFORE_BORDER: Scene = || {
     (prepared, held)
 };
 
-/// Granule 2, which begins its word, after free granule 1.
+/// Granule 2, the first of its word, after free granule 1.
 const AFTER_BORDER: Scene = || {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
@@ -81,7 +81,7 @@ const AFTER_BORDER: Scene = || {
     (prepared, held)
 };
 
-/// The same with hints that were lowered to what is free.
+/// Like `AFTER_BORDER`, with hints lowered to what is free.
 const AFTER_LOW_BORDER: Scene = || {
     let prepared = known_full();
     let held = own_again(&prepared, 2, 1);
@@ -99,7 +99,7 @@ const ACROSS: Scene = || {
     (prepared, held)
 };
 
-/// Drops what the scene holds while another thread does `other`, which answers how many granules it kept.
+/// Drops what the scene holds while another thread does `other`, which returns how many granules it kept.
 fn drop_beside<R: 'static>(
     (prepared, held): (Pool, OwnedAllocation),
     other: impl FnOnce(&Pool) -> (usize, R) + 'static,
@@ -116,7 +116,7 @@ fn drop_beside<R: 'static>(
 
 // ---- a search that lowers hints ----
 
-/// Scenes, and the run that is looked for: the one that the drop makes.
+/// Scenes, and the run to search for, which is the one that the drop makes.
 const LOOKS: [(Scene, usize); 5] = [
     (FRESH, 1),
     (COVERED, 1),
@@ -192,7 +192,7 @@ fn control_unchecked_border() {
 
 // ---- an alloc, which also lowers hints, and claims ----
 
-/// Whether the call took its granules; how many it kept.
+/// Returns how many granules the call kept, and whether it succeeded.
 fn keep<T>(n: usize, outcome: Result<T, AllocError>) -> (usize, bool) {
     let kept = match outcome {
         Ok(found) => {
@@ -205,7 +205,7 @@ fn keep<T>(n: usize, outcome: Result<T, AllocError>) -> (usize, bool) {
     (kept, kept > 0)
 }
 
-/// The ways of an alloc: the fast path of first fit, an algorithm with a view, and a place of its own.
+/// The ways of an alloc: the fast path of first fit, an algorithm with a view, and a fixed place.
 type Way = fn(&Pool, usize) -> (usize, bool);
 
 const FAST: Way = |pool, n| keep(n, pool.alloc(n));
@@ -263,7 +263,7 @@ fn drop_beside_drop(one: usize, other: usize) {
     let prepared = known_full();
     let held = own_again(&prepared, one, 1);
     let neighbour = own_again(&prepared, other, 1);
-    // The neighbour comes on top of what is free.
+    // The neighbour adds to what is free.
     let free = prepared.avail() + 2;
     let race = Race::on(prepared);
     let drops = [held, neighbour].map(|held| race.start(move |_| drop(held)));
@@ -273,7 +273,7 @@ fn drop_beside_drop(one: usize, other: usize) {
     check_rest(race.pool(), free);
 }
 
-/// In one word, and over the border of two.
+/// In one word, and across the border of two.
 const NEIGHBOURS: [(usize, usize); 3] = [(0, 1), (1, 2), (2, 1)];
 
 #[test]
@@ -315,7 +315,8 @@ fn control_drops_join_at_an_unchecked_border() {
 
 // ---- a refusal ----
 
-/// A hole moves from ahead of a scan that proves a refusal to behind it: granule 0 is dropped, then granule 3 is taken.
+/// A hole moves from ahead of a scan that proves a refusal to a place that it has passed: granule 0 is dropped, then
+/// granule 3 is taken.
 fn drop_beside_proof(late: fn() -> Late) -> bool {
     let prepared = pool(4);
     let held = own(&prepared, 0, 1);
@@ -350,7 +351,7 @@ fn control_a_drop_leaves_no_trace() {
     }
 }
 
-/// Finds nothing, so that its caller proves that there is nothing.
+/// Finds nothing, so that its caller proves that there is no room.
 struct Never;
 
 impl Algorithm for Never {
@@ -359,7 +360,7 @@ impl Algorithm for Never {
     }
 }
 
-/// A refusal is remembered concurrently with a drop. The thread that dropped finds what it gave back.
+/// A refusal is cached concurrently with a drop. The thread that dropped finds what it gave back.
 fn drop_vs_refusal(scene: Scene, n: usize) -> bool {
     let (prepared, held) = scene();
     let race = Race::apart(prepared);
@@ -374,7 +375,7 @@ fn drop_vs_refusal(scene: Scene, n: usize) -> bool {
     found
 }
 
-/// In one word, where all that a drop does is done at once, and over the border of two.
+/// In one word, where a drop does everything at once, and across the border of two.
 const VERDICTS: [(Scene, usize); 3] = [(FRESH, 1), (COVERED, 1), (ACROSS, 2)];
 
 #[test]
@@ -403,7 +404,7 @@ fn control_a_cached_refusal_outlives_a_drop() {
 
 // ---- the fast path of an alloc ----
 
-/// What the last owner wrote before a drop is there for the alloc that takes it by the fast path.
+/// An alloc that takes a range by the fast path sees what the last owner wrote before the drop.
 fn drop_beside_fast_alloc() -> bool {
     let prepared = pool(2);
     hold(&prepared, 1, 1);
@@ -413,7 +414,7 @@ fn drop_beside_fast_alloc() -> bool {
     let dropping = {
         let memory = Arc::clone(&memory);
         race.start(move |_| {
-            // SAFETY: the granule is ours; loom reports it if not.
+            // SAFETY: this thread owns the granule; loom reports it otherwise.
             memory.with_mut(|byte| unsafe { *byte = 1 });
             drop(held);
         })
@@ -453,7 +454,7 @@ fn control_dropped_without_handover() {
     );
 }
 
-/// Two allocs by the fast path, of `n` granules each way, where there is room for both.
+/// Two allocs by the fast path, of the given sizes, with room for both.
 fn fast_alloc_beside_fast_alloc(scene: fn() -> Pool, sizes: [usize; 2]) {
     let race = Race::on(scene());
     let free = race.pool().avail();
@@ -463,7 +464,7 @@ fn fast_alloc_beside_fast_alloc(scene: fn() -> Pool, sizes: [usize; 2]) {
         race.start(move |pool| {
             let range = pool.alloc(n).expect("there is room for both").into_raw();
             for granule in range.addr - BASE..range.addr - BASE + n {
-                // SAFETY: exclusive if the pool keeps its word; loom reports it if not.
+                // SAFETY: the access is exclusive if the pool is correct; loom reports it otherwise.
                 memory[granule].with_mut(|byte| unsafe { *byte += 1 });
             }
         })
@@ -474,11 +475,11 @@ fn fast_alloc_beside_fast_alloc(scene: fn() -> Pool, sizes: [usize; 2]) {
     check_rest(race.pool(), free - sizes[0] - sizes[1]);
 }
 
-/// A pool, and how many granules each of two allocs takes of it.
+/// A pool, and how many granules each of two allocs takes from it.
 type Room = (fn() -> Pool, [usize; 2]);
 
-/// Fresh words; words whose hints are low, so that a claim that shortens the longest run lowers one; a free run over
-/// the border of two words and room after it.
+/// Fresh words; words whose hints are low, so that a claim that shortens the longest run lowers one; and a free run
+/// across the border of two words with room after it.
 const ROOMS: [Room; 4] = [
     (|| pool(2), [1, 1]),
     (|| pool(4), [2, 2]),

@@ -1,8 +1,8 @@
-//! The models, in one program, so that the longest of them run beside each other.
+//! All models, in one program, so that the longest of them run in parallel.
 
 #![cfg(genpool_loom)]
 
-// Those that run at full size too come first.
+// Models that also run at full size come first.
 mod claims;
 mod honest;
 mod hot;

@@ -1,13 +1,13 @@
-//! A recorder's ring: each number is read once, as it was put, or missed once.
+//! A recorder's ring: each number is either read once, as it was put, or reported once as missed.
 
 use genpool_core::sync::Fault;
 use genpool_observe::ring::{Reader, Ring, Taken};
 use loom_tests::{Race, THREE, explore, must_fail};
 
-/// Numbers in all, twice as many as there are slots.
+/// The count of numbers, twice the count of slots.
 const NUMBERS: usize = 4;
 
-/// Puts these numbers, and answers those that there was room for.
+/// Puts these numbers, and returns those for which there was room.
 fn put(ring: &Ring, numbers: [usize; 2]) -> Vec<usize> {
     let words = |number: usize| [number + 1, number + 2, number + 3, number + 4];
     numbers
@@ -16,7 +16,7 @@ fn put(ring: &Ring, numbers: [usize; 2]) -> Vec<usize> {
         .collect()
 }
 
-/// Reads until something has not come yet, and notes what was there.
+/// Reads until an entry is not there yet, and records the entries that were.
 fn read(ring: &Ring, reader: &mut Reader, seen: &mut Vec<usize>) {
     loop {
         let before = reader.next();
@@ -33,7 +33,7 @@ fn read(ring: &Ring, reader: &mut Reader, seen: &mut Vec<usize>) {
     }
 }
 
-/// Two writers and a reader in between. Answers how many numbers were read.
+/// Two writers, and a reader concurrent with them. Returns how many numbers were read.
 fn ring_beside_reader() -> usize {
     let race = Race::on(Ring::new(NUMBERS / 2).unwrap());
     let writers = [[0, 2], [1, 3]].map(|numbers| race.start(move |ring| put(ring, numbers)));

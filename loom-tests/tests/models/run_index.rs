@@ -1,4 +1,4 @@
-//! Lengths of runs: told of at rest, once somebody asked for the tightest.
+//! The run-length index: complete at rest, once a caller has asked for the tightest run.
 
 use genpool_core::Pool;
 use genpool_core::sync::Fault;
@@ -10,20 +10,20 @@ fn look(pool: &Pool, n: usize) {
     drop(pool.alloc_with(1, &PeekTightest(n)));
 }
 
-/// Frees this granule and takes it again, so that what was told of it stays without being so.
+/// Frees this granule and takes it again, which leaves a stale entry for it in the index.
 fn notify_in_vain(pool: &Pool, granule: usize) {
     pool.free(BASE + granule, 1).expect("taken");
     hold(pool, granule, 1);
 }
 
-/// Takes this granule for good, if it is free.
+/// Takes this granule and keeps it, if it is free.
 fn hold_if_free(pool: &Pool, granule: usize) {
     if let Ok(taken) = pool.alloc_with(1, &At(granule)) {
         let _ = taken.into_raw();
     }
 }
 
-/// One free beside one look that may be in vain and clear what was told of the run.
+/// A free concurrently with a search that may fail and clear the entry of the run.
 fn free_beside_tightest() {
     let prepared = pool(14);
     hold(&prepared, 0, 1);
@@ -62,7 +62,7 @@ fn control_no_second_look() {
     );
 }
 
-/// One claim that leaves a run of one granule beside a look for such a run.
+/// A claim that leaves a run of one granule, concurrently with a search for such a run.
 fn alloc_beside_tightest() {
     let prepared = pool(14);
     hold(&prepared, 0, 1);
@@ -100,7 +100,7 @@ fn control_no_second_look_beside_a_claim() {
     );
 }
 
-/// A free beside the first look, after which all changes are to be told.
+/// A free concurrently with the first search, after which all changes are recorded.
 fn free_beside_first_tightest() {
     let prepared = pool(14);
     hold(&prepared, 0, 1);
@@ -132,8 +132,8 @@ fn control_no_fence_at_the_first_look() {
     );
 }
 
-/// Two frees, of neighbours, each of which must see the other or be seen, beside a look that clears what was
-/// told of either.
+/// Two frees of neighbours, each of which must see the other or be seen by it, concurrently with a search that clears
+/// the entries of both.
 fn two_frees_beside_tightest() {
     let prepared = pool(14);
     hold(&prepared, 0, 1);
@@ -171,8 +171,8 @@ fn control_two_frees_unrecorded() {
     );
 }
 
-/// A free in the last of four lines beside a look that clears what was told of it, and then, since nothing else
-/// is there, what was told above and in the root.
+/// A free in the last of four lines, concurrently with a search that clears its entry and then, since nothing else is
+/// there, the entries above and in the root.
 fn free_beside_tightest_on_two_levels() {
     let prepared = pool(16);
     hold(&prepared, 0, 15);
@@ -206,8 +206,8 @@ fn control_no_second_look_on_two_levels() {
     );
 }
 
-/// An allocation that cannot grow, since the last of the words that it would grow into is taken, beside a look
-/// that sees the others taken for the moment.
+/// An allocation fails to grow, because the last of the words that it would grow into is taken. A concurrent search
+/// sees the others taken for a moment.
 fn refused_growth_beside_tightest() {
     let prepared = pool(14);
     hold(&prepared, 0, 3);
@@ -245,8 +245,8 @@ fn control_refused_growth_unrecorded() {
     );
 }
 
-/// A free of two words beside a claim of what the first gave back: what the second gives back is another run
-/// then, of which nobody else can tell.
+/// A free of two words concurrently with a claim of what its first step gave back. The second step then gives back a
+/// different run, which no other call can record.
 fn free_across_beside_a_claim() {
     let prepared = pool(14);
     hold(&prepared, 0, 1);
@@ -280,7 +280,7 @@ fn control_free_across_unrecorded() {
     );
 }
 
-/// The same with what was claimed in vain.
+/// Like `free_across_beside_a_claim`, with a growth that is refused and gives back what it claimed.
 fn refused_growth_beside_a_claim() {
     let prepared = pool(14);
     hold(&prepared, 0, 2);
@@ -318,7 +318,8 @@ fn control_refused_growth_unrecorded_during_a_claim() {
     );
 }
 
-/// A claim behind the line in which a run begins, which makes it as short as a look at that line is for.
+/// A claim after the line in which a run begins, which shortens the run to the length that a search looks for in that
+/// line.
 fn alloc_behind_a_line_beside_tightest() {
     let prepared = pool(14);
     hold(&prepared, 0, 3);
@@ -352,7 +353,7 @@ fn control_no_second_look_behind_the_line() {
     );
 }
 
-/// Two frees that join across a word's border, each of which must see the other or be seen.
+/// Two frees that join across a word's border, each of which must see the other or be seen by it.
 fn two_recorded_frees_join() {
     let prepared = pool(14);
     hold(&prepared, 0, 1);
@@ -387,8 +388,8 @@ fn control_recorded_frees_join_unseen() {
     );
 }
 
-/// A free at the end of a word beside a claim in the next that leaves the rest of the same run: each must see
-/// the other or be seen.
+/// A free at the end of a word concurrently with a claim in the next word that leaves the rest of the same run. Each
+/// must see the other or be seen by it.
 fn free_beside_a_claim_further_up() {
     let prepared = pool(14);
     hold(&prepared, 0, 1);
@@ -424,7 +425,7 @@ fn control_an_unrecorded_part() {
     );
 }
 
-/// A claim over two words beside a free by mistake of what it took first.
+/// A claim of two words concurrently with a mistaken free of the part that it took first.
 fn claim_across_beside_a_strangers_free() {
     let prepared = pool(14);
     hold(&prepared, 0, 1);

@@ -1,4 +1,4 @@
-//! The committed figures: a file of TOML's simplest kind.
+//! The committed figures, in a file with the simplest form of TOML.
 //!
 //! ```toml
 //! rustc = "rustc 1.95.0 (59807616e 2026-04-14)"
@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 const TABLE: &str = "[instructions]";
 
-/// Instructions per operation, and the compiler that they were counted with.
+/// Instructions per operation, and the compiler with which they were counted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Figures {
     pub(crate) rustc: String,
@@ -23,7 +23,7 @@ pub(crate) struct Figures {
 /// What is wrong with a file of figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Malformed {
-    /// A line that means nothing here.
+    /// A line that is neither a name nor a figure.
     Line { number: usize, text: String },
     /// The compiler is not named.
     NoCompiler,
@@ -41,7 +41,7 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 impl Figures {
-    /// The figure of that name.
+    /// Returns the figure of that name.
     pub(crate) fn get(&self, name: &str) -> Option<f64> {
         let mut all = self.instructions.iter();
         all.find(|(known, _)| known == name)

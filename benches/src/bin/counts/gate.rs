@@ -1,4 +1,4 @@
-//! Counting, and comparing with what was counted before.
+//! Counts instructions and compares them with earlier counts.
 
 use std::env;
 use std::error::Error;
@@ -10,19 +10,19 @@ use std::process::{self, Command};
 use crate::figures::Figures;
 use crate::scenario::Scenario;
 
-/// Operations of the shorter of two processes; enough that what start and end differ by is less than a hundredth of an
-/// instruction per operation.
+/// Operations of the shorter of two processes. This is enough that variations of start and end change the result by
+/// less than a hundredth of an instruction per operation.
 const OPERATIONS: u32 = 20_000;
 
-/// How far a count may be from its figure, as a part of it. One build counts the same to a tenth of an instruction, so
-/// this is room for what a compiler moves; the control's one look-up is eleven in a hundred (2026-11).
+/// How far a count may be from its figure, as a part of it. Counts of one build differ by a tenth of an instruction, so
+/// this is room for what a compiler changes. The control's one look-up adds eleven in a hundred (2026-11).
 const TOLERANCE: f64 = 0.03;
 
-/// Writes what is counted now.
+/// Writes the current counts.
 ///
 /// # Errors
 ///
-/// When something cannot be counted or written.
+/// If something cannot be counted or written.
 pub(crate) fn bless(file: &Path) -> Result<(), Box<dyn Error>> {
     let counts = Scenario::JUDGED
         .into_iter()
@@ -36,11 +36,11 @@ pub(crate) fn bless(file: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Compares what is counted now with the committed figures.
+/// Compares the current counts with the committed figures.
 ///
 /// # Errors
 ///
-/// When something cannot be counted, is slower than its figure, or the control is not noticed.
+/// If something cannot be counted, is slower than its figure, or the control is not noticed.
 pub(crate) fn check(file: &Path) -> Result<(), Box<dyn Error>> {
     let text = fs::read_to_string(file);
     let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
@@ -64,7 +64,7 @@ pub(crate) fn check(file: &Path) -> Result<(), Box<dyn Error>> {
         let count = per_operation(scenario)?;
         changes.push(told(&name, count, figure));
         if scenario == Scenario::One {
-            // A figure that is out of date, because the path got faster, must not hide the control.
+            // A figure that is out of date because the path got faster must not hide the control.
             lowest = figure.min(count);
         }
     }
@@ -85,7 +85,7 @@ pub(crate) fn check(file: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How a count differs from its figure.
+/// The difference between a count and its figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     None,
@@ -121,7 +121,7 @@ fn told(name: &str, count: f64, figure: f64) -> Change {
     change
 }
 
-/// Instructions of one operation.
+/// Returns the instructions of one operation.
 fn per_operation(scenario: Scenario) -> Result<f64, Box<dyn Error>> {
     let (once, twice) = (
         count(scenario, OPERATIONS)?,
@@ -133,7 +133,7 @@ fn per_operation(scenario: Scenario) -> Result<f64, Box<dyn Error>> {
     Ok(more as f64 / f64::from(OPERATIONS))
 }
 
-/// Instructions of a process that does so many operations.
+/// Returns the instructions of a process that does this many operations.
 fn count(scenario: Scenario, operations: u32) -> Result<u64, Box<dyn Error>> {
     let file = env::temp_dir().join(format!("counts-{}.callgrind", process::id()));
     let mut out = OsString::from("--callgrind-out-file=");
@@ -154,7 +154,7 @@ fn count(scenario: Scenario, operations: u32) -> Result<u64, Box<dyn Error>> {
     total(&profile).ok_or_else(|| "callgrind's file has no total".into())
 }
 
-/// The instructions of a whole process, as callgrind's file tells them.
+/// Returns the instructions of a whole process from callgrind's file.
 fn total(profile: &str) -> Option<u64> {
     let mut lines = profile.lines();
     lines.find_map(|line| line.strip_prefix("totals:")?.trim().parse().ok())

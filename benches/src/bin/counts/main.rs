@@ -1,12 +1,12 @@
-//! A gate on instructions: what the hot paths execute, per operation, against committed figures.
+//! A gate on instructions: what the hot paths execute per operation, compared with committed figures.
 //!
-//! Instructions hardly differ from run to run, even on a machine that is too busy for any timing. A scenario runs in a
-//! process of its own under callgrind, once with N and once with 2 N operations; the difference over N is what an
-//! operation executes, without anything that start and scene cost, and needs no help from the profiled program.
+//! Instruction counts hardly differ from run to run, even on a machine that is too busy for any timing. A scenario runs
+//! in a process of its own under callgrind, once with N and once with 2 N operations. The difference divided by N is
+//! what an operation executes, without the cost of start-up and scene, and needs no help from the profiled program.
 //!
-//! gungraun, the continuation of iai-callgrind, does run on valgrind 3.19. It is not used, for it compares with the
-//! last run on the same machine or with upper limits in the source, not with committed figures in both directions, its
-//! regressions cannot be expected, as the control's must be, and it needs a second program of its very version.
+//! gungraun, the continuation of iai-callgrind, runs on valgrind 3.19 but is not used. It compares with the last run on
+//! the same machine or with upper limits in the source, not with committed figures in both directions. It cannot expect
+//! a regression, as the control requires. And it needs a second program of exactly its version.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What is counted.
+//! The scenarios that are counted.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -24,9 +24,9 @@ pub(crate) enum Scenario {
     One,
     /// Alloc and free of eight granules in an empty pool.
     Eight,
-    /// Alloc and free of 40 granules behind 40 that are taken: 24 in the first word of the bitmap, 16 in the second.
+    /// Alloc and free of 40 granules after 40 taken ones: 24 in the first word of the bitmap, 16 in the second.
     AcrossWords,
-    /// Alloc of one granule in an empty pool, free by its address.
+    /// Alloc of one granule in an empty pool, and a free by its address.
     OneByAddress,
     /// Alloc and free of one granule in an empty pool, from the thread's own start position.
     ThreadStart,
@@ -34,16 +34,16 @@ pub(crate) enum Scenario {
     BestFit,
     /// Alloc and free of one granule in an empty pool, through a cache.
     Cached,
-    /// Free of a random allocation and alloc of 1 to 16 granules by first fit, where 70 % are taken.
+    /// Free of a random allocation and alloc of 1 to 16 granules by first fit, in a pool that is 70 % full.
     Churn,
     /// Alloc of one granule in a full pool.
     Refused,
-    /// [`One`](Self::One) and a look-up of the physical address: more than its figure allows.
+    /// [`One`](Self::One) with a look-up of the physical address: more than its figure allows.
     Control,
 }
 
 impl Scenario {
-    /// Those that have figures.
+    /// The scenarios that have figures.
     pub(crate) const JUDGED: [Self; 9] = [
         Self::One,
         Self::Eight,
@@ -56,18 +56,18 @@ impl Scenario {
         Self::Refused,
     ];
 
-    /// What the command line and the figures call it.
+    /// Returns the name of the scenario on the command line and in the figures.
     pub(crate) fn name(self) -> String {
         self.to_possible_value()
             .map(|value| value.get_name().to_owned())
             .unwrap_or_default()
     }
 
-    /// Sets the scene and does so many operations.
+    /// Sets the scene and does this many operations.
     ///
     /// # Errors
     ///
-    /// When the pool cannot be made, or an alloc fails.
+    /// If the pool cannot be made, or an alloc fails.
     pub(crate) fn operate(self, operations: u32) -> Result<(), Box<dyn Error>> {
         let pairs = |granules| Pairs {
             granules,
@@ -96,7 +96,7 @@ fn ours<W: Way>(way: W) -> Result<&'static Ours<W>, Box<dyn Error>> {
 
 fn ignore<H>(_: &mut H, _: usize) {}
 
-/// Allocs, each followed by the free of what it got.
+/// Allocs, each followed by the free of its result.
 struct Pairs {
     granules: usize,
     operations: u32,
@@ -127,7 +127,7 @@ impl Pairs {
     }
 }
 
-/// Churn in the state in which it stays.
+/// Runs churn in its steady state.
 fn churn<C: Contestant>(pool: &'static C, operations: u32) -> Result<(), Box<dyn Error>> {
     let mut load = Churn::new(pool.handle(), LAYOUT.order, LAYOUT.granules * 7 / 10, 16, 1);
     if !load.prepare(Instant::now() + Duration::from_secs(60)) {
@@ -141,7 +141,7 @@ fn churn<C: Contestant>(pool: &'static C, operations: u32) -> Result<(), Box<dyn
     Ok(())
 }
 
-/// Allocs in a pool of which nothing is left.
+/// Runs allocs in a full pool.
 fn refused<C: Contestant>(pool: &'static C, operations: u32) -> Result<(), Box<dyn Error>> {
     pool.take(LAYOUT.granules * LAYOUT.granule())
         .ok_or("no room for the scene")?;

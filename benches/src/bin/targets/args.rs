@@ -69,7 +69,7 @@ fn granules(text: &str) -> Result<usize, String> {
     Ok(granules)
 }
 
-/// How long things take.
+/// How long each part of a measurement takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     pub(crate) round: Duration,
@@ -106,7 +106,7 @@ impl Args {
         }
     }
 
-    /// The sections that are measured, in order.
+    /// Returns the sections to measure, in order.
     pub(crate) fn sections(&self) -> Vec<Section> {
         let mut sections = Section::ALL.to_vec();
         sections.retain(|section| {
@@ -115,7 +115,7 @@ impl Args {
         sections
     }
 
-    /// Whether all sections are measured.
+    /// Returns whether all sections are measured.
     pub(crate) fn is_complete(&self) -> bool {
         self.only.is_empty()
     }

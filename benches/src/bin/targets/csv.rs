@@ -1,4 +1,4 @@
-//! All figures as comma-separated values, one row a measurement.
+//! All figures as comma-separated values, one line for each measurement.
 
 use std::io::{self, Write};
 
@@ -21,11 +21,11 @@ const HEADER: [&str; 14] = [
     "noisy",
 ];
 
-/// Writes every row of every run, runs first. What was not measured is empty.
+/// Writes every row of every run, grouped by run. What was not measured is empty.
 ///
 /// # Errors
 ///
-/// When `out` has any.
+/// If `out` returns one.
 pub(crate) fn write(lines: &[Line<'_>], out: &mut impl Write) -> io::Result<()> {
     record(out, HEADER.map(String::from))?;
     let runs = lines.first().map_or(0, |line| line.runs.len());
@@ -76,7 +76,7 @@ fn record<const N: usize>(out: &mut impl Write, fields: [String; N]) -> io::Resu
     writeln!(out, "{}", fields.join(","))
 }
 
-/// A field as RFC 4180 wants it.
+/// Quotes a field as RFC 4180 requires.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))

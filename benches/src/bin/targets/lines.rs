@@ -1,4 +1,4 @@
-//! What all runs together showed of each row.
+//! The results of all runs for each row.
 
 use benches::stats::Summary;
 use benches::suite::{Row, Target};
@@ -10,7 +10,7 @@ use crate::verdict::{Judgement, Tally, Verdict, judge};
 #[derive(Debug)]
 pub(crate) struct Line<'r> {
     pub(crate) row: &'r Row,
-    /// What each run showed.
+    /// The result of each run.
     pub(crate) runs: Vec<Entry>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Entry {
     pub(crate) judgement: Option<Judgement>,
 }
 
-/// Puts the figures of all runs beside their rows.
+/// Joins the figures of all runs with their rows.
 pub(crate) fn lines<'r>(rows: &'r Rows, runs: &[Run]) -> Vec<Line<'r>> {
     let line = |(index, row)| Line {
         row,
@@ -46,12 +46,12 @@ pub(crate) fn lines<'r>(rows: &'r Rows, runs: &[Run]) -> Vec<Line<'r>> {
 }
 
 impl Line<'_> {
-    /// The figures of all runs in which there are any.
+    /// Returns the figures of all runs that have any.
     pub(crate) fn figures(&self) -> impl Iterator<Item = Figures> {
         self.runs.iter().filter_map(|entry| entry.figures)
     }
 
-    /// The median of the runs' medians, and the range of all rounds.
+    /// Returns the median of the runs' medians, and the range of all rounds.
     pub(crate) fn summary(&self) -> Option<Summary> {
         let of =
             |part: fn(Figures) -> f64| Summary::of(&self.figures().map(part).collect::<Vec<_>>());
@@ -62,22 +62,22 @@ impl Line<'_> {
         })
     }
 
-    /// The median of the runs' ratios to the floor.
+    /// Returns the median of the runs' ratios to the floor.
     pub(crate) fn ratio(&self) -> Option<f64> {
         median(self.runs.iter().filter_map(|entry| entry.ratio))
     }
 
-    /// Whether in some run so many operations failed that the others are not what was measured.
+    /// Returns whether in some run so many operations failed that the rest is not what was to be measured.
     pub(crate) fn is_failing(&self) -> bool {
         self.figures().any(|figures| figures.is_failing())
     }
 
-    /// Whether the pool had not settled in some run.
+    /// Returns whether the pool had not settled in some run.
     pub(crate) fn is_unsettled(&self) -> bool {
         self.figures().any(|figures| !figures.settled)
     }
 
-    /// Whether the rounds of some run differ too much.
+    /// Returns whether the rounds of some run differ too much.
     pub(crate) fn is_noisy(&self) -> bool {
         self.figures().any(|figures| figures.is_noisy())
     }
@@ -87,12 +87,12 @@ impl Line<'_> {
         judgements.map(|judgement| judgement.verdict)
     }
 
-    /// How often the target was met; `None` when there is none.
+    /// Returns how often the target was met, or `None` if there is no target.
     pub(crate) fn tally(&self) -> Option<Tally> {
         self.row.target.map(|_| self.verdicts().collect())
     }
 
-    /// The target, and the median of what it was in the runs.
+    /// Returns the target, and the median of its limits in the runs.
     pub(crate) fn target(&self) -> Option<(Target, Option<f64>)> {
         let judgements = self.runs.iter().filter_map(|entry| entry.judgement);
         let limit = median(judgements.filter_map(|judgement| judgement.limit));

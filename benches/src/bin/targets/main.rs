@@ -1,5 +1,5 @@
-//! Measures genpool against its speed targets, beside a floor and other allocators, and prints two tables: contestants
-//! against workloads, and every row with its target.
+//! Measures genpool against its speed targets, together with a floor and other allocators, and prints two tables:
+//! contestants against workloads, and every row with its target.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The tables, and what their reader has to know.
+//! The tables, and remarks for their reader.
 
 use benches::stats::Summary;
 use benches::suite::{Bookkeeping, Column, Target, Who};
@@ -8,7 +8,7 @@ use crate::lines::Line;
 use crate::run::NOISY;
 use crate::verdict::Verdict;
 
-/// A row for each contestant and a column for each of the usual workloads.
+/// Returns the table with a row for each contestant and a column for each of the usual workloads.
 pub(crate) fn compared(lines: &[Line<'_>], threads: usize) -> Table {
     let titles: Vec<(usize, String)> = Column::titles(threads)
         .into_iter()
@@ -41,7 +41,7 @@ pub(crate) fn compared(lines: &[Line<'_>], threads: usize) -> Table {
     table
 }
 
-/// Every row with its target.
+/// Returns the table of every row with its target.
 pub(crate) fn judged(lines: &[Line<'_>]) -> Table {
     let mut table = table([
         "what",
@@ -92,7 +92,7 @@ fn target(line: &Line<'_>) -> String {
     }
 }
 
-/// What pools keep beside the memory that they manage.
+/// Returns the table of what pools need in addition to the memory that they manage.
 pub(crate) fn kept(pools: &[Bookkeeping]) -> Table {
     let mut table = table([
         "bookkeeping",
@@ -128,7 +128,7 @@ pub(crate) fn kept(pools: &[Bookkeeping]) -> Table {
     table
 }
 
-/// Whether a pool's bookkeeping is within its target; `None` when there is none.
+/// Returns whether a pool's bookkeeping is within its target, or `None` if there is no target.
 pub(crate) fn fits(pool: &Bookkeeping) -> Option<Verdict> {
     pool.target.map(|target| {
         if pool.bytes <= target {
@@ -139,7 +139,7 @@ pub(crate) fn fits(pool: &Bookkeeping) -> Option<Verdict> {
     })
 }
 
-/// What a reader of the tables has to know.
+/// Prints what a reader of the tables has to know.
 pub(crate) fn remarks(lines: &[Line<'_>], pinned: bool) {
     if !pinned {
         println!(
@@ -191,7 +191,7 @@ pub(crate) fn remarks(lines: &[Line<'_>], pinned: bool) {
     );
 }
 
-/// Names the rows to which `applies` applies, if there are any.
+/// Prints a remark with the names of the rows to which it applies, if there are any.
 fn remark<'r>(lines: &[Line<'r>], remark: &str, applies: impl Fn(&Line<'r>) -> bool) {
     let named: Vec<String> = lines
         .iter()

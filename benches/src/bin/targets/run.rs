@@ -10,63 +10,63 @@ use benches::suite::{Row, Scale, Section};
 
 use crate::args::Pace;
 
-/// A range of the rounds beyond this part of their median is too wide to decide what lies within it.
+/// If the range of the rounds exceeds this part of their median, it is too wide to decide about a limit inside it.
 pub(crate) const NOISY: f64 = 0.25;
 
-/// The part of a round that threads which share a pool may spend without a processor, before what they do to each
-/// other is no longer what is measured.
+/// The part of a round that threads which share a pool may spend without a processor before the figure no longer shows
+/// how they affect each other.
 const DISTURBED: f64 = 0.05;
 
-/// The part of the operations that may fail before a figure says little about those that do not.
+/// The part of the operations that may fail before a figure says little about the others.
 const FAILING: f64 = 0.01;
 
-/// The rows that are measured: the floor's, then the sections'.
+/// The rows to measure: the floor's, then the sections'.
 #[derive(Debug)]
 pub(crate) struct Rows {
     floors: Vec<Row>,
     sections: Vec<Vec<Row>>,
 }
 
-/// What a run showed of one row.
+/// The result of a run for one row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Figures {
     pub(crate) summary: Summary,
     /// Whether the pool had settled before the rounds.
     pub(crate) settled: bool,
-    /// Whether threads that should have met were kept apart in most rounds, because the system ran something else.
-    /// Threads that wait for a lock look the same.
+    /// Whether threads that should have run together were kept apart in most rounds, because the system ran something
+    /// else. Threads that wait for a lock look the same.
     pub(crate) disturbed: bool,
-    /// The part of the operations that did not end as they should.
+    /// The part of the operations that did not end as expected.
     pub(crate) missed: f64,
 }
 
 impl Figures {
-    /// Whether the rounds differ too much.
+    /// Returns whether the rounds differ too much.
     pub(crate) fn is_noisy(&self) -> bool {
         self.summary.spread() > NOISY
     }
 
-    /// Whether so many operations failed that the others are not what was measured.
+    /// Returns whether so many operations failed that the rest is not what was to be measured.
     pub(crate) fn is_failing(&self) -> bool {
         self.missed > FAILING
     }
 }
 
-/// What a run showed: figures for each of the [`Rows`], but for those whose pool could not be filled.
+/// The result of a run: figures for each of the [`Rows`], except those whose pool could not be filled.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) figures: Vec<Option<Figures>>,
 }
 
 impl Run {
-    /// The figures of the floor with one thread.
+    /// Returns the figures of the floor with one thread.
     pub(crate) fn floor(&self) -> Option<Figures> {
         self.figures.first().copied().flatten()
     }
 }
 
 impl Rows {
-    /// The rows of those sections.
+    /// Makes the rows of these sections.
     pub(crate) fn new(scale: &Scale, sections: &[Section]) -> Self {
         let mut floors = vec![scale.floor(1)];
         if scale.threads > 1 {
@@ -79,22 +79,22 @@ impl Rows {
         }
     }
 
-    /// All rows, in the order of a run's figures.
+    /// Returns all rows, in the order of a run's figures.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Row> {
         self.floors.iter().chain(self.sections.iter().flatten())
     }
 
-    /// The largest number of threads.
+    /// Returns the largest number of threads.
     pub(crate) fn threads(&self) -> usize {
         self.all().map(|row| row.threads).max().unwrap_or(1)
     }
 
-    /// Measures each row `rounds` times on a new pool. The floor, which is measured before each section, has the median
-    /// of a round for its figure.
+    /// Measures each row `rounds` times on a new pool. The floor is measured before each section, and its figure is the
+    /// median of a round.
     ///
     /// # Errors
     ///
-    /// When a pool cannot be made, or is not as free at the end as it was at the start.
+    /// If a pool cannot be made, or is not as free at the end as at the start.
     pub(crate) fn measure(
         &self,
         crew: &mut Crew,
@@ -125,7 +125,7 @@ impl Rows {
     }
 }
 
-/// A row, its pool if it is ready, and what the rounds showed so far.
+/// A row, its pool if that is ready, and the results of the rounds so far.
 struct Contest<'r> {
     row: &'r Row,
     cell: Option<Cell>,
@@ -159,7 +159,7 @@ impl<'r> Contest<'r> {
         }
     }
 
-    /// Puts the median of what was measured since so many rounds in its place.
+    /// Replaces the figures since the first `rounds` rounds by their median.
     fn condense(&mut self, rounds: usize) {
         let since: Vec<Round> = self.rounds.drain(rounds..).collect();
         let of = |part| median(&since, part);

@@ -1,4 +1,4 @@
-//! The ratios to the floor as a picture: a line for each workload, a mark for each contestant, on a logarithmic scale.
+//! A chart of the ratios to the floor: a line for each workload, a mark for each contestant, on a logarithmic scale.
 
 use std::error::Error;
 use std::path::Path;
@@ -16,7 +16,7 @@ const WIDTH: u32 = 1200;
 const STEP: usize = 30;
 /// Pixels for the title and the legend, and from one line of the legend to the next.
 const HEAD: (u32, i32) = (124, 22);
-/// Contestants side by side in the legend.
+/// Contestants in one line of the legend.
 const ACROSS: usize = 4;
 /// Pixels for the workloads' names.
 const NAMES: u32 = 330;
@@ -24,18 +24,18 @@ const NAMES: u32 = 330;
 const SCALE: usize = 80;
 const TEXT: (&str, u32) = ("sans-serif", 15);
 
-/// Lines of the picture.
+/// A line of the chart.
 struct Workload {
     name: String,
     /// Ratios to the floor.
     marks: Vec<(Who, f64)>,
 }
 
-/// Draws all workloads that more than one contestant was measured with.
+/// Draws all workloads that were measured with more than one contestant.
 ///
 /// # Errors
 ///
-/// When the file cannot be written.
+/// If the file cannot be written.
 pub(crate) fn draw(lines: &[Line<'_>], file: &Path) -> Result<(), Box<dyn Error>> {
     let workloads = workloads(lines);
     let height = u32::try_from(workloads.len() * STEP + SCALE)? + HEAD.0;
@@ -87,7 +87,7 @@ pub(crate) fn draw(lines: &[Line<'_>], file: &Path) -> Result<(), Box<dyn Error>
     for (at, workload) in workloads.iter().rev().enumerate() {
         chart.draw_series(workload.marks.iter().map(|&(who, ratio)| {
             let at = (ratio, SegmentValue::CenterOf(at));
-            // Many of the figures are close to each other.
+            // Many of the figures are close to each other, so the marks are moved apart.
             let down = if who.is_ours() { -6 } else { 6 };
             Mark { at, down, who }
         }))?;
@@ -96,7 +96,7 @@ pub(crate) fn draw(lines: &[Line<'_>], file: &Path) -> Result<(), Box<dyn Error>
     Ok(())
 }
 
-/// The name of a workload by its place from the bottom, where the scale begins.
+/// Returns the name of a workload by its index from the bottom, where the scale begins.
 fn from_top(workloads: &[Workload], at: usize) -> &str {
     let workload = workloads.len().checked_sub(at + 1);
     workload.map_or("", |at| &workloads[at].name)
@@ -108,7 +108,7 @@ fn workloads(lines: &[Line<'_>]) -> Vec<Workload> {
     for (line, ratio) in measured.filter_map(|line| Some((line, line.ratio()?))) {
         let row = line.row;
         let name = match (row.section, row.threads) {
-            // The number of threads is part of what these rows are.
+            // In these rows the number of threads is part of the workload.
             (Section::Oversubscribed, _) | (_, 1) => row.what.clone(),
             (_, threads) => format!("{}, {threads} threads", row.what),
         };
@@ -125,10 +125,10 @@ fn workloads(lines: &[Line<'_>]) -> Vec<Workload> {
     workloads
 }
 
-/// A contestant's mark: a square for the floor, discs for genpool, rings for what stands behind a mutex.
+/// A contestant's mark: a square for the floor, discs for genpool, rings for contestants under a mutex.
 struct Mark<C> {
     at: C,
-    /// Pixels that the mark lies below the place.
+    /// How many pixels the mark is below its place.
     down: i32,
     who: Who,
 }
@@ -164,7 +164,7 @@ impl<C, DB: DrawingBackend> Drawable<DB> for Mark<C> {
     }
 }
 
-/// Okabe and Ito's colours, which most people can tell apart; the same twice, for filled and for hollow marks.
+/// Okabe and Ito's colours, which most people can tell apart. Each is used twice, for a filled and for a hollow mark.
 fn color(who: Who) -> RGBColor {
     match who {
         Who::Floor => BLACK,

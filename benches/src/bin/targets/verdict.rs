@@ -12,9 +12,9 @@ use crate::run::{Figures, NOISY, Rows, Run};
 pub(crate) enum Verdict {
     Met,
     NotMet,
-    /// The rounds differ too much to say.
+    /// The rounds differ too much to decide.
     TooNoisy,
-    /// One of the figures is not there.
+    /// One of the figures is missing.
     NotMeasured,
 }
 
@@ -28,7 +28,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// The target is met: in every run that could tell, and there was one.
+    /// Returns the overall verdict. The target is met if at least one run could decide, and it is met in all those
+    /// runs.
     pub(crate) fn overall(&self) -> Verdict {
         match self {
             Self { not_met: 1.., .. } => Verdict::NotMet,
@@ -82,15 +83,15 @@ impl fmt::Display for Tally {
     }
 }
 
-/// A row's target in one run.
+/// The judgement of a row's target in one run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Judgement {
-    /// The largest figure that meets the target, if what it refers to was measured.
+    /// The largest figure that meets the target, if the figure to which it refers was measured.
     pub(crate) limit: Option<f64>,
     pub(crate) verdict: Verdict,
 }
 
-/// Judges row number `index` of a run; `None` when it has no target.
+/// Judges row number `index` of a run. Returns `None` if it has no target.
 pub(crate) fn judge(rows: &Rows, run: &Run, index: usize, row: &Row) -> Option<Judgement> {
     let (times, base) = match row.target? {
         Target::Floor(times) => (times, run.floor()),
@@ -124,7 +125,7 @@ fn compare(figures: &Figures, base: &Summary, times: f64) -> Verdict {
     }
 }
 
-/// How many targets there are, and what became of them.
+/// The number of targets by verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Count(Tally);
 
@@ -135,7 +136,7 @@ impl FromIterator<Verdict> for Count {
 }
 
 impl Count {
-    /// How many targets are not met.
+    /// Returns how many targets are not met.
     pub(crate) fn not_met(&self) -> usize {
         self.0.not_met
     }
@@ -219,7 +220,7 @@ mod tests {
         assert_eq!(compare(&near, &base, 1.3), NOT);
         let wide = figures(summary(14.0, 10.0, 18.0));
         assert_eq!(compare(&wide, &base, 1.5), NOISE);
-        // A wide range on one side of the limit decides nothing less.
+        // A range that is wide on one side of the limit does not prevent a decision.
         assert_eq!(compare(&wide, &base, 3.0), MET);
         let disturbed = Figures {
             disturbed: true,

@@ -11,7 +11,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Without a file that has no name, as on file systems that know none.
+/// Makes a draft use a named file, as on file systems without unnamed ones.
 fn with_a_name(draft: Draft) -> Draft {
     match draft {
         Draft::File(replacement) => Draft::File(Replacement {

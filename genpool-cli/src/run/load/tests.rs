@@ -1,4 +1,4 @@
-//! Tests of a phase, above all that a pool at fault is noticed.
+//! Tests of a phase, above all that a faulty pool is detected.
 
 use std::sync::Mutex;
 
@@ -18,7 +18,7 @@ fn plan(threads: usize, order: u32) -> Plan {
     .unwrap()
 }
 
-/// Runs a short phase on what `backend` makes of an arena.
+/// Runs a short phase on the backend made from an arena.
 fn run_on<B: Backend>(plan: &Plan, backend: impl FnOnce(&Arena) -> B) -> Result<Load, Fault> {
     let arena = Arena::map(plan.size(), 4096, plan.granule()).unwrap();
     let setting = Setting {
@@ -55,8 +55,7 @@ fn a_sound_pool_passes() {
     }
 }
 
-/// Hands out ranges one behind the other, going back to the start without asking whether that is
-/// free.
+/// Hands out ranges one after the other, and starts over without asking whether the start is free.
 struct Careless {
     start: usize,
     end: usize,
@@ -147,7 +146,7 @@ fn answers_that_make_no_sense_are_noticed() {
         run_on(&plan, unexpected).unwrap_err(),
         Fault::Refused(_)
     ));
-    // All of it for each, which is given back before it can be handed out again.
+    // Each gets all of it, and frees it before it is handed out again.
     let stubborn = |arena: &Arena| Always(Ok((arena.start(), arena.len())));
     assert!(
         matches!(run_on(&plan, stubborn).unwrap_err(), Fault::Refused(text) if text == "never")

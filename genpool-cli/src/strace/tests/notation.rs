@@ -1,4 +1,4 @@
-//! Tests of other notations, of data that looks like structure, and of what cannot be read.
+//! Tests of other notations, of data that looks like structure, and of lines that cannot be read.
 
 use super::*;
 
@@ -124,7 +124,7 @@ fn what_looks_like_structure_may_be_data() {
     assert_eq!(converted(&text).1.unclear, 0);
 }
 
-/// Each of these calls, as names and in other notations.
+/// Each of these calls, with names and in other notations.
 #[test]
 fn every_notation_of_a_call_converts_alike() {
     let start = mmap(10, 8) + &mmap(100, 2);
@@ -211,7 +211,7 @@ fn a_mapping_that_replaces_nothing_is_not_fixed() {
     assert_eq!((counts.fixed, counts.conflicts), (0, 0));
 }
 
-/// As the kernel rounds them.
+/// Sizes are rounded as the kernel does.
 #[test]
 fn huge_mappings_are_of_whole_huge_pages() {
     let huge = |len: u64, flags: &str| {

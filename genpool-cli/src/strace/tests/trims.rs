@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Pages that are allocated first, and how many cuts belong to the making of a mapping.
+/// Returns the pages of the first allocation, and how many unmappings trim it.
 fn first(lines: &str) -> (String, u64) {
     let (ops, counts) = converted(lines);
     (ops[0].clone(), counts.trimmed)
@@ -12,7 +12,7 @@ fn trimmed(pages: u64, cuts: u64) -> (String, u64) {
     (format!("alloc 1 {pages}"), cuts)
 }
 
-/// What takes its time, or belongs to somebody else.
+/// A call that takes time, or belongs to another thread.
 const READ: &str = "read(3, \"\", 4096) = 0\n";
 
 #[test]
@@ -71,7 +71,7 @@ fn other_threads_neither_end_it_nor_cut() {
     assert_eq!(first(&text), trimmed(16, 2));
     let text = format!("1 {}2 {}", mmap(10, 32), munmap(10, 6));
     assert_eq!(first(&text), trimmed(32, 0));
-    // What another has mapped there meanwhile is not cut.
+    // What another thread has mapped there meanwhile is not trimmed.
     let text = format!(
         "1 {}2 {}2 {}1 {}",
         mmap(10, 32),
@@ -158,7 +158,7 @@ fn only_what_mmap_placed_is_cut() {
     let (ops, counts) = converted(&(mmap(10, 16) + grown + &munmap(10, 4)));
     assert_eq!(ops, ["alloc 1 16", "free 1", "alloc 2 32"]);
     assert_eq!((counts.trimmed, counts.partial), (0, 1));
-    // Nor does a call in two parts cut like `munmap`.
+    // Nor does a call in two parts trim as `munmap` does.
     let text = format!(
         "1 {}1 mremap(0xa000, 16384, 4096, MREMAP_MAYMOVE <unfinished ...>\n2 {READ}\
          1 <... mremap resumed>) = 0x64000\n",

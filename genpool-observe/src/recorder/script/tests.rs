@@ -2,7 +2,7 @@ use super::*;
 
 const PAGE: usize = 4096;
 
-/// A script of a pool of pages, and what it says.
+/// A script of a pool of pages, and what it has written.
 #[derive(Default)]
 struct Told {
     script: Script,
@@ -53,7 +53,7 @@ impl Told {
         self.entry(Entry::Free { addr, size });
     }
 
-    /// The lines since the last time, without comments.
+    /// Returns the lines since the last call, without comments.
     fn said(&mut self) -> Vec<String> {
         let text = std::mem::take(&mut self.text);
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -69,7 +69,7 @@ fn a_chunk_that_comes_again_in_another_shape() {
     told.added(0x10_0000, 8);
     assert_eq!(told.script.unsaid(), 1);
     told.said();
-    // Inside of the old chunk.
+    // Inside the old chunk.
     told.alloc(0x10_0000, 2);
     told.free(0x10_0000, 2);
     assert_eq!(
@@ -77,7 +77,7 @@ fn a_chunk_that_comes_again_in_another_shape() {
         ["alloc 2 size=8192 -> 0x100000", "free 2"],
         "it serves, so what comes back is free"
     );
-    // Across its end, and beyond.
+    // Across its end, and beyond it.
     told.alloc(0x10_3000, 2);
     told.free(0x10_3000, 2);
     told.alloc(0x10_5000, 1);
@@ -87,7 +87,7 @@ fn a_chunk_that_comes_again_in_another_shape() {
         told.said(),
         ["alloc 3 size=16384 algo=fixed-address:0x100000 -> 0x100000"]
     );
-    // Smaller than it was.
+    // Smaller than before.
     told.added(0x10_1000, 2);
     assert_eq!(
         told.said(),
@@ -103,7 +103,7 @@ fn a_chunk_that_comes_again_in_another_shape() {
 fn changes_may_be_told_of_late() {
     let mut told = Told::new();
     told.added(0x10_0000, 4);
-    // It was removed, and is there again.
+    // Removed, and added again.
     told.added(0x10_0000, 4);
     told.draining(0x10_0000, 4);
     told.said();
@@ -338,7 +338,7 @@ fn apart(one: (usize, usize), other: (usize, usize)) -> bool {
 }
 
 impl Read {
-    /// Addresses and sizes stand behind `=` and `->`.
+    /// Addresses and sizes come after `=` and `->`.
     fn line(&mut self, line: &str) {
         let number = |text: &str| match text.strip_prefix("0x") {
             Some(hex) => usize::from_str_radix(hex, 16).unwrap(),
@@ -386,7 +386,7 @@ fn whatever_is_told_the_trace_can_be_replayed() {
     for _ in 0..10 {
         let (mut told, mut read) = (Told::new(), Read::default());
         for _ in 0..STEPS {
-            // Nothing of it need be so, nor in this order.
+            // These need not have happened, nor in this order.
             let (start, pages) = (0x10_0000 + random(20) * PAGE, random(12) + 1);
             let size = pages * PAGE;
             match random(12) {

@@ -7,13 +7,14 @@ use crate::Failure;
 use crate::report::Verdict;
 use crate::scan::{Site, code_of, fingerprint};
 
-/// What a model noticed stands as long as the site's file is the same, but for comments; that nothing
-/// did, as long as the models are the same as well, but for theirs.
+/// Verdicts kept in files. A verdict that a model noticed the weakening is valid while the code of the site's file,
+/// without its comments, is unchanged. A verdict that no model noticed it also requires that the code of the models is
+/// unchanged.
 #[derive(Debug)]
 pub(crate) struct Kept {
     folder: PathBuf,
     models: u64,
-    /// What nothing noticed is tried again.
+    /// Whether to retry the weakenings that no model noticed.
     again: bool,
 }
 

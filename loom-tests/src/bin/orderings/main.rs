@@ -1,8 +1,15 @@
-//! Weakens the orderings of the crates one by one, and asks the models which of them notice: see
+//! Weakens each ordering above `Relaxed` in the crates, one by one, and runs models until one of them fails: see
 //! `ci/orderings.sh`.
 //!
-//! A copy of the tree is built once, in which each ordering is asked for by a number; which number is
-//! answered by something weaker is said by the environment. So a weakening costs a run, not a build.
+//! A copy of the tree is built once, in which each ordering is looked up by a number. The environment says which number
+//! is weakened, and to what. So a weakening costs a run, not a build.
+//!
+//! In that copy loom's own `SeqCst` loads stand for themselves: they read nothing older than the last `SeqCst` store,
+//! if everything stored before was stored with `SeqCst` too, which the copy ensures. Where that does not suffice there
+//! are fences, on the weakened side only. A model that also fails with nothing weakened gives no verdict.
+//!
+//! Finally the models run on the machine's atomics under Miri (`--cfg genpool_machine`). An ordering that no model
+//! needs either has a reason at its site or was unnecessary, and has been weakened.
 
 mod kept;
 mod models;
@@ -17,7 +24,7 @@ use crate::kept::Kept;
 use crate::models::Models;
 use crate::report::{Row, Verdict};
 
-/// What goes wrong with files and programs, as text.
+/// A failure of a file operation or a program, as text.
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
@@ -41,8 +48,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Weakens all sites, or those in files whose names contain one of `only`; answers how many weakenings
-/// are neither caught nor excused.
+/// Weakens all sites, or those in files whose names contain one of `only`. Returns how many weakenings are neither
+/// caught nor excused.
 fn weaken(target: &Path, table: &Path, only: &[String]) -> Result<usize, Failure> {
     let began = Instant::now();
     let sites = scan::sites()?;
@@ -72,7 +79,7 @@ fn weaken(target: &Path, table: &Path, only: &[String]) -> Result<usize, Failure
         for weaker in site.one_step_down() {
             of_site.push(judge(weaker)?);
         }
-        // What is noticed with one step less is noticed with two.
+        // A model that notices one step down also notices two.
         if of_site.iter().any(|row| !row.verdict.is_caught()) {
             for weaker in site.two_steps_down() {
                 of_site.push(judge(weaker)?);

@@ -1,4 +1,4 @@
-//! The models, by tool: which sites they come by, and what they say of a weakened one.
+//! The models, by tool: which sites each of them reaches, and its verdict on a weakened site.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,22 +9,22 @@ use crate::Failure;
 use crate::report::Verdict;
 use crate::scan::Site;
 
-/// Seconds of processor time in which a function's models are watched, with few switches, for the sites
-/// that they come by: long enough for all of them (2026-11).
+/// For how many seconds of processor time each function's models run, with few switches, to find the sites that they
+/// reach. This is long enough for all of them (2026-11).
 const WATCHED: u32 = 5;
 
-/// So many times more models are tried with few switches than with all.
+/// How many times more models are tried with few switches than with all switches.
 const HASTY: usize = 4;
 
-/// So many times longer a model must pass with nothing weakened than it took to notice.
+/// How many times longer than it took to notice a weakening a model must pass with nothing weakened.
 const PATIENCE: u32 = 5;
 
-/// A function of tests with one model or more.
+/// A test function, which has one or more models.
 #[derive(Debug)]
 struct Model {
-    /// With the module's name.
+    /// The function's name, with its module.
     function: String,
-    /// Under loom.
+    /// The test program under loom.
     program: PathBuf,
     sites: BTreeSet<usize>,
 }
@@ -33,28 +33,28 @@ struct Model {
 pub(crate) struct Models {
     tree: PathBuf,
     target: PathBuf,
-    /// Those that loom is done with soon come first.
+    /// All models, those that loom finishes first at the front.
     models: Vec<Model>,
     effort: Effort,
-    /// Parts of the names of those that are tried first.
+    /// Parts of the names of the models to try first.
     first: Vec<String>,
 }
 
-/// How long is looked for a model that notices.
+/// How long to search for a model that notices a weakening.
 #[derive(Clone, Copy, Debug)]
 struct Effort {
     /// Seconds of processor time for a model under loom.
     loom: u32,
-    /// Executions of a model under Miri, with each of the seeds.
+    /// Executions of a model under Miri, for each seed.
     executions: u32,
     seeds: u32,
-    /// Models tried under loom.
+    /// How many models to try under loom.
     models: usize,
-    /// And under Miri.
+    /// How many models to try under Miri.
     miri_models: usize,
 }
 
-/// A number from the environment, or this one.
+/// Returns a number from the environment, or `otherwise`.
 fn asked(name: &str, otherwise: u32) -> u32 {
     let given = std::env::var(name).ok();
     given
@@ -66,7 +66,7 @@ fn flags(more: &str) -> String {
     format!("--cfg genpool_loom --cfg genpool_small {more} -Awarnings")
 }
 
-/// A program that ends after so many seconds of processor time.
+/// Returns a command that ends after `seconds` seconds of processor time.
 fn limited(seconds: u32, program: &Path) -> Command {
     let mut command = Command::new("bash");
     command
@@ -81,7 +81,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl Models {
-    /// Builds the models in `tree` for both tools, and sees which sites each of them comes by.
+    /// Builds the models in `tree` for both tools, and finds which sites each of them reaches.
     pub(crate) fn build(tree: &Path, target: &Path) -> Result<Self, Failure> {
         let mut models = Self {
             tree: fs::canonicalize(tree)?,
@@ -130,7 +130,7 @@ impl Models {
         Ok(models)
     }
 
-    /// Takes the program's models, by the order in which loom is done with them.
+    /// Registers the program's models, sorted by how soon loom finishes them.
     fn watch(&mut self, program: &str) -> Result<(), Failure> {
         let program = fs::canonicalize(program)?;
         let listed = text(&Command::new(&program).arg("--list").output()?.stdout);
@@ -165,7 +165,7 @@ impl Models {
                 sites: sites.collect(),
             });
         }
-        // Models that come by little are small.
+        // Models that reach few sites are small.
         self.models.sort_by_key(|model| model.sites.len());
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Models {
         changed(file) > changed(than)
     }
 
-    /// Miri on tests of the models.
+    /// Returns a command that runs Miri on tests of the models.
     fn miri(&self, more: &[&str]) -> Command {
         let mut command = limited(600, Path::new("cargo"));
         command
@@ -196,14 +196,14 @@ impl Models {
         command
     }
 
-    /// Whether any of them comes by that site.
+    /// Returns whether any model reaches the site.
     pub(crate) fn come_by(&self, number: usize) -> bool {
         self.models
             .iter()
             .any(|model| model.sites.contains(&number))
     }
 
-    /// What the models say when a site is weakened.
+    /// Returns the models' verdict on a weakened site.
     pub(crate) fn judge(
         &self,
         number: usize,
@@ -216,8 +216,7 @@ impl Models {
         let tried = self.effort.models.max(self.first.len()).min(by_it.len());
         let weakened = format!("{number} {weaker}");
         let fences = site.fences(weaker);
-        // Most faults need few switches. Models go through those soon, and what is excused is tried with no
-        // more.
+        // Most faults need few switches, and models finish soon with those. Excused sites are tried with no more.
         let (hasty, thorough) = match site.excuse {
             Some(_) => (tried, 0),
             None => (HASTY * tried, tried),
@@ -255,7 +254,7 @@ impl Models {
         })
     }
 
-    /// Whether a model has nothing to say if nothing is weakened: not all can do without their own fences.
+    /// Returns whether a model passes if nothing is weakened: some need their own fences.
     fn passes(&self, model: &Model, fences: &str, switches: &str) -> Result<bool, Failure> {
         let known = format!("{} {fences} {switches}", model.function);
         let known = self.target.join("watched").join(known);
@@ -286,11 +285,11 @@ impl Models {
             .env("GENPOOL_PREEMPTIONS", switches)
             .output()?;
         let (told, errors) = (text(&run.stdout), text(&run.stderr));
-        // Endless executions are loom's unfairness.
+        // Endless executions are due to loom's unfair scheduling.
         if run.status.success() || errors.contains("exceeded maximum number of branches") {
             return Ok(None);
         }
-        // Killed at its limit, it says nothing.
+        // A model that is killed at its limit gives no verdict.
         let failed = told.split_once(": failed in execution ");
         Ok(failed.map(|(before, after)| {
             let model = before.rsplit(['\n']).next().unwrap_or(before);
@@ -313,7 +312,7 @@ impl Models {
     }
 }
 
-/// Aliasing and validity are other tests' matter. Bookkeeping that the models keep is no leak.
+/// Returns the flags for Miri. Other tests check aliasing and validity. Bookkeeping that the models keep is not a leak.
 fn miri_flags(seed: u32) -> String {
     format!(
         "-Zmiri-disable-isolation -Zmiri-ignore-leaks -Zmiri-disable-stacked-borrows \

@@ -1,4 +1,4 @@
-//! The table.
+//! The table of verdicts.
 
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::scan::Site;
 
-/// What came of a weakening.
+/// The result of a weakening.
 #[derive(Clone, Debug)]
 pub(crate) enum Verdict {
     Caught {
         model: String,
         how: String,
     },
-    /// By none of those tried of so many models that come by.
+    /// Noticed by none of the `tried` models, of all `models` that reach the site.
     Uncaught {
         tried: usize,
         models: usize,
@@ -71,7 +71,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// Writes the table; answers how many weakenings are neither caught nor excused.
+/// Writes the table. Returns how many weakenings are neither caught nor excused.
 pub(crate) fn write(
     table: &Path,
     sites: &[Site],

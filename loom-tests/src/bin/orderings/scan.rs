@@ -1,4 +1,4 @@
-//! Where orderings are asked for, and a copy of the tree in which each of them has a number.
+//! Finds the orderings in the sources, and makes a copy of the tree in which each of them has a number.
 
 use std::fmt;
 use std::fs;
@@ -7,20 +7,20 @@ use std::process::Command;
 
 use crate::Failure;
 
-/// The crates whose orderings are weakened, and how they reach the core's `sync`.
+/// The crates whose orderings are weakened, and the path by which each reaches the core's `sync`.
 const CRATES: [(&str, &str); 3] = [
     ("genpool-core", "crate::sync"),
     ("genpool-devm", "genpool_core::sync"),
     ("genpool-dma", "genpool_core::sync"),
 ];
 
-/// The last is in no model: it has no atomics, only fences towards devices.
+/// The crate that no model covers: it has no atomics, only fences towards devices.
 const UNMODELLED: &str = "genpool-dma";
 
-/// Not the pool's: the models' own, and what the machine's atomics are exchanged by.
+/// Left out, because these orderings are the models' own, not the pool's.
 const SHIM: &str = "genpool-core/src/sync";
 
-/// How a site's comment begins that says why no model notices.
+/// How a site's comment begins that explains why no model notices a weakening.
 const EXCUSE: &str = "Not caught: ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Load,
     Store,
     Change,
-    /// A compare-exchange that is refused.
+    /// The refusal of a compare-exchange.
     Refusal,
     Fence,
 }
@@ -42,11 +42,11 @@ pub(crate) struct Site {
     pub(crate) kind: Kind,
     pub(crate) ordering: &'static str,
     pub(crate) excuse: Option<String>,
-    /// Of the file's code without comments.
+    /// The fingerprint of the file's code without comments.
     pub(crate) fingerprint: u64,
-    /// Number of the site in its file.
+    /// The number of the site in its file.
     pub(crate) place: usize,
-    /// What is replaced in the file: from a byte on, so many.
+    /// The bytes to replace in the file: the start and the length.
     start: usize,
     len: usize,
 }
@@ -68,7 +68,7 @@ impl Site {
         !self.file.starts_with(UNMODELLED)
     }
 
-    /// The next weaker orderings.
+    /// Returns the next weaker orderings.
     pub(crate) fn one_step_down(&self) -> &'static [&'static str] {
         match (self.ordering, self.kind) {
             ("SeqCst", Kind::Change | Kind::Fence) => &["AcqRel"],
@@ -79,7 +79,7 @@ impl Site {
         }
     }
 
-    /// Those further down. A `Relaxed` fence is none.
+    /// Returns the orderings further down. A fence cannot be `Relaxed`.
     pub(crate) fn two_steps_down(&self) -> &'static [&'static str] {
         match (self.ordering, self.kind) {
             ("SeqCst", Kind::Change) => &["Acquire", "Release"],
@@ -88,10 +88,11 @@ impl Site {
         }
     }
 
-    /// What loom has in the place of its models' own fences. First none: loom makes a `SeqCst` load read
-    /// nothing older than what was stored with `SeqCst` before, which is what a single access needs. Then,
-    /// where it is `SeqCst` that is taken away, the fences that accesses stand for, on this side only, for
-    /// those of the other would hide that one is missing. Otherwise the models' own, if a model needs some.
+    /// Returns what replaces the models' own fences in loom, to be tried in turn.
+    ///
+    /// First none: loom lets a `SeqCst` load read nothing older than the last `SeqCst` store, which is what a single
+    /// access needs. Then, if the site loses `SeqCst`, the fences that accesses stand for, on this side only: those of
+    /// the other side would hide that one is missing. Otherwise the models' own, because some models need them.
     pub(crate) fn fences(&self, weaker: &str) -> &'static [&'static str] {
         match self.kind {
             Kind::Fence => &[""],
@@ -104,7 +105,7 @@ impl Site {
     }
 }
 
-/// All sites, in the order of files and lines.
+/// Returns all sites, in the order of files and lines.
 pub(crate) fn sites() -> Result<Vec<Site>, Failure> {
     let mut sites = Vec::new();
     for file in tracked()? {
@@ -128,7 +129,7 @@ fn tracked() -> Result<Vec<String>, Failure> {
 
 fn sites_of(file: &str, text: &str) -> Result<Vec<Site>, Failure> {
     let mut code = code_of(text);
-    // Tests stand at the end of a file, or in one of their own.
+    // Tests are at the end of a file, or in a file of their own.
     let tests = code.find("\nmod tests {");
     code.truncate(tests.unwrap_or(code.len()));
     let fingerprint = fingerprint(&code);
@@ -171,7 +172,7 @@ fn sites_of(file: &str, text: &str) -> Result<Vec<Site>, Failure> {
     Ok(sites)
 }
 
-/// The text with blanks for comments and for what is in quotes; as many bytes.
+/// Returns the text with comments and the contents of quotes blanked out, at the same length in bytes.
 pub(crate) fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -203,14 +204,14 @@ pub(crate) fn code_of(text: &str) -> String {
     code
 }
 
-/// The name of the last function that begins in `before`.
+/// Returns the name of the last function that begins in `before`.
 fn function_around(before: &str) -> &str {
     let named = before.rfind("fn ").map_or("", |at| &before[at + 3..]);
     let end = named.find(|c: char| !c.is_alphanumeric() && c != '_');
     &named[..end.unwrap_or(named.len())]
 }
 
-/// What the call does that the ordering at `start` is an argument of.
+/// Returns what kind of access the call is that has the ordering at `start` as an argument.
 fn kind_of(code: &str, start: usize) -> Kind {
     let mut depth = 0_usize;
     let opening = code[..start].rfind(|c| {
@@ -233,7 +234,7 @@ fn kind_of(code: &str, start: usize) -> Kind {
         "fence" => Kind::Fence,
         "compare_exchange" | "compare_exchange_weak" => {
             let arguments = &code[opening..start];
-            // Success comes first; it may be said by a function.
+            // The ordering of success comes first; a function may compute it.
             let first = !arguments.contains("Ordering::") && !arguments.contains("_order()");
             if first { Kind::Change } else { Kind::Refusal }
         }
@@ -241,7 +242,7 @@ fn kind_of(code: &str, start: usize) -> Kind {
     }
 }
 
-/// What the comment before the statement in this line, or before an earlier line of it, says.
+/// Returns the excuse in the comment before the statement in this line, or before an earlier line of that statement.
 fn excuse_of(text: &str, line: usize) -> Option<String> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let is_comment = |at: usize| lines[at].starts_with("//");
@@ -262,7 +263,7 @@ fn excuse_of(text: &str, line: usize) -> Option<String> {
     Some(words[at + EXCUSE.len()..].into())
 }
 
-/// Not for eternity: FNV-1a.
+/// FNV-1a, which need not stay the same across versions.
 pub(crate) fn fingerprint(text: &str) -> u64 {
     let words = text
         .split_whitespace()
@@ -272,7 +273,7 @@ pub(crate) fn fingerprint(text: &str) -> u64 {
     })
 }
 
-/// What the copy's `sync` has beside the original's.
+/// The code that the copy's `sync` has in addition.
 const WEAKENED: &str = r#"
 /// Which site is weakened, and to what.
 struct Weakened {
@@ -413,11 +414,11 @@ pub fn weakened_fence(site: usize, ordering: Ordering) {
 }
 "#;
 
-/// What is exchanged in the copy's `sync`, by file: the model's own fences, how atomics begin, and how
-/// they are stored to by who prepares the others' work.
+/// The replacements in the copy's `sync`, by file: the models' own fences, how atomics begin, and how they are stored
+/// to by the thread that prepares the others' work.
 const EXCHANGED: [(&str, &str, &str); 3] = [
     (
-        "model.rs",
+        "model/mod.rs",
         "if !cfg!(genpool_machine) {",
         "if !cfg!(genpool_machine) && !super::is_mapped() {",
     ),
@@ -436,10 +437,20 @@ const EXCHANGED: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// Copies what git tracks to `tree`, with a number at each of `sites`. Files that stay the same are left
-/// alone, so that little is built again.
+/// Copies the files that git tracks to `tree`, with a number at each of `sites`. Files that do not change are left
+/// alone, so that little is rebuilt.
 pub(crate) fn copy(tree: &Path, sites: &[Site]) -> Result<(), Failure> {
-    for file in tracked()? {
+    let files = tracked()?;
+    let shim = format!("{SHIM}/mod.rs");
+    let changed = EXCHANGED.map(|(name, ..)| format!("{SHIM}/{name}"));
+    if let Some(missing) = changed
+        .iter()
+        .chain([&shim])
+        .find(|file| !files.contains(file))
+    {
+        return Err(format!("{missing} is not there").into());
+    }
+    for file in files {
         let mut content = fs::read(&file)?;
         for (number, site) in sites.iter().enumerate().rev() {
             if site.file != file || !site.is_modelled() {
@@ -460,7 +471,7 @@ pub(crate) fn copy(tree: &Path, sites: &[Site]) -> Result<(), Failure> {
             };
             content.splice(site.start..site.start + site.len, call.into_bytes());
         }
-        if file == format!("{SHIM}.rs") {
+        if file == shim {
             content.extend(WEAKENED.as_bytes());
         }
         for (name, from, to) in EXCHANGED {

@@ -1,0 +1,574 @@
+//! In-flight operations and epochs: how a caller that found no room proves it.
+//!
+//! A scan reads words one after the other while other threads allocate and free, so finding nothing proves nothing.
+//! A hole may have moved from ahead of the scan to a place already scanned, or bits may have been taken by a claim
+//! that was rolled back later. The proof is a pair of equal readings around the scan.
+//!
+//! # The protocol
+//!
+//! - An operation whose bits lie in several words, or that must count as one step for another reason, takes an
+//!   in-flight guard before its first change ([`Activity::enter`]). When the operation is done or rolled back, one
+//!   atomic step takes it off the count in flight and adds one to the epoch.
+//! - An operation inside one word is atomic by itself and pays one load. After its change, and before it returns,
+//!   it adds one to the epoch if there is a prober ([`Activity::notify`]).
+//! - A caller that found nothing becomes a prober ([`Activity::probe`]), reads the epochs, scans every bit again,
+//!   and reads the epochs again. It reports `Exhausted` only if the readings are equal, nothing was in flight, and
+//!   the chunk list is still the same.
+//!
+//! The counts and epochs are in stripes, each shared by few threads. They belong to the pool, not to a chunk,
+//! because a proof covers all chunks at once.
+//!
+//! # Why equal readings with nothing in flight prove that there was no room
+//!
+//! No operation that crosses words changed a bit between the readings. Every operation inside one word that did is
+//! still under way at the second reading, or the epoch would have moved. So none of these operations comes before
+//! another in time, and each changed one word: they may be put in any order. Choose the order in which those that
+//! the scan saw come before this caller, and the others after it. In that order, the words as they were read are
+//! the state of the pool at one instant, and there was no room in it.
+//!
+//! # What the proof requires
+//!
+//! - *Each word is read once.* A scan that reads a word twice may see it in two states, and no order of the
+//!   operations under way may allow both. So nothing is skipped and come back to. Next fit and own start positions
+//!   end with a pass over the whole chunk, and the contract of [`Algorithm`](crate::Algorithm) asks the same of a
+//!   user's algorithm.
+//! - *Claims notify as frees do.* If only frees did, this caller would be wrongly refused: a free of two granules
+//!   that the scan has passed is stopped before it notifies. Another thread takes one of the two and returns, and
+//!   then takes the only hole ahead of the scan. The second of the two granules was free all the time. (Model
+//!   `half-taken free` in `loom-tests`, and its control `UnnotifiedClaim`.)
+//! - *A reader that reveals what it read notifies too.* A query such as `avail`, or a refused free, may publish a
+//!   change whose author is still under way.
+//! - *A change of several parts is not revealed by halves.* `arc_swap` lists a chunk before readers can reach it,
+//!   so a thread that reads the list first brings the readers up to it (model `listed chunk`). With boundary tags
+//!   the ownership word is given up before the bits are cleared, so both happen under one in-flight guard (model
+//!   `listed free`).
+//!
+//! # When a failure cannot be proved
+//!
+//! After a bounded number of attempts at the proof a caller reports `Contended`. An operation that crosses words
+//! and is stopped in the middle makes other callers report `Contended` where they would report `Exhausted`. It
+//! never keeps them from finding room. A signal handler that interrupted such an operation gets `Contended` however
+//! often it tries.
+//!
+//! # Cached refusals
+//!
+//! A full pool is asked again and again, and a proof reads every word. So a prober that has proved that nowhere `n`
+//! granules are free in a row may leave that as a *cached refusal*, in the word that counts the probers. It refuses
+//! requests of `n` and more granules after one load.
+//!
+//! A cached refusal acts as a prober that stays. An operation that would notify a prober also withdraws the cached
+//! refusal before it returns; an operation of several steps does so when it takes its guard. As in the proof, this
+//! includes claims, and queries that reveal room or a new chunk. While the cached refusal stands, no operation that
+//! changed a bit since has returned or notified, and the argument above holds for every caller that reads it.
+//!
+//! It is left in two steps, because an operation may come between the proof and the cached refusal. The prober
+//! first leaves a *reservation*, which is withdrawn as a cached refusal is, but refuses nothing. Then it reads the
+//! epochs and looks at the chunk list once more. If neither has changed, and the reservation still stands, the
+//! reservation becomes the cached refusal. (Models `room vs cached refusal`, `chunk vs cached refusal`.)
+//!
+//! A version tells one reservation from the next. It has half of a word, so on 32-bit machines it comes again after
+//! 2^16 changes of the state. If a prober is stopped between its two steps for just so many changes, and another
+//! prober's reservation for the same size stands then, it takes that one for its own. The cached refusal may then
+//! be wrong until something changes.
+//!
+//! # Orderings
+//!
+//! "Bits changed, now the probers" against "prober registered, now the bits" is store-to-load order: `SeqCst` on
+//! both sides.
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded, thread_index};
+
+/// Operations that cross words write to a stripe, so that threads seldom share one. With more than eight, threads
+/// meet on the lines of the bitmap instead (2026-11). Two in small models.
+const STRIPES: usize = if cfg!(genpool_small) { 2 } else { 8 };
+
+/// One step of the epoch. The low part of a stripe counts operations in flight, and the rest is the epoch. 2^16
+/// threads in the middle of an operation (2^10 on 32-bit machines) would overflow the count.
+const EPOCH: usize = if usize::BITS == 64 { 1 << 16 } else { 1 << 10 };
+
+#[derive(Debug)]
+pub(crate) struct Activity {
+    /// {epoch, in flight} each.
+    stripes: [CachePadded<AtomicUsize>; STRIPES],
+    listeners: CachePadded<AtomicUsize>,
+}
+
+/// Bits in a quarter of a word.
+const QUARTER: u32 = usize::BITS / 4;
+
+/// What depends on changes: {version, size of the cached refusal, whether run indexes are kept, state of the cached
+/// refusal, number of probers}. The size has the bits of a quarter less three, so the refusal of a longer run is
+/// not cached. The number has a quarter of a word, for 2^16 probers (2^8 on 32-bit machines) less one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listeners(usize);
+
+impl Listeners {
+    const PROBERS: usize = (1 << QUARTER) - 1;
+    const RESERVED: usize = 1 << QUARTER;
+    const CACHED: usize = 2 << QUARTER;
+    const STATE: usize = 3 << QUARTER;
+    const RUN_INDEX: usize = 4 << QUARTER;
+    const SIZE_SHIFT: u32 = QUARTER + 3;
+    const VERSION: usize = 1 << (2 * QUARTER);
+    const MAX_SIZE: usize = (1 << (QUARTER - 3)) - 1;
+
+    fn has_probers(self) -> bool {
+        self.0 & (Self::PROBERS | Self::STATE) != 0
+    }
+
+    #[inline(always)]
+    fn is_empty(self) -> bool {
+        self.0 & (Self::PROBERS | Self::STATE | Self::RUN_INDEX) == 0
+    }
+
+    fn has_refusal(self) -> bool {
+        self.0 & Self::STATE != 0
+    }
+
+    /// Returns the size from which on requests are refused.
+    #[inline(always)]
+    fn refused_size(self) -> Option<usize> {
+        (self.0 & Self::STATE == Self::CACHED).then_some(self.size())
+    }
+
+    #[inline(always)]
+    fn size(self) -> usize {
+        self.0 >> Self::SIZE_SHIFT & Self::MAX_SIZE
+    }
+
+    /// Returns the same probers with another state, and the next version.
+    fn next(self, state: usize, size: usize) -> Self {
+        let step = if seeded(Fault::UnversionedReservation) {
+            0
+        } else {
+            Self::VERSION
+        };
+        let version = (self.0 & !(Self::VERSION - 1)).wrapping_add(step);
+        Self(
+            version | size << Self::SIZE_SHIFT | state | self.0 & (Self::RUN_INDEX | Self::PROBERS),
+        )
+    }
+
+    /// Returns true if the reservation is the same, whatever probers there are.
+    fn is_same(self, other: Self) -> bool {
+        (self.0 ^ other.0) & !(Self::RUN_INDEX | Self::PROBERS) == 0
+    }
+}
+
+/// What a prober read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// The sum over the stripes. Epochs only grow, so equal sums mean equal epochs.
+    epochs: usize,
+    in_flight: usize,
+}
+
+impl Reading {
+    /// Returns true if nothing was in flight but the prober's own `own` operations.
+    pub(crate) fn is_quiet(self, own: usize) -> bool {
+        self.in_flight == own
+    }
+}
+
+impl Activity {
+    pub(crate) fn new() -> Self {
+        Self {
+            stripes: core::array::from_fn(|_| CachePadded::new(AtomicUsize::new(0))),
+            listeners: CachePadded::new(AtomicUsize::new(0)),
+        }
+    }
+
+    #[inline(always)]
+    fn listeners(&self) -> Listeners {
+        // SeqCst: comes after the change that is to be notified of (pairs with `probe` and
+        // `Prober::cache_refusal`).
+        Listeners(self.listeners.load(Ordering::SeqCst))
+    }
+
+    fn exchange(&self, old: Listeners, new: Listeners) -> Result<(), Listeners> {
+        // SeqCst: as in `listeners`. Relaxed where another change came first: what is read is no older than what
+        // `listeners` read before.
+        self.listeners
+            .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::Relaxed)
+            .map(drop)
+            .map_err(Listeners)
+    }
+
+    /// Announces an operation of several steps until the guard is dropped.
+    pub(crate) fn enter(&self) -> InFlight<'_> {
+        let stripe = &self.stripes[thread_index() % STRIPES];
+        if !seeded(Fault::Unannounced) {
+            stripe.fetch_add(1, Ordering::SeqCst);
+            model_fence();
+            self.withdraw_refusal();
+        }
+        InFlight(stripe)
+    }
+
+    /// Returns true if no prober, cached refusal or run index depends on the change that the caller has made.
+    #[inline(always)]
+    pub(crate) fn has_no_listeners(&self) -> bool {
+        self.listeners().is_empty()
+    }
+
+    /// Returns true if changes are to be recorded in run indexes (see `bitmap/run_index/mod.rs`).
+    #[inline(always)]
+    pub(crate) fn keeps_run_index(&self) -> bool {
+        self.listeners().0 & Listeners::RUN_INDEX != 0
+    }
+
+    /// Turns on the recording of changes in run indexes, for good.
+    #[inline]
+    pub(crate) fn keep_run_index(&self) {
+        if !self.keeps_run_index() {
+            // SeqCst: comes before the first look at bits (pairs with `listeners`).
+            self.listeners
+                .fetch_or(Listeners::RUN_INDEX, Ordering::SeqCst);
+            model_fence();
+        }
+    }
+
+    /// Notifies the probers, if there are any, that one word changed.
+    #[inline(always)]
+    pub(crate) fn notify(&self) {
+        if self.listeners().has_probers() {
+            self.notify_probers();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn notify_probers(&self) {
+        self.stripes[thread_index() % STRIPES].fetch_add(EPOCH, Ordering::SeqCst);
+        model_fence();
+        if !seeded(Fault::KeptRefusal) {
+            self.withdraw_refusal();
+        }
+    }
+
+    /// Withdraws the cached refusal, or a reservation of one.
+    fn withdraw_refusal(&self) {
+        let mut seen = self.listeners();
+        while seen.has_refusal() {
+            match self.exchange(seen, seen.next(0, 0)) {
+                Ok(()) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Returns true if it is proved that nowhere `n` granules are free in a row.
+    #[inline(always)]
+    pub(crate) fn is_refused(&self, n: usize) -> bool {
+        self.listeners()
+            .refused_size()
+            .is_some_and(|size| n >= size)
+    }
+
+    /// Registers a prober until the guard is dropped. Returns none if there are as many as can be counted.
+    pub(crate) fn probe(&self) -> Option<Prober<'_>> {
+        let mut seen = self.listeners();
+        while seen.0 & Listeners::PROBERS != Listeners::PROBERS {
+            match self.exchange(seen, Listeners(seen.0 + 1)) {
+                Ok(()) => {
+                    model_fence();
+                    return Some(Prober(self));
+                }
+                Err(now) => seen = now,
+            }
+        }
+        None
+    }
+}
+
+/// An in-flight guard: an operation of several steps is under way.
+#[derive(Debug)]
+pub(crate) struct InFlight<'t>(&'t AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if seeded(Fault::Unannounced) {
+            return;
+        }
+        let passed = if seeded(Fault::KeptEpoch) { 0 } else { EPOCH };
+        // One off the count and one onto the epoch, in one step. Release: a thread that reads that the operation is
+        // over sees all its changes (pairs with `Prober::read`). A thread that does not read it yet reads that the
+        // operation is in flight, and proves nothing.
+        // Not caught: the changes are `SeqCst`, and what loom and Miri execute later reads none of them older.
+        self.0.fetch_add(passed.wrapping_sub(1), Ordering::Release);
+    }
+}
+
+/// A registered prober.
+#[derive(Debug)]
+pub(crate) struct Prober<'t>(&'t Activity);
+
+impl Prober<'_> {
+    pub(crate) fn read(&self) -> Reading {
+        model_fence();
+        let mut reading = Reading {
+            epochs: 0,
+            in_flight: 0,
+        };
+        for stripe in &self.0.stripes {
+            let word = stripe.load(Ordering::SeqCst);
+            reading.epochs = reading.epochs.wrapping_add(word & !(EPOCH - 1));
+            reading.in_flight += word & (EPOCH - 1);
+        }
+        model_fence();
+        reading
+    }
+}
+
+impl Prober<'_> {
+    /// Caches the refusal that nowhere `n` granules are free in a row, if that still holds. It was proved after the
+    /// reading `before`. `list_stands` returns whether the chunk list is still the same.
+    pub(crate) fn cache_refusal(&self, n: usize, before: Reading, list_stands: impl Fn() -> bool) {
+        let activity = self.0;
+        let seen = activity.listeners();
+        // A stronger cached refusal stands, or another prober is about to leave one.
+        let idle = !seen.has_refusal() || seen.refused_size().is_some_and(|size| n < size);
+        let claim = seen.next(Listeners::RESERVED, n);
+        if n > Listeners::MAX_SIZE || !idle || activity.exchange(seen, claim).is_err() {
+            return;
+        }
+        let holds = seeded(Fault::HastyRefusal) || (self.read() == before && list_stands());
+        let mut now = activity.listeners();
+        while now.is_same(claim) {
+            let (state, size) = if holds {
+                (Listeners::CACHED, n)
+            } else {
+                (0, 0)
+            };
+            match activity.exchange(now, now.next(state, size)) {
+                Ok(()) => return,
+                Err(changed) => now = changed,
+            }
+        }
+    }
+}
+
+impl Drop for Prober<'_> {
+    fn drop(&mut self) {
+        // Relaxed: an operation whose effect this prober's scan saw has read the listeners before this, or has not
+        // returned before it.
+        self.0.listeners.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use super::*;
+
+    /// Caches a refusal, as a prober does that has just proved it.
+    fn prove(activity: &Activity, n: usize) {
+        let prober = activity.probe().unwrap();
+        let before = prober.read();
+        prober.cache_refusal(n, before, || true);
+    }
+
+    #[test]
+    fn no_more_probers_than_are_counted() {
+        let activity = Activity::new();
+        let last_but_one = Listeners::PROBERS - 1;
+        activity.listeners.store(last_but_one, Ordering::SeqCst);
+        let last = activity.probe().unwrap();
+        assert!(activity.probe().is_none() && activity.probe().is_none());
+        assert!(activity.listeners().has_probers() && !activity.listeners().has_refusal());
+        let before = last.read();
+        activity.notify();
+        assert_ne!(last.read(), before);
+        drop(last);
+        assert_eq!(activity.listeners.load(Ordering::SeqCst), last_but_one);
+    }
+
+    #[test]
+    fn probers_are_notified_of_changes() {
+        let activity = Activity::new();
+        assert!(activity.has_no_listeners());
+        let probers = [(); 2].map(|()| activity.probe().unwrap());
+        assert!(!activity.has_no_listeners());
+        let before = probers[0].read();
+        assert_eq!(probers[1].read(), before);
+        assert!(before.is_quiet(0));
+        activity.notify();
+        let changed = probers[0].read();
+        assert_ne!(changed, before);
+        assert!(changed.is_quiet(0));
+        let guards = [activity.enter(), activity.enter()];
+        let crossed = probers[0].read();
+        assert!(crossed.is_quiet(2) && !crossed.is_quiet(0));
+        drop(guards);
+        let done = probers[0].read();
+        assert!(done.is_quiet(0) && done != changed);
+        // As long as one of the probers is there.
+        let [first, second] = probers;
+        drop(first);
+        activity.notify();
+        assert_ne!(second.read(), done);
+        drop(second);
+        assert!(activity.has_no_listeners());
+    }
+
+    #[test]
+    fn every_stripe_is_read() {
+        let activity = Activity::new();
+        let prober = activity.probe().unwrap();
+        for stripe in &activity.stripes {
+            let before = prober.read();
+            // Begun and ended by a thread on that stripe.
+            stripe.fetch_add(1, Ordering::SeqCst);
+            let in_flight = InFlight(stripe);
+            let during = prober.read();
+            assert!(during.is_quiet(1) && !during.is_quiet(0));
+            drop(in_flight);
+            let after = prober.read();
+            assert!(after.is_quiet(0) && after != before);
+        }
+    }
+
+    #[test]
+    fn changes_on_two_stripes_do_not_cancel_out() {
+        for (at, one) in (0..).zip([0, 1, 2, STRIPES - 2]) {
+            for other in one + 1..STRIPES {
+                let activity = Activity::new();
+                let prober = activity.probe().unwrap();
+                // The epochs of the stripes are equal to begin with, or not.
+                activity.stripes[one].fetch_add(at * EPOCH, Ordering::SeqCst);
+                let before = prober.read();
+                for stripe in [one, other] {
+                    activity.stripes[stripe].fetch_add(EPOCH, Ordering::SeqCst);
+                }
+                assert_ne!(prober.read(), before, "{one} and {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_are_on_different_stripes_and_all_are_read() {
+        let activity = Activity::new();
+        let prober = activity.probe().unwrap();
+        let begun = std::sync::Barrier::new(STRIPES + 1);
+        let read = std::sync::Barrier::new(STRIPES + 1);
+        std::thread::scope(|scope| {
+            for _ in 0..STRIPES {
+                scope.spawn(|| {
+                    let in_flight = activity.enter();
+                    begun.wait();
+                    read.wait();
+                    drop(in_flight);
+                });
+            }
+            begun.wait();
+            assert!(prober.read().is_quiet(STRIPES));
+            let used = |stripe: &&CachePadded<AtomicUsize>| stripe.load(Ordering::SeqCst) != 0;
+            // Other tests may have numbered threads in between.
+            assert!(activity.stripes.iter().filter(used).count() > 1);
+            read.wait();
+        });
+        assert!(prober.read().is_quiet(0));
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_until_something_moves() {
+        let activity = Activity::new();
+        let moves: [fn(&Activity); 2] = [Activity::notify, |activity| drop(activity.enter())];
+        assert!(!activity.is_refused(usize::MAX));
+        for moves in moves {
+            prove(&activity, 5);
+            let refused = [1, 4, 5, 6, usize::MAX].map(|n| activity.is_refused(n));
+            assert_eq!(refused, [false, false, true, true, true]);
+            assert!(!activity.has_no_listeners());
+            moves(&activity);
+            assert!(!activity.is_refused(usize::MAX) && activity.has_no_listeners());
+        }
+    }
+
+    #[test]
+    fn the_strongest_refusal_stands() {
+        let activity = Activity::new();
+        let most = Listeners::MAX_SIZE;
+        for (n, stands) in [
+            (most + 1, None),
+            (most, Some(most)),
+            (9, Some(9)),
+            (12, Some(9)),
+            (1, Some(1)),
+        ] {
+            prove(&activity, n);
+            assert_eq!(activity.listeners().refused_size(), stands, "{n}");
+            assert_eq!(activity.listeners().0 & Listeners::PROBERS, 0);
+        }
+    }
+
+    #[test]
+    fn what_is_no_longer_proved_is_not_remembered() {
+        let activity = Activity::new();
+        let prober = activity.probe().unwrap();
+        let before = prober.read();
+        prober.cache_refusal(5, before, || false);
+        assert!(!activity.is_refused(5));
+        activity.notify();
+        prober.cache_refusal(5, before, || true);
+        assert!(!activity.is_refused(5));
+        // A change comes, or another prober, between the reservation and the cached refusal.
+        prober.cache_refusal(5, prober.read(), || {
+            activity.notify();
+            true
+        });
+        assert!(!activity.is_refused(5));
+        prober.cache_refusal(5, prober.read(), || {
+            drop(activity.probe());
+            assert!(!activity.is_refused(5), "a claim is no refused_size");
+            prove(&activity, 3);
+            true
+        });
+        assert!(activity.is_refused(5) && !activity.is_refused(4));
+    }
+    #[test]
+    fn a_claim_that_was_taken_back_is_not_taken_for_an_equal_one() {
+        let activity = Activity::new();
+        let prober = activity.probe().unwrap();
+        prober.cache_refusal(5, prober.read(), || {
+            activity.notify();
+            // Another caller reserves the same size, and has not read the epochs again yet.
+            let seen = activity.listeners();
+            activity
+                .exchange(seen, seen.next(Listeners::RESERVED, 5))
+                .unwrap();
+            true
+        });
+        assert!(
+            !activity.is_refused(5),
+            "nobody has proved that since the change"
+        );
+        assert!(
+            activity.listeners().has_refusal(),
+            "the other claim still stands"
+        );
+    }
+
+    #[test]
+    fn no_two_states_in_a_row_are_equal() {
+        // The version wraps, and leaves everything else alone.
+        let last = !(Listeners::VERSION - 1);
+        for before in [0, Listeners::VERSION, last, last | Listeners::RUN_INDEX | 3] {
+            let mut state = Listeners(before);
+            for (next, size) in [(Listeners::RESERVED, 5), (0, 0), (Listeners::RESERVED, 5)] {
+                let after = state.next(next, size);
+                assert!(!after.is_same(state));
+                assert_eq!(after.size(), size);
+                assert_eq!(after.0 & Listeners::STATE, next);
+                let kept = Listeners::RUN_INDEX | Listeners::PROBERS;
+                assert_eq!(after.0 & kept, before & kept);
+                state = after;
+            }
+            assert!(
+                !state.is_same(Listeners(before).next(Listeners::RESERVED, 5)),
+                "two claims"
+            );
+        }
+    }
+}

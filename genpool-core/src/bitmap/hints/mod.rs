@@ -1,0 +1,564 @@
+//! Hints: an upper bound on the free runs that begin in each word.
+//!
+//! # What a hint is
+//!
+//! The *run of a word* is the longest run of free granules whose first granule lies in the word. It goes on as far
+//! as granules are free, into the next words too. The *hint* of the word is an upper bound on the length of that
+//! run. It is a byte: a length of up to a word, or [`LONG`], which stands for every longer run. A search for `n`
+//! granules skips a word whose hint is below `n`, or below [`LONG`] where `n` is greater.
+//!
+//! A run counts where it begins and is followed over word borders. So a claim never has to change a hint: whatever
+//! it leaves of a run begins in a word whose run was no shorter. A free has to raise at most the hints of its own
+//! words and that of the word before.
+//!
+//! # Nodes, lines and levels
+//!
+//! A *node* packs the hints of eight words (on 64-bit machines) into one atomic. It is compared with a need in four
+//! instructions. Eight nodes are a *line*. A search looks at a line as a whole and gathers the words that may serve
+//! in one bit mask, so no branch on the way is hard to predict. A byte of the level above holds the highest hint of
+//! a line, and so on up to a single line. A search goes from the top down to the first word that may serve.
+//!
+//! A byte is stored as a deficit (`node.rs`), so zeroed memory holds the hints of a fresh bitmap, and adding a huge
+//! chunk touches almost no memory.
+//!
+//! The top line may have a parent: a slot of other hints. Those of a pool's permanent chunks have theirs in the
+//! free summary (`chunks/free_summary.rs`), which is one level more.
+//!
+//! # What may be stale, and why that is harmless
+//!
+//! A hint that is too high costs a look. Claims may leave it so; a look in vain lowers it.
+//!
+//! A hint that is too low hides a free run. At rest no hint is too low. While other threads work there may be one
+//! for a moment: until the free that should raise it has done so, or until the search that lowered it too far has
+//! looked again. What is hidden is not lost, because a caller looks at every word without the hints before it is
+//! refused (see `activity`).
+//!
+//! # Lower, look again, raise
+//!
+//! A free clears bits, then raises the hint if it is too low. A search that looked in vain lowers the hint, then
+//! looks at the bits again, and raises the hint to what it sees. So either the second look sees the bits of the
+//! free, or the free sees the lowered hint.
+//!
+//! The levels follow the same protocol. A thread that raises a byte then raises the byte above. A thread that
+//! lowered the highest hint of a line, or found every hint of a line below the byte above, lowers that byte, then
+//! looks at the line again. Without the second look a freed run stays hidden (models: `free vs search`,
+//! `free vs two levels`).
+//!
+//! A bound that searches lower and frees raise can also be lowered with a ticket and a version in a word of its
+//! own. That takes two compare-exchanges, and room for both in every bound. Lowering first takes one
+//! compare-exchange, and a byte is enough. The price is that a hint may hide, between the two steps, a run whose
+//! free has already returned. No caller is refused because of it, since the look that proves a failure reads every
+//! word. A search may take a later run in that moment. The models check that no hint is too low at rest.
+//!
+//! # Orderings
+//!
+//! "Bits cleared, now the hint" against "hint lowered, now the bits" is store-to-load order, so the accesses on
+//! both sides are `SeqCst`.
+
+mod node;
+
+use alloc::sync::Arc;
+
+pub(crate) use self::node::Need;
+use self::node::{HintLine, HintNode, LINE_NODES};
+pub(super) use self::node::{LINE_HINTS, LONG, NODE_HINTS};
+use super::levels;
+use super::run_index::RunIndex;
+use crate::memory::{NoMemory, Node, Table};
+use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
+
+/// The hints of a bitmap, or of other numbered places for runs. The places are called words either way.
+#[derive(Debug)]
+pub(crate) struct Hints {
+    /// Level by level, the lowest first; then the cells of the run index, if there is one.
+    nodes: Table<AtomicUsize>,
+    words: usize,
+    above: Option<ParentSlot>,
+}
+
+/// The slot of other hints that stands for the top line of these.
+#[derive(Debug)]
+pub(crate) struct ParentSlot {
+    pub(crate) hints: Arc<Hints>,
+    pub(crate) slot: usize,
+}
+
+/// A slot of the lowest level stands for a word.
+type Level = levels::Level<NODE_HINTS, LINE_HINTS, LINE_HINTS>;
+
+impl Hints {
+    /// Creates hints that say "anything may be free", and an empty run index if one is kept, for `words` words, at
+    /// least one.
+    pub(super) fn new(words: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+        Self::with_run_index(words, RunIndex::cells(words), node)
+    }
+
+    fn with_run_index(words: usize, cells: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+        let levels = || Level::lowest(0, words).upwards();
+        let nodes: usize = levels().map(Level::nodes).sum();
+        let hints = Self {
+            nodes: Table::zeroed(nodes + cells, node)?,
+            words,
+            above: None,
+        };
+        for level in levels() {
+            // Slots that stand for no word never serve.
+            for slot in level.slots..level.nodes() * NODE_HINTS {
+                let node = &hints.nodes[level.start + slot / NODE_HINTS];
+                // Relaxed: no other thread has seen the hints yet.
+                let none = HintNode(node.load(Ordering::Relaxed)).with(slot % NODE_HINTS, 0);
+                node.store(none.0, Ordering::Relaxed);
+            }
+        }
+        Ok(hints)
+    }
+
+    /// Creates hints that say "nothing is free", without a run index, for `words` words, at least one.
+    pub(crate) fn closed(words: usize) -> Result<Self, NoMemory> {
+        let hints = Self::with_run_index(words, 0, None)?;
+        for node in &*hints.nodes {
+            // Relaxed: as in `new`.
+            node.store(HintNode::CLOSED.0, Ordering::Relaxed);
+        }
+        Ok(hints)
+    }
+
+    pub(crate) fn footprint(&self) -> usize {
+        size_of_val(&*self.nodes)
+    }
+
+    /// Returns the run index, if one is kept for so many words.
+    #[inline]
+    pub(super) fn run_index(&self) -> Option<RunIndex<'_>> {
+        let nodes: usize = self.lowest().upwards().map(Level::nodes).sum();
+        let cells = self.nodes.get(nodes..)?;
+        (!cells.is_empty()).then(|| RunIndex::of(cells, self.words))
+    }
+
+    #[inline]
+    fn lowest(&self) -> Level {
+        Level::lowest(0, self.words)
+    }
+
+    #[inline]
+    fn load(&self, level: Level, node: usize) -> HintNode {
+        // SeqCst: in a free, this comes after the bits were cleared (pairs with the exchange in `try_lower`).
+        HintNode(self.nodes[level.start + node].load(Ordering::SeqCst))
+    }
+
+    fn exchange(
+        &self,
+        level: Level,
+        node: usize,
+        old: HintNode,
+        new: HintNode,
+    ) -> Result<(), HintNode> {
+        // SeqCst: a lowered hint precedes the second look (pairs with `load` in a free). Relaxed where another
+        // change came first: what is read is no older than what `load` read before.
+        self.nodes[level.start + node]
+            .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::Relaxed)
+            .map(drop)
+            .map_err(HintNode)
+    }
+
+    #[inline]
+    fn hint(&self, level: Level, slot: usize) -> usize {
+        self.load(level, slot / NODE_HINTS).hint(slot % NODE_HINTS)
+    }
+
+    /// Prefetches the hint of a word. The caller is about to wait for the word itself.
+    #[inline(always)]
+    pub(super) fn fetch(&self, word: usize) {
+        // Relaxed: the hint is read again when it is used.
+        self.nodes[word / NODE_HINTS].load(Ordering::Relaxed);
+    }
+
+    /// Returns the hint of a word.
+    #[inline]
+    pub(super) fn get(&self, word: usize) -> usize {
+        self.hint(self.lowest(), word)
+    }
+
+    /// Returns the nodes of a line.
+    #[inline]
+    fn line(&self, level: Level, line: usize) -> HintLine<'_> {
+        let nodes = &self.nodes[level.start + line * LINE_NODES..];
+        match nodes.first_chunk::<LINE_NODES>() {
+            // An array of known length, so that loops over it are unrolled.
+            Some(whole) if (line + 1) * LINE_HINTS <= level.slots => HintLine::Whole(whole),
+            _ => HintLine::Cut(&nodes[..level.nodes() - line * LINE_NODES]),
+        }
+    }
+
+    // ---- search ----
+
+    /// Returns the first word of node `node` that may serve, and its hint.
+    #[inline(always)]
+    pub(super) fn in_node(&self, node: usize, need: Need) -> Option<(usize, usize)> {
+        // Relaxed: a proposal; the claim decides.
+        let hint_node = HintNode(self.nodes.get(node)?.load(Ordering::Relaxed));
+        let slot = hint_node.first(0, need)?;
+        Some((node * NODE_HINTS + slot, hint_node.hint(slot)))
+    }
+
+    /// Returns the first word from `word` on that may serve.
+    #[inline(always)]
+    pub(crate) fn next(&self, word: usize, need: Need) -> Option<usize> {
+        if word == 0 {
+            return self.first(need);
+        }
+        if word >= self.words {
+            return None;
+        }
+        let node = word / NODE_HINTS;
+        match self
+            .load(self.lowest(), node)
+            .first(word % NODE_HINTS, need)
+        {
+            Some(slot) => Some(node * NODE_HINTS + slot),
+            None => self.next_in(self.lowest(), (node + 1) * NODE_HINTS, need),
+        }
+    }
+
+    /// Returns the first word that may serve. Looks in the first node, then from the top down.
+    #[inline]
+    pub(super) fn first(&self, need: Need) -> Option<usize> {
+        let lowest = self.lowest();
+        let near = self.load(lowest, 0).first(0, need);
+        near.or_else(|| self.next_in(lowest, 0, need))
+    }
+
+    /// Returns the first slot of `level` from `slot` on that may serve.
+    #[inline(never)]
+    fn next_in(&self, level: Level, slot: usize, need: Need) -> Option<usize> {
+        let mut line = slot / LINE_HINTS;
+        let Some(above) = level.above() else {
+            return self.search_line(level, slot, need);
+        };
+        if !slot.is_multiple_of(LINE_HINTS) {
+            let found = self.search_line(level, slot, need);
+            if found.is_some() {
+                return found;
+            }
+            line += 1;
+        }
+        loop {
+            line = self.next_in(above, line, need)?;
+            let found = self.search_line(level, line * LINE_HINTS, need);
+            if found.is_some() {
+                return found;
+            }
+            // The byte above promised more than the line holds.
+            self.lower_line(level, line);
+            line += 1;
+        }
+    }
+
+    /// Returns the first slot that may serve, from `slot` to the end of its line.
+    #[inline]
+    fn search_line(&self, level: Level, slot: usize, need: Need) -> Option<usize> {
+        if slot >= level.slots {
+            return None;
+        }
+        let (line, rest) = (slot / LINE_HINTS, slot % LINE_HINTS);
+        let found = self.line(level, line).serving(need);
+        let found = found & usize::MAX << rest;
+        (found != 0).then(|| slot - rest + found.trailing_zeros() as usize)
+    }
+
+    // ---- changes ----
+
+    /// Raises the hint of a word in which a run of length `run` begins. A free calls this after its bits are
+    /// cleared.
+    pub(super) fn raise(&self, word: usize, run: usize) {
+        self.raise_in(self.lowest(), word, run.min(LONG));
+    }
+
+    /// Lowers the hint of a word to `low`, because the caller saw that no longer run begins there. `again` looks a
+    /// second time and returns the length of the longest.
+    pub(crate) fn lower(&self, word: usize, low: usize, again: impl Fn() -> usize) {
+        self.lower_in(self.lowest(), word, low, again);
+    }
+
+    fn raise_in(&self, mut level: Level, mut slot: usize, hint: usize) {
+        loop {
+            let (node, at) = (slot / NODE_HINTS, slot % NODE_HINTS);
+            let mut seen = self.load(level, node);
+            loop {
+                if seen.hint(at) >= hint {
+                    // The thread that raised it goes on to the levels above.
+                    return;
+                }
+                match self.exchange(level, node, seen, seen.with(at, hint)) {
+                    Ok(()) => break,
+                    Err(now) => seen = now,
+                }
+            }
+            model_fence();
+            let Some(above) = level.above() else {
+                if let Some(above) = &self.above {
+                    above.hints.raise(above.slot, hint);
+                }
+                return;
+            };
+            (level, slot) = (above, slot / LINE_HINTS);
+        }
+    }
+
+    /// Lowers a hint, then the byte above if the hint was the highest of its line. Higher levels are left to looks
+    /// in vain.
+    #[inline(always)]
+    fn lower_in(&self, level: Level, slot: usize, low: usize, again: impl Fn() -> usize) {
+        if let Some(was) = self.try_lower(level, slot, low, again)
+            && let Some(above) = level.above()
+            && self.hint(above, slot / LINE_HINTS) == was
+        {
+            self.lower_line(level, slot / LINE_HINTS);
+        }
+    }
+
+    /// Lowers the byte above a line to the highest hint of the line, because the byte promises more.
+    #[inline(never)]
+    fn lower_line(&self, level: Level, line: usize) {
+        if let Some(above) = level.above() {
+            let highest = || self.line(level, line).highest();
+            self.try_lower(above, line, highest(), highest);
+        }
+    }
+
+    /// Tries once to lower a hint, because one that stays too high only costs a look. Returns the former hint if it
+    /// is lower now.
+    #[inline(always)]
+    fn try_lower(
+        &self,
+        level: Level,
+        slot: usize,
+        low: usize,
+        again: impl Fn() -> usize,
+    ) -> Option<usize> {
+        let (node, at) = (slot / NODE_HINTS, slot % NODE_HINTS);
+        let seen = self.load(level, node);
+        let was = seen.hint(at);
+        if low >= was
+            || self
+                .exchange(level, node, seen, seen.with(at, low))
+                .is_err()
+        {
+            return None;
+        }
+        model_fence();
+        if seeded(Fault::NoSecondLook) {
+            return None;
+        }
+        let now = again();
+        if now > low {
+            self.raise_in(level, slot, now);
+            return None;
+        }
+        Some(was)
+    }
+
+    /// Returns the highest hint of all.
+    #[cold]
+    fn top(&self) -> usize {
+        let top = self.lowest().upwards().last();
+        top.map_or(0, |level| self.line(level, 0).highest())
+    }
+
+    /// Connects the top line to a parent slot, before any other thread sees these hints.
+    pub(super) fn set_parent(&mut self, above: ParentSlot) {
+        self.above = Some(above);
+    }
+
+    /// Raises the parent slot to the highest of these hints.
+    pub(crate) fn raise_parent(&self) {
+        if let Some(ParentSlot { hints, slot }) = &self.above {
+            hints.raise(*slot, self.top());
+        }
+    }
+
+    /// Lowers the parent slot to the highest of these hints. A search that the slot led here and that found nothing
+    /// calls this.
+    pub(crate) fn lower_parent(&self) {
+        if let Some(ParentSlot { hints, slot }) = &self.above {
+            hints.lower(*slot, self.top(), || self.top());
+        }
+    }
+
+    /// At rest: returns true if each byte is at least the highest of the line below it.
+    pub(super) fn is_sound(&self) -> bool {
+        let covers = |level: Level, above| {
+            let hint = |slot| self.hint(level, slot);
+            (0..level.slots).all(|slot| hint(slot) <= self.hint(above, slot / LINE_HINTS))
+        };
+        self.lowest()
+            .upwards()
+            .all(|level| level.above().is_none_or(|above| covers(level, above)))
+    }
+
+    /// At rest: returns true if the parent slot is high enough.
+    pub(crate) fn is_covered(&self) -> bool {
+        let above = self.above.as_ref();
+        above.is_none_or(|above| self.top() <= above.hints.get(above.slot))
+    }
+}
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Numbers of words. The last makes three levels, which takes long under Miri.
+    const SIZES: &[usize] = if cfg!(miri) {
+        &[1, 9, LINE_HINTS, LINE_HINTS + 1]
+    } else {
+        &[
+            1,
+            7,
+            8,
+            9,
+            LINE_HINTS - 1,
+            LINE_HINTS,
+            LINE_HINTS + 1,
+            1000,
+            20_000,
+        ]
+    };
+
+    #[test]
+    fn the_highest_of_a_line_is_its_own() {
+        let hints = Hints::new(3 * LINE_HINTS + 2, None).unwrap();
+        for word in 0..3 * LINE_HINTS + 2 {
+            hints.lower(word, 1, || 1);
+        }
+        for (word, run) in [
+            (0, 3),
+            (2 * LINE_HINTS - 1, 5),
+            (2 * LINE_HINTS, 9),
+            (3 * LINE_HINTS + 1, 4),
+        ] {
+            hints.raise(word, run);
+        }
+        let highest = [0, 1, 2, 3].map(|line| hints.line(hints.lowest(), line).highest());
+        assert_eq!(highest, [3, 5, 9, 4]);
+    }
+
+    #[test]
+    fn the_byte_above_is_lowered_with_the_highest_of_its_line() {
+        let words = 2 * LINE_HINTS + 3;
+        let hints = Hints::new(words, None).unwrap();
+        let above = hints.lowest().above().unwrap();
+        let said = || [0, 1, 2].map(|line| hints.hint(above, line));
+        for word in 0..words {
+            hints.lower(word, 3, || 3);
+        }
+        assert_eq!(said(), [3; 3]);
+        for line in 0..3 {
+            let (one, other) = (line * LINE_HINTS, line * LINE_HINTS + 2);
+            hints.raise(one, 7);
+            hints.raise(other, 7);
+            hints.lower(one, 2, || 2);
+            assert_eq!(said()[line], 7, "another is as high");
+            hints.lower(other, 5, || 5);
+            assert_eq!(said()[line], 5);
+            hints.lower(other, 0, || 0);
+            assert_eq!(said()[line], 3);
+            hints.raise(one, 6);
+            assert_eq!(said()[line], 6);
+            hints.lower(one, 0, || 4);
+            assert_eq!((hints.get(one), said()[line]), (4, 6), "raised again");
+            assert!(hints.is_sound());
+        }
+        assert_eq!(hints.first(Need::of(5)), None);
+        assert_eq!(said(), [4; 3], "the look in vain lowers it");
+    }
+
+    #[test]
+    fn the_slot_above_says_the_highest() {
+        for words in [3, LINE_HINTS + 3, 3 * LINE_HINTS] {
+            let above = Arc::new(Hints::closed(9).unwrap());
+            let mut hints = Hints::new(words, None).unwrap();
+            assert!(hints.is_covered(), "there is nothing above");
+            let slot = 5;
+            hints.set_parent(ParentSlot {
+                hints: Arc::clone(&above),
+                slot,
+            });
+            assert!(!hints.is_covered());
+            hints.raise_parent();
+            assert_eq!(above.get(slot), LONG);
+            for word in 0..words {
+                hints.lower(word, 4, || 4);
+            }
+            // The levels above learn of it from a search in vain.
+            assert_eq!(hints.first(Need::of(5)), None);
+            hints.lower_parent();
+            assert_eq!(above.get(slot), 4);
+            hints.raise(words - 1, 9);
+            assert_eq!(above.get(slot), 9);
+            assert!(hints.is_covered());
+            assert!((0..9).all(|other| other == slot || above.get(other) == 0));
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        Raise(usize, usize),
+        Lower(usize, usize),
+        Next(usize, usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let run = prop_oneof![0..=LONG, Just(0), Just(1000)];
+        prop_oneof![
+            (any::<usize>(), run.clone()).prop_map(|(word, to)| Op::Raise(word, to)),
+            (any::<usize>(), run).prop_map(|(word, to)| Op::Lower(word, to)),
+            (any::<usize>(), 1..=2 * LONG).prop_map(|(word, n)| Op::Next(word, n)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
+
+        /// On one level, on two and on three. In a single thread no hint is too high.
+        #[test]
+        fn searches_find_the_first_that_may_serve(
+            words in prop::sample::select(SIZES),
+            low in 0..3_usize,
+            ops in prop::collection::vec(op(), 1..60),
+        ) {
+            let hints = Hints::new(words, None).unwrap();
+            let mut known = vec![LONG; words];
+            if low < 2 {
+                for (word, known) in known.iter_mut().enumerate() {
+                    hints.lower(word, low, || low);
+                    *known = low;
+                }
+            }
+            for op in ops {
+                match op {
+                    Op::Raise(word, to) => {
+                        let word = word % words;
+                        hints.raise(word, to);
+                        known[word] = known[word].max(to.min(LONG));
+                    }
+                    Op::Lower(word, to) => {
+                        let word = word % words;
+                        let to = to.min(LONG);
+                        hints.lower(word, to, || to);
+                        known[word] = known[word].min(to);
+                    }
+                    Op::Next(from, n) => {
+                        let from = from % (words + 1);
+                        let expected = (from..words).find(|&word| known[word] >= n.min(LONG));
+                        prop_assert_eq!(hints.next(from, Need::of(n)), expected);
+                    }
+                }
+                prop_assert!(hints.is_sound());
+            }
+            for (word, &hint) in known.iter().enumerate() {
+                prop_assert_eq!(hints.get(word), hint);
+            }
+        }
+    }
+}

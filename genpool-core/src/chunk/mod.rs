@@ -1,0 +1,559 @@
+//! A chunk: one address range with its bitmap, its boundary tags, its owner, and its removal.
+//!
+//! # Removal
+//!
+//! A chunk is alive, draining, or drained ([`State`]). A removal seals it: it sets the state to draining, then looks at
+//! the bits. A claim sets its bits, then looks at the state. So a claim that raced with a removal takes itself back.
+//!
+//! A chunk is drained when a look after the seal found no bit set. Every release in a draining chunk looks. So does
+//! `Drain::is_drained`, because the thread that released the last bits may have been stopped before its look. The
+//! thread that changes the state to drained runs the callback and notifies the observer, so both happen once. The box
+//! of the callback is kept until the chunk is dropped, because that thread may be in a signal handler, which must not
+//! free memory.
+
+mod boundary_tags;
+pub(crate) mod spec;
+
+use core::fmt;
+
+use alloc::boxed::Box;
+#[cfg(feature = "observe")]
+use alloc::sync::Arc;
+
+pub(crate) use self::boundary_tags::{
+    BoundaryTags, Extent, MAX_TRACKED, Ownership, StaleOwnership,
+};
+pub(crate) use self::spec::text_of;
+pub use self::spec::{ChunkSpec, Owner};
+use crate::activity::Activity;
+use crate::bitmap::{Batch, Bitmap, MAX_GRANULES, NotTaken, ParentSlot, Released};
+use crate::error::{AddRefused, FreeError};
+use crate::memory::{AtomicOptionBox, Node};
+#[cfg(feature = "observe")]
+use crate::observe::{Account, Event, Notifier};
+use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, seeded};
+use crate::unwind::{Guarded, contained};
+
+/// Checks everything about a chunk that does not depend on other chunks.
+pub(crate) fn check_spec(spec: &ChunkSpec, order: u32, tracked: bool) -> Result<(), AddRefused> {
+    let (start, size) = (spec.start(), spec.size());
+    let granule = 1 << order;
+    if size == 0 {
+        return Err(AddRefused::ZeroSize);
+    }
+    if !start.is_multiple_of(granule) {
+        return Err(AddRefused::MisalignedStart { granule });
+    }
+    if !size.is_multiple_of(granule) {
+        return Err(AddRefused::MisalignedSize { granule });
+    }
+    if start.checked_add(size - 1).is_none() {
+        return Err(AddRefused::Wraps);
+    }
+    if let Some(phys) = spec.phys_of_start()
+        && phys.checked_add(size as u64 - 1).is_none()
+    {
+        return Err(AddRefused::PhysWraps { phys });
+    }
+    let most = if tracked { MAX_TRACKED } else { MAX_GRANULES };
+    if size >> order > most {
+        return Err(AddRefused::TooManyGranules { most });
+    }
+    Ok(())
+}
+
+/// How far the removal of a chunk has come. The state only moves forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// Serves allocations.
+    Alive,
+    /// Hands out nothing more; what is held stays valid.
+    Draining,
+    /// The last allocation was given back.
+    Drained,
+}
+
+/// Why a claim was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// A granule of the run is taken.
+    Taken,
+    /// The chunk is being removed.
+    Draining,
+}
+
+type Callback = Box<dyn FnMut() + Send>;
+
+/// One address range of a pool.
+///
+/// The fields that are read to find a chunk by its address come first, so that they seldom span two cache lines.
+///
+/// # Orderings
+///
+/// `state` takes part in two store-to-load protocols, with `SeqCst` on both sides:
+/// - A claim sets its bits, then loads the state. A removal sets the state, then loads the bits. So either the claim
+///   sees the removal and takes itself back, or the removal sees the claim and waits for its release (model:
+///   `removal vs alloc`).
+/// - A release clears its bits, then loads the state and, if the chunk is draining, looks whether it was the last. A
+///   removal sets the state, then looks at the bits too. At least one of them sees the chunk empty. A claim that is
+///   rolled back clears bits too (model: `drop vs rollback`).
+#[repr(C)]
+pub(crate) struct Chunk {
+    start: usize,
+    order: u32,
+    /// Kept until the pool is dropped, because callers may reach it without a pin (see `chunks/mod.rs`).
+    permanent: bool,
+    state: Atomic<State>,
+    /// Whether `phys` was given. An `Option` would take eight bytes more, of the 256 that a chunk may cost.
+    has_phys: bool,
+    phys: u64,
+    bitmap: Bitmap,
+    /// Differs from that of every other chunk, including one at the same address. Less than half of what a word can
+    /// hold, because an allocation keeps it in a word with a flag.
+    generation: usize,
+    boundary_tags: Option<BoundaryTags>,
+    owner: Option<Guarded<Owner>>,
+    /// Where the last look for granules that are still held found one.
+    busy: AtomicUsize,
+    on_drained: AtomicOptionBox<Callback>,
+    /// A callback that was called. It is freed with the chunk, not where it was called, which may be a signal handler.
+    called: AtomicOptionBox<Callback>,
+    /// Present if the pool has an observer.
+    #[cfg(feature = "observe")]
+    account: Option<Box<Account>>,
+}
+
+#[cfg(not(genpool_loom))]
+const _: () = assert!(Atomic::<State>::is_lock_free());
+
+impl Chunk {
+    /// Creates a chunk from a spec that passed [`check_spec`].
+    pub(crate) fn new(
+        spec: &ChunkSpec,
+        order: u32,
+        generation: usize,
+        permanent: bool,
+        tracked: bool,
+        node: Option<Node>,
+    ) -> Result<Self, AddRefused> {
+        let granules = spec.size() >> order;
+        Ok(Self {
+            start: spec.start(),
+            order,
+            generation,
+            permanent,
+            state: Atomic::new(State::Alive),
+            bitmap: Bitmap::new(granules, node)?,
+            boundary_tags: tracked
+                .then(|| BoundaryTags::new(granules, node))
+                .transpose()?,
+            has_phys: spec.phys_of_start().is_some(),
+            phys: spec.phys_of_start().unwrap_or(0),
+            owner: spec.guarded_owner().cloned(),
+            busy: AtomicUsize::new(0),
+            on_drained: AtomicOptionBox::new(),
+            called: AtomicOptionBox::new(),
+            #[cfg(feature = "observe")]
+            account: None,
+        })
+    }
+
+    /// Sets the notifier of the chunk, before the chunk is shared.
+    #[cfg(feature = "observe")]
+    pub(crate) fn set_notifier(&mut self, notifier: Option<&Arc<Notifier>>) {
+        self.account = notifier.map(|notifier| Box::new(Account::new(Arc::clone(notifier))));
+    }
+
+    /// Adds `granules` to what allocations hold. Returns true if the chunk is not being removed.
+    #[cfg(feature = "observe")]
+    pub(crate) fn account(&self, granules: isize) -> bool {
+        let account = self.account.as_ref();
+        account.is_some_and(|account| account.hold(granules))
+    }
+
+    /// Adds `granules` to what caches keep. Returns true if the chunk is not being removed.
+    #[cfg(feature = "observe")]
+    pub(crate) fn account_kept(&self, granules: isize) -> bool {
+        let account = self.account.as_ref();
+        account.is_some_and(|account| account.keep(granules))
+    }
+
+    /// Records that the chunk is being removed. Returns the granules that allocations hold and those that caches keep.
+    #[cfg(feature = "observe")]
+    pub(crate) fn close_account(&self) -> (usize, usize) {
+        let account = self.account.as_ref();
+        account.map_or((0, 0), |account| account.close())
+    }
+
+    /// Sets the slot in which the chunk's hints continue, before the chunk is shared.
+    pub(crate) fn set_parent(&mut self, above: ParentSlot) {
+        self.bitmap.set_parent(above);
+    }
+
+    /// Returns the chunk as it was given.
+    pub(crate) fn spec(&self) -> ChunkSpec {
+        ChunkSpec::of_parts(
+            self.start,
+            self.size(),
+            self.phys_of(self.start),
+            self.owner.clone(),
+        )
+    }
+
+    /// Returns the address of the first byte.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Returns the size in bytes, at most what an address can hold (see `AddRefused::TotalSize`).
+    pub(crate) fn size(&self) -> usize {
+        self.bitmap.len() << self.order
+    }
+
+    /// Returns the address of the last byte.
+    pub(crate) fn last(&self) -> usize {
+        self.start + (self.size() - 1)
+    }
+
+    pub(crate) fn order(&self) -> u32 {
+        self.order
+    }
+
+    pub(crate) fn generation(&self) -> usize {
+        self.generation
+    }
+
+    pub(crate) fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        self.owner.as_deref()
+    }
+
+    pub(crate) fn bitmap(&self) -> &Bitmap {
+        &self.bitmap
+    }
+
+    pub(crate) fn boundary_tags(&self) -> Option<&BoundaryTags> {
+        self.boundary_tags.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn state(&self) -> State {
+        // SeqCst: see the orderings of the type.
+        self.state.load(Ordering::SeqCst)
+    }
+
+    /// Returns the physical address of `addr`, which lies in the chunk.
+    pub(crate) fn phys_of(&self, addr: usize) -> Option<u64> {
+        self.has_phys
+            .then(|| self.phys + (addr - self.start) as u64)
+    }
+
+    /// Returns the address of a granule of the chunk.
+    #[inline]
+    pub(crate) fn addr_of(&self, granule: usize) -> usize {
+        self.start + (granule << self.order)
+    }
+
+    /// Returns the granule that contains `addr`, which lies in the chunk.
+    #[inline]
+    pub(crate) fn granule_of(&self, addr: usize) -> usize {
+        (addr - self.start) >> self.order
+    }
+
+    /// Returns the number of free bytes. Linear in the granules, 64 at a time.
+    pub(crate) fn avail(&self) -> usize {
+        (self.bitmap.len() - self.bitmap.taken()) << self.order
+    }
+
+    /// Opens an allocation of `n` granules that the caller has just claimed: writes its ownership word if the chunk has
+    /// boundary tags.
+    #[inline]
+    pub(crate) fn open(&self, granule: usize, n: usize) -> Extent {
+        match self.boundary_tags() {
+            Some(boundary_tags) => Extent::tracked(boundary_tags.open(granule, n)),
+            None => Extent::untracked(n),
+        }
+    }
+
+    /// Changes the length of the allocation at `granule`; 0 ends it. Fails if `extent` does not match the ownership
+    /// word.
+    pub(crate) fn exchange(
+        &self,
+        granule: usize,
+        extent: Extent,
+        len: usize,
+    ) -> Result<Extent, StaleOwnership> {
+        match (self.boundary_tags(), extent.ownership()) {
+            (Some(boundary_tags), Some(shown)) => boundary_tags
+                .exchange(granule, shown, len)
+                .map(Extent::tracked),
+            _ => Ok(Extent::untracked(len)),
+        }
+    }
+
+    pub(crate) fn contains(&self, addr: usize) -> bool {
+        // For an address below the start, the difference wraps to more than the size of any chunk.
+        addr.wrapping_sub(self.start) >> self.order < self.bitmap.len()
+    }
+
+    /// Returns the bytes of bookkeeping.
+    pub(crate) fn footprint(&self) -> usize {
+        size_of::<Self>()
+            + self.bitmap.footprint()
+            + self
+                .boundary_tags
+                .as_ref()
+                .map_or(0, BoundaryTags::footprint)
+            + self.account_footprint()
+    }
+
+    #[cfg(feature = "observe")]
+    fn account_footprint(&self) -> usize {
+        self.account.as_deref().map_or(0, size_of_val)
+    }
+
+    #[cfg(not(feature = "observe"))]
+    fn account_footprint(&self) -> usize {
+        0
+    }
+
+    /// Claims the run of `n` granules at `start`, which lies in the chunk, all or nothing.
+    #[inline(always)]
+    pub(crate) fn claim(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Refused> {
+        if self.bitmap.claim(start, n, activity).is_err() {
+            self.after_rollback();
+            return Err(Refused::Taken);
+        }
+        self.keep(start, n, activity)
+    }
+
+    /// Looks whether the chunk is drained after a claim was refused. If the claim crossed words, part of it was rolled
+    /// back, and the thread that released the last allocation may have seen that part taken.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn after_rollback(&self) {
+        if !seeded(Fault::UncheckedRollback) {
+            self.after_release();
+        }
+    }
+
+    /// Keeps a run that was just claimed. If the chunk is being removed, gives it back instead.
+    #[inline(always)]
+    pub(crate) fn keep(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Refused> {
+        if self.serves() {
+            return Ok(());
+        }
+        self.give_back(start, n, activity).ok();
+        Err(Refused::Draining)
+    }
+
+    /// Returns true if what was just claimed may be kept.
+    #[inline(always)]
+    fn serves(&self) -> bool {
+        self.state() == State::Alive || seeded(Fault::UncheckedState)
+    }
+
+    /// Gives back the run of `n` granules at `start`, which the caller owns. Once the bits are cleared, the chunk may
+    /// be freed at any time unless it is permanent or the caller has pinned it.
+    #[inline]
+    pub(crate) fn give_back(
+        &self,
+        start: usize,
+        n: usize,
+        activity: &Activity,
+    ) -> Result<(), NotTaken> {
+        let outcome = self.bitmap.release(start, n, activity);
+        self.after_release();
+        outcome
+    }
+
+    /// Gives back a run as [`give_back`](Self::give_back) does, after `redeem` has exchanged its ownership word. The
+    /// word goes first, then the bits, and both are announced as one step (model: `listed free`). If `redeem` fails,
+    /// nothing is given back.
+    pub(crate) fn give_back_owned<R, E>(
+        &self,
+        start: usize,
+        n: usize,
+        activity: &Activity,
+        redeem: impl FnOnce() -> Result<R, E>,
+    ) -> Result<(R, Result<(), NotTaken>), E> {
+        let done = {
+            let _in_flight = self.boundary_tags.as_ref().map(|_| activity.enter());
+            (redeem()?, self.bitmap.release(start, n, activity))
+        };
+        // The operation is no longer announced: a callback may allocate.
+        self.after_release();
+        Ok(done)
+    }
+
+    /// Completes a release that began with [`Bitmap::release_in_word`].
+    pub(crate) fn settle(&self, released: Released, activity: &Activity) -> Result<(), NotTaken> {
+        let outcome = self.bitmap.settle(released, activity);
+        self.after_release();
+        outcome
+    }
+
+    /// Gives back a run as [`give_back`](Self::give_back) does, but checks that it is taken: the caller only claims to
+    /// own it.
+    pub(crate) fn give_back_checked(
+        &self,
+        start: usize,
+        n: usize,
+        activity: &Activity,
+    ) -> Result<(), NotTaken> {
+        self.bitmap.release_checked(start, n, activity)?;
+        self.after_release();
+        Ok(())
+    }
+
+    /// Claims several runs: see [`Bitmap::claim_batch`].
+    pub(crate) fn claim_batch(
+        &self,
+        from: usize,
+        n: usize,
+        most: usize,
+        activity: &Activity,
+    ) -> Option<Batch> {
+        let batch = self.bitmap.claim_batch(from, n, most, activity)?;
+        if self.serves() {
+            return Some(batch);
+        }
+        self.give_back_batch(batch, n, activity).ok();
+        None
+    }
+
+    /// Gives back several runs, as [`give_back`](Self::give_back) does one: see [`Bitmap::release_batch`].
+    pub(crate) fn give_back_batch(
+        &self,
+        starts: impl Iterator<Item = usize>,
+        n: usize,
+        activity: &Activity,
+    ) -> Result<(), NotTaken> {
+        let outcome = self.bitmap.release_batch(starts, n, activity);
+        self.after_release();
+        outcome
+    }
+
+    /// Returns the first granule and the number of granules of a range of `size` bytes at `addr`, which lies in the
+    /// chunk.
+    pub(crate) fn locate(&self, addr: usize, size: usize) -> Result<(usize, usize), FreeError> {
+        let granule = 1 << self.order;
+        if !addr.is_multiple_of(granule) {
+            return Err(FreeError::Misaligned { addr, granule });
+        }
+        if size == 0 {
+            return Err(FreeError::ZeroSize { addr });
+        }
+        let last = self.last();
+        let start = self.granule_of(addr);
+        let n = granules_for(size, self.order);
+        if n > self.bitmap.len() - start {
+            return Err(FreeError::PastChunk { addr, size, last });
+        }
+        Ok((start, n))
+    }
+
+    // ---- removal ----
+
+    /// Seals the chunk. Returns false if it was sealed before.
+    #[must_use]
+    pub(crate) fn seal(&self) -> bool {
+        let sealed = self.state.compare_exchange(
+            State::Alive,
+            State::Draining,
+            Ordering::SeqCst,
+            Ordering::Relaxed,
+        );
+        if sealed.is_ok() {
+            crate::sync::model_fence();
+            self.check_drained();
+        }
+        sealed.is_ok()
+    }
+
+    /// Returns true if the last allocation was given back. Looks at the bits itself, because the thread that gave it
+    /// back may have been stopped before it could change the state.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.check_drained();
+        self.state() == State::Drained
+    }
+
+    /// Looks whether the bits that were just cleared were the last, if the chunk is being removed.
+    #[inline(always)]
+    fn after_release(&self) {
+        if self.state() != State::Alive && !seeded(Fault::UncheckedDrain) {
+            self.check_drained();
+        }
+    }
+
+    /// Declares the chunk drained if it is draining and empty. This happens once.
+    #[cold]
+    fn check_drained(&self) {
+        if self.state() != State::Draining || !self.bitmap.is_empty(&self.busy) {
+            return;
+        }
+        // Release: a thread that reads that the chunk is drained sees everything that was done to it until then (pairs
+        // with `state`). We saw it with the bits.
+        let last = self.state.compare_exchange(
+            State::Draining,
+            State::Drained,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        if last.is_ok() {
+            #[cfg(feature = "observe")]
+            if let Some(account) = &self.account {
+                let (start, size) = (self.start, self.size());
+                return account
+                    .notifier
+                    .around(|| self.call_back(), |_| Event::Drained { start, size });
+            }
+            self.call_back();
+        }
+    }
+
+    /// Sets a callback that is called once when the chunk is drained, or now if it is drained already. Returns the
+    /// earlier callback that this one replaces, if that was not called yet.
+    pub(crate) fn on_drained(&self, callback: Callback) -> Option<Callback> {
+        let earlier = self.on_drained.put(Box::new(callback));
+        // The thread that drains the chunk looks for a callback after it has changed the state. Each look and each put
+        // reads what the one before left (`AtomicOptionBox::swap`). So either that look finds this callback, or we see
+        // that the chunk is drained.
+        if self.state() == State::Drained {
+            self.call_back();
+        }
+        earlier.map(|callback| *callback)
+    }
+
+    fn call_back(&self) {
+        if let Some(mut callback) = self.on_drained.take() {
+            contained(&mut *callback);
+            // `called` is empty unless a callback was set after the chunk was drained. In that case the caller is not a
+            // signal handler, so it may free the earlier box.
+            drop(self.called.put(callback));
+        }
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("start", &format_args!("{:#x}", self.start))
+            .field("size", &format_args!("{:#x}", self.size()))
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns the number of granules that hold `size` bytes. `size` is at least 1.
+#[inline]
+pub(crate) fn granules_for(size: usize, order: u32) -> usize {
+    ((size - 1) >> order) + 1
+}
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests;

@@ -1,0 +1,230 @@
+//! Fixed-size tables that start out zeroed, on the heap or on one NUMA node. A table that fills a cache line begins
+//! at the start of one.
+
+use core::fmt;
+use core::ops::Deref;
+use core::ptr::NonNull;
+
+#[cfg(not(genpool_loom))]
+use alloc::alloc::Layout;
+#[cfg(genpool_loom)]
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+#[cfg(not(genpool_loom))]
+use bytemuck::Zeroable;
+
+#[cfg(not(genpool_loom))]
+use super::node::Mapping;
+use super::node::Node;
+
+/// There was no memory for a table of this many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoMemory {
+    pub(crate) bytes: usize,
+}
+
+/// More bytes than a change of the chunk list allocates in small pieces (2026-11).
+const SPARE: usize = 2048;
+
+/// Checks that there is memory for the small pieces of bookkeeping that a change of the chunk list allocates, in
+/// `Arc`s and boxes. Such an allocation cannot report a failure: it ends the process. This is a check and no
+/// reservation, so other threads may take the memory meanwhile.
+pub(crate) fn probe_spare() -> Result<(), NoMemory> {
+    let mut spare = Vec::<u8>::new();
+    let had = spare.try_reserve_exact(SPARE);
+    // Or the compiler leaves out the unused allocation.
+    core::hint::black_box(&spare);
+    had.map_err(|_| NoMemory { bytes: SPARE })
+}
+
+/// Bytes in a cache line.
+#[cfg(not(genpool_loom))]
+const CACHE_LINE: usize = 64;
+
+/// `len` zeroed items that stay in place until the table is dropped.
+///
+/// # Invariants
+///
+/// `items` points to initialised items that this table alone owns. They are allocated as
+/// [`layout_of`](Self::layout_of) says, `skipped` bytes into the allocation, or are a mapping that was taken apart.
+pub(crate) struct Table<T> {
+    items: NonNull<[T]>,
+    /// Bytes of the allocation before the items. None if the items are on a node.
+    #[cfg(not(genpool_loom))]
+    skipped: Option<u8>,
+}
+
+// SAFETY: the table owns its items, as a `Box<[T]>` does.
+unsafe impl<T: Send> Send for Table<T> {}
+// SAFETY: a shared table hands out shared references only.
+unsafe impl<T: Sync> Sync for Table<T> {}
+
+#[cfg(not(genpool_loom))]
+impl<T> Table<T> {
+    /// Returns what to allocate for `len` items, if it can be allocated. Items that fill a cache line get enough to
+    /// begin at one. No greater alignment is asked for, because the allocator would then write memory that the
+    /// system gave zeroed.
+    fn layout_of(len: usize) -> Option<Layout> {
+        let items = Layout::array::<T>(len).ok()?;
+        let spare = if items.size() < CACHE_LINE {
+            0
+        } else {
+            CACHE_LINE
+        };
+        Layout::from_size_align(items.size().checked_add(spare)?, items.align()).ok()
+    }
+}
+
+#[cfg(not(genpool_loom))]
+impl<T: Zeroable> Table<T> {
+    /// Creates a table of `len` zeroed items, on `node` if one is given.
+    pub(crate) fn zeroed(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+        let layout = Self::layout_of(len).ok_or(NoMemory { bytes: usize::MAX })?;
+        let bytes = size_of::<T>() * len;
+        let no_memory = NoMemory { bytes };
+        let (start, skipped) = match node {
+            _ if bytes == 0 => (NonNull::dangling(), None),
+            None => {
+                // SAFETY: the layout is not empty.
+                let begin = unsafe { alloc::alloc::alloc_zeroed(layout) };
+                let begin = NonNull::new(begin).ok_or(no_memory)?;
+                let spare = layout.size() - bytes;
+                let skipped = begin.addr().get().wrapping_neg() % CACHE_LINE;
+                let skipped = if spare == 0 { 0 } else { skipped };
+                // SAFETY: the allocation is longer than the items by `spare`, which is at least `skipped`.
+                (unsafe { begin.add(skipped) }.cast(), Some(skipped as u8))
+            }
+            Some(node) => {
+                let mapping = Mapping::new(bytes, node.number());
+                (mapping.map_err(|_| no_memory)?.into_start().cast(), None)
+            }
+        };
+        Ok(Self {
+            items: NonNull::slice_from_raw_parts(start, len),
+            skipped,
+        })
+    }
+}
+
+#[cfg(genpool_loom)]
+impl<T: Default> Table<T> {
+    /// Creates a table of `len` fresh items: loom's atomics have no all-zero form.
+    pub(crate) fn zeroed(len: usize, _node: Option<Node>) -> Result<Self, NoMemory> {
+        let items: Box<[T]> = (0..len).map(|_| T::default()).collect();
+        Ok(Self {
+            items: NonNull::from(Box::leak(items)),
+        })
+    }
+}
+
+impl<T> Deref for Table<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: by the invariant the items are initialised and live as long as the table, and no mutable
+        // reference to them exists.
+        unsafe { self.items.as_ref() }
+    }
+}
+
+#[cfg(not(genpool_loom))]
+impl<T> Drop for Table<T> {
+    fn drop(&mut self) {
+        const { assert!(!core::mem::needs_drop::<T>()) };
+        let bytes = size_of::<T>() * self.items.len();
+        if bytes == 0 {
+            return;
+        }
+        if let Some(skipped) = self.skipped
+            && let Some(layout) = Self::layout_of(self.items.len())
+        {
+            let start = self.items.as_ptr().cast::<u8>();
+            // SAFETY: by the invariant the allocation begins there.
+            let begin = unsafe { start.sub(usize::from(skipped)) };
+            // SAFETY: by the invariant it was allocated with this layout, and nothing uses the items any more.
+            unsafe { alloc::alloc::dealloc(begin, layout) };
+        } else {
+            // SAFETY: by the invariant these are the parts of a mapping, and nothing uses it any more.
+            drop(unsafe { Mapping::from_parts(self.items.cast(), bytes) });
+        }
+    }
+}
+
+#[cfg(genpool_loom)]
+impl<T> Drop for Table<T> {
+    fn drop(&mut self) {
+        // SAFETY: in the model the items are a leaked box, and nothing uses them any more.
+        drop(unsafe { Box::from_raw(self.items.as_ptr()) });
+    }
+}
+
+impl<T> fmt::Debug for Table<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, target_os = "linux", not(miri), not(genpool_loom)))]
+mod tests {
+    use super::super::node::NodeError;
+    use super::*;
+    use crate::sync::AtomicUsize;
+
+    /// `MPOL_F_ADDR` of `get_mempolicy(2)`: the policy of the memory at an address.
+    const OF_ADDR: usize = 2;
+    /// `MPOL_F_ADDR | MPOL_F_NODE`: the node of the page at an address.
+    const NODE_OF_ADDR: usize = 2 | 1;
+
+    fn ask(table: &Table<AtomicUsize>, what: usize) -> core::ffi::c_int {
+        let mut observed = -1;
+        // SAFETY: the kernel writes one int and reads nothing of ours but the page's address.
+        let answer = unsafe {
+            libc::syscall(
+                libc::SYS_get_mempolicy,
+                &raw mut observed,
+                core::ptr::null_mut::<usize>(),
+                0_usize,
+                table.as_ptr(),
+                what,
+            )
+        };
+        assert_eq!(answer, 0, "get_mempolicy");
+        observed
+    }
+
+    #[test]
+    fn tables_lie_on_their_node() {
+        let node = match Node::probe(0) {
+            Ok(node) => node,
+            // A sandbox may forbid the call; the builder reports that to its caller.
+            Err(NodeError::Refused { .. }) => return,
+            Err(other) => panic!("{other:?}"),
+        };
+        let table = Table::<AtomicUsize>::zeroed(100_000, Some(node)).unwrap();
+        let zeroed = |word: &AtomicUsize| word.load(crate::sync::Ordering::Relaxed) == 0;
+        assert!(table.iter().all(zeroed));
+        assert_eq!(ask(&table, OF_ADDR), 2, "bound to its node");
+        assert_eq!(ask(&table, NODE_OF_ADDR), 0);
+    }
+
+    #[test]
+    fn absurd_tables_are_refused() {
+        let most = isize::MAX as usize / size_of::<usize>();
+        for len in [usize::MAX, usize::MAX / 2, most + 1] {
+            let refused = Table::<AtomicUsize>::zeroed(len, None);
+            assert!(matches!(refused, Err(NoMemory { .. })));
+        }
+        assert!(Table::<AtomicUsize>::zeroed(0, None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_fills_a_line_begins_at_one() {
+        for len in CACHE_LINE / size_of::<usize>()..200 {
+            let table = Table::<AtomicUsize>::zeroed(len, None).unwrap();
+            assert!(table.as_ptr().addr().is_multiple_of(CACHE_LINE));
+        }
+    }
+}

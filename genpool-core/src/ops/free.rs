@@ -1,0 +1,261 @@
+//! Giving ranges back, from an [`Allocation`] or by address; adopting and resizing them.
+//!
+//! A chunk that is not permanent is looked up under a pin and is used only inside the call. So a range that was freed
+//! by address while an allocation held it leaves nothing dangling (see `chunks/mod.rs`).
+
+use crate::allocation::{Allocation, Origin, OriginKind, RawRange};
+use crate::bitmap::Released;
+use crate::chunk::{BoundaryTags, Extent, Ownership};
+use crate::chunk::{Chunk, Refused, State, granules_for};
+use crate::error::{FreeError, ResizeError};
+use crate::shared::Shared;
+use crate::sync::{Fault, seeded};
+
+impl Shared {
+    /// Gives back what an allocation held.
+    #[inline(always)]
+    pub(crate) fn give_back(&self, origin: Origin<'_>, addr: usize, extent: Extent) {
+        #[cfg(feature = "observe")]
+        if let Some(notifier) = self.notifier() {
+            return self.give_back_observed(notifier, origin, addr, extent);
+        }
+        let taken_back = match origin.kind() {
+            OriginKind::Permanent(chunk) => self.give_back_to(chunk, addr, extent),
+            OriginKind::Listed { generation } => self.give_back_listed(generation, addr, extent),
+        };
+        if !taken_back {
+            // A caller freed by address what the allocation held.
+            self.counters.refused_free();
+        }
+    }
+
+    #[cold]
+    fn give_back_listed(&self, generation: usize, addr: usize, extent: Extent) -> bool {
+        self.in_generation(addr, generation, |chunk| {
+            self.give_back_to(chunk, addr, extent)
+        })
+        .unwrap_or(false)
+    }
+
+    /// Gives a run back to its chunk. Returns false if it had been freed already. Takes what fits in registers, and
+    /// leaves everything uncommon to functions that it ends with, so that no registers need to be saved.
+    #[inline(never)]
+    pub(crate) fn give_back_to(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
+        let start = chunk.granule_of(addr);
+        if extent.ownership().is_some() {
+            return self.give_back_tracked(chunk, start, extent);
+        }
+        let n = extent.len();
+        let bitmap = chunk.bitmap();
+        let Some(released) = bitmap.release_in_word(start, n) else {
+            return self.give_back_across(chunk, start, n);
+        };
+        if bitmap.is_settled(released)
+            && (self.activity.has_no_listeners() || seeded(Fault::UnnotifiedDrop))
+            && chunk.state() == State::Alive
+        {
+            return true;
+        }
+        self.settle(chunk, released)
+    }
+
+    #[inline(never)]
+    fn give_back_tracked(&self, chunk: &Chunk, start: usize, extent: Extent) -> bool {
+        let redeem = || chunk.exchange(start, extent, 0);
+        let given = chunk.give_back_owned(start, extent.len(), &self.activity, redeem);
+        given.is_ok_and(|(_, outcome)| outcome.is_ok())
+    }
+
+    #[inline(never)]
+    fn give_back_across(&self, chunk: &Chunk, start: usize, n: usize) -> bool {
+        chunk.give_back(start, n, &self.activity).is_ok()
+    }
+
+    #[inline(never)]
+    fn settle(&self, chunk: &Chunk, released: Released) -> bool {
+        chunk.settle(released, &self.activity).is_ok()
+    }
+
+    /// Ends an allocation; its granules stay taken. Returns false if the boundary tags say that it was freed by address
+    /// meanwhile.
+    pub(crate) fn close(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
+        let closed = chunk.exchange(chunk.granule_of(addr), extent, 0).is_ok();
+        if !closed {
+            self.counters.refused_free();
+        }
+        closed
+    }
+
+    /// Frees a range by its address, and by its size if one is given. Returns what `with` makes of the chunk and the
+    /// size in granules. The chunk may not outlive the call.
+    pub(crate) fn free<R>(
+        &self,
+        addr: usize,
+        size: Option<usize>,
+        with: impl FnOnce(&Chunk, usize) -> R,
+    ) -> Result<R, FreeError> {
+        #[cfg(feature = "observe")]
+        if let Some(notifier) = self.notifier() {
+            return self.free_observed(notifier, addr, size, with);
+        }
+        self.free_unobserved(addr, size, with)
+    }
+
+    pub(crate) fn free_unobserved<R>(
+        &self,
+        addr: usize,
+        size: Option<usize>,
+        with: impl FnOnce(&Chunk, usize) -> R,
+    ) -> Result<R, FreeError> {
+        let outcome = self
+            .in_chunk(addr, |chunk| {
+                let n = self.free_in(chunk, addr, size)?;
+                Ok(with(chunk, n))
+            })
+            .unwrap_or_else(|| Err(outside(addr, size)));
+        if outcome.is_err() {
+            self.counters.refused_free();
+            // The refusal reveals what is free.
+            self.reveal(());
+        }
+        outcome
+    }
+
+    /// Frees a range in its chunk. Returns the number of granules that came back.
+    fn free_in(&self, chunk: &Chunk, addr: usize, size: Option<usize>) -> Result<usize, FreeError> {
+        let (start, asked) = chunk.locate(addr, size.unwrap_or(1))?;
+        let Some(boundary_tags) = chunk.boundary_tags() else {
+            size.ok_or(FreeError::NotTracked)?;
+            return chunk
+                .give_back_checked(start, asked, &self.activity)
+                .map(|()| asked)
+                .map_err(|free| FreeError::NotAllocated {
+                    addr: chunk.addr_of(free.granule),
+                });
+        };
+        loop {
+            let ownership = self.ownership_of(chunk, boundary_tags, start, size)?;
+            let n = ownership.len();
+            // The thread that exchanges the ownership word owns the range. A thread that loses reads the word again.
+            if seeded(Fault::BitsBeforeOwnership) {
+                chunk.give_back(start, n, &self.activity).ok();
+            }
+            let redeem = || boundary_tags.exchange(start, ownership, 0);
+            if chunk
+                .give_back_owned(start, n, &self.activity, redeem)
+                .is_ok()
+            {
+                return Ok(n);
+            }
+        }
+    }
+
+    /// Returns the allocation of a range that was turned into plain numbers.
+    pub(crate) fn adopt(&self, range: RawRange) -> Result<Allocation<'_>, FreeError> {
+        let RawRange { addr, size } = range;
+        let found = self.in_chunk(addr, |chunk| {
+            let (start, n) = chunk.locate(addr, size)?;
+            let extent = match chunk.boundary_tags() {
+                Some(boundary_tags) => {
+                    Extent::tracked(self.ownership_of(chunk, boundary_tags, start, Some(size))?)
+                }
+                None => {
+                    let taken = chunk.bitmap().check_taken(start, n);
+                    taken.map_err(|free| FreeError::NotAllocated {
+                        addr: chunk.addr_of(free.granule),
+                    })?;
+                    Extent::untracked(n)
+                }
+            };
+            // The chunk may not outlive the call, so later calls look it up.
+            Ok((Origin::listed(chunk.generation()), extent))
+        });
+        // The answer reveals what is taken and what is free.
+        let (origin, extent) =
+            self.reveal(found.unwrap_or_else(|| Err(outside(addr, Some(size)))))?;
+        Ok(Allocation::new(self, origin, addr, extent))
+    }
+
+    /// Resizes the allocation at `addr` in place, to `wanted` granules.
+    pub(crate) fn resize(
+        &self,
+        chunk: &Chunk,
+        addr: usize,
+        extent: Extent,
+        wanted: usize,
+    ) -> Result<Extent, ResizeError> {
+        let (start, n) = (chunk.granule_of(addr), extent.len());
+        let redeem = || {
+            let exchanged = chunk.exchange(start, extent, wanted);
+            exchanged.map_err(|_| ResizeError::Lost)
+        };
+        let (end, tail) = (start + n.min(wanted), n.abs_diff(wanted));
+        if wanted > n {
+            if wanted > chunk.bitmap().len() - start {
+                return Err(ResizeError::PastChunk);
+            }
+            // Announced, so that claiming the granules and changing the ownership word count as one step.
+            let _in_flight = chunk.boundary_tags().map(|_| self.activity.enter());
+            chunk
+                .claim(end, tail, &self.activity)
+                .map_err(|refused| match refused {
+                    Refused::Taken => ResizeError::Neighbour,
+                    Refused::Draining => ResizeError::Draining,
+                })?;
+            return redeem().inspect_err(|_| {
+                chunk.give_back(end, tail, &self.activity).ok();
+            });
+        }
+        let (extent, outcome) = chunk.give_back_owned(end, tail, &self.activity, redeem)?;
+        if outcome.is_err() {
+            self.counters.refused_free();
+        }
+        Ok(extent)
+    }
+
+    /// Returns the ownership word of the allocation at granule `start`. Fails if `size` is given and is not its size.
+    fn ownership_of(
+        &self,
+        chunk: &Chunk,
+        boundary_tags: &BoundaryTags,
+        start: usize,
+        size: Option<usize>,
+    ) -> Result<Ownership, FreeError> {
+        let ownership = boundary_tags.get(start);
+        match size {
+            _ if ownership.len() == 0 => Err(self.no_allocation_at(chunk, boundary_tags, start)),
+            Some(size) if granules_for(size, self.order) != ownership.len() => {
+                Err(FreeError::WrongSize {
+                    addr: chunk.addr_of(start),
+                    size,
+                    allocated: ownership.len() << self.order,
+                })
+            }
+            _ => Ok(ownership),
+        }
+    }
+
+    fn no_allocation_at(
+        &self,
+        chunk: &Chunk,
+        boundary_tags: &BoundaryTags,
+        granule: usize,
+    ) -> FreeError {
+        let addr = chunk.addr_of(granule);
+        match boundary_tags.covering(granule) {
+            Some((start, _)) => FreeError::Interior {
+                addr,
+                start: chunk.addr_of(start),
+            },
+            None => FreeError::NotAllocated { addr },
+        }
+    }
+}
+
+/// Returns why a range that lies in no chunk is refused.
+fn outside(addr: usize, size: Option<usize>) -> FreeError {
+    match size {
+        Some(0) => FreeError::ZeroSize { addr },
+        _ => FreeError::Foreign { addr },
+    }
+}

@@ -1,0 +1,6 @@
+//! The operations of a pool: allocating, giving back, resizing.
+
+mod alloc;
+mod free;
+#[cfg(feature = "observe")]
+mod observed;

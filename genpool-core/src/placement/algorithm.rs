@@ -1,0 +1,263 @@
+//! The trait for placement algorithms, and first fit.
+//!
+//! # Never, or not now
+//!
+//! A chunk that is full may have room again. A chunk that is too short, or out of reach of a device's mask, never
+//! will. [`Algorithm::rules_out`] reports the second case, from the chunk's addresses and length alone. If no chunk
+//! of a list could ever serve the request, and the list is still the current one afterwards, the pool returns
+//! `Impossible` with the value that makes it so.
+//!
+//! This needs no prober: chunks do not change, so the pool can return `Impossible` even while other threads keep
+//! allocating and freeing. The pool asks only after a search found nothing, or when a cached refusal applies. In the
+//! second case it asks about the newest chunk first, and about the others only if that one could never serve the
+//! request.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use super::notation::Notation;
+use super::view::{ChunkView, Granule};
+use crate::chunk::granules_for;
+use crate::error::{Impossible, Unsuitable};
+use crate::unwind::Guarded;
+
+/// A request for an allocation. Its calls take constant time and are [signal-safe](crate#signal-safety).
+///
+/// ```
+/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
+///
+/// /// First fit that checks the request it gets.
+/// struct Told;
+///
+/// impl Algorithm for Told {
+///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+///         assert_eq!((request.size(), request.granules(), request.granule()), (5000, 2, 4096));
+///         chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
+///     }
+/// }
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0, 0x4000)?;
+/// assert_eq!(pool.alloc_with(5000, &Told)?.size(), 8192);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    size: usize,
+    order: u32,
+}
+
+impl Request {
+    /// Returns none if the size is zero.
+    pub(crate) fn new(size: usize, order: u32) -> Option<Self> {
+        (size > 0).then_some(Self { size, order })
+    }
+
+    /// Returns the bytes that the caller asked for, at least one.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Returns the number of granules that hold them.
+    #[must_use]
+    #[inline]
+    pub fn granules(&self) -> usize {
+        granules_for(self.size, self.order)
+    }
+
+    /// Returns the size of a granule in bytes.
+    #[must_use]
+    pub fn granule(&self) -> usize {
+        1 << self.order
+    }
+}
+
+/// Chooses where in a chunk an allocation goes.
+///
+/// The pool asks chunk by chunk, newest first, and claims what the algorithm proposes. If another thread took it
+/// first, the pool asks again. A wrong proposal is harmless: a place that is taken or outside the chunk is refused,
+/// never handed out. An algorithm may also panic: whatever the call holds at that time (the earlier allocations of an
+/// `alloc_many`) is given back as the panic unwinds.
+///
+/// An algorithm and its data are one value. It must be `Sync`, because any number of threads run it at once. To serve
+/// in signal handlers, it must itself be [signal-safe](crate#signal-safety).
+///
+/// # Proving a failure
+///
+/// Before the pool returns [`Exhausted`](crate::AllocError::Exhausted), it asks every chunk again while it watches
+/// that nothing changes. For that to be a proof, `propose` must meet three conditions:
+///
+/// - In a chunk that does not change, it must find a place whenever there is one under its own rules.
+/// - An answer of none must follow from one pass over the chunk that looks at each granule once. Nothing may be
+///   remembered from an earlier, partial pass.
+/// - What it saw must not leave the call. Another thread that acted on it would know of changes before the pool does.
+///
+/// # Example
+///
+/// Last fit, which takes the highest free place:
+///
+/// ```
+/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
+///
+/// struct LastFit;
+///
+/// impl Algorithm for LastFit {
+///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+///         let n = request.granules();
+///         let last = chunk.runs(Granule(0), n).last()?;
+///         Some(Granule(last.start.0 + last.len - n))
+///     }
+/// }
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x10_0000, 0x10_0000)?;
+/// assert_eq!(pool.alloc_with(8192, &LastFit)?.addr(), 0x1f_e000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Algorithm: Send + Sync {
+    /// Checks whether the request can be served at all, whatever chunks there are. The pool asks before it looks at
+    /// any chunk, and again after a first search found nothing.
+    ///
+    /// # Errors
+    ///
+    /// The reason, which the caller of `alloc` gets as [`AllocError::Unsuitable`](crate::AllocError::Unsuitable).
+    #[inline]
+    fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+        let _ = request;
+        Ok(())
+    }
+
+    /// Returns true if the algorithm has no preference among free runs of the right length. A [`Cache`](crate::Cache)
+    /// may then take several nearby runs at once. False by default, and for algorithms that restrict where a run may
+    /// lie: a cache then passes every call on to the pool.
+    #[inline]
+    fn any_place(&self) -> bool {
+        false
+    }
+
+    /// Returns the name of the algorithm in a trace, from which a replay can recreate it. None by default.
+    #[inline]
+    fn notation(&self) -> Option<Notation> {
+        None
+    }
+
+    /// Returns the reason why this chunk could not serve the request even if all of it were free, or none if it
+    /// could. None by default. Asked only after [`propose`](Self::propose) found nothing. If no chunk of the pool
+    /// could serve the request, the caller of `alloc` gets [`AllocError::Impossible`](crate::AllocError::Impossible)
+    /// instead of [`Exhausted`](crate::AllocError::Exhausted). The pool itself detects a request that is longer than
+    /// a chunk. The result may depend on the chunk's address, physical address and length, but not on what is free.
+    ///
+    /// ```
+    /// use genpool::{
+    ///     Algorithm, AllocError, ChunkView, FirstFit, Granule, Impossible, Pool, Request,
+    /// };
+    ///
+    /// /// First fit in chunks that a device can reach.
+    /// struct Reached;
+    ///
+    /// impl Algorithm for Reached {
+    ///     fn rules_out(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Impossible> {
+    ///         chunk.phys().is_none().then_some(Impossible::NoPhys)
+    ///     }
+    ///
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         chunk.phys().and_then(|_| FirstFit.propose(chunk, request))
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x4000)?;
+    /// let refused = pool.alloc_with(1, &Reached).unwrap_err();
+    /// assert_eq!(refused, AllocError::Impossible(Impossible::NoPhys));
+    /// pool.add_virt(0x8000, 0x1_0000, 0x4000)?;
+    /// assert!(pool.alloc_with(1, &Reached).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
+        let _ = (chunk, request);
+        None
+    }
+
+    /// Returns the only address at which the algorithm ever allocates, if there is just one. A refusal then names it,
+    /// as [`AllocError::Taken`](crate::AllocError::Taken).
+    #[inline]
+    fn place(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns the first granule of a free run of [`request.granules()`](Request::granules) in this chunk, or none if
+    /// there is no fit in it.
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule>;
+}
+
+macro_rules! forward {
+    ($($pointer:ty),+) => {
+        $(impl<A: Algorithm + ?Sized> Algorithm for $pointer {
+            #[inline]
+            fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+                (**self).check(request)
+            }
+
+            #[inline]
+            fn any_place(&self) -> bool {
+                (**self).any_place()
+            }
+
+            #[inline]
+            fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
+                (**self).rules_out(chunk, request)
+            }
+
+            #[inline]
+            fn place(&self) -> Option<usize> {
+                (**self).place()
+            }
+
+            #[inline]
+            fn notation(&self) -> Option<Notation> {
+                (**self).notation()
+            }
+
+            #[inline]
+            fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+                (**self).propose(chunk, request)
+            }
+        })+
+    };
+}
+
+forward!(&A, Box<A>, Arc<A>, Guarded<A>);
+
+/// First fit, the default: the lowest address in the first chunk that has room. Skips words of the bitmap that cannot
+/// serve the request; at worst linear in the granules of the chunk, 64 at a time. [Signal-safe](crate#signal-safety).
+///
+/// ```
+/// use genpool::{FirstFit, Pool};
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let (first, second) = (pool.alloc(1)?, pool.alloc(1)?);
+/// drop(first);
+/// assert_eq!(pool.alloc_with(1, &FirstFit)?.addr(), 0x1000);
+/// # drop(second);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstFit;
+
+impl Algorithm for FirstFit {
+    fn any_place(&self) -> bool {
+        true
+    }
+
+    fn notation(&self) -> Option<Notation> {
+        Some(Notation::FirstFit)
+    }
+
+    #[inline(always)]
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
+    }
+}

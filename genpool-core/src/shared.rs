@@ -1,0 +1,124 @@
+//! The state that all handles on one pool share.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use crate::activity::Activity;
+use crate::cache::slots::CacheSlots;
+use crate::chunk::{Chunk, State};
+use crate::chunks::{ChunkSet, DefaultAlgorithm, DefaultVersion};
+use crate::counters::Counters;
+use crate::memory::Node;
+#[cfg(feature = "observe")]
+use crate::observe::Notifier;
+use crate::placement::{Algorithm, FirstFit};
+
+use crate::sync::{AtomicBool, Fault, model_fence, seeded};
+
+/// The state that all handles on one pool share.
+pub(crate) struct Shared {
+    pub(crate) order: u32,
+    pub(crate) chunk_set: ChunkSet,
+    pub(crate) activity: Activity,
+    pub(crate) counters: Counters,
+    pub(crate) slots: CacheSlots,
+    /// The algorithm that the pool was built with. It lives as long as the pool, so `alloc` reaches it without a pin.
+    pub(crate) built_with: Arc<dyn Algorithm>,
+    /// Whether a chunk was ever removed. Chunks that are added after that are not permanent (see `chunks/mod.rs`).
+    pub(crate) removals: AtomicBool,
+    pub(crate) tracked: bool,
+    pub(crate) node: Option<Node>,
+    pub(crate) name: Option<String>,
+    #[cfg(feature = "observe")]
+    pub(crate) notifier: Option<Arc<Notifier>>,
+}
+
+impl Shared {
+    /// Creates the state of a pool without chunks.
+    pub(crate) fn new(
+        order: u32,
+        algorithm: Arc<dyn Algorithm>,
+        default: DefaultAlgorithm,
+        tracked: bool,
+        node: Option<Node>,
+        name: Option<String>,
+        #[cfg(feature = "observe")] notifier: Option<Arc<Notifier>>,
+    ) -> Self {
+        Self {
+            order,
+            chunk_set: ChunkSet::new(Arc::clone(&algorithm), default),
+            activity: Activity::new(),
+            counters: Counters::new(),
+            slots: CacheSlots::new(),
+            built_with: algorithm,
+            removals: AtomicBool::new(false),
+            tracked,
+            node,
+            name,
+            #[cfg(feature = "observe")]
+            notifier,
+        }
+    }
+
+    pub(crate) fn order(&self) -> u32 {
+        self.order
+    }
+
+    pub(crate) fn observer_panics(&self) -> usize {
+        #[cfg(feature = "observe")]
+        if let Some(notifier) = self.notifier() {
+            return notifier.panics();
+        }
+        0
+    }
+
+    /// Returns true if every place is equally good to the default algorithm of this tag, or of a later one.
+    pub(crate) fn any_place(&self, tag: DefaultVersion) -> bool {
+        match tag.default {
+            DefaultAlgorithm::FirstFit => FirstFit.any_place(),
+            DefaultAlgorithm::BuiltWith => self.built_with.any_place(),
+            DefaultAlgorithm::Other => self.chunk_set.pin().algorithm().any_place(),
+        }
+    }
+
+    /// Calls `with` on the chunk that contains `addr`, if there is one. The chunk may not outlive the call, so only
+    /// what `with` returns may leave it.
+    #[inline]
+    pub(crate) fn in_chunk<R>(&self, addr: usize, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
+        if let Some(chunk) = self.chunk_set.newest()
+            && chunk.contains(addr)
+            && chunk.state() != State::Drained
+        {
+            return Some(with(chunk));
+        }
+        if let Some(chunk) = self.chunk_set.address_index.find(addr) {
+            return Some(with(chunk));
+        }
+        let pin = self.chunk_set.pin();
+        pin.find(addr).map(|chunk| with(chunk))
+    }
+
+    /// Calls `with` as [`in_chunk`](Self::in_chunk) does, but only if the chunk is of this generation.
+    pub(crate) fn in_generation<R>(
+        &self,
+        addr: usize,
+        generation: usize,
+        with: impl FnOnce(&Chunk) -> R,
+    ) -> Option<R> {
+        let pin = self.chunk_set.pin();
+        pin.find(addr)
+            .filter(|chunk| chunk.generation() == generation)
+            .map(|chunk| with(chunk))
+    }
+
+    /// Notifies the probers, and returns `answer`, which was read from bitmaps or from the chunk list. The answer may
+    /// reveal a change whose author has not notified the probers yet.
+    pub(crate) fn reveal<T>(&self, answer: T) -> T {
+        if !seeded(Fault::UnnotifiedAnswer) {
+            // "Bits read, now the probers" takes `SeqCst` loads, as everywhere in the protocol.
+            model_fence();
+            self.activity.notify();
+        }
+        answer
+    }
+}

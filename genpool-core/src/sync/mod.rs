@@ -1,0 +1,289 @@
+//! The atomics of genpool's crates. All atomics of a pool's state come from here.
+//!
+//! Normally these are the machine's. Under `--cfg genpool_loom` they are loom's, so that `loom-tests` explores the real
+//! code of the crates. If `--cfg genpool_shuttle` is given as well, they are shuttle's, for `verify/linearizability`. If
+//! `--cfg genpool_machine` is given as well, they are the machine's after all, for Miri. This module is public for the
+//! workspace's own crates. It is hidden from users, and is no part of the stable API.
+//!
+//! None of these changes a constant: words and tables have the sizes that users get. `--cfg genpool_small` makes them
+//! so small that a few granules cross the borders of words, lines and levels. This keeps models short.
+//!
+//! Small states that are not words (a chunk's state; the kind of the default algorithm with its version) are in an
+//! `atomic::Atomic`. That crate is built without its lock-based fallback, and constant assertions prove that both are
+//! lock-free.
+//!
+//! # Orderings
+//!
+//! The pool's protocols need store-to-load order in several places: "I changed the bitmap, now is there a prober?"
+//! against "I am a prober, now what is in the bitmap?". Both sides use `SeqCst` accesses for it. That costs nothing
+//! beyond the read-modify-write that is there anyway. loom treats `SeqCst` accesses as `AcqRel`, so there
+//! [`model_fence`] supplies what the machine's accesses already give.
+//!
+//! # Seeded faults
+//!
+//! A model is believed only if it can fail. A control must fail on the code that runs in production, so the steps that
+//! may be left out are named in that code: at each step that a protocol depends on, the code asks [`seeded`] whether to
+//! leave it out. Normally that is the constant `false`, and nothing remains of it. In a model, `loom-tests` seeds one
+//! [`Fault`] at a time and expects the model of that protocol to fail.
+
+#[cfg(not(genpool_loom))]
+pub use self::real::*;
+
+#[cfg(genpool_loom)]
+pub use self::model::*;
+
+pub use self::life::Life;
+pub use self::lock::{Counted, Guard, Mutex};
+
+mod life;
+mod lock;
+#[cfg(genpool_loom)]
+mod model;
+#[cfg(any(not(genpool_loom), genpool_machine))]
+mod published;
+
+/// A step of a protocol that a control of `loom-tests` leaves out on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A claim writes its bits without a compare-and-swap.
+    TornClaim,
+    /// A claim that crosses words keeps what it has when a word refuses.
+    KeptClaim,
+    /// A free does not raise the hint.
+    UnraisedHint,
+    /// A drop does not check that the hint of its word covers what it freed.
+    UncheckedHint,
+    /// A drop does not check whether the word before ends with a free run.
+    UncheckedBorder,
+    /// A thread that changes bits does not record the lengths of the runs that are left.
+    UnrecordedRun,
+    /// A thread that changes several words records only the run that begins in the first.
+    UnrecordedRest,
+    /// A thread that lowers a hint, or clears a bit of the run index, does not look again.
+    NoSecondLook,
+    /// A release lacks store-to-load order.
+    NoFence,
+    /// A release does not hand the memory over.
+    RelaxedRelease,
+    /// A free by address does not check what it clears in the same step.
+    UncheckedFree,
+    /// A claim does not check whether its chunk is being removed.
+    UncheckedState,
+    /// A release does not check whether its chunk is being removed.
+    UncheckedDrain,
+    /// A claim that was rolled back does not check whether its chunk is being removed.
+    UncheckedRollback,
+    /// A cache does not check whether the chunk of the runs that it keeps is being removed.
+    UncheckedMagazine,
+    /// A cache does not check whether the default algorithm is still the one that it goes by.
+    UncheckedAlgorithm,
+    /// A pin does not check that its list is still current.
+    UncheckedPin,
+    /// A list is brought to the readers without a pin on the one that they have.
+    UnpinnedAdvance,
+    /// A reader that finds all hazard slots taken does not count itself.
+    UncountedReader,
+    /// An operation that crosses words is not announced.
+    Unannounced,
+    /// An announced operation that ends does not change the epoch.
+    KeptEpoch,
+    /// A claim does not notify the probers.
+    UnnotifiedClaim,
+    /// A free does not notify the probers.
+    UnnotifiedFree,
+    /// A drop does not look for probers.
+    UnnotifiedDrop,
+    /// A thread that reveals what it read does not notify the probers.
+    UnnotifiedAnswer,
+    /// A thread that notifies the probers does not withdraw the cached refusal.
+    KeptRefusal,
+    /// A cached refusal is stored without another look at the readings.
+    HastyRefusal,
+    /// A cached refusal has no version.
+    UnversionedReservation,
+    /// A caller that found nothing does not prove it.
+    Unproved,
+    /// A proof does not check that the chunk list is still the one that was searched.
+    UncheckedList,
+    /// A change of the chunk list does not check whether another came first.
+    LostUpdate,
+    /// A change of the chunk list is revealed before the readers have it.
+    ShownTooSoon,
+    /// The chunk in an address's bucket is not asked whether it contains the address.
+    UncheckedBucket,
+    /// A rewrite of the address index ends although it was asked for again.
+    LostRequest,
+    /// A change of the chunk list is not brought to the readers.
+    Unpublished,
+    /// An ownership word is exchanged whatever word the caller shows.
+    SharedOwnership,
+    /// The bits are given back before the ownership word.
+    BitsBeforeOwnership,
+    /// A new ownership word keeps the tag of the one before.
+    KeptTag,
+    /// The resources under a device's pool are released without waiting for what is held.
+    HastyRelease,
+    /// A thread that finds no room in a recorder's ring leaves no note.
+    UnrecordedMiss,
+}
+
+/// The region of a chunk in which a thread allocates, in granules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadPlace {
+    /// Where the thread last found something.
+    pub at: usize,
+    /// Where its region begins.
+    pub from: usize,
+    /// How long its region is.
+    pub len: usize,
+}
+
+/// Returns a number that is unique in the process and less than half of what a word can hold. (On 32-bit machines
+/// numbers repeat after 2^31.) Nothing is ordered by it, so models use the machine's atomics for it too.
+pub(crate) fn unlike_others() -> usize {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed) & (usize::MAX >> 1)
+}
+
+#[cfg(not(genpool_loom))]
+mod real {
+    pub use super::published::Published;
+    pub use atomic::Atomic;
+    pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+    use core::cell::Cell;
+
+    /// Does nothing here; in a model, a `SeqCst` fence (see the module's text).
+    #[inline(always)]
+    pub fn model_fence() {}
+
+    /// Returns false: faults are seeded only in models.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seeded(_: super::Fault) -> bool {
+        false
+    }
+
+    /// Returns a small number of this thread's own. Numbers are given out in order of first use and never reused.
+    ///
+    /// The thread-local is constant-initialised and has no destructor, so the first use allocates nothing. It is
+    /// async-signal-safe wherever plain thread-local storage is (executables and libraries loaded at start).
+    #[inline]
+    pub fn thread_index() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        std::thread_local! {
+            static INDEX: Cell<usize> = const { Cell::new(usize::MAX) };
+        }
+        INDEX.with(|index| {
+            if index.get() == usize::MAX {
+                // A signal handler may come in between and number the thread as well. Then one number is lost, and
+                // nothing else.
+                index.set(NEXT.fetch_add(1, Ordering::Relaxed) & (usize::MAX >> 1));
+            }
+            index.get()
+        })
+    }
+
+    /// The number of places that a thread remembers. Most threads use fewer chunks than this in turn (2026-11).
+    const PLACES: usize = 4;
+
+    /// A place and its key. Length 0 means that there is no place.
+    struct Noted {
+        key: Cell<usize>,
+        at: Cell<usize>,
+        from: Cell<usize>,
+        len: Cell<usize>,
+    }
+
+    impl Noted {
+        const fn nothing() -> Self {
+            Self {
+                key: Cell::new(0),
+                at: Cell::new(0),
+                from: Cell::new(0),
+                len: Cell::new(0),
+            }
+        }
+    }
+
+    std::thread_local! {
+        static NOTED: [Noted; PLACES] = const { [const { Noted::nothing() }; PLACES] };
+    }
+
+    /// Returns the place that this thread noted under `key`, unless another has replaced it since. As signal-safe as
+    /// [`thread_index`]. A signal handler may note a place of its own in between, even between two fields, so the
+    /// result is only a hint.
+    #[inline(always)]
+    #[must_use]
+    pub fn thread_place(key: usize) -> Option<super::ThreadPlace> {
+        NOTED.with(|noted| {
+            let noted = &noted[key % PLACES];
+            let place = super::ThreadPlace {
+                at: noted.at.get(),
+                from: noted.from.get(),
+                len: noted.len.get(),
+            };
+            (noted.key.get() == key && place.len > 0).then_some(place)
+        })
+    }
+
+    /// Notes a place for this thread under `key`. A place of length 0 counts as none.
+    pub fn set_thread_place(key: usize, place: super::ThreadPlace) {
+        NOTED.with(|noted| {
+            let noted = &noted[key % PLACES];
+            noted.key.set(key);
+            noted.at.set(place.at);
+            noted.from.set(place.from);
+            noted.len.set(place.len);
+        });
+    }
+
+    /// Records where this thread found something, in the place that it has noted under `key`.
+    #[inline(always)]
+    pub fn move_thread_place(key: usize, at: usize) {
+        NOTED.with(|noted| noted[key % PLACES].at.set(at));
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::super::ThreadPlace;
+        use super::*;
+
+        fn place(at: usize, len: usize) -> ThreadPlace {
+            ThreadPlace { at, from: 64, len }
+        }
+
+        #[test]
+        fn threads_have_numbers_of_their_own() {
+            let number = || std::thread::spawn(thread_index).join().unwrap();
+            let mut numbers = [(); 8].map(|()| number());
+            numbers.sort_unstable();
+            assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+            assert_eq!(thread_index(), thread_index());
+            assert!(numbers[7] < 1 << 16, "given out in order");
+        }
+
+        #[test]
+        fn a_thread_remembers_places_by_their_keys() {
+            let keys = [100, 101, 102, 103];
+            for (at, key) in (100..).zip(keys) {
+                assert_eq!(thread_place(key), None);
+                set_thread_place(key, place(at, 512));
+            }
+            let noted = keys.map(thread_place);
+            assert_eq!(noted, [100, 101, 102, 103].map(|at| Some(place(at, 512))));
+            move_thread_place(keys[2], 7);
+            assert_eq!(thread_place(keys[2]), Some(place(7, 512)));
+            assert_eq!(thread_place(keys[1]), Some(place(101, 512)));
+            // A place that replaces another, and one without a length.
+            set_thread_place(keys[0] + PLACES, place(9, 1));
+            assert_eq!(thread_place(keys[0]), None);
+            set_thread_place(keys[0], place(9, 0));
+            assert_eq!(thread_place(keys[0]), None);
+            // Other threads have places of their own.
+            let theirs = std::thread::spawn(move || thread_place(keys[2]));
+            assert_eq!(theirs.join().unwrap(), None);
+        }
+    }
+}

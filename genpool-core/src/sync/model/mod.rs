@@ -1,0 +1,244 @@
+//! The atomics of a model checker, in place of the machine's.
+//!
+//! - With `--cfg genpool_loom` alone they are loom's, [`mended`]. loom tries every interleaving of two or three
+//!   threads, and what weak orderings allow.
+//! - With `--cfg genpool_shuttle` as well they are shuttle's. shuttle tries some of the interleavings of many threads,
+//!   with all accesses in one order.
+//! - With `--cfg genpool_machine` as well they are the machine's. Miri knows what `SeqCst` means, and tries random
+//!   executions.
+
+#[cfg(not(any(genpool_shuttle, genpool_machine)))]
+mod mended;
+
+#[cfg(not(any(genpool_shuttle, genpool_machine)))]
+pub use self::mended::{AtomicBool, AtomicPtr, AtomicUsize};
+#[cfg(genpool_machine)]
+pub use super::published::Published;
+#[cfg(genpool_machine)]
+pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
+#[cfg(not(any(genpool_shuttle, genpool_machine)))]
+pub use loom::sync::atomic::{Ordering, fence};
+#[cfg(genpool_shuttle)]
+pub use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
+
+#[cfg(not(genpool_machine))]
+use alloc::sync::Arc;
+#[cfg(not(genpool_machine))]
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::marker::PhantomData;
+
+use super::Fault;
+
+/// A `SeqCst` fence. loom's `SeqCst` accesses order as `AcqRel`, and the fence supplies what they lack. The machine's
+/// accesses lack nothing.
+pub fn model_fence() {
+    if !cfg!(genpool_machine) {
+        fence(Ordering::SeqCst);
+    }
+}
+
+std::thread_local! {
+    // All threads of a model run on one thread of the system.
+    static SEED: Cell<u64> = const { Cell::new(0) };
+    static RECYCLES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes models that run on this thread leave these steps out from now on, and no others.
+pub fn seed(faults: &[Fault]) {
+    SEED.set(faults.iter().fold(0, |set, &fault| set | 1 << fault as u64));
+    RECYCLES.set(false);
+}
+
+/// Does `work` as a thread would that stops for good where this step would come.
+pub fn stopped_before<R>(fault: Fault, work: impl FnOnce() -> R) -> R {
+    let seeds = SEED.get();
+    SEED.set(seeds | 1 << fault as u64);
+    let done = work();
+    SEED.set(seeds);
+    done
+}
+
+/// Makes models that run on this thread, until the next [`seed`], reuse the memory of dropped lists as soon as
+/// possible, so that a pointer may equal that of an earlier list. Otherwise dropped lists stay, and a use of one is
+/// noticed.
+pub fn recycle() {
+    RECYCLES.set(true);
+}
+
+#[cfg(not(genpool_machine))]
+pub(super) fn recycles() -> bool {
+    RECYCLES.get()
+}
+
+/// Returns true if the step is to be left out.
+#[must_use]
+pub fn seeded(fault: Fault) -> bool {
+    SEED.get() & (1 << fault as u64) != 0
+}
+
+#[cfg(not(any(genpool_shuttle, genpool_machine)))]
+use loom::thread_local as model_thread_local;
+#[cfg(genpool_machine)]
+use std::thread_local as model_thread_local;
+
+#[cfg(not(genpool_shuttle))]
+model_thread_local! {
+    static NUMBER: Cell<usize> = Cell::new(0);
+}
+
+/// Gives this thread of a model its number. Threads without one share number 0, so that they meet in the same slots.
+#[cfg(not(genpool_shuttle))]
+pub fn number_thread(number: usize) {
+    NUMBER.with(|own| own.set(number));
+}
+
+/// Returns this thread's number.
+#[cfg(not(genpool_shuttle))]
+pub fn thread_index() -> usize {
+    NUMBER.with(Cell::get)
+}
+
+/// Returns this thread's number. Each thread of an execution has its own.
+#[cfg(genpool_shuttle)]
+pub fn thread_index() -> usize {
+    shuttle::thread::current().id().into()
+}
+
+/// Returns `None`: a model's threads note no places, so that every execution runs alike.
+pub fn thread_place(_key: usize) -> Option<super::ThreadPlace> {
+    None
+}
+
+/// See [`thread_place`].
+pub fn set_thread_place(_key: usize, _place: super::ThreadPlace) {}
+
+/// See [`thread_place`].
+pub fn move_thread_place(_key: usize, _at: usize) {}
+
+/// `atomic::Atomic`, for values of at most a word.
+#[derive(Debug)]
+pub struct Atomic<T> {
+    bits: AtomicUsize,
+    value: PhantomData<T>,
+}
+
+impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
+    fn hint_node(value: T) -> usize {
+        let mut bytes = [0; size_of::<usize>()];
+        bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
+        usize::from_ne_bytes(bytes)
+    }
+
+    fn unpack(bits: usize) -> T {
+        bytemuck::checked::pod_read_unaligned(&bits.to_ne_bytes()[..size_of::<T>()])
+    }
+
+    /// Creates an atomic with this value.
+    pub fn new(value: T) -> Self {
+        Self {
+            bits: AtomicUsize::new(Self::hint_node(value)),
+            value: PhantomData,
+        }
+    }
+
+    /// Like the method of `atomic::Atomic`.
+    pub fn load(&self, order: Ordering) -> T {
+        Self::unpack(self.bits.load(order))
+    }
+
+    /// Like the method of `atomic::Atomic`.
+    pub fn compare_exchange(
+        &self,
+        current: T,
+        new: T,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<T, T> {
+        self.bits
+            .compare_exchange(
+                Self::hint_node(current),
+                Self::hint_node(new),
+                success,
+                failure,
+            )
+            .map(Self::unpack)
+            .map_err(Self::unpack)
+    }
+}
+
+/// Stands in for `arc_swap::ArcSwap` with what it guarantees and no more: a version index (load
+/// `Acquire`, replace `AcqRel`) into a table that only grows and lives as long as the execution.
+#[cfg(not(genpool_machine))]
+#[derive(Debug)]
+pub struct Published<T> {
+    index: AtomicUsize,
+    /// `None` where a value's memory was reused.
+    table: std::sync::Mutex<Vec<Option<Arc<T>>>>,
+}
+
+#[cfg(not(genpool_machine))]
+impl<T> Published<T> {
+    /// Creates a holder of `value`.
+    pub fn new(value: Arc<T>) -> Self {
+        Self {
+            index: AtomicUsize::new(0),
+            table: std::sync::Mutex::new(alloc::vec![Some(value)]),
+        }
+    }
+
+    /// Puts `value` on the heap. If the model recycles, this is at the address of an earlier value that only the table
+    /// holds.
+    pub fn allocate(&self, value: T) -> Arc<T> {
+        let mut table = self.table.lock().expect("one thread runs at a time");
+        // The last value may be about to be published.
+        let earlier = table.len() - 1;
+        let mut unused = table[..earlier].iter_mut().filter(|entry| {
+            let held = entry.as_ref();
+            held.is_some_and(|held| Arc::strong_count(held) == 1)
+        });
+        if recycles()
+            && let Some(mut held) = unused.next().and_then(Option::take)
+            && let Some(place) = Arc::get_mut(&mut held)
+        {
+            *place = value;
+            return held;
+        }
+        Arc::new(value)
+    }
+
+    /// Returns the current value.
+    pub fn load_full(&self) -> Arc<T> {
+        let index = if recycles() {
+            // An earlier value may be gone.
+            self.index.fetch_add(0, Ordering::Acquire)
+        } else {
+            self.index.load(Ordering::Acquire)
+        };
+        let table = self.table.lock().expect("one thread runs at a time");
+        Arc::clone(table[index].as_ref().expect("the current value stays"))
+    }
+
+    /// Like the method of the real one.
+    #[must_use]
+    pub fn replace(&self, current: &Arc<T>, next: Arc<T>) -> bool {
+        let (old, new) = {
+            let mut table = self.table.lock().expect("one thread runs at a time");
+            let is_current = |known: &Option<Arc<T>>| {
+                known
+                    .as_ref()
+                    .is_some_and(|known| Arc::ptr_eq(known, current))
+            };
+            let old = table.iter().position(is_current);
+            table.push(Some(next));
+            (old.expect("the value came from here"), table.len() - 1)
+        };
+        if seeded(Fault::LostUpdate) {
+            self.index.store(new, Ordering::Release);
+            return true;
+        }
+        self.index
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}

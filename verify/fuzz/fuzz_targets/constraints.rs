@@ -1,0 +1,221 @@
+//! Arguments of constraints: invalid ones are refused; with others, an allocation meets them, and a request fails only
+//! if no place meets them.
+
+#![no_main]
+
+use arbitrary::Arbitrary;
+use genpool::{
+    AllocError, BestFit, Constrained, ConstraintError, Constraints, FirstFit, Fit, FixedOffset,
+    NextFit, Pool, ThreadStart, Unsuitable,
+};
+use genpool_fuzz::is_planted;
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    order: u8,
+    granules: u16,
+    /// The chunk's start: this many granules from the bottom, or below the top.
+    place: u64,
+    from_top: bool,
+    /// The runs that are taken.
+    held: Vec<(u16, u8)>,
+    requests: Vec<Wish>,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Wish {
+    align: Bytes,
+    phase: Bytes,
+    lowest: Place,
+    highest: Place,
+    boundary: Option<Bytes>,
+    size: Bytes,
+    by: By,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Bytes {
+    Power(u8),
+    Granules(u16),
+    Any(u64),
+}
+
+impl Bytes {
+    fn get(self, order: u32) -> usize {
+        match self {
+            Self::Power(exponent) => 1 << (exponent % 64),
+            Self::Granules(n) => usize::from(n % 256) << order,
+            Self::Any(bytes) => bytes as usize,
+        }
+    }
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Place {
+    /// In the chunk or near it.
+    Near(u16, u8),
+    Any(u64),
+}
+
+impl Place {
+    fn get(self, start: usize, order: u32) -> usize {
+        match self {
+            Self::Near(granule, byte) => start
+                .wrapping_add(usize::from(granule) << order)
+                .wrapping_add(usize::from(byte))
+                .wrapping_sub(128),
+            Self::Any(addr) => addr as usize,
+        }
+    }
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum By {
+    First,
+    Best,
+    Next,
+    Own,
+}
+
+/// Constraints by their definition, in numbers that do not overflow.
+struct Limits {
+    align: u128,
+    phase: u128,
+    lowest: u128,
+    highest: u128,
+    boundary: Option<u128>,
+}
+
+impl Limits {
+    fn allow(&self, addr: u128, last: u128) -> bool {
+        addr % self.align == self.phase
+            && self.lowest <= addr
+            && last <= self.highest
+            && self
+                .boundary
+                .is_none_or(|bytes| addr / bytes == last / bytes)
+    }
+}
+
+fuzz_target!(|input: Input| {
+    let order = u32::from(input.order % 13);
+    let granules = usize::from(input.granules % 600) + 1;
+    let size = granules << order;
+    let place = (input.place as usize) >> order << order;
+    let start = if input.from_top {
+        // The last place ends at the top of the address space.
+        0_usize.wrapping_sub(size).wrapping_sub(place % (1 << 20))
+    } else {
+        place.min(usize::MAX - size + 1 >> order << order)
+    };
+    let pool = Pool::new(order).expect("a good order");
+    pool.add(start, size).expect("a good chunk");
+    let mut taken = vec![false; granules];
+    for (at, n) in input.held {
+        let (at, n) = (usize::from(at) % granules, usize::from(n).max(1));
+        let fixed = FixedOffset::new(at << order);
+        if let Ok(held) = pool.alloc_with(n << order, &fixed) {
+            let _ = held.into_raw();
+            taken[at..at + n].fill(true);
+        }
+    }
+    for wish in input.requests.iter().take(32) {
+        serve(&pool, start, &taken, wish);
+    }
+    assert!(pool.is_sound());
+});
+
+fn constraints(
+    wish: &Wish,
+    start: usize,
+    order: u32,
+) -> Result<(Constraints, Limits), ConstraintError> {
+    let (align, phase) = (wish.align.get(order), wish.phase.get(order));
+    let (lowest, highest) = (
+        wish.lowest.get(start, order),
+        wish.highest.get(start, order),
+    );
+    let boundary = wish.boundary.map(|bytes| bytes.get(order));
+    let real = Constraints::new().align_phase(align, phase);
+    assert_eq!(real.is_ok(), align.is_power_of_two() && phase < align);
+    // The control: one granule more at the upper end.
+    let more = usize::from(is_planted()) << order;
+    let real = real?.lowest(lowest).highest(highest.saturating_add(more));
+    let real = match boundary {
+        Some(bytes) => {
+            let bounded = real.boundary(bytes);
+            assert_eq!(bounded.is_ok(), bytes.is_power_of_two());
+            bounded?
+        }
+        None => real,
+    };
+    let limits = Limits {
+        align: align as u128,
+        phase: phase as u128,
+        lowest: lowest as u128,
+        highest: highest as u128,
+        boundary: boundary.map(|bytes| bytes as u128),
+    };
+    Ok((real, limits))
+}
+
+fn serve(pool: &Pool, start: usize, taken: &[bool], wish: &Wish) {
+    let order = pool.order();
+    let Ok((real, limits)) = constraints(wish, start, order) else {
+        return;
+    };
+    let size = wish.size.get(order);
+    let answer = match wish.by {
+        By::First => ask(pool, size, FirstFit, real),
+        By::Best => ask(pool, size, BestFit, real),
+        By::Next => ask(pool, size, NextFit::new(), real),
+        By::Own => ask(pool, size, ThreadStart, real),
+    };
+    let n = size.div_ceil(1 << order);
+    let addr = |at: usize| start as u128 + ((at as u128) << order);
+    let allowed = |at: usize| {
+        let end = at.checked_add(n).filter(|&end| end <= taken.len());
+        end.is_some_and(|end| limits.allow(addr(at), addr(end) - 1))
+    };
+    let fits = |at: usize| allowed(at) && !taken[at..at + n].contains(&true);
+    match answer {
+        Ok(found) => {
+            let at = (found - start) >> order;
+            assert!(n > 0 && fits(at), "{found:#x} does not keep to {wish:?}");
+            if matches!(wish.by, By::First) {
+                assert_eq!((0..taken.len()).find(|&at| fits(at)), Some(at));
+            }
+        }
+        Err(AllocError::ZeroSize) => assert_eq!(size, 0),
+        Err(AllocError::Exhausted { .. }) => {
+            assert!(!(0..taken.len()).any(fits), "{wish:?} could be served");
+            assert!((0..taken.len()).any(allowed), "{wish:?} is impossible");
+        }
+        Err(AllocError::Impossible(reason)) => {
+            assert!(!(0..taken.len()).any(allowed), "{wish:?}: {reason}");
+        }
+        Err(AllocError::Unsuitable(Unsuitable::Phase { .. })) => {
+            assert!(limits.phase % (1 << order) != 0);
+        }
+        Err(AllocError::Unsuitable(Unsuitable::LongerThanRange { .. })) => {
+            assert!(limits.lowest + ((n as u128) << order) > limits.highest + 1);
+        }
+        Err(AllocError::Unsuitable(Unsuitable::LongerThanBoundary { .. })) => {
+            let boundary = limits.boundary.expect("it has one");
+            assert!((n as u128) << order > boundary);
+        }
+        Err(other) => panic!("{other} for {wish:?}"),
+    }
+}
+
+/// Returns where the request would be placed. The range is given back at once.
+fn ask<F: Fit>(
+    pool: &Pool,
+    size: usize,
+    fit: F,
+    constraints: Constraints,
+) -> Result<usize, AllocError> {
+    let found = pool.alloc_with(size, &Constrained::new(fit, constraints))?;
+    Ok(found.addr())
+}
