@@ -1,7 +1,7 @@
 //! A custom algorithm: allocations grow from both ends of a chunk, large ones from the bottom and small ones from the
 //! top, so that short-lived small ones do not fragment the space for large ones.
 //!
-//! The trait has one method. The pool claims the place that it proposes, and asks again if another thread was faster,
+//! The trait has one required method. The pool claims the place that it proposes, and asks again if another thread was faster,
 //! so an algorithm cannot cause a race.
 
 use genpool::{Algorithm, AllocError, ChunkView, FirstFit, Granule, Pool, Request};

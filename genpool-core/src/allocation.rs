@@ -104,9 +104,9 @@ impl<'p> Origin<'p> {
 /// A range of a pool, which is given back when this value is dropped, on any thread.
 ///
 /// What a thread wrote to the memory before the drop happens before the next owner's use of it. Dropping is
-/// [signal-safe](crate#signal-safety) and costs one atomic instruction if the range lies in one word of the bitmap.
-/// In a chunk that is being removed, the drop also checks whether it was the last, which is at worst linear in the
-/// chunk's granules.
+/// [signal-safe](crate#signal-safety) and, without boundary tracking, costs one atomic instruction if the range lies
+/// in one word of the bitmap. In a chunk that is being removed, the drop also checks whether it was the last, which
+/// is at worst linear in the chunk's granules.
 ///
 /// Accessors take constant time. If the chunk was added after the pool's first removal of a chunk, drops and
 /// accessors that concern the chunk look it up first, which is logarithmic in the number of chunks.

@@ -87,7 +87,7 @@
 //!
 //! The algorithm can be chosen for the pool or in each call: a service may have `ThreadStart` as the default and name
 //! `OrderAlign` for the few blocks that have to be aligned. A cache keeps runs only while the pool's default is an
-//! algorithm that has no preferred place: first fit, best fit, next fit, thread start.
+//! algorithm whose callers may be given any free run: first fit, best fit, next fit, thread start.
 //!
 //! # Which order
 //!
@@ -131,7 +131,7 @@
 //! # Try it on your own load
 //!
 //! A trace, which is a text file of allocations and frees, answers both questions. `genpool compare` plays it with
-//! every algorithm and several orders. It recommends the one that fails least, then wastes least, then is fastest, and
+//! the five algorithms that need no argument and several orders. It recommends the one that fails least, then wastes least, then is fastest, and
 //! gives its reason; `--html` also writes a page with charts. `genpool replay` times one algorithm and shows the pool's
 //! occupancy over time.
 //!

@@ -494,7 +494,8 @@ impl Constraints {
             let mut next = from;
             for attempt in 0..TRIES {
                 let Some(found) = chunk.find_aligned(next, limit, n, align, phase) else {
-                    // The first pass covers everything. Several passes prove nothing.
+                    // The first attempt covers the whole part, so an answer of none is final. A later one starts
+                    // higher, so the search continues run by run.
                     if attempt == 0 {
                         return None;
                     }

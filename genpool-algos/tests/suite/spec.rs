@@ -192,8 +192,8 @@ impl Rule {
     }
 
     /// Takes `size` bytes out of the oracle by the rule, or returns the expected error. If there are several errors,
-    /// the pool may return any. If the rule leaves the choice, `chosen` is the pool's choice, and is taken if it is
-    /// valid.
+    /// the pool may return any. If the rule allows several places, `chosen` is the one that the pool took, and is
+    /// taken if it is valid.
     pub(crate) fn alloc(
         &mut self,
         oracle: &mut Oracle,

@@ -32,7 +32,7 @@ impl Alignment {
         }
     }
 
-    /// Returns whether every granule of this order is aligned so.
+    /// Returns true if each granule of a pool of this order already has this alignment.
     pub(crate) fn is_free_at(self, order: u32) -> bool {
         matches!(self, Self::Bytes(bytes) if bytes <= 1 << order)
     }

@@ -21,15 +21,16 @@
 //! # Why equal readings with nothing in flight prove that there was no room
 //!
 //! No operation that crosses words changed a bit between the readings. Every operation inside one word that did is
-//! still under way at the second reading, or the epoch would have moved. So none of these operations comes before
-//! another in time, and each changed one word: they may be put in any order. Choose the order in which those that
-//! the scan saw come before this caller, and the others after it. In that order, the words as they were read are
-//! the state of the pool at one instant, and there was no room in it.
+//! still under way at the second reading, or the epoch would have moved. So all of them overlap the second reading,
+//! are concurrent with one another, and may be put in any order. Choose the order in which those that the scan saw
+//! come before this caller, and the others after it. In that order, the words as they were read are the state of the
+//! pool at one instant, and there was no room in it.
 //!
 //! # What the proof requires
 //!
 //! - *Each word is read once.* A scan that reads a word twice may see it in two states, and no order of the
-//!   operations under way may allow both. So nothing is skipped and come back to. Next fit and own start positions
+//!   operations under way may allow both. So the pass that finds nothing never
+//!   skips a word to return to it. Next fit and own start positions
 //!   end with a pass over the whole chunk, and the contract of [`Algorithm`](crate::Algorithm) asks the same of a
 //!   user's algorithm.
 //! - *Claims notify as frees do.* If only frees did, this caller would be wrongly refused: a free of two granules
@@ -100,7 +101,7 @@ const QUARTER: u32 = usize::BITS / 4;
 
 /// What depends on changes: {version, size of the cached refusal, whether run indexes are kept, state of the cached
 /// refusal, number of probers}. The size has the bits of a quarter less three, so the refusal of a longer run is
-/// not cached. The number has a quarter of a word, for 2^16 probers (2^8 on 32-bit machines) less one.
+/// not cached. The number of probers has a quarter of a word: at most 2^16 (2^8 on 32-bit machines) less one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Listeners(usize);
 
@@ -352,8 +353,8 @@ impl Prober<'_> {
 
 impl Drop for Prober<'_> {
     fn drop(&mut self) {
-        // Relaxed: an operation whose effect this prober's scan saw has read the listeners before this, or has not
-        // returned before it.
+        // Relaxed: an operation whose effect this prober's scan saw has either read the listeners already, or is still
+        // running.
         self.0.listeners.fetch_sub(1, Ordering::Relaxed);
     }
 }

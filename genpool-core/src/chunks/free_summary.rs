@@ -29,7 +29,7 @@ use crate::sync::{AtomicPtr, Ordering};
 const FIRST: usize = if cfg!(genpool_small) { 2 } else { 64 };
 
 struct Segment {
-    /// The index of its last slot.
+    /// The lowest index of its chunks, which has the highest slot.
     first: usize,
     hints: Arc<Hints>,
     chunks: Table<AtomicPtr<Chunk>>,

@@ -7,6 +7,9 @@
 //! 3. All chunks of a pinned list, by their hints.
 //! 4. The proof: all chunks again by every bit, between two readings of a prober (see `activity/mod.rs`).
 //!
+//! First fit, if it is the default, has its own form of stages 1 and 2, which searches and claims in one step. If that
+//! finds nothing, the general form runs as well. A cached refusal is read before each stage, and ends the call.
+//!
 //! # Refusals
 //!
 //! - `Exhausted` (or `Taken`, of a fixed address) is answered only after the proof, or while a cached refusal stands.
@@ -14,8 +17,8 @@
 //!   device's mask, never will. An algorithm says so by the chunk's addresses and length alone
 //!   (`Algorithm::rules_out`). If no chunk of the list could serve the request, and the list is still current
 //!   afterwards, the answer is `Impossible` with the value that makes it so. Chunks do not change, so this is answered
-//!   even while other threads are active. The question is asked only if a look found nothing or a cached refusal would
-//!   answer, and in the latter case of the newest chunk first.
+//!   even while other threads are active. The pool asks after a search found nothing. It also asks before a cached
+//!   refusal answers, and then starts with the newest chunk.
 //! - `Contended` is answered after a bounded number of attempts at the proof. An operation that crosses words and is
 //!   stopped in the middle makes other calls answer `Contended` where they would answer `Exhausted`. It never keeps
 //!   them from finding room. A signal handler that interrupted such an operation gets `Contended` however often it
@@ -383,7 +386,7 @@ impl Shared {
             if let Ok(found) = self.try_chunks(&pin, algorithm, request, Look::Exact, own)? {
                 return Ok(found);
             }
-            // Independent of the algorithm's own rules.
+            // Scan again without the algorithm: a cached refusal holds for every algorithm.
             let nowhere = pin
                 .chunks()
                 .all(|chunk| !has_room(chunk, request.granules()));

@@ -24,7 +24,7 @@ impl Shared {
             OriginKind::Listed { generation } => self.give_back_listed(generation, addr, extent),
         };
         if !taken_back {
-            // A caller freed by address what the allocation held.
+            // Only a free by address can have released this range before.
             self.counters.refused_free();
         }
     }

@@ -89,8 +89,8 @@ impl Request {
 /// that nothing changes. For that to be a proof, `propose` must meet three conditions:
 ///
 /// - In a chunk that does not change, it must find a place whenever there is one under its own rules.
-/// - An answer of none must follow from one pass over the chunk that looks at each granule once. Nothing may be
-///   remembered from an earlier, partial pass.
+/// - Before it answers none, its last pass must cover the whole chunk and look at each granule once. Earlier passes may
+///   be partial, as those of an algorithm with a preference, but what they found must not count.
 /// - What it saw must not leave the call. Another thread that acted on it would know of changes before the pool does.
 ///
 /// # Example
@@ -128,9 +128,9 @@ pub trait Algorithm: Send + Sync {
         Ok(())
     }
 
-    /// Returns true if the algorithm has no preference among free runs of the right length. A [`Cache`](crate::Cache)
-    /// may then take several nearby runs at once. False by default, and for algorithms that restrict where a run may
-    /// lie: a cache then passes every call on to the pool.
+    /// Returns true if a caller may be given any free run of the right length, even one that `propose` would not choose.
+    /// A [`Cache`](crate::Cache) may then take several nearby runs at once. False by default, and for algorithms that
+    /// restrict where a run may lie: a cache then passes every call on to the pool.
     #[inline]
     fn any_place(&self) -> bool {
         false

@@ -277,10 +277,10 @@ impl<'c> ChunkView<'c> {
             .map(Granule)
     }
 
-    /// Returns `n` free granules not far past `from`, or none, even if there are some. For algorithms that continue
-    /// where they last found something, and fall back to [`find_run`](Self::find_run). The search begins with the
-    /// word of the bitmap that `from` lies in (64 granules on 64-bit machines). Always none while a failure is being
-    /// proved.
+    /// Returns `n` free granules within one word of the bitmap (64 granules on 64-bit machines), the first from the word
+    /// of `from` on, or none, even if there are some. Always none if `n` exceeds a word, and while a failure is being
+    /// proved. For algorithms that continue where they last found something, and fall back to
+    /// [`find_run`](Self::find_run).
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
