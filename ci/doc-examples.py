@@ -53,7 +53,9 @@ def may_do_without(name, of_type, signature, docs):
     """Whether what is said elsewhere is enough."""
     reads = READS.search(signature) and "# Errors" not in docs and "unsafe" not in signature
     called = re.search(rf"\b{name}(::<.*>)?\(", of_type)
-    return bool(reads or called) or docs.startswith(("As [`", "The same, "))
+    # What is as another item, whose example shows it.
+    refers = re.match(r"(See|As|Like) \[`|\w+( \w+){0,4} as \[`[^]]+\]\([^)]+\) does\b", docs)
+    return bool(reads or called or refers)
 
 
 def main():

@@ -141,7 +141,7 @@ impl<'p> CpuBuffer<'p, MaybeUninit<u8>> {
         unsafe { self.assume_init() }
     }
 
-    /// Writes `bytes` to the beginning of the buffer and zeroes the rest.
+    /// Like [`zeroed`](Self::zeroed), with `bytes` at the beginning of the buffer.
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl<'p> CpuBuffer<'p, MaybeUninit<u8>> {
         Ok(unsafe { self.assume_init() })
     }
 
-    /// Assumes that the buffer is initialised.
+    /// Like [`zeroed`](Self::zeroed), for a buffer that is initialised already; nothing is written.
     ///
     /// # Safety
     ///
