@@ -41,7 +41,8 @@ type Report = Guarded<Box<dyn FnOnce(Destroyed) + Send + Sync>>;
 /// # Memory
 ///
 /// No call that gives something back allocates memory to do so. This covers dropping an [`Allocation`] or a
-/// [`Cache`], freeing, shrinking with [`resize`](Allocation::resize), [`remove`](Self::remove), and ending a
+/// [`Cache`](crate::Cache), freeing, shrinking with [`resize`](Allocation::resize), [`remove`](Self::remove), and ending
+/// a
 /// [`Drain`].
 ///
 /// If memory runs out:
@@ -359,7 +360,7 @@ impl Pool {
     ///
     /// Without boundary tracking, the pool knows which granules are taken but not by which allocation. It then cannot
     /// detect a free with a wrong size that covers other allocations, nor a free of a range that an [`Allocation`]
-    /// still holds or a [`Cache`] keeps.
+    /// still holds or a [`Cache`](crate::Cache) keeps.
     ///
     /// ```
     /// use genpool::{FreeError, Pool};
