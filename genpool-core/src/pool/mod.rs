@@ -42,8 +42,7 @@ type Report = Guarded<Box<dyn FnOnce(Destroyed) + Send + Sync>>;
 ///
 /// No call that gives something back allocates memory to do so. This covers dropping an [`Allocation`] or a
 /// [`Cache`](crate::Cache), freeing, shrinking with [`resize`](Allocation::resize), [`remove`](Self::remove), and ending
-/// a
-/// [`Drain`].
+/// a [`Drain`].
 ///
 /// If memory runs out:
 ///
