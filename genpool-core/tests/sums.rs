@@ -1,4 +1,4 @@
-//! What is told of long runs in caches adds up.
+//! The numbers that an observer receives about long runs in caches add up.
 
 #![cfg(feature = "observe")]
 
@@ -38,7 +38,7 @@ fn long_runs_that_caches_keep_are_told_in_bytes() {
     );
 }
 
-/// Sums of what it is told.
+/// Sums of the numbers that the observer receives.
 #[derive(Default)]
 struct Sums {
     free: AtomicUsize,

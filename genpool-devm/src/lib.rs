@@ -6,7 +6,7 @@
 //! device is released, its pools refuse new allocations. Live allocations stay valid and are listed in the result.
 //! The stack is released in reverse order; the mapping of a pool's memory is released after the last allocation.
 //!
-//! This is the module `devm` of the crate `genpool`, behind the feature `devm`; the examples use that path.
+//! This is the module `devm` of the crate `genpool`, compiled with the feature `devm`; the examples use that path.
 //!
 //! ```
 //! use genpool::devm::{AddressOnly, Registry, Tree};

@@ -4,7 +4,7 @@
 //! include the padding of a `Vec`'s items. A zeroed buffer consists of plain bytes and is what most drivers want.
 //!
 //! Reclaiming a buffer is `unsafe` and dropping one is not. A reclaim makes a slice of the bytes, and only the driver
-//! knows whether the device is at rest. A drop creates no reference; whoever gave the address to a device is
+//! knows whether the device is at rest. A drop creates no reference; the code that gave the address to a device is
 //! responsible for stopping it first.
 
 use core::fmt;

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! System calls and `unsafe` are concentrated in this crate, so a program that only pools numbers does not
-//! compile it. It is the module `dma` of the crate `genpool`, behind the feature `dma`; the examples use
+//! compile it. It is the module `dma` of the crate `genpool`, compiled with the feature `dma`; the examples use
 //! that path. The feature `vfio` adds memory behind an IOMMU through VFIO's container and groups. With
 //! `vfio-cdev` the same type can also use iommufd.
 //!

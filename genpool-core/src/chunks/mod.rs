@@ -538,7 +538,7 @@ impl ChunkSet {
             // SeqCst: stored before `current` is read again, below.
             self.newest.store(pointer, Ordering::SeqCst);
             model_fence();
-            // A removal seals its chunk and then comes here: whoever stores last sees it sealed.
+            // A removal seals its chunk and then comes here: the later of the two stores sees the chunk sealed.
             let serves = first.is_none_or(|chunk| chunk.state() == State::Alive);
             if serves && self.is_current(&pin) {
                 return;

@@ -472,7 +472,7 @@ mod tests {
         let refused = MapRefused::NoIova(AllocError::ZeroSize);
         let text = format!("no IOVAs are free: {}", AllocError::ZeroSize);
         assert_eq!(refused.to_string(), text);
-        // SAFETY: nothing is accessed, and no device is told.
+        // SAFETY: no memory is accessed, and no device receives an address.
         let region = unsafe { Region::from_raw(NonNull::dangling(), NonZeroUsize::MIN, ()) };
         assert_eq!(MapError::new(refused, region).to_string(), text);
     }
