@@ -662,10 +662,10 @@ impl Bitmap {
             self.word(at).load(Ordering::Relaxed) & padding == padding
         };
         let mut runs = self.free_runs(0, 1, Look::Exact);
-        let observed = self.hints.run_index().is_none_or(|run_index| {
+        let indexed = self.hints.run_index().is_none_or(|run_index| {
             runs.all(|(start, len)| run_index.includes(start / run_index::LINE_GRANULES, len))
         });
-        hinted && observed && self.hints.is_sound() && words.last().is_some_and(padded)
+        hinted && indexed && self.hints.is_sound() && words.last().is_some_and(padded)
     }
 }
 

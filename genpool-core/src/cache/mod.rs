@@ -155,7 +155,7 @@ enum Put<'p> {
     /// The range was freed by address earlier.
     Lost,
     /// It cannot be kept, and returns to the pool when this is dropped.
-    Origin(#[expect(dead_code, reason = "dropped")] Allocation<'p>),
+    Returned(#[expect(dead_code, reason = "dropped")] Allocation<'p>),
 }
 
 const _: () = {
@@ -333,7 +333,7 @@ impl<'p> Cache<'p> {
         let n = allocation.granules();
         match self.keep(allocation) {
             // Its drop notifies the observer.
-            Put::Origin(_) => {}
+            Put::Returned(_) => {}
             // The number may be drawn late, because no other thread can take what the cache keeps.
             Put::Kept(chunk) => self.shared.notify_kept(notifier, chunk, addr, n),
             Put::Lost => notifier.notify(&Event::FreeRefused {
@@ -482,10 +482,10 @@ impl<'p> Cache<'p> {
         self.leave(|chunk| chunk.state() != State::Alive);
         let n = allocation.granules();
         if self.largest == 0 || n > SIZES || !allocation.is_of(self.shared) {
-            return Put::Origin(allocation);
+            return Put::Returned(allocation);
         }
         let Some(chunk) = self.turn_to_chunk_of(&allocation) else {
-            return Put::Origin(allocation);
+            return Put::Returned(allocation);
         };
         let magazine = &mut self.magazines[n - 1];
         if magazine.is_full() {

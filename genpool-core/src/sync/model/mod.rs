@@ -124,7 +124,7 @@ pub struct Atomic<T> {
 }
 
 impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
-    fn hint_node(value: T) -> usize {
+    fn pack(value: T) -> usize {
         let mut bytes = [0; size_of::<usize>()];
         bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
         usize::from_ne_bytes(bytes)
@@ -137,7 +137,7 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
     /// Creates an atomic with this value.
     pub fn new(value: T) -> Self {
         Self {
-            bits: AtomicUsize::new(Self::hint_node(value)),
+            bits: AtomicUsize::new(Self::pack(value)),
             value: PhantomData,
         }
     }
@@ -156,12 +156,7 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
         failure: Ordering,
     ) -> Result<T, T> {
         self.bits
-            .compare_exchange(
-                Self::hint_node(current),
-                Self::hint_node(new),
-                success,
-                failure,
-            )
+            .compare_exchange(Self::pack(current), Self::pack(new), success, failure)
             .map(Self::unpack)
             .map_err(Self::unpack)
     }
