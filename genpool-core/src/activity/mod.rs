@@ -37,8 +37,11 @@
 //!   that the scan has passed is stopped before it notifies. Another thread takes one of the two and returns, and
 //!   then takes the only hole ahead of the scan. The second of the two granules was free all the time. (Model
 //!   `half-taken free` in `loom-tests`, and its control `UnnotifiedClaim`.)
-//! - *A reader that reveals what it read notifies too.* A query such as `avail`, or a refused free, may publish a
-//!   change whose author is still under way.
+//! - *A reader that reveals what it read notifies too.* A query such as `avail`, a refused free, or the refusal of an
+//!   algorithm that may not use the room there is may publish a change whose author is still under way. What another
+//!   thread does because of it then comes after that change, and so does its next call. (Models `answer before free`,
+//!   `refusal before room`.) The refusal of a request that fits nowhere need not notify: in the order above it is
+//!   consistent with an earlier cached refusal of a longer run.
 //! - *A change of several parts is not revealed by halves.* `arc_swap` lists a chunk before readers can reach it,
 //!   so a thread that reads the list first brings the readers up to it (model `listed chunk`). With boundary tags
 //!   the ownership word is given up before the bits are cleared, so both happen under one in-flight guard (model

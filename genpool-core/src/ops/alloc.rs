@@ -397,7 +397,15 @@ impl Shared {
                 if nowhere && before.is_quiet(0) {
                     prober.cache_refusal(request.granules(), before, is_current);
                 }
-                return Err(self.exhausted(algorithm, request));
+                drop(prober);
+                let refusal = self.exhausted(algorithm, request);
+                // There is room that the algorithm may not use. So the refusal shows which granules are taken, and
+                // with them claims whose authors have not notified yet. An earlier cached refusal would contradict it.
+                return Err(if nowhere {
+                    refusal
+                } else {
+                    self.reveal(refusal)
+                });
             }
         }
         self.counters.contended();
@@ -508,7 +516,8 @@ impl Shared {
         match bad {
             Some(Granule(granule)) => {
                 self.counters.bad_proposal();
-                AllocError::BadProposal { granule, granules }
+                // It shows that a granule is taken.
+                self.reveal(AllocError::BadProposal { granule, granules })
             }
             None => {
                 self.counters.contended();

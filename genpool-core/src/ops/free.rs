@@ -199,7 +199,8 @@ impl Shared {
             chunk
                 .claim(end, tail, &self.activity)
                 .map_err(|refused| match refused {
-                    Refused::Taken => ResizeError::Neighbour,
+                    // It shows that a granule is taken.
+                    Refused::Taken => self.reveal(ResizeError::Neighbour),
                     Refused::Draining => ResizeError::Draining,
                 })?;
             return redeem().inspect_err(|_| {

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use genpool_core::sync::Fault;
+#[cfg(not(genpool_small))]
+use genpool_core::sync::stopped_before;
 use genpool_core::{
     Algorithm, AllocError, Allocation, ChunkView, FirstFit, Granule, OwnedAllocation, Pool, Request,
 };
@@ -410,6 +412,48 @@ fn control_untold_answer() {
         &[Fault::UnnotifiedAnswer],
         TWO,
         || answer_before_free(shows_two),
+    );
+}
+
+/// Granules 2 to 5 of a word were dropped, and granules 5 and 6 claimed, by two threads that were stopped before they
+/// notified. A caller that is refused granule 6 learns of the claim, and so of the drop: granules 2 to 4 are free. An
+/// earlier refusal of three granules must not stand. Both threads of the race are such callers.
+#[cfg(not(genpool_small))]
+fn refusal_before_room() {
+    let prepared = pool(WORD + 2);
+    hold(&prepared, 0, 2);
+    let dropped = prepared.alloc_owned_with(4, &At(2)).unwrap();
+    hold(&prepared, 7, WORD - 5);
+    // By name, because the default looks at the first words before it asks for a cached refusal.
+    let three = |pool: &Pool| answer(pool.alloc_with(3, &FirstFit).map(drop));
+    assert_eq!(three(&prepared), Exhausted);
+    stopped_before(Fault::UnnotifiedFree, || drop(dropped));
+    stopped_before(Fault::UnnotifiedClaim, || hold(&prepared, 5, 2));
+    let race = Race::apart(prepared);
+    let asks = move |pool: &Pool| {
+        assert_eq!(take(pool, &At(6)), Exhausted);
+        three(pool)
+    };
+    let (one, other) = (race.start(asks), race.start(asks));
+    let answers = [one.join().unwrap(), other.join().unwrap()];
+    // Each may have had the three granules for a moment.
+    assert!(answers.contains(&Found), "there was room before");
+}
+
+#[cfg(not(genpool_small))]
+#[test]
+fn a_refusal_notifies_the_probers() {
+    explore("refusal before room", ONCE, &[()], refusal_before_room);
+}
+
+#[cfg(not(genpool_small))]
+#[test]
+fn control_unnotified_refusal() {
+    must_fail(
+        "refusal before room",
+        &[Fault::UnnotifiedAnswer],
+        ONCE,
+        refusal_before_room,
     );
 }
 
