@@ -29,7 +29,7 @@
 //! | [`guide::choosing`] | which algorithm and which order, with measurements |
 //! | [`guide::service`] | one pool in a program that runs for months |
 //! | [`Pool`], [`Allocation`], [`Cache`], [`Drain`] | what most programs use |
-//! | [`Algorithm`], [`Constraints`], [`Fit`] | where an allocation goes |
+//! | [`Algorithm`], [`Constraints`] | where an allocation goes |
 //! | `devm` (feature) | pools that belong to devices, and device trees |
 //! | `dma` (feature) | pools that own their memory, such as huge pages and PCI BARs; DMA addresses; with `vfio` or `vfio-cdev`, memory behind an IOMMU |
 //! | `observe` (feature) | observers, which a pool notifies of each operation: a recorder of real loads, watermarks, and exporters for the crates `metrics` and `tracing` (features of the same names); snapshots |
@@ -74,14 +74,14 @@
 pub mod guide;
 
 pub use genpool_algos::{
-    BestFit, Constrained, ConstraintError, Constraints, FirstFitAlign, Fit, FixedAddress,
-    FixedOffset, NextFit, OrderAlign, ThreadStart,
+    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, ThreadStart,
 };
 pub use genpool_core::{
-    AddError, AddRefused, Algorithm, AllocError, Allocation, BuildError, Builder, Cache, ChunkInfo,
-    ChunkSpec, ChunkView, Chunks, Destroyed, Drain, FirstFit, Fragmentation, FreeError, Granule,
-    Held, Impossible, Notation, OwnedAllocation, Owner, Pool, RawRange, RemoveError, Request,
-    ResizeError, Run, Stats, Unsuitable,
+    AddError, AddRefused, Algorithm, AlgorithmName, AllocError, Allocation, BuildError, Builder,
+    Cache, ChunkInfo, ChunkSpec, ChunkView, Chunks, Constrained, ConstraintError, Constraints,
+    Destroyed, Drain, FirstFit, Fragmentation, FreeError, Granule, Held, Impossible,
+    OwnedAllocation, Owner, Pool, RawRange, RemoveError, Request, ResizeError, Run, Stats,
+    Unsuitable,
 };
 
 #[cfg(feature = "observe")]

@@ -127,24 +127,6 @@ fn constraint_error() {
     );
 }
 
-#[test]
-fn fit() {
-    struct Last;
-    impl Fit for Last {
-        fn choose(
-            &self,
-            chunk: &ChunkView<'_>,
-            n: usize,
-            constraints: &Constraints,
-        ) -> Option<Granule> {
-            let place = |run| constraints.first_in(chunk, run, n);
-            chunk.runs(Granule(0), n).filter_map(place).last()
-        }
-    }
-    let anywhere = Constrained::new(Last, Constraints::new());
-    assert_eq!(placed(&anywhere), 8);
-}
-
 // ---- what an algorithm sees ----
 
 /// Runs `look` on the chunk of `sixteen_pages` in place of an algorithm.
@@ -397,9 +379,9 @@ fn cache() {
 }
 
 #[test]
-fn notation() {
-    let aligned = FirstFitAlign::new(64).unwrap().notation();
-    assert_eq!(aligned, Some(Notation::FirstFitAlign { bytes: 64 }));
+fn algorithm_name() {
+    let aligned = FirstFitAlign::new(64).unwrap().name();
+    assert_eq!(aligned, Some(AlgorithmName::with("first-fit-align", 64)));
 }
 
 // ---- observers ----

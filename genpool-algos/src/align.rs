@@ -1,9 +1,9 @@
 //! First fit at aligned addresses.
 
-use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Impossible, Notation, Request};
-
-use crate::constrained::Constrained;
-use crate::constraints::{ConstraintError, Constraints};
+use genpool_core::{
+    Algorithm, AlgorithmName, ChunkView, Constrained, ConstraintError, Constraints, FirstFit,
+    Granule, Impossible, Request,
+};
 
 /// First fit at an address that is a multiple of a power of two. The absolute address is aligned. At worst linear in
 /// the granules of the chunk, a whole word of the bitmap at a time. [Signal-safe](genpool_core#signal-safety).
@@ -46,8 +46,8 @@ impl FirstFitAlign {
 }
 
 impl Algorithm for FirstFitAlign {
-    fn notation(&self) -> Option<Notation> {
-        Some(Notation::FirstFitAlign { bytes: self.bytes })
+    fn name(&self) -> Option<AlgorithmName> {
+        Some(AlgorithmName::with("first-fit-align", self.bytes))
     }
 
     fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
@@ -75,8 +75,8 @@ impl Algorithm for FirstFitAlign {
 pub struct OrderAlign;
 
 impl Algorithm for OrderAlign {
-    fn notation(&self) -> Option<Notation> {
-        Some(Notation::OrderAlign)
+    fn name(&self) -> Option<AlgorithmName> {
+        Some(AlgorithmName::new("order-align"))
     }
 
     fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {

@@ -1,6 +1,8 @@
 //! Placement at a fixed offset or address.
 
-use genpool_core::{Algorithm, ChunkView, Granule, Impossible, Notation, Request, Unsuitable};
+use genpool_core::{
+    Algorithm, AlgorithmName, ChunkView, Granule, Impossible, Request, Run, Unsuitable,
+};
 
 fn whole_granule(place: usize, request: &Request) -> Result<(), Unsuitable> {
     let granule = request.granule();
@@ -9,6 +11,13 @@ fn whole_granule(place: usize, request: &Request) -> Result<(), Unsuitable> {
     } else {
         Err(Unsuitable::MisalignedPlace { place, granule })
     }
+}
+
+/// Returns the reason if constraints do not allow the request in this place of the chunk.
+fn disallowed(chunk: &ChunkView<'_>, start: Granule, request: &Request) -> Option<Impossible> {
+    let (len, size) = (request.granules(), request.size());
+    let allowed = chunk.first_in(Run { start, len }, len);
+    allowed.is_none().then_some(Impossible::NoPlace { size })
 }
 
 /// Allocates at an exact offset in a chunk, in the newest chunk where that range is free. Linear in the granules
@@ -43,15 +52,17 @@ impl Algorithm for FixedOffset {
         whole_granule(self.offset, request)
     }
 
-    fn notation(&self) -> Option<Notation> {
-        let offset = self.offset;
-        Some(Notation::FixedOffset { offset })
+    fn name(&self) -> Option<AlgorithmName> {
+        Some(AlgorithmName::with("fixed", self.offset))
     }
 
     fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
         let room = chunk.granules().checked_sub(self.offset >> chunk.order());
         let fits = room.is_some_and(|room| request.granules() <= room);
-        (!fits).then(|| Impossible::PastChunks {
+        if fits {
+            return disallowed(chunk, Granule(self.offset >> chunk.order()), request);
+        }
+        Some(Impossible::PastChunks {
             offset: self.offset,
             size: request.size(),
             longest: chunk.granules() << chunk.order(),
@@ -102,8 +113,8 @@ impl Algorithm for FixedAddress {
         whole_granule(self.addr, request)
     }
 
-    fn notation(&self) -> Option<Notation> {
-        Some(Notation::FixedAddress { addr: self.addr })
+    fn name(&self) -> Option<AlgorithmName> {
+        Some(AlgorithmName::with("fixed-address", self.addr))
     }
 
     fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
@@ -112,10 +123,13 @@ impl Algorithm for FixedAddress {
             return Some(Impossible::Outside { addr });
         };
         let room = chunk.granules() - start.0;
-        (request.granules() > room).then_some(Impossible::PastChunk { addr, size, last })
+        if request.granules() <= room {
+            return disallowed(chunk, start, request);
+        }
+        Some(Impossible::PastChunk { addr, size, last })
     }
 
-    fn place(&self) -> Option<usize> {
+    fn only_address(&self) -> Option<usize> {
         Some(self.addr)
     }
 

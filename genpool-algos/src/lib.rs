@@ -9,7 +9,7 @@
 //! | [`FixedOffset`], [`FixedAddress`] | exactly there |
 //! | [`NextFit`] | after the last allocation, wrapping around |
 //! | [`ThreadStart`] | from a start position of the thread's own, wrapping around |
-//! | [`Constrained`] | as another [`Fit`], among the places that [`Constraints`] allow |
+//! | [`Constrained`](genpool_core::Constrained) (core) | as any of these, among the places that [`Constraints`](genpool_core::Constraints) allow |
 //!
 //! All of them are [signal-safe](genpool_core#signal-safety). Applications depend on the crate `genpool`, which
 //! re-exports them, as the examples show.
@@ -34,15 +34,14 @@
 #![forbid(unsafe_code)]
 
 mod align;
-mod constrained;
-mod constraints;
-mod fit;
+mod around;
+mod best_fit;
 mod fixed;
+mod next_fit;
 mod thread_start;
 
 pub use crate::align::{FirstFitAlign, OrderAlign};
-pub use crate::constrained::Constrained;
-pub use crate::constraints::{ConstraintError, Constraints};
-pub use crate::fit::{BestFit, Fit};
+pub use crate::best_fit::BestFit;
 pub use crate::fixed::{FixedAddress, FixedOffset};
-pub use crate::thread_start::{NextFit, ThreadStart};
+pub use crate::next_fit::NextFit;
+pub use crate::thread_start::ThreadStart;

@@ -1,108 +1,11 @@
-//! Fits that start somewhere in the chunk and wrap around: next fit and per-thread start positions.
+//! Start positions that depend on the thread.
 
 use genpool_core::sync::{
-    AtomicUsize, Ordering, ThreadPlace, move_thread_place, set_thread_place, thread_index,
-    thread_place,
+    ThreadPlace, move_thread_place, set_thread_place, thread_index, thread_place,
 };
-use genpool_core::{Algorithm, ChunkView, Granule, Notation, Request};
+use genpool_core::{Algorithm, AlgorithmName, ChunkView, Granule, Request};
 
-use crate::constraints::Constraints;
-use crate::fit::Fit;
-
-/// First fit from `start` to the end of the chunk, then from its beginning. The second pass covers the whole chunk,
-/// so finding nothing in it is a proof by itself.
-fn around(
-    chunk: &ChunkView<'_>,
-    start: Granule,
-    n: usize,
-    constraints: &Constraints,
-) -> Option<Granule> {
-    constraints
-        .first_free(chunk, start..Granule(usize::MAX), n)
-        .or_else(|| constraints.first_free(chunk, Granule(0)..Granule(usize::MAX), n))
-}
-
-/// Next fit: the first free run after this value's last allocation, wrapping around.
-///
-/// The position is a hint that all threads share; if threads race to store it, the last store remains. At worst two
-/// passes over the chunk. [Signal-safe](genpool_core#signal-safety).
-///
-/// The position is stored in the value, so create one value and pass it to every call, or make it the pool's default.
-/// `pool.alloc_with(size, &NextFit::new())` starts at the chunk's beginning each time, which is first fit.
-///
-/// ```
-/// use genpool::{NextFit, Pool};
-///
-/// let pool = Pool::builder().order(12).algorithm(NextFit::new()).build()?;
-/// pool.add(0x1000, 0x3000)?;
-/// // Freed memory is reused as late as possible, so a late device reads old data rather than new.
-/// let addresses = [(); 4].map(|()| pool.alloc(1).map(|page| page.addr()));
-/// assert_eq!(addresses, [Ok(0x1000), Ok(0x2000), Ok(0x3000), Ok(0x1000)]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Default)]
-pub struct NextFit {
-    /// An address.
-    next: AtomicUsize,
-}
-
-impl NextFit {
-    /// Creates a next fit that starts at the beginning. Keep the value: one that is made for a single call is first
-    /// fit.
-    ///
-    /// ```
-    /// use genpool::{NextFit, Pool};
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add(0x1000, 0x3000)?;
-    /// let kept = NextFit::new();
-    /// let addresses = [(); 2].map(|()| pool.alloc_with(1, &kept).map(|page| page.addr()));
-    /// assert_eq!(addresses, [Ok(0x1000), Ok(0x2000)]);
-    /// let addresses = [(); 2].map(|()| pool.alloc_with(1, &NextFit::new()).map(|page| page.addr()));
-    /// assert_eq!(addresses, [Ok(0x1000), Ok(0x1000)]); // first fit
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    fn position(&self, chunk: &ChunkView<'_>) -> Granule {
-        // Relaxed: a hint; the claim decides.
-        chunk
-            .granule_at(self.next.load(Ordering::Relaxed))
-            .unwrap_or(Granule(0))
-    }
-}
-
-impl Fit for NextFit {
-    fn choose(
-        &self,
-        chunk: &ChunkView<'_>,
-        n: usize,
-        constraints: &Constraints,
-    ) -> Option<Granule> {
-        let found = around(chunk, self.position(chunk), n, constraints)?;
-        // Relaxed: a hint; the claim decides.
-        let next = chunk.addr_of(Granule(found.0 + n));
-        self.next.store(next, Ordering::Relaxed);
-        Some(found)
-    }
-}
-
-impl Algorithm for NextFit {
-    fn any_place(&self) -> bool {
-        true
-    }
-
-    fn notation(&self) -> Option<Notation> {
-        Some(Notation::NextFit)
-    }
-
-    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        self.choose(chunk, request.granules(), &Constraints::new())
-    }
-}
+use crate::around::first_around;
 
 /// Gives each thread a region of its own in a chunk. Threads that allocate and free concurrently then work on
 /// different cache lines of the bitmap. The last free granule is still found.
@@ -209,21 +112,9 @@ impl ThreadStart {
             }
             match Self::doubled(place, chunk) {
                 Some(doubled) => place = doubled,
-                None => return around(chunk, Granule(place.at), n, &Constraints::new()),
+                None => return first_around(chunk, Granule(place.at), n),
             }
         }
-    }
-}
-
-impl Fit for ThreadStart {
-    fn choose(
-        &self,
-        chunk: &ChunkView<'_>,
-        n: usize,
-        constraints: &Constraints,
-    ) -> Option<Granule> {
-        let place = thread_place(chunk.id()).unwrap_or_else(|| Self::beginning(chunk));
-        around(chunk, Granule(place.at), n, constraints)
     }
 }
 
@@ -232,8 +123,8 @@ impl Algorithm for ThreadStart {
         true
     }
 
-    fn notation(&self) -> Option<Notation> {
-        Some(Notation::ThreadStart)
+    fn name(&self) -> Option<AlgorithmName> {
+        Some(AlgorithmName::new("thread-start"))
     }
 
     #[inline(always)]

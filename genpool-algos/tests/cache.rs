@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 use genpool_algos::{
-    BestFit, Constrained, Constraints, FirstFitAlign, FixedAddress, FixedOffset, NextFit,
-    OrderAlign, ThreadStart,
+    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, ThreadStart,
 };
 use genpool_core::{Algorithm, FirstFit, Pool};
+use genpool_core::{Constrained, Constraints};
 
 const PAGE: usize = 4096;
 

@@ -18,10 +18,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use genpool_algos::{
-    BestFit, Constrained, Constraints, FirstFitAlign, FixedAddress, FixedOffset, NextFit,
-    OrderAlign, ThreadStart,
+    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, ThreadStart,
 };
 use genpool_core::{Algorithm, AllocError, ChunkSpec, FirstFit, FreeError, Pool, RemoveError};
+use genpool_core::{Constrained, Constraints};
 
 use table::{Held, Hold, Table};
 

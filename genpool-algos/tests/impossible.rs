@@ -3,12 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use genpool_algos::{
-    Constrained, Constraints, FirstFitAlign, FixedAddress, FixedOffset, OrderAlign,
-};
+use genpool_algos::{FirstFitAlign, FixedAddress, FixedOffset, OrderAlign};
 use genpool_core::{
-    Algorithm, AllocError, ChunkSpec, FirstFit, Impossible, Notation, Pool, Unsuitable,
+    Algorithm, AlgorithmName, AllocError, ChunkSpec, FirstFit, Impossible, Pool, Unsuitable,
 };
+use genpool_core::{Constrained, Constraints};
 
 const PAGE: usize = 4096;
 
@@ -314,24 +313,27 @@ fn algorithms_have_the_names_that_traces_have() {
     use genpool_algos::{BestFit, NextFit, ThreadStart};
 
     let bytes = 64;
-    let names: [(&dyn Algorithm, Notation); 8] = [
-        (&FirstFit, Notation::FirstFit),
+    let names: [(&dyn Algorithm, AlgorithmName); 8] = [
+        (&FirstFit, AlgorithmName::new("first-fit")),
         (
             &FirstFitAlign::new(bytes).unwrap(),
-            Notation::FirstFitAlign { bytes },
+            AlgorithmName::with("first-fit-align", bytes),
         ),
-        (&OrderAlign, Notation::OrderAlign),
-        (&BestFit, Notation::BestFit),
-        (&FixedOffset::new(7), Notation::FixedOffset { offset: 7 }),
-        (&FixedAddress::new(9), Notation::FixedAddress { addr: 9 }),
-        (&NextFit::new(), Notation::NextFit),
-        (&ThreadStart, Notation::ThreadStart),
+        (&OrderAlign, AlgorithmName::new("order-align")),
+        (&BestFit, AlgorithmName::new("best-fit")),
+        (&FixedOffset::new(7), AlgorithmName::with("fixed", 7)),
+        (
+            &FixedAddress::new(9),
+            AlgorithmName::with("fixed-address", 9),
+        ),
+        (&NextFit::new(), AlgorithmName::new("next-fit")),
+        (&ThreadStart, AlgorithmName::new("thread-start")),
     ];
     for (algorithm, name) in names {
-        assert_eq!(algorithm.notation(), Some(name));
+        assert_eq!(algorithm.name(), Some(name));
     }
     let constrained = under(Constraints::new().lowest(1));
-    assert_eq!(constrained.notation(), None, "no trace can name it");
+    assert_eq!(constrained.name(), None, "no trace can name it");
 }
 
 /// The answer does not depend on what other threads are in the middle of.

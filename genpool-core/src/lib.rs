@@ -80,7 +80,10 @@ pub use crate::error::{
 };
 #[cfg(feature = "observe")]
 pub use crate::observe::{Event, Observer};
-pub use crate::placement::{Algorithm, ChunkView, FirstFit, Granule, Notation, Request, Run};
+pub use crate::placement::{
+    Algorithm, AlgorithmName, ChunkView, Constrained, ConstraintError, Constraints, FirstFit,
+    Granule, Request, Run,
+};
 pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool};
 #[doc(hidden)]
 pub use crate::stats::owner_name;

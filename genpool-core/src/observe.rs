@@ -53,7 +53,7 @@ use alloc::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use crate::error::{AddRefused, AllocError, FreeError, RemoveError, ResizeError};
-use crate::placement::notation::Notation;
+use crate::placement::AlgorithmName;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::unwind::discard_panic;
 
@@ -195,8 +195,8 @@ pub enum Event<'e> {
         asked: usize,
         /// The size taken, in whole granules.
         size: usize,
-        /// The algorithm, if it has a notation. None for a run out of a cache.
-        algorithm: Option<Notation>,
+        /// The algorithm, if it has a name. None for a run out of a cache.
+        algorithm: Option<AlgorithmName>,
         /// Whether a cache kept the range until now, so that it was unavailable to other threads.
         cached: bool,
         /// Whether the chunk is not being removed.
@@ -208,7 +208,7 @@ pub enum Event<'e> {
         /// The size requested.
         asked: usize,
         /// As in [`Allocated`](Self::Allocated).
-        algorithm: Option<Notation>,
+        algorithm: Option<AlgorithmName>,
         /// The reason.
         error: AllocError,
     },

@@ -9,8 +9,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use genpool_core::{
-    Algorithm, AllocError, ChunkSpec, ChunkView, Event, FreeError, Granule, Impossible, Notation,
-    Observer, Pool, RawRange, RemoveError, Request, ResizeError,
+    Algorithm, AlgorithmName, AllocError, ChunkSpec, ChunkView, Event, FreeError, Granule,
+    Impossible, Observer, Pool, RawRange, RemoveError, Request, ResizeError,
 };
 
 const PAGE: usize = 4096;
@@ -52,7 +52,7 @@ fn logged(tracked: bool) -> (Arc<Log>, Pool) {
     (log, builder.build().unwrap())
 }
 
-fn allocated(addr: usize, asked: usize, algorithm: Option<Notation>) -> String {
+fn allocated(addr: usize, asked: usize, algorithm: Option<AlgorithmName>) -> String {
     let size = asked.next_multiple_of(PAGE);
     format!(
         "Allocated {{ addr: {addr}, asked: {asked}, size: {size}, algorithm: {algorithm:?}, cached: false, serves: true }}"
@@ -76,7 +76,7 @@ fn emptied(addrs: &[usize], size: usize) -> String {
     filled(addrs, size).replace("Filled", "Emptied")
 }
 
-fn refused(asked: usize, algorithm: Option<Notation>, error: AllocError) -> String {
+fn refused(asked: usize, algorithm: Option<AlgorithmName>, error: AllocError) -> String {
     format!("AllocRefused {{ asked: {asked}, algorithm: {algorithm:?}, error: {error:?} }}")
 }
 
@@ -84,7 +84,7 @@ fn too_long(size: usize, longest: usize) -> AllocError {
     AllocError::Impossible(Impossible::TooLong { size, longest })
 }
 
-const FIRST: Option<Notation> = Some(Notation::FirstFit);
+const FIRST: Option<AlgorithmName> = Some(AlgorithmName::new("first-fit"));
 
 #[test]
 fn chunks() {

@@ -3,8 +3,8 @@
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    use genpool_algos::{Constrained, Constraints};
     use genpool_core::FirstFit;
+    use genpool_core::{Constrained, Constraints};
     use genpool_dma::source::{PageMap, PageSize, RamSource};
     use genpool_dma::{AddressMask, DeviceBuffer, MemoryPool};
 

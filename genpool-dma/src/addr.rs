@@ -3,7 +3,7 @@
 use core::error::Error;
 use core::fmt;
 
-use genpool_algos::Constraints;
+use genpool_core::Constraints;
 
 macro_rules! address {
     ($(#[$doc:meta])* $name:ident($raw:ty)) => {

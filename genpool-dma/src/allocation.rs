@@ -5,8 +5,10 @@ use core::fmt;
 use core::ops::Deref;
 use core::ptr;
 
-use genpool_algos::{ConstraintError, FirstFitAlign};
-use genpool_core::{Algorithm, AllocError, Allocation, OwnedAllocation, Pool, RawRange};
+use genpool_algos::FirstFitAlign;
+use genpool_core::{
+    Algorithm, AllocError, Allocation, ConstraintError, OwnedAllocation, Pool, RawRange,
+};
 
 use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 

@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use common::{dma, unseen};
-use genpool_algos::Constraints;
+use genpool_core::Constraints;
 use genpool_core::{AddRefused, AllocError, BuildError};
 use genpool_dma::{
     AddressMask, DevicePoolError, DmaError, Ram, RegionError, RegionRefused, Translation, VirtAddr,

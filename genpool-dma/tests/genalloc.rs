@@ -4,8 +4,9 @@
 mod common;
 
 use common::{dma, peek, seen, unseen};
-use genpool_algos::{BestFit, Constrained, ConstraintError, Constraints, FixedOffset};
+use genpool_algos::{BestFit, FixedOffset};
 use genpool_core::{AllocError, FirstFit, Pool};
+use genpool_core::{Constrained, ConstraintError, Constraints};
 use genpool_dma::{
     AddressMask, CpuBuffer, Device, DmaAlloc, DmaError, IoBuffer, MemoryPool, PhysAddr, VirtAddr,
     Width,

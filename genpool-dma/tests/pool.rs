@@ -215,8 +215,8 @@ fn a_removal_beside_the_add_takes_all_or_nothing() {
 fn the_algorithm_of_a_pool_can_be_replaced() {
     let pool = MemoryPool::new(12).unwrap();
     pool.add(seen(4 * PAGE, 0x4000).0).unwrap();
-    let upper = genpool_algos::Constraints::new().dma_lowest(0x6000);
-    pool.set_algorithm(genpool_algos::Constrained::new(FirstFit, upper));
+    let upper = genpool_core::Constraints::new().dma_lowest(0x6000);
+    pool.set_algorithm(genpool_core::Constrained::new(FirstFit, upper));
     assert_eq!(pool.dma_alloc(1).unwrap().dma(), dma(0x6000));
 }
 
@@ -296,8 +296,8 @@ fn addresses_of_two_buses_do_not_mix() {
     assert_eq!(refused.reason, RegionRefused::AnotherBus);
 
     // An IOVA is not a physical address.
-    let seen = genpool_algos::Constraints::new().dma_lowest(0);
-    let seen = genpool_algos::Constrained::new(FirstFit, seen);
+    let seen = genpool_core::Constraints::new().dma_lowest(0);
+    let seen = genpool_core::Constrained::new(FirstFit, seen);
     let buffer = pool.dma_alloc_with(1, &seen).unwrap();
     assert_eq!(buffer.dma(), dma(0x10_0000));
     assert_eq!(pool.virt_to_dma(buffer.virt()), Some(dma(0x10_0000)));

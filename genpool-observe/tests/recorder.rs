@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::{io, thread};
 
-use genpool_core::{Algorithm, ChunkView, Event, Granule, Notation, Observer, Pool, Request};
+use genpool_core::{Algorithm, AlgorithmName, ChunkView, Event, Granule, Observer, Pool, Request};
 use genpool_observe::{Observers, Recorder};
 
 const PAGE: usize = 4096;
@@ -365,12 +365,12 @@ fn a_tap_that_is_shared_ends_the_trace() {
     drop(pools);
 }
 
-/// First fit under a notation that no trace can express.
+/// First fit under a name that no trace can express.
 struct Odd;
 
 impl Algorithm for Odd {
-    fn notation(&self) -> Option<Notation> {
-        Some(Notation::FirstFitAlign { bytes: 3 })
+    fn name(&self) -> Option<AlgorithmName> {
+        Some(AlgorithmName::with("first-fit-align", 3))
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {

@@ -93,7 +93,7 @@
 //! [`pool.remove(start)`](crate::Pool::remove), which removes a chunk while others allocate;
 //! [`allocation.resize(size)`](crate::Allocation::resize), which resizes in place; [`pool.live()`](crate::Pool::live),
 //! a list of the live allocations; [`NextFit`](crate::NextFit) and [`ThreadStart`](crate::ThreadStart);
-//! [`Constraints`](crate::Constraints) on any fit.
+//! [`Constraints`](crate::Constraints) on any algorithm.
 //!
 //! # What else differs
 //!

@@ -3,11 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use genpool_algos::{
-    BestFit, Constrained, Constraints, FirstFitAlign, FixedAddress, NextFit, OrderAlign,
-    ThreadStart,
-};
+use genpool_algos::{BestFit, FirstFitAlign, FixedAddress, NextFit, OrderAlign, ThreadStart};
 use genpool_core::{AllocError, Allocation, FirstFit, Impossible, Pool};
+use genpool_core::{Constrained, Constraints};
 
 use crate::table::{Held, Hold, Table};
 use crate::{

@@ -1,10 +1,10 @@
 //! Every algorithm twice: the real one, and its rule by brute force over one `bool` per granule.
 
 use genpool_algos::{
-    BestFit, Constrained, Constraints, FirstFitAlign, FixedAddress, FixedOffset, NextFit,
-    OrderAlign, ThreadStart,
+    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, ThreadStart,
 };
 use genpool_core::{Algorithm, AllocError, FirstFit, Impossible, Unsuitable};
+use genpool_core::{Constrained, Constraints};
 use genpool_plain::{Fit, Oracle};
 
 /// An algorithm and its data.

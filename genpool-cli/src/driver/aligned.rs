@@ -1,10 +1,7 @@
 //! Algorithms that keep the alignment named by a trace, whichever algorithm plays it. The alignment is a need of the
 //! program; the algorithm that provided it was a choice.
 
-use genpool::{
-    Algorithm, BestFit, ChunkView, Constraints, FirstFit, Fit, FixedAddress, FixedOffset, Granule,
-    NextFit, Request, ThreadStart, Unsuitable,
-};
+use genpool::{Algorithm, ChunkView, Constrained, Constraints, Granule, Request, Unsuitable};
 
 use crate::algorithm::AlgorithmSpec;
 
@@ -46,54 +43,24 @@ impl Alignment {
     }
 }
 
-/// Returns `spec` restricted to multiples of `wanted`.
-pub(crate) fn keeping(spec: AlgorithmSpec, wanted: Alignment) -> Box<dyn Algorithm> {
-    let own = Alignment::named_by(spec).unwrap_or(Alignment::Bytes(1));
-    let both = Both(wanted, own);
-    match spec {
-        AlgorithmSpec::FirstFit | AlgorithmSpec::FirstFitAlign(_) | AlgorithmSpec::OrderAlign => {
-            Box::new(Among(FirstFit, both))
-        }
-        AlgorithmSpec::BestFit => Box::new(Among(BestFit, both)),
-        AlgorithmSpec::NextFit => Box::new(Among(NextFit::new(), both)),
-        AlgorithmSpec::ThreadStart => Box::new(Among(ThreadStart, both)),
-        AlgorithmSpec::Fixed(offset) => Box::new(Only(FixedOffset::new(offset), both)),
-        AlgorithmSpec::FixedAddress(addr) => Box::new(Only(FixedAddress::new(addr), both)),
+/// An algorithm that is restricted to aligned places.
+pub(crate) struct Aligned(pub(crate) Box<dyn Algorithm>, pub(crate) Alignment);
+
+impl Aligned {
+    /// Returns none if no address but 0 is a multiple of the alignment.
+    fn constrained(&self, request: &Request) -> Option<Constrained<&dyn Algorithm>> {
+        let constraints = Constraints::new().align(self.1.bytes(request.size())?);
+        Some(Constrained::new(&*self.0, constraints.ok()?))
     }
 }
 
-/// The alignment that the trace needs, and the algorithm's own.
-struct Both(Alignment, Alignment);
-
-impl Both {
-    fn bytes(&self, request: &Request) -> Option<usize> {
-        let size = request.size();
-        Some(self.0.bytes(size)?.max(self.1.bytes(size)?))
-    }
-}
-
-/// A fit among the aligned places.
-struct Among<F>(F, Both);
-
-impl<F: Fit> Algorithm for Among<F> {
-    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        let constraints = Constraints::new().align(self.1.bytes(request)?).ok()?;
-        self.0.choose(chunk, request.granules(), &constraints)
-    }
-}
-
-/// An algorithm that proposes a single place, if that is aligned.
-struct Only<A>(A, Both);
-
-impl<A: Algorithm> Algorithm for Only<A> {
+impl Algorithm for Aligned {
     fn check(&self, request: &Request) -> Result<(), Unsuitable> {
         self.0.check(request)
     }
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        let bytes = self.1.bytes(request)?;
-        let place = self.0.propose(chunk, request)?;
-        chunk.addr_of(place).is_multiple_of(bytes).then_some(place)
+        self.constrained(request)?.propose(chunk, request)
     }
 }
 
@@ -120,11 +87,11 @@ mod tests {
                 (Alignment::OfSize, 0x21, 0x40),
                 (Alignment::OfSize, 0x90, 0x100),
             ] {
-                let algorithm = keeping(spec, wanted);
+                let algorithm = Aligned(spec.build().unwrap(), wanted);
                 let pool = Pool::new(4).unwrap();
                 pool.add(0x1010, 0xff0).unwrap();
                 for _ in 0..4 {
-                    let held = pool.alloc_with(size, &*algorithm).unwrap().into_raw();
+                    let held = pool.alloc_with(size, &algorithm).unwrap().into_raw();
                     assert!(held.addr.is_multiple_of(bytes), "{name} {wanted:?}");
                     let own = Alignment::named_by(spec).and_then(|own| own.bytes(size));
                     assert!(held.addr.is_multiple_of(own.unwrap_or(1)), "{name}");
@@ -143,16 +110,18 @@ mod tests {
             ("fixed-address:0x1080", true),
             ("fixed-address:0x1090", false),
         ] {
-            let algorithm = keeping(name.parse().unwrap(), Alignment::Bytes(0x40));
-            assert_eq!(pool.alloc_with(1, &*algorithm).is_ok(), is_served, "{name}");
+            let spec: AlgorithmSpec = name.parse().unwrap();
+            let algorithm = Aligned(spec.build().unwrap(), Alignment::Bytes(0x40));
+            assert_eq!(pool.alloc_with(1, &algorithm).is_ok(), is_served, "{name}");
         }
     }
 
     #[test]
     fn more_than_half_of_all_addresses_is_refused() {
-        let algorithm = keeping(AlgorithmSpec::BestFit, Alignment::OfSize);
+        let best_fit = AlgorithmSpec::BestFit.build().unwrap();
+        let algorithm = Aligned(best_fit, Alignment::OfSize);
         let pool = Pool::new(63).unwrap();
         pool.add(0, 1 << 63).unwrap();
-        assert!(pool.alloc_with(usize::MAX, &*algorithm).is_err());
+        assert!(pool.alloc_with(usize::MAX, &algorithm).is_err());
     }
 }

@@ -6,7 +6,7 @@ use genpool::{AddRefused, Algorithm, AllocError, FreeError, Pool};
 
 use crate::algorithm::AlgorithmSpec;
 use crate::trace::{MAX_GRANULES, Op, Slot, Trace, TraceError};
-use aligned::keeping;
+use aligned::Aligned;
 
 pub(crate) use aligned::Alignment;
 
@@ -66,8 +66,11 @@ impl Driver {
                 let wanted = |named| {
                     Alignment::named_by(named).filter(|wanted| !wanted.is_free_at(manner.order))
                 };
-                let named = algorithms.map(|named| Some(keeping(spec, wanted(named)?)));
-                (named.collect(), spec)
+                let aligned = |wanted| -> Result<Box<dyn Algorithm>, _> {
+                    Ok(Box::new(Aligned(build(spec)?, wanted)))
+                };
+                let named = algorithms.map(|named| wanted(named).map(aligned).transpose());
+                (named.collect::<Result<_, _>>()?, spec)
             }
         };
         Ok(Self {

@@ -96,44 +96,48 @@ impl Bitmap {
         }
     }
 
-    /// Returns the first place, from the word of `from` on, where `n` granules are free inside one word. Leaves
-    /// hints as they are, which pays if the next search begins where this one ended.
+    /// Returns the first of `starts`, from the word of `from` on, at which `n` granules are free inside one word.
+    /// Leaves hints as they are, which pays if the next search begins where this one ended.
     #[inline(always)]
-    pub(crate) fn find_nearby(&self, from: usize, n: usize) -> Option<usize> {
+    pub(crate) fn find_nearby<P: Starts>(&self, from: usize, n: usize, starts: P) -> Option<usize> {
         if n > WORD_BITS {
             return None;
         }
         let word = from / WORD_BITS;
-        let near = self.find_in_two(word, n);
-        near.or_else(|| self.find_behind(word + 2, n))
+        let near = self.find_in_two(word, n, starts);
+        near.or_else(|| self.find_further(word + 2, n, starts))
     }
 
-    /// Returns the first place in a word or the next where `n` granules are free inside one. There is no branch
-    /// between the two, because it could not be predicted.
+    /// Returns the first such place in a word or the next. There is no branch between the two, because it could not be
+    /// predicted.
     #[inline(always)]
-    fn find_in_two(&self, word: usize, n: usize) -> Option<usize> {
-        let starts = |seen: &AtomicWord| find_all(seen.load(Ordering::Relaxed), n);
-        let first = starts(self.words.get(word)?);
-        let second = self.words.get(word + 1).map_or(0, starts);
-        let starts = select_unpredictable(first != 0, first, second);
+    fn find_in_two<P: Starts>(&self, word: usize, n: usize, starts: P) -> Option<usize> {
+        let places = |at: usize, seen: &AtomicWord| {
+            find_all(seen.load(Ordering::Relaxed), n) & starts.pattern(at * WORD_BITS)
+        };
+        let first = places(word, self.words.get(word)?);
+        let second = self.words.get(word + 1);
+        let second = second.map_or(0, |seen| places(word + 1, seen));
+        let found = select_unpredictable(first != 0, first, second);
         let word = select_unpredictable(first != 0, word, word + 1);
-        (starts != 0).then(|| word * WORD_BITS + starts.trailing_zeros() as usize)
+        (found != 0).then(|| word * WORD_BITS + found.trailing_zeros() as usize)
     }
 
-    /// Does the same from a word on, to the last.
+    /// Returns the first such place from a word on, to the last.
     #[inline(never)]
-    fn find_behind(&self, mut word: usize, n: usize) -> Option<usize> {
+    fn find_further<P: Starts>(&self, mut word: usize, n: usize, starts: P) -> Option<usize> {
         // To ask the hints costs as much as to read a word or two (2026-11).
-        if let Some(found) = self.find_in_two(word, n) {
+        if let Some(found) = self.find_in_two(word, n, starts) {
             return Some(found);
         }
         word += 2;
         let need = Need::of(n);
         loop {
             word = self.hints.next(word, need)?;
-            let at = find(self.word(word).load(Ordering::Relaxed), n, FULL);
-            if let Some(at) = at {
-                return Some(word * WORD_BITS + at);
+            let first = word * WORD_BITS;
+            let seen = self.word(word).load(Ordering::Relaxed);
+            if let Some(at) = find(seen, n, starts.pattern(first)) {
+                return Some(first + at);
             }
             word += 1;
         }

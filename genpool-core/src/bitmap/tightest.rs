@@ -61,6 +61,68 @@ impl Bitmap {
         self.scan_tightest(n)
     }
 
+    /// Returns a place in the shortest free run that has one. Of equal runs it is the lowest. `place` returns the place
+    /// of a run with this start and length. Runs of fewer than `n` granules have none.
+    pub(crate) fn find_tightest_where(
+        &self,
+        n: usize,
+        look: Look,
+        activity: &Activity,
+        place: impl Fn(usize, usize) -> Option<usize>,
+    ) -> Option<usize> {
+        if look == Look::Hinted
+            && let Some(run_index) = self.hints.run_index()
+        {
+            if !run_index.is_complete() {
+                self.build_run_index(run_index, activity);
+            }
+            let mut next = n;
+            for _ in 0..TRIES {
+                let Some(len) = run_index.shortest(next).filter(|&len| len < WORD_BITS) else {
+                    break;
+                };
+                if let Some(found) = self.find_of_length(run_index, len, &place) {
+                    return Some(found);
+                }
+                next = len + 1;
+            }
+        }
+        let mut best: Option<(usize, usize)> = None;
+        for (start, len) in self.free_runs(0, n, look) {
+            if best.is_some_and(|(shortest, _)| shortest <= len) {
+                continue;
+            }
+            if let Some(found) = place(start, len) {
+                best = Some((len, found));
+                if len == n {
+                    break;
+                }
+            }
+        }
+        best.map(|(_, found)| found)
+    }
+
+    /// Returns a place in the lowest run of `len` granules, fewer than [`WORD_BITS`], that has one.
+    fn find_of_length(
+        &self,
+        run_index: RunIndex<'_>,
+        len: usize,
+        place: impl Fn(usize, usize) -> Option<usize>,
+    ) -> Option<usize> {
+        let mut next = 0;
+        while let Some(line) = run_index.next(next, len) {
+            let seen = self.line(line, Ordering::Relaxed);
+            let found = seen
+                .all(len)
+                .find_map(|at| place(line * LINE_GRANULES + at, len));
+            if found.is_some() {
+                return found;
+            }
+            next = line + 1;
+        }
+        None
+    }
+
     /// Does the same among runs of at least [`WORD_BITS`] granules. Looks at each of them, until one fits exactly.
     fn find_tightest_long(&self, run_index: RunIndex<'_>, n: usize) -> Option<usize> {
         let mut runs = self.long_runs(run_index);

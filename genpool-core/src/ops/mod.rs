@@ -4,3 +4,5 @@ mod alloc;
 mod free;
 #[cfg(feature = "observe")]
 mod observed;
+mod refusal;
+mod search;

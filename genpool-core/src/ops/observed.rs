@@ -12,7 +12,7 @@ use crate::chunk::{Chunk, granules_for};
 use crate::chunks::DefaultAlgorithm;
 use crate::error::{AddError, AllocError, FreeError, RemoveError};
 use crate::observe::{Event, Notifier};
-use crate::placement::{Algorithm, FirstFit, Notation};
+use crate::placement::{Algorithm, AlgorithmName, FirstFit};
 use crate::shared::Shared;
 
 impl Shared {
@@ -29,7 +29,7 @@ impl Shared {
         size: usize,
     ) -> Result<Parts<'_>, AllocError> {
         // Called before anything is held, because it is user code.
-        let algorithm = self.default_notation();
+        let algorithm = self.default_name();
         let found = self.alloc_default(size, 0);
         self.notify_alloc(notifier, size, algorithm, &found);
         found.map(Allocation::into_parts)
@@ -43,9 +43,9 @@ impl Shared {
         size: usize,
         algorithm: &A,
     ) -> Result<Parts<'_>, AllocError> {
-        let notation = algorithm.notation();
+        let name = algorithm.name();
         let found = self.alloc_with(size, algorithm, 0);
-        self.notify_alloc(notifier, size, notation, &found);
+        self.notify_alloc(notifier, size, name, &found);
         found.map(Allocation::into_parts)
     }
 
@@ -56,7 +56,7 @@ impl Shared {
         notifier: &Notifier,
         sizes: &[usize],
     ) -> Result<Vec<Allocation<'p>>, AllocError> {
-        let algorithm = self.default_notation();
+        let algorithm = self.default_name();
         // Declared before the list, so that it is dropped after it.
         let in_flight = self.activity.enter();
         let mut list = Vec::new();
@@ -87,7 +87,7 @@ impl Shared {
         &self,
         notifier: &Notifier,
         asked: usize,
-        algorithm: Option<Notation>,
+        algorithm: Option<AlgorithmName>,
         found: &Result<Allocation<'_>, AllocError>,
     ) {
         match found {
@@ -104,7 +104,7 @@ impl Shared {
         &self,
         notifier: &Notifier,
         asked: usize,
-        algorithm: Option<Notation>,
+        algorithm: Option<AlgorithmName>,
         allocation: &Allocation<'_>,
     ) {
         notifier.notify(&Event::Allocated {
@@ -205,12 +205,12 @@ impl Shared {
         });
     }
 
-    /// Returns the notation of the current default algorithm.
-    fn default_notation(&self) -> Option<Notation> {
+    /// Returns the name of the current default algorithm.
+    fn default_name(&self) -> Option<AlgorithmName> {
         match self.chunk_set.default() {
-            DefaultAlgorithm::FirstFit => FirstFit.notation(),
-            DefaultAlgorithm::BuiltWith => self.built_with.notation(),
-            DefaultAlgorithm::Other => self.chunk_set.pin().algorithm().notation(),
+            DefaultAlgorithm::FirstFit => FirstFit.name(),
+            DefaultAlgorithm::BuiltWith => self.built_with.name(),
+            DefaultAlgorithm::Other => self.chunk_set.pin().algorithm().name(),
         }
     }
 

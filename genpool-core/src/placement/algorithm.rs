@@ -1,4 +1,4 @@
-//! The trait for placement algorithms, and first fit.
+//! The trait for placement algorithms.
 //!
 //! # Never, or not now
 //!
@@ -15,63 +15,9 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::notation::Notation;
-use super::view::{ChunkView, Granule};
-use crate::chunk::granules_for;
+use super::{AlgorithmName, ChunkView, Granule, Request};
 use crate::error::{Impossible, Unsuitable};
 use crate::unwind::Guarded;
-
-/// A request for an allocation. Its calls take constant time and are [signal-safe](crate#signal-safety).
-///
-/// ```
-/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
-///
-/// /// First fit that checks the request it gets.
-/// struct Told;
-///
-/// impl Algorithm for Told {
-///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-///         assert_eq!((request.size(), request.granules(), request.granule()), (5000, 2, 4096));
-///         chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
-///     }
-/// }
-///
-/// let pool = Pool::new(12)?;
-/// pool.add(0, 0x4000)?;
-/// assert_eq!(pool.alloc_with(5000, &Told)?.size(), 8192);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
-    size: usize,
-    order: u32,
-}
-
-impl Request {
-    /// Returns none if the size is zero.
-    pub(crate) fn new(size: usize, order: u32) -> Option<Self> {
-        (size > 0).then_some(Self { size, order })
-    }
-
-    /// Returns the bytes that the caller asked for, at least one.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
-    /// Returns the number of granules that hold them.
-    #[must_use]
-    #[inline]
-    pub fn granules(&self) -> usize {
-        granules_for(self.size, self.order)
-    }
-
-    /// Returns the size of a granule in bytes.
-    #[must_use]
-    pub fn granule(&self) -> usize {
-        1 << self.order
-    }
-}
 
 /// Chooses where in a chunk an allocation goes.
 ///
@@ -136,9 +82,10 @@ pub trait Algorithm: Send + Sync {
         false
     }
 
-    /// Returns the name of the algorithm in a trace, from which a replay can recreate it. None by default.
+    /// Returns the algorithm's name and parameter, which observers get with each allocation. A trace keeps the names
+    /// that its format defines, from which a replay can recreate the algorithm. None by default.
     #[inline]
-    fn notation(&self) -> Option<Notation> {
+    fn name(&self) -> Option<AlgorithmName> {
         None
     }
 
@@ -183,7 +130,7 @@ pub trait Algorithm: Send + Sync {
     /// Returns the only address at which the algorithm ever allocates, if there is just one. A refusal then names it,
     /// as [`AllocError::Taken`](crate::AllocError::Taken).
     #[inline]
-    fn place(&self) -> Option<usize> {
+    fn only_address(&self) -> Option<usize> {
         None
     }
 
@@ -211,13 +158,13 @@ macro_rules! forward {
             }
 
             #[inline]
-            fn place(&self) -> Option<usize> {
-                (**self).place()
+            fn only_address(&self) -> Option<usize> {
+                (**self).only_address()
             }
 
             #[inline]
-            fn notation(&self) -> Option<Notation> {
-                (**self).notation()
+            fn name(&self) -> Option<AlgorithmName> {
+                (**self).name()
             }
 
             #[inline]
@@ -229,35 +176,3 @@ macro_rules! forward {
 }
 
 forward!(&A, Box<A>, Arc<A>, Guarded<A>);
-
-/// First fit, the default: the lowest address in the first chunk that has room. Skips words of the bitmap that cannot
-/// serve the request; at worst linear in the granules of the chunk, 64 at a time. [Signal-safe](crate#signal-safety).
-///
-/// ```
-/// use genpool::{FirstFit, Pool};
-///
-/// let pool = Pool::new(12)?;
-/// pool.add(0x1000, 0x4000)?;
-/// let (first, second) = (pool.alloc(1)?, pool.alloc(1)?);
-/// drop(first);
-/// assert_eq!(pool.alloc_with(1, &FirstFit)?.addr(), 0x1000);
-/// # drop(second);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FirstFit;
-
-impl Algorithm for FirstFit {
-    fn any_place(&self) -> bool {
-        true
-    }
-
-    fn notation(&self) -> Option<Notation> {
-        Some(Notation::FirstFit)
-    }
-
-    #[inline(always)]
-    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
-    }
-}

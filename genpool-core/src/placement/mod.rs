@@ -1,9 +1,15 @@
 //! Placement: the request, the view of a chunk, and the algorithm that decides where an allocation goes.
 
 mod algorithm;
-pub(crate) mod notation;
+mod constraints;
+mod first_fit;
+mod name;
+mod request;
 mod view;
 
-pub use self::algorithm::{Algorithm, FirstFit, Request};
-pub use self::notation::Notation;
+pub use self::algorithm::Algorithm;
+pub use self::constraints::{Constrained, ConstraintError, Constraints};
+pub use self::first_fit::FirstFit;
+pub use self::name::AlgorithmName;
+pub use self::request::Request;
 pub use self::view::{ChunkView, Granule, Run};

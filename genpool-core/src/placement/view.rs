@@ -1,5 +1,6 @@
 //! The read-only view of a chunk's bitmap that an algorithm gets.
 
+use super::constraints::Places;
 use crate::activity::Activity;
 use crate::bitmap::{AlignedStarts, AnyStart, Look};
 use crate::chunk::Chunk;
@@ -53,6 +54,9 @@ pub struct Run {
 /// compare-and-swap, so acting on stale information only costs a retry. All calls are
 /// [signal-safe](crate#signal-safety), and take constant time unless their text says otherwise.
 ///
+/// A view that [`Constrained`](crate::Constrained) passes on is under constraints: its searches find only places that
+/// they allow, and what they do not allow counts as taken. Otherwise every place is allowed.
+///
 /// ```
 /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
 ///
@@ -80,6 +84,8 @@ pub struct ChunkView<'c> {
     chunk: &'c Chunk,
     look: Look,
     activity: &'c Activity,
+    /// The places that constraints allow, or none if there are no constraints.
+    places: Option<&'c Places>,
 }
 
 impl<'c> ChunkView<'c> {
@@ -88,7 +94,29 @@ impl<'c> ChunkView<'c> {
             chunk,
             look,
             activity,
+            places: None,
         }
+    }
+
+    /// Returns the view under the constraints that these places meet.
+    #[inline]
+    pub(crate) fn under<'p>(&self, places: &'p Places) -> ChunkView<'p>
+    where
+        'c: 'p,
+    {
+        let places = Some(places);
+        ChunkView { places, ..*self }
+    }
+
+    #[inline]
+    pub(crate) fn unconstrained(&self) -> Self {
+        let places = None;
+        Self { places, ..*self }
+    }
+
+    #[inline]
+    pub(crate) fn places(&self) -> Option<&'c Places> {
+        self.places
     }
 
     /// Returns a number that identifies the chunk: no other chunk of the process, in any pool, has it or ever had it.
@@ -213,7 +241,7 @@ impl<'c> ChunkView<'c> {
         Granule(self.chunk.bitmap().start_apart(number))
     }
 
-    /// Returns true if all `n` granules from `start` on are in the chunk and free. O(n / 64).
+    /// Returns true if all `n` granules from `start` on are in the chunk, free, and an allowed place. O(n / 64).
     ///
     /// ```
     /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
@@ -238,7 +266,42 @@ impl<'c> ChunkView<'c> {
     /// ```
     #[must_use]
     pub fn is_free(&self, start: Granule, n: usize) -> bool {
-        self.chunk.bitmap().is_free(start.0, n)
+        let allowed = self
+            .places
+            .is_none_or(|places| places.allow(self, start, n));
+        allowed && self.chunk.bitmap().is_free(start.0, n)
+    }
+
+    /// Returns the lowest allowed start of `n` granules in a free run of this chunk. Without constraints this is the
+    /// run's start. None if there is none, or if `n` is zero.
+    ///
+    /// ```
+    /// use genpool::{Algorithm, ChunkView, Constrained, Constraints, Granule, Pool, Request};
+    ///
+    /// /// The highest free run that has an allowed place.
+    /// struct HighestRun;
+    ///
+    /// impl Algorithm for HighestRun {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         let n = request.granules();
+    ///         chunk.runs(Granule(0), n).filter_map(|run| chunk.first_in(run, n)).last()
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// let mut pages: Vec<_> = (0..4).map(|_| pool.alloc(1)).collect::<Result<_, _>>()?;
+    /// drop(pages.remove(0)); // free: 0x1000, and from 0x5000 on
+    /// let aligned = Constrained::new(HighestRun, Constraints::new().align(0x2000)?);
+    /// assert_eq!(pool.alloc_with(1, &aligned)?.addr(), 0x6000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn first_in(&self, run: Run, n: usize) -> Option<Granule> {
+        match self.places {
+            Some(places) => places.first_in(self, run, n),
+            None => (1..=run.len).contains(&n).then_some(run.start),
+        }
     }
 
     /// Returns the lowest start in `from..limit` at which `n` granules are free. Skips words that cannot serve the
@@ -271,6 +334,14 @@ impl<'c> ChunkView<'c> {
         if n == 0 {
             return None;
         }
+        match self.places {
+            Some(places) => places.find_run(self, from..limit, n),
+            None => self.find_anywhere(from, limit, n),
+        }
+    }
+
+    #[inline(always)]
+    fn find_anywhere(&self, from: Granule, limit: Granule, n: usize) -> Option<Granule> {
         let bitmap = self.chunk.bitmap();
         bitmap
             .find_run(from.0, limit.0, n, AnyStart, self.look)
@@ -312,7 +383,26 @@ impl<'c> ChunkView<'c> {
         if n == 0 || self.look == Look::Exact {
             return None;
         }
-        self.chunk.bitmap().find_nearby(from.0, n).map(Granule)
+        match self.places {
+            Some(places) => places.find_nearby(self, from, n),
+            None => {
+                let bitmap = self.chunk.bitmap();
+                bitmap.find_nearby(from.0, n, AnyStart).map(Granule)
+            }
+        }
+    }
+
+    /// Searches as an unconstrained [`find_nearby`](Self::find_nearby) does, among certain granules. For at least one
+    /// granule, and not for a proof.
+    #[inline]
+    pub(crate) fn find_nearby_among(
+        &self,
+        from: Granule,
+        n: usize,
+        starts: AlignedStarts,
+    ) -> Option<Granule> {
+        let bitmap = self.chunk.bitmap();
+        bitmap.find_nearby(from.0, n, starts).map(Granule)
     }
 
     /// Searches as [`find_run`](Self::find_run) does, but only among granules whose address leaves the remainder
@@ -352,12 +442,33 @@ impl<'c> ChunkView<'c> {
         if n == 0 || !align.is_power_of_two() {
             return None;
         }
-        let starts = AlignedStarts {
+        match self.places {
+            Some(places) => places.find_aligned(self, from..limit, n, align, phase),
+            None => self.find_among(from, limit, n, self.aligned_starts(align, phase)),
+        }
+    }
+
+    /// Returns the granules whose address leaves this remainder.
+    #[inline]
+    pub(crate) fn aligned_starts(&self, align: usize, phase: usize) -> AlignedStarts {
+        AlignedStarts {
             mask: (align - 1) >> self.order(),
             shift: (self.start() >> self.order()).wrapping_sub(phase >> self.order()),
-        };
+        }
+    }
+
+    /// Searches as an unconstrained [`find_run`](Self::find_run) does, among certain granules. For at least one
+    /// granule.
+    #[inline]
+    pub(crate) fn find_among(
+        &self,
+        from: Granule,
+        limit: Granule,
+        n: usize,
+        starts: AlignedStarts,
+    ) -> Option<Granule> {
         if starts.mask == 0 {
-            return self.find_run(from, limit, n);
+            return self.find_anywhere(from, limit, n);
         }
         let bitmap = self.chunk.bitmap();
         bitmap
@@ -366,7 +477,8 @@ impl<'c> ChunkView<'c> {
     }
 
     /// Returns the start of the shortest free run of at least `n` granules, and the lowest of several such runs: best
-    /// fit. None if `n` is zero.
+    /// fit. None if `n` is zero. Under constraints, of the runs that have an allowed place; a run counts with its whole
+    /// length, even if only a part of it is allowed.
     ///
     /// Usually reads only a few words of the bitmap, however large the chunk is. It reads all of them in the first
     /// call for a chunk, and in every call for a chunk of fewer than some 8,000 granules. If no shorter run fits, it
@@ -400,13 +512,22 @@ impl<'c> ChunkView<'c> {
             return None;
         }
         let bitmap = self.chunk.bitmap();
-        bitmap
-            .find_tightest(n, self.look, self.activity)
-            .map(Granule)
+        let Some(places) = self.places else {
+            let found = bitmap.find_tightest(n, self.look, self.activity);
+            return found.map(Granule);
+        };
+        let place = |start, len| {
+            let start = Granule(start);
+            Some(places.first_in(self, Run { start, len }, n)?.0)
+        };
+        let found = bitmap.find_tightest_where(n, self.look, self.activity, place);
+        found.map(Granule)
     }
 
     /// Returns the free runs of at least `min` granules (at least one), upwards from `from`. A run that begins before
-    /// `from` is cut off there. Linear in the chunk, but skips words that cannot contain such a run.
+    /// `from` is cut off there. Linear in the chunk, but skips words that cannot contain such a run. Under constraints,
+    /// a run begins at its lowest allowed start of `min` granules and ends with the last allowed granule;
+    /// [`first_in`](Self::first_in) finds other allowed places in it.
     ///
     /// ```
     /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request, Run};
@@ -430,10 +551,15 @@ impl<'c> ChunkView<'c> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn runs(&self, from: Granule, min: usize) -> impl Iterator<Item = Run> + use<'c> {
-        let runs = self.chunk.bitmap().free_runs(from.0, min.max(1), self.look);
-        runs.map(|(start, len)| Run {
-            start: Granule(start),
-            len,
+        let (chunk, min) = (*self, min.max(1));
+        let runs = self.chunk.bitmap().free_runs(from.0, min, self.look);
+        runs.filter_map(move |(start, len)| {
+            let start = Granule(start);
+            let run = Run { start, len };
+            match chunk.places {
+                Some(places) => places.cut(&chunk, run, min),
+                None => Some(run),
+            }
         })
     }
 }

@@ -326,7 +326,7 @@ impl<K: Kind> MemoryPool<K> {
         Ok(self.kind.buffer(self.pool.dma_alloc(size)?, Token))
     }
 
-    /// Like [`dma_alloc`](Self::dma_alloc), by the given algorithm. [`Constrained`](genpool_algos::Constrained) puts
+    /// Like [`dma_alloc`](Self::dma_alloc), by the given algorithm. [`Constrained`](genpool_core::Constrained) puts
     /// constraints on the DMA address.
     ///
     /// # Errors

@@ -10,8 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use genpool_algos::{Constrained, Constraints};
-use genpool_core::{AllocError, FirstFit, OwnedAllocation, Pool};
+use genpool_core::{AllocError, Constrained, Constraints, FirstFit, OwnedAllocation, Pool};
 use vfio_ioctls::{VfioContainer, VfioDevice, VfioError, VfioOps};
 
 use super::error::SourceError;

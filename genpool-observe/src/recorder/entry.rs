@@ -1,6 +1,6 @@
 //! An event packed into words.
 
-use genpool_core::{Event, Notation};
+use genpool_core::{AlgorithmName, Event};
 
 use super::ring::Words;
 
@@ -14,11 +14,11 @@ pub(super) enum Entry {
     Alloc {
         addr: usize,
         asked: usize,
-        algorithm: Option<Notation>,
+        algorithm: Option<AlgorithmName>,
     },
     Refused {
         asked: usize,
-        algorithm: Option<Notation>,
+        algorithm: Option<AlgorithmName>,
     },
     Free {
         addr: usize,
@@ -148,32 +148,38 @@ impl Entry {
     }
 }
 
-/// Packs an algorithm. A user's own algorithm may have a notation that no trace can express; it is left without a name.
-fn pack(algorithm: Option<Notation>) -> (usize, usize) {
-    match algorithm {
-        Some(Notation::FirstFit) => (1, 0),
-        Some(Notation::FirstFitAlign { bytes }) if bytes.is_power_of_two() => (2, bytes),
-        Some(Notation::OrderAlign) => (3, 0),
-        Some(Notation::BestFit) => (4, 0),
-        Some(Notation::FixedOffset { offset }) => (5, offset),
-        Some(Notation::FixedAddress { addr }) => (6, addr),
-        Some(Notation::NextFit) => (7, 0),
-        Some(Notation::ThreadStart) => (8, 0),
-        _ => (0, 0),
-    }
+/// The names that the trace format defines, and whether they have a parameter.
+const NAMES: [(&str, bool); 8] = [
+    ("first-fit", false),
+    ("first-fit-align", true),
+    ("order-align", false),
+    ("best-fit", false),
+    ("fixed", true),
+    ("fixed-address", true),
+    ("next-fit", false),
+    ("thread-start", false),
+];
+
+/// Packs an algorithm as a number and a parameter. An algorithm whose name no trace can express becomes one without a
+/// name.
+fn pack(algorithm: Option<AlgorithmName>) -> (usize, usize) {
+    let known = algorithm.and_then(|algorithm| {
+        let (name, parameter) = (algorithm.name(), algorithm.parameter());
+        let index = NAMES
+            .iter()
+            .position(|&known| known == (name, parameter.is_some()))?;
+        let valid = name != "first-fit-align" || parameter.is_some_and(usize::is_power_of_two);
+        valid.then_some((index + 1, parameter.unwrap_or(0)))
+    });
+    known.unwrap_or((0, 0))
 }
 
-fn unpack(kind: usize, data: usize) -> Option<Notation> {
-    Some(match kind {
-        1 => Notation::FirstFit,
-        2 => Notation::FirstFitAlign { bytes: data },
-        3 => Notation::OrderAlign,
-        4 => Notation::BestFit,
-        5 => Notation::FixedOffset { offset: data },
-        6 => Notation::FixedAddress { addr: data },
-        7 => Notation::NextFit,
-        8 => Notation::ThreadStart,
-        _ => return None,
+fn unpack(number: usize, parameter: usize) -> Option<AlgorithmName> {
+    let &(name, has_parameter) = NAMES.get(number.checked_sub(1)?)?;
+    Some(if has_parameter {
+        AlgorithmName::with(name, parameter)
+    } else {
+        AlgorithmName::new(name)
     })
 }
 
@@ -186,14 +192,14 @@ mod tests {
         let (addr, asked) = (usize::MAX - 1, 5);
         let algorithms = [
             None,
-            Some(Notation::FirstFit),
-            Some(Notation::FirstFitAlign { bytes: 64 }),
-            Some(Notation::OrderAlign),
-            Some(Notation::BestFit),
-            Some(Notation::FixedOffset { offset: 7 }),
-            Some(Notation::FixedAddress { addr: usize::MAX }),
-            Some(Notation::NextFit),
-            Some(Notation::ThreadStart),
+            Some(AlgorithmName::new("first-fit")),
+            Some(AlgorithmName::with("first-fit-align", 64)),
+            Some(AlgorithmName::new("order-align")),
+            Some(AlgorithmName::new("best-fit")),
+            Some(AlgorithmName::with("fixed", 7)),
+            Some(AlgorithmName::with("fixed-address", usize::MAX)),
+            Some(AlgorithmName::new("next-fit")),
+            Some(AlgorithmName::new("thread-start")),
         ];
         let allocs = algorithms.map(|algorithm| Entry::Alloc {
             addr,
@@ -218,8 +224,13 @@ mod tests {
     }
     #[test]
     fn what_no_trace_can_name_has_no_name() {
-        for bytes in [0, 3, usize::MAX] {
-            let algorithm = Some(Notation::FirstFitAlign { bytes });
+        let aligned = [0, 3, usize::MAX].map(|bytes| AlgorithmName::with("first-fit-align", bytes));
+        let others = [
+            AlgorithmName::new("first-fit-align"),
+            AlgorithmName::with("best-fit", 1),
+            AlgorithmName::new("worst-fit"),
+        ];
+        for algorithm in aligned.into_iter().chain(others).map(Some) {
             let words = Entry::Refused {
                 asked: 1,
                 algorithm,

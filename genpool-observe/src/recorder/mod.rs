@@ -71,7 +71,7 @@ const PIECE: usize = 1 << 16;
 /// every free that it depends on. A trace recorded from several threads is a load to replay. Whether another pool would
 /// have given the same answers is chance, since an allocation that is about to be freed may block one request and not
 /// another. The operations of a single thread appear in their own order. They verify, address by address, if each
-/// request used an algorithm that has a [notation](genpool_core::Notation), with these exceptions:
+/// request used an algorithm whose [name](genpool_core::AlgorithmName) the format defines, with these exceptions:
 ///
 /// - A [`Cache`](genpool_core::Cache) names no algorithm, and the runs that it keeps block other requests without
 ///   appearing in the trace.

@@ -5,7 +5,7 @@
 
 use arbitrary::Arbitrary;
 use genpool::{
-    AllocError, BestFit, Constrained, ConstraintError, Constraints, FirstFit, Fit, FixedOffset,
+    Algorithm, AllocError, BestFit, Constrained, ConstraintError, Constraints, FirstFit, FixedOffset,
     NextFit, Pool, ThreadStart, Unsuitable,
 };
 use genpool_fuzz::is_planted;
@@ -210,12 +210,12 @@ fn serve(pool: &Pool, start: usize, taken: &[bool], wish: &Wish) {
 }
 
 /// Returns where the request would be placed. The range is given back at once.
-fn ask<F: Fit>(
+fn ask<A: Algorithm>(
     pool: &Pool,
     size: usize,
-    fit: F,
+    algorithm: A,
     constraints: Constraints,
 ) -> Result<usize, AllocError> {
-    let found = pool.alloc_with(size, &Constrained::new(fit, constraints))?;
+    let found = pool.alloc_with(size, &Constrained::new(algorithm, constraints))?;
     Ok(found.addr())
 }

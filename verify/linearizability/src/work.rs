@@ -3,12 +3,11 @@
 use std::sync::Mutex;
 
 use fastrand::Rng;
-use genpool_algos::{
-    BestFit, Constrained, Constraints, FirstFitAlign, FixedAddress, NextFit, ThreadStart,
-};
+use genpool_algos::{BestFit, FirstFitAlign, FixedAddress, NextFit, ThreadStart};
 use genpool_core::{
     Algorithm, AllocError, Allocation, ChunkView, FirstFit, FreeError, Granule, Pool, Request,
 };
+use genpool_core::{Constrained, Constraints};
 
 use crate::history::{Answer, Log, Operation, Run, Set};
 

@@ -34,7 +34,13 @@ impl WordLine {
     /// below [`WORD_BITS`].
     #[inline]
     pub(in crate::bitmap) fn first(&self, len: usize) -> Option<usize> {
-        for at in 0..LINE_WORDS {
+        self.all(len).next()
+    }
+
+    /// Iterates over the starts of the runs of this length, below [`WORD_BITS`], in ascending order.
+    #[inline]
+    pub(in crate::bitmap) fn all(&self, len: usize) -> impl Iterator<Item = usize> + '_ {
+        (0..LINE_WORDS).flat_map(move |at| {
             let (before, word, behind) = self.around(at);
             let begins = begins(before, word);
             // The sum carries from the beginning of each run to the taken granule that ends the run.
@@ -47,16 +53,19 @@ impl WordLine {
                 0
             };
             let mut found = begins & (ends >> len | last);
-            while found != 0 {
-                let from = found.trailing_zeros() as usize;
-                // The taken granule at that distance may end another run.
-                if found & found.wrapping_neg() == last || free_prefix(word >> from) == len {
-                    return Some(at * WORD_BITS + from);
+            core::iter::from_fn(move || {
+                while found != 0 {
+                    let from = found.trailing_zeros() as usize;
+                    let lowest = found & found.wrapping_neg();
+                    found ^= lowest;
+                    // The taken granule at that distance may end another run.
+                    if lowest == last || free_prefix(word >> from) == len {
+                        return Some(at * WORD_BITS + from);
+                    }
                 }
-                found &= found - 1;
-            }
-        }
-        None
+                None
+            })
+        })
     }
 
     /// Iterates over the starts of the runs of at least [`WORD_BITS`] granules, in ascending order.
@@ -116,6 +125,8 @@ mod tests {
             for len in 1..WORD_BITS {
                 let first = runs.iter().find(|run| run.1 == len).map(|run| run.0);
                 prop_assert_eq!(line.first(len), first, "of {}", len);
+                let all = runs.iter().filter(|run| run.1 == len).map(|run| run.0);
+                prop_assert!(line.all(len).eq(all), "of {}", len);
             }
             let long = runs.iter().filter(|run| run.1 >= WORD_BITS).map(|run| run.0);
             prop_assert!(line.long().eq(long));

@@ -19,7 +19,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Arguments, Write};
 
-use genpool_core::Notation;
+use genpool_core::AlgorithmName;
 
 use super::entry::{Change, Entry};
 
@@ -334,10 +334,21 @@ impl Script {
 
     /// Makes the trace hold a range that is free in it.
     fn place(&mut self, text: &mut String, addr: usize, size: usize) {
-        self.alloc(text, addr, size, Some(Notation::FixedAddress { addr }));
+        self.alloc(
+            text,
+            addr,
+            size,
+            Some(AlgorithmName::with("fixed-address", addr)),
+        );
     }
 
-    fn alloc(&mut self, text: &mut String, addr: usize, asked: usize, algorithm: Option<Notation>) {
+    fn alloc(
+        &mut self,
+        text: &mut String,
+        addr: usize,
+        asked: usize,
+        algorithm: Option<AlgorithmName>,
+    ) {
         let id = self.id();
         let by = By(algorithm);
         self.say(
@@ -395,13 +406,13 @@ fn write(text: &mut String, what: Arguments<'_>) {
         .expect("a text takes whatever is written");
 }
 
-/// The field that names an algorithm, if it has a notation.
-struct By(Option<Notation>);
+/// The field that names an algorithm, if it has a name.
+struct By(Option<AlgorithmName>);
 
 impl std::fmt::Display for By {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            Some(notation) => write!(f, " algo={notation}"),
+            Some(name) => write!(f, " algo={name}"),
             None => Ok(()),
         }
     }

@@ -1,16 +1,20 @@
 //! Constraints on where an allocation may lie: alignment, phase, lowest and highest address, and boundaries that it
 //! must not cross. They are those of `vmem_xalloc` in Solaris and BSD, for each of the two addresses that an
 //! allocation may have.
+//!
+//! Constraints are no business of an algorithm. [`Constrained`] translates them to the chunk at hand, once in each
+//! proposal ([`Places`]), and passes on a view of the chunk whose searches find only what is allowed. So every
+//! algorithm can be constrained, and keeps its own way to search: `ThreadStart` its position, best fit its index.
 
-mod terms;
+mod constrained;
+mod places;
 
-use core::error::Error;
-use core::fmt;
-use core::ops::Range;
+use thiserror::Error;
 
-use genpool_core::{ChunkView, Granule, Impossible, Request, Run, Unsuitable};
-
-use self::terms::Terms;
+pub use self::constrained::Constrained;
+pub(crate) use self::places::Places;
+use super::{ChunkView, Request};
+use crate::error::{Impossible, Unsuitable};
 
 /// Constraints on where an allocation may lie.
 ///
@@ -19,7 +23,7 @@ use self::terms::Terms;
 /// the pool hands out. A chunk without a physical address cannot serve a request with `dma` constraints.
 ///
 /// All units are bytes. Creating constraints takes constant time and allocates nothing. A search under them is at
-/// worst linear in the granules of the chunk, each read a few times. [Signal-safe](genpool_core#signal-safety).
+/// worst linear in the granules of the chunk, each read a few times. [Signal-safe](crate#signal-safety).
 ///
 /// ```
 /// use genpool::{Constrained, Constraints, FirstFit, Pool};
@@ -120,20 +124,23 @@ impl Rule {
 /// let refused = Constraints::new().align_phase(64, 64);
 /// assert_eq!(refused, Err(ConstraintError::Phase { phase: 64, align: 64 }));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConstraintError {
     /// The alignment is not a power of two.
+    #[error("an alignment of {bytes} is not a power of two")]
     Align {
         /// The bytes given.
         bytes: u64,
     },
     /// The boundary is not a power of two.
+    #[error("a boundary of {bytes} is not a power of two")]
     Boundary {
         /// The bytes given.
         bytes: u64,
     },
     /// The phase is not below its alignment.
+    #[error("a phase of {phase} is not below the alignment of {align}")]
     Phase {
         /// The phase in bytes.
         phase: u64,
@@ -141,23 +148,6 @@ pub enum ConstraintError {
         align: u64,
     },
 }
-
-impl fmt::Display for ConstraintError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Align { bytes } => write!(f, "an alignment of {bytes} is not a power of two"),
-            Self::Boundary { bytes } => write!(f, "a boundary of {bytes} is not a power of two"),
-            Self::Phase { phase, align } => {
-                write!(
-                    f,
-                    "a phase of {phase} is not below the alignment of {align}"
-                )
-            }
-        }
-    }
-}
-
-impl Error for ConstraintError {}
 
 impl Rule {
     /// Returns the lowest or the highest address as the reason, if it rules out all addresses from `first` to `last`
@@ -382,24 +372,23 @@ impl Constraints {
         Ok(self)
     }
 
-    /// Returns the reason why a chunk has no place for a request even if all of it is free.
+    /// Returns the reason why a chunk has no place for a request even if all of it is free. Constraints that the view
+    /// is already under count too, but are not named as the reason.
     pub(crate) fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
-        let (n, granules) = (request.granules(), chunk.granules());
-        let has_place = |constraints: &Self| {
-            let whole = Run {
-                start: Granule(0),
-                len: granules,
-            };
-            constraints.first_in(chunk, whole, n).is_some()
-        };
+        let (n, size) = (request.granules(), request.size());
         // The pool itself detects a request that is longer than the chunk.
-        if n > granules || has_place(self) {
+        if n > chunk.granules() || Places::allow_any(self, chunk, n) {
             return None;
+        }
+        let chunk = &chunk.unconstrained();
+        let has_place = |constraints: &Self| Places::allow_any(constraints, chunk, n);
+        if has_place(self) {
+            return Some(Impossible::NoPlace { size });
         }
         // No overflow: the run lies in the chunk.
         let more = ((n << chunk.order()) - 1) as u64;
-        let size = (chunk.last() - chunk.start()) as u64;
-        let beyond = |rule: &Rule, first: u64| rule.beyond(first, first + size, more);
+        let length = (chunk.last() - chunk.start()) as u64;
+        let beyond = |rule: &Rule, first: u64| rule.beyond(first, first + length, more);
         let reason = match (self.dma, chunk.phys()) {
             (Some(_), None) => Some(Impossible::NoPhys),
             (Some(dma), Some(phys)) => beyond(&dma, phys),
@@ -427,9 +416,7 @@ impl Constraints {
             Rule { align, phase, .. } if align > 1 && !has_place(&unbounded) => {
                 Impossible::Unaligned { align, phase }
             }
-            _ => Impossible::NoPlace {
-                size: request.size(),
-            },
+            _ => Impossible::NoPlace { size },
         })
     }
 
@@ -447,99 +434,5 @@ impl Constraints {
         }
         self.virt.check(request)?;
         self.dma.map_or(Ok(()), |dma| dma.check(request))
-    }
-
-    /// Returns the lowest free and allowed start of `n` granules in a part of the chunk. At worst linear in the part.
-    ///
-    /// ```
-    /// use genpool::{ChunkView, Constrained, Constraints, Fit, Granule, Pool};
-    ///
-    /// /// The chunk's second half, then all of it.
-    /// struct UpperFirst;
-    ///
-    /// impl Fit for UpperFirst {
-    ///     fn choose(&self, chunk: &ChunkView<'_>, n: usize, constraints: &Constraints) -> Option<Granule> {
-    ///         let (middle, end) = (Granule(chunk.granules() / 2), Granule(chunk.granules()));
-    ///         constraints
-    ///             .first_free(chunk, middle..end, n)
-    ///             .or_else(|| constraints.first_free(chunk, Granule(0)..end, n))
-    ///     }
-    /// }
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add(0x1000, 0x8000)?;
-    /// let anywhere = Constrained::new(UpperFirst, Constraints::new());
-    /// assert_eq!(pool.alloc_with(1, &anywhere)?.addr(), 0x5000);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn first_free(
-        &self,
-        chunk: &ChunkView<'_>,
-        part: Range<Granule>,
-        n: usize,
-    ) -> Option<Granule> {
-        /// Places that may turn out to cross a boundary before the search goes run by run. One is enough for most
-        /// requests; a pool full of short runs at boundaries is searched faster by runs (2026-11).
-        const TRIES: usize = 4;
-
-        let terms = Terms::new(self, chunk, n)?;
-        let (from, limit) = (
-            part.start.max(terms.window.start),
-            part.end.min(terms.window.end),
-        );
-        // First place by place, because a run need not be followed to its end to know that one place fits. A place
-        // that crosses a boundary is followed by the first one past the boundary, so none is skipped.
-        if let Some((align, phase)) = terms.alignment() {
-            let mut next = from;
-            for attempt in 0..TRIES {
-                let Some(found) = chunk.find_aligned(next, limit, n, align, phase) else {
-                    // The first attempt covers the whole part, so an answer of none is final. A later one starts
-                    // higher, so the search continues run by run.
-                    if attempt == 0 {
-                        return None;
-                    }
-                    break;
-                };
-                match terms.behind_border(chunk, found, n) {
-                    Some(behind) => next = behind,
-                    None => return Some(found),
-                }
-            }
-        }
-        // Then run by run, which reads each granule once.
-        chunk
-            .runs(from, n)
-            .take_while(|run| run.start < limit)
-            .find_map(|run| terms.first_in(chunk, run, n))
-            .filter(|&found| found < limit)
-    }
-
-    /// Returns the lowest allowed start of `n` granules in a free run. Constant time.
-    ///
-    /// ```
-    /// use genpool::{ChunkView, Constrained, Constraints, Fit, Granule, Pool};
-    ///
-    /// /// The highest free run that has an allowed place.
-    /// struct HighestRun;
-    ///
-    /// impl Fit for HighestRun {
-    ///     fn choose(&self, chunk: &ChunkView<'_>, n: usize, constraints: &Constraints) -> Option<Granule> {
-    ///         let place = |run| constraints.first_in(chunk, run, n);
-    ///         chunk.runs(Granule(0), n).filter_map(place).last()
-    ///     }
-    /// }
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add(0x1000, 0x8000)?;
-    /// let mut pages: Vec<_> = (0..4).map(|_| pool.alloc(1)).collect::<Result<_, _>>()?;
-    /// drop(pages.remove(0)); // free: 0x1000, and from 0x5000 on
-    /// let aligned = Constrained::new(HighestRun, Constraints::new().align(0x2000)?);
-    /// assert_eq!(pool.alloc_with(1, &aligned)?.addr(), 0x6000);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn first_in(&self, chunk: &ChunkView<'_>, run: Run, n: usize) -> Option<Granule> {
-        Terms::new(self, chunk, n)?.first_in(chunk, run, n)
     }
 }

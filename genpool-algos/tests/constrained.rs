@@ -1,8 +1,13 @@
-//! Constraints on the device address, alone and together with those on the other address, against brute force over
+//! Algorithms under constraints on the pool's own address and on the device address, compared with brute force over
 //! every granule.
 
-use genpool_algos::{BestFit, Constrained, ConstraintError, Constraints, Fit, ThreadStart};
-use genpool_core::{AllocError, FirstFit, Impossible, Pool, Unsuitable};
+use std::collections::BTreeMap;
+
+use genpool_algos::{BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, ThreadStart};
+use genpool_core::{
+    Algorithm, AllocError, Constrained, ConstraintError, Constraints, FirstFit, Impossible, Pool,
+    Unsuitable,
+};
 use proptest::prelude::*;
 
 const GRANULES: usize = 48;
@@ -84,24 +89,32 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
-    fn constraints(&self) -> Constraints {
-        let (virt, dma) = (self.virt, self.dma);
-        let mut all = Constraints::new()
+    /// The constraints on the pool's own address.
+    fn virt(&self) -> Constraints {
+        let virt = self.virt;
+        let all = Constraints::new()
             .align_phase(1 << virt.align, virt.phase() as usize)
             .unwrap()
             .lowest(virt.lowest as usize)
-            .highest(usize::try_from(virt.highest).unwrap_or(usize::MAX))
+            .highest(usize::try_from(virt.highest).unwrap_or(usize::MAX));
+        virt.boundary
+            .map_or(all, |bits| all.boundary(1 << bits).unwrap())
+    }
+
+    /// Adds the constraints on the device address.
+    fn dma(&self, all: Constraints) -> Constraints {
+        let dma = self.dma;
+        let all = all
             .dma_align_phase(1 << dma.align, dma.phase())
             .unwrap()
             .dma_lowest(dma.lowest)
             .dma_highest(dma.highest);
-        if let Some(bits) = virt.boundary {
-            all = all.boundary(1 << bits).unwrap();
-        }
-        if let Some(bits) = dma.boundary {
-            all = all.dma_boundary(1 << bits).unwrap();
-        }
-        all
+        dma.boundary
+            .map_or(all, |bits| all.dma_boundary(1 << bits).unwrap())
+    }
+
+    fn constraints(&self) -> Constraints {
+        self.dma(self.virt())
     }
 
     fn pool(&self) -> Pool {
@@ -109,7 +122,7 @@ impl Case {
         pool.add_virt(self.start, self.phys, GRANULES << self.order)
             .unwrap();
         for (granule, _) in self.taken.iter().enumerate().filter(|(_, taken)| **taken) {
-            let at = genpool_algos::FixedOffset::new(granule << self.order);
+            let at = FixedOffset::new(granule << self.order);
             let _ = pool.alloc_with(1, &at).unwrap().into_raw();
         }
         pool
@@ -150,10 +163,103 @@ proptest! {
         let exhausted = AllocError::Exhausted { size };
         prop_assert!(!possible || refused.is_none_or(|refused| refused == exhausted), "{refused:?}");
         prop_assert!(possible || refused.is_some_and(|refused| refused != exhausted), "{refused:?}");
-        if let Ok(best) = pool.alloc_with(size, &Constrained::new(BestFit, case.constraints())) {
-            prop_assert!(places.contains(&(best.addr() - case.start)));
+        let all = case.constraints();
+        let searching: [&dyn Algorithm; 3] = [&BestFit, &NextFit::new(), &ThreadStart];
+        for (number, algorithm) in searching.into_iter().enumerate() {
+            let found = pool.alloc_with(size, &Constrained::new(algorithm, all));
+            let at = found.as_ref().ok().map(|found| found.addr() - case.start);
+            prop_assert!(at.is_none_or(|at| places.contains(&at)), "{number}: {at:x?}");
+            prop_assert_eq!(found.map(drop).err(), refused, "{}", number);
         }
     }
+
+    #[test]
+    fn constraints_on_constraints_are_like_all_at_once(case in cases()) {
+        let pool = case.pool();
+        let size = case.granules << case.order;
+        let place = |algorithm: &dyn Algorithm| {
+            let found = pool.alloc_with(size, algorithm);
+            found.map(|found| found.addr()).map_err(|error| error.to_string())
+        };
+        let whole = place(&Constrained::new(FirstFit, case.constraints())).ok();
+        let inner = Constrained::new(FirstFit, case.virt());
+        let nested = place(&Constrained::new(inner, case.dma(Constraints::new())));
+        prop_assert_eq!(nested.as_ref().ok(), whole.as_ref(), "{:?}", nested);
+        let inner = Constrained::new(FirstFit, case.dma(Constraints::new()));
+        let nested = place(&Constrained::new(inner, case.virt()));
+        prop_assert_eq!(nested.as_ref().ok(), whole.as_ref(), "{:?}", nested);
+
+        // An algorithm with an alignment of its own, and those that know only one place.
+        let aligned = FirstFitAlign::new(1 << case.virt.align).unwrap();
+        let aligned = place(&Constrained::new(aligned, case.dma(Constraints::new())));
+        let places = Case { virt: Asked { phase: 0, lowest: 0, highest: u64::MAX, boundary: None, ..case.virt }, ..case.clone() }.places();
+        prop_assert_eq!(aligned.as_ref().ok().map(|at| at - case.start), places.first().copied(), "{:?}", aligned);
+        let places = case.places();
+        for at in (0..GRANULES).map(|granule| granule << case.order) {
+            let offset = place(&Constrained::new(FixedOffset::new(at), case.constraints()));
+            let addr = place(&Constrained::new(FixedAddress::new(case.start + at), case.constraints()));
+            prop_assert_eq!(offset.is_ok(), places.contains(&at), "{:?}", offset);
+            prop_assert_eq!(addr.is_ok(), places.contains(&at), "{:?}", addr);
+        }
+    }
+
+    /// In a chunk so large that best fit uses its index.
+    #[test]
+    fn best_fit_takes_the_shortest_run_that_has_an_allowed_place(
+        runs in proptest::collection::vec((1..20_usize, 1..90_usize), 300),
+        align in 0..5_u32,
+        phase in 0..32_usize,
+        lowest in 0..6_000_usize,
+        boundary in proptest::option::of(5..8_u32),
+        sizes in proptest::collection::vec(1..90_usize, 20),
+    ) {
+        const GRANULES: usize = 12_000;
+        let pool = Pool::new(0).unwrap();
+        pool.add(0, GRANULES).unwrap();
+        let mut free = BTreeMap::new();
+        let mut end = 0;
+        for (taken, len) in runs {
+            let start = (end + taken).min(GRANULES);
+            let filled = pool.alloc_with(start - end, &FixedOffset::new(end));
+            filled.map(genpool_core::Allocation::into_raw).ok();
+            end = (start + len).min(GRANULES);
+            free.insert(start, end - start);
+        }
+        *free.entry(end).or_default() += GRANULES - end;
+        let align = 1 << align;
+        let phase = phase % align;
+        let all = Constraints::new().align_phase(align, phase).unwrap().lowest(lowest);
+        let all = boundary.map_or(all, |bits| all.boundary(1 << bits).unwrap());
+        for size in sizes {
+            let place = |(&start, &len): (&usize, &usize)| {
+                let mut starts = start..(start + len + 1).saturating_sub(size);
+                let crosses = |at: usize| boundary.is_some_and(|bits| at >> bits != (at + size - 1) >> bits);
+                let found = starts.find(|&at| at % align == phase && at >= lowest && !crosses(at))?;
+                Some((len, found))
+            };
+            // Free runs that touch are one run.
+            let best = merged(&free).iter().filter_map(place).min();
+            let found = pool.alloc_with(size, &Constrained::new(BestFit, all));
+            prop_assert_eq!(found.ok().map(|found| found.addr()), best.map(|best| best.1), "{}", size);
+        }
+    }
+}
+
+/// Joins free runs that touch.
+fn merged(free: &BTreeMap<usize, usize>) -> BTreeMap<usize, usize> {
+    let mut runs = BTreeMap::new();
+    let mut last: Option<(usize, usize)> = None;
+    for (&start, &len) in free {
+        last = match last {
+            Some((begin, end)) if end == start => Some((begin, start + len)),
+            other => {
+                runs.extend(other.map(|(begin, end)| (begin, end - begin)));
+                Some((start, start + len))
+            }
+        };
+    }
+    runs.extend(last.map(|(begin, end)| (begin, end - begin)));
+    runs
 }
 
 #[test]
@@ -188,14 +294,14 @@ fn masks_of_devices() {
 /// No search returns a run that begins below the highest address and ends above it.
 #[test]
 fn a_mask_holds_for_the_last_byte_too() {
-    fn check<F: Fit + Copy>(fit: F) {
+    fn check<A: Algorithm + Copy>(algorithm: A) {
         let pool = Pool::new(12).unwrap();
         // Two pages below the limit, six above it.
         pool.add_virt(0x1_0000, (1 << 32) - 0x2000, 0x8000).unwrap();
         let dma = Constraints::new().dma_highest(u32::MAX.into());
         let virt = Constraints::new().highest(0x1_1fff);
         for reached in [dma, virt] {
-            let reached = Constrained::new(fit, reached);
+            let reached = Constrained::new(algorithm, reached);
             for size in [0x2001, 0x3000, 0x8000] {
                 assert!(pool.alloc_with(size, &reached).is_err(), "{size:#x}");
             }
@@ -204,7 +310,7 @@ fn a_mask_holds_for_the_last_byte_too() {
         }
         // One page less, because of a single byte.
         let dma = Constraints::new().dma_highest(u32::MAX as u64 - 1);
-        let reached = Constrained::new(fit, dma);
+        let reached = Constrained::new(algorithm, dma);
         assert!(pool.alloc_with(0x2000, &reached).is_err());
         assert_eq!(pool.alloc_with(0x1000, &reached).unwrap().addr(), 0x1_0000);
     }

@@ -1,0 +1,111 @@
+//! Refusals: which error a request gets that was not served.
+
+use crate::bitmap::Look;
+use crate::chunk::{Chunk, State};
+use crate::error::{AllocError, Impossible};
+use crate::placement::{Algorithm, ChunkView, Request};
+use crate::shared::Shared;
+
+impl Shared {
+    /// Returns why a request that the cached refusal covers is refused.
+    pub(super) fn refused<A: Algorithm + ?Sized>(
+        &self,
+        algorithm: &A,
+        request: &Request,
+    ) -> AllocError {
+        if let Some(newest) = self.chunk_set.newest()
+            && request.granules() <= newest.bitmap().len()
+            && algorithm.rules_out(&self.exact(newest), request).is_none()
+        {
+            return self.exhausted(algorithm, request);
+        }
+        self.refused_by_all(algorithm, request)
+    }
+
+    /// Continues [`refused`](Self::refused) where the newest chunk could not serve the request even if it were free.
+    #[cold]
+    #[inline(never)]
+    fn refused_by_all<A: Algorithm + ?Sized>(
+        &self,
+        algorithm: &A,
+        request: &Request,
+    ) -> AllocError {
+        let outlook = |chunk| Feasibility::of(&self.exact(chunk), algorithm, request);
+        let pin = self.chunk_set.pin();
+        let alive = pin.chunks().filter(|chunk| chunk.state() == State::Alive);
+        let all = alive.fold(Feasibility::NO_CHUNK, |all, chunk| {
+            all.and(outlook(chunk), request)
+        });
+        match all {
+            Feasibility::Never(reason) if self.chunk_set.is_current(&pin) => {
+                self.impossible(reason)
+            }
+            _ => self.exhausted(algorithm, request),
+        }
+    }
+
+    fn exact<'c>(&'c self, chunk: &'c Chunk) -> ChunkView<'c> {
+        ChunkView::new(chunk, Look::Exact, &self.activity)
+    }
+
+    pub(super) fn exhausted<A: Algorithm + ?Sized>(
+        &self,
+        algorithm: &A,
+        request: &Request,
+    ) -> AllocError {
+        self.counters.exhausted();
+        let size = request.size();
+        match algorithm.only_address() {
+            Some(addr) => AllocError::Taken { addr, size },
+            None => AllocError::Exhausted { size },
+        }
+    }
+
+    #[cold]
+    pub(super) fn impossible(&self, reason: Impossible) -> AllocError {
+        self.unsuitable(AllocError::Impossible(reason))
+    }
+
+    #[cold]
+    pub(super) fn unsuitable(&self, error: AllocError) -> AllocError {
+        self.counters.unsuitable();
+        error
+    }
+}
+
+/// Whether chunks could serve a request if all of their granules were free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Feasibility {
+    Possible,
+    Never(Impossible),
+}
+
+impl Feasibility {
+    /// The feasibility in no chunk at all, or in one that is being removed.
+    pub(super) const NO_CHUNK: Self = Self::Never(Impossible::NoChunk);
+
+    pub(super) fn of<A: Algorithm + ?Sized>(
+        view: &ChunkView<'_>,
+        algorithm: &A,
+        request: &Request,
+    ) -> Self {
+        if let Some(reason) = algorithm.rules_out(view, request) {
+            return Self::Never(reason);
+        }
+        if request.granules() <= view.granules() {
+            return Self::Possible;
+        }
+        Self::Never(Impossible::TooLong {
+            size: request.size(),
+            longest: view.granules() << view.order(),
+        })
+    }
+
+    /// Returns the feasibility in these chunks and others together.
+    pub(super) fn and(self, others: Self, request: &Request) -> Self {
+        match (self, others) {
+            (Self::Never(one), Self::Never(other)) => Self::Never(one.and(other, request.size())),
+            _ => Self::Possible,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The slow path of an allocation: a search of all chunks, and the proof that there is no room in any of them.
+
+use crossbeam_utils::Backoff;
+
+use super::refusal::Feasibility;
+use crate::allocation::{Origin, Parts};
+use crate::bitmap::{AnyStart, Look};
+use crate::chunk::{Chunk, Extent, Refused, State};
+use crate::chunks::Pin;
+use crate::error::AllocError;
+use crate::placement::{Algorithm, ChunkView, Granule, Request};
+use crate::shared::Shared;
+use crate::sync::{Fault, seeded};
+
+/// How often a chunk's algorithm is asked again after a lost claim. Each loss means that another thread got something.
+/// This many in a row mean that the algorithm proposes what is taken (2026-11).
+const MAX_CLAIMS: usize = if cfg!(genpool_small) {
+    4
+} else if cfg!(miri) {
+    64
+} else {
+    1 << 12
+};
+
+/// How often a caller that found nothing tries to prove it before it answers `Contended`. Each try is a search and a
+/// proof (2026-11). A caller that cannot become a prober because there are too many proves nothing either.
+const MAX_PROOFS: usize = if cfg!(genpool_small) { 2 } else { 16 };
+
+/// The outcome of a search that claims what it finds.
+enum Outcome<T> {
+    Found(T),
+    /// Nothing was found.
+    Nowhere(Feasibility),
+}
+
+/// The outcome of an attempt at a proof.
+enum Proof<T> {
+    Found(T),
+    /// There is no room.
+    Refused(AllocError),
+    /// Other threads changed something meanwhile.
+    Failed,
+    /// There are too many probers.
+    NoProber,
+}
+
+impl Shared {
+    /// Allocates by `algorithm` where the fast path found nothing, or returns why there is no room. `own` is the number
+    /// of in-flight guards that this call holds: a proof takes no notice of them.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn alloc_slowly<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+        own: usize,
+    ) -> Result<Parts<'_>, AllocError> {
+        let Some(request) = Request::new(size, self.order) else {
+            return Err(self.unsuitable(AllocError::ZeroSize));
+        };
+        if let Err(reason) = algorithm.check(&request) {
+            return Err(self.unsuitable(AllocError::Unsuitable(reason)));
+        }
+        if self.activity.is_refused(request.granules()) {
+            return Err(self.refused(algorithm, &request));
+        }
+        self.search(algorithm, &request, own)
+    }
+
+    /// Searches all chunks, and proves at the end that there is no room in any of them (see `activity/mod.rs`).
+    #[cold]
+    fn search<A: Algorithm + ?Sized>(
+        &self,
+        algorithm: &A,
+        request: &Request,
+        own: usize,
+    ) -> Result<Parts<'_>, AllocError> {
+        let size = request.size();
+        for _ in 0..MAX_PROOFS {
+            let pin = self.chunk_set.pin();
+            match self.try_chunks(&pin, algorithm, request, own)? {
+                Outcome::Found(found) => return Ok(found),
+                Outcome::Nowhere(Feasibility::Possible) => {}
+                Outcome::Nowhere(Feasibility::Never(reason)) => {
+                    // If the list is still current, no chunk that was added meanwhile was left out. Chunks do not
+                    // change, and one that is being removed never serves again.
+                    if self.chunk_set.is_current(&pin) {
+                        return Err(self.impossible(reason));
+                    }
+                    continue;
+                }
+            }
+            if seeded(Fault::Unproved) {
+                return Err(AllocError::Exhausted { size });
+            }
+            match self.prove(&pin, algorithm, request, own)? {
+                Proof::Found(found) => return Ok(found),
+                Proof::Refused(error) => return Err(error),
+                Proof::Failed => {}
+                Proof::NoProber => break,
+            }
+        }
+        self.counters.contended();
+        Err(AllocError::Contended { size })
+    }
+
+    /// Searches the chunks of a list by their hints.
+    fn try_chunks<'p, A: Algorithm + ?Sized>(
+        &'p self,
+        pin: &Pin<'p>,
+        algorithm: &A,
+        request: &Request,
+        own: usize,
+    ) -> Result<Outcome<Parts<'p>>, AllocError> {
+        let mut feasibility = Feasibility::NO_CHUNK;
+        for chunk in pin.chunks() {
+            match self.try_chunk(chunk, algorithm, request, Look::Hinted, own)? {
+                Outcome::Found(extent) => {
+                    return Ok(Outcome::Found(self.parts(pin, chunk, extent)));
+                }
+                Outcome::Nowhere(of_chunk) => feasibility = feasibility.and(of_chunk, request),
+            }
+        }
+        Ok(Outcome::Nowhere(feasibility))
+    }
+
+    /// Searches the chunks of a list by every bit, between two readings of a prober. If nothing changed in between, that
+    /// proves that there is no room.
+    fn prove<'p, A: Algorithm + ?Sized>(
+        &'p self,
+        pin: &Pin<'p>,
+        algorithm: &A,
+        request: &Request,
+        own: usize,
+    ) -> Result<Proof<Parts<'p>>, AllocError> {
+        let n = request.granules();
+        let Some(prober) = self.activity.probe() else {
+            return Ok(Proof::NoProber);
+        };
+        let before = prober.read();
+        // A cached refusal holds for every algorithm, so each chunk is also searched without this one's rules.
+        let mut nowhere = true;
+        for chunk in pin.chunks() {
+            match self.try_chunk(chunk, algorithm, request, Look::Exact, own)? {
+                Outcome::Found(extent) => return Ok(Proof::Found(self.parts(pin, chunk, extent))),
+                Outcome::Nowhere(_) => nowhere = nowhere && !has_room(chunk, n),
+            }
+        }
+        let after = prober.read();
+        // The list must be the same too: room may have come with a new chunk.
+        let is_current = || seeded(Fault::UncheckedList) || self.chunk_set.is_current(pin);
+        if before != after || !before.is_quiet(own) || !is_current() {
+            return Ok(Proof::Failed);
+        }
+        if nowhere && before.is_quiet(0) {
+            prober.cache_refusal(n, before, is_current);
+        }
+        drop(prober);
+        let refusal = self.exhausted(algorithm, request);
+        // If there is room that the algorithm may not use, the refusal shows which granules are taken, and with them
+        // claims whose authors have not notified yet. An earlier cached refusal would contradict it.
+        Ok(Proof::Refused(if nowhere {
+            refusal
+        } else {
+            self.reveal(refusal)
+        }))
+    }
+
+    /// Returns the parts of an allocation that was claimed in a chunk of the pinned list.
+    fn parts<'p>(
+        &'p self,
+        pin: &Pin<'p>,
+        chunk: &Chunk,
+        (granule, extent): (usize, Extent),
+    ) -> Parts<'p> {
+        // SAFETY: the chunk is a chunk of the pinned list.
+        let permanent = unsafe { pin.permanent(chunk) };
+        let listed = || Origin::listed(chunk.generation());
+        Parts {
+            extent,
+            addr: chunk.addr_of(granule),
+            origin: permanent.map_or_else(listed, Origin::permanent),
+            shared: self,
+        }
+    }
+
+    /// Asks the algorithm until a run that it proposes in this chunk could be claimed.
+    fn try_chunk<A: Algorithm + ?Sized>(
+        &self,
+        chunk: &Chunk,
+        algorithm: &A,
+        request: &Request,
+        look: Look,
+        own: usize,
+    ) -> Result<Outcome<(usize, Extent)>, AllocError> {
+        let n = request.granules();
+        let granules = chunk.bitmap().len();
+        if chunk.state() != State::Alive {
+            return Ok(Outcome::Nowhere(Feasibility::NO_CHUNK));
+        }
+        let view = ChunkView::new(chunk, look, &self.activity);
+        let nowhere = || Outcome::Nowhere(Feasibility::of(&view, algorithm, request));
+        if n > granules {
+            return Ok(nowhere());
+        }
+        let backoff = Backoff::new();
+        for _ in 0..MAX_CLAIMS {
+            let Some(Granule(granule)) = algorithm.propose(&view, request) else {
+                return Ok(nowhere());
+            };
+            if granule > granules - n {
+                self.counters.bad_proposal();
+                return Err(AllocError::BadProposal { granule, granules });
+            }
+            match chunk.claim(granule, n, &self.activity) {
+                Ok(()) => return Ok(Outcome::Found((granule, chunk.open(granule, n)))),
+                Err(Refused::Draining) => return Ok(Outcome::Nowhere(Feasibility::NO_CHUNK)),
+                Err(Refused::Taken) => {
+                    self.counters.lost_claim();
+                    backoff.spin();
+                }
+            }
+        }
+        Err(self.never_claimed(&view, algorithm, request, own))
+    }
+
+    /// Returns why every claim in a chunk was lost: to other threads, or because the algorithm proposes runs that are
+    /// taken. The latter is so if it proposes one while nothing changes.
+    #[cold]
+    fn never_claimed<A: Algorithm + ?Sized>(
+        &self,
+        view: &ChunkView<'_>,
+        algorithm: &A,
+        request: &Request,
+        own: usize,
+    ) -> AllocError {
+        let (size, granules) = (request.size(), view.granules());
+        let mut bad = None;
+        for _ in 0..MAX_PROOFS {
+            let Some(prober) = self.activity.probe() else {
+                bad = None;
+                break;
+            };
+            let before = prober.read();
+            let proposed = algorithm.propose(view, request);
+            bad = proposed.filter(|&start| !view.is_free(start, request.granules()));
+            // A single such look proves nothing: a claim may have come in between that has not notified the probers
+            // yet. A correct algorithm sees that claim at the next look.
+            if bad.is_none() || before != prober.read() || !before.is_quiet(own) {
+                bad = None;
+                break;
+            }
+        }
+        match bad {
+            Some(Granule(granule)) => {
+                self.counters.bad_proposal();
+                // It shows that a granule is taken.
+                self.reveal(AllocError::BadProposal { granule, granules })
+            }
+            None => {
+                self.counters.contended();
+                AllocError::Contended { size }
+            }
+        }
+    }
+}
+
+/// Returns true if there is room for `n` granules. Looks at every bit.
+fn has_room(chunk: &Chunk, n: usize) -> bool {
+    chunk.state() == State::Alive
+        && chunk
+            .bitmap()
+            .find_run(0, usize::MAX, n, AnyStart, Look::Exact)
+            .is_some()
+}
