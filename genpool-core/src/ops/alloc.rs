@@ -105,9 +105,9 @@ impl Shared {
     fn first_fit_anywhere<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
         if n > WORD_BITS {
             let request = Request::new(n.checked_mul(1 << self.order)?, self.order)?;
-            return self.try_each(newest, n, |chunk| self.attempt(chunk, &FirstFit, request));
+            return self.take_with(request, &FirstFit);
         }
-        self.try_each(newest, n, |chunk| {
+        let attempt = |chunk: &Chunk| {
             let search = chunk.bitmap().take_lowest(n, &self.activity);
             match search {
                 Search::Found(start) if chunk.keep(start, n, &self.activity).is_err() => {
@@ -120,7 +120,12 @@ impl Shared {
                 }
                 _ => search,
             }
-        })
+        };
+        match attempt(newest) {
+            Search::Found(start) => Some((newest, start)),
+            Search::Nowhere => self.try_others(newest, n, attempt),
+            Search::Missed => None,
+        }
     }
 
     /// Returns what was just claimed, after notifying the probers.
@@ -202,29 +207,28 @@ impl Shared {
     ) -> Option<(&Chunk, usize)> {
         algorithm.check(&request).ok()?;
         let newest = self.chunk_set.newest()?;
-        self.try_each(newest, request.granules(), |chunk| {
-            self.attempt(chunk, algorithm, request)
-        })
-    }
-
-    /// Makes an attempt in the newest chunk, then in the other permanent chunks that may have room for `n` granules.
-    #[inline(always)]
-    fn try_each<'p>(
-        &'p self,
-        newest: &'p Chunk,
-        n: usize,
-        attempt: impl Fn(&'p Chunk) -> Search,
-    ) -> Option<(&'p Chunk, usize)> {
-        match attempt(newest) {
+        match self.attempt(newest, algorithm, request) {
             Search::Found(granule) => Some((newest, granule)),
-            Search::Nowhere => self.try_others(newest, n, attempt),
+            Search::Nowhere => self.take_from_others(newest, algorithm, request),
             // Other threads were faster. The slow path tries the chunk again.
             Search::Missed => None,
         }
     }
 
-    /// Continues [`try_each`](Self::try_each) in the other chunks.
+    /// Continues [`take_with`](Self::take_with) in the other permanent chunks.
     #[inline(never)]
+    fn take_from_others<A: Algorithm + ?Sized>(
+        &self,
+        newest: &Chunk,
+        algorithm: &A,
+        request: Request,
+    ) -> Option<(&Chunk, usize)> {
+        let attempt = |chunk| self.attempt(chunk, algorithm, request);
+        self.try_others(newest, request.granules(), attempt)
+    }
+
+    /// Makes an attempt in each permanent chunk but the newest that may have room for `n` granules, newest first.
+    #[inline(always)]
     fn try_others<'p>(
         &'p self,
         newest: &Chunk,

@@ -34,37 +34,40 @@ impl WordLine {
     /// below [`WORD_BITS`].
     #[inline]
     pub(in crate::bitmap) fn first(&self, len: usize) -> Option<usize> {
-        self.all(len).next()
+        (0..LINE_WORDS).find_map(|at| self.starts_in(at, len).next())
     }
 
     /// Iterates over the starts of the runs of this length, below [`WORD_BITS`], in ascending order.
-    #[inline]
     pub(in crate::bitmap) fn all(&self, len: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..LINE_WORDS).flat_map(move |at| {
-            let (before, word, behind) = self.around(at);
-            let begins = begins(before, word);
-            // The sum carries from the beginning of each run to the taken granule that ends the run.
-            let ends = free_bits(word).wrapping_add(begins) & word;
-            let suffix = free_suffix(word);
-            let through = suffix > 0 && suffix + free_prefix(behind) == len;
-            let last = if through {
-                1 << (WORD_BITS - suffix)
-            } else {
-                0
-            };
-            let mut found = begins & (ends >> len | last);
-            core::iter::from_fn(move || {
-                while found != 0 {
-                    let from = found.trailing_zeros() as usize;
-                    let lowest = found & found.wrapping_neg();
-                    found ^= lowest;
-                    // The taken granule at that distance may end another run.
-                    if lowest == last || free_prefix(word >> from) == len {
-                        return Some(at * WORD_BITS + from);
-                    }
+        (0..LINE_WORDS).flat_map(move |at| self.starts_in(at, len))
+    }
+
+    /// Iterates over the starts of the runs of this length that begin in one word.
+    #[inline(always)]
+    fn starts_in(&self, at: usize, len: usize) -> impl Iterator<Item = usize> + use<> {
+        let (before, word, behind) = self.around(at);
+        let begins = begins(before, word);
+        // The sum carries from the beginning of each run to the taken granule that ends the run.
+        let ends = free_bits(word).wrapping_add(begins) & word;
+        let suffix = free_suffix(word);
+        let through = suffix > 0 && suffix + free_prefix(behind) == len;
+        let last = if through {
+            1 << (WORD_BITS - suffix)
+        } else {
+            0
+        };
+        let mut found = begins & (ends >> len | last);
+        core::iter::from_fn(move || {
+            while found != 0 {
+                let from = found.trailing_zeros() as usize;
+                let lowest = found & found.wrapping_neg();
+                found &= found - 1;
+                // The taken granule at that distance may end another run.
+                if lowest == last || free_prefix(word >> from) == len {
+                    return Some(at * WORD_BITS + from);
                 }
-                None
-            })
+            }
+            None
         })
     }
 
