@@ -28,41 +28,14 @@ impl Bitmap {
             let runs = self.free_runs(0, n, look);
             return runs.min_by_key(|&(_, len)| len).map(|(start, _)| start);
         }
-        let Some(run_index) = self.hints.run_index() else {
-            return self.scan_tightest(n);
-        };
-        if !run_index.is_complete() {
-            self.build_run_index(run_index, activity);
-        }
-        for _ in 0..TRIES {
-            let Some(len) = run_index.shortest(n) else {
-                break;
-            };
-            if len == WORD_BITS {
-                match self.find_tightest_long(run_index, n) {
-                    None => break,
-                    found => return found,
-                }
-            }
-            let mut next = 0;
-            while let Some(line) = run_index.next(next, len) {
-                let seen = self.line(line, Ordering::Relaxed);
-                if let Some(at) = seen.first(len) {
-                    return Some(line * LINE_GRANULES + at);
-                }
-                run_index.lower(line, len, || {
-                    let changed = !self.is_still(line, &seen);
-                    changed && self.line(line, Ordering::SeqCst).first(len).is_some()
-                });
-                next = line + 1;
-            }
-        }
+        let found = self.find_indexed(n, activity, |start, _| Some(start));
         // Also lowers hints if there is no such run, so that the chunk is not asked again.
-        self.scan_tightest(n)
+        found.or_else(|| self.scan_tightest(n))
     }
 
-    /// Returns a place in the shortest free run that has one. Of equal runs it is the lowest. `place` returns the place
-    /// of a run with this start and length. Runs of fewer than `n` granules have none.
+    /// Returns a place in the shortest free run of at least `n` granules that has one. Of equal runs it is the lowest.
+    /// `place` returns the place of `n` granules in a run with this start and length. A longer run with the same start
+    /// has the same place, or none is found in the shorter one.
     pub(crate) fn find_tightest_where(
         &self,
         n: usize,
@@ -71,21 +44,9 @@ impl Bitmap {
         place: impl Fn(usize, usize) -> Option<usize>,
     ) -> Option<usize> {
         if look == Look::Hinted
-            && let Some(run_index) = self.hints.run_index()
+            && let Some(found) = self.find_indexed(n, activity, &place)
         {
-            if !run_index.is_complete() {
-                self.build_run_index(run_index, activity);
-            }
-            let mut next = n;
-            for _ in 0..TRIES {
-                let Some(len) = run_index.shortest(next).filter(|&len| len < WORD_BITS) else {
-                    break;
-                };
-                if let Some(found) = self.find_of_length(run_index, len, &place) {
-                    return Some(found);
-                }
-                next = len + 1;
-            }
+            return Some(found);
         }
         let mut best: Option<(usize, usize)> = None;
         for (start, len) in self.free_runs(0, n, look) {
@@ -102,40 +63,69 @@ impl Bitmap {
         best.map(|(_, found)| found)
     }
 
-    /// Returns a place in the lowest run of `len` granules, fewer than [`WORD_BITS`], that has one.
-    fn find_of_length(
+    /// Searches as [`find_tightest_where`](Self::find_tightest_where) does, by the run index alone. May find nothing
+    /// even if there is something.
+    #[inline(always)]
+    fn find_indexed(
         &self,
-        run_index: RunIndex<'_>,
-        len: usize,
+        n: usize,
+        activity: &Activity,
         place: impl Fn(usize, usize) -> Option<usize>,
     ) -> Option<usize> {
-        let mut next = 0;
-        while let Some(line) = run_index.next(next, len) {
-            let seen = self.line(line, Ordering::Relaxed);
-            let found = seen
-                .all(len)
-                .find_map(|at| place(line * LINE_GRANULES + at, len));
-            if found.is_some() {
-                return found;
+        let run_index = self.hints.run_index()?;
+        if !run_index.is_complete() {
+            self.build_run_index(run_index, activity);
+        }
+        let mut shortest = n;
+        for _ in 0..TRIES {
+            let len = run_index.shortest(shortest)?;
+            if len == WORD_BITS {
+                return self.find_tightest_long(run_index, n, place);
             }
-            next = line + 1;
+            let mut next = 0;
+            while let Some(line) = run_index.next(next, len) {
+                let seen = self.line(line, Ordering::Relaxed);
+                let mut starts = seen.all(len).map(|at| line * LINE_GRANULES + at).peekable();
+                if starts.peek().is_some() {
+                    if let Some(found) = starts.find_map(|start| place(start, len)) {
+                        return Some(found);
+                    }
+                    // There is no place in a run of this length.
+                    shortest = len + 1;
+                } else {
+                    run_index.lower(line, len, || {
+                        let changed = !self.is_still(line, &seen);
+                        changed && self.line(line, Ordering::SeqCst).first(len).is_some()
+                    });
+                }
+                next = line + 1;
+            }
         }
         None
     }
 
     /// Does the same among runs of at least [`WORD_BITS`] granules. Looks at each of them, until one fits exactly.
-    fn find_tightest_long(&self, run_index: RunIndex<'_>, n: usize) -> Option<usize> {
+    fn find_tightest_long(
+        &self,
+        run_index: RunIndex<'_>,
+        n: usize,
+        place: impl Fn(usize, usize) -> Option<usize>,
+    ) -> Option<usize> {
         let mut runs = self.long_runs(run_index);
         let first = runs.next()?;
         let Some(second) = runs.next() else {
             // It is the only candidate, so it does not matter how much longer it is.
-            return (self.free_from(first, n) == n).then_some(first);
+            let found = place(first, self.len - first)?;
+            let reach = found + n - first;
+            return (self.free_from(first, reach) == reach).then_some(found);
         };
         let (mut found, mut shortest) = (None, usize::MAX);
         for start in [first, second].into_iter().chain(runs) {
             let len = self.free_from(start, shortest);
-            if (n..shortest).contains(&len) {
-                (found, shortest) = (Some(start), len);
+            if (n..shortest).contains(&len)
+                && let Some(at) = place(start, len)
+            {
+                (found, shortest) = (Some(at), len);
             }
             if shortest == n {
                 break;

@@ -9,7 +9,7 @@ use benches::contestant::{
 };
 use benches::load::{Churn, Load, Refusal};
 use clap::ValueEnum;
-use genpool::{BestFit, FirstFit, ThreadStart};
+use genpool::{BestFit, Constrained, ConstraintError, Constraints, FirstFit, ThreadStart};
 
 const LAYOUT: Layout = Layout {
     order: 12,
@@ -32,6 +32,10 @@ pub(crate) enum Scenario {
     ThreadStart,
     /// Alloc and free of one granule in an empty pool, by best fit.
     BestFit,
+    /// [`ThreadStart`](Self::ThreadStart) under constraints.
+    ConstrainedThreadStart,
+    /// [`BestFit`](Self::BestFit) under constraints.
+    ConstrainedBestFit,
     /// Alloc and free of one granule in an empty pool, through a cache.
     Cached,
     /// Free of a random allocation and alloc of 1 to 16 granules by first fit, in a pool that is 70 % full.
@@ -44,13 +48,15 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// The scenarios that have figures.
-    pub(crate) const JUDGED: [Self; 9] = [
+    pub(crate) const JUDGED: [Self; 11] = [
         Self::One,
         Self::Eight,
         Self::AcrossWords,
         Self::OneByAddress,
         Self::ThreadStart,
         Self::BestFit,
+        Self::ConstrainedThreadStart,
+        Self::ConstrainedBestFit,
         Self::Cached,
         Self::Churn,
         Self::Refused,
@@ -80,6 +86,14 @@ impl Scenario {
             Self::OneByAddress => pairs(1).run(ours(ByAddress)?, 0, ignore),
             Self::ThreadStart => pairs(1).run(ours(By(ThreadStart))?, 0, ignore),
             Self::BestFit => pairs(1).run(ours(By(BestFit))?, 0, ignore),
+            Self::ConstrainedThreadStart => {
+                let way = By(Constrained::new(ThreadStart, constraints()?));
+                pairs(1).run(ours(way)?, 0, ignore)
+            }
+            Self::ConstrainedBestFit => {
+                let way = By(Constrained::new(BestFit, constraints()?));
+                pairs(1).run(ours(way)?, 0, ignore)
+            }
             Self::Cached => pairs(1).run(ours(ThroughCache)?, 0, ignore),
             Self::Churn => churn(ours(Plain)?, operations),
             Self::Refused => refused(ours(Plain)?, operations),
@@ -92,6 +106,13 @@ impl Scenario {
 
 fn ours<W: Way>(way: W) -> Result<&'static Ours<W>, Box<dyn Error>> {
     Ok(Box::leak(Box::new(Ours::new(&LAYOUT, FirstFit, way)?)))
+}
+
+/// Those of a device that reaches three quarters of the pool.
+fn constraints() -> Result<Constraints, ConstraintError> {
+    let first: usize = LAYOUT.starts().iter().sum();
+    let reached = Constraints::new().highest(first + LAYOUT.bytes() / 4 * 3 - 1);
+    reached.align(2 * LAYOUT.granule())?.boundary(1 << 20)
 }
 
 fn ignore<H>(_: &mut H, _: usize) {}

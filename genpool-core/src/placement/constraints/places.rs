@@ -49,7 +49,7 @@ impl Places {
             places.restrict(dma, 1, phys.wrapping_sub(start), phys, chunk)?;
         }
         let granule = 1_u64 << chunk.order();
-        let reachable = places.phase.is_multiple_of(granule.min(places.align));
+        let reachable = places.phase & (granule.min(places.align) - 1) == 0;
         (reachable && places.window.0 < places.window.1).then_some(places)
     }
 
@@ -262,13 +262,14 @@ impl Rule {
     /// Returns the granules between the lowest and the highest address, from the first to before the second. The
     /// chunk's first byte has the address `first`.
     fn window(&self, first: u64, chunk: &ChunkView<'_>) -> Option<(usize, usize)> {
-        let granule = 1_u64 << chunk.order();
-        let from = self.lowest.saturating_sub(first).div_ceil(granule);
+        let inside = (1_u64 << chunk.order()) - 1;
+        // Rounded up. By shifts, because a division costs more than the rest.
+        let below = self.lowest.saturating_sub(first);
+        let from = (below >> chunk.order()) + u64::from(below & inside != 0);
         let room = self.highest.checked_sub(first)?;
         // The granules that lie wholly below the highest address. Saturation is harmless, because the chunk has
         // fewer.
-        let whole =
-            (room >> chunk.order()).saturating_add(u64::from(room & (granule - 1) == granule - 1));
+        let whole = (room >> chunk.order()).saturating_add(u64::from(room & inside == inside));
         let granules = chunk.granules();
         let whole = usize::try_from(whole).map_or(granules, |whole| whole.min(granules));
         Some((usize::try_from(from).ok()?, whole))
