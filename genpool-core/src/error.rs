@@ -1,24 +1,9 @@
 //! Errors, one small type per operation. Each says what was wrong with which value.
 
-use core::error::Error;
-use core::fmt;
+use thiserror::Error;
 
 use crate::chunk::spec::ChunkSpec;
 use crate::memory::{NoMemory, NodeError};
-
-macro_rules! display {
-    ($type:ty { $($pattern:pat => $format:literal $(, $value:expr)*;)+ }) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $($pattern => write!(f, $format $(, $value)*),)+
-                }
-            }
-        }
-
-        impl Error for $type {}
-    };
-}
 
 /// Why a pool was not built.
 ///
@@ -29,25 +14,29 @@ macro_rules! display {
 /// assert_eq!(refused, BuildError::Order { order: 64 });
 /// assert_eq!(refused.to_string(), "order 64: a granule is 1 << order bytes, with order at most 63");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The order is above 63, or above what an address of this machine can hold.
+    #[error("order {order}: a granule is 1 << order bytes, with order at most {}", usize::BITS - 1)]
     Order {
         /// The requested order.
         order: u32,
     },
     /// The machine has no such NUMA node, or it has no memory.
+    #[error("NUMA node {node} does not exist or has no memory")]
     UnknownNode {
         /// The requested node.
         node: u32,
     },
     /// This system has no way to place memory on a node.
+    #[error("NUMA node {node}: this system cannot place memory on a node")]
     NodeUnsupported {
         /// The requested node.
         node: u32,
     },
     /// The system refused to place memory on the node, as a sandbox may.
+    #[error("NUMA node {node}: the system refused mbind (error {errno})")]
     NodeRefused {
         /// The requested node.
         node: u32,
@@ -55,6 +44,7 @@ pub enum BuildError {
         errno: i32,
     },
     /// No address space was left for memory on the node.
+    #[error("NUMA node {node}: no address space is left for {bytes:#x} bytes")]
     NodeMemory {
         /// The requested node.
         node: u32,
@@ -62,14 +52,6 @@ pub enum BuildError {
         bytes: usize,
     },
 }
-
-display!(BuildError {
-    Self::Order { order } => "order {order}: a granule is 1 << order bytes, with order at most {}", usize::BITS - 1;
-    Self::UnknownNode { node } => "NUMA node {node} does not exist or has no memory";
-    Self::NodeUnsupported { node } => "NUMA node {node}: this system cannot place memory on a node";
-    Self::NodeRefused { node, errno } => "NUMA node {node}: the system refused mbind (error {errno})";
-    Self::NodeMemory { node, bytes } => "NUMA node {node}: {bytes} bytes of address space could not be had";
-});
 
 impl BuildError {
     /// Returns the reason why memory could not be placed on `node`.
@@ -94,22 +76,14 @@ impl BuildError {
 /// assert!(refused.chunk.into_owner().is_some()); // nothing is lost
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("chunk of {:#x} bytes at {:#x}: {reason}", chunk.size(), chunk.start())]
 pub struct AddError {
     /// The rule that the chunk breaks.
     pub reason: AddRefused,
     /// The chunk as it was given.
     pub chunk: ChunkSpec,
 }
-
-impl fmt::Display for AddError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (start, size) = (self.chunk.start(), self.chunk.size());
-        write!(f, "chunk of {size:#x} bytes at {start:#x}: {}", self.reason)
-    }
-}
-
-impl Error for AddError {}
 
 /// The rule that a chunk breaks.
 ///
@@ -124,29 +98,35 @@ impl Error for AddError {}
 /// assert_eq!(reason(usize::MAX & !0xfff, 0x2000), AddRefused::Wraps);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AddRefused {
     /// Its size is zero.
+    #[error("a chunk has at least one granule")]
     ZeroSize,
     /// Its start is not a multiple of the granule.
+    #[error("the start is not a multiple of the granule of {granule:#x} bytes")]
     MisalignedStart {
         /// The granule in bytes.
         granule: usize,
     },
     /// Its size is not a multiple of the granule.
+    #[error("the size is not a multiple of the granule of {granule:#x} bytes")]
     MisalignedSize {
         /// The granule in bytes.
         granule: usize,
     },
     /// It does not end inside the address space.
+    #[error("it wraps around the end of the address space")]
     Wraps,
     /// Its physical range does not end inside 64 bits.
+    #[error("its physical range from {phys:#x} on wraps around the end of 64 bits")]
     PhysWraps {
         /// The physical address of its first byte.
         phys: u64,
     },
     /// It shares addresses with a chunk of the pool.
+    #[error("it overlaps the chunk of {size:#x} bytes at {start:#x}")]
     Overlaps {
         /// Where that chunk starts.
         start: usize,
@@ -154,30 +134,21 @@ pub enum AddRefused {
         size: usize,
     },
     /// The pool would be larger than a `usize` can count.
+    #[error("the pool's total size would not fit in an address")]
     TotalSize,
     /// It has more granules than can be counted, or than boundary tracking can record.
+    #[error("a chunk of this pool has at most {most} granules")]
     TooManyGranules {
         /// The most granules that a chunk of the pool can have.
         most: usize,
     },
     /// There is no memory for the bookkeeping.
+    #[error("no memory is left for {bytes:#x} bytes of bookkeeping")]
     NoMemory {
         /// The number of bytes needed.
         bytes: usize,
     },
 }
-
-display!(AddRefused {
-    Self::ZeroSize => "a chunk has at least one granule";
-    Self::MisalignedStart { granule } => "the start is not a multiple of the granule of {granule:#x} bytes";
-    Self::MisalignedSize { granule } => "the size is not a multiple of the granule of {granule:#x} bytes";
-    Self::Wraps => "it wraps around the end of the address space";
-    Self::PhysWraps { phys } => "its physical range from {phys:#x} on wraps around the end of 64 bits";
-    Self::Overlaps { start, size } => "it overlaps the chunk of {size:#x} bytes at {start:#x}";
-    Self::TotalSize => "the pool's total size would not fit in an address";
-    Self::TooManyGranules { most } => "a chunk of this pool has at most {most} granules";
-    Self::NoMemory { bytes } => "{bytes} bytes of bookkeeping could not be had";
-});
 
 impl From<NoMemory> for AddRefused {
     fn from(NoMemory { bytes }: NoMemory) -> Self {
@@ -201,17 +172,19 @@ impl From<NoMemory> for AddRefused {
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AllocError {
     /// At some instant between call and return, there was no fit for this request under its algorithm and
     /// constraints. This is proved, not guessed.
+    #[error("{size:#x} bytes: no room")]
     Exhausted {
         /// The bytes requested.
         size: usize,
     },
     /// As [`Exhausted`](Self::Exhausted), for an algorithm that allocates at one address only: at some instant, part
     /// of the range was taken.
+    #[error("{size:#x} bytes at {addr:#x} are taken in part")]
     Taken {
         /// The address requested.
         addr: usize,
@@ -220,6 +193,7 @@ pub enum AllocError {
     },
     /// At some instant between call and return, no chunk of the pool could have served the request, even if all of it
     /// had been free. A free does not help; adding a chunk may.
+    #[error(transparent)]
     Impossible(Impossible),
     /// No fit was found, and a bounded number of attempts could not prove that there was none. Either other threads
     /// kept allocating and freeing, or one was always in the middle of a step over several words or of an
@@ -229,15 +203,19 @@ pub enum AllocError {
     /// may be the cause, and it cannot go on before the handler returns. The same holds for a real-time thread that
     /// spins or yields, which keeps a thread of lower priority from running. See [signal
     /// safety](crate#signal-safety).
+    #[error("{size:#x} bytes: no room found while other threads allocated and freed; try again")]
     Contended {
         /// The bytes requested.
         size: usize,
     },
     /// The size is zero.
+    #[error("an allocation has at least one byte")]
     ZeroSize,
     /// The algorithm cannot serve such a request, whatever chunks the pool has.
+    #[error(transparent)]
     Unsuitable(Unsuitable),
     /// The algorithm proposed a place that is taken or not wholly inside the chunk. Nothing was claimed.
+    #[error("granule {granule} of a chunk of {granules}, proposed by the algorithm, is taken or outside")]
     BadProposal {
         /// The granule of the chunk that it proposed.
         granule: usize,
@@ -245,22 +223,12 @@ pub enum AllocError {
         granules: usize,
     },
     /// There is no memory for the list of results (`alloc_many` only).
+    #[error("a list of {count} allocations: no memory is left for it")]
     NoMemory {
         /// The number of results.
         count: usize,
     },
 }
-
-display!(AllocError {
-    Self::Exhausted { size } => "no room for {size} bytes";
-    Self::Taken { addr, size } => "a part of the {size:#x} bytes at {addr:#x} is taken";
-    Self::Impossible(reason) => "{reason}";
-    Self::Contended { size } => "no room found for {size} bytes while others kept moving; try again";
-    Self::ZeroSize => "an allocation has at least one byte";
-    Self::Unsuitable(reason) => "{reason}";
-    Self::BadProposal { granule, granules } => "the algorithm proposed granule {granule} of a chunk of {granules}, which is taken or outside";
-    Self::NoMemory { count } => "a list of {count} allocations could not be had";
-});
 
 /// Why no chunk of a pool could serve a request, even if all of it were free. Chunks that are being removed do not
 /// count.
@@ -277,12 +245,14 @@ display!(AllocError {
 /// assert_eq!(refused.to_string(), "0x5000 bytes are more than the longest chunk has: 0x4000");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Impossible {
     /// The pool has no chunk, or only chunks that are being removed.
+    #[error("the pool has no chunk, or only chunks that are being removed")]
     NoChunk,
     /// The request is longer than every chunk.
+    #[error("{size:#x} bytes are more than the longest chunk has: {longest:#x}")]
     TooLong {
         /// The bytes requested.
         size: usize,
@@ -290,11 +260,13 @@ pub enum Impossible {
         longest: usize,
     },
     /// The requested address lies in no chunk.
+    #[error("{addr:#x} lies in no chunk")]
     Outside {
         /// The address requested.
         addr: usize,
     },
     /// The requested range begins in a chunk and goes past its end.
+    #[error("{size:#x} bytes at {addr:#x} go past the chunk's last address {last:#x}")]
     PastChunk {
         /// The address requested.
         addr: usize,
@@ -304,6 +276,7 @@ pub enum Impossible {
         last: usize,
     },
     /// The requested range goes past the end of every chunk.
+    #[error("{size:#x} bytes at offset {offset:#x} go past the end of every chunk; the longest has {longest:#x} bytes")]
     PastChunks {
         /// The requested offset in a chunk.
         offset: usize,
@@ -314,6 +287,7 @@ pub enum Impossible {
     },
     /// In every chunk, each place goes past the highest allowed address. The addresses are the device's if the limit
     /// applies to those.
+    #[error("highest address {highest:#x} leaves no room: the lowest chunk starts at {start:#x}")]
     TooHigh {
         /// The highest allowed address.
         highest: u64,
@@ -322,6 +296,7 @@ pub enum Impossible {
     },
     /// In every chunk, each place begins below the lowest allowed address. The addresses are the device's if the
     /// limit applies to those.
+    #[error("lowest address {lowest:#x} leaves no room: the highest chunk ends at {last:#x}")]
     TooLow {
         /// The lowest allowed address.
         lowest: u64,
@@ -329,8 +304,10 @@ pub enum Impossible {
         last: u64,
     },
     /// A device address is requested, and no chunk has a physical address.
+    #[error("no chunk has a physical address")]
     NoPhys,
     /// No chunk has a place with the requested alignment.
+    #[error("alignment {align:#x}, phase {phase:#x}: no chunk has such a place")]
     Unaligned {
         /// The alignment in bytes.
         align: u64,
@@ -338,34 +315,22 @@ pub enum Impossible {
         phase: u64,
     },
     /// Every place crosses a boundary that it must not cross.
+    #[error("boundary of {boundary:#x} bytes: every place crosses one")]
     CrossesBoundary {
         /// The distance between boundaries in bytes.
         boundary: u64,
     },
     /// No chunk has a place where the algorithm allows one. The reasons differ from chunk to chunk, or apply only in
     /// combination.
+    #[error("{size:#x} bytes: no chunk has a place where the algorithm allows one")]
     NoPlace {
         /// The bytes requested.
         size: usize,
     },
     /// A reason given by a user's algorithm.
+    #[error("{0}")]
     Other(&'static str),
 }
-
-display!(Impossible {
-    Self::NoChunk => "the pool has no chunk, or only chunks that are being removed";
-    Self::TooLong { size, longest } => "{size:#x} bytes are more than the longest chunk has: {longest:#x}";
-    Self::Outside { addr } => "{addr:#x} lies in no chunk";
-    Self::PastChunk { addr, size, last } => "{size:#x} bytes at {addr:#x} go past the chunk's last address {last:#x}";
-    Self::PastChunks { offset, size, longest } => "{size:#x} bytes at offset {offset:#x} go past the end of every chunk; the longest has {longest:#x} bytes";
-    Self::TooHigh { highest, start } => "no chunk has room up to {highest:#x}: the lowest starts at {start:#x}";
-    Self::TooLow { lowest, last } => "no chunk has room from {lowest:#x} on: the highest ends at {last:#x}";
-    Self::NoPhys => "no chunk has a physical address";
-    Self::Unaligned { align, phase } => "no chunk has room at a multiple of {align:#x} and {phase:#x} bytes";
-    Self::CrossesBoundary { boundary } => "every place crosses a boundary of {boundary:#x} bytes";
-    Self::NoPlace { size } => "no chunk has a place for {size:#x} bytes where the algorithm allows one";
-    Self::Other(reason) => "{reason}";
-});
 
 impl Impossible {
     /// Combines the reasons of several chunks: this one for some, `other` for the rest.
@@ -444,10 +409,11 @@ impl Impossible {
 /// assert_eq!(refused.to_string(), "a descriptor holds at most 65535 bytes");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Unsuitable {
     /// The requested place is not a multiple of the granule.
+    #[error("{place:#x} is not a multiple of the granule of {granule:#x} bytes")]
     MisalignedPlace {
         /// The place: an address, or an offset in a chunk.
         place: usize,
@@ -455,6 +421,7 @@ pub enum Unsuitable {
         granule: usize,
     },
     /// The run is longer than the distance between boundaries that it must not cross.
+    #[error("{size:#x} bytes always enter a boundary of {boundary:#x}")]
     LongerThanBoundary {
         /// The bytes of the run.
         size: usize,
@@ -462,6 +429,7 @@ pub enum Unsuitable {
         boundary: u64,
     },
     /// The run is longer than the range between the lowest and the highest allowed address.
+    #[error("{size:#x} bytes do not fit between {lowest:#x} and {highest:#x}")]
     LongerThanRange {
         /// The bytes of the run.
         size: usize,
@@ -471,6 +439,7 @@ pub enum Unsuitable {
         highest: u64,
     },
     /// No granule of the pool can ever start at the requested phase.
+    #[error("phase {phase:#x}: no granule of {granule:#x} bytes starts there")]
     Phase {
         /// The phase in bytes.
         phase: usize,
@@ -478,16 +447,9 @@ pub enum Unsuitable {
         granule: usize,
     },
     /// A reason given by a user's algorithm.
+    #[error("{0}")]
     Other(&'static str),
 }
-
-display!(Unsuitable {
-    Self::MisalignedPlace { place, granule } => "{place:#x} is not a multiple of the granule of {granule:#x} bytes";
-    Self::LongerThanBoundary { size, boundary } => "{size:#x} bytes always enter a boundary of {boundary:#x}";
-    Self::LongerThanRange { size, lowest, highest } => "{size:#x} bytes do not fit between {lowest:#x} and {highest:#x}";
-    Self::Phase { phase, granule } => "no granule of {granule:#x} bytes starts at phase {phase:#x}";
-    Self::Other(reason) => "{reason}";
-});
 
 /// Why a free was refused. Nothing was changed.
 ///
@@ -506,20 +468,23 @@ display!(Unsuitable {
 /// assert_eq!(pool.free(range.addr, range.size), Err(FreeError::NotAllocated { addr: 0x1000 }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FreeError {
     /// The size is zero.
+    #[error("free of no bytes at {addr:#x}")]
     ZeroSize {
         /// The address given.
         addr: usize,
     },
     /// The address lies in no chunk of the pool.
+    #[error("{addr:#x} lies in no chunk of the pool")]
     Foreign {
         /// The address given.
         addr: usize,
     },
     /// The address is not a multiple of the granule.
+    #[error("{addr:#x} is not a multiple of the granule of {granule:#x} bytes")]
     Misaligned {
         /// The address given.
         addr: usize,
@@ -527,6 +492,7 @@ pub enum FreeError {
         granule: usize,
     },
     /// The range starts in a chunk and goes past its end.
+    #[error("{size:#x} bytes at {addr:#x} go past the chunk's last address {last:#x}")]
     PastChunk {
         /// The address given.
         addr: usize,
@@ -536,11 +502,13 @@ pub enum FreeError {
         last: usize,
     },
     /// Part of the range is already free: a double free, or a wrong range.
+    #[error("{addr:#x} is not allocated")]
     NotAllocated {
         /// The address of the first free granule.
         addr: usize,
     },
     /// The allocation at the address has another size. Found by boundary tracking.
+    #[error("{size:#x} bytes at {addr:#x}: the allocation there has {allocated:#x}")]
     WrongSize {
         /// The address given.
         addr: usize,
@@ -550,6 +518,7 @@ pub enum FreeError {
         allocated: usize,
     },
     /// The address is inside an allocation, not at its start. Found by boundary tracking.
+    #[error("{addr:#x} is inside the allocation at {start:#x}")]
     Interior {
         /// The address given.
         addr: usize,
@@ -557,19 +526,9 @@ pub enum FreeError {
         start: usize,
     },
     /// A free by address alone and a list of live allocations need boundary tracking.
+    #[error("the pool was built without boundary tracking")]
     NotTracked,
 }
-
-display!(FreeError {
-    Self::ZeroSize { addr } => "free of no bytes at {addr:#x}";
-    Self::Foreign { addr } => "{addr:#x} lies in no chunk of the pool";
-    Self::Misaligned { addr, granule } => "{addr:#x} is not a multiple of the granule of {granule:#x} bytes";
-    Self::PastChunk { addr, size, last } => "{size:#x} bytes at {addr:#x} go past the chunk's last address {last:#x}";
-    Self::NotAllocated { addr } => "{addr:#x} is not allocated";
-    Self::WrongSize { addr, size, allocated } => "{allocated:#x} bytes are allocated at {addr:#x}, not {size:#x}";
-    Self::Interior { addr, start } => "{addr:#x} is inside the allocation at {start:#x}";
-    Self::NotTracked => "the pool was built without boundary tracking";
-});
 
 /// Why a chunk was not removed.
 ///
@@ -584,25 +543,22 @@ display!(FreeError {
 /// assert_eq!(pool.remove(0x1000).unwrap_err(), RemoveError::Draining { start: 0x1000 });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RemoveError {
     /// No chunk starts at the address.
+    #[error("{start:#x} is the start of no chunk")]
     NoChunk {
         /// The address given.
         start: usize,
     },
     /// The chunk is already being removed.
+    #[error("the chunk at {start:#x} is being removed already")]
     Draining {
         /// The address given.
         start: usize,
     },
 }
-
-display!(RemoveError {
-    Self::NoChunk { start } => "no chunk starts at {start:#x}";
-    Self::Draining { start } => "the chunk at {start:#x} is being removed already";
-});
 
 /// Why an allocation kept its size.
 ///
@@ -618,25 +574,22 @@ display!(RemoveError {
 /// assert_eq!(first.resize(0x3000), Ok(()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ResizeError {
     /// The size is zero: drop the allocation instead.
+    #[error("an allocation has at least one byte")]
     ZeroSize,
     /// The granules after the allocation are not all free.
+    #[error("the granules after the allocation are not all free")]
     Neighbour,
     /// The allocation would go past the end of its chunk.
+    #[error("the new size goes past the end of the chunk")]
     PastChunk,
     /// The chunk is being removed and hands out nothing more.
+    #[error("the chunk is being removed")]
     Draining,
     /// The range was freed by address while this allocation held it. Found by boundary tracking.
+    #[error("the range was freed by address while it was held")]
     Lost,
 }
-
-display!(ResizeError {
-    Self::ZeroSize => "an allocation has at least one byte";
-    Self::Neighbour => "the granules behind the allocation are not all free";
-    Self::PastChunk => "the chunk ends before";
-    Self::Draining => "the chunk is being removed";
-    Self::Lost => "the range was freed by address while it was held";
-});
