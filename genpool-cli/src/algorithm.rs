@@ -7,6 +7,7 @@ use genpool::{
     Algorithm, BestFit, FirstFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign,
     ThreadStart,
 };
+use thiserror::Error;
 
 use crate::size::{NumberError, parse_number};
 
@@ -132,16 +133,9 @@ impl fmt::Display for AlgorithmSpec {
 }
 
 /// A text that names no algorithm, or one that cannot be built. It says why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct SpecError(String);
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for SpecError {}
 
 #[cfg(test)]
 mod tests {

@@ -215,7 +215,9 @@ pub enum AllocError {
     #[error(transparent)]
     Unsuitable(Unsuitable),
     /// The algorithm proposed a place that is taken or not wholly inside the chunk. Nothing was claimed.
-    #[error("granule {granule} of a chunk of {granules}, proposed by the algorithm, is taken or outside")]
+    #[error(
+        "granule {granule} of a chunk of {granules}, proposed by the algorithm, is taken or outside"
+    )]
     BadProposal {
         /// The granule of the chunk that it proposed.
         granule: usize,
@@ -276,7 +278,9 @@ pub enum Impossible {
         last: usize,
     },
     /// The requested range goes past the end of every chunk.
-    #[error("{size:#x} bytes at offset {offset:#x} go past the end of every chunk; the longest has {longest:#x} bytes")]
+    #[error(
+        "{size:#x} bytes at offset {offset:#x} go past the end of every chunk; the longest has {longest:#x} bytes"
+    )]
     PastChunks {
         /// The requested offset in a chunk.
         offset: usize,

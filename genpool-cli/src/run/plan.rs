@@ -1,7 +1,8 @@
 //! The arguments of a run, validated once.
 
-use std::fmt;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use crate::size::Bytes;
 
@@ -188,16 +189,9 @@ impl Plan {
 }
 
 /// An impossible run; the text names the argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct PlanError(String);
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for PlanError {}
 
 #[cfg(test)]
 mod tests {
