@@ -385,9 +385,11 @@ fn two_partitions_of_one_label() {
     let sram = layout(&[("a@0", 0, 0x40, &["pool"]), ("a@40", 0x40, 0x40, &["pool"])]).unwrap();
     let registry = Registry::new();
     let error = registry.probe_sram(&sram, &AddressOnly).unwrap_err();
+    assert_eq!(error.to_string(), "/sram@1000/a@40: its pool was refused");
+    let source = error.source().map(ToString::to_string);
     assert_eq!(
-        error.to_string(),
-        "/sram@1000/a@40: device /sram@1000 has its pool \"a\" already"
+        source.as_deref(),
+        Some("device /sram@1000 has its pool \"a\" already")
     );
     assert!(registry.devices().is_empty());
 }
