@@ -83,7 +83,8 @@ pub struct Layout {
 }
 
 /// Why a contestant could not be built.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum BuildFailure {
     /// The contestant, or its pool, refused something.
     #[error("a contestant could not be built: {0}")]
