@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use common::PAGE;
 use genpool::{
-    Algorithm, AllocError, BestFit, ChunkView, Constraints, FirstFit, FixedOffset, Granule,
-    Impossible, NextFit, Pool, RawRange, Request, Run, ThreadStart, Unsuitable,
+    Algorithm, AllocError, BestFit, ChunkView, Constrained, Constraints, FirstFit, FixedOffset,
+    Granule, Impossible, NextFit, Pool, RawRange, Request, Run, ThreadStart, Unsuitable,
 };
 
 /// Makes a pool with granules of one byte, those in `held` taken.
@@ -139,15 +139,19 @@ fn a_drained_chunk_gives_way_to_a_new_one_at_its_place() {
 
 #[test]
 fn constraints_end_at_the_edges() {
-    /// Makes calls that a user's fit may make, with arguments that no request has.
-    struct Odd(Constraints, Run, usize);
+    /// Makes calls that a user's algorithm may make, with arguments that no request has.
+    struct Odd(Run, usize);
     impl Algorithm for Odd {
         fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-            let everywhere = Granule(0)..Granule(usize::MAX);
-            let free = self.0.first_free(chunk, everywhere, self.2);
-            let inside = self.0.first_in(chunk, self.1, self.2);
-            assert!(free.is_none() || self.2 == 1);
-            inside.or(free)
+            let (run, n) = (self.0, self.1);
+            let far = Granule(usize::MAX);
+            let free = chunk.find_run(Granule(0), far, n);
+            let aligned =
+                chunk.find_aligned(Granule(0), far, n, 1 << (usize::BITS - 1), usize::MAX);
+            assert!(free.is_none() || n == 1);
+            assert!(chunk.runs(far, n).next().is_none() && !chunk.is_free(far, n.max(1)));
+            let tightest = chunk.find_tightest(n).or(chunk.find_nearby(far, n));
+            chunk.first_in(run, n).or(free).or(aligned).or(tightest)
         }
     }
     let pool = Pool::new(12).unwrap();
@@ -169,8 +173,18 @@ fn constraints_end_at_the_edges() {
         (Constraints::new(), beyond, usize::MAX),
         (Constraints::new().lowest(usize::MAX), whole, 1),
     ] {
-        let refused = pool.alloc_with(1, &Odd(constraints, run, n)).unwrap_err();
-        assert_eq!(refused, AllocError::Exhausted { size: 1 });
+        let refused = pool
+            .alloc_with(1, &Constrained::new(Odd(run, n), constraints))
+            .unwrap_err();
+        let expected = if constraints == Constraints::new() {
+            matches!(refused, AllocError::Exhausted { size: 1 })
+        } else {
+            matches!(
+                refused,
+                AllocError::Impossible(_) | AllocError::Unsuitable(_)
+            )
+        };
+        assert!(expected, "{refused}");
     }
 }
 

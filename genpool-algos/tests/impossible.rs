@@ -134,7 +134,7 @@ fn an_address_outside_past_the_end_taken_or_misaligned() {
         assert_eq!(again(), Err(taken));
         assert_eq!(
             taken.to_string(),
-            "a part of the 0x2000 bytes at 0x11000 is taken"
+            "0x2000 bytes at 0x11000 are taken in part"
         );
         // Up to the chunk's end.
         let size = 4 * PAGE;
@@ -199,7 +199,7 @@ fn limits_beyond_all_chunks() {
     let text = AllocError::Impossible(reason(1, &mask)).to_string();
     assert_eq!(
         text,
-        "no chunk has room up to 0xffffffff: the lowest starts at 0x800001000"
+        "highest address 0xffffffff leaves no room: the lowest chunk starts at 0x800001000"
     );
     let above = under(Constraints::new().dma_lowest(1 << 40));
     assert_eq!(reason(1, &above), too_low(1 << 40, 0x8_0010_1fff));

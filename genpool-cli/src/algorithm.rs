@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use genpool::{
-    Algorithm, BestFit, FirstFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign,
-    ThreadStart,
+    Algorithm, BestFit, ConstraintError, FirstFit, FirstFitAlign, FixedAddress, FixedOffset,
+    NextFit, OrderAlign, ThreadStart,
 };
+use thiserror::Error;
 
 use crate::size::{NumberError, parse_number};
 
@@ -52,9 +53,7 @@ impl AlgorithmSpec {
     pub fn build(self) -> Result<Box<dyn Algorithm>, SpecError> {
         Ok(match self {
             Self::FirstFit => Box::new(FirstFit),
-            Self::FirstFitAlign(bytes) => {
-                Box::new(FirstFitAlign::new(bytes).map_err(|error| SpecError(error.to_string()))?)
-            }
+            Self::FirstFitAlign(bytes) => Box::new(FirstFitAlign::new(bytes)?),
             Self::OrderAlign => Box::new(OrderAlign),
             Self::BestFit => Box::new(BestFit),
             Self::Fixed(offset) => Box::new(FixedOffset::new(offset)),
@@ -73,45 +72,30 @@ impl FromStr for AlgorithmSpec {
             Some((name, data)) => (name, Some(data)),
             None => (text, None),
         };
-        let number = |of: &str| {
-            let text = data.ok_or_else(|| {
-                SpecError(format!(
-                    "`{name}` needs {of}: `{name}:{}`",
-                    of.to_uppercase()
-                ))
-            })?;
+        let number = |name, of| {
+            let text = data.ok_or(SpecError::NoNumber { name, of })?;
             parse_number(text)
                 .and_then(|number| usize::try_from(number).map_err(|_| NumberError::TooLarge))
-                .map_err(|error| SpecError(format!("the {of} of `{name}` is {error}")))
+                .map_err(|reason| SpecError::Number { name, of, reason })
         };
         let spec = match name {
             "first-fit" => Self::FirstFit,
             "first-fit-align" => {
-                let bytes = number("bytes")?;
-                if !bytes.is_power_of_two() {
-                    return Err(SpecError(format!(
-                        "the alignment {bytes} is not a power of two"
-                    )));
-                }
+                let bytes = number("first-fit-align", "bytes")?;
+                FirstFitAlign::new(bytes)?;
                 return Ok(Self::FirstFitAlign(bytes));
             }
             "order-align" => Self::OrderAlign,
             "best-fit" => Self::BestFit,
-            "fixed" => return Ok(Self::Fixed(number("offset")?)),
-            "fixed-address" => return Ok(Self::FixedAddress(number("address")?)),
+            "fixed" => return Ok(Self::Fixed(number("fixed", "offset")?)),
+            "fixed-address" => return Ok(Self::FixedAddress(number("fixed-address", "address")?)),
             "next-fit" => Self::NextFit,
             "thread-start" => Self::ThreadStart,
-            _ => {
-                return Err(SpecError(
-                    "unknown algorithm; known are first-fit, first-fit-align:BYTES, order-align, best-fit, \
-                     fixed:OFFSET, fixed-address:ADDRESS, next-fit and thread-start"
-                        .to_owned(),
-                ));
-            }
+            _ => return Err(SpecError::Unknown),
         };
         match data {
             None => Ok(spec),
-            Some(_) => Err(SpecError(format!("`{name}` takes no number"))),
+            Some(_) => Err(SpecError::UnwantedNumber(spec)),
         }
     }
 }
@@ -131,17 +115,41 @@ impl fmt::Display for AlgorithmSpec {
     }
 }
 
-/// A text that names no algorithm, or one that cannot be built. It says why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpecError(String);
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// A text that names no algorithm, or one that cannot be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// No algorithm has this name.
+    #[error(
+        "unknown algorithm; known are first-fit, first-fit-align:BYTES, order-align, best-fit, fixed:OFFSET, \
+         fixed-address:ADDRESS, next-fit and thread-start"
+    )]
+    Unknown,
+    /// The algorithm needs a number.
+    #[error("`{name}` needs {of}: `{name}:{}`", of.to_uppercase())]
+    NoNumber {
+        /// The algorithm.
+        name: &'static str,
+        /// What the number is.
+        of: &'static str,
+    },
+    /// The algorithm needs another number than that.
+    #[error("the {of} of `{name}` is {reason}")]
+    Number {
+        /// The algorithm.
+        name: &'static str,
+        /// What the number is.
+        of: &'static str,
+        /// What is wrong with it.
+        reason: NumberError,
+    },
+    /// The algorithm takes no number.
+    #[error("`{0}` takes no number")]
+    UnwantedNumber(AlgorithmSpec),
+    /// The alignment is not a power of two.
+    #[error(transparent)]
+    Align(#[from] ConstraintError),
 }
-
-impl std::error::Error for SpecError {}
 
 #[cfg(test)]
 mod tests {

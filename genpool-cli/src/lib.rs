@@ -34,6 +34,7 @@
 //! ```
 
 pub mod algorithm;
+pub mod chain;
 pub mod cli;
 pub mod compare;
 mod driver;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use thiserror::Error;
+
 /// Parses a decimal number, or a hexadecimal one with `0x`.
 ///
 /// Refuses signs, spaces and separators, which [`u64::from_str_radix`] alone would not do.
@@ -50,24 +52,16 @@ pub fn parse_size(text: &str) -> Result<usize, NumberError> {
 }
 
 /// The reason that a text is not a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum NumberError {
     /// It contains something other than digits, or nothing.
+    #[error("not a number")]
     NotANumber,
     /// It is a number that the field cannot hold.
+    #[error("too large")]
     TooLarge,
 }
-
-impl fmt::Display for NumberError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotANumber => "not a number",
-            Self::TooLarge => "too large",
-        })
-    }
-}
-
-impl std::error::Error for NumberError {}
 
 /// A size in bytes, shown in the largest unit that holds it exactly, or with one decimal digit if none does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

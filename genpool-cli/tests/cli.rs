@@ -57,7 +57,7 @@ fn dt_shows_the_pools_of_a_board() {
         "B codec-sram@1000      0x5c001000  0x5c001fff    4 KiB       pool \"codec-sram\"",
         "D code-sram@6000       0x5c006000  0x5c007fff    8 KiB  pool \"code-sram\", exec",
         "/soc/codec@2000   iram[0]  sram@40000000: unnamed",
-        "none      there is no device /soc/sram@80000",
+        "none      device /soc/sram@80000 is not registered",
         "disabled  /soc/sram@0/off-sram@9000",
     ] {
         assert!(text.contains(says), "{says:?} is not in\n{text}");

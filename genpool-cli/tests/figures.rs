@@ -112,7 +112,7 @@ fn a_run_that_failed_names_the_pool_and_the_fault() {
     };
     let (name, text) = ("first-fit".to_owned(), fault.to_string());
     let failed = RunError::Fault { name, fault };
-    assert_eq!(failed.to_string(), format!("first-fit: {text}"));
+    assert_eq!(failed.to_string(), "first-fit failed");
     assert_eq!(failed.source().unwrap().to_string(), text);
     let setup = RunError::Setup("no memory".to_owned());
     assert_eq!(setup.to_string(), "cannot make the pool: no memory");

@@ -172,7 +172,10 @@ fn what_cannot_be_read_is_never_missing() {
         (&board["model"], &board["srams"][1]["enabled"]),
         (&Value::Null, &true.into())
     );
-    assert_eq!(board["consumers"][0]["error"], "there is no device /b@1000");
+    assert_eq!(
+        board["consumers"][0]["error"],
+        "device /b@1000 is not registered"
+    );
     assert_eq!(board["consumers"].as_array().unwrap().len(), 1);
     let unreadable = ["/user: iram has 5 bytes, which are no whole entries"];
     assert_eq!(board["unreadable"], serde_json::json!(unreadable));

@@ -41,6 +41,7 @@
 // - `atomic`: atomics of small states that are not words (see `sync/mod.rs`).
 // - `bytemuck`: a proof that zeroed memory is a valid table, and its fallible allocation.
 // - `crossbeam-utils`: padding around what threads write often, and a backoff after lost claims.
+// - `thiserror`: the texts of the errors (see `error/mod.rs`), when the crate is compiled.
 // - `wide`: comparing sixteen hints at once, with the vectors that every machine of a kind has (SSE2, NEON) and byte by
 //   byte elsewhere. So the core needs neither intrinsics nor `unsafe` for it.
 extern crate alloc;

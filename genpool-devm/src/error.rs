@@ -98,7 +98,7 @@ pub enum CreateError {
     #[error(transparent)]
     Gone(#[from] Gone),
     /// The pool itself could not be built.
-    #[error("device {device}: {source}")]
+    #[error("device {device}: its pool could not be built")]
     Build {
         /// The device's name.
         device: Arc<str>,
@@ -122,7 +122,7 @@ pub enum CreateError {
 #[non_exhaustive]
 pub enum GetError {
     /// No such device is registered.
-    #[error("there is no device {device}")]
+    #[error("device {device} is not registered")]
     NoDevice {
         /// The name or the node that was looked up.
         device: Arc<str>,

@@ -304,7 +304,7 @@ pub enum RegisterError<E> {
 #[non_exhaustive]
 pub enum RemoveError {
     /// There is no such device.
-    #[error("there is no device {device}")]
+    #[error("device {device} is not registered")]
     NoDevice {
         /// The given name.
         device: Arc<str>,

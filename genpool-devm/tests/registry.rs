@@ -44,7 +44,7 @@ fn devices_are_found_by_node_and_name() {
         other => panic!("{other}"),
     }
     let unknown = registry.pool("other", None).unwrap_err();
-    assert_eq!(unknown.to_string(), "there is no device other");
+    assert_eq!(unknown.to_string(), "device other is not registered");
     assert!(matches!(
         registry.pool("nodeless", None),
         Err(GetError::NoPool { .. })

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,15 +132,15 @@ fn of_gen_pool_get() {
     let error = |node, property, index| get(node, property, index).unwrap_err().to_string();
     assert_eq!(
         error("/soc/dsp@3000", "sram", 2),
-        "there is no device /soc/sram@80000"
+        "device /soc/sram@80000 is not registered"
     );
     assert_eq!(
         error("/soc/dsp@3000", "sram", 3),
-        "there is no device /soc/bus@90000/sram@90000"
+        "device /soc/bus@90000/sram@90000 is not registered"
     );
     assert_eq!(
         error("/soc/dsp@3000", "sram", 4),
-        "/soc/dsp@3000: no node has the phandle 0xdead"
+        "/soc/dsp@3000: phandle 0xdead is that of no node"
     );
     assert_eq!(
         error("/soc/dsp@3000", "sram", 5),
@@ -161,7 +162,7 @@ fn of_gen_pool_get() {
     drop(registry.remove("/soc/sram@40000000").unwrap());
     assert_eq!(
         error("/soc/codec@2000", "iram", 0),
-        "there is no device /soc/sram@40000000"
+        "device /soc/sram@40000000 is not registered"
     );
 }
 
@@ -384,9 +385,11 @@ fn two_partitions_of_one_label() {
     let sram = layout(&[("a@0", 0, 0x40, &["pool"]), ("a@40", 0x40, 0x40, &["pool"])]).unwrap();
     let registry = Registry::new();
     let error = registry.probe_sram(&sram, &AddressOnly).unwrap_err();
+    assert_eq!(error.to_string(), "/sram@1000/a@40: its pool was refused");
+    let source = error.source().map(ToString::to_string);
     assert_eq!(
-        error.to_string(),
-        "/sram@1000/a@40: device /sram@1000 has its pool \"a\" already"
+        source.as_deref(),
+        Some("device /sram@1000 has its pool \"a\" already")
     );
     assert!(registry.devices().is_empty());
 }
@@ -497,7 +500,9 @@ fn the_mapping_ends_after_the_pools() {
 
     let refuse = |_: &MapRequest<'_>| Err(io::Error::other("no such window"));
     let error = registry.probe_sram(&sram, &refuse).unwrap_err();
-    assert_eq!(error.to_string(), "/sram@1000: no such window");
+    assert_eq!(error.to_string(), "/sram@1000: cannot be mapped");
+    let source = error.source().map(ToString::to_string);
+    assert_eq!(source.as_deref(), Some("no such window"));
     // Up to the last address, and a byte more.
     let top = |_: &MapRequest<'_>| Ok(Mapped::new(usize::MAX - 0xfff, ()));
     registry.probe_sram(&sram, &top).unwrap();
@@ -541,17 +546,17 @@ fn phandles_that_lead_in_circles_or_twice() {
     let says = |text: &str| Err(text.to_owned());
     assert_eq!(get("/sram@0", 0), Ok(0x1000));
     assert_eq!(get("/other", 1), Ok(0x1000));
-    assert_eq!(get("/other", 0), says("there is no device /other"));
+    assert_eq!(get("/other", 0), says("device /other is not registered"));
     assert_eq!(
         get("/sram@0", 2),
-        says("/sram@0: several nodes have the phandle 0x3")
+        says("/sram@0: phandle 0x3 is that of several nodes")
     );
     assert_eq!(
         get("/sram@0", 3),
-        says("/sram@0: no node has the phandle 0x0")
+        says("/sram@0: phandle 0x0 is that of no node")
     );
     assert_eq!(
         get("/sram@0", 4),
-        says("/sram@0: no node has the phandle 0xffffffff")
+        says("/sram@0: phandle 0xffffffff is that of no node")
     );
 }

@@ -1,9 +1,9 @@
 //! Addresses, a type for each kind.
 
-use core::error::Error;
 use core::fmt;
 
 use genpool_core::Constraints;
+use thiserror::Error;
 
 macro_rules! address {
     ($(#[$doc:meta])* $name:ident($raw:ty)) => {
@@ -203,15 +203,8 @@ impl AddressMask {
 /// assert!(AddressMask::bits(64).is_ok());
 /// println!("{}", AddressMask::bits(65).unwrap_err());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{bits} bits: an address mask has 1 to 64")]
 pub struct MaskError {
     bits: u32,
 }
-
-impl fmt::Display for MaskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an address mask has 1 to 64 bits, not {}", self.bits)
-    }
-}
-
-impl Error for MaskError {}

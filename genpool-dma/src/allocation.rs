@@ -1,6 +1,5 @@
 //! genalloc's dma calls on any pool: allocations that come with the device's address.
 
-use core::error::Error;
 use core::fmt;
 use core::ops::Deref;
 use core::ptr;
@@ -9,6 +8,7 @@ use genpool_algos::FirstFitAlign;
 use genpool_core::{
     Algorithm, AllocError, Allocation, ConstraintError, OwnedAllocation, Pool, RawRange,
 };
+use thiserror::Error;
 
 use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 
@@ -207,51 +207,19 @@ impl fmt::Debug for DmaAllocation<'_> {
 /// assert_eq!(pool.avail(), pool.size());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DmaError {
     /// The pool has no room, or the algorithm refused.
-    Alloc(AllocError),
+    #[error(transparent)]
+    Alloc(#[from] AllocError),
     /// The place that was found is in a chunk without a physical address. It was freed again.
+    #[error("the chunk around {virt} was added without a physical address, so no device sees it")]
     NoAddress {
         /// The virtual address of that place.
         virt: VirtAddr,
     },
     /// The alignment is invalid.
-    Constraint(ConstraintError),
-}
-
-impl fmt::Display for DmaError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Alloc(error) => error.fmt(f),
-            Self::NoAddress { virt } => write!(
-                f,
-                "the chunk around {virt} was added without a physical address, so no device sees it"
-            ),
-            Self::Constraint(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for DmaError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Alloc(error) => Some(error),
-            Self::NoAddress { .. } => None,
-            Self::Constraint(error) => Some(error),
-        }
-    }
-}
-
-impl From<AllocError> for DmaError {
-    fn from(error: AllocError) -> Self {
-        Self::Alloc(error)
-    }
-}
-
-impl From<ConstraintError> for DmaError {
-    fn from(error: ConstraintError) -> Self {
-        Self::Constraint(error)
-    }
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
 }

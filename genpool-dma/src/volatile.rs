@@ -4,9 +4,9 @@
 //! is faster in the cache, but it needs a proof that the compiler cannot find the memory dead. A volatile store needs
 //! none.
 
-use core::error::Error;
-use core::fmt;
 use core::sync::atomic::{Ordering, fence};
+
+use thiserror::Error;
 
 /// The width of the accesses that a device's memory accepts.
 ///
@@ -113,7 +113,10 @@ words!(u8, u16, u32, u64);
 /// assert_eq!(refused, AccessError { offset: 254, len: 4, word: 4, size: 256 });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{len:#x} bytes at offset {offset:#x} are not whole words of {word} inside {size:#x} bytes"
+)]
 pub struct AccessError {
     /// Where the access begins, in bytes.
     pub offset: usize,
@@ -124,23 +127,6 @@ pub struct AccessError {
     /// The bytes of the memory.
     pub size: usize,
 }
-
-impl fmt::Display for AccessError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            offset,
-            len,
-            word,
-            size,
-        } = self;
-        write!(
-            f,
-            "{len:#x} bytes at offset {offset:#x} are not whole words of {word} inside {size:#x} bytes"
-        )
-    }
-}
-
-impl Error for AccessError {}
 
 /// Memory that is accessed by volatile words.
 ///

@@ -1,8 +1,8 @@
 //! From virtual to DMA addresses: windows in which both advance together.
 
-use core::error::Error;
-use core::fmt;
 use core::num::NonZeroUsize;
+
+use thiserror::Error;
 
 use crate::addr::{DmaAddr, VirtAddr};
 
@@ -153,19 +153,12 @@ impl Translation {
 /// let pages = [window(0x1000), window(0x1800)].into_iter().flatten();
 /// assert_eq!(Translation::new(pages), Err(Overlap { at: VirtAddr::new(0x1800) }));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("virtual address {at} is in two windows")]
 pub struct Overlap {
     /// The start of the second window.
     pub at: VirtAddr,
 }
-
-impl fmt::Display for Overlap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "two windows share the virtual address {}", self.at)
-    }
-}
-
-impl Error for Overlap {}
 
 /// A range has no DMA address, or none that is valid for all of it.
 ///
@@ -179,7 +172,8 @@ impl Error for Overlap {}
 /// assert!(map.dma(VirtAddr::new(0x1f00), 0x100).is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{len:#x} bytes at {virt}: the device does not see them in one piece, from {at} on")]
 pub struct Untranslated {
     /// The start of the range.
     pub virt: VirtAddr,
@@ -188,18 +182,6 @@ pub struct Untranslated {
     /// The first byte that the device does not see contiguously with those before it.
     pub at: VirtAddr,
 }
-
-impl fmt::Display for Untranslated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { virt, len, at } = self;
-        write!(
-            f,
-            "{len:#x} bytes at {virt}: the device does not see them in one piece, from {at} on"
-        )
-    }
-}
-
-impl Error for Untranslated {}
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! What errors say: each names what was wrong, and passes on the error below it.
+//! What errors say: each names what was wrong, and leaves the text of its source to the source.
 
 mod common;
 
@@ -20,6 +20,9 @@ fn says(table: &[(&dyn Error, &str, bool)]) {
     for (error, text, has_source) in table {
         assert_eq!(error.to_string(), *text);
         assert_eq!(error.source().is_some(), *has_source, "{text}");
+        if let Some(source) = error.source() {
+            assert!(!text.contains(&source.to_string()), "{text}");
+        }
     }
 }
 
@@ -32,14 +35,10 @@ fn errors_about_addresses_name_them() {
     says(&[
         (
             &AddressMask::bits(65).unwrap_err(),
-            "an address mask has 1 to 64 bits, not 65",
+            "65 bits: an address mask has 1 to 64",
             false,
         ),
-        (
-            &overlap,
-            "two windows share the virtual address 0x1800",
-            false,
-        ),
+        (&overlap, "virtual address 0x1800 is in two windows", false),
         (
             &untranslated,
             "0x200 bytes at 0x1f00: the device does not see them in one piece, from 0x2000 on",
@@ -53,11 +52,11 @@ fn errors_of_allocations_pass_on_what_the_pool_says() {
     let alloc = AllocError::ZeroSize;
     let constraint = Constraints::new().align(3).unwrap_err();
     says(&[
-        (&DmaError::Alloc(alloc), &alloc.to_string(), true),
+        (&DmaError::Alloc(alloc), &alloc.to_string(), false),
         (
             &DmaError::Constraint(constraint),
             &constraint.to_string(),
-            true,
+            false,
         ),
         (
             &DmaError::NoAddress {
@@ -78,8 +77,8 @@ fn errors_of_regions_say_why() {
         size: 0x800,
         granule: 0x1000,
     };
-    let text = "the device sees 0x800 bytes at 0x1800 in one piece, \
-                which are not whole granules of 0x1000 bytes";
+    let text = "0x800 bytes at 0x1800, which the device sees in one piece, \
+                are not whole granules of 0x1000 bytes";
     let chunk = AddRefused::NoMemory { bytes: 4096 };
     let with_region = RegionError::<Ram> {
         reason: granule,
@@ -137,7 +136,6 @@ fn errors_of_sources_say_what_is_missing() {
         reason: Unresolved::Read(denied()),
         region: Box::new(unseen(4096).0),
     };
-    let denied_text = denied().to_string();
     says(&[
         (
             &SourceError::Size { size: 0 },
@@ -153,7 +151,7 @@ fn errors_of_sources_say_what_is_missing() {
             &SourceError::NoSuchPages {
                 pages: PageSize::Huge1G,
             },
-            "this kernel has no huge pages of 1 GiB",
+            "huge pages of 1 GiB do not exist in this kernel",
             false,
         ),
         (
@@ -202,7 +200,7 @@ fn errors_of_sources_say_what_is_missing() {
                 path: path(),
                 what: "PCI device",
             },
-            "no PCI device: /sys/a/file is not there",
+            "/sys/a/file is not there: no PCI device",
             false,
         ),
         (
@@ -235,7 +233,7 @@ fn errors_of_sources_say_what_is_missing() {
                 call: "mmap",
                 source: denied(),
             },
-            &format!("mmap: {denied_text}"),
+            "mmap: refused by the system",
             true,
         ),
         (
@@ -260,13 +258,9 @@ fn errors_of_sources_say_what_is_missing() {
         ),
         (
             &Unresolved::Read(denied()),
-            &format!("/proc/self/pagemap: {denied_text}"),
+            "/proc/self/pagemap cannot be read",
             true,
         ),
-        (
-            &unresolved,
-            &format!("/proc/self/pagemap: {denied_text}"),
-            true,
-        ),
+        (&unresolved, "/proc/self/pagemap cannot be read", true),
     ]);
 }

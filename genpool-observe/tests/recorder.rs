@@ -171,7 +171,10 @@ fn a_recorder_that_is_too_large_says_so() {
     let refused = Recorder::new(usize::MAX).err().unwrap();
     assert_eq!(
         refused.to_string(),
-        format!("no memory to hold {} operations of a trace", usize::MAX)
+        format!(
+            "{} operations of a trace: no memory to hold them",
+            usize::MAX
+        )
     );
 }
 

@@ -222,7 +222,7 @@ fn events() {
         "TRACE message=allocated pool=\"rx\" addr=0x0 asked=1 size=4096 cached=false",
         "TRACE message=resized pool=\"rx\" addr=0x0 from=4096 to=8192",
         "DEBUG message=resize refused pool=\"rx\" addr=0x0 asked=0",
-        "WARN message=no room pool=\"rx\" asked=16384 error=no room for 16384 bytes",
+        "WARN message=no room pool=\"rx\" asked=16384 error=0x4000 bytes: no room",
         "DEBUG message=refused pool=\"rx\" asked=0",
         "WARN message=free refused pool=\"rx\" addr=0x3000 size=1 error=0x3000 is not allocated",
         "TRACE message=cache filled pool=\"rx\" runs=2 size=4096",

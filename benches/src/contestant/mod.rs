@@ -12,6 +12,8 @@ mod peers;
 
 use std::fmt;
 
+use thiserror::Error;
+
 use crate::rng::Rng;
 
 pub use floor::Floor;
@@ -81,24 +83,16 @@ pub struct Layout {
 }
 
 /// Why a contestant could not be built.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum BuildFailure {
     /// The contestant, or its pool, refused something.
+    #[error("a contestant could not be built: {0}")]
     Refused(String),
     /// Setting the scene would have taken longer than allowed.
+    #[error("a contestant took too long to build")]
     TooSlow,
 }
-
-impl fmt::Display for BuildFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(reason) => write!(f, "a contestant could not be built: {reason}"),
-            Self::TooSlow => f.write_str("a contestant took too long to build"),
-        }
-    }
-}
-
-impl std::error::Error for BuildFailure {}
 
 impl BuildFailure {
     /// Makes a failure with this reason.

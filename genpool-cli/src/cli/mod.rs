@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use genpool::devm::LoadError;
 
 use crate::algorithm::AlgorithmSpec;
+use crate::chain::Chain;
 use crate::dt;
 use crate::plain::Plain;
 use crate::show;
@@ -226,7 +227,7 @@ pub fn main() -> ExitCode {
 fn unwritten(error: &io::Error) -> ExitCode {
     // If the reader of the output has closed it, there is nobody to inform.
     if error.kind() != io::ErrorKind::BrokenPipe {
-        complain(&format!("cannot write: {error}"));
+        complain(format_args!("cannot write: {error}"));
     }
     ExitCode::from(2)
 }
@@ -259,8 +260,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// Writes one line to standard error. An error is ignored, since there is no place to report it.
-fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "genpool: {}", Plain(line));
+fn complain(what: impl Display) {
+    let _ = writeln!(io::stderr(), "genpool: {}", Plain(what));
 }
 
 /// Writes a complaint about a file, in a form that editors can jump to.
@@ -285,7 +286,7 @@ fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
             Err(error) => {
                 match (path, &error) {
                     (Some(path), LoadError::Blob(error)) => complain_of(path, None, error),
-                    _ => complain(&error.to_string()),
+                    _ => complain(Chain(&error)),
                 }
                 end = End::Impossible;
                 continue;
@@ -327,7 +328,7 @@ fn show_command(args: &ShowArgs, out: &mut dyn Write) -> io::Result<End> {
                 write!(out, "{}", show::text::pool(&snapshot))?;
             }
             Err(error) => {
-                complain_of(path, None, error);
+                complain_of(path, None, Chain(&error));
                 end = End::Impossible;
             }
         }

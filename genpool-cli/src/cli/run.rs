@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::bar::Bar;
 use super::output::emphasised;
 use super::{End, RunArgs, complain};
+use crate::chain::Chain;
 use crate::memory::Arena;
 use crate::run::load::Fault;
 use crate::run::plan::{Plan, Wish};
@@ -25,7 +26,7 @@ pub(super) fn run_command(args: &RunArgs, out: &mut dyn Write) -> io::Result<End
     let plan = match Plan::new(&wish) {
         Ok(plan) => plan,
         Err(error) => {
-            complain(&error.to_string());
+            complain(Chain(&error));
             return Ok(End::Impossible);
         }
     };
@@ -35,7 +36,7 @@ pub(super) fn run_command(args: &RunArgs, out: &mut dyn Write) -> io::Result<End
     let arena = match Arena::map(plan.size(), plan.granule(), plan.granule()) {
         Ok(arena) => arena,
         Err(error) => {
-            complain(&error.to_string());
+            complain(Chain(&error));
             return Ok(End::Impossible);
         }
     };
@@ -67,7 +68,7 @@ pub(super) fn run_command(args: &RunArgs, out: &mut dyn Write) -> io::Result<End
             Ok(written.end)
         }
         Err(error) => {
-            complain(&error.to_string());
+            complain(Chain(&error));
             Ok(match error {
                 RunError::Setup(_) => End::Impossible,
                 RunError::Fault {

@@ -9,6 +9,7 @@ use std::slice;
 use super::bar::Bar;
 use super::output::{draft, emphasised};
 use super::{CompareArgs, ConvertArgs, End, ReplayArgs, VerifyArgs, complain_of};
+use crate::chain::Chain;
 use crate::compare::{self, Wish, advise_all, compare};
 use crate::plain::Plain;
 use crate::replay::{ReplayError, replay};
@@ -198,8 +199,8 @@ fn refused(path: &Path, error: &ReplayError) -> End {
             complain_of(path, Some(error.line()), error.what());
             End::Impossible
         }
-        ReplayError::FreeRefused { line, error } => {
-            let what = format_args!("the pool refused a free: {error}");
+        ReplayError::FreeRefused { line, source } => {
+            let what = format_args!("the pool refused a free: {source}");
             complain_of(path, Some(*line), what);
             End::Wrong
         }
@@ -220,7 +221,7 @@ pub(super) fn convert_command(args: &ConvertArgs, out: &mut dyn Write) -> io::Re
     let trace = match converted {
         Ok(trace) => trace,
         Err(error) => {
-            complain_of(&args.file, None, error);
+            complain_of(&args.file, None, Chain(&error));
             return Ok(End::Impossible);
         }
     };
@@ -297,7 +298,7 @@ fn load(path: &Path) -> Option<Trace> {
             None
         }
         Err(error) => {
-            complain_of(path, None, error);
+            complain_of(path, None, Chain(&error));
             None
         }
     }

@@ -11,6 +11,7 @@ use genpool::devm::{
 };
 use serde::Serialize;
 
+use crate::chain::Chain;
 use crate::plain::Plain;
 
 /// The most rows for SRAMs, for all of their children together, and for references. Real boards have a few dozen of
@@ -238,7 +239,7 @@ pub fn json(file: Option<&Path>, board: &Board) -> String {
 
 fn sram_row(node: Node<'_>, error: Option<SramError>) -> SramRow {
     let layout = Sram::read(node);
-    let wrong = error.map(shown);
+    let wrong = error.map(|error| shown(Chain(&error)));
     SramRow {
         node: shown(node.path()),
         enabled: is_enabled(node),

@@ -1,8 +1,7 @@
 //! Memory from the system, through genpool-dma.
 
-use std::fmt;
-
 use genpool_dma::Region;
+use thiserror::Error;
 
 /// The bytes of a huge page.
 pub const HUGE_PAGE: usize = 2 << 20;
@@ -53,6 +52,7 @@ mod system {
     use genpool_dma::source::{PageSize, RamSource, SourceError};
 
     use super::Pages;
+    use crate::chain::Chain;
     use crate::run::machine;
     use crate::size::Bytes;
 
@@ -65,7 +65,7 @@ mod system {
             Err(SourceError::HugePages { wanted, free, .. }) => format!(
                 "{free} of {wanted} huge pages are free; `sysctl vm.nr_hugepages={wanted}` reserves more"
             ),
-            Err(error) => error.to_string(),
+            Err(error) => Chain(&error).to_string(),
         };
         // A system that overcommits maps more than it has, and kills a process that writes to it. A tenth is left for
         // bookkeeping and for other processes.
@@ -85,7 +85,7 @@ mod system {
         };
         match region {
             Ok(region) => Ok((region, Pages::Ordinary { because })),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(Chain(&error).to_string()),
         }
     }
 }
@@ -132,7 +132,8 @@ mod system {
 }
 
 /// Memory that could not be mapped.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("cannot map {} of memory: {why}", crate::size::Bytes(*len))]
 pub struct MapError {
     len: usize,
     why: String,
@@ -146,12 +147,3 @@ impl MapError {
         }
     }
 }
-
-impl fmt::Display for MapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = crate::size::Bytes(self.len);
-        write!(f, "cannot map {bytes} of memory: {}", self.why)
-    }
-}
-
-impl std::error::Error for MapError {}

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use thiserror::Error;
+
 use super::WORD;
 
 /// The writer of a slot: a thread, and one of its allocations.
@@ -58,7 +60,7 @@ impl fmt::Display for Owner {
 }
 
 /// Memory that does not hold what its owner wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub struct Mismatch {
     /// The address.
     pub addr: usize,
@@ -71,6 +73,7 @@ pub struct Mismatch {
     pub(super) owner: Owner,
 }
 
+// By hand: the width of the numbers and the end of the text depend on the values.
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -93,8 +96,6 @@ impl fmt::Display for Mismatch {
         Ok(())
     }
 }
-
-impl std::error::Error for Mismatch {}
 
 #[cfg(test)]
 mod tests {

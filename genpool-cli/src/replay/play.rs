@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use genpool::FreeError;
 use hdrhistogram::Histogram;
+use thiserror::Error;
 
 use crate::driver::{Driver, Manner};
 use crate::trace::{Op, Outcome, Slot, Step, Trace, TraceError};
@@ -108,41 +109,25 @@ fn give_back(
     counts: &mut Counts,
 ) -> Result<(), ReplayError> {
     if let Some(freed) = driver.free(slot) {
-        freed.map_err(|error| ReplayError::FreeRefused { line, error })?;
+        freed.map_err(|source| ReplayError::FreeRefused { line, source })?;
         counts.operations += 1;
     }
     Ok(())
 }
 
 /// A trace that cannot be replayed.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ReplayError {
     /// The trace asks for an impossible pool.
-    Trace(TraceError),
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The pool refused to take back what it had given: a fault of the pool.
+    #[error("line {line}: the pool refused a free")]
     FreeRefused {
         /// Line of the `free`.
         line: u32,
         /// The pool's error.
-        error: FreeError,
+        source: FreeError,
     },
 }
-
-impl From<TraceError> for ReplayError {
-    fn from(error: TraceError) -> Self {
-        Self::Trace(error)
-    }
-}
-
-impl std::fmt::Display for ReplayError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Trace(error) => error.fmt(f),
-            Self::FreeRefused { line, error } => {
-                write!(f, "line {line}: the pool refused a free: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ReplayError {}

@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Display, Write};
 
+use thiserror::Error;
+
 use super::chart::Drawn;
 use super::figures::{Figure, figures};
 use super::{Advice, Entry, MOST_LOOKS, Report};
@@ -23,16 +25,9 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
 }
 
 /// A picture that cannot be drawn.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("cannot draw a picture: {0}")]
 pub struct DrawError(String);
-
-impl Display for DrawError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot draw a picture: {}", self.0)
-    }
-}
-
-impl std::error::Error for DrawError {}
 
 fn write_page(report: &Report) -> Drawn<String> {
     let title = match report.command {

@@ -21,6 +21,7 @@ use genpool::{
     Pool, ThreadStart,
 };
 use genpool_plain::{Fit, LockedPool};
+use thiserror::Error;
 
 use crate::measure::Progress;
 use crate::memory::Arena;
@@ -329,33 +330,19 @@ fn audited<B: Backend, T>(
 }
 
 /// A failed run.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// A pool could not be created.
+    #[error("cannot make the pool: {0}")]
     Setup(String),
     /// A pool is at fault.
+    #[error("{name} failed")]
     Fault {
         /// What was being run.
         name: String,
         /// The fault.
+        #[source]
         fault: Fault,
     },
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Setup(error) => write!(f, "cannot make the pool: {error}"),
-            Self::Fault { name, fault } => write!(f, "{name}: {fault}"),
-        }
-    }
-}
-
-impl std::error::Error for RunError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Setup(_) => None,
-            Self::Fault { fault, .. } => Some(fault),
-        }
-    }
 }

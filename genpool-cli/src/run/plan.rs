@@ -1,7 +1,8 @@
 //! The arguments of a run, validated once.
 
-use std::fmt;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use crate::size::Bytes;
 
@@ -81,41 +82,32 @@ impl Plan {
             chunks,
         } = *wish;
         if !(seconds > 0.0 && seconds <= MAX_SECONDS) {
-            return Err(PlanError(format!(
-                "--seconds {seconds}: must be more than 0 and at most {MAX_SECONDS}"
-            )));
+            return Err(PlanError::Seconds(seconds));
         }
         if !(1..=MAX_THREADS).contains(&threads) {
-            return Err(PlanError(format!(
-                "--threads {threads}: must be 1 to {MAX_THREADS}"
-            )));
+            return Err(PlanError::Threads(threads));
         }
         if order > MAX_ORDER {
-            return Err(PlanError(format!(
-                "--order {order}: must be 0 to {MAX_ORDER}"
-            )));
+            return Err(PlanError::Order(order));
         }
         if !(1..=MAX_CHUNKS).contains(&chunks) {
-            return Err(PlanError(format!(
-                "--chunks {chunks}: must be 1 to {MAX_CHUNKS}"
-            )));
+            return Err(PlanError::Chunks(chunks));
         }
         let granule = 1usize << order;
         let granules = size >> order;
         if granules < chunks {
-            return Err(PlanError(format!(
-                "--size {size}: {} in {chunks} chunks leaves less than a granule ({}) a chunk",
-                Bytes(size),
-                Bytes(granule)
-            )));
+            return Err(PlanError::TooSmall {
+                size,
+                chunks,
+                granule,
+            });
         }
         if granules > MAX_GRANULES {
-            return Err(PlanError(format!(
-                "--size {size}: {} are {granules} granules of {}, and at most {MAX_GRANULES} can be run; a higher \
-                 --order makes fewer",
-                Bytes(size),
-                Bytes(granule)
-            )));
+            return Err(PlanError::TooLarge {
+                size,
+                granules,
+                granule,
+            });
         }
         Ok(Self {
             time: Duration::from_secs_f64(seconds),
@@ -188,16 +180,51 @@ impl Plan {
 }
 
 /// An impossible run; the text names the argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlanError(String);
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The time is not positive, or too long.
+    #[error("--seconds {0}: must be more than 0 and at most {MAX_SECONDS}")]
+    Seconds(f64),
+    /// There are no threads, or too many.
+    #[error("--threads {0}: must be 1 to {MAX_THREADS}")]
+    Threads(usize),
+    /// The order is too high.
+    #[error("--order {0}: must be 0 to {MAX_ORDER}")]
+    Order(u32),
+    /// There are no chunks, or too many.
+    #[error("--chunks {0}: must be 1 to {MAX_CHUNKS}")]
+    Chunks(usize),
+    /// A chunk would have no granule.
+    #[error(
+        "--size {size}: {} in {chunks} chunks leaves less than a granule ({}) a chunk",
+        Bytes(*size),
+        Bytes(*granule)
+    )]
+    TooSmall {
+        /// The bytes in all chunks.
+        size: usize,
+        /// The number of chunks.
+        chunks: usize,
+        /// The bytes of a granule.
+        granule: usize,
+    },
+    /// The pool would have too many granules.
+    #[error(
+        "--size {size}: {} are {granules} granules of {}, and at most {MAX_GRANULES} can be run; a higher --order \
+         makes fewer",
+        Bytes(*size),
+        Bytes(*granule)
+    )]
+    TooLarge {
+        /// The bytes in all chunks.
+        size: usize,
+        /// The granules in them.
+        granules: usize,
+        /// The bytes of a granule.
+        granule: usize,
+    },
 }
-
-impl std::error::Error for PlanError {}
 
 #[cfg(test)]
 mod tests {

@@ -2,12 +2,12 @@
 
 pub mod text;
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use genpool_observe::{NoSnapshot, Snapshot};
+use thiserror::Error;
 
 use crate::plain::Plain;
 use crate::table::shorten;
@@ -70,33 +70,22 @@ fn checked(snapshot: Snapshot) -> Result<Snapshot, ShowError> {
 }
 
 /// The reason that there is nothing to show.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ShowError {
     /// The file cannot be read.
+    #[error(transparent)]
     Io(io::Error),
     /// It is over [`MAX_BYTES`].
+    #[error("longer than {} MiB", MAX_BYTES >> 20)]
     TooLong,
     /// It is not JSON, or not a snapshot.
+    #[error("no snapshot: {}", shorten(&Plain(.0).to_string(), LONGEST_REASON))]
     Json(serde_json::Error),
     /// No pool looks like that.
-    Value(NoSnapshot),
+    #[error("no snapshot of a pool")]
+    Value(#[source] NoSnapshot),
 }
-
-impl fmt::Display for ShowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::TooLong => write!(f, "longer than {} MiB", MAX_BYTES >> 20),
-            Self::Json(error) => {
-                let reason = shorten(&Plain(error).to_string(), LONGEST_REASON);
-                write!(f, "no snapshot: {reason}")
-            }
-            Self::Value(error) => write!(f, "no snapshot of a pool: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ShowError {}
 
 #[cfg(test)]
 mod tests {

@@ -36,6 +36,8 @@ mod trim;
 use std::fmt;
 use std::io::{self, BufRead};
 
+use thiserror::Error;
+
 use crate::size::Bytes;
 use crate::trace::{MAX_BYTES, MAX_GRANULES};
 use line::{Lines, Said};
@@ -230,59 +232,32 @@ impl fmt::Display for Converted {
 }
 
 /// Output of `strace` that cannot be converted.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ConvertError {
     /// It cannot be read.
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// It is longer than [`MAX_BYTES`].
+    #[error("longer than {} MiB", MAX_BYTES >> 20)]
     TooLong,
     /// No line maps anything.
+    #[error("no line is a call of mmap that succeeded, as strace writes it")]
     Nothing,
     /// No line maps anything, and some call could not be read.
+    #[error(
+        "no call of mmap that succeeded could be read; the first that could not is in line {line}"
+    )]
     Unclear {
         /// The line of the first such call, from 1.
         line: u64,
     },
     /// The pool would have no pages, or more than [`MAX_GRANULES`].
+    #[error("a pool of {pages} pages: it must have 1 to {MAX_GRANULES}")]
     PoolSize {
         /// The number of pages that it would have.
         pages: u64,
     },
-}
-
-impl From<io::Error> for ConvertError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl fmt::Display for ConvertError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::TooLong => write!(f, "longer than {} MiB", MAX_BYTES >> 20),
-            Self::Nothing => {
-                f.write_str("no line is a call of mmap that succeeded, as strace writes it")
-            }
-            Self::Unclear { line } => write!(
-                f,
-                "no call of mmap that succeeded could be read; the first that could not is in line {line}"
-            ),
-            Self::PoolSize { pages } => write!(
-                f,
-                "a pool of {pages} pages: it must have 1 to {MAX_GRANULES}"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ConvertError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) => Some(error),
-            Self::TooLong | Self::Nothing | Self::Unclear { .. } | Self::PoolSize { .. } => None,
-        }
-    }
 }
 
 #[cfg(test)]

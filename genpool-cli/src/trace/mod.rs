@@ -27,6 +27,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use thiserror::Error;
+
 use crate::algorithm::AlgorithmSpec;
 use crate::size::{NumberError, parse_number};
 use fields::{Fields, quoted};
@@ -494,7 +496,8 @@ fn parse_address(text: &str) -> Result<usize, NumberError> {
 }
 
 /// A wrong line of a trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("line {line}: {what}")]
 pub struct TraceError {
     line: u32,
     what: String,
@@ -519,55 +522,19 @@ impl TraceError {
     }
 }
 
-impl fmt::Display for TraceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.what)
-    }
-}
-
-impl std::error::Error for TraceError {}
-
 /// A file could not be read as a trace.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be opened or read.
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// The file is longer than [`MAX_BYTES`].
+    #[error("longer than {} MiB", MAX_BYTES >> 20)]
     TooLong,
     /// A line of it is wrong.
-    Trace(TraceError),
-}
-
-impl From<io::Error> for LoadError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<TraceError> for LoadError {
-    fn from(error: TraceError) -> Self {
-        Self::Trace(error)
-    }
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::TooLong => write!(f, "longer than {} MiB", MAX_BYTES >> 20),
-            Self::Trace(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) => Some(error),
-            Self::TooLong => None,
-            Self::Trace(error) => Some(error),
-        }
-    }
+    #[error(transparent)]
+    Trace(#[from] TraceError),
 }
 
 #[cfg(test)]

@@ -173,7 +173,7 @@ pub enum SramError {
         node: NodePath,
     },
     /// The SRAM could not be mapped.
-    #[error("{node}: {source}")]
+    #[error("{node}: cannot be mapped")]
     Map {
         /// The SRAM's node.
         node: NodePath,
@@ -181,7 +181,7 @@ pub enum SramError {
         source: io::Error,
     },
     /// A pool was refused: two of the partitions have the same label.
-    #[error("{node}: {source}")]
+    #[error("{node}: its pool was refused")]
     Create {
         /// The node whose pool was refused.
         node: NodePath,
@@ -189,7 +189,7 @@ pub enum SramError {
         source: CreateError,
     },
     /// A range was refused by its pool.
-    #[error("{node}: {source}")]
+    #[error("{node}: its range was refused")]
     Add {
         /// The node of the range.
         node: NodePath,

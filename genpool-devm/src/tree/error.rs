@@ -21,7 +21,7 @@ use crate::path::NodePath;
 #[non_exhaustive]
 pub enum LoadError {
     /// The file could not be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: cannot be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -109,13 +109,13 @@ pub enum Complaint {
         index: usize,
     },
     /// No node has the phandle.
-    #[error("no node has the phandle {phandle:#x}")]
+    #[error("phandle {phandle:#x} is that of no node")]
     NoNode {
         /// The phandle.
         phandle: u32,
     },
     /// More than one node has the phandle.
-    #[error("several nodes have the phandle {phandle:#x}")]
+    #[error("phandle {phandle:#x} is that of several nodes")]
     SeveralNodes {
         /// The phandle.
         phandle: u32,

@@ -1,9 +1,9 @@
 //! Why a pool over memory was not built, or does not accept a region.
 
-use core::error::Error;
 use core::fmt;
 
 use genpool_core::{AddRefused, BuildError};
+use thiserror::Error;
 
 use crate::addr::VirtAddr;
 use crate::kind::{Kind, Ram};
@@ -19,10 +19,11 @@ use crate::volatile::Width;
 /// assert_eq!(refused, DevicePoolError::Width { order: 1, width: Width::Four });
 /// assert_eq!(refused.to_string(), "a granule of 2 bytes (order 1) is less than an access of 4 bytes");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DevicePoolError {
     /// A granule is smaller than an access.
+    #[error("a granule of {} (order {order}) is less than an access of {}", Bytes(1 << order), Bytes(width.bytes()))]
     Width {
         /// The given order.
         order: u32,
@@ -30,35 +31,21 @@ pub enum DevicePoolError {
         width: Width,
     },
     /// No pool can be built with these settings.
-    Build(BuildError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
 }
 
-impl From<BuildError> for DevicePoolError {
-    fn from(error: BuildError) -> Self {
-        Self::Build(error)
-    }
-}
+/// Formats a number of bytes with its unit in the singular or plural.
+struct Bytes(usize);
 
-impl fmt::Display for DevicePoolError {
+impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Width { order, width } => {
-                let bytes = |bytes: usize| match bytes {
-                    1 => "1 byte".to_owned(),
-                    bytes => format!("{bytes} bytes"),
-                };
-                let (granule, access) = (bytes(1 << order), bytes(width.bytes()));
-                write!(
-                    f,
-                    "a granule of {granule} (order {order}) is less than an access of {access}"
-                )
-            }
-            Self::Build(error) => error.fmt(f),
+        match self.0 {
+            1 => f.write_str("1 byte"),
+            bytes => write!(f, "{bytes} bytes"),
         }
     }
 }
-
-impl Error for DevicePoolError {}
 
 /// A region was not added.
 ///
@@ -76,7 +63,8 @@ impl Error for DevicePoolError {}
 /// # Ok(()) }
 /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{reason}")]
 pub struct RegionError<K: Kind = Ram> {
     /// The reason.
     pub reason: RegionRefused,
@@ -90,14 +78,6 @@ impl<K: Kind> RegionError<K> {
         Self { reason, region }
     }
 }
-
-impl<K: Kind> fmt::Display for RegionError<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
-    }
-}
-
-impl<K: Kind> Error for RegionError<K> {}
 
 /// The reason why a region was not added.
 ///
@@ -120,10 +100,13 @@ impl<K: Kind> Error for RegionError<K> {}
 /// # Ok(()) }
 /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RegionRefused {
     /// A part that devices see in one piece does not consist of whole granules.
+    #[error(
+        "{size:#x} bytes at {start}, which the device sees in one piece, are not whole granules of {granule:#x} bytes"
+    )]
     Granule {
         /// The start of the part.
         start: VirtAddr,
@@ -133,10 +116,13 @@ pub enum RegionRefused {
         granule: usize,
     },
     /// Devices see the pool's other regions through another bus.
+    #[error("devices see the pool's other regions by another bus")]
     AnotherBus,
     /// The region is on a bus, but its translation has no windows.
+    #[error("the region's translation has no windows")]
     Unseen,
     /// The pool refused a chunk.
+    #[error(transparent)]
     Chunk(AddRefused),
 }
 
@@ -146,23 +132,5 @@ impl RegionRefused {
         Self::Chunk(AddRefused::NoMemory {
             bytes: len.saturating_mul(size_of::<T>()),
         })
-    }
-}
-
-impl fmt::Display for RegionRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Granule {
-                start,
-                size,
-                granule,
-            } => write!(
-                f,
-                "the device sees {size:#x} bytes at {start} in one piece, which are not whole granules of {granule:#x} bytes"
-            ),
-            Self::AnotherBus => f.write_str("devices see the pool's other regions by another bus"),
-            Self::Unseen => f.write_str("the region's translation has no windows"),
-            Self::Chunk(reason) => reason.fmt(f),
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! Errors of sources.
 
-use core::error::Error;
 use core::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use thiserror::Error;
 
 use super::page_size::PageSize;
 
@@ -23,30 +24,39 @@ use super::page_size::PageSize;
 /// # Ok(()) }
 /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SourceError {
     /// Zero bytes were asked for, or more than there are addresses.
+    #[error("{size:#x} bytes of memory make no sense")]
     Size {
         /// The bytes asked for.
         size: usize,
     },
     /// The alignment is not a power of two.
+    #[error("an alignment of {bytes} is not a power of two")]
     Align {
         /// The given alignment in bytes.
         bytes: usize,
     },
     /// The name of a memfd contains a NUL or has more than 249 bytes.
+    #[error("the name {name:?} has a NUL, or more than 249 bytes")]
     Name {
         /// The given name.
         name: String,
     },
     /// The kernel has no pages of this size.
+    #[error("{pages} do not exist in this kernel")]
     NoSuchPages {
         /// The size asked for.
         pages: PageSize,
     },
     /// Not enough huge pages are reserved and free.
+    #[error(
+        "{wanted} {pages} are needed, {free} are free{}; write a number to {} to reserve more",
+        OnNode(*node),
+        pages.knob(*node)
+    )]
     HugePages {
         /// Their size.
         pages: PageSize,
@@ -58,11 +68,13 @@ pub enum SourceError {
         node: Option<u32>,
     },
     /// No memory is left.
+    #[error("{size:#x} bytes of memory could not be had")]
     NoMemory {
         /// The bytes asked for.
         size: usize,
     },
     /// The process may not lock this much memory.
+    #[error("{size:#x} bytes cannot be locked{}", Lockable(*limit))]
     LockLimit {
         /// The bytes asked for.
         size: usize,
@@ -70,11 +82,13 @@ pub enum SourceError {
         limit: Option<u64>,
     },
     /// The machine has no such NUMA node, the node has no memory, or a cpuset hides it from the process.
+    #[error("NUMA node {node} does not exist, has no memory, or is kept from this process")]
     UnknownNode {
         /// The given node.
         node: u32,
     },
     /// Opening a file needs a privilege.
+    #[error("{} may not be opened: it takes {needs}", path.display())]
     NoPrivilege {
         /// The file.
         path: PathBuf,
@@ -82,6 +96,7 @@ pub enum SourceError {
         needs: &'static str,
     },
     /// A file does not exist.
+    #[error("{} is not there: no {what}", path.display())]
     NotThere {
         /// The file.
         path: PathBuf,
@@ -89,6 +104,7 @@ pub enum SourceError {
         what: &'static str,
     },
     /// A file of the kernel is not in the expected format.
+    #[error("{} reads {text:?}, which is not understood", path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -96,27 +112,58 @@ pub enum SourceError {
         text: String,
     },
     /// A kernel driver holds the device's memory.
+    #[error("{} is held by a driver of the kernel: unbind it from the device", path.display())]
     Busy {
         /// The file that would be mapped.
         path: PathBuf,
     },
     /// The text is not the address of a PCI device.
+    #[error("{address:?} is no PCI address: one reads like 0000:00:04.0")]
     PciAddress {
         /// The given text.
         address: String,
     },
     /// The BAR does not exist or is not memory.
+    #[error("BAR {bar} does not exist or is no memory")]
     NotMemory {
         /// The index of the BAR.
         bar: u8,
     },
     /// The system refused a call.
+    #[error("{call}: refused by the system")]
     System {
         /// The call.
         call: &'static str,
         /// Its error.
         source: io::Error,
     },
+}
+
+/// Formats the node that a source was given, if any.
+struct OnNode(Option<u32>);
+
+impl fmt::Display for OnNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(node) => write!(f, " on node {node}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Formats why the process cannot lock more memory.
+struct Lockable(Option<u64>);
+
+impl fmt::Display for Lockable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(limit) => write!(
+                f,
+                ": the process may lock {limit:#x} in all; raise RLIMIT_MEMLOCK (`ulimit -l`) or grant CAP_IPC_LOCK"
+            ),
+            None => f.write_str(", though the process has no limit: there is no memory left"),
+        }
+    }
 }
 
 impl SourceError {
@@ -138,84 +185,6 @@ impl SourceError {
             io::ErrorKind::NotFound => Self::NotThere { path, what },
             io::ErrorKind::PermissionDenied => Self::NoPrivilege { path, needs },
             _ => Self::System { call: what, source },
-        }
-    }
-}
-
-impl fmt::Display for SourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Size { size } => write!(f, "{size:#x} bytes of memory make no sense"),
-            Self::Align { bytes } => write!(f, "an alignment of {bytes} is not a power of two"),
-            Self::Name { name } => write!(f, "the name {name:?} has a NUL, or more than 249 bytes"),
-            Self::NoSuchPages { pages } => write!(f, "this kernel has no {pages}"),
-            Self::HugePages {
-                pages,
-                wanted,
-                free,
-                node,
-            } => {
-                write!(f, "{wanted} {pages} are needed, {free} are free")?;
-                if let Some(node) = node {
-                    write!(f, " on node {node}")?;
-                }
-                write!(
-                    f,
-                    "; write a number to {} to reserve more",
-                    pages.knob(*node)
-                )
-            }
-            Self::NoMemory { size } => write!(f, "{size:#x} bytes of memory could not be had"),
-            Self::LockLimit {
-                size,
-                limit: Some(limit),
-            } => write!(
-                f,
-                "{size:#x} bytes cannot be locked: the process may lock {limit:#x} in all; raise RLIMIT_MEMLOCK (`ulimit -l`) or grant CAP_IPC_LOCK"
-            ),
-            Self::LockLimit { size, limit: None } => write!(
-                f,
-                "{size:#x} bytes cannot be locked, though the process has no limit: there is no memory left"
-            ),
-            Self::UnknownNode { node } => {
-                write!(
-                    f,
-                    "NUMA node {node} does not exist, has no memory, or is kept from this process"
-                )
-            }
-            Self::NoPrivilege { path, needs } => {
-                write!(f, "{} may not be opened: it takes {needs}", path.display())
-            }
-            Self::NotThere { path, what } => {
-                write!(f, "no {what}: {} is not there", path.display())
-            }
-            Self::Format { path, text } => {
-                write!(
-                    f,
-                    "{} reads {text:?}, which is not understood",
-                    path.display()
-                )
-            }
-            Self::Busy { path } => write!(
-                f,
-                "{} is held by a driver of the kernel: unbind it from the device",
-                path.display()
-            ),
-            Self::PciAddress { address } => write!(
-                f,
-                "{address:?} is no PCI address: one reads like 0000:00:04.0"
-            ),
-            Self::NotMemory { bar } => write!(f, "BAR {bar} does not exist or is no memory"),
-            Self::System { call, source } => write!(f, "{call}: {source}"),
-        }
-    }
-}
-
-impl Error for SourceError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::System { source, .. } => Some(source),
-            _ => None,
         }
     }
 }

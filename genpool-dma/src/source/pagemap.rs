@@ -204,60 +204,33 @@ fn part_of(
 /// # Ok(()) }
 /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
 /// ```
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unresolved {
     /// Frame numbers are hidden from this process.
+    #[error("frame numbers are hidden: reading them takes CAP_SYS_ADMIN")]
     NoPrivilege,
     /// The page is not present: it was never accessed.
+    #[error("the page at {virt} is not there yet: map the memory with `prefault`")]
     NotPresent {
         /// The address of the page.
         virt: VirtAddr,
     },
     /// The page is swapped out.
+    #[error("the page at {virt} is swapped out: lock the memory, or use huge pages")]
     Swapped {
         /// The address of the page.
         virt: VirtAddr,
     },
     /// The page is shared with others, and the first write will replace it.
+    #[error("the page at {virt} is a copy-on-write one: the first write will move it")]
     Shared {
         /// The address of the page.
         virt: VirtAddr,
     },
     /// The table could not be read.
-    Read(io::Error),
-}
-
-impl fmt::Display for Unresolved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoPrivilege => {
-                f.write_str("frame numbers are hidden: reading them takes CAP_SYS_ADMIN")
-            }
-            Self::NotPresent { virt } => write!(
-                f,
-                "the page at {virt} is not there yet: map the memory with `prefault`"
-            ),
-            Self::Swapped { virt } => write!(
-                f,
-                "the page at {virt} is swapped out: lock the memory, or use huge pages"
-            ),
-            Self::Shared { virt } => write!(
-                f,
-                "the page at {virt} is a copy-on-write one: the first write will move it"
-            ),
-            Self::Read(error) => write!(f, "{PATH}: {error}"),
-        }
-    }
-}
-
-impl Error for Unresolved {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Read(error) => Some(error),
-            _ => None,
-        }
-    }
+    #[error("{PATH} cannot be read")]
+    Read(#[source] io::Error),
 }
 
 /// The physical addresses of a region could not be resolved.
@@ -287,6 +260,7 @@ impl fmt::Display for ResolveError {
     }
 }
 
+// By hand: `#[error(transparent)]` takes a single field.
 impl Error for ResolveError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.reason.source()

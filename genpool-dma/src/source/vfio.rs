@@ -311,7 +311,12 @@ impl fmt::Display for MapError {
     }
 }
 
-impl Error for MapError {}
+// By hand: `#[error(transparent)]` takes a single field.
+impl Error for MapError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.reason.source()
+    }
+}
 
 /// The reason why a region was not mapped into the IOMMU.
 ///
@@ -328,12 +333,14 @@ impl Error for MapError {}
 ///     Ok(())
 /// }
 /// ```
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MapRefused {
     /// No range of free IOVAs is long enough.
-    NoIova(AllocError),
+    #[error("no IOVAs are free")]
+    NoIova(#[source] AllocError),
     /// The process may not pin this much memory.
+    #[error("{size:#x} bytes cannot be pinned: {}", Pinnable(*limit))]
     PinLimit {
         /// The bytes to pin.
         size: usize,
@@ -341,7 +348,23 @@ pub enum MapRefused {
         limit: Option<u64>,
     },
     /// The IOMMU refused.
+    #[error(transparent)]
     Refused(VfioError),
+}
+
+/// Formats why the process cannot pin more memory.
+struct Pinnable(Option<u64>);
+
+impl fmt::Display for Pinnable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(limit) => write!(
+                f,
+                "the process may lock {limit:#x} in all; raise RLIMIT_MEMLOCK (`ulimit -l`)"
+            ),
+            None => f.write_str("there is no memory left"),
+        }
+    }
 }
 
 impl MapRefused {
@@ -355,30 +378,6 @@ impl MapRefused {
         }
     }
 }
-
-impl fmt::Display for MapRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoIova(error) => write!(f, "no IOVAs are free: {error}"),
-            Self::PinLimit {
-                size,
-                limit: Some(limit),
-            } => write!(
-                f,
-                "{size:#x} bytes cannot be pinned: the process may lock {limit:#x} in all; raise RLIMIT_MEMLOCK (`ulimit -l`)"
-            ),
-            Self::PinLimit { size, limit: None } => {
-                write!(
-                    f,
-                    "{size:#x} bytes cannot be pinned: there is no memory left"
-                )
-            }
-            Self::Refused(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for MapRefused {}
 
 #[cfg(test)]
 mod tests {
@@ -469,11 +468,14 @@ mod tests {
             assert_eq!(refused.to_string(), text);
         }
         let refused = MapRefused::NoIova(AllocError::ZeroSize);
-        let text = format!("no IOVAs are free: {}", AllocError::ZeroSize);
+        let text = "no IOVAs are free";
         assert_eq!(refused.to_string(), text);
         // SAFETY: no memory is accessed, and no device receives an address.
         let region = unsafe { Region::from_raw(NonNull::dangling(), NonZeroUsize::MIN, ()) };
-        assert_eq!(MapError::new(refused, region).to_string(), text);
+        let error = MapError::new(refused, region);
+        assert_eq!(error.to_string(), text);
+        let source = error.source().map(ToString::to_string);
+        assert_eq!(source, Some(AllocError::ZeroSize.to_string()));
     }
 
     /// An IOMMU that records its calls.

@@ -17,13 +17,13 @@ pub mod ring;
 mod script;
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use genpool_core::sync::{AtomicUsize, Mutex, Ordering};
 use genpool_core::{Event, Observer};
+use thiserror::Error;
 
 use self::entry::{Change, Entry};
 use self::ring::{Reader, Ring, Taken, is_before};
@@ -158,23 +158,12 @@ struct Writer {
 /// let refused = Recorder::new(usize::MAX).expect_err("more than there are addresses");
 /// assert_eq!(refused.operations, usize::MAX);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{operations} operations of a trace: no memory to hold them")]
 pub struct NoMemory {
     /// The number of operations that the recorder was to hold.
     pub operations: usize,
 }
-
-impl fmt::Display for NoMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "no memory to hold {} operations of a trace",
-            self.operations
-        )
-    }
-}
-
-impl Error for NoMemory {}
 
 impl Recorder {
     /// Returns a recorder that holds at least `operations` operations until they are written. The number is rounded up

@@ -2,10 +2,8 @@
 
 mod sums;
 
-use std::error::Error;
-use std::fmt;
-
 use genpool_core::{ChunkInfo, Fragmentation, Pool, Stats};
+use thiserror::Error;
 
 use self::sums::{Free, Sums, held_in};
 
@@ -300,14 +298,19 @@ impl ChunkShot {
 /// println!("{reason}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NoSnapshot {
     /// Its layout has another version.
+    #[error("version {0}: version {known} is known", known = Snapshot::VERSION)]
     Version(u32),
     /// A granule would be larger than the address space.
+    #[error("order {0}: at most {most}", most = usize::BITS - 1)]
     Order(u32),
     /// A chunk is empty, wraps, does not consist of whole granules, or does not come after the one before it.
+    #[error(
+        "the chunk of {size:#x} bytes at {start:#x} is empty, wraps, is not of whole granules, or is not after the one before it"
+    )]
     Chunk {
         /// The chunk's first address.
         start: usize,
@@ -315,6 +318,7 @@ pub enum NoSnapshot {
         size: usize,
     },
     /// The physical addresses of a chunk wrap.
+    #[error("the physical addresses of the chunk at {start:#x} wrap: they begin at {phys:#x}")]
     Phys {
         /// The chunk's first address.
         start: usize,
@@ -322,6 +326,9 @@ pub enum NoSnapshot {
         phys: u64,
     },
     /// A run is empty, leaves its chunk, or does not come after the one before it with a free granule in between.
+    #[error(
+        "the run of {len} granules at granule {first} of the chunk at {start:#x} is empty, leaves the chunk, or is not after the one before it"
+    )]
     Run {
         /// The chunk's first address.
         start: usize,
@@ -332,6 +339,9 @@ pub enum NoSnapshot {
     },
     /// An allocation is empty, does not consist of whole granules, does not come after the one before it, or is not
     /// inside a taken run.
+    #[error(
+        "the allocation of {size:#x} bytes at {addr:#x} is empty, is not of whole granules, is not after the one before it, or is not taken"
+    )]
     Live {
         /// The address of its first byte.
         addr: usize,
@@ -339,11 +349,13 @@ pub enum NoSnapshot {
         size: usize,
     },
     /// A list of live allocations without boundary tracking, or no list with it.
+    #[error("boundaries are {} list of live allocations", if *tracked { "tracked, but there is no" } else { "not tracked, but there is a" })]
     Tracked {
         /// Whether boundaries are tracked.
         tracked: bool,
     },
     /// A total differs from the one that follows from the rest of the snapshot.
+    #[error("`{name}` is {says}, where the rest comes to {is}")]
     Total {
         /// The name of the total, such as `stats.used`.
         name: &'static str,
@@ -353,6 +365,7 @@ pub enum NoSnapshot {
         is: usize,
     },
     /// A total is lower than the rest of the snapshot allows.
+    #[error("`{name}` is {says}, where the rest allows no less than {least}")]
     TooLow {
         /// The name of the total.
         name: &'static str,
@@ -362,6 +375,7 @@ pub enum NoSnapshot {
         least: usize,
     },
     /// A total is higher than the rest of the snapshot allows.
+    #[error("`{name}` is {says}, where the rest allows no more than {most}")]
     TooHigh {
         /// The name of the total.
         name: &'static str,
@@ -371,58 +385,3 @@ pub enum NoSnapshot {
         most: usize,
     },
 }
-
-impl fmt::Display for NoSnapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Version(version) => write!(
-                f,
-                "a snapshot of version {version}; version {} is known",
-                Snapshot::VERSION
-            ),
-            Self::Order(order) => write!(f, "order {order}: at most {}", usize::BITS - 1),
-            Self::Chunk { start, size } => write!(
-                f,
-                "the chunk of {size:#x} bytes at {start:#x} is empty, wraps, is not of whole granules, or is not \
-                 behind the one before it"
-            ),
-            Self::Run { start, first, len } => write!(
-                f,
-                "the run of {len} granules at granule {first} of the chunk at {start:#x} is empty, leaves the chunk, \
-                 or is not behind the one before it"
-            ),
-            Self::Phys { start, phys } => write!(
-                f,
-                "the physical addresses of the chunk at {start:#x} wrap: they begin at {phys:#x}"
-            ),
-            Self::Live { addr, size } => write!(
-                f,
-                "the allocation of {size:#x} bytes at {addr:#x} is empty, is not of whole granules, is not behind the \
-                 one before it, or is not taken"
-            ),
-            Self::Tracked { tracked: true } => {
-                f.write_str("boundaries are tracked, but there is no list of live allocations")
-            }
-            Self::Tracked { tracked: false } => {
-                f.write_str("boundaries are not tracked, but there is a list of live allocations")
-            }
-            Self::Total { name, says, is } => {
-                write!(f, "`{name}` is {says}, where the rest comes to {is}")
-            }
-            Self::TooLow { name, says, least } => {
-                write!(
-                    f,
-                    "`{name}` is {says}, where the rest allows no less than {least}"
-                )
-            }
-            Self::TooHigh { name, says, most } => {
-                write!(
-                    f,
-                    "`{name}` is {says}, where the rest allows no more than {most}"
-                )
-            }
-        }
-    }
-}
-
-impl Error for NoSnapshot {}

@@ -1,7 +1,6 @@
 //! The result of each step, a line each, in the form that the script on the host reads.
 
 use std::error::Error;
-use std::fmt;
 use std::process::ExitCode;
 
 /// The finding of a check in words, or why it failed.
@@ -45,7 +44,7 @@ impl Table {
     fn line(&mut self, step: &str, what: &str, outcome: Outcome) {
         let (verdict, words) = match outcome {
             Ok(words) => ("ok", words),
-            Err(error) => ("FAILED", error.to_string()),
+            Err(error) => ("FAILED", with_sources(&*error)),
         };
         match verdict {
             "ok" => self.passed += 1,
@@ -65,17 +64,21 @@ impl Table {
     }
 }
 
-/// The error of a check that found a mismatch.
-#[derive(Debug)]
-struct Wrong(String);
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+/// Returns the texts of an error and its sources, on one line.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
     }
+    text
 }
 
-impl Error for Wrong {}
+/// The error of a check that found a mismatch.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Wrong(String);
 
 /// Returns an error with these words.
 pub(crate) fn wrong<T>(words: impl Into<String>) -> Result<T, Box<dyn Error>> {

@@ -10,6 +10,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use thiserror::Error;
+
 const TABLE: &str = "[instructions]";
 
 /// Instructions per operation, and the compiler with which they were counted.
@@ -21,24 +23,15 @@ pub(crate) struct Figures {
 }
 
 /// What is wrong with a file of figures.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Malformed {
     /// A line that is neither a name nor a figure.
+    #[error("line {number} means nothing: {text}")]
     Line { number: usize, text: String },
     /// The compiler is not named.
+    #[error("the compiler is not named")]
     NoCompiler,
 }
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line { number, text } => write!(f, "line {number} means nothing: {text}"),
-            Self::NoCompiler => f.write_str("the compiler is not named"),
-        }
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 impl Figures {
     /// Returns the figure of that name.

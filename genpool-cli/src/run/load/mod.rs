@@ -4,13 +4,13 @@
 //! as the plan requires, *churning* is what is measured, and *draining* checks and frees the rest. The clock bounds
 //! filling and churning. Draining only handles what they left.
 
-use std::fmt;
 use std::io;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use thiserror::Error;
 
 use super::backend::{Backend, Refusal};
 use super::machine;
@@ -54,11 +54,14 @@ pub struct Load {
 }
 
 /// A result that must never occur.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Fault {
     /// Memory does not hold what its owner wrote.
+    #[error(transparent)]
     Overlap(Mismatch),
     /// The pool handed out a range outside the memory that it manages.
+    #[error("the pool gave {size:#x} bytes at {addr:#x}, outside its memory")]
     Outside {
         /// First address.
         addr: usize,
@@ -66,6 +69,7 @@ pub enum Fault {
         size: usize,
     },
     /// The pool handed out fewer bytes than requested.
+    #[error("the pool gave {size:#x} bytes at {addr:#x} where {wanted:#x} were asked for")]
     TooSmall {
         /// First address.
         addr: usize,
@@ -75,8 +79,10 @@ pub enum Fault {
         wanted: usize,
     },
     /// The pool refused a valid request with an error that is not about room.
+    #[error("the pool refused a proper request: {0}")]
     Refused(String),
     /// Everything was freed, but the pool does not have it.
+    #[error("everything was given back, but only {avail:#x} of {size:#x} bytes are available")]
     Leak {
         /// Free bytes.
         avail: usize,
@@ -84,6 +90,9 @@ pub enum Fault {
         size: usize,
     },
     /// With no call in progress, what the pool says is free and what is held do not add up.
+    #[error(
+        "{held:#x} of {size:#x} bytes are held, but the pool says that {avail:#x} are available"
+    )]
     Miscount {
         /// Free bytes, according to the pool.
         avail: usize,
@@ -93,48 +102,11 @@ pub enum Fault {
         size: usize,
     },
     /// A thread panicked.
+    #[error("a thread panicked")]
     Panic,
     /// A thread could not be started.
-    Spawn(io::Error),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Overlap(mismatch) => mismatch.fmt(f),
-            Self::Outside { addr, size } => write!(
-                f,
-                "the pool gave {size:#x} bytes at {addr:#x}, outside its memory"
-            ),
-            Self::TooSmall { addr, size, wanted } => {
-                write!(
-                    f,
-                    "the pool gave {size:#x} bytes at {addr:#x} where {wanted:#x} were asked for"
-                )
-            }
-            Self::Refused(error) => write!(f, "the pool refused a proper request: {error}"),
-            Self::Leak { avail, size } => write!(
-                f,
-                "everything was given back, but only {avail:#x} of {size:#x} bytes are available"
-            ),
-            Self::Miscount { avail, held, size } => write!(
-                f,
-                "{held:#x} of {size:#x} bytes are held, but the pool says that {avail:#x} are available"
-            ),
-            Self::Panic => f.write_str("a thread panicked"),
-            Self::Spawn(error) => write!(f, "cannot start a thread: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Fault {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Overlap(mismatch) => Some(mismatch),
-            Self::Spawn(error) => Some(error),
-            _ => None,
-        }
-    }
+    #[error("cannot start a thread")]
+    Spawn(#[source] io::Error),
 }
 
 /// The environment of a phase.

@@ -60,7 +60,7 @@ pub(crate) fn inside() -> ExitCode {
 fn no_privilege<T>(answer: Result<T, SourceError>) -> Outcome {
     match answer {
         Err(error @ SourceError::NoPrivilege { .. }) => Ok(error.to_string()),
-        Err(other) => wrong(format!("another error: {other}")),
+        Err(other) => wrong(format!("another error: {other:?}")),
         Ok(_) => wrong("it was given"),
     }
 }
@@ -69,7 +69,7 @@ fn pagemap() -> Outcome {
     let region = RamSource::new(4096).prefault().map()?;
     match PageMap::open()?.resolve(region) {
         Err(error) if matches!(error.reason, Unresolved::NoPrivilege) => Ok(error.to_string()),
-        Err(other) => wrong(format!("another error: {other}")),
+        Err(other) => wrong(format!("another error: {other:?}")),
         Ok(region) => wrong(format!("told {:?}", region.windows())),
     }
 }
@@ -88,7 +88,7 @@ fn locked() -> Outcome {
                 ..
             },
         ) => Ok(error.to_string()),
-        Err(other) => wrong(format!("another error: {other}")),
+        Err(other) => wrong(format!("another error: {other:?}")),
         Ok(_) => wrong("it was locked"),
     }
 }
