@@ -38,6 +38,7 @@ mod constrained;
 mod constraints;
 mod fit;
 mod fixed;
+mod thread_places;
 mod thread_start;
 
 pub use crate::align::{FirstFitAlign, OrderAlign};

@@ -1,13 +1,11 @@
 //! Fits that start somewhere in the chunk and wrap around: next fit and per-thread start positions.
 
-use genpool_core::sync::{
-    AtomicUsize, Ordering, ThreadPlace, move_thread_place, set_thread_place, thread_index,
-    thread_place,
-};
+use genpool_core::sync::{AtomicUsize, Ordering, thread_index};
 use genpool_core::{Algorithm, ChunkView, Granule, Notation, Request};
 
 use crate::constraints::Constraints;
 use crate::fit::Fit;
+use crate::thread_places::{ThreadPlace, move_thread_place, set_thread_place, thread_place};
 
 /// First fit from `start` to the end of the chunk, then from its beginning. The second pass covers the whole chunk,
 /// so finding nothing in it is a proof by itself.

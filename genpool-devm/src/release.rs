@@ -22,12 +22,22 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use genpool_core::sync::{AtomicBool, Counted, Fault, Mutex, Ordering, seeded};
+use genpool_core::sync::{AtomicBool, Counted, Mutex, Ordering, Seed, seeded};
 use genpool_core::{Drain, FirstPanic, discard_panic};
 
 use crate::error::Name;
 use crate::outstanding::Outstanding;
 use crate::pool::ManagedPool;
+
+/// The faults of a release that a model can seed.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The resources under a device's pool are released without waiting for what is held.
+    HastyRelease,
+}
+
+impl Seed for Fault {}
 
 /// A resource that ends with its device.
 pub(crate) enum Resource {
