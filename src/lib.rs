@@ -80,8 +80,8 @@ pub use genpool_algos::{
 pub use genpool_core::{
     AddError, AddRefused, Algorithm, AllocError, Allocation, BuildError, Builder, Cache, ChunkInfo,
     ChunkSpec, ChunkView, Chunks, Destroyed, Drain, FirstFit, Fragmentation, FreeError, Granule,
-    Held, Impossible, Notation, OwnedAllocation, Owner, Pool, RawRange, RemoveError, Request,
-    ResizeError, Run, Stats, Unsuitable,
+    Held, Impossible, NotTracked, Notation, OwnedAllocation, Owner, Pool, PoolView, RawRange,
+    RemoveError, Request, ResizeError, Run, Stats, Unsuitable,
 };
 
 #[cfg(feature = "observe")]

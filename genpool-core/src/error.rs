@@ -556,7 +556,7 @@ pub enum FreeError {
         /// The start of the allocation.
         start: usize,
     },
-    /// A free by address alone and a list of live allocations need boundary tracking.
+    /// A free by address alone needs boundary tracking.
     NotTracked,
 }
 
@@ -569,6 +569,21 @@ display!(FreeError {
     Self::WrongSize { addr, size, allocated } => "{allocated:#x} bytes are allocated at {addr:#x}, not {size:#x}";
     Self::Interior { addr, start } => "{addr:#x} is inside the allocation at {start:#x}";
     Self::NotTracked => "the pool was built without boundary tracking";
+});
+
+/// The pool was built without boundary tracking, so it does not know its live allocations.
+///
+/// ```
+/// use genpool::{NotTracked, Pool};
+///
+/// assert_eq!(Pool::new(12)?.live().err(), Some(NotTracked));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotTracked;
+
+display!(NotTracked {
+    Self => "the pool was built without boundary tracking";
 });
 
 /// Why a chunk was not removed.

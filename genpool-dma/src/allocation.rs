@@ -6,11 +6,11 @@ use core::ops::Deref;
 use core::ptr;
 
 use genpool_algos::{ConstraintError, FirstFitAlign};
-use genpool_core::{Algorithm, AllocError, Allocation, OwnedAllocation, Pool, RawRange};
+use genpool_core::{Algorithm, AllocError, Allocation, OwnedAllocation, PoolView, RawRange};
 
 use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 
-/// genalloc's dma calls on a [`Pool`] whose chunks were added with a physical address. They do not access memory: the
+/// genalloc's dma calls on a [`Pool`](genpool_core::Pool) whose chunks were added with a physical address. They do not access memory: the
 /// pool does not know that its addresses are memory. A [`MemoryPool`](crate::MemoryPool) does.
 ///
 /// ```
@@ -28,7 +28,7 @@ use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 /// ```
 pub trait DmaAlloc {
     /// Allocates by the default algorithm. The device's address is the physical address that the chunk was added
-    /// with. Costs as much as [`Pool::alloc`] and is as [signal-safe](crate#signal-safety).
+    /// with. Costs as much as [`PoolView::alloc`] and is as [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ pub trait DmaAlloc {
     /// such chunks, pass [`dma_alloc_with`](Self::dma_alloc_with) a constraint on the DMA address.
     fn dma_alloc(&self, size: usize) -> Result<DmaAllocation<'_>, DmaError>;
 
-    /// Allocates by the given algorithm. Costs as much as [`Pool::alloc_with`] and is as
+    /// Allocates by the given algorithm. Costs as much as [`PoolView::alloc_with`] and is as
     /// [signal-safe](crate#signal-safety).
     ///
     /// # Errors
@@ -73,7 +73,7 @@ pub trait DmaAlloc {
     fn virt_to_phys(&self, addr: VirtAddr) -> Option<PhysAddr>;
 }
 
-impl DmaAlloc for Pool {
+impl DmaAlloc for PoolView {
     fn dma_alloc(&self, size: usize) -> Result<DmaAllocation<'_>, DmaError> {
         DmaAllocation::new(Held::Lent(self.alloc(size)?))
     }

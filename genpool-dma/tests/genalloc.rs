@@ -171,7 +171,7 @@ fn gen_pool_dma_zalloc() {
 #[test]
 fn gen_pool_dma_zalloc_on_a_device_s_memory() {
     for width in [Width::One, Width::Two, Width::Four, Width::Eight] {
-        let pool = MemoryPool::<Device>::of_device(width.bytes().ilog2(), width).unwrap();
+        let pool = MemoryPool::<Device>::of_device(Pool::builder().order(width.bytes().ilog2()), width).unwrap();
         pool.add(seen(PAGE, PHYS).0).unwrap();
         let _first: IoBuffer<'_> = pool.dma_alloc(1).unwrap();
         let zeroed = pool.dma_zalloc(33).unwrap();
@@ -180,7 +180,7 @@ fn gen_pool_dma_zalloc_on_a_device_s_memory() {
         assert_eq!(peek(virt(zeroed.virt().get() - 1), 1), [0xa5]);
         assert_eq!(peek(virt(zeroed.virt().get() + zeroed.size()), 1), [0xa5]);
     }
-    assert!(MemoryPool::<Device>::of_device(1, Width::Four).is_err());
+    assert!(MemoryPool::<Device>::of_device(Pool::builder().order(1), Width::Four).is_err());
 }
 
 #[test]

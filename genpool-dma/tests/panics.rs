@@ -104,7 +104,7 @@ fn while_another_region_is_removed() {
         let panicking = region.start();
         pool.add(region).unwrap();
         let (lower, upper) = (pool.dma_alloc(2 * PAGE), pool.dma_alloc(2 * PAGE));
-        assert!(pool.contains(panicking, 1));
+        assert!(pool.contains(panicking.get(), 1));
         drop(pool.remove(panicking).unwrap());
         drop((lower.unwrap(), upper.unwrap()));
         // The first change of the list is the end of this removal.

@@ -107,7 +107,7 @@ impl Handle for &'static Pool {
 
     #[inline]
     fn alloc(&mut self, bytes: usize) -> Option<Self::Held> {
-        Pool::alloc(self, bytes).ok()
+        (**self).alloc(bytes).ok()
     }
 
     #[inline]
@@ -122,7 +122,7 @@ impl Handle for &'static Pool {
 
     #[inline]
     fn phys_of(&mut self, addr: usize) -> Option<u64> {
-        Pool::phys_of(self, addr)
+        (**self).phys_of(addr)
     }
 }
 

@@ -5,7 +5,7 @@ mod sums;
 use std::error::Error;
 use std::fmt;
 
-use genpool_core::{ChunkInfo, Fragmentation, Pool, Stats};
+use genpool_core::{ChunkInfo, Fragmentation, PoolView, Stats};
 
 use self::sums::{Free, Sums, held_in};
 
@@ -143,7 +143,7 @@ impl Snapshot {
     /// Takes a snapshot of at most a million runs and live allocations. Linear in the granules. Not
     /// [signal-safe](genpool_core#signal-safety).
     #[must_use]
-    pub fn of(pool: &Pool) -> Self {
+    pub fn of(pool: &PoolView) -> Self {
         Self::at_most(pool, ENTRIES)
     }
 
@@ -163,7 +163,7 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn at_most(pool: &Pool, entries: usize) -> Self {
+    pub fn at_most(pool: &PoolView, entries: usize) -> Self {
         let order = pool.order();
         let mut left = entries;
         let mut cut = false;
