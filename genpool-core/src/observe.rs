@@ -334,8 +334,8 @@ pub enum Event<'e> {
 impl Event<'_> {
     /// Returns the change, in bytes, of what no allocation holds in chunks that are not being removed. What caches
     /// keep counts as free. While no other thread uses the pool, the sum over all events, in any order, is
-    /// [`PoolView::avail`](crate::PoolView::avail) plus what caches keep. [`available`](Self::available) counts what caches
-    /// keep as taken. Constant time. [Signal-safe](crate#signal-safety).
+    /// [`PoolView::avail`](crate::PoolView::avail) plus what caches keep. [`available`](Self::available) counts what
+    /// caches keep as taken. Constant time. [Signal-safe](crate#signal-safety).
     ///
     /// The sum is wrong if a free by address took what an [`Allocation`](crate::Allocation) or a
     /// [`Cache`](crate::Cache) still held, which is [possible](crate::Pool::free) without boundary tracking:

@@ -105,7 +105,8 @@ impl Stats {
     }
 }
 
-/// How the free space of a pool is fragmented, as returned by [`PoolView::fragmentation`](crate::PoolView::fragmentation).
+/// How the free space of a pool is fragmented, as returned by
+/// [`PoolView::fragmentation`](crate::PoolView::fragmentation).
 ///
 /// ```
 /// use genpool::Pool;

@@ -101,7 +101,7 @@ impl Released {
 
     /// Reports the outstanding allocations through `tracing`, where no caller gets the report, and drops the report.
     /// Panics are collected in `panics`.
-    pub(crate) fn tell(self, device: &str, panics: &mut FirstPanic) {
+    pub(crate) fn report(self, device: &str, panics: &mut FirstPanic) {
         for held in &self.outstanding {
             panics.run(|| {
                 tracing::warn!(
@@ -230,12 +230,14 @@ impl Stack {
             Err(panic) => {
                 let text = text_of(panic);
                 let device = &*self.device;
-                let told = || tracing::error!(device, panic = text, "a release panicked");
-                let untold = catch_unwind(AssertUnwindSafe(told)).map_err(text_of).err();
+                let report = || tracing::error!(device, panic = text, "a release panicked");
+                let failed = catch_unwind(AssertUnwindSafe(report))
+                    .map_err(text_of)
+                    .err();
                 self.progress
                     .panics
                     .lock()
-                    .extend([text].into_iter().chain(untold));
+                    .extend([text].into_iter().chain(failed));
                 None
             }
         }

@@ -4,8 +4,8 @@
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    use genpool_dma::source::PciDevice;
     use genpool_core::Pool;
+    use genpool_dma::source::PciDevice;
     use genpool_dma::{Device, MemoryPool, Width};
 
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -10,8 +10,9 @@ use genpool_core::{Algorithm, AllocError, Allocation, OwnedAllocation, PoolView,
 
 use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 
-/// genalloc's dma calls on a [`Pool`](genpool_core::Pool) whose chunks were added with a physical address. They do not access memory: the
-/// pool does not know that its addresses are memory. A [`MemoryPool`](crate::MemoryPool) does.
+/// genalloc's dma calls on a [`Pool`](genpool_core::Pool), or on a pool of a device, whose chunks were added with a
+/// physical address. They do not access memory: the pool does not know that its addresses are memory. A
+/// [`MemoryPool`](crate::MemoryPool) does.
 ///
 /// ```
 /// use genpool::Pool;

@@ -73,8 +73,8 @@ use crate::unwind::FirstPanic;
 /// Runs of at most this many granules are kept. Longer ones are rare, and few of them fit into one word (2026-11).
 pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 8 };
 
-/// A handle on a [`Pool`](crate::Pool) for one thread, which keeps a few runs at hand. Most of its calls touch nothing that
-/// another thread uses. Created by [`PoolView::cache`].
+/// A handle on a [`Pool`](crate::Pool) for one thread, which keeps a few runs at hand. Most of its calls touch nothing
+/// that another thread uses. Created by [`PoolView::cache`].
 ///
 /// A cache hands out ordinary [`Allocation`]s. They can be sent, kept and dropped like any others, and return to the
 /// pool no matter which thread drops them. An allocation that is passed to [`free`](Self::free) instead stays at hand

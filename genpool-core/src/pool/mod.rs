@@ -148,7 +148,6 @@ impl Pool {
     pub fn builder() -> Builder {
         Builder::new()
     }
-
 }
 
 impl Deref for Pool {
@@ -391,7 +390,6 @@ impl PoolView {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
-
 }
 
 impl Pool {

@@ -15,8 +15,8 @@
 //! - **Giving back needs no memory.** A region is listed with room for the drains of its chunks. A block of a
 //!   collection is resized within its chunk (`Pool::adopt`), also with boundary tracking.
 
-mod home;
 mod refused;
+mod region_owner;
 
 use core::fmt;
 use core::ops::Deref;
@@ -29,9 +29,9 @@ use genpool_core::{
     RawRange, RemoveError,
 };
 
-pub use self::home::RegionDrain;
-use self::home::{Entry, Home};
 pub use self::refused::{DevicePoolError, RegionError, RegionRefused};
+pub use self::region_owner::RegionDrain;
+use self::region_owner::{Entry, RegionOwner};
 use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 use crate::allocation::{DmaAlloc, DmaError};
 use crate::kind::sealed::Token;
@@ -49,9 +49,9 @@ use crate::volatile::Width;
 /// Calls cost as much as those of a [`Pool`], and are [signal-safe](crate#signal-safety) where those are. Zeroing is
 /// linear in the bytes. Adding and removing regions is linear in the number of chunks and not signal-safe.
 ///
-/// The pool dereferences to a [`PoolView`] for queries and settings. The physical addresses that a view reports are those
-/// at which devices see the memory: on an [IOMMU's bus](Bus::Iommu), IOVAs. Its calls that allocate return a range without
-/// access to the bytes.
+/// The pool dereferences to a [`PoolView`] for queries and settings. The physical addresses that the view reports are
+/// those at which devices see the memory: on an [IOMMU's bus](Bus::Iommu), IOVAs. The view's calls that allocate
+/// return a range without access to the bytes.
 ///
 /// ```
 /// use genpool::dma::{AddressMask, MemoryPool};
@@ -77,7 +77,7 @@ use crate::volatile::Width;
 ///         let mut frame = pool.dma_zalloc(1500)?;
 ///         frame[..4].copy_from_slice(b"ping");
 ///         let shared = frame.share();
-///         println!("the device is told {}", shared.dma());
+///         println!("the device gets {}", shared.dma());
 ///     }
 ///     // Only root may read frame numbers.
 ///     Err(refused) => println!("{refused}"),
@@ -191,14 +191,14 @@ impl<K: Kind> MemoryPool<K> {
     /// region was added unless it was refused, and a refused region is dropped.
     pub fn add(&self, region: Region<K>) -> Result<(), RegionError<K>> {
         let start = region.start();
-        let (chunks, home) = match self.enter(&region) {
+        let (chunks, owner) = match self.enter(&region) {
             Ok(entered) => entered,
             Err(reason) => return Err(RegionError::new(reason, Some(region))),
         };
-        home.put(region);
+        owner.put(region);
         let mut panics = FirstPanic::default();
         for (done, chunk) in chunks.into_iter().enumerate() {
-            let chunk = chunk.shared_owner(home.clone());
+            let chunk = chunk.shared_owner(owner.clone());
             let refused = match self.pool.add_chunk_then(chunk, || {}, &mut panics) {
                 Ok(()) => continue,
                 Err(refused) => refused.reason,
@@ -219,21 +219,24 @@ impl<K: Kind> MemoryPool<K> {
     }
 
     /// Lists a region if this pool can have its chunks. From then on its bus is the pool's.
-    fn enter(&self, region: &Region<K>) -> Result<(Vec<ChunkSpec>, Arc<Home<K>>), RegionRefused> {
+    fn enter(
+        &self,
+        region: &Region<K>,
+    ) -> Result<(Vec<ChunkSpec>, Arc<RegionOwner<K>>), RegionRefused> {
         let chunks = self.chunks_of(region)?;
         let entry = Entry::new(region, &chunks)?;
-        let home = Arc::clone(&entry.home);
+        let owner = Arc::clone(&entry.owner);
         let mut entries = self.entries();
         if let Some(other) = entries.get(&region.start()) {
             // Two owners of the same memory: the caller broke the safety contract of a region.
-            let (start, size) = other.home.extent();
+            let (start, size) = other.owner.extent();
             return Err(RegionRefused::Chunk(AddRefused::Overlaps { start, size }));
         }
         entries
             .try_reserve(1)
             .map_err(|_| RegionRefused::no_memory::<(VirtAddr, Entry<K>)>(1))?;
         entries.insert(region.start(), entry);
-        Ok((chunks, home))
+        Ok((chunks, owner))
     }
 
     /// Returns the region's chunks if this pool can have them. From then on its bus is the pool's.
@@ -305,7 +308,7 @@ impl<K: Kind> MemoryPool<K> {
             }
         };
         let entry = entry.ok_or(RemoveError::NoChunk { start: start.get() })?;
-        let chunks = entry.home.chunks().len();
+        let chunks = entry.owner.chunks().len();
         Ok(entry.drain(&self.pool, chunks))
     }
 
@@ -317,7 +320,7 @@ impl<K: Kind> MemoryPool<K> {
     // ---- genalloc's calls ----
 
     /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm. As
-    /// [signal-safe](crate#signal-safety) as [`Pool::alloc`].
+    /// [signal-safe](crate#signal-safety) as [`PoolView::alloc`].
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use genpool::{FirstFit, Pool};
 use genpool::dma::source::PciDevice;
 use genpool::dma::{AddressMask, Device, DmaAddr, IoBuffer, MemoryPool, Width};
+use genpool::{FirstFit, Pool};
 use vfio_ioctls::VfioDevice;
 
 pub(crate) const VENDOR: u16 = 0x1234;

@@ -1,7 +1,7 @@
 //! Step 1: a pool over the BAR of `ivshmem-plain`, which is a file of the host.
 
-use genpool::{FixedOffset, Pool};
 use genpool::dma::{Device, MemoryPool, Width};
+use genpool::{FixedOffset, Pool};
 
 use crate::bar_file::Written;
 use crate::machine::find_pci;

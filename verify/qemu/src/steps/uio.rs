@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use genpool::{FixedOffset, Pool};
 use genpool::dma::source::{Bar, SourceError, UioMap};
 use genpool::dma::{Device, MemoryPool, Width};
+use genpool::{FixedOffset, Pool};
 
 use super::PAGE;
 use super::bar;
