@@ -222,7 +222,8 @@ impl Snapshot {
     /// ```
     /// use genpool::Pool;
     /// use genpool::observe::{NoSnapshot, Snapshot};
-    /// let mut snapshot = Snapshot::of(&Pool::new(12)?);
+    /// let pool = Pool::new(12)?;
+    /// let mut snapshot = Snapshot::of(&pool);
     /// assert_eq!(snapshot.check(), Ok(()));
     /// snapshot.order = 64;
     /// assert_eq!(snapshot.check(), Err(NoSnapshot::Order(64)));
