@@ -10,8 +10,8 @@ use std::thread;
 use common::{Done, PAGE, builder, refusal, tracked};
 use genpool::{
     AddRefused, AllocError, BestFit, ChunkSpec, ChunkView, ConstraintError, FirstFit,
-    FirstFitAlign, FixedOffset, FreeError, Granule, Impossible, OrderAlign, Pool, Request,
-    ResizeError, Unsuitable,
+    FirstFitAlign, FixedOffset, FreeError, Granule, Impossible, NotTracked, OrderAlign, Pool,
+    Request, ResizeError, Unsuitable,
 };
 
 #[test]
@@ -342,7 +342,7 @@ fn boundary_tracking_detects_wrong_frees() {
     untracked.add(0, PAGE).unwrap();
     let _held = untracked.alloc(1).unwrap();
     assert_eq!(untracked.free_addr(0), Err(FreeError::NotTracked));
-    assert_eq!(untracked.live().unwrap_err(), FreeError::NotTracked);
+    assert_eq!(untracked.live().unwrap_err(), NotTracked);
 }
 
 #[test]

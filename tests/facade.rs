@@ -177,8 +177,17 @@ fn pool() {
 }
 
 #[test]
+fn pool_view() {
+    let pool = sixteen_pages();
+    let view: &PoolView = &pool;
+    let held = view.alloc(1).unwrap();
+    assert_eq!((held.addr(), view.avail()), (BASE, 15 * PAGE));
+}
+
+#[test]
 fn builder() {
     let builder: Builder = Pool::builder().order(5).name("sram");
+    assert_eq!(builder.get_order(), 5);
     assert_eq!(builder.build().unwrap().name(), Some("sram"));
 }
 
@@ -315,6 +324,16 @@ fn free_error() {
     assert_eq!(refused, FreeError::NotAllocated { addr: BASE });
     let nothing = sixteen_pages().free(1, 0);
     assert_eq!(nothing, Err(FreeError::ZeroSize { addr: 1 }));
+}
+
+#[test]
+fn not_tracked() {
+    let refused = sixteen_pages().live().unwrap_err();
+    assert_eq!(refused, NotTracked);
+    assert_eq!(
+        refused.to_string(),
+        "the pool was built without boundary tracking"
+    );
 }
 
 #[test]

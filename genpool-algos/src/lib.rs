@@ -38,6 +38,7 @@ mod around;
 mod best_fit;
 mod fixed;
 mod next_fit;
+mod thread_places;
 mod thread_start;
 
 pub use crate::align::{FirstFitAlign, OrderAlign};

@@ -1,11 +1,10 @@
 //! Start positions that depend on the thread.
 
-use genpool_core::sync::{
-    ThreadPlace, move_thread_place, set_thread_place, thread_index, thread_place,
-};
+use genpool_core::sync::thread_index;
 use genpool_core::{Algorithm, AlgorithmName, ChunkView, Granule, Request};
 
 use crate::around::first_around;
+use crate::thread_places::{ThreadPlace, move_thread_place, set_thread_place, thread_place};
 
 /// Gives each thread a region of its own in a chunk. Threads that allocate and free concurrently then work on
 /// different cache lines of the bitmap. The last free granule is still found.

@@ -168,8 +168,8 @@ mod tests {
             AlgorithmSpec::ThreadStart,
         ] {
             assert_eq!(spec.to_string().parse(), Ok(spec));
-            let notation = spec.build().unwrap().notation().unwrap();
-            assert_eq!(notation.to_string(), spec.to_string());
+            let name = spec.build().unwrap().name().unwrap();
+            assert_eq!(name.to_string(), spec.to_string());
         }
     }
 

@@ -76,8 +76,8 @@ pub use crate::cache::Cache;
 pub use crate::chunk::{ChunkSpec, Owner};
 pub use crate::drain::Drain;
 pub use crate::error::{
-    AddError, AddRefused, AllocError, BuildError, FreeError, Impossible, RemoveError, ResizeError,
-    Unsuitable,
+    AddError, AddRefused, AllocError, BuildError, FreeError, Impossible, NotTracked, RemoveError,
+    ResizeError, Unsuitable,
 };
 #[cfg(feature = "observe")]
 pub use crate::observe::{Event, Observer};
@@ -85,7 +85,7 @@ pub use crate::placement::{
     Algorithm, AlgorithmName, ChunkView, Constrained, ConstraintError, Constraints, FirstFit,
     Granule, Request, Run,
 };
-pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool};
+pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool, PoolView};
 #[doc(hidden)]
 pub use crate::stats::owner_name;
 pub use crate::stats::{Destroyed, Fragmentation, Held, Stats};

@@ -61,7 +61,7 @@ use crate::unwind::discard_panic;
 /// [`Builder::observer`](crate::Builder::observer).
 ///
 /// The observer runs while nothing is half done that another thread could run into: an allocation already holds its
-/// range, and a free is complete. (The exception is a refused [`alloc_many`](crate::Pool::alloc_many), which is
+/// range, and a free is complete. (The exception is a refused [`alloc_many`](crate::PoolView::alloc_many), which is
 /// reported before it is rolled back.) So an observer may call the pool, and a pool over memory or of a device that
 /// wraps it. Those calls are reported to the observer too.
 ///
@@ -334,8 +334,8 @@ pub enum Event<'e> {
 impl Event<'_> {
     /// Returns the change, in bytes, of what no allocation holds in chunks that are not being removed. What caches
     /// keep counts as free. While no other thread uses the pool, the sum over all events, in any order, is
-    /// [`Pool::avail`](crate::Pool::avail) plus what caches keep. [`available`](Self::available) counts what caches
-    /// keep as taken. Constant time. [Signal-safe](crate#signal-safety).
+    /// [`PoolView::avail`](crate::PoolView::avail) plus what caches keep. [`available`](Self::available) counts what
+    /// caches keep as taken. Constant time. [Signal-safe](crate#signal-safety).
     ///
     /// The sum is wrong if a free by address took what an [`Allocation`](crate::Allocation) or a
     /// [`Cache`](crate::Cache) still held, which is [possible](crate::Pool::free) without boundary tracking:
@@ -397,7 +397,7 @@ impl Event<'_> {
 
     /// Returns the change, in bytes, of what is available to every thread. As [`change`](Self::change), but what
     /// caches keep counts as taken. While no other thread uses the pool, the sum over all events, in any order, is
-    /// [`Pool::avail`](crate::Pool::avail), with the same exceptions. Constant time.
+    /// [`PoolView::avail`](crate::PoolView::avail), with the same exceptions. Constant time.
     /// [Signal-safe](crate#signal-safety).
     ///
     /// ```

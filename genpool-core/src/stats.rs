@@ -105,7 +105,8 @@ impl Stats {
     }
 }
 
-/// How the free space of a pool is fragmented, as returned by [`Pool::fragmentation`](crate::Pool::fragmentation).
+/// How the free space of a pool is fragmented, as returned by
+/// [`PoolView::fragmentation`](crate::PoolView::fragmentation).
 ///
 /// ```
 /// use genpool::Pool;
@@ -150,7 +151,7 @@ impl Fragmentation {
     }
 }
 
-/// A range that is held, as [`Pool::live`](crate::Pool::live) lists it and [`Destroyed`] reports it.
+/// A range that is held, as [`PoolView::live`](crate::PoolView::live) lists it and [`Destroyed`] reports it.
 ///
 /// ```
 /// use genpool::{ChunkSpec, Pool};

@@ -333,7 +333,7 @@ fn what_it_keeps_is_given_back_before_contention_is_answered() {
         }
 
         fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-            POOL.get().map(Pool::avail);
+            POOL.get().map(|pool| pool.avail());
             FirstFit.propose(chunk, request)
         }
     }

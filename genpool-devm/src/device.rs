@@ -333,7 +333,7 @@ impl Drop for Device {
     fn drop(&mut self) {
         if let Ok(released) = self.release() {
             let mut panics = FirstPanic::default();
-            released.tell(&self.name, &mut panics);
+            released.report(&self.name, &mut panics);
             panics.resume();
         }
     }

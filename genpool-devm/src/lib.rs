@@ -65,6 +65,8 @@ pub use crate::outstanding::Outstanding;
 pub use crate::path::NodePath;
 pub use crate::pool::ManagedPool;
 pub use crate::registry::{RegisterError, Registry, RemoveError};
+#[doc(hidden)]
+pub use crate::release::Fault;
 pub use crate::release::Released;
 #[cfg(all(feature = "dma", target_os = "linux"))]
 pub use crate::sram::UioMemory;

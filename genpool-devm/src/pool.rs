@@ -1,26 +1,25 @@
 //! A pool that belongs to a device.
 //!
 //! A device's pool is never exposed as a [`Pool`]: a caller that can remove a chunk gets its [`Drain`], and with it
-//! the notification that the memory may be released. A [`ManagedPool`] has the other calls and guards `add_chunk`.
+//! the notification that the memory may be released. A [`ManagedPool`] has the other calls, most of them as those of a
+//! [`PoolView`], and guards `add_chunk`.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use genpool_core::sync::Mutex;
-use genpool_core::{
-    Algorithm, AllocError, Allocation, Cache, ChunkSpec, Chunks, Drain, FirstPanic, Fragmentation,
-    FreeError, OwnedAllocation, Owner, Pool, Stats,
-};
+use genpool_core::{ChunkSpec, Drain, FirstPanic, FreeError, Owner, Pool, PoolView};
 
 use crate::error::AddChunkError;
 use crate::outstanding::Outstanding;
 
 /// A counted handle on a pool that belongs to a device. The handle never dangles. When the device ends, the pool is
 /// *sealed*: it allocates nothing more and accepts no chunk, and live allocations stay valid until they are given
-/// back.
+/// back. An allocation in a sealed pool is [`Impossible`](genpool_core::AllocError::Impossible).
 ///
-/// The calls are those of [`Pool`], at the same costs, except that no chunk can be removed: the memory under a
-/// device's pool is released with the device.
+/// It dereferences to a [`PoolView`], which has the calls that allocate and query. No chunk can be removed: the memory
+/// under a device's pool is released with the device.
 ///
 /// ```
 /// use genpool::devm::Device;
@@ -116,73 +115,8 @@ impl ManagedPool {
     }
 }
 
-/// The calls of [`Pool`] under their own names.
+/// Frees by address.
 impl ManagedPool {
-    /// See [`Pool::alloc`]. [`Impossible`](AllocError::Impossible) once the pool is sealed.
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError`].
-    #[inline]
-    pub fn alloc(&self, size: usize) -> Result<Allocation<'_>, AllocError> {
-        self.pool().alloc(size)
-    }
-
-    /// See [`Pool::alloc_with`].
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError`].
-    #[inline]
-    pub fn alloc_with<A: Algorithm + ?Sized>(
-        &self,
-        size: usize,
-        algorithm: &A,
-    ) -> Result<Allocation<'_>, AllocError> {
-        self.pool().alloc_with(size, algorithm)
-    }
-
-    /// See [`Pool::alloc_owned`].
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError`].
-    pub fn alloc_owned(&self, size: usize) -> Result<OwnedAllocation, AllocError> {
-        self.pool().alloc_owned(size)
-    }
-
-    /// See [`Pool::alloc_owned_with`].
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError`].
-    pub fn alloc_owned_with<A: Algorithm + ?Sized>(
-        &self,
-        size: usize,
-        algorithm: &A,
-    ) -> Result<OwnedAllocation, AllocError> {
-        self.pool().alloc_owned_with(size, algorithm)
-    }
-
-    /// See [`Pool::alloc_many`].
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError`].
-    pub fn alloc_many(&self, sizes: &[usize]) -> Result<Vec<Allocation<'_>>, AllocError> {
-        self.pool().alloc_many(sizes)
-    }
-
-    /// See [`Pool::cache`].
-    pub fn cache(&self) -> Cache<'_> {
-        self.pool().cache()
-    }
-
-    /// See [`Pool::set_algorithm`].
-    pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
-        self.pool().set_algorithm(algorithm);
-    }
-
     /// See [`Pool::free`].
     ///
     /// # Errors
@@ -209,65 +143,14 @@ impl ManagedPool {
     pub fn free_addr(&self, addr: usize) -> Result<usize, FreeError> {
         self.pool().free_addr(addr)
     }
+}
 
-    /// See [`Pool::name`]: the name that the device knows it by.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.pool().name()
-    }
+impl Deref for ManagedPool {
+    type Target = PoolView;
 
-    /// See [`Pool::order`].
-    #[must_use]
-    pub fn order(&self) -> u32 {
-        self.pool().order()
-    }
-
-    /// See [`Pool::granule`].
-    #[must_use]
-    pub fn granule(&self) -> usize {
-        self.pool().granule()
-    }
-
-    /// See [`Pool::size`].
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.pool().size()
-    }
-
-    /// See [`Pool::avail`].
-    #[must_use]
-    pub fn avail(&self) -> usize {
-        self.pool().avail()
-    }
-
-    /// See [`Pool::contains`].
-    #[must_use]
-    pub fn contains(&self, addr: usize, size: usize) -> bool {
-        self.pool().contains(addr, size)
-    }
-
-    /// See [`Pool::phys_of`].
-    #[must_use]
-    pub fn phys_of(&self, addr: usize) -> Option<u64> {
-        self.pool().phys_of(addr)
-    }
-
-    /// See [`Pool::chunks`].
-    #[must_use]
-    pub fn chunks(&self) -> Chunks {
-        self.pool().chunks()
-    }
-
-    /// See [`Pool::stats`].
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.pool().stats()
-    }
-
-    /// See [`Pool::fragmentation`].
-    #[must_use]
-    pub fn fragmentation(&self) -> Fragmentation {
-        self.pool().fragmentation()
+    #[inline]
+    fn deref(&self) -> &PoolView {
+        self.pool()
     }
 }
 

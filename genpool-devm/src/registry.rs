@@ -250,7 +250,7 @@ impl Drop for Entry<'_> {
             // A probe that panicked has not released the device, and its caller gets only the panic.
             let mut panics = FirstPanic::default();
             if let Ok(released) = self.device.release() {
-                released.tell(self.device.name(), &mut panics);
+                released.report(self.device.name(), &mut panics);
             }
             self.registry.take_off(self.device);
             panics.resume();

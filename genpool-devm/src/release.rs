@@ -22,12 +22,22 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use genpool_core::sync::{AtomicBool, Counted, Fault, Mutex, Ordering, seeded};
+use genpool_core::sync::{AtomicBool, Counted, Mutex, Ordering, Seed, seeded};
 use genpool_core::{Drain, FirstPanic, discard_panic};
 
 use crate::error::Name;
 use crate::outstanding::Outstanding;
 use crate::pool::ManagedPool;
+
+/// The faults of a release that a model can seed.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The resources under a device's pool are released without waiting for what is held.
+    HastyRelease,
+}
+
+impl Seed for Fault {}
 
 /// A resource that ends with its device.
 pub(crate) enum Resource {
@@ -91,7 +101,7 @@ impl Released {
 
     /// Reports the outstanding allocations through `tracing`, where no caller gets the report, and drops the report.
     /// Panics are collected in `panics`.
-    pub(crate) fn tell(self, device: &str, panics: &mut FirstPanic) {
+    pub(crate) fn report(self, device: &str, panics: &mut FirstPanic) {
         for held in &self.outstanding {
             panics.run(|| {
                 tracing::warn!(
@@ -220,12 +230,14 @@ impl Stack {
             Err(panic) => {
                 let text = text_of(panic);
                 let device = &*self.device;
-                let told = || tracing::error!(device, panic = text, "a release panicked");
-                let untold = catch_unwind(AssertUnwindSafe(told)).map_err(text_of).err();
+                let report = || tracing::error!(device, panic = text, "a release panicked");
+                let failed = catch_unwind(AssertUnwindSafe(report))
+                    .map_err(text_of)
+                    .err();
                 self.progress
                     .panics
                     .lock()
-                    .extend([text].into_iter().chain(untold));
+                    .extend([text].into_iter().chain(failed));
                 None
             }
         }

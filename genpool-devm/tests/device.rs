@@ -17,7 +17,7 @@ impl Log {
         move || log.0.lock().unwrap().push(what)
     }
 
-    fn told(&self) -> Vec<&'static str> {
+    fn entries(&self) -> Vec<&'static str> {
         self.0.lock().unwrap().clone()
     }
 }
@@ -51,7 +51,7 @@ fn resources_are_released_in_reverse_order() {
     let released = device.release().unwrap();
     assert!(released.outstanding.is_empty() && released.panics().is_empty());
     assert!(released.is_complete());
-    assert_eq!(log.told(), ["irq", "clock", "mapping"]);
+    assert_eq!(log.entries(), ["irq", "clock", "mapping"]);
 
     // A late resource is refused and returned.
     let refused = device.manage(7).unwrap_err();
@@ -61,10 +61,10 @@ fn resources_are_released_in_reverse_order() {
     );
     let refused = device.on_release(log.say("late")).unwrap_err();
     (refused.value)();
-    assert_eq!(log.told().last(), Some(&"late"));
+    assert_eq!(log.entries().last(), Some(&"late"));
     assert_eq!(device.release().unwrap_err().device.as_ref(), "uart");
     drop(device);
-    assert_eq!(log.told().len(), 4);
+    assert_eq!(log.entries().len(), 4);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_probe_that_fails_halfway_releases_what_it_had() {
     );
     assert_eq!(failed.released.unwrap().outstanding.len(), 1);
     // A range whose address nobody knows cannot be given back. The pool's bookkeeping is dropped, and then the rest.
-    assert_eq!(log.told(), ["irq", "clock"]);
+    assert_eq!(log.entries(), ["irq", "clock"]);
 
     let panicked = thread::spawn({
         let log = log.clone();
@@ -100,7 +100,7 @@ fn a_probe_that_fails_halfway_releases_what_it_had() {
         }
     });
     assert!(panicked.join().is_err());
-    assert_eq!(log.told()[2..], ["second", "first"]);
+    assert_eq!(log.entries()[2..], ["second", "first"]);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_release_that_panics_does_not_stop_the_others() {
     let released = device.release().unwrap();
     assert_eq!(released.panics(), ["a value that is no text", "on purpose"]);
     assert!(released.is_complete());
-    assert_eq!(log.told(), ["last", "first"]);
+    assert_eq!(log.entries(), ["last", "first"]);
 
     // The same without a report, and in the drop of the last allocation.
     let device = Device::new("spi");
@@ -123,9 +123,9 @@ fn a_release_that_panics_does_not_stop_the_others() {
     let pool = pool_on(&device, "rx", 0);
     let held = pool.alloc_owned(1).unwrap();
     drop(device);
-    assert_eq!(log.told().len(), 2);
+    assert_eq!(log.entries().len(), 2);
     drop(held);
-    assert_eq!(log.told().last(), Some(&"below"));
+    assert_eq!(log.entries().last(), Some(&"below"));
 }
 
 /// Panics when it is dropped.
@@ -145,7 +145,7 @@ fn drops_that_panic_do_not_stop_the_others() {
     device.on_release(|| std::panic::panic_any(Bomb)).unwrap();
     let released = device.release().unwrap();
     assert_eq!(released.panics(), ["a value that is no text"]);
-    assert_eq!(log.told(), ["below"]);
+    assert_eq!(log.entries(), ["below"]);
 
     // An owner is dropped with its pool, here with a pool that has a range which nobody can give back.
     let device = Device::new("spi");
@@ -160,7 +160,7 @@ fn drops_that_panic_do_not_stop_the_others() {
     // The report holds the owner too. It is dropped first, so that it is not the last to hold it.
     drop(released);
     drop(held);
-    assert_eq!(log.told(), ["below", "mapping"]);
+    assert_eq!(log.entries(), ["below", "mapping"]);
 }
 
 #[test]
@@ -293,17 +293,17 @@ fn what_is_held_stays_until_it_is_given_back() {
         ]
     );
     // Resources added after the pools are released, and nothing more is allocated.
-    assert_eq!(log.told(), ["irq"]);
+    assert_eq!(log.entries(), ["irq"]);
     assert!(lower.alloc(1).is_err() && upper.alloc(1).is_err());
     assert!(!released.is_complete());
     drop(high);
-    assert_eq!(log.told(), ["irq"]);
+    assert_eq!(log.entries(), ["irq"]);
     drop(far);
-    assert_eq!(log.told(), ["irq", "mapping"]);
+    assert_eq!(log.entries(), ["irq", "mapping"]);
     assert!(!released.is_complete());
     drop(device);
     drop(low);
-    assert_eq!(log.told(), ["irq", "mapping", "window"]);
+    assert_eq!(log.entries(), ["irq", "mapping", "window"]);
     assert!(released.is_complete());
 }
 
@@ -337,7 +337,7 @@ fn what_is_known_by_address_only_can_still_be_freed() {
     let range = pool.alloc(100).unwrap().into_raw();
     drop(device);
     assert_eq!(pool.free_addr(range.addr), Ok(128));
-    assert_eq!(log.told(), ["unmapped"]);
+    assert_eq!(log.entries(), ["unmapped"]);
 }
 
 /// The calls of a pool are there for a pool of a device as well.

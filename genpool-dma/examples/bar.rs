@@ -4,6 +4,7 @@
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    use genpool_core::Pool;
     use genpool_dma::source::PciDevice;
     use genpool_dma::{Device, MemoryPool, Width};
 
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         true => bar.map_write_combining()?,
         false => bar.map()?,
     };
-    let pool = MemoryPool::<Device>::of_device(8, Width::Four)?;
+    let pool = MemoryPool::<Device>::of_device(Pool::builder().order(8), Width::Four)?;
     pool.add(region)?;
     let mut queue = pool.dma_alloc_align(1024, 1024)?;
     println!("1024 bytes at {}, {} on the bus", queue.virt(), queue.dma());

@@ -4,7 +4,7 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     use allocator_api2::vec::Vec;
     use genpool_dma::source::{PageSize, RamSource};
-    use genpool_dma::{MemoryPool, SharedPool, VirtAddr};
+    use genpool_dma::{MemoryPool, SharedPool};
     use hashbrown::HashMap;
 
     let source = RamSource::new(16 << 20);
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut samples = Vec::new_in(&pool);
     samples.extend((0..100_000_u64).map(|number| number * number % 1009));
     println!("a Vec of {}, at {:p}", samples.len(), samples.as_ptr());
-    assert!(pool.contains(VirtAddr::of(samples.as_ptr()), 800_000));
+    assert!(pool.contains(samples.as_ptr().addr(), 800_000));
     drop(samples);
 
     // A shared pool can be used by values that outlive this function.

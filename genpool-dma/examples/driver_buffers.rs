@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ring.write(number * DESCRIPTOR, frame.dma().get().to_le())?;
         ring.write(number * DESCRIPTOR + 8, (FRAME as u32).to_le())?;
     }
-    println!("the device is told of a ring of {FRAMES} at {}", ring.dma());
+    println!("the device gets a ring of {FRAMES} at {}", ring.dma());
     println!("the first frame is at {}", frames[0].dma());
 
     // A driver would now start the device and finally stop it. Once the device has confirmed that it is at rest:

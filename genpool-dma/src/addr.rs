@@ -93,13 +93,13 @@ address! {
     ///
     /// ```compile_fail,E0308
     /// use genpool::dma::{DmaAddr, PhysAddr};
-    /// let told: DmaAddr = PhysAddr::new(0x1000);
+    /// let dma: DmaAddr = PhysAddr::new(0x1000);
     /// ```
     ///
     /// ```
     /// use genpool::dma::{DmaAddr, PhysAddr};
-    /// let told: DmaAddr = DmaAddr::untranslated(PhysAddr::new(0x1000));
-    /// # assert_eq!(told.get(), 0x1000);
+    /// let dma: DmaAddr = DmaAddr::untranslated(PhysAddr::new(0x1000));
+    /// # assert_eq!(dma.get(), 0x1000);
     /// ```
     DmaAddr(u64)
 }

@@ -6,14 +6,15 @@ use core::ptr;
 
 use genpool_algos::FirstFitAlign;
 use genpool_core::{
-    Algorithm, AllocError, Allocation, ConstraintError, OwnedAllocation, Pool, RawRange,
+    Algorithm, AllocError, Allocation, ConstraintError, OwnedAllocation, PoolView, RawRange,
 };
 use thiserror::Error;
 
 use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 
-/// genalloc's dma calls on a [`Pool`] whose chunks were added with a physical address. They do not access memory: the
-/// pool does not know that its addresses are memory. A [`MemoryPool`](crate::MemoryPool) does.
+/// genalloc's dma calls on a [`Pool`](genpool_core::Pool), or on a pool of a device, whose chunks were added with a
+/// physical address. They do not access memory: the pool does not know that its addresses are memory. A
+/// [`MemoryPool`](crate::MemoryPool) does.
 ///
 /// ```
 /// use genpool::Pool;
@@ -30,7 +31,7 @@ use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 /// ```
 pub trait DmaAlloc {
     /// Allocates by the default algorithm. The device's address is the physical address that the chunk was added
-    /// with. Costs as much as [`Pool::alloc`] and is as [signal-safe](crate#signal-safety).
+    /// with. Costs as much as [`PoolView::alloc`] and is as [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
@@ -38,7 +39,7 @@ pub trait DmaAlloc {
     /// such chunks, pass [`dma_alloc_with`](Self::dma_alloc_with) a constraint on the DMA address.
     fn dma_alloc(&self, size: usize) -> Result<DmaAllocation<'_>, DmaError>;
 
-    /// Allocates by the given algorithm. Costs as much as [`Pool::alloc_with`] and is as
+    /// Allocates by the given algorithm. Costs as much as [`PoolView::alloc_with`] and is as
     /// [signal-safe](crate#signal-safety).
     ///
     /// # Errors
@@ -75,7 +76,7 @@ pub trait DmaAlloc {
     fn virt_to_phys(&self, addr: VirtAddr) -> Option<PhysAddr>;
 }
 
-impl DmaAlloc for Pool {
+impl DmaAlloc for PoolView {
     fn dma_alloc(&self, size: usize) -> Result<DmaAllocation<'_>, DmaError> {
         DmaAllocation::new(Held::Lent(self.alloc(size)?))
     }

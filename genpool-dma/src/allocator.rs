@@ -22,7 +22,7 @@ use crate::pool::MemoryPool;
 /// block has to move, and if there is no room the call fails and changes nothing.
 ///
 /// A block that is aligned to more than a granule is placed by first fit, any other by the pool's default algorithm.
-/// Costs and signal safety are those of [`Pool::alloc`](genpool_core::Pool::alloc),
+/// Costs and signal safety are those of [`PoolView::alloc`](genpool_core::PoolView::alloc),
 /// [`free`](genpool_core::Pool::free) and [`resize`](genpool_core::Allocation::resize). A block that moves is copied.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! Buffers by who may access the bytes: the processor or a device. The two are different types.
+//! Buffers that the processor may access, and buffers that a device may access. The two are different types.
 //!
 //! Bytes are `MaybeUninit` until somebody has written them. A pool hands out what the previous owner left, which may
 //! include the padding of a `Vec`'s items. A zeroed buffer consists of plain bytes and is what most drivers want.
@@ -111,7 +111,7 @@ pub struct CpuBuffer<'p, T: Content = u8> {
 /// let mut frame = pool.dma_zalloc(1514)?;
 /// frame[..6].fill(0xff);
 /// let mut frame = frame.share(); // now it belongs to the device: no slice
-/// println!("the device is told {}", frame.dma());
+/// println!("the device gets {}", frame.dma());
 /// frame.write(6, 0x1234_u16)?; // a volatile word, for rings that both sides use
 /// assert_eq!(frame.read::<u16>(6)?, 0x1234);
 /// // SAFETY: no device was given the address, so all of them are quiet.

@@ -13,6 +13,7 @@ use crate::volatile::{AccessError, Cells, Width, Word};
 /// device was asked to do with these bytes has to be over before the drop.
 ///
 /// ```
+/// use genpool::Pool;
 /// use genpool::dma::{MemoryPool, PhysAddr, Region, Width};
 ///
 /// #[repr(align(4096))]
@@ -23,7 +24,7 @@ use crate::volatile::{AccessError, Cells, Width, Word};
 /// let region = unsafe { Region::from_raw(start, size, ()) };
 /// // SAFETY: no device is given the address, so it may be made up.
 /// let region = unsafe { region.physically_at(PhysAddr::new(0xe000_0000)) };
-/// let pool = MemoryPool::of_device(8, Width::Four)?;
+/// let pool = MemoryPool::of_device(Pool::builder().order(8), Width::Four)?;
 /// pool.add(region)?; // of a BAR, say
 ///
 /// let mut queue = pool.dma_alloc(1000)?;

@@ -57,12 +57,13 @@ pub struct Ram;
 /// of one width.
 ///
 /// ```
+/// use genpool::Pool;
 /// use genpool::dma::{Device, MemoryPool, Width};
 ///
 /// // The device accepts accesses of 32 bits; a granule holds at least one of them.
-/// let pool: MemoryPool<Device> = MemoryPool::of_device(8, Width::Four)?;
+/// let pool: MemoryPool<Device> = MemoryPool::of_device(Pool::builder().order(8), Width::Four)?;
 /// assert_eq!(pool.granule(), 256);
-/// assert!(MemoryPool::of_device(1, Width::Four).is_err());
+/// assert!(MemoryPool::of_device(Pool::builder().order(1), Width::Four).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! | [`DmaAlloc`] | genalloc's dma calls on any [`Pool`](genpool_core::Pool): addresses only |
 //! | [`Region`] | owned memory; [`source`] makes regions |
 //! | [`MemoryPool`] | a pool over regions: the dma calls, zeroing, buffers, an allocator |
-//! | [`CpuBuffer`], [`DeviceBuffer`], [`IoBuffer`] | who may access the bytes, and how |
+//! | [`CpuBuffer`], [`DeviceBuffer`], [`IoBuffer`] | which of processor and device may access the bytes, and how |
 //!
 //! ```text
 //! source ──► Region ──► MemoryPool ──► CpuBuffer ⇄ DeviceBuffer     memory: may be accessed
@@ -17,7 +17,7 @@
 //!
 //! System calls and `unsafe` are concentrated in this crate, so a program that only pools numbers does not
 //! compile it. It is the module `dma` of the crate `genpool`, compiled with the feature `dma`; the examples use
-//! that path. The feature `vfio` adds memory behind an IOMMU through VFIO's container and groups. With
+//! that path. The feature `vfio` adds memory that an IOMMU translates, through VFIO's container and groups. With
 //! `vfio-cdev` the same type can also use iommufd.
 //!
 //! # What a device can reach

@@ -1,8 +1,8 @@
 //! Memory that a pool can hand out: where it is, which addresses devices use for it, and what keeps it
 //! mapped.
 //!
-//! A region owns its memory through the value that gives the memory back when it is dropped: its *keeper*.
-//! So one type serves all sources. A later step such as mapping into an IOMMU wraps the keeper, and the
+//! A region owns its memory through the value that gives the memory back when it is dropped: its *guard*.
+//! So one type serves all sources. A later step such as mapping into an IOMMU wraps the guard, and the
 //! drop order is that of the wrapping: the IOMMU unmaps the range, the process unmaps it, then its IOVAs
 //! are free again.
 //!
@@ -38,8 +38,8 @@ use crate::window::{Translation, Untranslated, Window};
 /// fn describe(region: &Region) -> &'static str {
 ///     match region.bus() {
 ///         None => "no device sees it",
-///         Some(Bus::Physical) => "devices are told physical addresses",
-///         Some(Bus::Iommu(_)) => "devices are told IOVAs",
+///         Some(Bus::Physical) => "devices use physical addresses",
+///         Some(Bus::Iommu(_)) => "devices use IOVAs",
 ///     }
 /// }
 /// let region = genpool::dma::source::RamSource::new(4096).map()?;
@@ -105,7 +105,7 @@ impl Eq for AddressSpace {}
 ///
 /// # Invariants
 ///
-/// The range is mapped, is memory of this kind, and is used by nobody else until `keep` is dropped. Every
+/// The range is mapped, is memory of this kind, and is used by nobody else until `guard` is dropped. Every
 /// window lies in the range.
 pub struct Region<K: Kind = Ram> {
     start: NonNull<u8>,
@@ -113,21 +113,22 @@ pub struct Region<K: Kind = Ram> {
     seen: Option<Seen>,
     /// Never read, only dropped.
     #[allow(dead_code, reason = "its drop is what it is for")]
-    keep: Keep,
+    guard: Guard,
     kind: PhantomData<K>,
 }
 
-/// The keeper of a region's memory: a user's value. If its destructor panics while the thread is already
-/// panicking, that second panic is contained, because it would abort the process.
-pub(crate) struct Keep(Option<Box<dyn Send + Sync>>);
+/// The guard of a region's memory: a user's value that gives the memory back when it is dropped. If its
+/// destructor panics while the thread is already panicking, that second panic is contained, because it would
+/// abort the process.
+pub(crate) struct Guard(Option<Box<dyn Send + Sync>>);
 
-impl Keep {
-    fn new(keep: impl Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(keep)))
+impl Guard {
+    fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(guard)))
     }
 }
 
-impl Drop for Keep {
+impl Drop for Guard {
     fn drop(&mut self) {
         contained(|| drop(self.0.take()));
     }
@@ -140,18 +141,18 @@ struct Seen {
     translation: Translation,
 }
 
-// SAFETY: a region is the only owner of its memory, and its keeper is `Send`.
+// SAFETY: a region is the only owner of its memory, and its guard is `Send`.
 unsafe impl<K: Kind> Send for Region<K> {}
-// SAFETY: a shared region only returns addresses and accesses no memory; its keeper is `Sync`.
+// SAFETY: a shared region only returns addresses and accesses no memory; its guard is `Sync`.
 unsafe impl<K: Kind> Sync for Region<K> {}
 
 impl<K: Kind> Region<K> {
-    /// Makes a region of `len` bytes at `start` that the caller supplies. `keep` is dropped when the memory
-    /// is no longer used; its destructor gives the memory back. No device sees the region before
+    /// Makes a region of `len` bytes at `start` that the caller supplies. `guard` is dropped when the memory is
+    /// no longer used; its destructor gives the memory back. No device sees the region before
     /// [`seen_at`](Self::seen_at).
     ///
     /// A pool may drop a region in any of its calls or when it is itself dropped. It does not pass on a
-    /// panic of `keep`'s destructor: the panic hook reports the panic, and the call goes on.
+    /// panic of `guard`'s destructor: the panic hook reports the panic, and the call goes on.
     ///
     /// ```
     /// use std::num::NonZeroUsize;
@@ -176,7 +177,7 @@ impl<K: Kind> Region<K> {
     ///
     /// # Safety
     ///
-    /// Until `keep` is dropped, all of this holds:
+    /// Until `guard` is dropped, all of this holds:
     ///
     /// - `start` is valid for reads and writes of `len` bytes, which are at most `isize::MAX` and do not
     ///   wrap around. For [`Ram`] the range is ordinary memory and any access is valid. For
@@ -187,7 +188,7 @@ impl<K: Kind> Region<K> {
     pub unsafe fn from_raw(
         start: NonNull<u8>,
         len: NonZeroUsize,
-        keep: impl Send + Sync + 'static,
+        guard: impl Send + Sync + 'static,
     ) -> Self {
         // Pools and devices know addresses, not pointers.
         start.as_ptr().expose_provenance();
@@ -195,7 +196,7 @@ impl<K: Kind> Region<K> {
             start,
             len,
             seen: None,
-            keep: Keep::new(keep),
+            guard: Guard::new(guard),
             kind: PhantomData,
         }
     }
@@ -261,11 +262,14 @@ impl<K: Kind> Region<K> {
         unsafe { self.seen_at(Bus::Physical, translation) }
     }
 
-    /// The same memory, with the old keeper replaced by `wrap(old keeper)`.
+    /// Returns the same memory with `wrap(guard)` in place of its guard.
     #[cfg(all(target_os = "linux", feature = "vfio"))]
-    pub(crate) fn kept_by<G: Send + Sync + 'static>(self, wrap: impl FnOnce(Keep) -> G) -> Self {
+    pub(crate) fn guarded_by<G: Send + Sync + 'static>(
+        self,
+        wrap: impl FnOnce(Guard) -> G,
+    ) -> Self {
         Self {
-            keep: Keep::new(wrap(self.keep)),
+            guard: Guard::new(wrap(self.guard)),
             ..self
         }
     }

@@ -96,6 +96,7 @@ words!(u8, u16, u32, u64);
 /// An access is not inside the memory, or does not consist of aligned words.
 ///
 /// ```
+/// use genpool::Pool;
 /// use genpool::dma::{AccessError, MemoryPool, PhysAddr, Region, Width};
 ///
 /// #[repr(align(4096))]
@@ -106,7 +107,7 @@ words!(u8, u16, u32, u64);
 /// let region = unsafe { Region::from_raw(start, size, ()) };
 /// // SAFETY: no device is given the address, so it may be made up.
 /// let region = unsafe { region.physically_at(PhysAddr::new(0xe000_0000)) };
-/// let pool = MemoryPool::of_device(8, Width::Four)?;
+/// let pool = MemoryPool::of_device(Pool::builder().order(8), Width::Four)?;
 /// pool.add(region)?;
 /// let queue = pool.dma_alloc(256)?;
 /// let refused = queue.read::<u32>(254).unwrap_err();

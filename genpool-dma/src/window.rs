@@ -136,7 +136,7 @@ impl Translation {
         let left = window.len.get() - offset;
         if len > left {
             return match virt.checked_add(left) {
-                Some(behind) => refused(behind),
+                Some(end) => refused(end),
                 None => refused(virt),
             };
         }

@@ -40,18 +40,18 @@ fn a_vec_grows_in_place_and_comes_back() {
     }
     assert!(list.iter().copied().eq(0..4000));
     let first = list.as_ptr().addr();
-    assert!(pool.contains(VirtAddr::new(first), 16_000));
+    assert!(pool.contains(first, 16_000));
     list.truncate(3);
     list.shrink_to_fit();
     assert_eq!((list.capacity(), &list[..]), (3, &[0, 1, 2][..]));
     assert_eq!(pool.avail(), pool.size() - 64);
     list.extend(3..1000);
-    assert_eq!(list.as_ptr().addr(), first, "what is behind it was free");
+    assert_eq!(list.as_ptr().addr(), first, "what follows it was free");
     // The granule after the block is taken, so the block moves.
-    let behind = Box::new_in([7_u8; 64], &pool);
+    let after = Box::new_in([7_u8; 64], &pool);
     list.reserve(2000);
     assert!(list.iter().copied().eq(0..1000));
-    drop((list, behind));
+    drop((list, after));
     assert_eq!(pool.avail(), pool.size());
 }
 

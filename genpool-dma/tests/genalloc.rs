@@ -122,10 +122,10 @@ fn gen_pool_dma_alloc_algo_with_constraints_on_the_device_s_address() {
     drop(all);
 
     let not_over_4_gib = Constraints::new().dma_boundary(1 << 32).unwrap();
-    let behind = pool
+    let after = pool
         .dma_alloc_with(4 * PAGE, &with(not_over_4_gib))
         .unwrap();
-    assert_eq!(behind.dma(), dma(1 << 32));
+    assert_eq!(after.dma(), dma(1 << 32));
 
     // 16 KiB by the device's address, which in this chunk is 12 KiB off the virtual one.
     let aligned = Constraints::new().dma_align(4 * PAGE as u64).unwrap();
@@ -172,7 +172,9 @@ fn gen_pool_dma_zalloc() {
 #[test]
 fn gen_pool_dma_zalloc_on_a_device_s_memory() {
     for width in [Width::One, Width::Two, Width::Four, Width::Eight] {
-        let pool = MemoryPool::<Device>::of_device(width.bytes().ilog2(), width).unwrap();
+        let pool =
+            MemoryPool::<Device>::of_device(Pool::builder().order(width.bytes().ilog2()), width)
+                .unwrap();
         pool.add(seen(PAGE, PHYS).0).unwrap();
         let _first: IoBuffer<'_> = pool.dma_alloc(1).unwrap();
         let zeroed = pool.dma_zalloc(33).unwrap();
@@ -181,7 +183,7 @@ fn gen_pool_dma_zalloc_on_a_device_s_memory() {
         assert_eq!(peek(virt(zeroed.virt().get() - 1), 1), [0xa5]);
         assert_eq!(peek(virt(zeroed.virt().get() + zeroed.size()), 1), [0xa5]);
     }
-    assert!(MemoryPool::<Device>::of_device(1, Width::Four).is_err());
+    assert!(MemoryPool::<Device>::of_device(Pool::builder().order(1), Width::Four).is_err());
 }
 
 #[test]

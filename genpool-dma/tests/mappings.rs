@@ -46,12 +46,12 @@ fn memory_is_mapped_and_unmapped() {
 fn alignment_takes_no_more_than_the_memory() {
     let region = RamSource::new(3 * PAGE).align(1 << 30).map().unwrap();
     assert!(region.start().is_aligned(1 << 30));
-    let behind = region.start().checked_add(3 * PAGE).unwrap();
+    let end = region.start().checked_add(3 * PAGE).unwrap();
     let start = region.start();
     assert!(is_mapped(start));
     // The space that was reserved around the region is unmapped.
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    let line = format!("{:x}-{:x} rw", start.get(), behind.get());
+    let line = format!("{:x}-{:x} rw", start.get(), end.get());
     let alone = maps.lines().any(|have| have.starts_with(&line));
     assert!(alone, "{line} is not in\n{maps}");
 }
@@ -61,9 +61,9 @@ fn is_mapped(addr: VirtAddr) -> bool {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     maps.lines().any(|line| {
         let (range, _) = line.split_once(' ').unwrap();
-        let (first, behind) = range.split_once('-').unwrap();
+        let (first, end) = range.split_once('-').unwrap();
         let hex = |text| usize::from_str_radix(text, 16).unwrap();
-        (hex(first)..hex(behind)).contains(&addr.get())
+        (hex(first)..hex(end)).contains(&addr.get())
     })
 }
 

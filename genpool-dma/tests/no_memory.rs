@@ -97,7 +97,7 @@ fn buffers_come_and_go_without_the_heap() {
         without_heap("the end of the pool", || drop(pool));
         without_heap("the last allocation", || drop(held));
     }
-    let pool = MemoryPool::<Device>::of_device(12, Width::Four).unwrap();
+    let pool = MemoryPool::<Device>::of_device(Pool::builder().order(12), Width::Four).unwrap();
     pool.add(seen(PAGE, 0x10_0000).0).unwrap();
     without_heap("a device's memory", || drop(pool.dma_zalloc(1).unwrap()));
 }

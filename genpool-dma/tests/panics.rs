@@ -1,4 +1,4 @@
-//! A region's keeper may panic when it is dropped, wherever that is, and so may an algorithm. Nothing is lost, hidden
+//! A region's guard may panic when it is dropped, wherever that is, and so may an algorithm. Nothing is lost, hidden
 //! or leaked because of it.
 
 mod common;
@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
-use common::{Watch, kept_by, seen_in, unseen};
+use common::{Watch, guarded_by, seen_in, unseen};
 use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, Pool, Request};
 use genpool_dma::{MemoryPool, Region, VirtAddr};
 
@@ -30,10 +30,10 @@ impl Drop for Again {
     }
 }
 
-/// Four pages in two windows, with a keeper that panics.
+/// Four pages in two windows, with a guard that panics.
 fn panicking() -> (Region, Watch) {
     let watch = Watch::default();
-    let region = kept_by(4 * PAGE, watch.clone(), Panics);
+    let region = guarded_by(4 * PAGE, watch.clone(), Panics);
     let windows = [(0, 0x10_0000, 2 * PAGE), (2, 0x90_0000, 2 * PAGE)];
     (seen_in(region, &windows), watch)
 }
@@ -104,7 +104,7 @@ fn while_another_region_is_removed() {
         let panicking = region.start();
         pool.add(region).unwrap();
         let (lower, upper) = (pool.dma_alloc(2 * PAGE), pool.dma_alloc(2 * PAGE));
-        assert!(pool.contains(panicking, 1));
+        assert!(pool.contains(panicking.get(), 1));
         drop(pool.remove(panicking).unwrap());
         drop((lower.unwrap(), upper.unwrap()));
         // The first change of the list is the end of this removal.
@@ -277,7 +277,7 @@ fn an_algorithm_s_end_while_a_region_is_taken_out() {
     let start = region.start();
     let pool = replaced(region);
     let drain = pool.remove(start).unwrap();
-    // The caller does not get the region. It is dropped, and the panic of its keeper is the second one.
+    // The caller does not get the region. It is dropped, and the panic of its guard is the second one.
     assert_eq!(caught(|| drain.finish()), Some("the algorithm"));
     assert!(watch.is_freed());
     assert_eq!(pool.chunks().len(), 0);

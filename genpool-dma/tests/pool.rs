@@ -250,7 +250,7 @@ fn two_regions_with_one_start_are_refused() {
 
 #[test]
 fn a_pool_of_a_device_says_what_is_wrong_with_its_granule() {
-    let of = |order, width| MemoryPool::<Device>::of_device(order, width);
+    let of = |order, width| MemoryPool::<Device>::of_device(Pool::builder().order(order), width);
     for (order, width) in [(0, Width::Two), (1, Width::Four), (2, Width::Eight)] {
         let refused = of(order, width).unwrap_err();
         assert_eq!(refused, DevicePoolError::Width { order, width });
@@ -343,7 +343,7 @@ fn what_went_as_numbers_comes_back_as_numbers() {
 
 #[test]
 fn a_device_s_memory_is_accessed_by_words() {
-    let pool = MemoryPool::<Device>::of_device(6, Width::Four).unwrap();
+    let pool = MemoryPool::<Device>::of_device(Pool::builder().order(6), Width::Four).unwrap();
     pool.add(seen(PAGE, 0xfe00_0000).0).unwrap();
     let mut queue = pool.dma_zalloc(64).unwrap();
     assert_eq!(queue.dma(), dma(0xfe00_0000));
@@ -445,8 +445,8 @@ fn the_same_places_as_a_plain_pool() {
     assert_eq!(pool.stats(), plain.stats());
     assert_eq!(pool.fragmentation(), plain.fragmentation());
     let start = ours[0].virt();
-    assert!(pool.contains(start, 16 * PAGE));
-    assert!(!pool.contains(start, 16 * PAGE + 1));
+    assert!(pool.contains(start.get(), 16 * PAGE));
+    assert!(!pool.contains(start.get(), 16 * PAGE + 1));
     let phys = PhysAddr::new(0x10_0000);
     assert_eq!(pool.virt_to_phys(ours[0].virt()), Some(phys));
     assert_eq!(plain.virt_to_phys(theirs[0].virt()), Some(phys));

@@ -75,8 +75,8 @@ fn flags_of(region: &Region) -> Option<String> {
             .next()
             .and_then(|range| range.split_once('-'));
         let number = |text| usize::from_str_radix(text, 16).ok();
-        if let Some((Some(first), Some(behind))) = range.map(|(a, b)| (number(a), number(b))) {
-            inside = (first..behind).contains(&region.start().get());
+        if let Some((Some(first), Some(end))) = range.map(|(a, b)| (number(a), number(b))) {
+            inside = (first..end).contains(&region.start().get());
         }
         if inside && let Some(flags) = line.strip_prefix("VmFlags:") {
             return Some(format!("{flags} "));
@@ -161,7 +161,7 @@ fn nonsense_is_refused() {
     );
     for node in [1000, 1023, 1024, u32::MAX] {
         match RamSource::new(1).node(node).map().unwrap_err() {
-            SourceError::UnknownNode { node: told } => assert_eq!(told, node),
+            SourceError::UnknownNode { node: unknown } => assert_eq!(unknown, node),
             SourceError::System {
                 call: "mbind",
                 source,

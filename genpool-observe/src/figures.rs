@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use genpool_core::{Fragmentation, Pool, Stats};
+use genpool_core::{Fragmentation, PoolView, Stats};
 
 /// A figure of a pool, from [`figures`].
 ///
@@ -68,7 +68,7 @@ impl fmt::Display for FigureKind {
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn figures(pool: &Pool) -> impl Iterator<Item = Figure> {
+pub fn figures(pool: &PoolView) -> impl Iterator<Item = Figure> {
     figures_of(&pool.stats(), &pool.fragmentation()).into_iter()
 }
 

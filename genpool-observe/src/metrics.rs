@@ -1,6 +1,6 @@
 //! Gauges and counters of the crate `metrics`.
 
-use genpool_core::{Event, Fragmentation, Observer, Pool, Stats};
+use genpool_core::{Event, Fragmentation, Observer, PoolView, Stats};
 use metrics::{Counter, IntoLabels, Label, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::figures::{Figure, FigureKind, figures, figures_of};
@@ -100,7 +100,7 @@ pub fn describe() {
 /// genpool::observe::report(&pool, &[("pool", "rx")]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn report(pool: &Pool, labels: impl IntoLabels) {
+pub fn report(pool: &PoolView, labels: impl IntoLabels) {
     let labels = labels.into_labels();
     for Figure {
         name, kind, value, ..

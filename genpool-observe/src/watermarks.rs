@@ -22,8 +22,8 @@ use genpool_core::{AllocError, Event, Observer};
 /// The bytes available to every thread, in chunks that are not being removed. What a [`Cache`](genpool_core::Cache)
 /// keeps counts as taken, because only the cache's thread can use it. With [`cached_as_free`](Self::cached_as_free) it
 /// counts as free. A chunk counts from when it is added until its removal begins. The count is exact when no call is in
-/// progress, and then equals [`Pool::avail`](genpool_core::Pool::avail). While other threads are in calls, it differs
-/// from that by what those calls move.
+/// progress, and then equals [`PoolView::avail`](genpool_core::PoolView::avail). While other threads are in calls, it
+/// differs from that by what those calls move.
 ///
 /// One mistake of a program makes the count wrong until the chunk is removed: without boundary tracking, a free by
 /// address can take part of what an allocation or a cache still holds. [`Event::change`](genpool_core::Event::change)
@@ -76,8 +76,8 @@ use genpool_core::{AllocError, Event, Observer};
 ///
 /// A call updates the count after it has changed the pool. Other threads may take a whole new chunk before the call
 /// that added it has counted it. The count then stays below the low mark, and the mark is not crossed again. So a
-/// callback that adds chunks keeps adding until [`Pool::avail`](genpool_core::Pool::avail) reaches the mark. The same
-/// can happen to what a large free gives back; a request that is then refused still calls back with
+/// callback that adds chunks keeps adding until [`PoolView::avail`](genpool_core::PoolView::avail) reaches the mark. The
+/// same can happen to what a large free gives back; a request that is then refused still calls back with
 /// [`on_refusal`](Self::on_refusal).
 ///
 /// The pool owns the callback, so the callback must not own the pool, or neither would ever be dropped:

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 use std::sync::{Arc, Mutex};
 
-use genpool_core::sync::{Fault, seed};
+use genpool_core::sync::{Fault, Seed, seed};
 pub use loom::cell::UnsafeCell;
 pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub use loom::sync::mpsc;
@@ -71,7 +71,7 @@ pub fn explore<O>(
 ) where
     O: Ord + Clone + Debug + Send + 'static,
 {
-    seed(&[]);
+    seed::<Fault>(&[]);
     let own = preemptions;
     let preemptions = bound(own);
     let executions = Arc::new(Plain::new(0));
@@ -107,7 +107,7 @@ pub fn explore<O>(
 /// If the model passes.
 pub fn must_fail<O>(
     name: &str,
-    faults: &[Fault],
+    faults: &[impl Seed],
     preemptions: Option<usize>,
     model: impl Fn() -> O + Send + Sync + 'static,
 ) {
@@ -122,7 +122,7 @@ pub fn must_fail<O>(
             model();
         });
     }));
-    seed(&[]);
+    seed::<Fault>(&[]);
     let executions = executions.load(PlainOrdering::Relaxed);
     assert!(
         outcome.is_err(),

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::thread;
 
-use genpool_core::sync::Fault;
+use genpool_core::sync::Seed;
 pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub use std::sync::mpsc;
 
@@ -85,7 +85,7 @@ pub fn explore<O: Ord + Debug>(
 /// Does nothing, because a control may end the process under Miri. loom runs the controls.
 pub fn must_fail<O>(
     _name: &str,
-    _faults: &[Fault],
+    _faults: &[impl Seed],
     _preemptions: Option<usize>,
     _model: impl Fn() -> O,
 ) {

@@ -12,27 +12,27 @@
 //! | `gen_pool_add(pool, addr, size, nid)` | [`pool.add(addr, size)`](crate::Pool::add); the node is the pool's | a chunk that is empty, wraps, overlaps another, or does not consist of whole granules is an [`AddError`](crate::AddError). No lock: other threads keep allocating |
 //! | `gen_pool_add_virt(pool, virt, phys, size, nid)` | [`pool.add_virt(virt, phys, size)`](crate::Pool::add_virt) | a physical range that wraps is an error too |
 //! | `gen_pool_add_owner(pool, virt, phys, size, nid, owner)` | [`pool.add_chunk(ChunkSpec::new(virt, size).phys(phys).owner(value))`](crate::Pool::add_chunk) | any `Send + Sync` value instead of a `void *`; it lives as long as the chunk |
-//! | `gen_pool_for_each_chunk(pool, func, data)` | [`pool.chunks()`](crate::Pool::chunks), an iterator over the chunks at this instant | |
-//! | `gen_pool_has_addr(pool, start, size)` | [`pool.contains(start, size)`](crate::Pool::contains) | false for an empty range and for one that wraps |
-//! | `gen_pool_avail(pool)`, `gen_pool_size(pool)` | [`pool.avail()`](crate::Pool::avail), [`pool.size()`](crate::Pool::size); more in [`pool.stats()`](crate::Pool::stats), [`pool.fragmentation()`](crate::Pool::fragmentation) | `avail` counts bits: it is never above `size` and never wraps |
+//! | `gen_pool_for_each_chunk(pool, func, data)` | [`pool.chunks()`](crate::PoolView::chunks), an iterator over the chunks at this instant | |
+//! | `gen_pool_has_addr(pool, start, size)` | [`pool.contains(start, size)`](crate::PoolView::contains) | false for an empty range and for one that wraps |
+//! | `gen_pool_avail(pool)`, `gen_pool_size(pool)` | [`pool.avail()`](crate::PoolView::avail), [`pool.size()`](crate::PoolView::size); more in [`pool.stats()`](crate::PoolView::stats), [`pool.fragmentation()`](crate::PoolView::fragmentation) | `avail` counts bits: it is never above `size` and never wraps |
 //! | `gen_pool_destroy(pool)` | [`pool.destroy()`](crate::Pool::destroy) lists what is still held; dropping the pool calls [`.on_leak`](crate::Builder::on_leak) | never a crash; what is held in an [`OwnedAllocation`](crate::OwnedAllocation) stays valid |
 //!
 //! # Allocating and freeing
 //!
 //! | genalloc | genpool | stricter |
 //! |---|---|---|
-//! | `gen_pool_alloc(pool, size)` | [`pool.alloc(size)`](crate::Pool::alloc); [`alloc_owned(size)`](crate::Pool::alloc_owned) does not borrow the pool; [`alloc_many(&sizes)`](crate::Pool::alloc_many) takes all or nothing | failure is an error, not address 0, so a chunk may start at 0; a size of zero is an error; "exhausted" is a proof, not the result of a lost race |
-//! | `gen_pool_alloc_algo(pool, size, algo, data)` | [`pool.alloc_with(size, &algorithm)`](crate::Pool::alloc_with), [`alloc_owned_with`](crate::Pool::alloc_owned_with) | the algorithm and its data are one value |
+//! | `gen_pool_alloc(pool, size)` | [`pool.alloc(size)`](crate::PoolView::alloc); [`alloc_owned(size)`](crate::PoolView::alloc_owned) does not borrow the pool; [`alloc_many(&sizes)`](crate::PoolView::alloc_many) takes all or nothing | failure is an error, not address 0, so a chunk may start at 0; a size of zero is an error; "exhausted" is a proof, not the result of a lost race |
+//! | `gen_pool_alloc_algo(pool, size, algo, data)` | [`pool.alloc_with(size, &algorithm)`](crate::PoolView::alloc_with), [`alloc_owned_with`](crate::PoolView::alloc_owned_with) | the algorithm and its data are one value |
 //! | `gen_pool_alloc_owner(pool, size, owner)`, `gen_pool_alloc_algo_owner(pool, size, algo, data, owner)` | [`allocation.owner()`](crate::Allocation::owner), [`allocation.owner_as::<T>()`](crate::Allocation::owner_as) of any allocation | the owner is typed |
 //! | `gen_pool_free(pool, addr, size)` | drop the [`Allocation`](crate::Allocation); by address [`pool.free(addr, size)`](crate::Pool::free), and with boundary tracking [`pool.free_addr(addr)`](crate::Pool::free_addr) | a bad free is an error and changes nothing, not even a part of the range; of two racing frees one succeeds; with boundary tracking, wrong sizes are detected too |
 //! | `gen_pool_free_owner(pool, addr, size, owner)` | [`pool.free_owner(addr, size)`](crate::Pool::free_owner) | as above |
-//! | `gen_pool_virt_to_phys(pool, addr)` | [`pool.phys_of(addr)`](crate::Pool::phys_of), [`allocation.phys()`](crate::Allocation::phys); with address types, `pool.virt_to_phys(addr)` of `genpool::dma` | `None` outside the chunks and where a chunk has no physical address, never a made-up number |
+//! | `gen_pool_virt_to_phys(pool, addr)` | [`pool.phys_of(addr)`](crate::PoolView::phys_of), [`allocation.phys()`](crate::Allocation::phys); with address types, `pool.virt_to_phys(addr)` of `genpool::dma` | `None` outside the chunks and where a chunk has no physical address, never a made-up number |
 //!
 //! # Algorithms
 //!
 //! | genalloc | genpool | stricter |
 //! |---|---|---|
-//! | `gen_pool_set_algo(pool, algo, data)` | [`pool.set_algorithm(algorithm)`](crate::Pool::set_algorithm) | one value, replaced atomically while others allocate |
+//! | `gen_pool_set_algo(pool, algo, data)` | [`pool.set_algorithm(algorithm)`](crate::PoolView::set_algorithm) | one value, replaced atomically while others allocate |
 //! | `gen_pool_first_fit` | [`FirstFit`](crate::FirstFit), the default | |
 //! | `gen_pool_first_fit_align` | [`FirstFitAlign::new(bytes)`](crate::FirstFitAlign) | an alignment that is not a power of two is an error |
 //! | `gen_pool_first_fit_order_align` | [`OrderAlign`](crate::OrderAlign) | the address is aligned, not the offset in the chunk |
@@ -89,9 +89,9 @@
 //!
 //! # What genalloc has no call for
 //!
-//! [`pool.cache()`](crate::Pool::cache), a handle for one thread that keeps a few runs at hand;
+//! [`pool.cache()`](crate::PoolView::cache), a handle for one thread that keeps a few runs at hand;
 //! [`pool.remove(start)`](crate::Pool::remove), which removes a chunk while others allocate;
-//! [`allocation.resize(size)`](crate::Allocation::resize), which resizes in place; [`pool.live()`](crate::Pool::live),
+//! [`allocation.resize(size)`](crate::Allocation::resize), which resizes in place; [`pool.live()`](crate::PoolView::live),
 //! a list of the live allocations; [`NextFit`](crate::NextFit) and [`ThreadStart`](crate::ThreadStart);
 //! [`Constraints`](crate::Constraints) on any algorithm.
 //!

@@ -139,7 +139,7 @@
 //! [`remove`](crate::Pool::remove) it: it hands out nothing more, and [`on_drained`](crate::Drain::on_drained)
 //! registers a callback for when the last allocation in it is back. An allocation that is never given back keeps the
 //! chunk for ever. [`held`](crate::Drain::held) returns how much is still held, and with boundary tracking
-//! [`live`](crate::Pool::live) lists it. A cache gives its runs in such a chunk back in its next call for the same
+//! [`live`](crate::PoolView::live) lists it. A cache gives its runs in such a chunk back in its next call for the same
 //! length, so a cache whose thread sleeps delays the removal: flush it before.
 //!
 //! ```
@@ -212,7 +212,7 @@
 //!
 //! # What to watch
 //!
-//! [`stats`](crate::Pool::stats) and [`fragmentation`](crate::Pool::fragmentation) read the bitmap, 64 granules at a
+//! [`stats`](crate::PoolView::stats) and [`fragmentation`](crate::PoolView::fragmentation) read the bitmap, 64 granules at a
 //! time, while others allocate. That is cheap enough for once a second, but not for every request.
 //!
 //! | | meaning |

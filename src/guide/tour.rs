@@ -48,15 +48,15 @@
 //! ```
 //!
 //! *Boundary tracking* costs two words a granule. It detects wrong sizes and addresses inside an allocation, allows
-//! frees by address alone, and lists what is [live](crate::Pool::live).
+//! frees by address alone, and lists what is [live](crate::PoolView::live).
 //!
-//! [`alloc_many`](crate::Pool::alloc_many) makes several allocations at once, all or nothing.
+//! [`alloc_many`](crate::PoolView::alloc_many) makes several allocations at once, all or nothing.
 //! [`resize`](crate::Allocation::resize) grows and shrinks in place.
 //!
 //! # Algorithms
 //!
 //! An [`Algorithm`](crate::Algorithm) decides where in a chunk an allocation goes. The pool has a default algorithm,
-//! which can be [replaced](crate::Pool::set_algorithm) while others allocate, and each call may name another.
+//! which can be [replaced](crate::PoolView::set_algorithm) while others allocate, and each call may name another.
 //! [`choosing`](super::choosing) says which algorithm suits which load.
 //!
 //! ```

@@ -107,7 +107,7 @@ impl Handle for &'static Pool {
 
     #[inline]
     fn alloc(&mut self, bytes: usize) -> Option<Self::Held> {
-        Pool::alloc(self, bytes).ok()
+        (**self).alloc(bytes).ok()
     }
 
     #[inline]
@@ -122,7 +122,7 @@ impl Handle for &'static Pool {
 
     #[inline]
     fn phys_of(&mut self, addr: usize) -> Option<u64> {
-        Pool::phys_of(self, addr)
+        (**self).phys_of(addr)
     }
 }
 
@@ -143,7 +143,7 @@ impl Handle for Addressed {
 
     #[inline]
     fn alloc(&mut self, bytes: usize) -> Option<Self::Held> {
-        let raw = self.0.alloc(bytes).ok()?.into_raw();
+        let raw = (*self.0).alloc(bytes).ok()?.into_raw();
         Some((raw.addr, raw.size))
     }
 
@@ -160,7 +160,7 @@ impl Handle for Addressed {
 
     #[inline]
     fn phys_of(&mut self, addr: usize) -> Option<u64> {
-        self.0.phys_of(addr)
+        (*self.0).phys_of(addr)
     }
 }
 
@@ -202,7 +202,7 @@ impl<A: Algorithm> Handle for Naming<A> {
 
     #[inline]
     fn phys_of(&mut self, addr: usize) -> Option<u64> {
-        self.pool.phys_of(addr)
+        (*self.pool).phys_of(addr)
     }
 }
 

@@ -71,8 +71,8 @@ impl Algorithm for Shared {
         self.0.rules_out(chunk, request)
     }
 
-    fn place(&self) -> Option<usize> {
-        self.0.place()
+    fn only_address(&self) -> Option<usize> {
+        self.0.only_address()
     }
 
     fn propose(

@@ -133,7 +133,7 @@ fn check(bitmap: &Bitmap, question: Question) {
     );
     let in_word = |at: usize| at % WORD_BITS + n <= WORD_BITS && at / WORD_BITS >= from / WORD_BITS;
     assert_eq!(
-        bitmap.find_nearby(from, n),
+        bitmap.find_nearby(from, n, AnyStart),
         free.first(n, in_word),
         "{question:?}"
     );

@@ -65,7 +65,7 @@ use crate::chunks::DefaultVersion;
 use crate::error::AllocError;
 #[cfg(feature = "observe")]
 use crate::observe::{Event, Notifier};
-use crate::pool::Pool;
+use crate::pool::PoolView;
 use crate::shared::Shared;
 use crate::sync::{Fault, seeded};
 use crate::unwind::FirstPanic;
@@ -73,8 +73,8 @@ use crate::unwind::FirstPanic;
 /// Runs of at most this many granules are kept. Longer ones are rare, and few of them fit into one word (2026-11).
 pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 8 };
 
-/// A handle on a [`Pool`] for one thread, which keeps a few runs at hand. Most of its calls touch nothing that
-/// another thread uses. Created by [`Pool::cache`].
+/// A handle on a [`Pool`](crate::Pool) for one thread, which keeps a few runs at hand. Most of its calls touch nothing
+/// that another thread uses. Created by [`PoolView::cache`].
 ///
 /// A cache hands out ordinary [`Allocation`]s. They can be sent, kept and dropped like any others, and return to the
 /// pool no matter which thread drops them. An allocation that is passed to [`free`](Self::free) instead stays at hand
@@ -130,7 +130,7 @@ pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 8 };
 /// because that code borrows it, but it can call the pool directly.
 #[must_use = "what it keeps goes back to the pool when it is dropped"]
 pub struct Cache<'p> {
-    pool: &'p Pool,
+    pool: &'p PoolView,
     shared: &'p Shared,
     /// The version of the default algorithm that the cache follows.
     tag: DefaultVersion,
@@ -163,7 +163,7 @@ const _: () = {
     sent::<Cache<'_>>();
 };
 
-impl Pool {
+impl PoolView {
     /// Creates a cache: a handle for one thread that keeps a few runs at hand, so that most of its calls touch
     /// nothing that another thread uses. Linear in the number of caches. Not [signal-safe](crate#signal-safety). If
     /// no earlier cache of the pool has ended, this needs some 200 bytes, and aborts the process if they cannot be
@@ -198,7 +198,7 @@ impl<'p> Cache<'p> {
         sum
     };
 
-    pub(crate) fn new(pool: &'p Pool, shared: &'p Shared) -> Self {
+    pub(crate) fn new(pool: &'p PoolView, shared: &'p Shared) -> Self {
         let tag = shared.chunk_set.tag();
         let mut cache = Self {
             pool,
@@ -213,10 +213,10 @@ impl<'p> Cache<'p> {
         cache
     }
 
-    /// Allocates `size` bytes as [`Pool::alloc`] does, from the cache if possible.
+    /// Allocates `size` bytes as [`PoolView::alloc`] does, from the cache if possible.
     ///
     /// Costs no atomic read-modify-write if a run is at hand, and one compare-and-swap if a batch of runs is nearby.
-    /// Otherwise it costs what [`Pool::alloc`] does.
+    /// Otherwise it costs what [`PoolView::alloc`] does.
     ///
     /// ```
     /// use genpool::Pool;
@@ -232,7 +232,7 @@ impl<'p> Cache<'p> {
     ///
     /// # Errors
     ///
-    /// As [`Pool::alloc`], after everything in the cache was given back.
+    /// As [`PoolView::alloc`], after everything in the cache was given back.
     #[inline(always)]
     pub fn alloc(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
         #[cfg(feature = "observe")]
@@ -372,7 +372,7 @@ impl<'p> Cache<'p> {
 
     /// Returns the pool that this is a cache of.
     #[must_use]
-    pub fn pool(&self) -> &'p Pool {
+    pub fn pool(&self) -> &'p PoolView {
         self.pool
     }
 

@@ -76,7 +76,7 @@ pub enum FreeError {
         /// The start of the allocation.
         start: usize,
     },
-    /// A free by address alone and a list of live allocations need boundary tracking.
+    /// A free by address alone needs boundary tracking.
     #[error("the pool was built without boundary tracking")]
     NotTracked,
 }
@@ -114,3 +114,15 @@ pub enum ResizeError {
     #[error("the range was freed by address while it was held")]
     Lost,
 }
+
+/// The pool was built without boundary tracking, so it does not know its live allocations.
+///
+/// ```
+/// use genpool::{NotTracked, Pool};
+///
+/// assert_eq!(Pool::new(12)?.live().err(), Some(NotTracked));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the pool was built without boundary tracking")]
+pub struct NotTracked;

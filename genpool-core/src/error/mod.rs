@@ -8,4 +8,4 @@ mod free;
 pub use alloc::{AllocError, Impossible, Unsuitable};
 pub use build::BuildError;
 pub use chunk::{AddError, AddRefused, RemoveError};
-pub use free::{FreeError, ResizeError};
+pub use free::{FreeError, NotTracked, ResizeError};

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use super::{Pool, Report, as_default};
+use super::{Pool, PoolView, Report, as_default};
 use crate::chunks::DefaultAlgorithm;
 use crate::error::BuildError;
 use crate::memory::Node;
@@ -57,6 +57,12 @@ impl Builder {
     pub fn order(mut self, order: u32) -> Self {
         self.order = order;
         self
+    }
+
+    /// Returns the order set so far.
+    #[must_use]
+    pub fn get_order(&self) -> u32 {
+        self.order
     }
 
     /// Sets a name, which appears in reports.
@@ -192,16 +198,18 @@ impl Builder {
             notifier
         });
         Ok(Pool {
-            shared: Arc::new(Shared::new(
-                order,
-                algorithm,
-                default,
-                self.tracked,
-                node,
-                self.name,
-                #[cfg(feature = "observe")]
-                notifier,
-            )),
+            view: PoolView {
+                shared: Arc::new(Shared::new(
+                    order,
+                    algorithm,
+                    default,
+                    self.tracked,
+                    node,
+                    self.name,
+                    #[cfg(feature = "observe")]
+                    notifier,
+                )),
+            },
             on_leak: self.on_leak,
         })
     }

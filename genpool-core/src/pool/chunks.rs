@@ -8,8 +8,8 @@ use crate::chunk::{Chunk, Owner, State, text_of};
 use crate::placement::{Granule, Run};
 use crate::shared::Shared;
 
-/// An iterator over the chunks of a pool at one instant, newest first, made by [`Pool::chunks`](crate::Pool::chunks).
-/// The chunks stay readable whatever happens to the pool.
+/// An iterator over the chunks of a pool at one instant, newest first, made by
+/// [`PoolView::chunks`](crate::PoolView::chunks). The chunks stay readable whatever happens to the pool.
 ///
 /// ```
 /// use genpool::Pool;

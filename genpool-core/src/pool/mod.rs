@@ -6,6 +6,7 @@ mod chunks;
 mod queries;
 
 use core::fmt;
+use core::ops::Deref;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -34,9 +35,8 @@ type Report = Guarded<Box<dyn FnOnce(Destroyed) + Send + Sync>>;
 /// Chunks are tried newest first. No call on a pool ever waits for another thread. Sizes and addresses are in bytes,
 /// or in whatever unit the chunks are counted in.
 ///
-/// The properties that a pool was built with ([`order`](Self::order), [`granule`](Self::granule),
-/// [`name`](Self::name), [`node`](Self::node), [`is_tracked`](Self::is_tracked)) are read in constant time, and
-/// reading them is [signal-safe](crate#signal-safety).
+/// Allocation and queries are the calls of [`PoolView`], to which a pool dereferences. The calls of the pool itself
+/// add and remove chunks, free by address, and end the pool.
 ///
 /// # Memory
 ///
@@ -46,9 +46,10 @@ type Report = Guarded<Box<dyn FnOnce(Destroyed) + Send + Sync>>;
 ///
 /// If memory runs out:
 ///
-/// - [`add`](Self::add) and [`alloc_many`](Self::alloc_many) return an error.
-/// - [`set_algorithm`](Self::set_algorithm), [`cache`](Self::cache), [`chunks`](Self::chunks), [`live`](Self::live),
-///   [`destroy`](Self::destroy), [`Drain::on_drained`] and the [`Builder`] abort the process, as `Box` and `Arc` do.
+/// - [`add`](Self::add) and [`alloc_many`](PoolView::alloc_many) return an error.
+/// - [`set_algorithm`](PoolView::set_algorithm), [`cache`](PoolView::cache), [`chunks`](PoolView::chunks),
+///   [`live`](PoolView::live), [`destroy`](Self::destroy), [`Drain::on_drained`] and the [`Builder`] abort the process,
+///   as `Box` and `Arc` do.
 /// - `add` also aborts in the rare case that another thread takes the last memory while it runs.
 /// - Dropping a pool also aborts on a thread that has never changed or listed the chunks of any pool.
 ///
@@ -73,13 +74,42 @@ type Report = Guarded<Box<dyn FnOnce(Destroyed) + Send + Sync>>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Pool {
-    shared: Arc<Shared>,
+    view: PoolView,
     on_leak: Option<Report>,
+}
+
+/// What every user of a pool may do: allocate, read what the pool holds, and choose the default algorithm. No call
+/// changes the chunks, and none frees what another value holds.
+///
+/// A [`Pool`] dereferences to this. So does a type that owns a pool and restricts the other calls: the pool of a
+/// device, whose chunks end with the device, or a pool over memory, in which a free by address is `unsafe`.
+///
+/// The properties that a pool was built with ([`order`](Self::order), [`granule`](Self::granule),
+/// [`name`](Self::name), [`node`](Self::node), [`is_tracked`](Self::is_tracked)) are read in constant time, and
+/// reading them is [signal-safe](crate#signal-safety).
+///
+/// ```
+/// use genpool::{Pool, PoolView};
+///
+/// /// Accepts any kind of pool.
+/// fn percent_free(pool: &PoolView) -> usize {
+///     pool.avail() * 100 / pool.size().max(1)
+/// }
+///
+/// let pool = Pool::new(12)?;
+/// pool.add(0x1000, 0x4000)?;
+/// let _held = pool.alloc(1)?;
+/// assert_eq!(percent_free(&pool), 75);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct PoolView {
+    shared: Arc<Shared>,
 }
 
 const _: () = {
     const fn shared<T: Send + Sync>() {}
     shared::<Pool>();
+    shared::<PoolView>();
     shared::<Allocation<'_>>();
     shared::<OwnedAllocation>();
     shared::<Drain>();
@@ -118,7 +148,18 @@ impl Pool {
     pub fn builder() -> Builder {
         Builder::new()
     }
+}
 
+impl Deref for Pool {
+    type Target = PoolView;
+
+    #[inline(always)]
+    fn deref(&self) -> &PoolView {
+        &self.view
+    }
+}
+
+impl PoolView {
     // ---- properties ----
 
     /// Returns the order: a granule is `1 << order` bytes.
@@ -349,7 +390,9 @@ impl Pool {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
+}
 
+impl Pool {
     // ---- free by address ----
 
     /// Gives back `size` bytes at `addr`, without an [`Allocation`]. The whole range is checked before anything
@@ -492,6 +535,12 @@ impl Drop for Pool {
 }
 
 impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view.fmt(f)
+    }
+}
+
+impl fmt::Debug for PoolView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
             .field("name", &self.name())

@@ -2,13 +2,13 @@
 
 use alloc::vec::Vec;
 
-use super::{Chunks, Pool};
+use super::{Chunks, PoolView};
 use crate::chunk::{Chunk, State};
-use crate::error::FreeError;
+use crate::error::NotTracked;
 use crate::shared::Shared;
 use crate::stats::{Fragmentation, Held, Stats, held_in};
 
-impl Pool {
+impl PoolView {
     /// Returns the chunks at this instant, newest first. Later changes of the pool do not affect the iterator, and it
     /// holds up no other thread. Linear in the number of chunks. Not [signal-safe](crate#signal-safety).
     #[must_use]
@@ -116,10 +116,10 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`FreeError::NotTracked`] without boundary tracking.
-    pub fn live(&self) -> Result<Vec<Held>, FreeError> {
+    /// [`NotTracked`] if the pool was built without boundary tracking.
+    pub fn live(&self) -> Result<Vec<Held>, NotTracked> {
         if !self.shared.tracked {
-            return Err(FreeError::NotTracked);
+            return Err(NotTracked);
         }
         Ok(self.held(usize::MAX))
     }

@@ -24,7 +24,8 @@
 //! A model is believed only if it can fail. A control must fail on the code that runs in production, so the steps that
 //! may be left out are named in that code: at each step that a protocol depends on, the code asks [`seeded`] whether to
 //! leave it out. Normally that is the constant `false`, and nothing remains of it. In a model, `loom-tests` seeds one
-//! [`Fault`] at a time and expects the model of that protocol to fail.
+//! fault at a time and expects the model of that protocol to fail. The core's faults are those of [`Fault`]. A crate
+//! with protocols of its own has an enum of its own that implements [`Seed`].
 
 #[cfg(not(genpool_loom))]
 pub use self::real::*;
@@ -42,7 +43,12 @@ mod model;
 #[cfg(any(not(genpool_loom), genpool_machine))]
 mod published;
 
-/// A step of a protocol that a control of `loom-tests` leaves out on purpose.
+use core::fmt;
+
+/// A fault that a model can seed: a step of a protocol that a control of `loom-tests` leaves out on purpose.
+pub trait Seed: Copy + fmt::Debug + PartialEq + 'static {}
+
+/// The faults of the core's protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A claim writes its bits without a compare-and-swap.
@@ -121,22 +127,9 @@ pub enum Fault {
     BitsBeforeOwnership,
     /// A new ownership word keeps the tag of the one before.
     KeptTag,
-    /// The resources under a device's pool are released without waiting for what is held.
-    HastyRelease,
-    /// A thread that finds no room in a recorder's ring leaves no note.
-    UnrecordedMiss,
 }
 
-/// The region of a chunk in which a thread allocates, in granules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ThreadPlace {
-    /// Where the thread last found something.
-    pub at: usize,
-    /// Where its region begins.
-    pub from: usize,
-    /// How long its region is.
-    pub len: usize,
-}
+impl Seed for Fault {}
 
 /// Returns a number that is unique in the process and less than half of what a word can hold. (On 32-bit machines
 /// numbers repeat after 2^31.) Nothing is ordered by it, so models use the machine's atomics for it too.
@@ -161,7 +154,7 @@ mod real {
     /// Returns false: faults are seeded only in models.
     #[inline(always)]
     #[must_use]
-    pub const fn seeded(_: super::Fault) -> bool {
+    pub const fn seeded(_: impl super::Seed) -> bool {
         false
     }
 
@@ -185,74 +178,9 @@ mod real {
         })
     }
 
-    /// The number of places that a thread remembers. Most threads use fewer chunks than this in turn (2026-11).
-    const PLACES: usize = 4;
-
-    /// A place and its key. Length 0 means that there is no place.
-    struct Noted {
-        key: Cell<usize>,
-        at: Cell<usize>,
-        from: Cell<usize>,
-        len: Cell<usize>,
-    }
-
-    impl Noted {
-        const fn nothing() -> Self {
-            Self {
-                key: Cell::new(0),
-                at: Cell::new(0),
-                from: Cell::new(0),
-                len: Cell::new(0),
-            }
-        }
-    }
-
-    std::thread_local! {
-        static NOTED: [Noted; PLACES] = const { [const { Noted::nothing() }; PLACES] };
-    }
-
-    /// Returns the place that this thread noted under `key`, unless another has replaced it since. As signal-safe as
-    /// [`thread_index`]. A signal handler may note a place of its own in between, even between two fields, so the
-    /// result is only a hint.
-    #[inline(always)]
-    #[must_use]
-    pub fn thread_place(key: usize) -> Option<super::ThreadPlace> {
-        NOTED.with(|noted| {
-            let noted = &noted[key % PLACES];
-            let place = super::ThreadPlace {
-                at: noted.at.get(),
-                from: noted.from.get(),
-                len: noted.len.get(),
-            };
-            (noted.key.get() == key && place.len > 0).then_some(place)
-        })
-    }
-
-    /// Notes a place for this thread under `key`. A place of length 0 counts as none.
-    pub fn set_thread_place(key: usize, place: super::ThreadPlace) {
-        NOTED.with(|noted| {
-            let noted = &noted[key % PLACES];
-            noted.key.set(key);
-            noted.at.set(place.at);
-            noted.from.set(place.from);
-            noted.len.set(place.len);
-        });
-    }
-
-    /// Records where this thread found something, in the place that it has noted under `key`.
-    #[inline(always)]
-    pub fn move_thread_place(key: usize, at: usize) {
-        NOTED.with(|noted| noted[key % PLACES].at.set(at));
-    }
-
     #[cfg(test)]
     mod tests {
-        use super::super::ThreadPlace;
         use super::*;
-
-        fn place(at: usize, len: usize) -> ThreadPlace {
-            ThreadPlace { at, from: 64, len }
-        }
 
         #[test]
         fn threads_have_numbers_of_their_own() {
@@ -262,28 +190,6 @@ mod real {
             assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
             assert_eq!(thread_index(), thread_index());
             assert!(numbers[7] < 1 << 16, "given out in order");
-        }
-
-        #[test]
-        fn a_thread_remembers_places_by_their_keys() {
-            let keys = [100, 101, 102, 103];
-            for (at, key) in (100..).zip(keys) {
-                assert_eq!(thread_place(key), None);
-                set_thread_place(key, place(at, 512));
-            }
-            let noted = keys.map(thread_place);
-            assert_eq!(noted, [100, 101, 102, 103].map(|at| Some(place(at, 512))));
-            move_thread_place(keys[2], 7);
-            assert_eq!(thread_place(keys[2]), Some(place(7, 512)));
-            assert_eq!(thread_place(keys[1]), Some(place(101, 512)));
-            // A place that replaces another, and one without a length.
-            set_thread_place(keys[0] + PLACES, place(9, 1));
-            assert_eq!(thread_place(keys[0]), None);
-            set_thread_place(keys[0], place(9, 0));
-            assert_eq!(thread_place(keys[0]), None);
-            // Other threads have places of their own.
-            let theirs = std::thread::spawn(move || thread_place(keys[2]));
-            assert_eq!(theirs.join().unwrap(), None);
         }
     }
 }

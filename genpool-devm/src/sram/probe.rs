@@ -23,7 +23,7 @@ use crate::tree::{Node, PhysRange, Tree};
 /// use genpool::devm::{MapRequest, Mapped};
 ///
 /// /// Maps nothing, but prints the request.
-/// fn told(request: &MapRequest<'_>) -> io::Result<Mapped> {
+/// fn print(request: &MapRequest<'_>) -> io::Result<Mapped> {
 ///     println!("{}: {}, write-combining: {}", request.node, request.range, request.write_combining);
 ///     let start = usize::try_from(request.range.start()).map_err(io::Error::other)?;
 ///     Ok(Mapped::new(start, ()))
@@ -31,7 +31,7 @@ use crate::tree::{Node, PhysRange, Tree};
 /// # use genpool::devm::{Registry, Tree};
 /// # let tree = Tree::parse(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb")))?;
 /// # let registry = Registry::new();
-/// # assert!(registry.probe_srams(&tree, &told).iter().all(|(_, probed)| probed.is_ok()));
+/// # assert!(registry.probe_srams(&tree, &print).iter().all(|(_, probed)| probed.is_ok()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -295,7 +295,7 @@ impl Registry {
                 // Other threads may have allocated while it was probed.
                 if let Some(released) = released {
                     let mut panics = FirstPanic::default();
-                    released.tell(sram.node.as_str(), &mut panics);
+                    released.report(sram.node.as_str(), &mut panics);
                     panics.resume();
                 }
                 error

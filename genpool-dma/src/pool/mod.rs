@@ -4,8 +4,9 @@
 //!   chunk, so its DMA address is valid for every byte, and constraints on that address are constraints on granules.
 //! - **The owner of a chunk keeps its region.** The core keeps a chunk's owner as long as the chunk, which lives as
 //!   long as any allocation in it, also past the end of the pool. So no second reference count is needed.
-//! - **The inner [`Pool`] is never exposed.** A free by address is a safe call of the core, because the core accesses
-//!   no memory. Here it could free memory that a slice refers to, so [`MemoryPool::free`] is `unsafe`.
+//! - **The inner [`Pool`] is never exposed**, only its [`PoolView`]. A free by address is a safe call of the core,
+//!   because the core accesses no memory. Here it could free memory that a slice refers to, so [`MemoryPool::free`] is
+//!   `unsafe`.
 //! - **A pool has one bus.** Physical addresses and IOVAs are numbers of different address spaces. A pool with both
 //!   would sooner or later give a device the wrong ones. The bus is not a type parameter of the pool: every signature
 //!   would carry it, and one driver gains nothing from it.
@@ -14,22 +15,23 @@
 //! - **Giving back needs no memory.** A region is listed with room for the drains of its chunks. A block of a
 //!   collection is resized within its chunk (`Pool::adopt`), also with boundary tracking.
 
-mod home;
 mod refused;
+mod region_owner;
 
 use core::fmt;
+use core::ops::Deref;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use genpool_algos::FirstFitAlign;
 use genpool_core::{
-    AddRefused, Algorithm, BuildError, Builder, ChunkSpec, Chunks, FirstPanic, Fragmentation,
-    FreeError, Held, Pool, RawRange, RemoveError, Stats,
+    AddRefused, Algorithm, BuildError, Builder, ChunkSpec, FirstPanic, FreeError, Pool, PoolView,
+    RawRange, RemoveError,
 };
 
-pub use self::home::RegionDrain;
-use self::home::{Entry, Home};
 pub use self::refused::{DevicePoolError, RegionError, RegionRefused};
+pub use self::region_owner::RegionDrain;
+use self::region_owner::{Entry, RegionOwner};
 use crate::addr::{DmaAddr, PhysAddr, VirtAddr};
 use crate::allocation::{DmaAlloc, DmaError};
 use crate::kind::sealed::Token;
@@ -47,6 +49,21 @@ use crate::volatile::Width;
 /// Calls cost as much as those of a [`Pool`], and are [signal-safe](crate#signal-safety) where those are. Zeroing is
 /// linear in the bytes. Adding and removing regions is linear in the number of chunks and not signal-safe.
 ///
+/// The pool dereferences to a [`PoolView`] for queries and settings. The physical addresses that the view reports are
+/// those at which devices see the memory: on an [IOMMU's bus](Bus::Iommu), IOVAs. The view's calls that allocate
+/// return a range without access to the bytes.
+///
+/// ```
+/// use genpool::dma::{AddressMask, MemoryPool};
+/// use genpool::{Constrained, Constraints, Pool, ThreadStart};
+///
+/// let pool = MemoryPool::build(Pool::builder().order(12).boundary_tracking())?;
+/// let reached = AddressMask::bits(32)?.constrain(Constraints::new());
+/// pool.set_algorithm(Constrained::new(ThreadStart, reached)); // every device reaches every buffer
+/// assert_eq!((pool.granule(), pool.avail(), pool.live()?.len()), (4096, 0, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use genpool::dma::MemoryPool;
@@ -60,7 +77,7 @@ use crate::volatile::Width;
 ///         let mut frame = pool.dma_zalloc(1500)?;
 ///         frame[..4].copy_from_slice(b"ping");
 ///         let shared = frame.share();
-///         println!("the device is told {}", shared.dma());
+///         println!("the device gets {}", shared.dma());
 ///     }
 ///     // Only root may read frame numbers.
 ///     Err(refused) => println!("{refused}"),
@@ -72,7 +89,7 @@ use crate::volatile::Width;
 /// # Invariants
 ///
 /// A chunk is a window of a region of this kind, or a whole region that no device sees. Each chunk's owner keeps its
-/// region. The inner pool is never exposed: a free by address from outside could free what a buffer holds.
+/// region. Of the inner pool only the view is exposed: a free by address from outside could free what a buffer holds.
 pub struct MemoryPool<K: Kind = Ram> {
     pool: Pool,
     kind: K,
@@ -113,10 +130,11 @@ impl MemoryPool {
 }
 
 impl MemoryPool<Device> {
-    /// Builds a pool of granules of `1 << order` bytes over a device's memory, which is zeroed and copied by accesses
-    /// of `width`.
+    /// Builds a pool with the settings of `builder` over a device's memory, which is zeroed and copied by accesses of
+    /// `width`.
     ///
     /// ```
+    /// use genpool::Pool;
     /// use genpool::dma::{DmaAddr, MemoryPool, PhysAddr, Region, Width};
     ///
     /// #[repr(align(4096))]
@@ -127,7 +145,7 @@ impl MemoryPool<Device> {
     /// let region = unsafe { Region::from_raw(start, size, ()) };
     /// // SAFETY: no device is given the address, so it may be made up.
     /// let region = unsafe { region.physically_at(PhysAddr::new(0xe000_0000)) };
-    /// let pool = MemoryPool::of_device(8, Width::Four)?;
+    /// let pool = MemoryPool::of_device(Pool::builder().order(8), Width::Four)?;
     /// pool.add(region)?;
     /// let queue = pool.dma_zalloc(1024)?; // zeroed by words of four bytes
     /// assert_eq!(queue.dma(), DmaAddr::new(0xe000_0000));
@@ -136,12 +154,13 @@ impl MemoryPool<Device> {
     ///
     /// # Errors
     ///
-    /// [`DevicePoolError`] if a granule is smaller than an access, or if no pool has this order.
-    pub fn of_device(order: u32, width: Width) -> Result<Self, DevicePoolError> {
+    /// [`DevicePoolError`] if an access is wider than a granule, or if no pool can be built with the settings.
+    pub fn of_device(builder: Builder, width: Width) -> Result<Self, DevicePoolError> {
+        let order = builder.get_order();
         if order < width.log2() {
             return Err(DevicePoolError::Width { order, width });
         }
-        Ok(Self::over(Pool::new(order)?, Device { width }))
+        Ok(Self::over(builder.build()?, Device { width }))
     }
 }
 
@@ -172,14 +191,14 @@ impl<K: Kind> MemoryPool<K> {
     /// region was added unless it was refused, and a refused region is dropped.
     pub fn add(&self, region: Region<K>) -> Result<(), RegionError<K>> {
         let start = region.start();
-        let (chunks, home) = match self.enter(&region) {
+        let (chunks, owner) = match self.enter(&region) {
             Ok(entered) => entered,
             Err(reason) => return Err(RegionError::new(reason, Some(region))),
         };
-        home.put(region);
+        owner.put(region);
         let mut panics = FirstPanic::default();
         for (done, chunk) in chunks.into_iter().enumerate() {
-            let chunk = chunk.shared_owner(home.clone());
+            let chunk = chunk.shared_owner(owner.clone());
             let refused = match self.pool.add_chunk_then(chunk, || {}, &mut panics) {
                 Ok(()) => continue,
                 Err(refused) => refused.reason,
@@ -200,21 +219,24 @@ impl<K: Kind> MemoryPool<K> {
     }
 
     /// Lists a region if this pool can have its chunks. From then on its bus is the pool's.
-    fn enter(&self, region: &Region<K>) -> Result<(Vec<ChunkSpec>, Arc<Home<K>>), RegionRefused> {
+    fn enter(
+        &self,
+        region: &Region<K>,
+    ) -> Result<(Vec<ChunkSpec>, Arc<RegionOwner<K>>), RegionRefused> {
         let chunks = self.chunks_of(region)?;
         let entry = Entry::new(region, &chunks)?;
-        let home = Arc::clone(&entry.home);
+        let owner = Arc::clone(&entry.owner);
         let mut entries = self.entries();
         if let Some(other) = entries.get(&region.start()) {
             // Two owners of the same memory: the caller broke the safety contract of a region.
-            let (start, size) = other.home.extent();
+            let (start, size) = other.owner.extent();
             return Err(RegionRefused::Chunk(AddRefused::Overlaps { start, size }));
         }
         entries
             .try_reserve(1)
             .map_err(|_| RegionRefused::no_memory::<(VirtAddr, Entry<K>)>(1))?;
         entries.insert(region.start(), entry);
-        Ok((chunks, home))
+        Ok((chunks, owner))
     }
 
     /// Returns the region's chunks if this pool can have them. From then on its bus is the pool's.
@@ -286,7 +308,7 @@ impl<K: Kind> MemoryPool<K> {
             }
         };
         let entry = entry.ok_or(RemoveError::NoChunk { start: start.get() })?;
-        let chunks = entry.home.chunks().len();
+        let chunks = entry.owner.chunks().len();
         Ok(entry.drain(&self.pool, chunks))
     }
 
@@ -298,7 +320,7 @@ impl<K: Kind> MemoryPool<K> {
     // ---- genalloc's calls ----
 
     /// Allocates `size` bytes, rounded up to whole granules, by the default algorithm. As
-    /// [signal-safe](crate#signal-safety) as [`Pool::alloc`].
+    /// [signal-safe](crate#signal-safety) as [`PoolView::alloc`].
     ///
     /// ```
     /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -478,102 +500,16 @@ impl<K: Kind> MemoryPool<K> {
         self.pool.free(range.addr, range.size)
     }
 
-    // ---- queries and settings, as of `Pool` ----
-
-    /// Makes `algorithm` the default, as [`Pool::set_algorithm`] does.
-    ///
-    /// ```
-    /// use genpool::dma::{AddressMask, MemoryPool};
-    /// use genpool::{Constrained, Constraints, ThreadStart};
-    ///
-    /// let pool = MemoryPool::new(12)?;
-    /// let reached = AddressMask::bits(32)?.constrain(Constraints::new());
-    /// pool.set_algorithm(Constrained::new(ThreadStart, reached)); // every device reaches every buffer
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn set_algorithm<A: Algorithm + 'static>(&self, algorithm: A) {
-        self.pool.set_algorithm(algorithm);
-    }
-
-    /// Returns the size of a granule in bytes.
-    #[must_use]
-    pub fn granule(&self) -> usize {
-        self.pool.granule()
-    }
-
-    /// Returns the bytes of all chunks, as [`Pool::size`] does.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.pool.size()
-    }
-
-    /// Returns the bytes that are free, as [`Pool::avail`] does.
-    #[must_use]
-    pub fn avail(&self) -> usize {
-        self.pool.avail()
-    }
-
-    /// Whether `size` bytes at `addr` lie in one chunk, as in [`Pool::contains`].
-    ///
-    /// ```
-    /// # #[cfg(all(target_os = "linux", not(miri)))] fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use genpool::dma::source::RamSource;
-    /// use genpool::dma::{MemoryPool, PhysAddr, VirtAddr};
-    ///
-    /// let region = RamSource::new(1 << 16).align(1 << 13).map()?;
-    /// // SAFETY: no device is given the address, so it may be made up.
-    /// let region = unsafe { region.physically_at(PhysAddr::new(0x8000_0000)) };
-    /// let pool = MemoryPool::new(12)?;
-    /// pool.add(region)?;
-    /// let frame = pool.dma_alloc(1)?;
-    /// assert!(pool.contains(frame.virt(), frame.len()));
-    /// assert!(!pool.contains(VirtAddr::of(&raw const pool), 1)); // memory of somebody else
-    /// # Ok(()) }
-    /// # #[cfg(not(all(target_os = "linux", not(miri))))] fn main() {}
-    /// ```
-    #[must_use]
-    pub fn contains(&self, addr: VirtAddr, size: usize) -> bool {
-        self.pool.contains(addr.get(), size)
-    }
-
-    /// Returns the chunks at this instant, newest first: one for each window of each region.
-    #[must_use]
-    pub fn chunks(&self) -> Chunks {
-        self.pool.chunks()
-    }
-
-    /// Returns the pool's totals and counters, as [`Pool::stats`] does.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.pool.stats()
-    }
-
-    /// Returns how fragmented the free space is, as [`Pool::fragmentation`] does.
-    #[must_use]
-    pub fn fragmentation(&self) -> Fragmentation {
-        self.pool.fragmentation()
-    }
-
-    /// Returns what is allocated, if boundary tracking is on, as [`Pool::live`] does.
-    ///
-    /// ```
-    /// use genpool::dma::MemoryPool;
-    /// use genpool::{FreeError, Pool};
-    ///
-    /// let tracked = MemoryPool::build(Pool::builder().order(12).boundary_tracking())?;
-    /// assert!(tracked.live()?.is_empty());
-    /// assert_eq!(MemoryPool::new(12)?.live().err(), Some(FreeError::NotTracked));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`FreeError::NotTracked`] if boundary tracking is off.
-    pub fn live(&self) -> Result<Vec<Held>, FreeError> {
-        self.pool.live()
-    }
-
     pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+impl<K: Kind> Deref for MemoryPool<K> {
+    type Target = PoolView;
+
+    #[inline]
+    fn deref(&self) -> &PoolView {
         &self.pool
     }
 }

@@ -13,9 +13,10 @@ use crate::volatile::Width;
 /// The reason why [`MemoryPool::of_device`](crate::MemoryPool::of_device) built no pool.
 ///
 /// ```
+/// use genpool::Pool;
 /// use genpool::dma::{DevicePoolError, MemoryPool, Width};
 ///
-/// let refused = MemoryPool::of_device(1, Width::Four).unwrap_err();
+/// let refused = MemoryPool::of_device(Pool::builder().order(1), Width::Four).unwrap_err();
 /// assert_eq!(refused, DevicePoolError::Width { order: 1, width: Width::Four });
 /// assert_eq!(refused.to_string(), "a granule of 2 bytes (order 1) is less than an access of 4 bytes");
 /// ```

@@ -143,11 +143,11 @@ impl PageMap {
         const BATCH: usize = 512;
 
         let page = rustix::param::page_size();
-        let (start, behind) = (
+        let (start, end) = (
             region.start().get(),
             region.start().get() + region.size().get(),
         );
-        let (first, pages) = (start / page, behind.div_ceil(page) - start / page);
+        let (first, pages) = (start / page, end.div_ceil(page) - start / page);
         let mut windows = Vec::new();
         let mut buffer = [0; 8 * BATCH];
         for done in (0..pages).step_by(BATCH) {
@@ -158,7 +158,7 @@ impl PageMap {
                 .iter()
                 .map(|&entry| Entry(u64::from_ne_bytes(entry)));
             for (number, entry) in (first + done..).zip(entries) {
-                windows.push(part_of(start..behind, number, entry, page)?);
+                windows.push(part_of(start..end, number, entry, page)?);
             }
         }
         Ok(Translation::new(windows).expect("pages are apart"))
@@ -198,7 +198,7 @@ fn part_of(
 /// let map = PageMap::open()?;
 /// match map.phys(VirtAddr::of(&raw const value)) {
 ///     Ok(phys) => println!("{phys}"),
-///     Err(Unresolved::NoPrivilege) => println!("only root is told"),
+///     Err(Unresolved::NoPrivilege) => println!("only root may read them"),
 ///     Err(error) => println!("{error}"),
 /// }
 /// # Ok(()) }

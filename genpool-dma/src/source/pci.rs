@@ -35,6 +35,7 @@ pub struct PciDevice {
 /// A base address register (BAR) that is memory.
 ///
 /// ```no_run
+/// use genpool::Pool;
 /// use genpool::dma::source::PciDevice;
 /// use genpool::dma::{MemoryPool, Width};
 ///
@@ -43,7 +44,7 @@ pub struct PciDevice {
 ///     true => bar.map_write_combining()?,
 ///     false => bar.map()?,
 /// };
-/// let pool = MemoryPool::of_device(8, Width::Four)?;
+/// let pool = MemoryPool::of_device(Pool::builder().order(8), Width::Four)?;
 /// pool.add(region)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

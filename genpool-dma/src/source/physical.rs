@@ -15,13 +15,14 @@ use crate::region::Region;
 /// ```no_run
 /// use std::num::NonZeroUsize;
 ///
+/// use genpool::Pool;
 /// use genpool::dma::source::physical_memory;
 /// use genpool::dma::{MemoryPool, PhysAddr, Width};
 ///
 /// let size = NonZeroUsize::new(0x4_0000).ok_or("no bytes")?;
 /// // SAFETY: on this board it is SRAM, and no kernel driver uses it.
 /// let sram = unsafe { physical_memory(PhysAddr::new(0x5c00_0000), size)? };
-/// let pool = MemoryPool::of_device(5, Width::Four)?;
+/// let pool = MemoryPool::of_device(Pool::builder().order(5), Width::Four)?;
 /// pool.add(sram)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -1,6 +1,6 @@
 //! Memory that devices see through an IOMMU, by VFIO.
 //!
-//! Mapping a region wraps its keeper. So when the region is dropped, the IOMMU unmaps it first, then the process
+//! Mapping a region wraps its guard. So when the region is dropped, the IOMMU unmaps it first, then the process
 //! unmaps it, then its IOVAs are free again.
 
 use core::error::Error;
@@ -18,7 +18,7 @@ use super::mapping::lock_limit;
 use super::sysfs;
 use crate::addr::{AddressMask, DmaAddr};
 use crate::kind::Ram;
-use crate::region::{AddressSpace, Bus, Keep, Region};
+use crate::region::{AddressSpace, Bus, Guard, Region};
 use crate::window::{Translation, Window};
 
 /// An IOMMU address space of this process and the IOVAs that are free in it.
@@ -39,7 +39,7 @@ use crate::window::{Translation, Window};
 /// let pool = MemoryPool::new(12)?;
 /// pool.add(region)?;
 /// let ring = pool.dma_zalloc(4096)?.share();
-/// println!("the device is told {}; {} bytes of IOVAs are free", ring.dma(), iommu.avail());
+/// println!("the device gets {}; {} bytes of IOVAs are free", ring.dma(), iommu.avail());
 /// # drop(device);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -148,7 +148,7 @@ impl Iommu {
         if let Err(error) = mapped {
             return Err(MapError::new(MapRefused::of(error, size.get()), region));
         }
-        let region = region.kept_by(|memory| Mapped {
+        let region = region.guarded_by(|memory| Mapped {
             ops: Arc::clone(&self.ops),
             _attached: Arc::clone(&self.attached),
             size: size.get(),
@@ -191,7 +191,7 @@ struct Mapped {
     ops: Arc<dyn VfioOps>,
     size: usize,
     /// Present until the drop.
-    memory: Option<Keep>,
+    memory: Option<Guard>,
     /// Present until the drop. Dropped after the memory, so its IOVAs are not reused before.
     lease: Option<OwnedAllocation>,
     _attached: Arc<dyn Send + Sync>,
@@ -248,8 +248,8 @@ fn free_iovas(
         if first > next {
             pool.add(next.try_into()?, (first - next).try_into()?)?;
         }
-        let behind = last.saturating_add(1).min(end);
-        next = next.max(behind.next_multiple_of(page));
+        let after = last.saturating_add(1).min(end);
+        next = next.max(after.next_multiple_of(page));
     }
     Ok(pool)
 }
@@ -537,27 +537,27 @@ mod tests {
         assert_eq!(*notes.calls.lock().unwrap(), calls);
     }
 
-    /// A keeper that panics when it is dropped.
+    /// A guard that panics when it is dropped.
     struct Panics {
         _kept: Arc<()>,
     }
 
     impl Drop for Panics {
         fn drop(&mut self) {
-            panic!("the keeper panics");
+            panic!("the guard panics");
         }
     }
 
     #[test]
-    fn a_keeper_that_panics_keeps_no_iovas() {
+    fn a_guard_that_panics_keeps_no_iovas() {
         let (iommu, notes) = iommu(false);
         let (free, kept) = (iommu.avail(), Arc::new(()));
         let start = NonNull::<u8>::dangling();
-        let keeper = Panics {
+        let guard = Panics {
             _kept: Arc::clone(&kept),
         };
         // SAFETY: nothing is accessed, and no device is given the address.
-        let region = unsafe { Region::from_raw(start, NonZeroUsize::MIN, keeper) };
+        let region = unsafe { Region::from_raw(start, NonZeroUsize::MIN, guard) };
         let region = iommu.map(region).unwrap();
         let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(region)));
         assert!(dropped.is_err(), "nobody else would hear of it");

@@ -41,14 +41,14 @@ impl Drop for Heap {
 /// A region of `size` bytes, full of 0xa5 and aligned to 64 KiB, that no device sees.
 pub(crate) fn unseen<K: Kind>(size: usize) -> (Region<K>, Watch) {
     let watch = Watch::default();
-    (kept_by(size, watch.clone(), ()), watch)
+    (guarded_by(size, watch.clone(), ()), watch)
 }
 
-/// Like [`unseen`], with a value `keep` that is dropped with the memory, before the watch shows it.
-pub(crate) fn kept_by<K: Kind>(
+/// Like [`unseen`], with a value `guard` that is dropped with the memory, before the watch shows it.
+pub(crate) fn guarded_by<K: Kind>(
     size: usize,
     watch: Watch,
-    keep: impl Send + Sync + 'static,
+    guard: impl Send + Sync + 'static,
 ) -> Region<K> {
     let layout = Layout::from_size_align(size, 0x1_0000).unwrap();
     // SAFETY: the layout has a size.
@@ -61,7 +61,7 @@ pub(crate) fn kept_by<K: Kind>(
         watch,
     };
     // SAFETY: the heap memory is our own until `heap` is dropped.
-    unsafe { Region::from_raw(start, NonZeroUsize::new(size).unwrap(), (keep, heap)) }
+    unsafe { Region::from_raw(start, NonZeroUsize::new(size).unwrap(), (guard, heap)) }
 }
 
 /// The same region, seen at the physical addresses of `windows`. Each window is the number of its first page in the

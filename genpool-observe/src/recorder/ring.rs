@@ -29,7 +29,18 @@
 //!
 //! The module is public for the workspace's models. It is not part of the stable API.
 
-use genpool_core::sync::{AtomicUsize, Fault, Ordering, seeded};
+use genpool_core::sync::{AtomicUsize, Ordering, Seed, seeded};
+
+/// The faults of a ring that a model can seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A writer does not hand the words over.
+    RelaxedRelease,
+    /// A writer that finds no room leaves no note.
+    UnrecordedMiss,
+}
+
+impl Seed for Fault {}
 
 /// The words of an entry.
 pub type Words = [usize; 4];

@@ -2,7 +2,7 @@
 
 mod sums;
 
-use genpool_core::{ChunkInfo, Fragmentation, Pool, Stats};
+use genpool_core::{ChunkInfo, Fragmentation, PoolView, Stats};
 use thiserror::Error;
 
 use self::sums::{Free, Sums, held_in};
@@ -141,7 +141,7 @@ impl Snapshot {
     /// Takes a snapshot of at most a million runs and live allocations. Linear in the granules. Not
     /// [signal-safe](genpool_core#signal-safety).
     #[must_use]
-    pub fn of(pool: &Pool) -> Self {
+    pub fn of(pool: &PoolView) -> Self {
         Self::at_most(pool, ENTRIES)
     }
 
@@ -161,7 +161,7 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn at_most(pool: &Pool, entries: usize) -> Self {
+    pub fn at_most(pool: &PoolView, entries: usize) -> Self {
         let order = pool.order();
         let mut left = entries;
         let mut cut = false;
@@ -220,7 +220,8 @@ impl Snapshot {
     /// ```
     /// use genpool::Pool;
     /// use genpool::observe::{NoSnapshot, Snapshot};
-    /// let mut snapshot = Snapshot::of(&Pool::new(12)?);
+    /// let pool = Pool::new(12)?;
+    /// let mut snapshot = Snapshot::of(&pool);
     /// assert_eq!(snapshot.check(), Ok(()));
     /// snapshot.order = 64;
     /// assert_eq!(snapshot.check(), Err(NoSnapshot::Order(64)));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
-use genpool_core::sync::Fault;
+use genpool_core::sync;
 use genpool_core::{ChunkSpec, OwnedAllocation, Pool};
-use genpool_devm::{Device, GetError, ManagedPool};
+use genpool_devm::{Device, Fault, GetError, ManagedPool};
 use loom_tests::checker::UnsafeCell;
 use loom_tests::{BASE, Race, THREE, explore, must_fail};
 
@@ -128,7 +128,7 @@ fn control_hasty_release() {
 fn control_alloc_in_a_sealed_pool() {
     must_fail(
         "device release vs alloc",
-        &[Fault::UncheckedState],
+        &[sync::Fault::UncheckedState],
         THREE,
         release_beside_alloc,
     );

@@ -1,7 +1,6 @@
 //! A recorder's ring: each number is either read once, as it was put, or reported once as missed.
 
-use genpool_core::sync::Fault;
-use genpool_observe::ring::{Reader, Ring, Taken};
+use genpool_observe::ring::{Fault, Reader, Ring, Taken};
 use loom_tests::{Race, THREE, explore, must_fail};
 
 /// The count of numbers, twice the count of slots.

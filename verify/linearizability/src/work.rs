@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use fastrand::Rng;
 use genpool_algos::{BestFit, FirstFitAlign, FixedAddress, NextFit, ThreadStart};
 use genpool_core::{
-    Algorithm, AllocError, Allocation, ChunkView, FirstFit, FreeError, Granule, Pool, Request,
+    Algorithm, AllocError, Allocation, ChunkView, FirstFit, FreeError, Granule, Pool, PoolView,
+    Request,
 };
 use genpool_core::{Constrained, Constraints};
 
@@ -244,15 +245,16 @@ pub trait Subject: Sync {
     /// Returns the pool that answers the calls.
     fn pool(&self) -> &Pool;
 
-    /// Like [`Pool::alloc_with`], or [`Pool::alloc`] if no algorithm is given.
+    /// Like [`PoolView::alloc_with`], or [`PoolView::alloc`] if no algorithm is given.
     ///
     /// # Errors
     ///
     /// The same.
     fn alloc(&self, size: usize, by: Option<&dyn Algorithm>) -> Result<Allocation<'_>, AllocError> {
+        let pool: &PoolView = self.pool();
         match by {
-            Some(by) => self.pool().alloc_with(size, by),
-            None => self.pool().alloc(size),
+            Some(by) => pool.alloc_with(size, by),
+            None => pool.alloc(size),
         }
     }
 

@@ -181,7 +181,7 @@ fn controls() {
                 execution(&scene, 3, 4, &Tally::default());
             });
         }));
-        seed(&[]);
+        seed::<Fault>(&[]);
         let tries = tries.load(Ordering::Relaxed);
         assert!(
             outcome.is_err(),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use genpool::FirstFit;
 use genpool::dma::source::PciDevice;
 use genpool::dma::{AddressMask, Device, DmaAddr, IoBuffer, MemoryPool, Width};
+use genpool::{FirstFit, Pool};
 use vfio_ioctls::VfioDevice;
 
 pub(crate) const VENDOR: u16 = 0x1234;
@@ -89,7 +89,7 @@ impl Edu<IoBuffer<'static>> {
         config.write_all_at(&command.to_le_bytes(), PCI_COMMAND)?;
 
         let bar = device.bar(0)?;
-        let pool = MemoryPool::<Device>::of_device(12, Width::Four)?;
+        let pool = MemoryPool::<Device>::of_device(Pool::builder().order(12), Width::Four)?;
         pool.add(bar.map()?)?;
         // All registers. They stay mapped as long as this value exists.
         Self::new(pool.dma_alloc_owned_with(bar.size().get(), &FirstFit)?)

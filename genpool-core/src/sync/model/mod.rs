@@ -21,14 +21,17 @@ pub use loom::sync::atomic::{Ordering, fence};
 #[cfg(genpool_shuttle)]
 pub use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 
+use alloc::boxed::Box;
 #[cfg(not(genpool_machine))]
 use alloc::sync::Arc;
-#[cfg(not(genpool_machine))]
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::any::Any;
+use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
 
+#[cfg(not(genpool_machine))]
 use super::Fault;
+use super::Seed;
 
 /// A `SeqCst` fence. loom's `SeqCst` accesses order as `AcqRel`, and the fence supplies what they lack. The machine's
 /// accesses lack nothing.
@@ -40,22 +43,22 @@ pub fn model_fence() {
 
 std::thread_local! {
     // All threads of a model run on one thread of the system.
-    static SEED: Cell<u64> = const { Cell::new(0) };
+    static SEEDS: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
     static RECYCLES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Makes models that run on this thread leave these steps out from now on, and no others.
-pub fn seed(faults: &[Fault]) {
-    SEED.set(faults.iter().fold(0, |set, &fault| set | 1 << fault as u64));
+pub fn seed<F: Seed>(faults: &[F]) {
+    let seeds = faults.iter().map(|&fault| Box::new(fault) as Box<dyn Any>);
+    SEEDS.set(seeds.collect());
     RECYCLES.set(false);
 }
 
 /// Does `work` as a thread would that stops for good where this step would come.
-pub fn stopped_before<R>(fault: Fault, work: impl FnOnce() -> R) -> R {
-    let seeds = SEED.get();
-    SEED.set(seeds | 1 << fault as u64);
+pub fn stopped_before<R>(fault: impl Seed, work: impl FnOnce() -> R) -> R {
+    SEEDS.with_borrow_mut(|seeds| seeds.push(Box::new(fault)));
     let done = work();
-    SEED.set(seeds);
+    SEEDS.with_borrow_mut(Vec::pop);
     done
 }
 
@@ -73,8 +76,9 @@ pub(super) fn recycles() -> bool {
 
 /// Returns true if the step is to be left out.
 #[must_use]
-pub fn seeded(fault: Fault) -> bool {
-    SEED.get() & (1 << fault as u64) != 0
+pub fn seeded<F: Seed>(fault: F) -> bool {
+    let is_it = |seed: &Box<dyn Any>| seed.downcast_ref() == Some(&fault);
+    SEEDS.with_borrow(|seeds| seeds.iter().any(is_it))
 }
 
 #[cfg(not(any(genpool_shuttle, genpool_machine)))]
@@ -104,17 +108,6 @@ pub fn thread_index() -> usize {
 pub fn thread_index() -> usize {
     shuttle::thread::current().id().into()
 }
-
-/// Returns `None`: a model's threads note no places, so that every execution runs alike.
-pub fn thread_place(_key: usize) -> Option<super::ThreadPlace> {
-    None
-}
-
-/// See [`thread_place`].
-pub fn set_thread_place(_key: usize, _place: super::ThreadPlace) {}
-
-/// See [`thread_place`].
-pub fn move_thread_place(_key: usize, _at: usize) {}
 
 /// `atomic::Atomic`, for values of at most a word.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Step 1: a pool over the BAR of `ivshmem-plain`, which is a file of the host.
 
-use genpool::FixedOffset;
 use genpool::dma::{Device, MemoryPool, Width};
+use genpool::{FixedOffset, Pool};
 
 use crate::bar_file::Written;
 use crate::machine::find_pci;
@@ -25,7 +25,7 @@ fn work(combining: bool) -> Outcome {
         true => bar.map_write_combining()?,
         false => bar.map()?,
     };
-    let pool = MemoryPool::<Device>::of_device(8, Width::Four)?;
+    let pool = MemoryPool::<Device>::of_device(Pool::builder().order(8), Width::Four)?;
     pool.add(region)?;
     let base = bar.phys().get();
     // A quarter of the BAR each, after the part that a driver touches in step 1b.

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use genpool::FixedOffset;
 use genpool::dma::source::{Bar, SourceError, UioMap};
 use genpool::dma::{Device, MemoryPool, Width};
+use genpool::{FixedOffset, Pool};
 
 use super::PAGE;
 use super::bar;
@@ -62,7 +62,7 @@ fn write() -> Outcome {
     if (map.phys(), map.size()) != (bar.phys(), bar.size()) {
         return wrong("the map is not the BAR");
     }
-    let pool = MemoryPool::<Device>::of_device(12, Width::Four)?;
+    let pool = MemoryPool::<Device>::of_device(Pool::builder().order(12), Width::Four)?;
     pool.add(map.map()?)?;
     let mut buffer = pool.dma_zalloc_with(PAGE, &FixedOffset::new(WRITTEN.offset))?;
     buffer.copy_from_slice(0, &WRITTEN.bytes())?;
@@ -72,7 +72,7 @@ fn write() -> Outcome {
 
 fn read(off: usize) -> Outcome {
     let bar = bar()?;
-    let pool = MemoryPool::<Device>::of_device(12, Width::Four)?;
+    let pool = MemoryPool::<Device>::of_device(Pool::builder().order(12), Width::Four)?;
     pool.add(bar.map()?)?;
     let buffer = pool.dma_alloc_with(PAGE, &FixedOffset::new(WRITTEN.offset + off))?;
     let mut bytes = vec![0; PAGE];

@@ -1,4 +1,4 @@
-//! What a device reports through `tracing` when nobody gets its report.
+//! `Released`: what is reported through `tracing` when no caller gets the report.
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,7 +42,7 @@ impl Subscriber for Lines {
 }
 
 #[test]
-fn what_is_held_is_told_when_a_device_is_dropped() {
+fn what_is_held_is_reported_when_a_device_is_dropped() {
     let lines = Lines::default();
     subscriber::with_default(lines.clone(), || {
         let device = Device::new("dsp");
@@ -70,7 +70,7 @@ fn what_is_held_is_told_when_a_device_is_dropped() {
 }
 
 #[test]
-fn what_is_held_is_told_when_a_registered_probe_panics() {
+fn what_is_held_is_reported_when_a_registered_probe_panics() {
     let lines = Lines::default();
     let registry = Registry::new();
     subscriber::with_default(lines.clone(), || {
@@ -105,12 +105,12 @@ impl Subscriber for Broken {
     fn exit(&self, _: &Id) {}
 
     fn event(&self, _: &Event<'_>) {
-        panic!("untold");
+        panic!("no report");
     }
 }
 
 #[test]
-fn a_release_goes_on_where_nothing_can_be_told() {
+fn a_release_goes_on_when_its_subscriber_panics() {
     let log = Arc::new(Mutex::new(Vec::new()));
     let note = |what| {
         let log = Arc::clone(&log);
@@ -132,12 +132,12 @@ fn a_release_goes_on_where_nothing_can_be_told() {
             let (device, held) = device();
             (device.release().unwrap(), held)
         };
-        assert_eq!(released.panics(), ["on purpose", "untold"]);
+        assert_eq!(released.panics(), ["on purpose", "no report"]);
         drop(held);
         assert!(released.is_complete());
         // Neither the continuation of the release nor the panic about it can be reported.
-        let on = ["untold", "untold"];
-        let panics = ["on purpose", "untold"];
+        let on = ["no report", "no report"];
+        let panics = ["on purpose", "no report"];
         assert_eq!(released.panics(), [panics, on, panics].concat());
         assert_eq!(*log.lock().unwrap(), ["middle", "bottom"]);
 

@@ -2,8 +2,8 @@
 //!
 //! All chunks of a region have one owner, which keeps the region. The last of them to be reclaimed drops it.
 //!
-//! A region's keeper is user code, and its destructor may panic. The panic ends in the owner's drop, so no call of
-//! the core is left half done, and two keepers that panic at a pool's end do not abort the process. A region that is
+//! A region's guard is user code, and its destructor may panic. The panic ends in the owner's drop, so no call of
+//! the core is left half done, and two guards that panic at a pool's end do not abort the process. A region that is
 //! back in the caller's hands passes the panic on.
 
 use core::fmt;
@@ -20,7 +20,7 @@ use crate::region::Region;
 
 /// A pool's entry for a region.
 pub(super) struct Entry<K: Kind> {
-    pub(super) home: Arc<Home<K>>,
+    pub(super) owner: Arc<RegionOwner<K>>,
     /// Empty, with capacity for one drain per chunk, so that a removal needs no memory.
     drains: Vec<Drain>,
     /// Whether all its chunks were added, so that it can be removed.
@@ -28,19 +28,20 @@ pub(super) struct Entry<K: Kind> {
 }
 
 impl<K: Kind> Entry<K> {
-    /// Makes an entry for a region with these chunks. The region itself is [put](Home::put) into its owner later.
+    /// Makes an entry for a region with these chunks. The region itself is [put](RegionOwner::put) into its owner
+    /// later.
     pub(super) fn new(region: &Region<K>, chunks: &[ChunkSpec]) -> Result<Self, RegionRefused> {
         let mut starts = list_of(chunks.len())?;
         starts.extend(chunks.iter().map(ChunkSpec::start));
         let drains = list_of(chunks.len())?;
-        let home = Arc::new(Home {
+        let owner = Arc::new(RegionOwner {
             start: region.start(),
             size: region.size().get(),
             chunks: starts,
             region: Mutex::new(None),
         });
         Ok(Self {
-            home,
+            owner,
             drains,
             complete: false,
         })
@@ -49,18 +50,18 @@ impl<K: Kind> Entry<K> {
     /// Begins to remove the first `count` chunks of the region: those that are in the pool.
     pub(super) fn drain(self, pool: &Pool, count: usize) -> RegionDrain<K> {
         let Self {
-            home, mut drains, ..
+            owner, mut drains, ..
         } = self;
-        drains.extend(home.chunks[..count].iter().map(|&start| {
+        drains.extend(owner.chunks[..count].iter().map(|&start| {
             let drain = pool.remove(start);
             drain.expect("chunks are removed only with their region, and once")
         }));
-        RegionDrain { drains, home }
+        RegionDrain { drains, owner }
     }
 }
 
 /// The owner of the chunks of one region.
-pub(super) struct Home<K: Kind> {
+pub(super) struct RegionOwner<K: Kind> {
     start: VirtAddr,
     size: usize,
     /// The starts of the chunks.
@@ -69,7 +70,7 @@ pub(super) struct Home<K: Kind> {
     region: Mutex<Option<Region<K>>>,
 }
 
-impl<K: Kind> Home<K> {
+impl<K: Kind> RegionOwner<K> {
     /// The region's first address and its size in bytes.
     pub(super) fn extent(&self) -> (usize, usize) {
         (self.start.get(), self.size)
@@ -90,8 +91,8 @@ impl<K: Kind> Home<K> {
     }
 }
 
-impl<K: Kind> Drop for Home<K> {
-    /// The destructor of the region's keeper is user code. It runs in whichever call drops the last chunk: a change
+impl<K: Kind> Drop for RegionOwner<K> {
+    /// The destructor of the region's guard is user code. It runs in whichever call drops the last chunk: a change
     /// of the chunk list, the drop of an allocation, or the end of the pool. A panic ends here, so that none of these
     /// is left half done and no second panic aborts the process.
     fn drop(&mut self) {
@@ -127,7 +128,7 @@ impl<K: Kind> Drop for Home<K> {
 #[must_use = "`finish` gives the region back"]
 pub struct RegionDrain<K: Kind = Ram> {
     drains: Vec<Drain>,
-    home: Arc<Home<K>>,
+    owner: Arc<RegionOwner<K>>,
 }
 
 impl<K: Kind> RegionDrain<K> {
@@ -158,7 +159,7 @@ impl<K: Kind> RegionDrain<K> {
             return Err(self);
         }
         // All chunks are drained, so nobody holds a byte of the region or ever will.
-        let region = self.home.lock().take();
+        let region = self.owner.lock().take();
         let region = region.expect("a region is taken out once, by its only drain");
         // Dropped first: if this panics, a value that is already returned would be lost.
         drop(self);
@@ -169,7 +170,7 @@ impl<K: Kind> RegionDrain<K> {
 impl<K: Kind> fmt::Debug for RegionDrain<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegionDrain")
-            .field("start", &self.home.start)
+            .field("start", &self.owner.start)
             .field("held", &format_args!("{:#x}", self.held()))
             .finish()
     }
