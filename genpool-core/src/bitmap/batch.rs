@@ -1,8 +1,9 @@
 //! Batches: several runs of one length at once. They are claimed inside one word by one compare-exchange, and
 //! released a word at a time.
 
+use super::bits::{Bits, Piece};
 use super::word::{FULL, WORD_BITS, find, mask};
-use super::{Bitmap, NotTaken, Piece, Released};
+use super::{Bitmap, NotTaken, Released};
 use crate::activity::Activity;
 use crate::sync::Ordering;
 
@@ -78,7 +79,7 @@ impl Bitmap {
             if starts == 0 {
                 return 0;
             }
-            match Self::try_claim(word, mask, seen) {
+            match Bits::try_claim(word, mask, seen) {
                 Ok(()) => return starts,
                 Err(now) => seen = now,
             }
@@ -96,12 +97,13 @@ impl Bitmap {
         let mut outcome = Ok(());
         let mut starts = starts.peekable();
         while let Some(start) = starts.next() {
-            let Some(mut piece) = Self::single(start, n) else {
+            let Some(mut piece) = Piece::single(start, n) else {
                 outcome = outcome.and(self.release(start, n, activity));
                 continue;
             };
-            let same_word =
-                |next: &usize| Self::single(*next, n).is_some_and(|other| other.word == piece.word);
+            let same_word = |next: &usize| {
+                Piece::single(*next, n).is_some_and(|other| other.word == piece.word)
+            };
             while let Some(next) = starts.next_if(same_word) {
                 piece.mask |= mask(next % WORD_BITS, n);
             }
@@ -112,7 +114,7 @@ impl Bitmap {
 
     /// Releases all granules of the piece, which need not be neighbours.
     fn release_pieces(&self, piece: Piece, activity: &Activity) -> Result<(), NotTaken> {
-        let seen = self.release_piece(piece);
+        let seen = self.bits.release_piece(piece);
         let now = seen & !piece.mask;
         let mut rest = piece.mask;
         while rest != 0 {

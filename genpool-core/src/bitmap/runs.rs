@@ -9,7 +9,7 @@ impl Bitmap {
     /// Iterates over the free runs of at least `min` granules (not zero), from `from` on, in ascending order. A run
     /// that begins before `from` is cut there. Words are read one at a time, while other threads may change them.
     pub(crate) fn free_runs(&self, from: usize, min: usize, look: Look) -> FreeRuns<'_> {
-        let from = from.min(self.len);
+        let from = from.min(self.len());
         let mut runs = FreeRuns {
             bitmap: self,
             look,
@@ -18,7 +18,7 @@ impl Bitmap {
             free: 0,
             open: None,
         };
-        if from < self.len {
+        if from < self.len() {
             runs.enter(mask(0, from % WORD_BITS));
         }
         runs
@@ -29,8 +29,8 @@ impl Bitmap {
         let mut free = self.free_runs(0, 1, Look::Exact);
         let mut at = 0;
         core::iter::from_fn(move || {
-            while at < self.len {
-                let (start, len) = free.next().unwrap_or((self.len, 0));
+            while at < self.len() {
+                let (start, len) = free.next().unwrap_or((self.len(), 0));
                 let taken = (at, start - at);
                 at = start + len;
                 if taken.1 > 0 {
@@ -76,9 +76,9 @@ impl FreeRuns<'_> {
         self.word += 1;
         if self.open.is_none() && self.look == Look::Hinted {
             let next = self.bitmap.hints.next(self.word, Need::of(self.min));
-            self.word = next.unwrap_or(self.bitmap.len.div_ceil(WORD_BITS));
+            self.word = next.unwrap_or(self.bitmap.len().div_ceil(WORD_BITS));
         }
-        if self.word * WORD_BITS >= self.bitmap.len {
+        if self.word * WORD_BITS >= self.bitmap.len() {
             return false;
         }
         self.enter(0);
@@ -97,7 +97,7 @@ impl Iterator for FreeRuns<'_> {
                 if !self.advance() {
                     // Padding ends every run, unless the last word has none.
                     let start = self.open.take()?;
-                    let len = reached.min(self.bitmap.len) - start;
+                    let len = reached.min(self.bitmap.len()) - start;
                     return (len >= self.min).then_some((start, len));
                 }
                 let Some(start) = self.open else { continue };

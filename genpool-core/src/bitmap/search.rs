@@ -9,10 +9,11 @@
 
 use core::hint::{select_unpredictable, spin_loop};
 
+use super::bits::{Bits, Piece};
 use super::hints::{LONG, Need};
 use super::starts::Starts;
 use super::word::{AtomicWord, FULL, WORD_BITS, find, find_all, free_prefix, free_suffix, mask};
-use super::{Bitmap, Look, Piece, Taken};
+use super::{Bitmap, Look, Taken};
 use crate::activity::Activity;
 use crate::sync::Ordering;
 
@@ -38,13 +39,6 @@ pub(crate) enum Search {
 impl Bitmap {
     // ---- search ----
 
-    /// Returns true if the whole run of `n` granules at `start` is free. Returns false if it leaves the chunk.
-    pub(crate) fn is_free(&self, start: usize, n: usize) -> bool {
-        start.checked_add(n).is_some_and(|end| end <= self.len)
-            && Self::pieces(start, n)
-                .all(|piece| self.word(piece.word).load(Ordering::SeqCst) & piece.mask == 0)
-    }
-
     /// Returns the lowest `start` in `from..limit`, among `starts`, at which `n` granules are free. `n` is not
     /// zero.
     #[inline(always)]
@@ -56,7 +50,7 @@ impl Bitmap {
         starts: P,
         look: Look,
     ) -> Option<usize> {
-        let limit = limit.min(self.len.checked_sub(n)?.saturating_add(1));
+        let limit = limit.min(self.len().checked_sub(n)?.saturating_add(1));
         if from >= limit {
             return None;
         }
@@ -113,8 +107,8 @@ impl Bitmap {
     #[inline(always)]
     fn find_in_two(&self, word: usize, n: usize) -> Option<usize> {
         let starts = |seen: &AtomicWord| find_all(seen.load(Ordering::Relaxed), n);
-        let first = starts(self.words.get(word)?);
-        let second = self.words.get(word + 1).map_or(0, starts);
+        let first = starts(self.bits.words().get(word)?);
+        let second = self.bits.words().get(word + 1).map_or(0, starts);
         let starts = select_unpredictable(first != 0, first, second);
         let word = select_unpredictable(first != 0, word, word + 1);
         (starts != 0).then(|| word * WORD_BITS + starts.trailing_zeros() as usize)
@@ -163,7 +157,7 @@ impl Bitmap {
         let Some(end) = place.checked_add(n).filter(|_| start < behind) else {
             return Err(behind);
         };
-        let free_to = behind + self.free_after(behind, end);
+        let free_to = behind + self.bits.free_after(behind, end);
         if free_to >= end {
             Ok(place)
         } else {
@@ -182,7 +176,7 @@ impl Bitmap {
     ) -> Option<usize> {
         // The length of the free run that reaches the start of the word.
         let mut carry = 0;
-        for word in from / WORD_BITS..self.len.div_ceil(WORD_BITS) {
+        for word in from / WORD_BITS..self.len().div_ceil(WORD_BITS) {
             let start = word * WORD_BITS;
             if start - carry >= limit {
                 return None;
@@ -216,20 +210,6 @@ impl Bitmap {
         None
     }
 
-    /// Returns how many granules are free from `at` on, where a word begins, up to `ceiling`.
-    pub(super) fn free_after(&self, at: usize, ceiling: usize) -> usize {
-        let ceiling = ceiling.min(self.len);
-        let mut end = at;
-        while end < ceiling {
-            let free = free_prefix(self.word(end / WORD_BITS).load(Ordering::Relaxed));
-            end += free;
-            if free < WORD_BITS {
-                break;
-            }
-        }
-        end.min(ceiling).saturating_sub(at)
-    }
-
     // ---- search and take ----
 
     /// Finds and claims the lowest `n` free granules in the most common case only: they are in the words of node
@@ -253,7 +233,7 @@ impl Bitmap {
         if Self::shortens(piece, seen, hint) {
             return None;
         }
-        Self::try_claim(self.word(word), piece.mask, seen).ok()?;
+        Bits::try_claim(self.word(word), piece.mask, seen).ok()?;
         Some(word * WORD_BITS + at)
     }
 
@@ -266,7 +246,7 @@ impl Bitmap {
             let mut lost = 0;
             while let Some(at) = find(seen, n, FULL) {
                 let piece = Piece::new(word, at, n);
-                match Self::try_claim(self.word(word), piece.mask, seen) {
+                match Bits::try_claim(self.word(word), piece.mask, seen) {
                     Ok(()) => {
                         if Self::shortens(piece, seen, self.hints.get(word)) {
                             self.lower_hint(word, seen | piece.mask);
@@ -284,7 +264,7 @@ impl Bitmap {
             }
             let behind = (word + 1) * WORD_BITS;
             let suffix = free_suffix(seen);
-            if suffix > 0 && suffix + self.free_after(behind, behind + n - suffix) == n {
+            if suffix > 0 && suffix + self.bits.free_after(behind, behind + n - suffix) == n {
                 let start = behind - suffix;
                 return match self.claim_across(start, n, activity) {
                     Ok(()) => Search::Found(start),

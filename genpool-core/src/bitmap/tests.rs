@@ -5,6 +5,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::word::FULL;
 use super::*;
 
 /// Whether each granule is free.
@@ -61,7 +62,9 @@ fn bitmaps() -> impl Strategy<Value = (Vec<usize>, usize)> {
 fn bitmap_of(words: &[usize], cut: usize) -> Bitmap {
     let bitmap = Bitmap::new(words.len() * WORD_BITS - cut, None).unwrap();
     for (at, &word) in words.iter().enumerate() {
-        bitmap.words[at].store(word | bitmap.padding(at), Ordering::Relaxed);
+        bitmap
+            .word(at)
+            .store(word | bitmap.bits.padding(at), Ordering::Relaxed);
     }
     bitmap
 }

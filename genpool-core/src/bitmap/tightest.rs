@@ -28,7 +28,7 @@ impl Bitmap {
             let runs = self.free_runs(0, n, look);
             return runs.min_by_key(|&(_, len)| len).map(|(start, _)| start);
         }
-        let Some(run_index) = self.hints.run_index() else {
+        let Some(run_index) = self.run_index() else {
             return self.scan_tightest(n);
         };
         if !run_index.is_complete() {
@@ -112,7 +112,7 @@ impl Bitmap {
         let through = if ends {
             0
         } else {
-            self.free_after(behind, start.saturating_add(most))
+            self.bits.free_after(behind, start.saturating_add(most))
         };
         (inside + through).min(most)
     }
@@ -120,7 +120,10 @@ impl Bitmap {
     /// Returns a word. Past the last, everything is taken.
     #[inline(always)]
     fn word_or_full(&self, at: usize, order: Ordering) -> usize {
-        self.words.get(at).map_or(FULL, |word| word.load(order))
+        self.bits
+            .words()
+            .get(at)
+            .map_or(FULL, |word| word.load(order))
     }
 
     /// Returns the word before this one. Before the first, everything is taken.
@@ -139,7 +142,7 @@ impl Bitmap {
             words: [FULL; LINE_WORDS],
             behind: self.word_or_full(first + LINE_WORDS, order),
         };
-        for (seen, word) in seen.words.iter_mut().zip(&self.words[first..]) {
+        for (seen, word) in seen.words.iter_mut().zip(&self.bits.words()[first..]) {
             *seen = word.load(order);
         }
         seen
@@ -153,7 +156,7 @@ impl Bitmap {
         let behind = self.word_or_full(first + LINE_WORDS, Ordering::SeqCst);
         let beside = before ^ seen.before | behind ^ seen.behind;
         // Word by word, because `seen` was written word by word.
-        let pairs = self.words[first..].iter().zip(&seen.words);
+        let pairs = self.bits.words()[first..].iter().zip(&seen.words);
         pairs.fold(beside, |changed, (word, seen)| {
             changed | word.load(Ordering::SeqCst) ^ seen
         }) == 0
@@ -173,7 +176,7 @@ impl Bitmap {
     /// is kept.
     #[inline(always)]
     pub(super) fn record_runs(&self, change: Change, start: usize, n: usize, activity: &Activity) {
-        let kept = RunIndex::is_kept(self.words.len()) && activity.keeps_run_index();
+        let kept = RunIndex::is_kept(self.bits.words().len()) && activity.keeps_run_index();
         if kept && !seeded(Fault::UnrecordedRun) {
             self.record_runs_around(change, start, n);
         }
@@ -181,7 +184,7 @@ impl Bitmap {
 
     #[inline(never)]
     fn record_runs_around(&self, change: Change, start: usize, n: usize) {
-        let Some(run_index) = self.hints.run_index() else {
+        let Some(run_index) = self.run_index() else {
             return;
         };
         let words = if seeded(Fault::UnrecordedRest) {
@@ -189,7 +192,7 @@ impl Bitmap {
         } else {
             usize::MAX
         };
-        let pieces = Self::pieces(start, n).take(words);
+        let pieces = Piece::all(start, n).take(words);
         let firsts = pieces.map(Piece::start);
         match change {
             // At each word: meanwhile others may have released by mistake what was claimed before it, or claimed
@@ -209,7 +212,7 @@ impl Bitmap {
     /// Records the length of the free run that the granule is part of, if there is one.
     fn record_run(&self, run_index: RunIndex<'_>, granule: usize) {
         let (word, at) = (granule / WORD_BITS, granule % WORD_BITS);
-        let Some(seen) = self.words.get(word) else {
+        let Some(seen) = self.bits.words().get(word) else {
             return;
         };
         // SeqCst: comes after the change (pairs with the second look of a thread that cleared a bit).
@@ -232,7 +235,7 @@ impl Bitmap {
             below += free_suffix(before);
         }
         if at + above == WORD_BITS {
-            above += self.free_prefix_of(word + 1);
+            above += self.bits.free_prefix_of(word + 1);
         }
         run_index.record((granule - below) / LINE_GRANULES, below + above);
     }
@@ -276,9 +279,9 @@ impl Bitmap {
             // the best so far.
             let mut through = 0;
             if suffix > 0 {
-                let further = shortest.saturating_sub(suffix).min(self.len);
+                let further = shortest.saturating_sub(suffix).min(self.len());
                 let behind = next * WORD_BITS;
-                through = suffix + self.free_after(behind, behind + further);
+                through = suffix + self.bits.free_after(behind, behind + further);
                 if through >= n && through < shortest {
                     (start, shortest) = (Some(behind - suffix), through);
                 }

@@ -63,14 +63,13 @@ pub(crate) use self::node::Need;
 use self::node::{HintLine, HintNode, LINE_NODES};
 pub(super) use self::node::{LINE_HINTS, LONG, NODE_HINTS};
 use super::levels;
-use super::run_index::RunIndex;
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 
 /// The hints of a bitmap, or of other numbered places for runs. The places are called words either way.
 #[derive(Debug)]
 pub(crate) struct Hints {
-    /// Level by level, the lowest first; then the cells of the run index, if there is one.
+    /// Level by level, the lowest first. Then cells that are reserved for the owner of the hints.
     nodes: Table<AtomicUsize>,
     words: usize,
     above: Option<ParentSlot>,
@@ -87,17 +86,12 @@ pub(crate) struct ParentSlot {
 type Level = levels::Level<NODE_HINTS, LINE_HINTS, LINE_HINTS>;
 
 impl Hints {
-    /// Creates hints that say "anything may be free", and an empty run index if one is kept, for `words` words, at
-    /// least one.
-    pub(super) fn new(words: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        Self::with_run_index(words, RunIndex::cells(words), node)
-    }
-
-    fn with_run_index(words: usize, cells: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+    /// Creates hints that say "anything may be free", for `words` words, at least one. Reserves so many zeroed cells.
+    pub(super) fn new(words: usize, reserved: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         let levels = || Level::lowest(0, words).upwards();
         let nodes: usize = levels().map(Level::nodes).sum();
         let hints = Self {
-            nodes: Table::zeroed(nodes + cells, node)?,
+            nodes: Table::zeroed(nodes + reserved, node)?,
             words,
             above: None,
         };
@@ -113,9 +107,9 @@ impl Hints {
         Ok(hints)
     }
 
-    /// Creates hints that say "nothing is free", without a run index, for `words` words, at least one.
+    /// Creates hints that say "nothing is free", for `words` words, at least one.
     pub(crate) fn closed(words: usize) -> Result<Self, NoMemory> {
-        let hints = Self::with_run_index(words, 0, None)?;
+        let hints = Self::new(words, 0, None)?;
         for node in &*hints.nodes {
             // Relaxed: as in `new`.
             node.store(HintNode::CLOSED.0, Ordering::Relaxed);
@@ -127,12 +121,11 @@ impl Hints {
         size_of_val(&*self.nodes)
     }
 
-    /// Returns the run index, if one is kept for so many words.
+    /// Returns the reserved cells.
     #[inline]
-    pub(super) fn run_index(&self) -> Option<RunIndex<'_>> {
+    pub(super) fn reserved(&self) -> Option<&[AtomicUsize]> {
         let nodes: usize = self.lowest().upwards().map(Level::nodes).sum();
-        let cells = self.nodes.get(nodes..)?;
-        (!cells.is_empty()).then(|| RunIndex::of(cells, self.words))
+        self.nodes.get(nodes..)
     }
 
     #[inline]
@@ -427,7 +420,7 @@ mod tests {
 
     #[test]
     fn the_highest_of_a_line_is_its_own() {
-        let hints = Hints::new(3 * LINE_HINTS + 2, None).unwrap();
+        let hints = Hints::new(3 * LINE_HINTS + 2, 0, None).unwrap();
         for word in 0..3 * LINE_HINTS + 2 {
             hints.lower(word, 1, || 1);
         }
@@ -446,7 +439,7 @@ mod tests {
     #[test]
     fn the_byte_above_is_lowered_with_the_highest_of_its_line() {
         let words = 2 * LINE_HINTS + 3;
-        let hints = Hints::new(words, None).unwrap();
+        let hints = Hints::new(words, 0, None).unwrap();
         let above = hints.lowest().above().unwrap();
         let said = || [0, 1, 2].map(|line| hints.hint(above, line));
         for word in 0..words {
@@ -477,7 +470,7 @@ mod tests {
     fn the_slot_above_says_the_highest() {
         for words in [3, LINE_HINTS + 3, 3 * LINE_HINTS] {
             let above = Arc::new(Hints::closed(9).unwrap());
-            let mut hints = Hints::new(words, None).unwrap();
+            let mut hints = Hints::new(words, 0, None).unwrap();
             assert!(hints.is_covered(), "there is nothing above");
             let slot = 5;
             hints.set_parent(ParentSlot {
@@ -527,7 +520,7 @@ mod tests {
             low in 0..3_usize,
             ops in prop::collection::vec(op(), 1..60),
         ) {
-            let hints = Hints::new(words, None).unwrap();
+            let hints = Hints::new(words, 0, None).unwrap();
             let mut known = vec![LONG; words];
             if low < 2 {
                 for (word, known) in known.iter_mut().enumerate() {

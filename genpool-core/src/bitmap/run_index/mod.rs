@@ -341,9 +341,9 @@ mod tests {
             2 + TOP + 1 + TOP / BITS + 1
         );
         let bitmap = super::super::Bitmap::new(16 * LINE_WORDS * WORD_BITS, None).unwrap();
-        assert!(bitmap.hints.run_index().is_some());
+        assert!(bitmap.run_index().is_some());
         let small = super::super::Bitmap::new(15 * LINE_WORDS * WORD_BITS, None).unwrap();
-        assert!(small.hints.run_index().is_none());
+        assert!(small.run_index().is_none());
     }
 
     #[derive(Clone, Copy, Debug)]
