@@ -55,6 +55,7 @@ mod chunks;
 mod counters;
 mod memory;
 mod placement;
+mod units;
 mod unwind;
 
 mod allocation;
@@ -80,10 +81,11 @@ pub use crate::error::{
 };
 #[cfg(feature = "observe")]
 pub use crate::observe::{Event, Observer};
-pub use crate::placement::{Algorithm, ChunkView, FirstFit, Granule, Notation, Request, Run};
+pub use crate::placement::{Algorithm, ChunkView, FirstFit, Notation, Request};
 pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool};
 #[doc(hidden)]
 pub use crate::stats::owner_name;
 pub use crate::stats::{Destroyed, Fragmentation, Held, Stats};
+pub use crate::units::{Granule, Run};
 #[doc(hidden)]
 pub use crate::unwind::{FirstPanic, contained, discard_panic};

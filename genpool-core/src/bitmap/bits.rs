@@ -3,9 +3,10 @@
 //! This module knows neither the summaries nor the probers; [`Bitmap`](super::Bitmap) keeps both up to date after a
 //! change. The orderings are explained there.
 
-use super::word::{AtomicWord, FULL, WORD_BITS, free_prefix, mask};
+use super::word::{AtomicWord, FULL, free_prefix, mask};
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
+use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// A claim was refused because a granule of the run is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub(crate) struct Taken;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotTaken {
     /// The first such granule.
-    pub(crate) granule: usize,
+    pub(crate) granule: Granule,
 }
 
 impl NotTaken {
@@ -25,7 +26,10 @@ impl NotTaken {
             return Ok(());
         }
         Err(Self {
-            granule: piece.word * WORD_BITS + missing.trailing_zeros() as usize,
+            granule: piece
+                .word
+                .granule(0)
+                .plus(missing.trailing_zeros() as usize),
         })
     }
 }
@@ -46,38 +50,38 @@ pub(crate) const MAX_GRANULES: usize = usize::MAX / 2;
 /// A part of a run that lies in one word.
 #[derive(Clone, Copy)]
 pub(super) struct Piece {
-    pub(super) word: usize,
+    pub(super) word: WordIndex,
     pub(super) mask: usize,
 }
 
 impl Piece {
     /// The `len` granules of a word from bit `from` on.
     #[inline]
-    pub(super) fn new(word: usize, from: usize, len: usize) -> Self {
+    pub(super) fn new(word: WordIndex, from: usize, len: usize) -> Self {
         let mask = mask(from, len);
         Self { word, mask }
     }
 
     /// Returns its first granule.
-    pub(super) fn start(self) -> usize {
-        self.word * WORD_BITS + self.mask.trailing_zeros() as usize
+    pub(super) fn start(self) -> Granule {
+        self.word.granule(self.mask.trailing_zeros() as usize)
     }
 
     /// Returns the pieces of the run of `n` granules at `start`, in ascending order.
-    pub(super) fn all(start: usize, n: usize) -> impl DoubleEndedIterator<Item = Self> + Clone {
-        let end = start + n;
+    pub(super) fn all(start: Granule, n: usize) -> impl DoubleEndedIterator<Item = Self> + Clone {
+        let (start, end) = (start.0, start.0 + n);
         (start / WORD_BITS..end.div_ceil(WORD_BITS)).map(move |word| {
             let from = start.max(word * WORD_BITS) % WORD_BITS;
             let to = end.min((word + 1) * WORD_BITS) - word * WORD_BITS;
-            Self::new(word, from, to - from)
+            Self::new(WordIndex(word), from, to - from)
         })
     }
 
     /// Returns the run as one piece, if it lies in one word.
     #[inline]
-    pub(super) fn single(start: usize, n: usize) -> Option<Self> {
-        let from = start % WORD_BITS;
-        (n <= WORD_BITS - from).then(|| Self::new(start / WORD_BITS, from, n))
+    pub(super) fn single(start: Granule, n: usize) -> Option<Self> {
+        let from = start.bit();
+        (n <= WORD_BITS - from).then(|| Self::new(start.word(), from, n))
     }
 }
 
@@ -94,9 +98,9 @@ impl Bits {
     pub(super) fn new(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         let words = Table::zeroed(len.div_ceil(WORD_BITS), node)?;
         let bits = Self { len, words };
-        let last = bits.words.len() - 1;
+        let last = WordIndex(bits.words.len() - 1);
         // Relaxed: no other thread has seen the bits yet.
-        bits.words[last].store(bits.padding(last), Ordering::Relaxed);
+        bits.word(last).store(bits.padding(last), Ordering::Relaxed);
         Ok(bits)
     }
 
@@ -116,13 +120,13 @@ impl Bits {
     }
 
     #[inline]
-    pub(super) fn word(&self, at: usize) -> &AtomicWord {
-        &self.words[at]
+    pub(super) fn word(&self, at: WordIndex) -> &AtomicWord {
+        &self.words[at.0]
     }
 
     /// Returns the bits of word `at` that stand for no granule.
-    pub(super) fn padding(&self, at: usize) -> usize {
-        let granules = self.len.saturating_sub(at * WORD_BITS).min(WORD_BITS);
+    pub(super) fn padding(&self, at: WordIndex) -> usize {
+        let granules = self.len.saturating_sub(at.granule(0).0).min(WORD_BITS);
         FULL & !mask(0, granules)
     }
 
@@ -197,7 +201,7 @@ impl Bits {
     // ---- looks ----
 
     /// Returns an error unless every granule of the run is taken.
-    pub(super) fn check_taken(&self, start: usize, n: usize) -> Result<(), NotTaken> {
+    pub(super) fn check_taken(&self, start: Granule, n: usize) -> Result<(), NotTaken> {
         for piece in Piece::all(start, n) {
             // Acquire: as in `taken`, because a refusal reveals what is free.
             // Not caught: as there, the look for probers is executed after this one and misses none.
@@ -208,29 +212,30 @@ impl Bits {
     }
 
     /// Returns true if the whole run of `n` granules at `start` is free. Returns false if it leaves the chunk.
-    pub(super) fn is_free(&self, start: usize, n: usize) -> bool {
-        start.checked_add(n).is_some_and(|end| end <= self.len)
+    pub(super) fn is_free(&self, start: Granule, n: usize) -> bool {
+        let end = start.0.checked_add(n);
+        end.is_some_and(|end| end <= self.len)
             && Piece::all(start, n)
                 .all(|piece| self.word(piece.word).load(Ordering::SeqCst) & piece.mask == 0)
     }
 
     /// Returns how many granules are free from `at` on, where a word begins, up to `ceiling`.
-    pub(super) fn free_after(&self, at: usize, ceiling: usize) -> usize {
-        let ceiling = ceiling.min(self.len);
+    pub(super) fn free_after(&self, at: Granule, ceiling: Granule) -> usize {
+        let ceiling = ceiling.min(Granule(self.len));
         let mut end = at;
         while end < ceiling {
-            let free = free_prefix(self.word(end / WORD_BITS).load(Ordering::Relaxed));
-            end += free;
+            let free = free_prefix(self.word(end.word()).load(Ordering::Relaxed));
+            end = end.plus(free);
             if free < WORD_BITS {
                 break;
             }
         }
-        end.min(ceiling).saturating_sub(at)
+        end.min(ceiling).0.saturating_sub(at.0)
     }
 
     /// Returns how many granules are free from the beginning of a word on. Past the last word there are none.
-    pub(super) fn free_prefix_of(&self, word: usize) -> usize {
-        let word = self.words.get(word);
+    pub(super) fn free_prefix_of(&self, word: WordIndex) -> usize {
+        let word = self.words.get(word.0);
         word.map_or(0, |word| free_prefix(word.load(Ordering::SeqCst)))
     }
 
@@ -246,7 +251,10 @@ impl Bits {
     /// Returns true if no granule is taken. `busy` remembers the word that the last call found taken. It is read
     /// first, so while something stays there, a call is one load.
     pub(super) fn is_empty(&self, busy: &AtomicUsize) -> bool {
-        let is_clear = |at: usize| self.word(at).load(Ordering::SeqCst) == self.padding(at);
+        let is_clear = |at: usize| {
+            let word = WordIndex(at);
+            self.word(word).load(Ordering::SeqCst) == self.padding(word)
+        };
         // Relaxed: any word will do to begin with.
         if !is_clear(busy.load(Ordering::Relaxed)) {
             return false;

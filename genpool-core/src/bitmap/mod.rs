@@ -101,11 +101,11 @@ use self::run_index::RunIndex;
 pub(crate) use self::search::Search;
 pub(crate) use self::starts::{AlignedStarts, AnyStart};
 use self::tightest::Change;
-pub(crate) use self::word::WORD_BITS;
 use self::word::{AtomicWord, free_suffix, longest_free};
 use crate::activity::Activity;
 use crate::memory::{NoMemory, Node};
 use crate::sync::{AtomicUsize, Fault, Ordering, seeded};
+use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// Words in a cache line of the bitmap. Two in small models.
 const CACHE_LINE_WORDS: usize = if cfg!(genpool_small) {
@@ -186,7 +186,7 @@ impl Bitmap {
     }
 
     #[inline]
-    fn word(&self, at: usize) -> &AtomicWord {
+    fn word(&self, at: WordIndex) -> &AtomicWord {
         self.bits.word(at)
     }
 
@@ -205,18 +205,18 @@ impl Bitmap {
         clippy::cast_possible_truncation,
         reason = "the low bits of the number are what is meant, and the block is below their count"
     )]
-    pub(crate) fn start_apart(&self, number: usize) -> usize {
+    pub(crate) fn start_apart(&self, number: usize) -> Granule {
         let fraction = u64::from((number as u32).reverse_bits());
         // In a bitmap of more than 2^32 lines, all positions lie in the first 2^32.
         let blocks = ((self.len() / CACHE_LINE_GRANULES) as u64).min(1 << 32);
-        ((blocks * fraction) >> 32) as usize * CACHE_LINE_GRANULES
+        Granule(((blocks * fraction) >> 32) as usize * CACHE_LINE_GRANULES)
     }
 
     // ---- claims and releases ----
 
     /// Claims the run of `n` granules at `start`, all or nothing.
     #[inline(always)]
-    pub(crate) fn claim(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Taken> {
+    pub(crate) fn claim(&self, start: Granule, n: usize, activity: &Activity) -> Result<(), Taken> {
         if let Some(piece) = Piece::single(start, n) {
             self.bits.claim_piece(piece)?;
             self.claimed(start, n, activity);
@@ -227,7 +227,7 @@ impl Bitmap {
 
     /// Records a claim inside one word, which has just been made, and notifies the probers.
     #[inline(always)]
-    pub(crate) fn claimed(&self, start: usize, n: usize, activity: &Activity) {
+    pub(crate) fn claimed(&self, start: Granule, n: usize, activity: &Activity) {
         if !activity.has_no_listeners() {
             self.notify_claims(core::iter::once(start), n, activity);
         }
@@ -236,7 +236,7 @@ impl Bitmap {
     /// Does the same for several claims, without a check for listeners.
     #[cold]
     #[inline(never)]
-    fn notify_claims(&self, starts: impl Iterator<Item = usize>, n: usize, activity: &Activity) {
+    fn notify_claims(&self, starts: impl Iterator<Item = Granule>, n: usize, activity: &Activity) {
         for start in starts {
             self.record_runs(Change::Claim, start, n, activity);
         }
@@ -247,7 +247,7 @@ impl Bitmap {
 
     #[cold]
     #[inline(never)]
-    fn claim_across(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Taken> {
+    fn claim_across(&self, start: Granule, n: usize, activity: &Activity) -> Result<(), Taken> {
         let in_flight = activity.enter();
         for (done, piece) in Piece::all(start, n).enumerate() {
             if self.bits.claim_piece(piece).is_err() {
@@ -258,7 +258,7 @@ impl Bitmap {
                 }
                 if let Some(last) = claimed.last() {
                     // As after a free: another thread may have lowered a hint meanwhile.
-                    let n = last.word * WORD_BITS + WORD_BITS - start;
+                    let n = last.word.end().0 - start.0;
                     self.raise_hints(start, n);
                     self.record_runs(Change::Release, start, n, activity);
                 }
@@ -272,7 +272,7 @@ impl Bitmap {
 
     /// Lowers the hint of a word, which was just seen as `seen`, to the word's run.
     #[inline(never)]
-    fn lower_hint(&self, word: usize, seen: usize) {
+    fn lower_hint(&self, word: WordIndex, seen: usize) {
         let low = self.longest_from_seen(word, seen);
         self.hints.lower(word, low, || {
             let now = self.word(word).load(Ordering::SeqCst);
@@ -288,7 +288,7 @@ impl Bitmap {
     /// Clears the bits of a run if it lies in one word. The caller completes the release by
     /// [`settle`](Self::settle), unless [`is_settled`](Self::is_settled) shows that the bitmap needs nothing more.
     #[inline(always)]
-    pub(crate) fn release_in_word(&self, start: usize, n: usize) -> Option<Released> {
+    pub(crate) fn release_in_word(&self, start: Granule, n: usize) -> Option<Released> {
         let piece = Piece::single(start, n)?;
         // Prefetched here: the release waits for the word, and everything that is loaded after the release waits
         // for the release.
@@ -309,7 +309,7 @@ impl Bitmap {
     /// Returns true if the hint of `word` is known to cover `run`. A run that reaches the end of the word may
     /// continue in the next, which is not read here, so only [`LONG`] covers it.
     #[inline(always)]
-    fn is_covered(&self, word: usize, run: WordRun) -> bool {
+    fn is_covered(&self, word: WordIndex, run: WordRun) -> bool {
         let hint = self.hints.get(word);
         hint == LONG
             || (run.end < WORD_BITS && run.end - run.start <= hint)
@@ -319,11 +319,11 @@ impl Bitmap {
     /// Returns true if the hint of the word before is known to cover a run that begins there and continues into
     /// this one.
     #[inline(always)]
-    fn is_covered_before(&self, word: usize, run: WordRun) -> bool {
-        if run.start > 0 || word == 0 {
+    fn is_covered_before(&self, word: WordIndex, run: WordRun) -> bool {
+        if run.start > 0 || word.0 == 0 {
             return true;
         }
-        let before = word - 1;
+        let before = WordIndex(word.0 - 1);
         let top = self.word(before).load(Ordering::SeqCst) >> (WORD_BITS - 1);
         top != 0 || self.hints.get(before) == LONG || seeded(Fault::UncheckedBorder)
     }
@@ -342,7 +342,7 @@ impl Bitmap {
     #[inline(always)]
     pub(crate) fn release(
         &self,
-        start: usize,
+        start: Granule,
         n: usize,
         activity: &Activity,
     ) -> Result<(), NotTaken> {
@@ -353,7 +353,12 @@ impl Bitmap {
     }
 
     #[cold]
-    fn release_across(&self, start: usize, n: usize, activity: &Activity) -> Result<(), NotTaken> {
+    fn release_across(
+        &self,
+        start: Granule,
+        n: usize,
+        activity: &Activity,
+    ) -> Result<(), NotTaken> {
         let mut outcome = Ok(());
         {
             let _in_flight = activity.enter();
@@ -371,7 +376,7 @@ impl Bitmap {
     /// first word decides between racing frees of one run.
     pub(crate) fn release_checked(
         &self,
-        start: usize,
+        start: Granule,
         n: usize,
         activity: &Activity,
     ) -> Result<(), NotTaken> {
@@ -434,8 +439,8 @@ impl Bitmap {
     }
 
     /// Raises the hint of the word before `word`, after the first granule of `word` became free.
-    fn raise_before(&self, word: usize) {
-        let before = word - 1;
+    fn raise_before(&self, word: WordIndex) {
+        let before = WordIndex(word.0 - 1);
         let free = free_suffix(self.word(before).load(Ordering::SeqCst));
         if free > 0 {
             let run = WordRun {
@@ -448,9 +453,9 @@ impl Bitmap {
 
     /// Raises the hint of a word in which the granules of `run` are free.
     #[inline(never)]
-    fn raise_hint(&self, word: usize, run: WordRun) {
+    fn raise_hint(&self, word: WordIndex, run: WordRun) {
         let further = if run.end == WORD_BITS {
-            self.bits.free_prefix_of(word + 1)
+            self.bits.free_prefix_of(word.next())
         } else {
             0
         };
@@ -463,9 +468,9 @@ impl Bitmap {
     /// before them, only the last may need it: the run of a word further down goes through a whole free word, so it
     /// is [`LONG`] already.
     #[cold]
-    fn raise_hints(&self, start: usize, n: usize) {
-        let end = start + n;
-        for word in (start / WORD_BITS).saturating_sub(1)..end.div_ceil(WORD_BITS) {
+    fn raise_hints(&self, start: Granule, n: usize) {
+        let words = start.word().0.saturating_sub(1)..(start.0 + n).div_ceil(WORD_BITS);
+        for word in words.map(WordIndex) {
             if !seeded(Fault::UnraisedHint) {
                 self.hints.raise(word, self.longest_from(word));
             }
@@ -473,16 +478,16 @@ impl Bitmap {
     }
 
     /// Returns the length of the longest run that begins in the word, up to [`LONG`].
-    fn longest_from(&self, word: usize) -> usize {
+    fn longest_from(&self, word: WordIndex) -> usize {
         self.longest_from_seen(word, self.word(word).load(Ordering::SeqCst))
     }
 
     /// Does the same for a word that was just seen as `seen`.
     #[inline]
-    fn longest_from_seen(&self, word: usize, seen: usize) -> usize {
+    fn longest_from_seen(&self, word: WordIndex, seen: usize) -> usize {
         let suffix = free_suffix(seen);
         let through = if suffix > 0 {
-            suffix + self.bits.free_prefix_of(word + 1)
+            suffix + self.bits.free_prefix_of(word.next())
         } else {
             0
         };
@@ -492,12 +497,12 @@ impl Bitmap {
     // ---- looks ----
 
     /// Returns true if the whole run of `n` granules at `start` is free. Returns false if it leaves the chunk.
-    pub(crate) fn is_free(&self, start: usize, n: usize) -> bool {
+    pub(crate) fn is_free(&self, start: Granule, n: usize) -> bool {
         self.bits.is_free(start, n)
     }
 
     /// Returns an error unless every granule of the run is taken.
-    pub(crate) fn check_taken(&self, start: usize, n: usize) -> Result<(), NotTaken> {
+    pub(crate) fn check_taken(&self, start: Granule, n: usize) -> Result<(), NotTaken> {
         self.bits.check_taken(start, n)
     }
 
@@ -515,7 +520,7 @@ impl Bitmap {
     /// At rest: returns true if no hint is below the run of its word, every free run is in the run index, and the
     /// padding is in place.
     pub(crate) fn is_sound(&self) -> bool {
-        let words = 0..self.bits.words().len();
+        let mut words = (0..self.bits.words().len()).map(WordIndex);
         let hinted = words
             .clone()
             .all(|word| self.longest_from(word) <= self.hints.get(word));
@@ -523,10 +528,10 @@ impl Bitmap {
             let padding = self.bits.padding(at);
             self.word(at).load(Ordering::Relaxed) & padding == padding
         };
-        let mut runs = self.free_runs(0, 1, Look::Exact);
-        let indexed = self.run_index().is_none_or(|run_index| {
-            runs.all(|(start, len)| run_index.includes(start / run_index::LINE_GRANULES, len))
-        });
-        hinted && indexed && self.hints.is_sound() && words.last().is_some_and(padded)
+        let mut runs = self.free_runs(Granule(0), 1, Look::Exact);
+        let indexed = self
+            .run_index()
+            .is_none_or(|run_index| runs.all(|run| run_index.includes(run.start.line(), run.len)));
+        hinted && indexed && self.hints.is_sound() && words.next_back().is_some_and(padded)
     }
 }

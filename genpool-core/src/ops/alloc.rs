@@ -37,15 +37,15 @@ use alloc::vec::Vec;
 use crossbeam_utils::Backoff;
 
 use crate::allocation::{Allocation, Origin, Parts};
-use crate::bitmap::{AnyStart, Look, Search, WORD_BITS};
+use crate::bitmap::{AnyStart, Look, Search};
 use crate::chunk::Extent;
 use crate::chunk::{Chunk, Refused, State, granules_for};
 use crate::chunks::{DefaultAlgorithm, Pin};
 use crate::error::{AllocError, Impossible};
-use crate::placement::{Algorithm, FirstFit, Request};
-use crate::placement::{ChunkView, Granule};
+use crate::placement::{Algorithm, ChunkView, FirstFit, Request};
 use crate::shared::Shared;
 use crate::sync::{Fault, seeded};
+use crate::units::{Granule, WORD_BITS};
 
 /// How often a chunk's algorithm is asked again after a lost claim. Each loss means that another thread got something.
 /// This many in a row mean that the algorithm proposes what is taken (2026-11).
@@ -97,7 +97,7 @@ impl Shared {
     /// Takes the first fit in the permanent chunks, of which `newest` is tried first. Returns its result in registers,
     /// and leaves everything uncommon to functions that it ends with.
     #[inline(never)]
-    fn take_lowest<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
+    fn take_lowest<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, Granule)> {
         match newest.bitmap().take_at_once(0, n) {
             Some(start) => self.taken(newest, start, n),
             None => self.take_low(newest, n),
@@ -106,7 +106,7 @@ impl Shared {
 
     /// Continues [`take_lowest`](Self::take_lowest) where the first few words do not serve.
     #[inline(never)]
-    fn take_low<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
+    fn take_low<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, Granule)> {
         if self.activity.is_refused(n) {
             return None;
         }
@@ -118,7 +118,7 @@ impl Shared {
 
     /// Continues [`take_lowest`](Self::take_lowest) in all words and in the other permanent chunks.
     #[inline(never)]
-    fn take_further<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
+    fn take_further<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, Granule)> {
         if n > WORD_BITS {
             return None;
         }
@@ -142,7 +142,12 @@ impl Shared {
 
     /// Returns what was just claimed, after notifying the probers.
     #[inline(always)]
-    fn taken<'p>(&self, chunk: &'p Chunk, start: usize, n: usize) -> Option<(&'p Chunk, usize)> {
+    fn taken<'p>(
+        &self,
+        chunk: &'p Chunk,
+        start: Granule,
+        n: usize,
+    ) -> Option<(&'p Chunk, Granule)> {
         if self.activity.has_no_listeners() && chunk.state() == State::Alive {
             return Some((chunk, start));
         }
@@ -155,9 +160,9 @@ impl Shared {
     fn taken_beside<'p>(
         &self,
         chunk: &'p Chunk,
-        start: usize,
+        start: Granule,
         n: usize,
-    ) -> Option<(&'p Chunk, usize)> {
+    ) -> Option<(&'p Chunk, Granule)> {
         chunk.bitmap().claimed(start, n, &self.activity);
         chunk.keep(start, n, &self.activity).ok()?;
         Some((chunk, start))
@@ -165,7 +170,7 @@ impl Shared {
 
     /// Creates the allocation of `n` granules that were claimed in a permanent chunk.
     #[inline(always)]
-    fn hand_out<'p>(&'p self, chunk: &'p Chunk, granule: usize, n: usize) -> Allocation<'p> {
+    fn hand_out<'p>(&'p self, chunk: &'p Chunk, granule: Granule, n: usize) -> Allocation<'p> {
         let extent = chunk.open(granule, n);
         let origin = Origin::permanent(chunk);
         Allocation::new(self, origin, chunk.addr_of(granule), extent)
@@ -210,7 +215,7 @@ impl Shared {
         &self,
         request: Request,
         algorithm: &A,
-    ) -> Option<(&Chunk, usize)> {
+    ) -> Option<(&Chunk, Granule)> {
         algorithm.check(&request).ok()?;
         let newest = self.chunk_set.newest()?;
         match self.first_look(newest, algorithm, request) {
@@ -312,10 +317,10 @@ impl Shared {
             return Search::Nowhere;
         };
         let view = ChunkView::new(chunk, Look::Hinted, &self.activity);
-        let Some(Granule(granule)) = algorithm.propose(&view, &request) else {
+        let Some(granule) = algorithm.propose(&view, &request) else {
             return Search::Nowhere;
         };
-        if granule > last {
+        if granule.0 > last {
             return Search::Missed;
         }
         match chunk.claim(granule, n, &self.activity) {
@@ -335,7 +340,7 @@ impl Shared {
         newest: &Chunk,
         algorithm: &A,
         request: Request,
-    ) -> Option<(&'p Chunk, usize)> {
+    ) -> Option<(&'p Chunk, Granule)> {
         let look = |chunk: &'p Chunk| {
             if core::ptr::eq(chunk, newest) {
                 return ControlFlow::Continue(());
@@ -453,7 +458,7 @@ impl Shared {
         request: &Request,
         look: Look,
         own: usize,
-    ) -> Result<Result<(usize, Extent), Feasibility>, AllocError> {
+    ) -> Result<Result<(Granule, Extent), Feasibility>, AllocError> {
         let n = request.granules();
         let granules = chunk.bitmap().len();
         if chunk.state() != State::Alive {
@@ -465,11 +470,12 @@ impl Shared {
         }
         let backoff = Backoff::new();
         for _ in 0..ASKS {
-            let Some(Granule(granule)) = algorithm.propose(&view, request) else {
+            let Some(granule) = algorithm.propose(&view, request) else {
                 return Ok(Err(Feasibility::of(&view, algorithm, request)));
             };
-            if granule > granules - n {
+            if granule.0 > granules - n {
                 self.counters.bad_proposal();
+                let granule = granule.0;
                 return Err(AllocError::BadProposal { granule, granules });
             }
             match chunk.claim(granule, n, &self.activity) {
@@ -565,6 +571,6 @@ fn has_room(chunk: &Chunk, n: usize) -> bool {
     chunk.state() == State::Alive
         && chunk
             .bitmap()
-            .find_run(0, usize::MAX, n, AnyStart, Look::Exact)
+            .find_run(Granule(0), Granule(usize::MAX), n, AnyStart, Look::Exact)
             .is_some()
 }

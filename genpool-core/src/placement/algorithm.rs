@@ -16,9 +16,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::notation::Notation;
-use super::view::{ChunkView, Granule};
+use super::view::ChunkView;
 use crate::chunk::granules_for;
 use crate::error::{Impossible, Unsuitable};
+use crate::units::Granule;
 use crate::unwind::Guarded;
 
 /// A request for an allocation. Its calls take constant time and are [signal-safe](crate#signal-safety).

@@ -6,4 +6,4 @@ mod view;
 
 pub use self::algorithm::{Algorithm, FirstFit, Request};
 pub use self::notation::Notation;
-pub use self::view::{ChunkView, Granule, Run};
+pub use self::view::ChunkView;

@@ -3,49 +3,7 @@
 use crate::activity::Activity;
 use crate::bitmap::{AlignedStarts, AnyStart, Look};
 use crate::chunk::Chunk;
-
-/// The index of a granule in its chunk: 0 is the chunk's first.
-///
-/// ```
-/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
-///
-/// /// Always the chunk's fourth granule.
-/// struct Fourth;
-///
-/// impl Algorithm for Fourth {
-///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-///         chunk.is_free(Granule(3), request.granules()).then_some(Granule(3))
-///     }
-/// }
-///
-/// let pool = Pool::new(12)?;
-/// pool.add(0x1000, 0x4000)?;
-/// assert_eq!(pool.alloc_with(1, &Fourth)?.addr(), 0x4000);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Granule(pub usize);
-
-/// A free run: `len` granules from `start` on.
-///
-/// ```
-/// use genpool::{Granule, Pool, Run};
-///
-/// let pool = Pool::new(12)?;
-/// pool.add(0x1000, 0x4000)?;
-/// let _held = pool.alloc(1)?;
-/// let chunk = pool.chunks().next().expect("there is one");
-/// let free: Vec<Run> = chunk.free_runs().collect();
-/// assert_eq!(free, [Run { start: Granule(1), len: 3 }]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// The first granule.
-    pub start: Granule,
-    /// The number of granules.
-    pub len: usize,
-}
+use crate::units::{Granule, Run};
 
 /// One chunk, as an algorithm sees it while other threads allocate and free.
 ///
@@ -182,7 +140,7 @@ impl<'c> ChunkView<'c> {
     pub fn granule_at(&self, addr: usize) -> Option<Granule> {
         self.chunk
             .contains(addr)
-            .then(|| Granule(self.chunk.granule_of(addr)))
+            .then(|| self.chunk.granule_of(addr))
     }
 
     /// Returns start position `number` of a sequence that spreads over the chunk: its beginning, its middle, the
@@ -210,7 +168,7 @@ impl<'c> ChunkView<'c> {
     /// ```
     #[must_use]
     pub fn start_apart(&self, number: usize) -> Granule {
-        Granule(self.chunk.bitmap().start_apart(number))
+        self.chunk.bitmap().start_apart(number)
     }
 
     /// Returns true if all `n` granules from `start` on are in the chunk and free. O(n / 64).
@@ -238,7 +196,7 @@ impl<'c> ChunkView<'c> {
     /// ```
     #[must_use]
     pub fn is_free(&self, start: Granule, n: usize) -> bool {
-        self.chunk.bitmap().is_free(start.0, n)
+        self.chunk.bitmap().is_free(start, n)
     }
 
     /// Returns the lowest start in `from..limit` at which `n` granules are free. Skips words that cannot serve the
@@ -272,9 +230,7 @@ impl<'c> ChunkView<'c> {
             return None;
         }
         let bitmap = self.chunk.bitmap();
-        bitmap
-            .find_run(from.0, limit.0, n, AnyStart, self.look)
-            .map(Granule)
+        bitmap.find_run(from, limit, n, AnyStart, self.look)
     }
 
     /// Returns `n` free granules within one word of the bitmap (64 granules on 64-bit machines), the first from the word
@@ -312,7 +268,7 @@ impl<'c> ChunkView<'c> {
         if n == 0 || self.look == Look::Exact {
             return None;
         }
-        self.chunk.bitmap().find_nearby(from.0, n).map(Granule)
+        self.chunk.bitmap().find_nearby(from, n)
     }
 
     /// Searches as [`find_run`](Self::find_run) does, but only among granules whose address leaves the remainder
@@ -360,9 +316,7 @@ impl<'c> ChunkView<'c> {
             return self.find_run(from, limit, n);
         }
         let bitmap = self.chunk.bitmap();
-        bitmap
-            .find_run(from.0, limit.0, n, starts, self.look)
-            .map(Granule)
+        bitmap.find_run(from, limit, n, starts, self.look)
     }
 
     /// Returns the start of the shortest free run of at least `n` granules, and the lowest of several such runs: best
@@ -400,9 +354,7 @@ impl<'c> ChunkView<'c> {
             return None;
         }
         let bitmap = self.chunk.bitmap();
-        bitmap
-            .find_tightest(n, self.look, self.activity)
-            .map(Granule)
+        bitmap.find_tightest(n, self.look, self.activity)
     }
 
     /// Returns the free runs of at least `min` granules (at least one), upwards from `from`. A run that begins before
@@ -430,10 +382,6 @@ impl<'c> ChunkView<'c> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn runs(&self, from: Granule, min: usize) -> impl Iterator<Item = Run> + use<'c> {
-        let runs = self.chunk.bitmap().free_runs(from.0, min.max(1), self.look);
-        runs.map(|(start, len)| Run {
-            start: Granule(start),
-            len,
-        })
+        self.chunk.bitmap().free_runs(from, min.max(1), self.look)
     }
 }
