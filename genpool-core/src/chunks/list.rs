@@ -7,7 +7,6 @@ use super::hazard::Protected;
 use crate::chunk::{Chunk, ChunkSpec, State};
 use crate::error::AddRefused;
 use crate::placement::Algorithm;
-use crate::sync::Atomic;
 
 /// One immutable version of the chunk list: the pool's chunks and default algorithm at one instant.
 pub(crate) struct ChunkList {
@@ -44,9 +43,6 @@ impl DefaultVersion {
         self.version.wrapping_sub(other.version).cast_signed() < 0
     }
 }
-
-#[cfg(not(genpool_loom))]
-const _: () = assert!(Atomic::<DefaultVersion>::is_lock_free());
 
 /// The chunks of a list.
 #[derive(Debug)]

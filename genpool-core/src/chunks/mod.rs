@@ -73,6 +73,9 @@ use crate::chunk::{Chunk, State};
 use crate::placement::Algorithm;
 use crate::sync::{Atomic, AtomicPtr, Fault, Ordering, Published, model_fence, seeded};
 
+#[cfg(not(genpool_loom))]
+const _: () = assert!(Atomic::<DefaultVersion>::is_lock_free());
+
 /// A pinned list: see [`ChunkSet::pin`].
 pub(crate) type Pin<'s> = hazard::Pin<'s, ChunkList>;
 
