@@ -56,6 +56,7 @@ mod chunks;
 mod counters;
 mod memory;
 mod placement;
+mod units;
 mod unwind;
 
 mod allocation;
@@ -83,11 +84,12 @@ pub use crate::error::{
 pub use crate::observe::{Event, Observer};
 pub use crate::placement::{
     Algorithm, AlgorithmName, ChunkView, Constrained, ConstraintError, Constraints, FirstFit,
-    Granule, Request, Run,
+    Request,
 };
 pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool, PoolView};
 #[doc(hidden)]
 pub use crate::stats::owner_name;
 pub use crate::stats::{Destroyed, Fragmentation, Held, Stats};
+pub use crate::units::{Granule, Run};
 #[doc(hidden)]
 pub use crate::unwind::{FirstPanic, contained, discard_panic};

@@ -9,6 +9,7 @@ use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State, text_of};
 use crate::chunks::ChunkList;
 use crate::shared::Shared;
+use crate::units::Granule;
 use crate::unwind::contained;
 
 /// Totals of a pool, and counts since it was built. The totals are read a word at a time while other threads may
@@ -140,8 +141,8 @@ impl Fragmentation {
         let mut all = Self::default();
         let alive = |chunk: &&alloc::sync::Arc<Chunk>| chunk.state() == State::Alive;
         for chunk in list.chunks().filter(alive) {
-            for (_, granules) in chunk.bitmap().free_runs(0, 1, Look::Exact) {
-                let bytes = granules << order;
+            for run in chunk.bitmap().free_runs(Granule(0), 1, Look::Exact) {
+                let bytes = run.len << order;
                 all.free += bytes;
                 all.free_runs += 1;
                 all.largest_run = all.largest_run.max(bytes);
@@ -278,5 +279,5 @@ fn held_of(chunk: &Chunk) -> impl Iterator<Item = Held> {
     });
     let runs = boundary_tags.is_none().then(|| chunk.bitmap().taken_runs());
     let runs = runs.into_iter().flatten();
-    recorded.chain(runs.map(move |(start, len)| held(start, len, None)))
+    recorded.chain(runs.map(move |run| held(run.start, run.len, None)))
 }

@@ -1,10 +1,12 @@
 //! Batches: several runs of one length at once. They are claimed inside one word by one compare-exchange, and
 //! released a word at a time.
 
-use super::word::{FULL, WORD_BITS, find, mask};
-use super::{Bitmap, NotTaken, Piece, Released};
+use super::bits::{Bits, Piece};
+use super::word::{FULL, find, mask};
+use super::{Bitmap, NotTaken, Released};
 use crate::activity::Activity;
 use crate::sync::Ordering;
+use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// How many words are looked at for a batch: two cache lines. If so many have no room, a search that goes by hints
 /// is faster (2026-11).
@@ -13,21 +15,21 @@ const WINDOW: usize = 16;
 /// Runs of one length in one word, claimed together. Iterates over their first granules, in ascending order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batch {
-    word: usize,
+    word: WordIndex,
     /// A bit for the first granule of each run.
     starts: usize,
 }
 
 impl Iterator for Batch {
-    type Item = usize;
+    type Item = Granule;
 
-    fn next(&mut self) -> Option<usize> {
+    fn next(&mut self) -> Option<Granule> {
         if self.starts == 0 {
             return None;
         }
         let at = self.starts.trailing_zeros() as usize;
         self.starts &= self.starts - 1;
-        Some(self.word * WORD_BITS + at)
+        Some(self.word.granule(at))
     }
 }
 
@@ -37,17 +39,17 @@ impl Bitmap {
     /// looked at. None says nothing about the words that are not.
     pub(crate) fn claim_batch(
         &self,
-        from: usize,
+        from: Granule,
         n: usize,
         most: usize,
         activity: &Activity,
     ) -> Option<Batch> {
         let words = self.len().div_ceil(WORD_BITS);
-        let first = from / WORD_BITS;
+        let first = from.word().0;
         let mut best = (0, 0);
         for at in (first..words).chain(0..first.min(words)).take(WINDOW) {
             // Relaxed: a proposal; the claim decides.
-            let seen = self.word(at).load(Ordering::Relaxed);
+            let seen = self.word(WordIndex(at)).load(Ordering::Relaxed);
             let count = fits(seen, n, most).count_ones() as usize;
             if count > best.0 {
                 best = (count, at);
@@ -56,7 +58,7 @@ impl Bitmap {
                 break;
             }
         }
-        let (count, word) = best;
+        let (count, word) = (best.0, WordIndex(best.1));
         let starts = (count > 0).then(|| self.claim_fits(word, n, most))?;
         if starts == 0 {
             return None;
@@ -69,7 +71,7 @@ impl Bitmap {
     }
 
     /// Claims up to `most` runs of `n` granules in this word, and returns their starts as set bits.
-    fn claim_fits(&self, word: usize, n: usize, most: usize) -> usize {
+    fn claim_fits(&self, word: WordIndex, n: usize, most: usize) -> usize {
         let word = self.word(word);
         let mut seen = word.load(Ordering::Relaxed);
         loop {
@@ -78,7 +80,7 @@ impl Bitmap {
             if starts == 0 {
                 return 0;
             }
-            match Self::try_claim(word, mask, seen) {
+            match Bits::try_claim(word, mask, seen) {
                 Ok(()) => return starts,
                 Err(now) => seen = now,
             }
@@ -89,21 +91,22 @@ impl Bitmap {
     /// `starts` and lie in one word are released in one step. Otherwise does what [`release`](Self::release) does.
     pub(crate) fn release_batch(
         &self,
-        starts: impl Iterator<Item = usize>,
+        starts: impl Iterator<Item = Granule>,
         n: usize,
         activity: &Activity,
     ) -> Result<(), NotTaken> {
         let mut outcome = Ok(());
         let mut starts = starts.peekable();
         while let Some(start) = starts.next() {
-            let Some(mut piece) = Self::single(start, n) else {
+            let Some(mut piece) = Piece::single(start, n) else {
                 outcome = outcome.and(self.release(start, n, activity));
                 continue;
             };
-            let same_word =
-                |next: &usize| Self::single(*next, n).is_some_and(|other| other.word == piece.word);
+            let same_word = |next: &Granule| {
+                Piece::single(*next, n).is_some_and(|other| other.word == piece.word)
+            };
             while let Some(next) = starts.next_if(same_word) {
-                piece.mask |= mask(next % WORD_BITS, n);
+                piece.mask |= mask(next.bit(), n);
             }
             outcome = outcome.and(self.release_pieces(piece, activity));
         }
@@ -112,7 +115,7 @@ impl Bitmap {
 
     /// Releases all granules of the piece, which need not be neighbours.
     fn release_pieces(&self, piece: Piece, activity: &Activity) -> Result<(), NotTaken> {
-        let seen = self.release_piece(piece);
+        let seen = self.bits.release_piece(piece);
         let now = seen & !piece.mask;
         let mut rest = piece.mask;
         while rest != 0 {
@@ -172,11 +175,13 @@ mod tests {
         let (bitmap, activity) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Activity::new());
         for (at, free) in [(0, 1), (1, 3), (2, 2), (3, 0)] {
             let taken = WORD_BITS - free;
-            bitmap.claim(at * WORD_BITS, taken, &activity).unwrap();
+            bitmap
+                .claim(Granule(at * WORD_BITS), taken, &activity)
+                .unwrap();
         }
         let claim = |from, n, most| {
-            let batch = bitmap.claim_batch(from, n, most, &activity)?;
-            Some(batch.collect::<Vec<_>>())
+            let batch = bitmap.claim_batch(Granule(from), n, most, &activity)?;
+            Some(batch.map(|start| start.0).collect::<Vec<_>>())
         };
         let end = |at: usize| at * WORD_BITS + WORD_BITS;
         assert_eq!(
@@ -194,8 +199,8 @@ mod tests {
     fn a_batch_is_near_where_it_is_looked_for() {
         let (bitmap, activity) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Activity::new());
         let claim = |from, most| {
-            let batch = bitmap.claim_batch(from, 2, most, &activity)?;
-            Some(batch.collect::<Vec<_>>())
+            let batch = bitmap.claim_batch(Granule(from), 2, most, &activity)?;
+            Some(batch.map(|start| start.0).collect::<Vec<_>>())
         };
         let word = |at: usize| at * WORD_BITS;
         assert_eq!(claim(word(2) + 7, 2), Some(vec![word(2), word(2) + 2]));
@@ -210,31 +215,43 @@ mod tests {
     #[test]
     fn a_batch_is_released_whatever_its_runs() {
         let (bitmap, activity) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Activity::new());
-        bitmap.claim(0, 4 * WORD_BITS, &activity).unwrap();
+        bitmap.claim(Granule(0), 4 * WORD_BITS, &activity).unwrap();
         // Now the hints say that nothing is free.
         assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
         // In one word, across words, in a later word, in an earlier one.
         let starts = [0, 2, 8, WORD_BITS - 1, 2 * WORD_BITS + 5, 4];
-        let released = bitmap.release_batch(starts.into_iter(), 2, &activity);
+        let released = bitmap.release_batch(starts.into_iter().map(Granule), 2, &activity);
         assert_eq!(released, Ok(()));
         assert_eq!(bitmap.taken(), bitmap.len() - 12);
-        assert!(starts.into_iter().all(|start| bitmap.is_free(start, 2)));
+        assert!(
+            starts
+                .into_iter()
+                .all(|start| bitmap.is_free(Granule(start), 2))
+        );
         assert!(bitmap.is_sound());
-        assert_eq!([0, 1, 2].map(|word| bitmap.hints().get(word)), [6, 1, 2]);
-        let again = bitmap.release_batch([10, 0].into_iter(), 2, &activity);
-        assert_eq!(again, Err(NotTaken { granule: 0 }));
+        assert_eq!(
+            [0, 1, 2].map(|word| bitmap.hints().get(WordIndex(word))),
+            [6, 1, 2]
+        );
+        let again = bitmap.release_batch([10, 0].into_iter().map(Granule), 2, &activity);
+        assert_eq!(
+            again,
+            Err(NotTaken {
+                granule: Granule(0)
+            })
+        );
         assert_eq!(bitmap.taken(), bitmap.len() - 14);
     }
 
     #[test]
     fn runs_of_a_batch_join_over_what_is_free_between_them() {
         let (bitmap, activity) = (Bitmap::new(WORD_BITS, None).unwrap(), Activity::new());
-        bitmap.claim(0, WORD_BITS, &activity).unwrap();
+        bitmap.claim(Granule(0), WORD_BITS, &activity).unwrap();
         assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
-        bitmap.release(4, 2, &activity).unwrap();
-        let around = [2, 6].into_iter();
+        bitmap.release(Granule(4), 2, &activity).unwrap();
+        let around = [2, 6].into_iter().map(Granule);
         assert_eq!(bitmap.release_batch(around, 2, &activity), Ok(()));
-        assert_eq!(bitmap.hints().get(0), 6);
+        assert_eq!(bitmap.hints().get(WordIndex(0)), 6);
         assert!(bitmap.is_sound());
     }
 }

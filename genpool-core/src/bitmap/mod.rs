@@ -72,6 +72,7 @@
 //! # Submodules
 //!
 //! - `word` is arithmetic on the value of one word.
+//! - `bits` is the words and every atomic change of them. It knows no summary.
 //! - `hints` and `run_index` are the two summaries; `levels` is the shape of their trees.
 //! - `search` finds a run and is first fit; `starts` restricts where a run may begin.
 //! - `tightest` is best fit, and records changes in the run index.
@@ -79,6 +80,7 @@
 //! - `batch` claims and releases several runs of one length, for caches.
 
 mod batch;
+mod bits;
 mod hints;
 mod levels;
 mod run_index;
@@ -91,16 +93,19 @@ mod tightest;
 mod word;
 
 pub(crate) use self::batch::Batch;
+use self::bits::{Bits, Piece};
+pub(crate) use self::bits::{MAX_GRANULES, NotTaken, Taken};
 use self::hints::LONG;
 pub(crate) use self::hints::{Hints, Need, ParentSlot};
+use self::run_index::RunIndex;
 pub(crate) use self::search::Search;
 pub(crate) use self::starts::{AlignedStarts, AnyStart};
 use self::tightest::Change;
-pub(crate) use self::word::WORD_BITS;
-use self::word::{AtomicWord, FULL, free_prefix, free_suffix, longest_free, mask};
+use self::word::{AtomicWord, free_suffix, longest_free};
 use crate::activity::Activity;
-use crate::memory::{NoMemory, Node, Table};
-use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
+use crate::memory::{NoMemory, Node};
+use crate::sync::{AtomicUsize, Fault, Ordering, seeded};
+use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// Words in a cache line of the bitmap. Two in small models.
 const CACHE_LINE_WORDS: usize = if cfg!(genpool_small) {
@@ -119,41 +124,6 @@ pub(crate) enum Look {
     Hinted,
     /// Reads every word, whatever its hint.
     Exact,
-}
-
-/// A claim was refused because a granule of the run is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Taken;
-
-/// The ordering of a release: see the module's text.
-#[inline]
-fn release_order() -> Ordering {
-    if seeded(Fault::RelaxedRelease) {
-        Ordering::Relaxed
-    } else {
-        Ordering::SeqCst
-    }
-}
-
-/// A part of a run that lies in one word.
-#[derive(Clone, Copy)]
-struct Piece {
-    word: usize,
-    mask: usize,
-}
-
-impl Piece {
-    /// The `len` granules of a word from bit `from` on.
-    #[inline]
-    fn new(word: usize, from: usize, len: usize) -> Self {
-        let mask = mask(from, len);
-        Self { word, mask }
-    }
-
-    /// Returns its first granule.
-    fn start(self) -> usize {
-        self.word * WORD_BITS + self.mask.trailing_zeros() as usize
-    }
 }
 
 /// A release inside one word: its piece, and what the word was before it.
@@ -185,46 +155,47 @@ impl WordRun {
     }
 }
 
-/// The most granules that a bitmap may have, so that the sum of two positions cannot overflow.
-pub(crate) const MAX_GRANULES: usize = usize::MAX / 2;
-
-/// `len` is the first field: see `Chunk`.
+/// The bits and their summaries. The length is the first field: see `Chunk`.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Bitmap {
-    len: usize,
-    words: Table<AtomicWord>,
+    bits: Bits,
     hints: Hints,
 }
 
 impl Bitmap {
     /// Creates a bitmap of `len` free granules, at least one.
     pub(crate) fn new(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        let words = len.div_ceil(WORD_BITS);
-        let bitmap = Self {
-            words: Table::zeroed(words, node)?,
-            hints: Hints::new(words, node)?,
-            len,
-        };
-        let last = words - 1;
-        // Relaxed: no other thread has seen the bitmap yet.
-        bitmap.words[last].store(bitmap.padding(last), Ordering::Relaxed);
-        Ok(bitmap)
+        let bits = Bits::new(len, node)?;
+        let words = bits.words().len();
+        Ok(Self {
+            hints: Hints::new(words, RunIndex::cells(words), node)?,
+            bits,
+        })
     }
 
     /// Returns the number of granules.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.bits.len()
     }
 
     /// Returns the bytes of bookkeeping.
     pub(crate) fn footprint(&self) -> usize {
-        size_of_val(&*self.words) + self.hints.footprint()
+        self.bits.footprint() + self.hints.footprint()
     }
 
     #[inline]
-    fn word(&self, at: usize) -> &AtomicWord {
-        &self.words[at]
+    fn word(&self, at: WordIndex) -> &AtomicWord {
+        self.bits.word(at)
+    }
+
+    /// Returns the run index, if one is kept for so many words. Its cells lie after the nodes of the hints, because a
+    /// second table would cost each chunk more than it may.
+    #[inline]
+    fn run_index(&self) -> Option<RunIndex<'_>> {
+        let cells = self.hints.reserved()?;
+        (!cells.is_empty()).then(|| RunIndex::of(cells, self.bits.words().len()))
     }
 
     /// Returns start position `number` of several that keep apart. The number with its bits reversed is a fraction
@@ -234,43 +205,20 @@ impl Bitmap {
         clippy::cast_possible_truncation,
         reason = "the low bits of the number are what is meant, and the block is below their count"
     )]
-    pub(crate) fn start_apart(&self, number: usize) -> usize {
+    pub(crate) fn start_apart(&self, number: usize) -> Granule {
         let fraction = u64::from((number as u32).reverse_bits());
         // In a bitmap of more than 2^32 lines, all positions lie in the first 2^32.
-        let blocks = ((self.len / CACHE_LINE_GRANULES) as u64).min(1 << 32);
-        ((blocks * fraction) >> 32) as usize * CACHE_LINE_GRANULES
-    }
-
-    /// Returns the bits of word `at` that stand for no granule.
-    fn padding(&self, at: usize) -> usize {
-        let granules = self.len.saturating_sub(at * WORD_BITS).min(WORD_BITS);
-        FULL & !mask(0, granules)
-    }
-
-    /// Returns the pieces of the run of `n` granules at `start`, in ascending order.
-    fn pieces(start: usize, n: usize) -> impl DoubleEndedIterator<Item = Piece> + Clone {
-        let end = start + n;
-        (start / WORD_BITS..end.div_ceil(WORD_BITS)).map(move |word| {
-            let from = start.max(word * WORD_BITS) % WORD_BITS;
-            let to = end.min((word + 1) * WORD_BITS) - word * WORD_BITS;
-            Piece::new(word, from, to - from)
-        })
-    }
-
-    /// Returns the run as one piece, if it lies in one word.
-    #[inline]
-    fn single(start: usize, n: usize) -> Option<Piece> {
-        let from = start % WORD_BITS;
-        (n <= WORD_BITS - from).then(|| Piece::new(start / WORD_BITS, from, n))
+        let blocks = ((self.len() / CACHE_LINE_GRANULES) as u64).min(1 << 32);
+        Granule(((blocks * fraction) >> 32) as usize * CACHE_LINE_GRANULES)
     }
 
     // ---- claims and releases ----
 
     /// Claims the run of `n` granules at `start`, all or nothing.
     #[inline(always)]
-    pub(crate) fn claim(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Taken> {
-        if let Some(piece) = Self::single(start, n) {
-            self.claim_piece(piece)?;
+    pub(crate) fn claim(&self, start: Granule, n: usize, activity: &Activity) -> Result<(), Taken> {
+        if let Some(piece) = Piece::single(start, n) {
+            self.bits.claim_piece(piece)?;
             self.claimed(start, n, activity);
             return Ok(());
         }
@@ -279,7 +227,7 @@ impl Bitmap {
 
     /// Records a claim inside one word, which has just been made, and notifies the probers.
     #[inline(always)]
-    pub(crate) fn claimed(&self, start: usize, n: usize, activity: &Activity) {
+    pub(crate) fn claimed(&self, start: Granule, n: usize, activity: &Activity) {
         if !activity.has_no_listeners() {
             self.notify_claims(core::iter::once(start), n, activity);
         }
@@ -288,7 +236,7 @@ impl Bitmap {
     /// Does the same for several claims, without a check for listeners.
     #[cold]
     #[inline(never)]
-    fn notify_claims(&self, starts: impl Iterator<Item = usize>, n: usize, activity: &Activity) {
+    fn notify_claims(&self, starts: impl Iterator<Item = Granule>, n: usize, activity: &Activity) {
         for start in starts {
             self.record_runs(Change::Claim, start, n, activity);
         }
@@ -299,18 +247,18 @@ impl Bitmap {
 
     #[cold]
     #[inline(never)]
-    fn claim_across(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Taken> {
+    fn claim_across(&self, start: Granule, n: usize, activity: &Activity) -> Result<(), Taken> {
         let in_flight = activity.enter();
-        for (done, piece) in Self::pieces(start, n).enumerate() {
-            if self.claim_piece(piece).is_err() {
+        for (done, piece) in Piece::all(start, n).enumerate() {
+            if self.bits.claim_piece(piece).is_err() {
                 let done = if seeded(Fault::KeptClaim) { 0 } else { done };
-                let claimed = Self::pieces(start, n).take(done);
+                let claimed = Piece::all(start, n).take(done);
                 for piece in claimed.clone() {
-                    self.release_piece(piece);
+                    self.bits.release_piece(piece);
                 }
                 if let Some(last) = claimed.last() {
                     // As after a free: another thread may have lowered a hint meanwhile.
-                    let n = last.word * WORD_BITS + WORD_BITS - start;
+                    let n = last.word.end().0 - start.0;
                     self.raise_hints(start, n);
                     self.record_runs(Change::Release, start, n, activity);
                 }
@@ -322,39 +270,9 @@ impl Bitmap {
         Ok(())
     }
 
-    #[inline(always)]
-    fn claim_piece(&self, piece: Piece) -> Result<(), Taken> {
-        let word = self.word(piece.word);
-        // Relaxed: the compare-exchange decides.
-        let mut seen = word.load(Ordering::Relaxed);
-        while seen & piece.mask == 0 {
-            match Self::try_claim(word, piece.mask, seen) {
-                Ok(()) => return Ok(()),
-                Err(now) => seen = now,
-            }
-        }
-        Err(Taken)
-    }
-
-    /// Sets the bits of `mask` in a word that was seen without them. Fails with the current value if the word has
-    /// changed, or spuriously.
-    #[inline(always)]
-    fn try_claim(word: &AtomicWord, mask: usize, seen: usize) -> Result<(), usize> {
-        let set = seen | mask;
-        if seeded(Fault::TornClaim) {
-            word.store(set, Ordering::Relaxed);
-            return Ok(());
-        }
-        // SeqCst: Acquire pairs with `release_piece` (handover). The rest is for the loads that follow a claim, of
-        // the chunk's state and of the listeners.
-        word.compare_exchange_weak(seen, set, Ordering::SeqCst, Ordering::Relaxed)?;
-        model_fence();
-        Ok(())
-    }
-
     /// Lowers the hint of a word, which was just seen as `seen`, to the word's run.
     #[inline(never)]
-    fn lower_hint(&self, word: usize, seen: usize) {
+    fn lower_hint(&self, word: WordIndex, seen: usize) {
         let low = self.longest_from_seen(word, seen);
         self.hints.lower(word, low, || {
             let now = self.word(word).load(Ordering::SeqCst);
@@ -370,12 +288,12 @@ impl Bitmap {
     /// Clears the bits of a run if it lies in one word. The caller completes the release by
     /// [`settle`](Self::settle), unless [`is_settled`](Self::is_settled) shows that the bitmap needs nothing more.
     #[inline(always)]
-    pub(crate) fn release_in_word(&self, start: usize, n: usize) -> Option<Released> {
-        let piece = Self::single(start, n)?;
+    pub(crate) fn release_in_word(&self, start: Granule, n: usize) -> Option<Released> {
+        let piece = Piece::single(start, n)?;
         // Prefetched here: the release waits for the word, and everything that is loaded after the release waits
         // for the release.
         self.hints.fetch(piece.word);
-        let seen = self.release_piece(piece);
+        let seen = self.bits.release_piece(piece);
         Some(Released { piece, seen })
     }
 
@@ -391,7 +309,7 @@ impl Bitmap {
     /// Returns true if the hint of `word` is known to cover `run`. A run that reaches the end of the word may
     /// continue in the next, which is not read here, so only [`LONG`] covers it.
     #[inline(always)]
-    fn is_covered(&self, word: usize, run: WordRun) -> bool {
+    fn is_covered(&self, word: WordIndex, run: WordRun) -> bool {
         let hint = self.hints.get(word);
         hint == LONG
             || (run.end < WORD_BITS && run.end - run.start <= hint)
@@ -401,11 +319,11 @@ impl Bitmap {
     /// Returns true if the hint of the word before is known to cover a run that begins there and continues into
     /// this one.
     #[inline(always)]
-    fn is_covered_before(&self, word: usize, run: WordRun) -> bool {
-        if run.start > 0 || word == 0 {
+    fn is_covered_before(&self, word: WordIndex, run: WordRun) -> bool {
+        if run.start > 0 || word.0 == 0 {
             return true;
         }
-        let before = word - 1;
+        let before = WordIndex(word.0 - 1);
         let top = self.word(before).load(Ordering::SeqCst) >> (WORD_BITS - 1);
         top != 0 || self.hints.get(before) == LONG || seeded(Fault::UncheckedBorder)
     }
@@ -424,7 +342,7 @@ impl Bitmap {
     #[inline(always)]
     pub(crate) fn release(
         &self,
-        start: usize,
+        start: Granule,
         n: usize,
         activity: &Activity,
     ) -> Result<(), NotTaken> {
@@ -435,12 +353,17 @@ impl Bitmap {
     }
 
     #[cold]
-    fn release_across(&self, start: usize, n: usize, activity: &Activity) -> Result<(), NotTaken> {
+    fn release_across(
+        &self,
+        start: Granule,
+        n: usize,
+        activity: &Activity,
+    ) -> Result<(), NotTaken> {
         let mut outcome = Ok(());
         {
             let _in_flight = activity.enter();
-            for piece in Self::pieces(start, n) {
-                let missing = piece.mask & !self.release_piece(piece);
+            for piece in Piece::all(start, n) {
+                let missing = piece.mask & !self.bits.release_piece(piece);
                 outcome = outcome.and(NotTaken::check(piece, missing));
             }
         }
@@ -449,83 +372,36 @@ impl Bitmap {
         outcome
     }
 
-    /// Clears the bits of the piece and returns what the word was before.
-    #[inline(always)]
-    fn release_piece(&self, piece: Piece) -> usize {
-        // SeqCst: Release pairs with `claim_piece` (handover). The rest is for the loads that follow, of the hint,
-        // of the listeners and of the chunk's state.
-        let seen = self
-            .word(piece.word)
-            .fetch_and(!piece.mask, release_order());
-        if !seeded(Fault::NoFence) {
-            model_fence();
-        }
-        seen
-    }
-
     /// Releases a run that the caller only claims to own. Refuses the whole run if a granule of it is free. The
     /// first word decides between racing frees of one run.
     pub(crate) fn release_checked(
         &self,
-        start: usize,
+        start: Granule,
         n: usize,
         activity: &Activity,
     ) -> Result<(), NotTaken> {
-        self.check_taken(start, n)?;
-        if let Some(piece) = Self::single(start, n) {
-            let seen = self.release_piece_checked(piece)?;
+        self.bits.check_taken(start, n)?;
+        if let Some(piece) = Piece::single(start, n) {
+            let seen = self.bits.release_piece_checked(piece)?;
             self.after_release(Released { piece, seen }, activity);
             return Ok(());
         }
         {
             let _in_flight = activity.enter();
-            let mut pieces = Self::pieces(start, n);
+            let mut pieces = Piece::all(start, n);
             if let Some(first) = pieces.next() {
-                self.release_piece_checked(first)?;
+                self.bits.release_piece_checked(first)?;
             }
             for piece in pieces {
                 // Missing bits here mean that another free by address of these granules ran concurrently with this
                 // one. Without an ownership word it cannot be known which of the two owned them; PROMISES.md says
                 // what that means.
-                self.release_piece(piece);
+                self.bits.release_piece(piece);
             }
         }
         self.raise_hints(start, n);
         self.record_runs(Change::Release, start, n, activity);
         Ok(())
-    }
-
-    /// Returns an error unless every granule of the run is taken.
-    pub(crate) fn check_taken(&self, start: usize, n: usize) -> Result<(), NotTaken> {
-        for piece in Self::pieces(start, n) {
-            // Acquire: as in `taken`, because a refusal reveals what is free.
-            // Not caught: as there, the look for probers is executed after this one and misses none.
-            let seen = self.word(piece.word).load(Ordering::Acquire);
-            NotTaken::check(piece, piece.mask & !seen)?;
-        }
-        Ok(())
-    }
-
-    fn release_piece_checked(&self, piece: Piece) -> Result<usize, NotTaken> {
-        let word = self.word(piece.word);
-        let mut seen = word.load(Ordering::Relaxed);
-        loop {
-            if seeded(Fault::UncheckedFree) {
-                return Ok(self.release_piece(piece));
-            }
-            NotTaken::check(piece, piece.mask & !seen)?;
-            // The ordering of `release_piece`.
-            let cleared = seen & !piece.mask;
-            match word.compare_exchange_weak(seen, cleared, release_order(), Ordering::Relaxed) {
-                Ok(_) => {
-                    if !seeded(Fault::NoFence) {
-                        model_fence();
-                    }
-                    return Ok(seen);
-                }
-                Err(now) => seen = now,
-            }
-        }
     }
 
     /// Raises the hints that are too low after a release inside one word, records the run, and notifies the probers.
@@ -563,8 +439,8 @@ impl Bitmap {
     }
 
     /// Raises the hint of the word before `word`, after the first granule of `word` became free.
-    fn raise_before(&self, word: usize) {
-        let before = word - 1;
+    fn raise_before(&self, word: WordIndex) {
+        let before = WordIndex(word.0 - 1);
         let free = free_suffix(self.word(before).load(Ordering::SeqCst));
         if free > 0 {
             let run = WordRun {
@@ -577,9 +453,9 @@ impl Bitmap {
 
     /// Raises the hint of a word in which the granules of `run` are free.
     #[inline(never)]
-    fn raise_hint(&self, word: usize, run: WordRun) {
+    fn raise_hint(&self, word: WordIndex, run: WordRun) {
         let further = if run.end == WORD_BITS {
-            self.free_prefix_of(word + 1)
+            self.bits.free_prefix_of(word.next())
         } else {
             0
         };
@@ -592,9 +468,9 @@ impl Bitmap {
     /// before them, only the last may need it: the run of a word further down goes through a whole free word, so it
     /// is [`LONG`] already.
     #[cold]
-    fn raise_hints(&self, start: usize, n: usize) {
-        let end = start + n;
-        for word in (start / WORD_BITS).saturating_sub(1)..end.div_ceil(WORD_BITS) {
+    fn raise_hints(&self, start: Granule, n: usize) {
+        let words = start.word().0.saturating_sub(1)..(start.0 + n).div_ceil(WORD_BITS);
+        for word in words.map(WordIndex) {
             if !seeded(Fault::UnraisedHint) {
                 self.hints.raise(word, self.longest_from(word));
             }
@@ -602,88 +478,60 @@ impl Bitmap {
     }
 
     /// Returns the length of the longest run that begins in the word, up to [`LONG`].
-    fn longest_from(&self, word: usize) -> usize {
+    fn longest_from(&self, word: WordIndex) -> usize {
         self.longest_from_seen(word, self.word(word).load(Ordering::SeqCst))
     }
 
     /// Does the same for a word that was just seen as `seen`.
     #[inline]
-    fn longest_from_seen(&self, word: usize, seen: usize) -> usize {
+    fn longest_from_seen(&self, word: WordIndex, seen: usize) -> usize {
         let suffix = free_suffix(seen);
         let through = if suffix > 0 {
-            suffix + self.free_prefix_of(word + 1)
+            suffix + self.bits.free_prefix_of(word.next())
         } else {
             0
         };
         longest_free(seen).max(through).min(LONG)
     }
 
-    /// Returns how many granules are free from the beginning of a word on. Past the last word there are none.
-    fn free_prefix_of(&self, word: usize) -> usize {
-        let word = self.words.get(word);
-        word.map_or(0, |word| free_prefix(word.load(Ordering::SeqCst)))
+    // ---- looks ----
+
+    /// Returns true if the whole run of `n` granules at `start` is free. Returns false if it leaves the chunk.
+    pub(crate) fn is_free(&self, start: Granule, n: usize) -> bool {
+        self.bits.is_free(start, n)
     }
 
-    // ---- counts ----
+    /// Returns an error unless every granule of the run is taken.
+    pub(crate) fn check_taken(&self, start: Granule, n: usize) -> Result<(), NotTaken> {
+        self.bits.check_taken(start, n)
+    }
 
     /// Returns how many granules are taken.
     pub(crate) fn taken(&self) -> usize {
-        // Acquire: the probers are notified before the count is revealed (`Shared::reveal`).
-        // Not caught: loom and Miri execute the look for probers, which is `SeqCst`, after this one, and then it
-        // misses none of them.
-        let set = |word: &AtomicWord| word.load(Ordering::Acquire).count_ones() as usize;
-        self.words.iter().map(set).sum::<usize>() - (self.words.len() * WORD_BITS - self.len)
+        self.bits.taken()
     }
 
     /// Returns true if no granule is taken. `busy` remembers the word that the last call found taken. It is read
     /// first, so while something stays there, a call is one load.
     pub(crate) fn is_empty(&self, busy: &AtomicUsize) -> bool {
-        let is_clear = |at: usize| self.word(at).load(Ordering::SeqCst) == self.padding(at);
-        // Relaxed: any word will do to begin with.
-        if !is_clear(busy.load(Ordering::Relaxed)) {
-            return false;
-        }
-        let found = (0..self.words.len()).find(|&at| !is_clear(at));
-        if let Some(at) = found {
-            busy.store(at, Ordering::Relaxed);
-        }
-        found.is_none()
+        self.bits.is_empty(busy)
     }
 
     /// At rest: returns true if no hint is below the run of its word, every free run is in the run index, and the
     /// padding is in place.
     pub(crate) fn is_sound(&self) -> bool {
-        let words = 0..self.words.len();
+        let mut words = (0..self.bits.words().len()).map(WordIndex);
         let hinted = words
             .clone()
             .all(|word| self.longest_from(word) <= self.hints.get(word));
         let padded = |at| {
-            let padding = self.padding(at);
+            let padding = self.bits.padding(at);
             self.word(at).load(Ordering::Relaxed) & padding == padding
         };
-        let mut runs = self.free_runs(0, 1, Look::Exact);
-        let indexed = self.hints.run_index().is_none_or(|run_index| {
-            runs.all(|(start, len)| run_index.includes(start / run_index::LINE_GRANULES, len))
-        });
-        hinted && indexed && self.hints.is_sound() && words.last().is_some_and(padded)
-    }
-}
-
-/// A granule that should have been taken was free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotTaken {
-    /// The first such granule.
-    pub(crate) granule: usize,
-}
-
-impl NotTaken {
-    #[inline]
-    fn check(piece: Piece, missing: usize) -> Result<(), Self> {
-        if missing == 0 {
-            return Ok(());
-        }
-        Err(Self {
-            granule: piece.word * WORD_BITS + missing.trailing_zeros() as usize,
-        })
+        let mut runs = self.free_runs(Granule(0), 1, Look::Exact);
+        let indexed = self
+            .run_index()
+            .is_none_or(|run_index| runs.all(|run| run_index.includes(run.start.line(), run.len)));
+        hinted && indexed && self.hints.is_sound() && words.next_back().is_some_and(padded)
     }
 }

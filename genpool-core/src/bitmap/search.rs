@@ -9,12 +9,14 @@
 
 use core::hint::{select_unpredictable, spin_loop};
 
+use super::bits::{Bits, Piece};
 use super::hints::{LONG, Need};
 use super::starts::Starts;
-use super::word::{AtomicWord, FULL, WORD_BITS, find, find_all, free_prefix, free_suffix, mask};
-use super::{Bitmap, Look, Piece, Taken};
+use super::word::{AtomicWord, FULL, find, find_all, free_prefix, free_suffix, mask};
+use super::{Bitmap, Look, Taken};
 use crate::activity::Activity;
 use crate::sync::Ordering;
+use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// How often a word that other threads change at the same time is tried, before the caller looks at the whole
 /// bitmap again (2026-11).
@@ -28,7 +30,7 @@ const PAUSES: u32 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Search {
     /// A run is claimed, and begins here.
-    Found(usize),
+    Found(Granule),
     /// No run was seen.
     Nowhere,
     /// A run was seen, and could not be claimed.
@@ -38,25 +40,18 @@ pub(crate) enum Search {
 impl Bitmap {
     // ---- search ----
 
-    /// Returns true if the whole run of `n` granules at `start` is free. Returns false if it leaves the chunk.
-    pub(crate) fn is_free(&self, start: usize, n: usize) -> bool {
-        start.checked_add(n).is_some_and(|end| end <= self.len)
-            && Self::pieces(start, n)
-                .all(|piece| self.word(piece.word).load(Ordering::SeqCst) & piece.mask == 0)
-    }
-
     /// Returns the lowest `start` in `from..limit`, among `starts`, at which `n` granules are free. `n` is not
     /// zero.
     #[inline(always)]
     pub(crate) fn find_run<P: Starts>(
         &self,
-        from: usize,
-        limit: usize,
+        from: Granule,
+        limit: Granule,
         n: usize,
         starts: P,
         look: Look,
-    ) -> Option<usize> {
-        let limit = limit.min(self.len.checked_sub(n)?.saturating_add(1));
+    ) -> Option<Granule> {
+        let limit = limit.min(Granule(self.len().checked_sub(n)?.saturating_add(1)));
         if from >= limit {
             return None;
         }
@@ -70,22 +65,22 @@ impl Bitmap {
     #[inline(always)]
     fn find_hinted<P: Starts>(
         &self,
-        from: usize,
-        limit: usize,
+        from: Granule,
+        limit: Granule,
         n: usize,
         starts: P,
-    ) -> Option<usize> {
+    ) -> Option<Granule> {
         let mut next = from;
         let need = Need::of(n);
-        if !from.is_multiple_of(WORD_BITS) {
-            match self.look_at(from / WORD_BITS, from % WORD_BITS, n, starts) {
+        if from.bit() != 0 {
+            match self.look_at(from.word(), from.bit(), n, starts) {
                 Ok(found) => return Some(found),
                 Err(end) => next = end,
             }
         }
         loop {
-            let word = self.hints.next(next / WORD_BITS, need)?;
-            if word * WORD_BITS >= limit {
+            let word = self.hints.next(next.word(), need)?;
+            if word.granule(0) >= limit {
                 return None;
             }
             match self.look_at(word, 0, n, starts) {
@@ -99,47 +94,51 @@ impl Bitmap {
     /// Returns the first of `starts`, from the word of `from` on, at which `n` granules are free inside one word.
     /// Leaves hints as they are, which pays if the next search begins where this one ended.
     #[inline(always)]
-    pub(crate) fn find_nearby<P: Starts>(&self, from: usize, n: usize, starts: P) -> Option<usize> {
+    pub(crate) fn find_nearby<P: Starts>(
+        &self,
+        from: Granule,
+        n: usize,
+        starts: P,
+    ) -> Option<Granule> {
         if n > WORD_BITS {
             return None;
         }
-        let word = from / WORD_BITS;
+        let word = from.word();
         let near = self.find_in_two(word, n, starts);
-        near.or_else(|| self.find_further(word + 2, n, starts))
+        near.or_else(|| self.find_further(word.next().next(), n, starts))
     }
 
     /// Returns the first such place in a word or the next. There is no branch between the two, because it could not be
     /// predicted.
     #[inline(always)]
-    fn find_in_two<P: Starts>(&self, word: usize, n: usize, starts: P) -> Option<usize> {
-        let places = |at: usize, seen: &AtomicWord| {
-            find_all(seen.load(Ordering::Relaxed), n) & starts.pattern(at * WORD_BITS)
+    fn find_in_two<P: Starts>(&self, word: WordIndex, n: usize, starts: P) -> Option<Granule> {
+        let places = |at: WordIndex, seen: &AtomicWord| {
+            find_all(seen.load(Ordering::Relaxed), n) & starts.pattern(at.granule(0))
         };
-        let first = places(word, self.words.get(word)?);
-        let second = self.words.get(word + 1);
-        let second = second.map_or(0, |seen| places(word + 1, seen));
+        let (next, words) = (word.next(), self.bits.words());
+        let first = places(word, words.get(word.0)?);
+        let second = words.get(next.0).map_or(0, |seen| places(next, seen));
         let found = select_unpredictable(first != 0, first, second);
-        let word = select_unpredictable(first != 0, word, word + 1);
-        (found != 0).then(|| word * WORD_BITS + found.trailing_zeros() as usize)
+        let word = select_unpredictable(first != 0, word, next);
+        (found != 0).then(|| word.granule(0).plus(found.trailing_zeros() as usize))
     }
 
     /// Returns the first such place from a word on, to the last.
     #[inline(never)]
-    fn find_further<P: Starts>(&self, mut word: usize, n: usize, starts: P) -> Option<usize> {
+    fn find_further<P: Starts>(&self, mut word: WordIndex, n: usize, starts: P) -> Option<Granule> {
         // To ask the hints costs as much as to read a word or two (2026-11).
         if let Some(found) = self.find_in_two(word, n, starts) {
             return Some(found);
         }
-        word += 2;
+        word = word.next().next();
         let need = Need::of(n);
         loop {
             word = self.hints.next(word, need)?;
-            let first = word * WORD_BITS;
             let seen = self.word(word).load(Ordering::Relaxed);
-            if let Some(at) = find(seen, n, starts.pattern(first)) {
-                return Some(first + at);
+            if let Some(at) = find(seen, n, starts.pattern(word.granule(0))) {
+                return Some(word.granule(at));
             }
-            word += 1;
+            word = word.next();
         }
     }
 
@@ -148,26 +147,26 @@ impl Bitmap {
     #[inline(always)]
     fn look_at<P: Starts>(
         &self,
-        word: usize,
+        word: WordIndex,
         from: usize,
         n: usize,
         starts: P,
-    ) -> Result<usize, usize> {
-        let first = word * WORD_BITS;
+    ) -> Result<Granule, Granule> {
         let seen = self.word(word).load(Ordering::Relaxed) | mask(0, from);
         if n <= WORD_BITS
-            && let Some(at) = find(seen, n, starts.pattern(first))
+            && let Some(at) = find(seen, n, starts.pattern(word.granule(0)))
         {
-            return Ok(first + at);
+            return Ok(word.granule(at));
         }
-        let behind = first + WORD_BITS;
-        let start = behind - free_suffix(seen);
+        let past = word.end();
+        let start = Granule(past.0 - free_suffix(seen));
         let place = starts.up(start);
         // The run ends with this word, or the place is so high that nothing fits there.
-        let Some(end) = place.checked_add(n).filter(|_| start < behind) else {
-            return Err(behind);
+        let Some(end) = place.0.checked_add(n).filter(|_| start < past) else {
+            return Err(past);
         };
-        let free_to = behind + self.free_after(behind, end);
+        let end = Granule(end);
+        let free_to = past.plus(self.bits.free_after(past, end));
         if free_to >= end {
             Ok(place)
         } else {
@@ -179,21 +178,23 @@ impl Bitmap {
     /// Searches as `find_hinted` does, but without the hints. Reads each word once.
     fn find_exactly<P: Starts>(
         &self,
-        from: usize,
-        limit: usize,
+        from: Granule,
+        limit: Granule,
         n: usize,
         starts: P,
-    ) -> Option<usize> {
+    ) -> Option<Granule> {
         // The length of the free run that reaches the start of the word.
         let mut carry = 0;
-        for word in from / WORD_BITS..self.len.div_ceil(WORD_BITS) {
-            let start = word * WORD_BITS;
-            if start - carry >= limit {
+        for word in (from.word().0..self.len().div_ceil(WORD_BITS)).map(WordIndex) {
+            let first = word.granule(0);
+            // Where that run begins, or else the word.
+            let start = Granule(first.0 - carry);
+            if start >= limit {
                 return None;
             }
             let mut seen = self.word(word).load(Ordering::SeqCst);
-            if start < from {
-                seen |= mask(0, from - start);
+            if first < from {
+                seen |= mask(0, from.0 - first.0);
             }
             if seen == FULL {
                 carry = 0;
@@ -201,8 +202,8 @@ impl Bitmap {
             }
             let reach = carry + free_prefix(seen);
             if reach >= n {
-                let place = starts.up(start - carry);
-                if place - (start - carry) <= reach - n {
+                let place = starts.up(start);
+                if place.0 - start.0 <= reach - n {
                     return Some(place);
                 }
             }
@@ -211,27 +212,13 @@ impl Bitmap {
                 continue;
             }
             if n <= WORD_BITS
-                && let Some(at) = find(seen, n, starts.pattern(start))
+                && let Some(at) = find(seen, n, starts.pattern(first))
             {
-                return Some(start + at);
+                return Some(word.granule(at));
             }
             carry = free_suffix(seen);
         }
         None
-    }
-
-    /// Returns how many granules are free from `at` on, where a word begins, up to `ceiling`.
-    pub(super) fn free_after(&self, at: usize, ceiling: usize) -> usize {
-        let ceiling = ceiling.min(self.len);
-        let mut end = at;
-        while end < ceiling {
-            let free = free_prefix(self.word(end / WORD_BITS).load(Ordering::Relaxed));
-            end += free;
-            if free < WORD_BITS {
-                break;
-            }
-        }
-        end.min(ceiling).saturating_sub(at)
     }
 
     // ---- search and take ----
@@ -240,7 +227,7 @@ impl Bitmap {
     /// `node` of the hints, which is the first or the second, and no hint has to be changed. Calls no function, so
     /// that its caller keeps everything in registers. The caller still has to notify the probers.
     #[inline(always)]
-    pub(crate) fn take_at_once(&self, node: usize, n: usize) -> Option<usize> {
+    pub(crate) fn take_at_once(&self, node: usize, n: usize) -> Option<Granule> {
         if n > WORD_BITS {
             return None;
         }
@@ -257,8 +244,8 @@ impl Bitmap {
         if Self::shortens(piece, seen, hint) {
             return None;
         }
-        Self::try_claim(self.word(word), piece.mask, seen).ok()?;
-        Some(word * WORD_BITS + at)
+        Bits::try_claim(self.word(word), piece.mask, seen).ok()?;
+        Some(word.granule(at))
     }
 
     /// Finds and claims the lowest `n` free granules, at most [`WORD_BITS`].
@@ -270,12 +257,12 @@ impl Bitmap {
             let mut lost = 0;
             while let Some(at) = find(seen, n, FULL) {
                 let piece = Piece::new(word, at, n);
-                match Self::try_claim(self.word(word), piece.mask, seen) {
+                match Bits::try_claim(self.word(word), piece.mask, seen) {
                     Ok(()) => {
                         if Self::shortens(piece, seen, self.hints.get(word)) {
                             self.lower_hint(word, seen | piece.mask);
                         }
-                        let start = word * WORD_BITS + at;
+                        let start = word.granule(at);
                         self.claimed(start, n, activity);
                         return Search::Found(start);
                     }
@@ -286,17 +273,18 @@ impl Bitmap {
                 (0..PAUSES << lost).for_each(|_| spin_loop());
                 seen = self.word(word).load(Ordering::Relaxed);
             }
-            let behind = (word + 1) * WORD_BITS;
+            let past = word.end();
             let suffix = free_suffix(seen);
-            if suffix > 0 && suffix + self.free_after(behind, behind + n - suffix) == n {
-                let start = behind - suffix;
+            if suffix > 0 && suffix + self.bits.free_after(past, Granule(past.0 + n - suffix)) == n
+            {
+                let start = Granule(past.0 - suffix);
                 return match self.claim_across(start, n, activity) {
                     Ok(()) => Search::Found(start),
                     Err(Taken) => Search::Missed,
                 };
             }
             self.lower_hint(word, seen);
-            next = self.hints.next(word + 1, need);
+            next = self.hints.next(word.next(), need);
         }
         Search::Nowhere
     }
@@ -327,7 +315,7 @@ mod tests {
 
     // A weak compare-exchange may fail spuriously, on some machines and in Miri.
 
-    fn at_once(bitmap: &Bitmap, node: usize, n: usize) -> Option<usize> {
+    fn at_once(bitmap: &Bitmap, node: usize, n: usize) -> Option<Granule> {
         (0..100).find_map(|_| bitmap.take_at_once(node, n))
     }
 
@@ -340,14 +328,14 @@ mod tests {
     /// A bitmap of `words` words that are all taken, with hints that say so.
     fn full(words: usize) -> (Bitmap, Activity) {
         let (bitmap, activity) = (Bitmap::new(word(words), None).unwrap(), Activity::new());
-        bitmap.claim(0, word(words), &activity).unwrap();
+        bitmap.claim(Granule(0), word(words), &activity).unwrap();
         assert_eq!(lowest(&bitmap, 1, &activity), Search::Nowhere);
         (bitmap, activity)
     }
 
     /// Releases the run. Returns true if there was nothing left to settle.
     fn is_settled(bitmap: &Bitmap, start: usize, n: usize, activity: &Activity) -> bool {
-        let released = bitmap.release_in_word(start, n).unwrap();
+        let released = bitmap.release_in_word(Granule(start), n).unwrap();
         let settled = bitmap.is_settled(released);
         bitmap.settle(released, activity).unwrap();
         assert!(bitmap.is_sound());
@@ -357,20 +345,23 @@ mod tests {
     #[test]
     fn the_commonest_case_is_taken_at_once() {
         let (bitmap, activity) = (Bitmap::new(word(24), None).unwrap(), Activity::new());
-        assert_eq!(at_once(&bitmap, 0, 3), Some(0));
-        assert_eq!(at_once(&bitmap, 0, 2), Some(3));
+        assert_eq!(at_once(&bitmap, 0, 3), Some(Granule(0)));
+        assert_eq!(at_once(&bitmap, 0, 2), Some(Granule(3)));
         assert_eq!(at_once(&bitmap, 0, WORD_BITS + 1), None);
-        bitmap.claim(5, word(NODE) - 5, &activity).unwrap();
+        bitmap.claim(Granule(5), word(NODE) - 5, &activity).unwrap();
         // The hints of the first words are to be lowered first.
         assert_eq!(at_once(&bitmap, 0, 1), None);
         assert_eq!(at_once(&bitmap, 1, 1), None);
-        assert_eq!(lowest(&bitmap, 1, &activity), Search::Found(word(NODE)));
+        assert_eq!(
+            lowest(&bitmap, 1, &activity),
+            Search::Found(Granule(word(NODE)))
+        );
         // Now they are lowered.
         assert_eq!(at_once(&bitmap, 0, 1), None);
-        assert_eq!(at_once(&bitmap, 1, 1), Some(word(NODE) + 1));
+        assert_eq!(at_once(&bitmap, 1, 1), Some(Granule(word(NODE) + 1)));
         let bitmap = Bitmap::new(WORD_BITS, None).unwrap();
         assert_eq!(at_once(&bitmap, 1, 1), None, "beyond the last");
-        assert_eq!(at_once(&bitmap, 0, WORD_BITS), Some(0));
+        assert_eq!(at_once(&bitmap, 0, WORD_BITS), Some(Granule(0)));
     }
 
     #[test]
@@ -383,27 +374,38 @@ mod tests {
             assert!(now != last && now.is_quiet(0), "{by}");
             last = now;
         };
-        bitmap.claim(0, 3, &activity).unwrap();
+        bitmap.claim(Granule(0), 3, &activity).unwrap();
         observed("a claim");
-        bitmap.claim(word(1) - 3, 9, &activity).unwrap();
+        bitmap.claim(Granule(word(1) - 3), 9, &activity).unwrap();
         observed("a claim across words");
-        bitmap.claim(word(1) - 7, 9, &activity).unwrap_err();
-        assert_eq!(bitmap.claim(word(2) - 4, WORD_BITS, &activity), Ok(()));
+        bitmap
+            .claim(Granule(word(1) - 7), 9, &activity)
+            .unwrap_err();
+        assert_eq!(
+            bitmap.claim(Granule(word(2) - 4), WORD_BITS, &activity),
+            Ok(())
+        );
         observed("a refused claim, and another");
-        bitmap.claim(word(3) - 9, WORD_BITS, &activity).unwrap_err();
-        bitmap.claim(word(2) - 5, 9, &activity).unwrap_err();
+        bitmap
+            .claim(Granule(word(3) - 9), WORD_BITS, &activity)
+            .unwrap_err();
+        bitmap
+            .claim(Granule(word(2) - 5), 9, &activity)
+            .unwrap_err();
         observed("a claim that was rolled back");
-        assert_eq!(lowest(&bitmap, 1, &activity), Search::Found(3));
+        assert_eq!(lowest(&bitmap, 1, &activity), Search::Found(Granule(3)));
         observed("first fit");
-        let mut batch = bitmap.claim_batch(0, 1, 2, &activity).unwrap();
+        let mut batch = bitmap.claim_batch(Granule(0), 1, 2, &activity).unwrap();
         observed("a batch");
         bitmap.release(batch.next().unwrap(), 1, &activity).unwrap();
         observed("a release");
-        bitmap.release(word(2) - 4, 9, &activity).unwrap();
+        bitmap.release(Granule(word(2) - 4), 9, &activity).unwrap();
         observed("a release across words");
-        bitmap.release_checked(0, 2, &activity).unwrap();
+        bitmap.release_checked(Granule(0), 2, &activity).unwrap();
         observed("a free");
-        bitmap.release_checked(word(1) - 3, 9, &activity).unwrap();
+        bitmap
+            .release_checked(Granule(word(1) - 3), 9, &activity)
+            .unwrap();
         observed("a free across words");
         bitmap.release_batch(batch, 1, &activity).unwrap();
         observed("a batch that is given back");
@@ -412,71 +414,120 @@ mod tests {
     #[test]
     fn a_look_in_vain_is_remembered() {
         let (bitmap, activity) = (Bitmap::new(word(4), None).unwrap(), Activity::new());
-        bitmap.claim(0, word(1) - 5, &activity).unwrap();
-        bitmap.claim(word(1) + 2, WORD_BITS, &activity).unwrap();
-        let found = bitmap.find_run(0, word(4), 8, AnyStart, Look::Hinted);
-        assert_eq!(found, Some(word(2) + 2));
+        bitmap.claim(Granule(0), word(1) - 5, &activity).unwrap();
+        bitmap
+            .claim(Granule(word(1) + 2), WORD_BITS, &activity)
+            .unwrap();
+        let found = bitmap.find_run(Granule(0), Granule(word(4)), 8, AnyStart, Look::Hinted);
+        assert_eq!(found, Some(Granule(word(2) + 2)));
         // Five granules at the end of the first word and two of the next are free; no run of eight begins in the
         // second.
-        assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (7, 2));
+        assert_eq!(
+            (
+                bitmap.hints.get(WordIndex(0)),
+                bitmap.hints.get(WordIndex(1))
+            ),
+            (7, 2)
+        );
         let (tight, _) = full(3);
-        tight.release(word(1) - 5, 7, &activity).unwrap();
-        tight.claim(word(1) - 3, 1, &activity).unwrap();
-        assert_eq!(tight.hints.get(0), 7);
+        tight.release(Granule(word(1) - 5), 7, &activity).unwrap();
+        tight.claim(Granule(word(1) - 3), 1, &activity).unwrap();
+        assert_eq!(tight.hints.get(WordIndex(0)), 7);
         assert_eq!(tight.scan_tightest(5), None);
-        assert_eq!(tight.hints.get(0), 4);
+        assert_eq!(tight.hints.get(WordIndex(0)), 4);
         // A claim from the beginning of the longest run lowers the hint too.
-        assert_eq!(lowest(&bitmap, 7, &activity), Search::Found(word(1) - 5));
-        assert_eq!(bitmap.hints.get(0), 7, "unless it is seen at once");
-        assert_eq!(lowest(&bitmap, 3, &activity), Search::Found(word(2) + 2));
-        assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (0, 2));
-        assert_eq!(lowest(&bitmap, 1, &activity), Search::Found(word(2) + 5));
-        assert_eq!((bitmap.hints.get(0), bitmap.hints.get(1)), (0, 0));
+        assert_eq!(
+            lowest(&bitmap, 7, &activity),
+            Search::Found(Granule(word(1) - 5))
+        );
+        assert_eq!(
+            bitmap.hints.get(WordIndex(0)),
+            7,
+            "unless it is seen at once"
+        );
+        assert_eq!(
+            lowest(&bitmap, 3, &activity),
+            Search::Found(Granule(word(2) + 2))
+        );
+        assert_eq!(
+            (
+                bitmap.hints.get(WordIndex(0)),
+                bitmap.hints.get(WordIndex(1))
+            ),
+            (0, 2)
+        );
+        assert_eq!(
+            lowest(&bitmap, 1, &activity),
+            Search::Found(Granule(word(2) + 5))
+        );
+        assert_eq!(
+            (
+                bitmap.hints.get(WordIndex(0)),
+                bitmap.hints.get(WordIndex(1))
+            ),
+            (0, 0)
+        );
     }
 
     #[test]
     fn what_shortens_the_longest_run_is_known_at_once() {
         let (bitmap, activity) = full(2);
-        bitmap.release(1, 3, &activity).unwrap();
-        bitmap.release(10, 2, &activity).unwrap();
-        assert_eq!(bitmap.hints.get(0), 3);
+        bitmap.release(Granule(1), 3, &activity).unwrap();
+        bitmap.release(Granule(10), 2, &activity).unwrap();
+        assert_eq!(bitmap.hints.get(WordIndex(0)), 3);
         assert_eq!(at_once(&bitmap, 0, 2), None, "there is a hint to lower");
-        assert_eq!(lowest(&bitmap, 2, &activity), Search::Found(1));
-        assert_eq!(bitmap.hints.get(0), 2);
-        assert_eq!(at_once(&bitmap, 0, 1), Some(3), "it was not the longest");
-        assert_eq!(at_once(&bitmap, 0, 2), Some(10));
-        assert_eq!(bitmap.hints.get(0), 2, "a full word is seen to be full");
+        assert_eq!(lowest(&bitmap, 2, &activity), Search::Found(Granule(1)));
+        assert_eq!(bitmap.hints.get(WordIndex(0)), 2);
+        assert_eq!(
+            at_once(&bitmap, 0, 1),
+            Some(Granule(3)),
+            "it was not the longest"
+        );
+        assert_eq!(at_once(&bitmap, 0, 2), Some(Granule(10)));
+        assert_eq!(
+            bitmap.hints.get(WordIndex(0)),
+            2,
+            "a full word is seen to be full"
+        );
         // A run over the border is long enough, or longer.
-        bitmap.release(word(1) - 1, 7, &activity).unwrap();
-        assert_eq!(lowest(&bitmap, 4, &activity), Search::Found(word(1) - 1));
+        bitmap.release(Granule(word(1) - 1), 7, &activity).unwrap();
+        assert_eq!(
+            lowest(&bitmap, 4, &activity),
+            Search::Found(Granule(word(1) - 1))
+        );
         assert_eq!(lowest(&bitmap, 4, &activity), Search::Nowhere);
-        assert_eq!(lowest(&bitmap, 3, &activity), Search::Found(word(1) + 3));
+        assert_eq!(
+            lowest(&bitmap, 3, &activity),
+            Search::Found(Granule(word(1) + 3))
+        );
     }
 
     #[test]
     fn a_hint_is_raised_to_what_there_is() {
         let (bitmap, activity) = full(4);
-        let hints = || [0, 1, 2, 3].map(|at| bitmap.hints.get(at));
+        let hints = || [0, 1, 2, 3].map(|at| bitmap.hints.get(WordIndex(at)));
         assert_eq!(hints(), [0; 4]);
-        bitmap.release(word(1) + 10, 3, &activity).unwrap();
+        bitmap.release(Granule(word(1) + 10), 3, &activity).unwrap();
         assert_eq!(hints(), [0, 3, 0, 0]);
         // On to the end of the word and into the next, and to the beginning of the word from the one before.
-        bitmap.release(word(2), 7, &activity).unwrap();
+        bitmap.release(Granule(word(2)), 7, &activity).unwrap();
         assert_eq!(hints(), [0, 3, 7, 0]);
-        bitmap.release(word(2) - 4, 4, &activity).unwrap();
+        bitmap.release(Granule(word(2) - 4), 4, &activity).unwrap();
         assert_eq!(hints(), [0, 11, 7, 0]);
-        bitmap.release(word(1) - 1, 2, &activity).unwrap();
+        bitmap.release(Granule(word(1) - 1), 2, &activity).unwrap();
         assert_eq!(hints(), [2, 11, 7, 0]);
-        bitmap.release(word(3), WORD_BITS, &activity).unwrap();
+        bitmap
+            .release(Granule(word(3)), WORD_BITS, &activity)
+            .unwrap();
         assert_eq!(hints(), [2, 11, 7, WORD_BITS]);
         // A granule inside a run that is free already.
-        bitmap.claim(word(2) + 2, 1, &activity).unwrap();
-        bitmap.release(word(2) + 2, 1, &activity).unwrap();
+        bitmap.claim(Granule(word(2) + 2), 1, &activity).unwrap();
+        bitmap.release(Granule(word(2) + 2), 1, &activity).unwrap();
         assert_eq!(hints(), [2, 11, 7, WORD_BITS]);
         assert_eq!(
-            bitmap.release(word(2) + 2, 1, &activity),
+            bitmap.release(Granule(word(2) + 2), 1, &activity),
             Err(NotTaken {
-                granule: word(2) + 2
+                granule: Granule(word(2) + 2)
             })
         );
     }
@@ -486,13 +537,13 @@ mod tests {
         let (bitmap, activity) = full(3);
         let give = |start, n| is_settled(&bitmap, start, n, &activity);
         assert!(!give(word(1) + 10, 3), "the first");
-        bitmap.claim(word(1) + 11, 1, &activity).unwrap();
+        bitmap.claim(Granule(word(1) + 11), 1, &activity).unwrap();
         assert!(give(word(1) + 11, 1), "no longer than before");
         assert!(!give(word(1) + 13, 1), "longer");
         assert!(give(word(1), 2), "the word before is full");
         assert!(!give(word(1) - 1, 1), "a run to the end of the word");
-        bitmap.claim(word(1), 1, &activity).unwrap();
-        bitmap.claim(word(1) + 11, 1, &activity).unwrap();
+        bitmap.claim(Granule(word(1)), 1, &activity).unwrap();
+        bitmap.claim(Granule(word(1) + 11), 1, &activity).unwrap();
         assert!(
             give(word(1) + 11, 1),
             "what the word before ends with is not met"
@@ -500,10 +551,12 @@ mod tests {
         assert!(!give(word(1), 1), "it is");
         // The hint of a fresh word says that anything may be free.
         let (bitmap, activity) = (Bitmap::new(word(2), None).unwrap(), Activity::new());
-        bitmap.claim(word(1), WORD_BITS, &activity).unwrap();
+        bitmap
+            .claim(Granule(word(1)), WORD_BITS, &activity)
+            .unwrap();
         assert!(is_settled(&bitmap, word(1), 3, &activity));
         assert!(is_settled(&bitmap, word(2) - 3, 3, &activity));
-        let again = bitmap.release_in_word(word(1), 1).unwrap();
+        let again = bitmap.release_in_word(Granule(word(1)), 1).unwrap();
         assert!(!bitmap.is_settled(again), "it was free");
     }
 }

@@ -1,14 +1,15 @@
 //! Which granules a run may start at.
 
-use super::word::{FULL, WORD_BITS, mask};
+use super::word::{FULL, mask};
+use crate::units::{Granule, WORD_BITS};
 
 /// Which granules a run may start at.
 pub(crate) trait Starts: Copy {
     /// Returns the first of them that is not below `granule`.
-    fn up(self, granule: usize) -> usize;
+    fn up(self, granule: Granule) -> Granule;
 
     /// Returns those of the word whose first granule is `start`, as set bits.
-    fn pattern(self, start: usize) -> usize;
+    fn pattern(self, start: Granule) -> usize;
 }
 
 /// Every granule.
@@ -17,12 +18,12 @@ pub(crate) struct AnyStart;
 
 impl Starts for AnyStart {
     #[inline]
-    fn up(self, granule: usize) -> usize {
+    fn up(self, granule: Granule) -> Granule {
         granule
     }
 
     #[inline]
-    fn pattern(self, _: usize) -> usize {
+    fn pattern(self, _: Granule) -> usize {
         FULL
     }
 }
@@ -36,14 +37,14 @@ pub(crate) struct AlignedStarts {
 
 impl Starts for AlignedStarts {
     #[inline]
-    fn up(self, granule: usize) -> usize {
-        let past = granule.wrapping_add(self.shift) & self.mask;
-        granule.saturating_add(past.wrapping_neg() & self.mask)
+    fn up(self, granule: Granule) -> Granule {
+        let past = granule.0.wrapping_add(self.shift) & self.mask;
+        Granule(granule.0.saturating_add(past.wrapping_neg() & self.mask))
     }
 
     #[inline]
-    fn pattern(self, start: usize) -> usize {
-        let first = self.up(start) - start;
+    fn pattern(self, start: Granule) -> usize {
+        let first = self.up(start).0 - start.0;
         if first >= WORD_BITS {
             0
         } else if self.mask >= WORD_BITS - 1 {

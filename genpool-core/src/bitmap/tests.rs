@@ -5,7 +5,9 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::word::FULL;
 use super::*;
+use crate::units::Run;
 
 /// Whether each granule is free.
 struct Free(Vec<bool>);
@@ -13,31 +15,37 @@ struct Free(Vec<bool>);
 impl Free {
     /// Reads a bitmap bit by bit.
     fn of(bitmap: &Bitmap) -> Self {
-        let bit = |at| bitmap.word(at / WORD_BITS).load(Ordering::Relaxed) >> (at % WORD_BITS) & 1;
+        let bit =
+            |at| bitmap.word(Granule(at).word()).load(Ordering::Relaxed) >> Granule(at).bit() & 1;
         Self((0..bitmap.len()).map(|at| bit(at) == 0).collect())
     }
 
     /// The length of the free run from each granule on.
-    fn run_index(&self) -> Vec<usize> {
-        let mut run_index = vec![0; self.0.len() + 1];
+    fn lengths(&self) -> Vec<usize> {
+        let mut lengths = vec![0; self.0.len() + 1];
         for at in (0..self.0.len()).rev() {
-            run_index[at] = if self.0[at] { run_index[at + 1] + 1 } else { 0 };
+            lengths[at] = if self.0[at] { lengths[at + 1] + 1 } else { 0 };
         }
-        run_index
+        lengths
     }
 
-    /// The maximal free runs from `from` on, as (start, length).
-    fn runs(&self, from: usize) -> Vec<(usize, usize)> {
-        let run_index = self.run_index();
+    /// The maximal free runs from `from` on.
+    fn runs(&self, from: usize) -> Vec<Run> {
+        let lengths = self.lengths();
         let begins = |&at: &usize| self.0[at] && (at == from || !self.0[at - 1]);
         let starts = (from..self.0.len()).filter(begins);
-        starts.map(|at| (at, run_index[at])).collect()
+        let run = |at| Run {
+            start: Granule(at),
+            len: lengths[at],
+        };
+        starts.map(run).collect()
     }
 
     /// The lowest start of `n` free granules that `allows` accepts.
-    fn first(&self, n: usize, allows: impl Fn(usize) -> bool) -> Option<usize> {
-        let run_index = self.run_index();
-        (0..self.0.len()).find(|&at| run_index[at] >= n && allows(at))
+    fn first(&self, n: usize, allows: impl Fn(usize) -> bool) -> Option<Granule> {
+        let lengths = self.lengths();
+        let first = (0..self.0.len()).find(|&at| lengths[at] >= n && allows(at));
+        first.map(Granule)
     }
 }
 
@@ -61,7 +69,9 @@ fn bitmaps() -> impl Strategy<Value = (Vec<usize>, usize)> {
 fn bitmap_of(words: &[usize], cut: usize) -> Bitmap {
     let bitmap = Bitmap::new(words.len() * WORD_BITS - cut, None).unwrap();
     for (at, &word) in words.iter().enumerate() {
-        bitmap.words[at].store(word | bitmap.padding(at), Ordering::Relaxed);
+        let at = WordIndex(at);
+        let word = word | bitmap.bits.padding(at);
+        bitmap.word(at).store(word, Ordering::Relaxed);
     }
     bitmap
 }
@@ -110,17 +120,18 @@ fn check(bitmap: &Bitmap, question: Question) {
     let placed = free.first(n, |at| inside(at) && lies(at));
     let long = |from: usize| {
         let runs = free.runs(from.min(bitmap.len()));
-        runs.into_iter().filter(|&(_, len)| len >= n)
+        runs.into_iter().filter(|run| run.len >= n)
     };
-    let tightest = long(0).min_by_key(|&(_, len)| len).map(|(start, _)| start);
+    let tightest = long(0).min_by_key(|run| run.len).map(|run| run.start);
+    let (low, high) = (Granule(from), Granule(limit));
     // Twice by hints: the second look goes by hints that the first one lowered.
     for look in [Look::Exact, Look::Hinted, Look::Hinted, Look::Exact] {
-        let found = bitmap.find_run(from, limit, n, AnyStart, look);
+        let found = bitmap.find_run(low, high, n, AnyStart, look);
         assert_eq!(found, first, "{look:?} {question:?}");
-        let found = bitmap.find_run(from, limit, n, every, look);
+        let found = bitmap.find_run(low, high, n, every, look);
         assert_eq!(found, placed, "{look:?} {question:?}");
         assert!(
-            bitmap.free_runs(from, n, look).eq(long(from)),
+            bitmap.free_runs(low, n, look).eq(long(from)),
             "{look:?} {question:?}"
         );
         let found = bitmap.find_tightest(n, look, &Activity::new());
@@ -128,12 +139,12 @@ fn check(bitmap: &Bitmap, question: Question) {
     }
     assert_eq!(bitmap.scan_tightest(n), tightest, "{question:?}");
     assert_eq!(
-        bitmap.is_free(from, n),
+        bitmap.is_free(low, n),
         free.first(n, |at| at == from).is_some()
     );
     let in_word = |at: usize| at % WORD_BITS + n <= WORD_BITS && at / WORD_BITS >= from / WORD_BITS;
     assert_eq!(
-        bitmap.find_nearby(from, n, AnyStart),
+        bitmap.find_nearby(low, n, AnyStart),
         free.first(n, in_word),
         "{question:?}"
     );
@@ -245,22 +256,29 @@ fn a_run_is_found_over_every_border() {
                 Bitmap::new(words * WORD_BITS, None).unwrap(),
                 Activity::new(),
             );
-            bitmap.claim(0, words * WORD_BITS, &activity).unwrap();
+            bitmap
+                .claim(Granule(0), words * WORD_BITS, &activity)
+                .unwrap();
             // Lowers all hints, and makes the bitmap keep a run index.
             assert_eq!(bitmap.find_tightest(1, Look::Hinted, &activity), None);
             assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
-            let (start, n) = ((border * WORD_BITS).saturating_sub(below), below + above);
+            let start = Granule((border * WORD_BITS).saturating_sub(below));
+            let n = below + above;
             bitmap.release(start, n, &activity).unwrap();
             assert!(bitmap.is_sound());
             for look in [Look::Hinted, Look::Exact] {
-                let find = |n| bitmap.find_run(0, usize::MAX, n, AnyStart, look);
+                let find = |n| bitmap.find_run(Granule(0), Granule(usize::MAX), n, AnyStart, look);
                 assert_eq!(
                     (find(n), find(n + 1)),
                     (Some(start), None),
                     "{border} {below}"
                 );
                 assert_eq!(bitmap.find_tightest(n, look, &activity), Some(start));
-                assert!(bitmap.free_runs(0, n, look).eq([(start, n)]));
+                assert!(
+                    bitmap
+                        .free_runs(Granule(0), n, look)
+                        .eq([Run { start, len: n }])
+                );
             }
             assert_eq!(bitmap.taken(), bitmap.len() - n);
         }
@@ -269,13 +287,12 @@ fn a_run_is_found_over_every_border() {
 
 #[test]
 fn a_release_across_words_notices_a_free_granule_in_any_of_them() {
-    let (start, n) = (WORD_BITS - 3, 2 * WORD_BITS);
-    for free in [start, WORD_BITS + 7, start + n - 1] {
+    let (start, n) = (Granule(WORD_BITS - 3), 2 * WORD_BITS);
+    for granule in [start, Granule(WORD_BITS + 7), start.plus(n - 1)] {
         let activity = Activity::new();
         let bitmap = Bitmap::new(3 * WORD_BITS, None).unwrap();
         bitmap.claim(start, n, &activity).unwrap();
-        bitmap.release(free, 1, &activity).unwrap();
-        let granule = free;
+        bitmap.release(granule, 1, &activity).unwrap();
         assert_eq!(
             bitmap.release_checked(start, n, &activity),
             Err(NotTaken { granule })

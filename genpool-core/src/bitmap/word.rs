@@ -1,13 +1,7 @@
 //! One word of the bitmap: as wide as the kernel's `long`. A set bit is a taken granule.
 
 use crate::sync::AtomicUsize;
-
-/// Granules in a word. Two in small models, so that a few granules cross words.
-pub(crate) const WORD_BITS: usize = if cfg!(genpool_small) {
-    2
-} else {
-    usize::BITS as usize
-};
+use crate::units::WORD_BITS;
 
 /// The value of a word whose granules are all taken.
 pub(crate) const FULL: usize = usize::MAX >> (usize::BITS as usize - WORD_BITS);

@@ -2,6 +2,7 @@
 
 use crate::chunk::Chunk;
 use crate::shared::Shared;
+use crate::units::Granule;
 
 /// The most granules that a magazine holds. They are unavailable to other threads, so there are few. A batch is half
 /// of them, so a thread that alternates around a full or an empty magazine calls the pool every sixteenth time
@@ -14,7 +15,7 @@ pub(super) struct Magazine<'p> {
     /// The chunk of the runs, in which the magazine also looks for more.
     chunk: Option<&'p Chunk>,
     /// The granule from which it looks.
-    from: usize,
+    from: Granule,
     len: usize,
     /// The most runs that it holds.
     most: usize,
@@ -27,7 +28,7 @@ impl<'p> Magazine<'p> {
     pub(super) fn new(n: usize) -> Self {
         Self {
             chunk: None,
-            from: 0,
+            from: Granule(0),
             len: 0,
             most: GRANULES / n,
             runs: [0; GRANULES],
@@ -40,7 +41,7 @@ impl<'p> Magazine<'p> {
     }
 
     /// Makes the empty magazine hold runs of this chunk, and look for them from granule `from` on.
-    pub(super) fn turn_to(&mut self, chunk: Option<&'p Chunk>, from: usize) {
+    pub(super) fn turn_to(&mut self, chunk: Option<&'p Chunk>, from: Granule) {
         debug_assert_eq!(self.len, 0);
         (self.chunk, self.from) = (chunk, from);
     }

@@ -68,6 +68,7 @@ use crate::observe::{Event, Notifier};
 use crate::pool::PoolView;
 use crate::shared::Shared;
 use crate::sync::{Fault, seeded};
+use crate::units::Granule;
 use crate::unwind::FirstPanic;
 
 /// Runs of at most this many granules are kept. Longer ones are rare, and few of them fit into one word (2026-11).
@@ -444,7 +445,9 @@ impl<'p> Cache<'p> {
         }
         if magazine.chunk().is_none() {
             let newest = self.shared.chunk_set.newest();
-            let from = newest.map_or(0, |chunk| chunk.bitmap().start_apart(self.slot.number()));
+            let from = newest.map_or(Granule(0), |chunk| {
+                chunk.bitmap().start_apart(self.slot.number())
+            });
             magazine.turn_to(newest, from);
         }
         magazine.refill(n, self.shared);
@@ -508,7 +511,7 @@ impl<'p> Cache<'p> {
             if magazine.chunk().is_some_and(&gone) {
                 self.slot.record(n, 0);
                 panics.run(|| magazine.shrink(n, 0, self.shared));
-                magazine.turn_to(None, 0);
+                magazine.turn_to(None, Granule(0));
             }
         }
         panics.resume();

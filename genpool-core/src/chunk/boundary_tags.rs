@@ -17,6 +17,7 @@
 
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, seeded};
+use crate::units::Granule;
 
 const LEN_BITS: u32 = if usize::BITS == 64 { 40 } else { 24 };
 /// The longest run that an ownership word can hold, hence the largest chunk that can be tracked.
@@ -100,8 +101,8 @@ impl BoundaryTags {
     }
 
     /// Writes the ownership word of a fresh allocation. The caller has claimed the granules.
-    pub(crate) fn open(&self, start: usize, len: usize) -> Ownership {
-        let entry = &self.0[start];
+    pub(crate) fn open(&self, start: Granule, len: usize) -> Ownership {
+        let entry = &self.0[start.0];
         // Relaxed: only the owner of the granule writes here. No thread shows a closed ownership word, and the earlier
         // owner closed it before it released the bit.
         let ownership = Ownership(entry.ownership.load(Ordering::Relaxed)).next(len);
@@ -113,28 +114,28 @@ impl BoundaryTags {
         ownership
     }
 
-    pub(crate) fn get(&self, start: usize) -> Ownership {
-        Ownership(self.0[start].ownership.load(Ordering::Acquire))
+    pub(crate) fn get(&self, start: Granule) -> Ownership {
+        Ownership(self.0[start.0].ownership.load(Ordering::Acquire))
     }
 
-    pub(crate) fn tag(&self, start: usize) -> usize {
-        self.0[start].tag.load(Ordering::Relaxed)
+    pub(crate) fn tag(&self, start: Granule) -> usize {
+        self.0[start.0].tag.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_tag(&self, start: usize, tag: usize) {
-        self.0[start].tag.store(tag, Ordering::Relaxed);
+    pub(crate) fn set_tag(&self, start: Granule, tag: usize) {
+        self.0[start.0].tag.store(tag, Ordering::Relaxed);
     }
 
     /// Exchanges the ownership word that the caller shows for one of length `len`. Length 0 ends the allocation.
     pub(crate) fn exchange(
         &self,
-        start: usize,
+        start: Granule,
         shown: Ownership,
         len: usize,
     ) -> Result<Ownership, StaleOwnership> {
         let next = shown.next(len);
         if seeded(Fault::SharedOwnership) {
-            self.0[start].ownership.store(next.0, Ordering::Relaxed);
+            self.0[start.0].ownership.store(next.0, Ordering::Relaxed);
             return Ok(next);
         }
         // Of two threads that show the same ownership word one wins. Release: a thread that reads the new word sees
@@ -142,7 +143,7 @@ impl BoundaryTags {
         // nothing is concluded from the other word.
         // Not caught: loom and Miri apply changes of a word in the order in which they are executed, so a thread that
         // frees by the new ownership word never comes before the claim.
-        self.0[start]
+        self.0[start.0]
             .ownership
             .compare_exchange(shown.0, next.0, Ordering::Release, Ordering::Relaxed)
             .map(|_| next)
@@ -150,18 +151,18 @@ impl BoundaryTags {
     }
 
     /// Returns the first granule and the ownership word of the allocation that covers `granule`, if there is one.
-    pub(crate) fn covering(&self, granule: usize) -> Option<(usize, Ownership)> {
-        let (start, ownership) = (0..=granule)
+    pub(crate) fn covering(&self, granule: Granule) -> Option<(Granule, Ownership)> {
+        let (start, ownership) = (0..=granule.0)
             .rev()
-            .map(|start| (start, self.get(start)))
+            .map(|start| (Granule(start), self.get(Granule(start))))
             .find(|(_, ownership)| ownership.len() > 0)?;
-        (granule - start < ownership.len()).then_some((start, ownership))
+        (granule.0 - start.0 < ownership.len()).then_some((start, ownership))
     }
 
     /// Returns every live allocation as (start, ownership word), in ascending order.
-    pub(crate) fn live(&self) -> impl Iterator<Item = (usize, Ownership)> {
+    pub(crate) fn live(&self) -> impl Iterator<Item = (Granule, Ownership)> {
         (0..self.0.len())
-            .map(|start| (start, self.get(start)))
+            .map(|start| (Granule(start), self.get(Granule(start))))
             .filter(|(_, ownership)| ownership.len() > 0)
     }
 }

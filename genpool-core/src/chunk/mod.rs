@@ -32,6 +32,7 @@ use crate::memory::{AtomicOptionBox, Node};
 #[cfg(feature = "observe")]
 use crate::observe::{Account, Event, Notifier};
 use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, seeded};
+use crate::units::Granule;
 use crate::unwind::{Guarded, contained};
 
 /// Checks everything about a chunk that does not depend on other chunks.
@@ -254,14 +255,14 @@ impl Chunk {
 
     /// Returns the address of a granule of the chunk.
     #[inline]
-    pub(crate) fn addr_of(&self, granule: usize) -> usize {
-        self.start + (granule << self.order)
+    pub(crate) fn addr_of(&self, granule: Granule) -> usize {
+        self.start + (granule.0 << self.order)
     }
 
     /// Returns the granule that contains `addr`, which lies in the chunk.
     #[inline]
-    pub(crate) fn granule_of(&self, addr: usize) -> usize {
-        (addr - self.start) >> self.order
+    pub(crate) fn granule_of(&self, addr: usize) -> Granule {
+        Granule((addr - self.start) >> self.order)
     }
 
     /// Returns the number of free bytes. Linear in the granules, 64 at a time.
@@ -272,7 +273,7 @@ impl Chunk {
     /// Opens an allocation of `n` granules that the caller has just claimed: writes its ownership word if the chunk has
     /// boundary tags.
     #[inline]
-    pub(crate) fn open(&self, granule: usize, n: usize) -> Extent {
+    pub(crate) fn open(&self, granule: Granule, n: usize) -> Extent {
         match self.boundary_tags() {
             Some(boundary_tags) => Extent::tracked(boundary_tags.open(granule, n)),
             None => Extent::untracked(n),
@@ -283,7 +284,7 @@ impl Chunk {
     /// word.
     pub(crate) fn exchange(
         &self,
-        granule: usize,
+        granule: Granule,
         extent: Extent,
         len: usize,
     ) -> Result<Extent, StaleOwnership> {
@@ -323,7 +324,12 @@ impl Chunk {
 
     /// Claims the run of `n` granules at `start`, which lies in the chunk, all or nothing.
     #[inline(always)]
-    pub(crate) fn claim(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Refused> {
+    pub(crate) fn claim(
+        &self,
+        start: Granule,
+        n: usize,
+        activity: &Activity,
+    ) -> Result<(), Refused> {
         if self.bitmap.claim(start, n, activity).is_err() {
             self.after_rollback();
             return Err(Refused::Taken);
@@ -343,7 +349,12 @@ impl Chunk {
 
     /// Keeps a run that was just claimed. If the chunk is being removed, gives it back instead.
     #[inline(always)]
-    pub(crate) fn keep(&self, start: usize, n: usize, activity: &Activity) -> Result<(), Refused> {
+    pub(crate) fn keep(
+        &self,
+        start: Granule,
+        n: usize,
+        activity: &Activity,
+    ) -> Result<(), Refused> {
         if self.serves() {
             return Ok(());
         }
@@ -362,7 +373,7 @@ impl Chunk {
     #[inline]
     pub(crate) fn give_back(
         &self,
-        start: usize,
+        start: Granule,
         n: usize,
         activity: &Activity,
     ) -> Result<(), NotTaken> {
@@ -376,7 +387,7 @@ impl Chunk {
     /// nothing is given back.
     pub(crate) fn give_back_owned<R, E>(
         &self,
-        start: usize,
+        start: Granule,
         n: usize,
         activity: &Activity,
         redeem: impl FnOnce() -> Result<R, E>,
@@ -401,7 +412,7 @@ impl Chunk {
     /// own it.
     pub(crate) fn give_back_checked(
         &self,
-        start: usize,
+        start: Granule,
         n: usize,
         activity: &Activity,
     ) -> Result<(), NotTaken> {
@@ -413,7 +424,7 @@ impl Chunk {
     /// Claims several runs: see [`Bitmap::claim_batch`].
     pub(crate) fn claim_batch(
         &self,
-        from: usize,
+        from: Granule,
         n: usize,
         most: usize,
         activity: &Activity,
@@ -429,7 +440,7 @@ impl Chunk {
     /// Gives back several runs, as [`give_back`](Self::give_back) does one: see [`Bitmap::release_batch`].
     pub(crate) fn give_back_batch(
         &self,
-        starts: impl Iterator<Item = usize>,
+        starts: impl Iterator<Item = Granule>,
         n: usize,
         activity: &Activity,
     ) -> Result<(), NotTaken> {
@@ -440,7 +451,7 @@ impl Chunk {
 
     /// Returns the first granule and the number of granules of a range of `size` bytes at `addr`, which lies in the
     /// chunk.
-    pub(crate) fn locate(&self, addr: usize, size: usize) -> Result<(usize, usize), FreeError> {
+    pub(crate) fn locate(&self, addr: usize, size: usize) -> Result<(Granule, usize), FreeError> {
         let granule = 1 << self.order;
         if !addr.is_multiple_of(granule) {
             return Err(FreeError::Misaligned { addr, granule });
@@ -451,7 +462,7 @@ impl Chunk {
         let last = self.last();
         let start = self.granule_of(addr);
         let n = granules_for(size, self.order);
-        if n > self.bitmap.len() - start {
+        if n > self.bitmap.len() - start.0 {
             return Err(FreeError::PastChunk { addr, size, last });
         }
         Ok((start, n))

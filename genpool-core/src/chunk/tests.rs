@@ -1,5 +1,5 @@
 use super::*;
-use crate::bitmap::WORD_BITS;
+use crate::units::{Granule, WORD_BITS};
 
 #[test]
 fn a_chunk_has_as_many_granules_as_can_be_counted() {
@@ -14,10 +14,10 @@ fn a_chunk_has_as_many_granules_as_can_be_counted() {
 fn a_batch_that_is_claimed_too_late_goes_back() {
     let (spec, activity) = (ChunkSpec::new(0, WORD_BITS), Activity::new());
     let chunk = Chunk::new(&spec, 0, 0, true, false, None).unwrap();
-    chunk.claim(0, 1, &activity).unwrap();
+    chunk.claim(Granule(0), 1, &activity).unwrap();
     assert!(chunk.seal());
-    assert!(chunk.claim_batch(0, 1, 4, &activity).is_none());
+    assert!(chunk.claim_batch(Granule(0), 1, 4, &activity).is_none());
     assert_eq!(chunk.bitmap().taken(), 1);
-    chunk.give_back(0, 1, &activity).unwrap();
+    chunk.give_back(Granule(0), 1, &activity).unwrap();
     assert!(chunk.is_drained());
 }

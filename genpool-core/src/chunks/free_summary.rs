@@ -24,6 +24,7 @@ use crate::chunk::{Chunk, State};
 use crate::memory::AppendList;
 use crate::memory::{NoMemory, Table};
 use crate::sync::{AtomicPtr, Ordering};
+use crate::units::WordIndex;
 
 /// The number of slots of the first segment (2026-11).
 const FIRST: usize = if cfg!(genpool_small) { 2 } else { 64 };
@@ -114,7 +115,7 @@ impl FreeSummary {
         let segment = self.make_segment_of(index)?;
         Ok(ParentSlot {
             hints: Arc::clone(&segment.hints),
-            slot: segment.slot_of(index),
+            slot: WordIndex(segment.slot_of(index)),
         })
     }
 
@@ -142,10 +143,10 @@ impl FreeSummary {
     ) -> Option<R> {
         let need = Need::of(n);
         for segment in self.segments.iter() {
-            let mut from = 0;
+            let mut from = WordIndex(0);
             while let Some(slot) = segment.hints.next(from, need) {
-                from = slot + 1;
-                let Some(chunk) = segment.chunk(slot) else {
+                from = slot.next();
+                let Some(chunk) = segment.chunk(slot.0) else {
                     continue;
                 };
                 if chunk.state() != State::Alive {
@@ -171,6 +172,7 @@ mod tests {
     use crate::activity::Activity;
     use crate::bitmap::Search;
     use crate::chunk::ChunkSpec;
+    use crate::units::Granule;
 
     const GRANULES: usize = 64;
 
@@ -212,7 +214,7 @@ mod tests {
             let newest_first: Vec<_> = (0..count).rev().collect();
             assert_eq!(visited(&free_summary, 1), newest_first);
             for chunk in &chunks {
-                chunk.claim(0, GRANULES, &activity).unwrap();
+                chunk.claim(Granule(0), GRANULES, &activity).unwrap();
             }
             // Each chunk is looked at in vain once.
             let look = |chunk: &Chunk| {
@@ -227,9 +229,12 @@ mod tests {
             assert_eq!(visited(&free_summary, 1), []);
             // A run that comes back is found where it is, as long as its chunk serves.
             let at = count / 2;
-            chunks[at].give_back(7, 3, &activity).unwrap();
+            chunks[at].give_back(Granule(7), 3, &activity).unwrap();
             assert_eq!(visited(&free_summary, 4), []);
-            assert_eq!(free_summary.find(3, look), Some(Some(Search::Found(7))));
+            assert_eq!(
+                free_summary.find(3, look),
+                Some(Some(Search::Found(Granule(7))))
+            );
             assert!(chunks[at].seal());
             assert_eq!(visited(&free_summary, 1), []);
         }

@@ -38,12 +38,13 @@ use core::ptr;
 use alloc::vec::Vec;
 
 use crate::allocation::{Allocation, Origin, Parts};
-use crate::bitmap::{Look, Search, WORD_BITS};
+use crate::bitmap::{Look, Search};
 use crate::chunk::{Chunk, Refused, State, granules_for};
 use crate::chunks::DefaultAlgorithm;
 use crate::error::AllocError;
-use crate::placement::{Algorithm, ChunkView, FirstFit, Granule, Request};
+use crate::placement::{Algorithm, ChunkView, FirstFit, Request};
 use crate::shared::Shared;
+use crate::units::{Granule, WORD_BITS};
 
 impl Shared {
     /// Allocates by the default algorithm. `own` is the number of announced operations that this call is part of.
@@ -81,7 +82,7 @@ impl Shared {
     /// Takes the first fit in the permanent chunks, of which `newest` is tried first. Returns its result in registers,
     /// and leaves everything uncommon to functions that it ends with.
     #[inline(never)]
-    fn first_fit<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
+    fn first_fit<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, Granule)> {
         match newest.bitmap().take_at_once(0, n) {
             Some(start) => self.finish_claim(newest, start, n),
             None => self.first_fit_further(newest, n),
@@ -90,7 +91,11 @@ impl Shared {
 
     /// Continues [`first_fit`](Self::first_fit) where the first few words do not serve.
     #[inline(never)]
-    fn first_fit_further<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
+    fn first_fit_further<'p>(
+        &'p self,
+        newest: &'p Chunk,
+        n: usize,
+    ) -> Option<(&'p Chunk, Granule)> {
         if self.activity.is_refused(n) {
             return None;
         }
@@ -102,7 +107,11 @@ impl Shared {
 
     /// Continues [`first_fit`](Self::first_fit) in all words and in the other permanent chunks.
     #[inline(never)]
-    fn first_fit_anywhere<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, usize)> {
+    fn first_fit_anywhere<'p>(
+        &'p self,
+        newest: &'p Chunk,
+        n: usize,
+    ) -> Option<(&'p Chunk, Granule)> {
         if n > WORD_BITS {
             let request = Request::new(n.checked_mul(1 << self.order)?, self.order)?;
             return self.take_with(request, &FirstFit);
@@ -133,9 +142,9 @@ impl Shared {
     fn finish_claim<'p>(
         &self,
         chunk: &'p Chunk,
-        start: usize,
+        start: Granule,
         n: usize,
-    ) -> Option<(&'p Chunk, usize)> {
+    ) -> Option<(&'p Chunk, Granule)> {
         if self.activity.has_no_listeners() && chunk.state() == State::Alive {
             return Some((chunk, start));
         }
@@ -149,9 +158,9 @@ impl Shared {
     fn finish_claim_slowly<'p>(
         &self,
         chunk: &'p Chunk,
-        start: usize,
+        start: Granule,
         n: usize,
-    ) -> Option<(&'p Chunk, usize)> {
+    ) -> Option<(&'p Chunk, Granule)> {
         chunk.bitmap().claimed(start, n, &self.activity);
         chunk.keep(start, n, &self.activity).ok()?;
         Some((chunk, start))
@@ -159,7 +168,7 @@ impl Shared {
 
     /// Creates the allocation of `n` granules that were claimed in a permanent chunk.
     #[inline(always)]
-    fn hand_out<'p>(&'p self, chunk: &'p Chunk, granule: usize, n: usize) -> Allocation<'p> {
+    fn hand_out<'p>(&'p self, chunk: &'p Chunk, granule: Granule, n: usize) -> Allocation<'p> {
         let extent = chunk.open(granule, n);
         let origin = Origin::permanent(chunk);
         Allocation::new(self, origin, chunk.addr_of(granule), extent)
@@ -204,7 +213,7 @@ impl Shared {
         &self,
         request: Request,
         algorithm: &A,
-    ) -> Option<(&Chunk, usize)> {
+    ) -> Option<(&Chunk, Granule)> {
         algorithm.check(&request).ok()?;
         let newest = self.chunk_set.newest()?;
         match self.attempt(newest, algorithm, request) {
@@ -222,7 +231,7 @@ impl Shared {
         newest: &Chunk,
         algorithm: &A,
         request: Request,
-    ) -> Option<(&Chunk, usize)> {
+    ) -> Option<(&Chunk, Granule)> {
         let attempt = |chunk| self.attempt(chunk, algorithm, request);
         self.try_others(newest, request.granules(), attempt)
     }
@@ -234,7 +243,7 @@ impl Shared {
         newest: &Chunk,
         n: usize,
         attempt: impl Fn(&'p Chunk) -> Search,
-    ) -> Option<(&'p Chunk, usize)> {
+    ) -> Option<(&'p Chunk, Granule)> {
         let visit = |chunk: &'p Chunk| {
             if ptr::eq(chunk, newest) {
                 return ControlFlow::Continue(());
@@ -261,10 +270,10 @@ impl Shared {
             return Search::Nowhere;
         };
         let view = ChunkView::new(chunk, Look::Hinted, &self.activity);
-        let Some(Granule(granule)) = algorithm.propose(&view, &request) else {
+        let Some(granule) = algorithm.propose(&view, &request) else {
             return Search::Nowhere;
         };
-        if granule > last {
+        if granule.0 > last {
             return Search::Missed;
         }
         match chunk.claim(granule, n, &self.activity) {

@@ -10,6 +10,7 @@ use crate::chunk::{Chunk, Refused, State, granules_for};
 use crate::error::{FreeError, ResizeError};
 use crate::shared::Shared;
 use crate::sync::{Fault, seeded};
+use crate::units::Granule;
 
 impl Shared {
     /// Gives back what an allocation held.
@@ -60,14 +61,14 @@ impl Shared {
     }
 
     #[inline(never)]
-    fn give_back_tracked(&self, chunk: &Chunk, start: usize, extent: Extent) -> bool {
+    fn give_back_tracked(&self, chunk: &Chunk, start: Granule, extent: Extent) -> bool {
         let redeem = || chunk.exchange(start, extent, 0);
         let given = chunk.give_back_owned(start, extent.len(), &self.activity, redeem);
         given.is_ok_and(|(_, outcome)| outcome.is_ok())
     }
 
     #[inline(never)]
-    fn give_back_across(&self, chunk: &Chunk, start: usize, n: usize) -> bool {
+    fn give_back_across(&self, chunk: &Chunk, start: Granule, n: usize) -> bool {
         chunk.give_back(start, n, &self.activity).is_ok()
     }
 
@@ -189,9 +190,9 @@ impl Shared {
             let exchanged = chunk.exchange(start, extent, wanted);
             exchanged.map_err(|_| ResizeError::Lost)
         };
-        let (end, tail) = (start + n.min(wanted), n.abs_diff(wanted));
+        let (end, tail) = (start.plus(n.min(wanted)), n.abs_diff(wanted));
         if wanted > n {
-            if wanted > chunk.bitmap().len() - start {
+            if wanted > chunk.bitmap().len() - start.0 {
                 return Err(ResizeError::PastChunk);
             }
             // Announced, so that claiming the granules and changing the ownership word count as one step.
@@ -219,7 +220,7 @@ impl Shared {
         &self,
         chunk: &Chunk,
         boundary_tags: &BoundaryTags,
-        start: usize,
+        start: Granule,
         size: Option<usize>,
     ) -> Result<Ownership, FreeError> {
         let ownership = boundary_tags.get(start);
@@ -240,7 +241,7 @@ impl Shared {
         &self,
         chunk: &Chunk,
         boundary_tags: &BoundaryTags,
-        granule: usize,
+        granule: Granule,
     ) -> FreeError {
         let addr = chunk.addr_of(granule);
         match boundary_tags.covering(granule) {

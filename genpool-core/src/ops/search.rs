@@ -8,9 +8,10 @@ use crate::bitmap::{AnyStart, Look};
 use crate::chunk::{Chunk, Extent, Refused, State};
 use crate::chunks::Pin;
 use crate::error::AllocError;
-use crate::placement::{Algorithm, ChunkView, Granule, Request};
+use crate::placement::{Algorithm, ChunkView, Request};
 use crate::shared::Shared;
 use crate::sync::{Fault, seeded};
+use crate::units::Granule;
 
 /// How often a chunk's algorithm is asked again after a lost claim. Each loss means that another thread got something.
 /// This many in a row mean that the algorithm proposes what is taken (2026-11).
@@ -171,7 +172,7 @@ impl Shared {
         &'p self,
         pin: &Pin<'p>,
         chunk: &Chunk,
-        (granule, extent): (usize, Extent),
+        (granule, extent): (Granule, Extent),
     ) -> Parts<'p> {
         // SAFETY: the chunk is a chunk of the pinned list.
         let permanent = unsafe { pin.permanent(chunk) };
@@ -192,7 +193,7 @@ impl Shared {
         request: &Request,
         look: Look,
         own: usize,
-    ) -> Result<Outcome<(usize, Extent)>, AllocError> {
+    ) -> Result<Outcome<(Granule, Extent)>, AllocError> {
         let n = request.granules();
         let granules = chunk.bitmap().len();
         if chunk.state() != State::Alive {
@@ -205,11 +206,12 @@ impl Shared {
         }
         let backoff = Backoff::new();
         for _ in 0..MAX_CLAIMS {
-            let Some(Granule(granule)) = algorithm.propose(&view, request) else {
+            let Some(granule) = algorithm.propose(&view, request) else {
                 return Ok(nowhere());
             };
-            if granule > granules - n {
+            if granule.0 > granules - n {
                 self.counters.bad_proposal();
+                let granule = granule.0;
                 return Err(AllocError::BadProposal { granule, granules });
             }
             match chunk.claim(granule, n, &self.activity) {
@@ -270,6 +272,6 @@ fn has_room(chunk: &Chunk, n: usize) -> bool {
     chunk.state() == State::Alive
         && chunk
             .bitmap()
-            .find_run(0, usize::MAX, n, AnyStart, Look::Exact)
+            .find_run(Granule(0), Granule(usize::MAX), n, AnyStart, Look::Exact)
             .is_some()
 }

@@ -15,8 +15,9 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::{AlgorithmName, ChunkView, Granule, Request};
+use super::{AlgorithmName, ChunkView, Request};
 use crate::error::{Impossible, Unsuitable};
+use crate::units::Granule;
 use crate::unwind::Guarded;
 
 /// Chooses where in a chunk an allocation goes.

@@ -1,6 +1,7 @@
 //! First fit.
 
-use super::{Algorithm, AlgorithmName, ChunkView, Granule, Request};
+use super::{Algorithm, AlgorithmName, ChunkView, Request};
+use crate::units::Granule;
 
 /// First fit, the default: the lowest address in the first chunk that has room. Skips words of the bitmap that cannot
 /// serve the request; at worst linear in the granules of the chunk, 64 at a time. [Signal-safe](crate#signal-safety).

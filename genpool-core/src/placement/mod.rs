@@ -12,4 +12,4 @@ pub use self::constraints::{Constrained, ConstraintError, Constraints};
 pub use self::first_fit::FirstFit;
 pub use self::name::AlgorithmName;
 pub use self::request::Request;
-pub use self::view::{ChunkView, Granule, Run};
+pub use self::view::ChunkView;

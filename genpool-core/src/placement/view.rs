@@ -4,49 +4,7 @@ use super::constraints::Places;
 use crate::activity::Activity;
 use crate::bitmap::{AlignedStarts, AnyStart, Look};
 use crate::chunk::Chunk;
-
-/// The index of a granule in its chunk: 0 is the chunk's first.
-///
-/// ```
-/// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};
-///
-/// /// Always the chunk's fourth granule.
-/// struct Fourth;
-///
-/// impl Algorithm for Fourth {
-///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-///         chunk.is_free(Granule(3), request.granules()).then_some(Granule(3))
-///     }
-/// }
-///
-/// let pool = Pool::new(12)?;
-/// pool.add(0x1000, 0x4000)?;
-/// assert_eq!(pool.alloc_with(1, &Fourth)?.addr(), 0x4000);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Granule(pub usize);
-
-/// A free run: `len` granules from `start` on.
-///
-/// ```
-/// use genpool::{Granule, Pool, Run};
-///
-/// let pool = Pool::new(12)?;
-/// pool.add(0x1000, 0x4000)?;
-/// let _held = pool.alloc(1)?;
-/// let chunk = pool.chunks().next().expect("there is one");
-/// let free: Vec<Run> = chunk.free_runs().collect();
-/// assert_eq!(free, [Run { start: Granule(1), len: 3 }]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// The first granule.
-    pub start: Granule,
-    /// The number of granules.
-    pub len: usize,
-}
+use crate::units::{Granule, Run};
 
 /// One chunk, as an algorithm sees it while other threads allocate and free.
 ///
@@ -210,7 +168,7 @@ impl<'c> ChunkView<'c> {
     pub fn granule_at(&self, addr: usize) -> Option<Granule> {
         self.chunk
             .contains(addr)
-            .then(|| Granule(self.chunk.granule_of(addr)))
+            .then(|| self.chunk.granule_of(addr))
     }
 
     /// Returns start position `number` of a sequence that spreads over the chunk: its beginning, its middle, the
@@ -238,7 +196,7 @@ impl<'c> ChunkView<'c> {
     /// ```
     #[must_use]
     pub fn start_apart(&self, number: usize) -> Granule {
-        Granule(self.chunk.bitmap().start_apart(number))
+        self.chunk.bitmap().start_apart(number)
     }
 
     /// Returns true if all `n` granules from `start` on are in the chunk, free, and an allowed place. O(n / 64).
@@ -269,7 +227,7 @@ impl<'c> ChunkView<'c> {
         let allowed = self
             .places
             .is_none_or(|places| places.allow(self, start, n));
-        allowed && self.chunk.bitmap().is_free(start.0, n)
+        allowed && self.chunk.bitmap().is_free(start, n)
     }
 
     /// Returns the lowest allowed start of `n` granules in a free run of this chunk. Without constraints this is the
@@ -343,9 +301,7 @@ impl<'c> ChunkView<'c> {
     #[inline(always)]
     fn find_anywhere(&self, from: Granule, limit: Granule, n: usize) -> Option<Granule> {
         let bitmap = self.chunk.bitmap();
-        bitmap
-            .find_run(from.0, limit.0, n, AnyStart, self.look)
-            .map(Granule)
+        bitmap.find_run(from, limit, n, AnyStart, self.look)
     }
 
     /// Returns `n` free granules within one word of the bitmap (64 granules on 64-bit machines), the first from the word
@@ -387,7 +343,7 @@ impl<'c> ChunkView<'c> {
             Some(places) => places.find_nearby(self, from, n),
             None => {
                 let bitmap = self.chunk.bitmap();
-                bitmap.find_nearby(from.0, n, AnyStart).map(Granule)
+                bitmap.find_nearby(from, n, AnyStart)
             }
         }
     }
@@ -402,7 +358,7 @@ impl<'c> ChunkView<'c> {
         starts: AlignedStarts,
     ) -> Option<Granule> {
         let bitmap = self.chunk.bitmap();
-        bitmap.find_nearby(from.0, n, starts).map(Granule)
+        bitmap.find_nearby(from, n, starts)
     }
 
     /// Searches as [`find_run`](Self::find_run) does, but only among granules whose address leaves the remainder
@@ -471,9 +427,7 @@ impl<'c> ChunkView<'c> {
             return self.find_anywhere(from, limit, n);
         }
         let bitmap = self.chunk.bitmap();
-        bitmap
-            .find_run(from.0, limit.0, n, starts, self.look)
-            .map(Granule)
+        bitmap.find_run(from, limit, n, starts, self.look)
     }
 
     /// Returns the start of the shortest free run of at least `n` granules, and the lowest of several such runs: best
@@ -513,15 +467,10 @@ impl<'c> ChunkView<'c> {
         }
         let bitmap = self.chunk.bitmap();
         let Some(places) = self.places else {
-            let found = bitmap.find_tightest(n, self.look, self.activity);
-            return found.map(Granule);
+            return bitmap.find_tightest(n, self.look, self.activity);
         };
-        let place = |start, len| {
-            let start = Granule(start);
-            Some(places.first_in(self, Run { start, len }, n)?.0)
-        };
-        let found = bitmap.find_tightest_where(n, self.look, self.activity, place);
-        found.map(Granule)
+        let place = |run| places.first_in(self, run, n);
+        bitmap.find_tightest_where(n, self.look, self.activity, place)
     }
 
     /// Returns the free runs of at least `min` granules (at least one), upwards from `from`. A run that begins before
@@ -552,14 +501,10 @@ impl<'c> ChunkView<'c> {
     /// ```
     pub fn runs(&self, from: Granule, min: usize) -> impl Iterator<Item = Run> + use<'c> {
         let (chunk, min) = (*self, min.max(1));
-        let runs = self.chunk.bitmap().free_runs(from.0, min, self.look);
-        runs.filter_map(move |(start, len)| {
-            let start = Granule(start);
-            let run = Run { start, len };
-            match chunk.places {
-                Some(places) => places.cut(&chunk, run, min),
-                None => Some(run),
-            }
+        let runs = self.chunk.bitmap().free_runs(from, min, self.look);
+        runs.filter_map(move |run| match chunk.places {
+            Some(places) => places.cut(&chunk, run, min),
+            None => Some(run),
         })
     }
 }

@@ -5,8 +5,8 @@ use core::fmt;
 
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State, text_of};
-use crate::placement::{Granule, Run};
 use crate::shared::Shared;
+use crate::units::{Granule, Run};
 
 /// An iterator over the chunks of a pool at one instant, newest first, made by
 /// [`PoolView::chunks`](crate::PoolView::chunks). The chunks stay readable whatever happens to the pool.
@@ -134,13 +134,8 @@ impl ChunkInfo {
 
     /// Returns the free runs as they are now, by ascending address. Linear in the granules, 64 at a time.
     pub fn free_runs(&self) -> impl Iterator<Item = Run> {
-        let runs = self.chunk.bitmap().free_runs(0, 1, Look::Exact);
-        runs.map(|(start, len)| {
-            self.shared.reveal(Run {
-                start: Granule(start),
-                len,
-            })
-        })
+        let runs = self.chunk.bitmap().free_runs(Granule(0), 1, Look::Exact);
+        runs.map(|run| self.shared.reveal(run))
     }
 }
 

@@ -63,14 +63,14 @@ pub(crate) use self::node::Need;
 use self::node::{HintLine, HintNode, LINE_NODES};
 pub(super) use self::node::{LINE_HINTS, LONG, NODE_HINTS};
 use super::levels;
-use super::run_index::RunIndex;
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
+use crate::units::WordIndex;
 
 /// The hints of a bitmap, or of other numbered places for runs. The places are called words either way.
 #[derive(Debug)]
 pub(crate) struct Hints {
-    /// Level by level, the lowest first; then the cells of the run index, if there is one.
+    /// Level by level, the lowest first. Then cells that are reserved for the owner of the hints.
     nodes: Table<AtomicUsize>,
     words: usize,
     above: Option<ParentSlot>,
@@ -80,24 +80,19 @@ pub(crate) struct Hints {
 #[derive(Debug)]
 pub(crate) struct ParentSlot {
     pub(crate) hints: Arc<Hints>,
-    pub(crate) slot: usize,
+    pub(crate) slot: WordIndex,
 }
 
 /// A slot of the lowest level stands for a word.
 type Level = levels::Level<NODE_HINTS, LINE_HINTS, LINE_HINTS>;
 
 impl Hints {
-    /// Creates hints that say "anything may be free", and an empty run index if one is kept, for `words` words, at
-    /// least one.
-    pub(super) fn new(words: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        Self::with_run_index(words, RunIndex::cells(words), node)
-    }
-
-    fn with_run_index(words: usize, cells: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+    /// Creates hints that say "anything may be free", for `words` words, at least one. Reserves so many zeroed cells.
+    pub(super) fn new(words: usize, reserved: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         let levels = || Level::lowest(0, words).upwards();
         let nodes: usize = levels().map(Level::nodes).sum();
         let hints = Self {
-            nodes: Table::zeroed(nodes + cells, node)?,
+            nodes: Table::zeroed(nodes + reserved, node)?,
             words,
             above: None,
         };
@@ -113,9 +108,9 @@ impl Hints {
         Ok(hints)
     }
 
-    /// Creates hints that say "nothing is free", without a run index, for `words` words, at least one.
+    /// Creates hints that say "nothing is free", for `words` words, at least one.
     pub(crate) fn closed(words: usize) -> Result<Self, NoMemory> {
-        let hints = Self::with_run_index(words, 0, None)?;
+        let hints = Self::new(words, 0, None)?;
         for node in &*hints.nodes {
             // Relaxed: as in `new`.
             node.store(HintNode::CLOSED.0, Ordering::Relaxed);
@@ -127,12 +122,11 @@ impl Hints {
         size_of_val(&*self.nodes)
     }
 
-    /// Returns the run index, if one is kept for so many words.
+    /// Returns the reserved cells.
     #[inline]
-    pub(super) fn run_index(&self) -> Option<RunIndex<'_>> {
+    pub(super) fn reserved(&self) -> Option<&[AtomicUsize]> {
         let nodes: usize = self.lowest().upwards().map(Level::nodes).sum();
-        let cells = self.nodes.get(nodes..)?;
-        (!cells.is_empty()).then(|| RunIndex::of(cells, self.words))
+        self.nodes.get(nodes..)
     }
 
     #[inline]
@@ -168,15 +162,15 @@ impl Hints {
 
     /// Prefetches the hint of a word. The caller is about to wait for the word itself.
     #[inline(always)]
-    pub(super) fn fetch(&self, word: usize) {
+    pub(super) fn fetch(&self, word: WordIndex) {
         // Relaxed: the hint is read again when it is used.
-        self.nodes[word / NODE_HINTS].load(Ordering::Relaxed);
+        self.nodes[word.0 / NODE_HINTS].load(Ordering::Relaxed);
     }
 
     /// Returns the hint of a word.
     #[inline]
-    pub(super) fn get(&self, word: usize) -> usize {
-        self.hint(self.lowest(), word)
+    pub(super) fn get(&self, word: WordIndex) -> usize {
+        self.hint(self.lowest(), word.0)
     }
 
     /// Returns the nodes of a line.
@@ -194,16 +188,17 @@ impl Hints {
 
     /// Returns the first word of node `node` that may serve, and its hint.
     #[inline(always)]
-    pub(super) fn in_node(&self, node: usize, need: Need) -> Option<(usize, usize)> {
+    pub(super) fn in_node(&self, node: usize, need: Need) -> Option<(WordIndex, usize)> {
         // Relaxed: a proposal; the claim decides.
         let hint_node = HintNode(self.nodes.get(node)?.load(Ordering::Relaxed));
         let slot = hint_node.first(0, need)?;
-        Some((node * NODE_HINTS + slot, hint_node.hint(slot)))
+        Some((WordIndex(node * NODE_HINTS + slot), hint_node.hint(slot)))
     }
 
     /// Returns the first word from `word` on that may serve.
     #[inline(always)]
-    pub(crate) fn next(&self, word: usize, need: Need) -> Option<usize> {
+    pub(crate) fn next(&self, word: WordIndex, need: Need) -> Option<WordIndex> {
+        let word = word.0;
         if word == 0 {
             return self.first(need);
         }
@@ -211,21 +206,21 @@ impl Hints {
             return None;
         }
         let node = word / NODE_HINTS;
-        match self
-            .load(self.lowest(), node)
-            .first(word % NODE_HINTS, need)
-        {
+        let near = self.load(self.lowest(), node);
+        let found = match near.first(word % NODE_HINTS, need) {
             Some(slot) => Some(node * NODE_HINTS + slot),
             None => self.next_in(self.lowest(), (node + 1) * NODE_HINTS, need),
-        }
+        };
+        found.map(WordIndex)
     }
 
     /// Returns the first word that may serve. Looks in the first node, then from the top down.
     #[inline]
-    pub(super) fn first(&self, need: Need) -> Option<usize> {
+    pub(super) fn first(&self, need: Need) -> Option<WordIndex> {
         let lowest = self.lowest();
         let near = self.load(lowest, 0).first(0, need);
-        near.or_else(|| self.next_in(lowest, 0, need))
+        let found = near.or_else(|| self.next_in(lowest, 0, need));
+        found.map(WordIndex)
     }
 
     /// Returns the first slot of `level` from `slot` on that may serve.
@@ -270,14 +265,14 @@ impl Hints {
 
     /// Raises the hint of a word in which a run of length `run` begins. A free calls this after its bits are
     /// cleared.
-    pub(super) fn raise(&self, word: usize, run: usize) {
-        self.raise_in(self.lowest(), word, run.min(LONG));
+    pub(super) fn raise(&self, word: WordIndex, run: usize) {
+        self.raise_in(self.lowest(), word.0, run.min(LONG));
     }
 
     /// Lowers the hint of a word to `low`, because the caller saw that no longer run begins there. `again` looks a
     /// second time and returns the length of the longest.
-    pub(crate) fn lower(&self, word: usize, low: usize, again: impl Fn() -> usize) {
-        self.lower_in(self.lowest(), word, low, again);
+    pub(crate) fn lower(&self, word: WordIndex, low: usize, again: impl Fn() -> usize) {
+        self.lower_in(self.lowest(), word.0, low, again);
     }
 
     fn raise_in(&self, mut level: Level, mut slot: usize, hint: usize) {
@@ -427,9 +422,9 @@ mod tests {
 
     #[test]
     fn the_highest_of_a_line_is_its_own() {
-        let hints = Hints::new(3 * LINE_HINTS + 2, None).unwrap();
+        let hints = Hints::new(3 * LINE_HINTS + 2, 0, None).unwrap();
         for word in 0..3 * LINE_HINTS + 2 {
-            hints.lower(word, 1, || 1);
+            hints.lower(WordIndex(word), 1, || 1);
         }
         for (word, run) in [
             (0, 3),
@@ -437,7 +432,7 @@ mod tests {
             (2 * LINE_HINTS, 9),
             (3 * LINE_HINTS + 1, 4),
         ] {
-            hints.raise(word, run);
+            hints.raise(WordIndex(word), run);
         }
         let highest = [0, 1, 2, 3].map(|line| hints.line(hints.lowest(), line).highest());
         assert_eq!(highest, [3, 5, 9, 4]);
@@ -446,27 +441,31 @@ mod tests {
     #[test]
     fn the_byte_above_is_lowered_with_the_highest_of_its_line() {
         let words = 2 * LINE_HINTS + 3;
-        let hints = Hints::new(words, None).unwrap();
+        let hints = Hints::new(words, 0, None).unwrap();
         let above = hints.lowest().above().unwrap();
         let said = || [0, 1, 2].map(|line| hints.hint(above, line));
         for word in 0..words {
-            hints.lower(word, 3, || 3);
+            hints.lower(WordIndex(word), 3, || 3);
         }
         assert_eq!(said(), [3; 3]);
         for line in 0..3 {
             let (one, other) = (line * LINE_HINTS, line * LINE_HINTS + 2);
-            hints.raise(one, 7);
-            hints.raise(other, 7);
-            hints.lower(one, 2, || 2);
+            hints.raise(WordIndex(one), 7);
+            hints.raise(WordIndex(other), 7);
+            hints.lower(WordIndex(one), 2, || 2);
             assert_eq!(said()[line], 7, "another is as high");
-            hints.lower(other, 5, || 5);
+            hints.lower(WordIndex(other), 5, || 5);
             assert_eq!(said()[line], 5);
-            hints.lower(other, 0, || 0);
+            hints.lower(WordIndex(other), 0, || 0);
             assert_eq!(said()[line], 3);
-            hints.raise(one, 6);
+            hints.raise(WordIndex(one), 6);
             assert_eq!(said()[line], 6);
-            hints.lower(one, 0, || 4);
-            assert_eq!((hints.get(one), said()[line]), (4, 6), "raised again");
+            hints.lower(WordIndex(one), 0, || 4);
+            assert_eq!(
+                (hints.get(WordIndex(one)), said()[line]),
+                (4, 6),
+                "raised again"
+            );
             assert!(hints.is_sound());
         }
         assert_eq!(hints.first(Need::of(5)), None);
@@ -477,9 +476,9 @@ mod tests {
     fn the_slot_above_says_the_highest() {
         for words in [3, LINE_HINTS + 3, 3 * LINE_HINTS] {
             let above = Arc::new(Hints::closed(9).unwrap());
-            let mut hints = Hints::new(words, None).unwrap();
+            let mut hints = Hints::new(words, 0, None).unwrap();
             assert!(hints.is_covered(), "there is nothing above");
-            let slot = 5;
+            let slot = WordIndex(5);
             hints.set_parent(ParentSlot {
                 hints: Arc::clone(&above),
                 slot,
@@ -488,16 +487,20 @@ mod tests {
             hints.raise_parent();
             assert_eq!(above.get(slot), LONG);
             for word in 0..words {
-                hints.lower(word, 4, || 4);
+                hints.lower(WordIndex(word), 4, || 4);
             }
             // The levels above learn of it from a search in vain.
             assert_eq!(hints.first(Need::of(5)), None);
             hints.lower_parent();
             assert_eq!(above.get(slot), 4);
-            hints.raise(words - 1, 9);
+            hints.raise(WordIndex(words - 1), 9);
             assert_eq!(above.get(slot), 9);
             assert!(hints.is_covered());
-            assert!((0..9).all(|other| other == slot || above.get(other) == 0));
+            assert!(
+                (0..9)
+                    .map(WordIndex)
+                    .all(|other| other == slot || above.get(other) == 0)
+            );
         }
     }
 
@@ -527,11 +530,11 @@ mod tests {
             low in 0..3_usize,
             ops in prop::collection::vec(op(), 1..60),
         ) {
-            let hints = Hints::new(words, None).unwrap();
+            let hints = Hints::new(words, 0, None).unwrap();
             let mut known = vec![LONG; words];
             if low < 2 {
                 for (word, known) in known.iter_mut().enumerate() {
-                    hints.lower(word, low, || low);
+                    hints.lower(WordIndex(word), low, || low);
                     *known = low;
                 }
             }
@@ -539,25 +542,25 @@ mod tests {
                 match op {
                     Op::Raise(word, to) => {
                         let word = word % words;
-                        hints.raise(word, to);
+                        hints.raise(WordIndex(word), to);
                         known[word] = known[word].max(to.min(LONG));
                     }
                     Op::Lower(word, to) => {
                         let word = word % words;
                         let to = to.min(LONG);
-                        hints.lower(word, to, || to);
+                        hints.lower(WordIndex(word), to, || to);
                         known[word] = known[word].min(to);
                     }
                     Op::Next(from, n) => {
                         let from = from % (words + 1);
                         let expected = (from..words).find(|&word| known[word] >= n.min(LONG));
-                        prop_assert_eq!(hints.next(from, Need::of(n)), expected);
+                        prop_assert_eq!(hints.next(WordIndex(from), Need::of(n)), expected.map(WordIndex));
                     }
                 }
                 prop_assert!(hints.is_sound());
             }
             for (word, &hint) in known.iter().enumerate() {
-                prop_assert_eq!(hints.get(word), hint);
+                prop_assert_eq!(hints.get(WordIndex(word)), hint);
             }
         }
     }

@@ -9,8 +9,8 @@ use core::array;
 
 use wide::{i8x16, u8x16};
 
-use crate::bitmap::word::WORD_BITS;
 use crate::sync::{AtomicUsize, Ordering};
+use crate::units::WORD_BITS;
 
 /// Hints in a node. Two in small models, so that a few words have two levels.
 pub(in crate::bitmap) const NODE_HINTS: usize = if cfg!(genpool_small) {

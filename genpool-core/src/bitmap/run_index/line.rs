@@ -1,13 +1,7 @@
 //! A line of words as it was read: which runs begin in it.
 
-use crate::bitmap::word::{WORD_BITS, begins, free_bits, free_prefix, free_suffix};
-
-/// Words in a line: a cache line on 64-bit machines. A look for one length goes through it in the time of two
-/// locked instructions (2026-11). Two in small models, so that a few words are several lines.
-pub(in crate::bitmap) const LINE_WORDS: usize = if cfg!(genpool_small) { 2 } else { 8 };
-
-/// Granules in a line.
-pub(in crate::bitmap) const LINE_GRANULES: usize = LINE_WORDS * WORD_BITS;
+use crate::bitmap::word::{begins, free_bits, free_prefix, free_suffix};
+use crate::units::{LINE_WORDS, WORD_BITS};
 
 /// The values of a line of words, and of the words on either side.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +81,7 @@ impl WordLine {
 mod tests {
     use super::*;
     use crate::bitmap::word::FULL;
+    use crate::units::LINE_GRANULES;
     use proptest::prelude::*;
 
     /// Words with few runs and with many, and with long runs over their borders.

@@ -62,10 +62,10 @@ mod line;
 
 use core::ops::Range;
 
-pub(super) use self::line::{LINE_GRANULES, LINE_WORDS, WordLine};
+pub(super) use self::line::WordLine;
 use super::levels;
-use super::word::WORD_BITS;
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
+use crate::units::{LINE_WORDS, LineIndex, WORD_BITS};
 
 /// Bits in a cell: as many as there are lengths, and as many as one bit of the level above stands for. Two in small
 /// models, so that a few lines have two levels.
@@ -215,10 +215,10 @@ impl<'h> RunIndex<'h> {
     }
 
     /// Returns the first line from `line` on where a run of this length may begin.
-    #[inline]
-    pub(super) fn next(self, line: usize, len: usize) -> Option<usize> {
-        let found = self.next_in(Self::lowest(self.lines), line, len);
-        if found.is_none() && line == 0 {
+    #[inline(always)]
+    pub(super) fn next(self, line: LineIndex, len: usize) -> Option<LineIndex> {
+        let found = self.next_in(Self::lowest(self.lines), line.0, len);
+        if found.is_none() && line.0 == 0 {
             // The root promised more than there is.
             let top = self.levels().last()?;
             self.clear(Self::root(len));
@@ -226,7 +226,7 @@ impl<'h> RunIndex<'h> {
                 self.set(Self::root(len));
             }
         }
-        found
+        found.map(LineIndex)
     }
 
     /// Returns the first slot of a level, from `slot` on, whose bit is set.
@@ -267,17 +267,17 @@ impl<'h> RunIndex<'h> {
     // ---- changes ----
 
     /// Records that a run of this length, at least one, begins in the line. Called after a change of bits.
-    pub(super) fn record(self, line: usize, len: usize) {
-        self.raise_in(Self::lowest(self.lines), line, len);
+    pub(super) fn record(self, line: LineIndex, len: usize) {
+        self.raise_in(Self::lowest(self.lines), line.0, len);
     }
 
     /// Clears the bit of a length in a line, because the caller saw that no such run begins there. `again` looks a
     /// second time.
-    pub(super) fn lower(self, line: usize, len: usize, again: impl Fn() -> bool) {
+    pub(super) fn lower(self, line: LineIndex, len: usize, again: impl Fn() -> bool) {
         let lowest = Self::lowest(self.lines);
-        self.clear(Self::row(lowest, len).start + line);
+        self.clear(Self::row(lowest, len).start + line.0);
         if !seeded(Fault::NoSecondLook) && again() {
-            self.raise_in(lowest, line, len);
+            self.raise_in(lowest, line.0, len);
         }
     }
 
@@ -299,8 +299,8 @@ impl<'h> RunIndex<'h> {
 
     /// At rest: returns true if all levels say that a run of this length may begin in the line, or if not all runs
     /// have been recorded yet.
-    pub(super) fn includes(self, line: usize, len: usize) -> bool {
-        let mut slot = line;
+    pub(super) fn includes(self, line: LineIndex, len: usize) -> bool {
+        let mut slot = line.0;
         let mut levels = self.levels();
         let observed = levels.all(|level| {
             let bit = Self::row(level, len).start + slot;
@@ -341,14 +341,14 @@ mod tests {
             2 + TOP + 1 + TOP / BITS + 1
         );
         let bitmap = super::super::Bitmap::new(16 * LINE_WORDS * WORD_BITS, None).unwrap();
-        assert!(bitmap.hints.run_index().is_some());
+        assert!(bitmap.run_index().is_some());
         let small = super::super::Bitmap::new(15 * LINE_WORDS * WORD_BITS, None).unwrap();
-        assert!(small.hints.run_index().is_none());
+        assert!(small.run_index().is_none());
     }
 
     #[derive(Clone, Copy, Debug)]
     enum Op {
-        Tell(usize, usize),
+        Record(usize, usize),
         /// No run of that length begins there; or the second look finds one.
         Lower(usize, usize, bool),
         Next(usize, usize),
@@ -357,7 +357,7 @@ mod tests {
     fn op() -> impl Strategy<Value = Op> {
         let len = || prop_oneof![1..4_usize, 1..=WORD_BITS, Just(1000)];
         prop_oneof![
-            (any::<usize>(), len()).prop_map(|(line, len)| Op::Tell(line, len)),
+            (any::<usize>(), len()).prop_map(|(line, len)| Op::Record(line, len)),
             (any::<usize>(), len(), any::<bool>())
                 .prop_map(|(which, len, again)| Op::Lower(which, len, again)),
             (any::<usize>(), len()).prop_map(|(line, len)| Op::Next(line, len)),
@@ -382,14 +382,14 @@ mod tests {
             let kind = |len: usize| len.min(WORD_BITS);
             for op in ops {
                 match op {
-                    Op::Tell(line, len) => {
-                        run_index.record(line % lines, len);
+                    Op::Record(line, len) => {
+                        run_index.record(LineIndex(line % lines), len);
                         observed.insert((kind(len), line % lines));
                     }
                     Op::Lower(which, len, again) => {
                         let known = observed.iter().cycle().nth(which % (observed.len() + 1)).copied();
                         let (len, line) = known.unwrap_or((kind(len), which % lines));
-                        run_index.lower(line, len, || again);
+                        run_index.lower(LineIndex(line), len, || again);
                         if again {
                             observed.insert((len, line));
                         } else {
@@ -400,20 +400,20 @@ mod tests {
                         let (line, len) = (line % lines, kind(len));
                         let first = |from| observed.range((len, from)..=(len, lines)).next();
                         let expected = first(line).map(|&(_, line)| line);
-                        prop_assert_eq!(run_index.next(line, len), expected);
+                        prop_assert_eq!(run_index.next(LineIndex(line), len), expected.map(LineIndex));
                     }
                 }
                 for &(len, line) in &observed {
-                    prop_assert!(run_index.includes(line, len));
+                    prop_assert!(run_index.includes(LineIndex(line), len));
                     prop_assert!(run_index.shortest(len) == Some(len));
                 }
             }
             for &(len, line) in &observed {
-                run_index.lower(line, len, || false);
+                run_index.lower(LineIndex(line), len, || false);
             }
             // A look in vain clears the bits of one level, the last one that of the root.
             for len in (1..=WORD_BITS).flat_map(|len| [len; 3]) {
-                prop_assert_eq!(run_index.next(0, len), None);
+                prop_assert_eq!(run_index.next(LineIndex(0), len), None);
             }
             prop_assert!(cells.iter().all(|cell| cell.load(Ordering::Relaxed) == 0));
             prop_assert_eq!(run_index.shortest(1), None);

@@ -2,7 +2,8 @@
 
 use super::{Constraints, Places};
 use crate::error::{Impossible, Unsuitable};
-use crate::placement::{Algorithm, ChunkView, Granule, Request};
+use crate::placement::{Algorithm, ChunkView, Request};
+use crate::units::Granule;
 
 /// An algorithm that is restricted to the places that [`Constraints`] allow. Costs what the algorithm costs, and a
 /// little arithmetic. [Signal-safe](crate#signal-safety) if the algorithm is.

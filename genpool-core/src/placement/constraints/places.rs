@@ -9,7 +9,8 @@ use core::ops::Range;
 
 use super::{Constraints, Rule};
 use crate::bitmap::AlignedStarts;
-use crate::placement::{ChunkView, Granule, Run};
+use crate::placement::ChunkView;
+use crate::units::{Granule, Run};
 
 /// The places in one chunk that constraints allow.
 #[derive(Clone, Copy, Debug)]

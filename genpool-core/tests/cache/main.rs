@@ -2,18 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread;
+mod model;
+mod threads;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use genpool_core::{
-    Algorithm, AllocError, Allocation, Builder, Cache, ChunkView, FirstFit, FreeError, Granule,
-    Impossible, Pool, Request,
+    Algorithm, AllocError, Builder, Cache, ChunkView, FirstFit, FreeError, Granule, Impossible,
+    Pool, Request,
 };
-use proptest::prelude::*;
 
 const PAGE: usize = 4096;
 const BASE: usize = 0x10_0000;
@@ -427,10 +427,30 @@ fn a_panicking_callback_loses_nothing() {
     drop(cache.alloc(PAGE).unwrap());
     let drain = pool.remove(BASE).unwrap();
     drain.on_drained(|| panic!("on purpose"));
-    let flush = std::panic::AssertUnwindSafe(|| cache.flush());
-    assert!(std::panic::catch_unwind(flush).is_err());
+    let flush = AssertUnwindSafe(|| cache.flush());
+    assert!(catch_unwind(flush).is_err());
     assert_eq!((cache.held(), drain.held()), (0, 0));
     assert!(cache.alloc(PAGE).is_err());
+}
+
+#[test]
+fn a_panicking_callback_keeps_nothing_else_back() {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0x1000, 64).unwrap();
+    let mut cache = pool.cache();
+    let one = cache.alloc(1).unwrap();
+    cache.free(one);
+    pool.add(0x2000, 64).unwrap();
+    let two = cache.alloc(2).unwrap();
+    assert_eq!(two.addr() >> 12, 2);
+    cache.free(two);
+    let drain = pool.remove(0x1000).unwrap();
+    drain.on_drained(|| panic!("by the user"));
+    let dropped = catch_unwind(AssertUnwindSafe(move || drop(cache)));
+    assert!(dropped.is_err(), "the panic comes out");
+    assert_eq!(pool.avail(), pool.size());
+    assert_eq!(pool.stats().cached, 0);
+    assert!(drain.is_drained());
 }
 
 // ---- boundary tracking ----
@@ -470,269 +490,4 @@ fn what_is_kept_is_no_live_allocation() {
     drop(cache);
     assert!(pool.is_sound());
     assert!(pool.destroy().held.is_empty());
-}
-
-// ---- many threads ----
-
-/// The thread that owns each granule, 0 for none.
-struct Owners(Vec<AtomicUsize>);
-
-impl Owners {
-    fn mark(&self, allocation: &Allocation<'_>, from: usize, to: usize) {
-        let first = (allocation.addr() - BASE) / PAGE;
-        for granule in first..first + allocation.size() / PAGE {
-            let was = self.0[granule].swap(to, Ordering::Relaxed);
-            assert_eq!(was, from, "granule {granule} has two owners");
-        }
-    }
-}
-
-/// Several threads, each with a cache, allocate, free into their cache, drop, and pass allocations to each other.
-fn unslotted(builder: Builder, pages: usize) {
-    let (count, steps) = if cfg!(miri) {
-        (2_usize, 40)
-    } else {
-        (4, 30_000)
-    };
-    let pool = pool_of(builder, pages);
-    let owners = Owners((0..pages).map(|_| AtomicUsize::new(0)).collect());
-    let passed = Mutex::new(Vec::new());
-    thread::scope(|threads| {
-        for me in 1..=count {
-            let (pool, owners, passed) = (&pool, &owners, &passed);
-            threads.spawn(move || {
-                let mut cache = pool.cache();
-                let mut own = Vec::new();
-                let mut random = me as u64;
-                for step in 0..steps {
-                    random = random
-                        .wrapping_mul(6_364_136_223_846_793_005)
-                        .wrapping_add(1_442_695_040_888_963_407);
-                    let choice = (random >> 33) as usize;
-                    if choice.is_multiple_of(2) {
-                        let wanted = choice / 2 % 10 + 1;
-                        if let Ok(allocation) = cache.alloc(wanted * PAGE) {
-                            assert_eq!(allocation.size(), wanted * PAGE);
-                            owners.mark(&allocation, 0, me);
-                            own.push(allocation);
-                        }
-                    } else if !own.is_empty() {
-                        let allocation: Allocation<'_> = own.swap_remove(choice % own.len());
-                        owners.mark(&allocation, me, 0);
-                        match choice / 2 % 8 {
-                            0 => drop(allocation),
-                            1 => passed.lock().unwrap().push(allocation),
-                            _ => cache.free(allocation),
-                        }
-                    }
-                    let got = passed.lock().unwrap().pop();
-                    if let Some(allocation) = got {
-                        cache.free(allocation);
-                    }
-                    if step % 1000 == 999 {
-                        cache.flush();
-                        let stats = pool.stats();
-                        assert!(stats.used <= stats.size);
-                    }
-                }
-                for allocation in own {
-                    owners.mark(&allocation, me, 0);
-                    cache.free(allocation);
-                }
-                assert!(cache.held() <= Cache::MOST_GRANULES * PAGE);
-            });
-        }
-    });
-    drop(passed);
-    assert_eq!((used(&pool), pool.stats().cached), (0, 0));
-    assert!(pool.is_sound());
-}
-
-#[test]
-fn caches_share_nothing_and_lose_nothing() {
-    let ample = if cfg!(miri) { 600 } else { 4096 };
-    unslotted(Pool::builder(), ample);
-    // Too small for all threads, so refused calls and flushes are common.
-    unslotted(Pool::builder(), 100);
-    unslotted(Pool::builder().boundary_tracking(), ample / 4);
-}
-
-#[test]
-fn a_chunk_drains_while_caches_are_busy() {
-    const NEWEST: usize = 64 * BASE;
-    let pool = pool(2048);
-    pool.add(NEWEST, 2048 * PAGE).unwrap();
-    let (stop, removed) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (sender, receiver) = sync_channel::<Allocation<'_>>(8);
-    thread::scope(|threads| {
-        for _ in 0..2 {
-            let (pool, stop, removed, sender) = (&pool, &stop, &removed, sender.clone());
-            threads.spawn(move || {
-                let mut cache = pool.cache();
-                while !stop.load(Ordering::Acquire) {
-                    for pages in 1..=8 {
-                        let gone = removed.load(Ordering::Acquire);
-                        let (Ok(one), Ok(two)) =
-                            (cache.alloc(pages * PAGE), cache.alloc(pages * PAGE))
-                        else {
-                            panic!("there is room");
-                        };
-                        assert!(!gone || one.addr() < NEWEST, "handed out after removal");
-                        cache.free(one);
-                        sender.send(two).unwrap();
-                    }
-                }
-            });
-        }
-        drop(sender);
-        threads.spawn(move || receiver.into_iter().for_each(drop));
-        let drain = pool.remove(NEWEST).unwrap();
-        removed.store(true, Ordering::Release);
-        let drained = drain.wait(Some(std::time::Duration::from_secs(60)));
-        stop.store(true, Ordering::Release);
-        assert!(drained);
-    });
-    assert_eq!(used(&pool), 0);
-    assert!(pool.is_sound());
-}
-
-// ---- against a model ----
-
-const STEPS: usize = if cfg!(miri) { 30 } else { 300 };
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Alloc(usize),
-    AllocFromPool(usize),
-    Free(usize),
-    Drop(usize),
-    Flush,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        8 => (1..=10usize).prop_map(Step::Alloc),
-        2 => (1..=10usize).prop_map(Step::AllocFromPool),
-        8 => any::<usize>().prop_map(Step::Free),
-        2 => any::<usize>().prop_map(Step::Drop),
-        1 => Just(Step::Flush),
-    ]
-}
-
-/// The granules that allocations hold.
-struct Model(Vec<bool>);
-
-impl Model {
-    fn granules(allocation: &Allocation<'_>) -> std::ops::Range<usize> {
-        let first = (allocation.addr() - BASE) / PAGE;
-        first..first + allocation.size() / PAGE
-    }
-
-    fn take(&mut self, allocation: &Allocation<'_>) {
-        for granule in Self::granules(allocation) {
-            assert!(!std::mem::replace(&mut self.0[granule], true));
-        }
-    }
-
-    fn give(&mut self, allocation: &Allocation<'_>) {
-        self.0[Self::granules(allocation)].fill(false);
-    }
-
-    fn has_room(&self, n: usize) -> bool {
-        self.0.windows(n).any(|run| !run.contains(&true))
-    }
-
-    fn used(&self) -> usize {
-        self.0.iter().filter(|&&taken| taken).count() * PAGE
-    }
-}
-
-proptest! {
-    #[test]
-    fn a_cache_is_a_pool_to_its_owner(
-        tracked: bool,
-        pages in 1..200usize,
-        steps in prop::collection::vec(step(), 1..STEPS),
-    ) {
-        let builder = if tracked { Pool::builder().boundary_tracking() } else { Pool::builder() };
-        let pool = pool_of(builder, pages);
-        let mut cache = pool.cache();
-        let mut model = Model(vec![false; pages]);
-        let mut live: Vec<Allocation<'_>> = Vec::new();
-        for step in steps {
-            match step {
-                Step::Alloc(n) => match cache.alloc(n * PAGE) {
-                    Ok(found) => {
-                        prop_assert_eq!(found.size(), n * PAGE);
-                        model.take(&found);
-                        live.push(found);
-                    }
-                    Err(refused) => {
-                        let size = n * PAGE;
-                        let expected = if n > pages {
-                            let longest = pages * PAGE;
-                            AllocError::Impossible(Impossible::TooLong { size, longest })
-                        } else {
-                            AllocError::Exhausted { size }
-                        };
-                        prop_assert_eq!(refused, expected);
-                        prop_assert!(!model.has_room(n), "room for {} pages", n);
-                    }
-                },
-                Step::AllocFromPool(n) => {
-                    if let Ok(found) = pool.alloc(n * PAGE) {
-                        model.take(&found);
-                        live.push(found);
-                    }
-                }
-                Step::Free(which) if !live.is_empty() => {
-                    let allocation = live.swap_remove(which % live.len());
-                    model.give(&allocation);
-                    cache.free(allocation);
-                }
-                Step::Drop(which) if !live.is_empty() => {
-                    let allocation = live.swap_remove(which % live.len());
-                    model.give(&allocation);
-                }
-                Step::Free(_) | Step::Drop(_) => {}
-                Step::Flush => {
-                    cache.flush();
-                    prop_assert_eq!(cache.held(), 0);
-                }
-            }
-            let stats = pool.stats();
-            prop_assert_eq!(stats.cached, cache.held());
-            prop_assert_eq!(stats.used, model.used() + cache.held());
-            prop_assert!(cache.held() <= Cache::MOST_GRANULES * PAGE);
-            if tracked {
-                let recorded: usize = pool.live().unwrap().iter().map(|held| held.size).sum();
-                prop_assert_eq!(recorded, model.used());
-            }
-        }
-        prop_assert!(pool.is_sound());
-        drop(cache);
-        drop(live);
-        prop_assert_eq!(pool.avail(), pool.size());
-        prop_assert!(pool.is_sound());
-    }
-}
-
-#[test]
-fn a_panicking_callback_keeps_nothing_else_back() {
-    let pool = Pool::new(0).unwrap();
-    pool.add(0x1000, 64).unwrap();
-    let mut cache = pool.cache();
-    let one = cache.alloc(1).unwrap();
-    cache.free(one);
-    pool.add(0x2000, 64).unwrap();
-    let two = cache.alloc(2).unwrap();
-    assert_eq!(two.addr() >> 12, 2);
-    cache.free(two);
-    let drain = pool.remove(0x1000).unwrap();
-    drain.on_drained(|| panic!("by the user"));
-    let dropped = catch_unwind(AssertUnwindSafe(move || drop(cache)));
-    assert!(dropped.is_err(), "the panic comes out");
-    assert_eq!(pool.avail(), pool.size());
-    assert_eq!(pool.stats().cached, 0);
-    assert!(drain.is_drained());
 }

@@ -1,0 +1,268 @@
+//! The bits of a bitmap: the words, and every atomic change of them.
+//!
+//! This module knows neither the summaries nor the probers; [`Bitmap`](super::Bitmap) keeps both up to date after a
+//! change. The orderings are explained there.
+
+use super::word::{AtomicWord, FULL, free_prefix, mask};
+use crate::memory::{NoMemory, Node, Table};
+use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
+use crate::units::{Granule, WORD_BITS, WordIndex};
+
+/// A claim was refused because a granule of the run is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken;
+
+/// A granule that should have been taken was free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotTaken {
+    /// The first such granule.
+    pub(crate) granule: Granule,
+}
+
+impl NotTaken {
+    #[inline]
+    pub(super) fn check(piece: Piece, missing: usize) -> Result<(), Self> {
+        if missing == 0 {
+            return Ok(());
+        }
+        Err(Self {
+            granule: piece
+                .word
+                .granule(0)
+                .plus(missing.trailing_zeros() as usize),
+        })
+    }
+}
+
+/// The ordering of a release: see the module's text.
+#[inline]
+fn release_order() -> Ordering {
+    if seeded(Fault::RelaxedRelease) {
+        Ordering::Relaxed
+    } else {
+        Ordering::SeqCst
+    }
+}
+
+/// The most granules that a bitmap may have, so that the sum of two positions cannot overflow.
+pub(crate) const MAX_GRANULES: usize = usize::MAX / 2;
+
+/// A part of a run that lies in one word.
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) word: WordIndex,
+    pub(super) mask: usize,
+}
+
+impl Piece {
+    /// The `len` granules of a word from bit `from` on.
+    #[inline]
+    pub(super) fn new(word: WordIndex, from: usize, len: usize) -> Self {
+        let mask = mask(from, len);
+        Self { word, mask }
+    }
+
+    /// Returns its first granule.
+    pub(super) fn start(self) -> Granule {
+        self.word.granule(self.mask.trailing_zeros() as usize)
+    }
+
+    /// Returns the pieces of the run of `n` granules at `start`, in ascending order.
+    pub(super) fn all(start: Granule, n: usize) -> impl DoubleEndedIterator<Item = Self> + Clone {
+        let (start, end) = (start.0, start.0 + n);
+        (start / WORD_BITS..end.div_ceil(WORD_BITS)).map(move |word| {
+            let from = start.max(word * WORD_BITS) % WORD_BITS;
+            let to = end.min((word + 1) * WORD_BITS) - word * WORD_BITS;
+            Self::new(WordIndex(word), from, to - from)
+        })
+    }
+
+    /// Returns the run as one piece, if it lies in one word.
+    #[inline]
+    pub(super) fn single(start: Granule, n: usize) -> Option<Self> {
+        let from = start.bit();
+        (n <= WORD_BITS - from).then(|| Self::new(start.word(), from, n))
+    }
+}
+
+/// The words of a bitmap. `len` is the first field: see `Chunk`.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Bits {
+    len: usize,
+    words: Table<AtomicWord>,
+}
+
+impl Bits {
+    /// Creates `len` free granules, at least one.
+    pub(super) fn new(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+        let words = Table::zeroed(len.div_ceil(WORD_BITS), node)?;
+        let bits = Self { len, words };
+        let last = WordIndex(bits.words.len() - 1);
+        // Relaxed: no other thread has seen the bits yet.
+        bits.word(last).store(bits.padding(last), Ordering::Relaxed);
+        Ok(bits)
+    }
+
+    /// Returns the number of granules.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn footprint(&self) -> usize {
+        size_of_val(&*self.words)
+    }
+
+    #[inline]
+    pub(super) fn words(&self) -> &[AtomicWord] {
+        &self.words
+    }
+
+    #[inline]
+    pub(super) fn word(&self, at: WordIndex) -> &AtomicWord {
+        &self.words[at.0]
+    }
+
+    /// Returns the bits of word `at` that stand for no granule.
+    pub(super) fn padding(&self, at: WordIndex) -> usize {
+        let granules = self.len.saturating_sub(at.granule(0).0).min(WORD_BITS);
+        FULL & !mask(0, granules)
+    }
+
+    // ---- claims and releases ----
+
+    #[inline(always)]
+    pub(super) fn claim_piece(&self, piece: Piece) -> Result<(), Taken> {
+        let word = self.word(piece.word);
+        // Relaxed: the compare-exchange decides.
+        let mut seen = word.load(Ordering::Relaxed);
+        while seen & piece.mask == 0 {
+            match Self::try_claim(word, piece.mask, seen) {
+                Ok(()) => return Ok(()),
+                Err(now) => seen = now,
+            }
+        }
+        Err(Taken)
+    }
+
+    /// Sets the bits of `mask` in a word that was seen without them. Fails with the current value if the word has
+    /// changed, or spuriously.
+    #[inline(always)]
+    pub(super) fn try_claim(word: &AtomicWord, mask: usize, seen: usize) -> Result<(), usize> {
+        let set = seen | mask;
+        if seeded(Fault::TornClaim) {
+            word.store(set, Ordering::Relaxed);
+            return Ok(());
+        }
+        // SeqCst: Acquire pairs with `release_piece` (handover). The rest is for the loads that follow a claim, of
+        // the chunk's state and of the listeners.
+        word.compare_exchange_weak(seen, set, Ordering::SeqCst, Ordering::Relaxed)?;
+        model_fence();
+        Ok(())
+    }
+
+    /// Clears the bits of the piece and returns what the word was before.
+    #[inline(always)]
+    pub(super) fn release_piece(&self, piece: Piece) -> usize {
+        // SeqCst: Release pairs with `claim_piece` (handover). The rest is for the loads that follow, of the hint,
+        // of the listeners and of the chunk's state.
+        let seen = self
+            .word(piece.word)
+            .fetch_and(!piece.mask, release_order());
+        if !seeded(Fault::NoFence) {
+            model_fence();
+        }
+        seen
+    }
+
+    pub(super) fn release_piece_checked(&self, piece: Piece) -> Result<usize, NotTaken> {
+        let word = self.word(piece.word);
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            if seeded(Fault::UncheckedFree) {
+                return Ok(self.release_piece(piece));
+            }
+            NotTaken::check(piece, piece.mask & !seen)?;
+            // The ordering of `release_piece`.
+            let cleared = seen & !piece.mask;
+            match word.compare_exchange_weak(seen, cleared, release_order(), Ordering::Relaxed) {
+                Ok(_) => {
+                    if !seeded(Fault::NoFence) {
+                        model_fence();
+                    }
+                    return Ok(seen);
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    // ---- looks ----
+
+    /// Returns an error unless every granule of the run is taken.
+    pub(super) fn check_taken(&self, start: Granule, n: usize) -> Result<(), NotTaken> {
+        for piece in Piece::all(start, n) {
+            // Acquire: as in `taken`, because a refusal reveals what is free.
+            // Not caught: as there, the look for probers is executed after this one and misses none.
+            let seen = self.word(piece.word).load(Ordering::Acquire);
+            NotTaken::check(piece, piece.mask & !seen)?;
+        }
+        Ok(())
+    }
+
+    /// Returns true if the whole run of `n` granules at `start` is free. Returns false if it leaves the chunk.
+    pub(super) fn is_free(&self, start: Granule, n: usize) -> bool {
+        let end = start.0.checked_add(n);
+        end.is_some_and(|end| end <= self.len)
+            && Piece::all(start, n)
+                .all(|piece| self.word(piece.word).load(Ordering::SeqCst) & piece.mask == 0)
+    }
+
+    /// Returns how many granules are free from `at` on, where a word begins, up to `ceiling`.
+    pub(super) fn free_after(&self, at: Granule, ceiling: Granule) -> usize {
+        let ceiling = ceiling.min(Granule(self.len));
+        let mut end = at;
+        while end < ceiling {
+            let free = free_prefix(self.word(end.word()).load(Ordering::Relaxed));
+            end = end.plus(free);
+            if free < WORD_BITS {
+                break;
+            }
+        }
+        end.min(ceiling).0.saturating_sub(at.0)
+    }
+
+    /// Returns how many granules are free from the beginning of a word on. Past the last word there are none.
+    pub(super) fn free_prefix_of(&self, word: WordIndex) -> usize {
+        let word = self.words.get(word.0);
+        word.map_or(0, |word| free_prefix(word.load(Ordering::SeqCst)))
+    }
+
+    /// Returns how many granules are taken.
+    pub(super) fn taken(&self) -> usize {
+        // Acquire: the probers are notified before the count is revealed (`Shared::reveal`).
+        // Not caught: loom and Miri execute the look for probers, which is `SeqCst`, after this one, and then it
+        // misses none of them.
+        let set = |word: &AtomicWord| word.load(Ordering::Acquire).count_ones() as usize;
+        self.words.iter().map(set).sum::<usize>() - (self.words.len() * WORD_BITS - self.len)
+    }
+
+    /// Returns true if no granule is taken. `busy` remembers the word that the last call found taken. It is read
+    /// first, so while something stays there, a call is one load.
+    pub(super) fn is_empty(&self, busy: &AtomicUsize) -> bool {
+        let is_clear = |at: usize| {
+            let word = WordIndex(at);
+            self.word(word).load(Ordering::SeqCst) == self.padding(word)
+        };
+        // Relaxed: any word will do to begin with.
+        if !is_clear(busy.load(Ordering::Relaxed)) {
+            return false;
+        }
+        let found = (0..self.words.len()).find(|&at| !is_clear(at));
+        if let Some(at) = found {
+            busy.store(at, Ordering::Relaxed);
+        }
+        found.is_none()
+    }
+}
