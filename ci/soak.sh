@@ -4,7 +4,7 @@
 #   ci/soak.sh SECONDS [SEED]
 #
 # Rounds are numbered from SEED on (default: the time). A round that fails is named; `ci/soak.sh 0 ITS_SEED` repeats its
-# choices, though threads may interleave differently. A round runs: the mix and the honest failures on all algorithms,
+# choices, though threads may interleave differently. A round runs: the mix and the proofs of failures on all algorithms,
 # histories against the sequential pool, in the system's schedules and in shuttle's, plain memory that is handed over,
 # caches, the oracle's suite, signals, stopped threads, and forks.
 set -euo pipefail

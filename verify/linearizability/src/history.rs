@@ -461,7 +461,7 @@ mod tests {
 
     /// In a free of two granules, one goes to a thread whose next request is refused.
     #[test]
-    fn half_a_free_is_no_free() {
+    fn both_halves_of_a_free_are_found() {
         let calls = |second| {
             history(&[
                 (0, 0, 1, CHUNK),
