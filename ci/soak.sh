@@ -22,7 +22,7 @@ round() { # seed, arguments of the test runner
     CARGO_TARGET_DIR="$target" cargo test --no-fail-fast \
         -p genpool-algos -p genpool-core -p genpool -p linearizability \
         --test concurrent --test suite --test cache --test linearizability --test handover \
-        --test signals --test stopped --test fork --test thread_exit --test adversarial -- --nocapture "$@" &&
+        --test signals --test stopped --test fork --test thread_exit --test algorithm --test chunks --test free --test pool --test refusals -- --nocapture "$@" &&
         RUST_BACKTRACE=0 RUSTFLAGS="--cfg genpool_loom --cfg genpool_shuttle" CARGO_TARGET_DIR="$target/shuttle" \
             cargo test -p linearizability --test shuttle -- --nocapture _threads "$@"
 }

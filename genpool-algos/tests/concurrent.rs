@@ -6,8 +6,8 @@
 
 #![forbid(unsafe_code)]
 
-#[path = "concurrent/honest.rs"]
-mod honest;
+#[path = "concurrent/refusals.rs"]
+mod refusals;
 #[path = "concurrent/table.rs"]
 mod table;
 
