@@ -207,11 +207,11 @@ fn a_chunk_can_be_removed_while_others_allocate() {
         let _done = Done(&done);
         for round in 0..rounds {
             let start = 0x200_0000 + (round % 2) * 0x100_0000;
-            let told = Arc::new(AtomicUsize::new(0));
+            let notified = Arc::new(AtomicUsize::new(0));
             pool.add(start, 128 * PAGE).unwrap();
             thread::yield_now();
             let drain = pool.remove(start).unwrap();
-            let count = Arc::clone(&told);
+            let count = Arc::clone(&notified);
             drain.on_drained(move || {
                 count.fetch_add(1, Ordering::Relaxed);
             });
@@ -226,7 +226,7 @@ fn a_chunk_can_be_removed_while_others_allocate() {
             let chunk = drain.finish().unwrap();
             assert_eq!((chunk.start(), chunk.size()), (start, 128 * PAGE));
             // The callback runs in the thread that gave the last allocation back, right after the free.
-            while told.load(Ordering::Relaxed) == 0 {
+            while notified.load(Ordering::Relaxed) == 0 {
                 thread::yield_now();
             }
         }
@@ -286,7 +286,7 @@ fn a_drained_chunk_can_be_replaced_at_its_place() {
 fn a_free_races_the_removal_of_its_chunk() {
     let rounds = if cfg!(miri) { 8 } else { 2000 };
     let pool = pool(64);
-    let told = Arc::new(AtomicUsize::new(0));
+    let notified = Arc::new(AtomicUsize::new(0));
     for round in 0..rounds {
         let (start, n) = (1000, 1 + round % 100);
         pool.add(start, 200).unwrap();
@@ -305,7 +305,7 @@ fn a_free_races_the_removal_of_its_chunk() {
             });
             gate.wait();
             let drain = pool.remove(start).unwrap();
-            let count = Arc::clone(&told);
+            let count = Arc::clone(&notified);
             drain.on_drained(move || {
                 count.fetch_add(1, Ordering::SeqCst);
             });
@@ -313,7 +313,7 @@ fn a_free_races_the_removal_of_its_chunk() {
             drain
         });
         assert!(drain.is_drained());
-        assert_eq!(told.load(Ordering::SeqCst), round + 1);
+        assert_eq!(notified.load(Ordering::SeqCst), round + 1);
         drop(drain);
         assert_eq!(
             pool.remove(start).unwrap_err(),

@@ -377,13 +377,13 @@ fn held() {
 
 #[test]
 fn destroyed() {
-    static TOLD: AtomicUsize = AtomicUsize::new(0);
-    let tell = |report: Destroyed| TOLD.store(report.held.len(), Ordering::Relaxed);
-    let pool = Pool::builder().on_leak(tell).build().unwrap();
+    static REPORTED: AtomicUsize = AtomicUsize::new(0);
+    let record = |report: Destroyed| REPORTED.store(report.held.len(), Ordering::Relaxed);
+    let pool = Pool::builder().on_leak(record).build().unwrap();
     pool.add(0, 16).unwrap();
     let _ = pool.alloc(3).unwrap().into_raw();
     drop(pool);
-    assert_eq!(TOLD.load(Ordering::Relaxed), 1);
+    assert_eq!(REPORTED.load(Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -92,11 +92,11 @@ fn what_lies_between_chunks_is_nobodys() {
         pool.add_virt(start(at, count), 0, 128 * PAGE).unwrap();
     }
     for at in 0..count {
-        let behind = start(at, count) + 128 * PAGE;
-        assert_eq!(pool.phys_of(behind - 1), Some(128 * PAGE as u64 - 1));
-        assert_eq!(pool.phys_of(behind), None);
+        let end = start(at, count) + 128 * PAGE;
+        assert_eq!(pool.phys_of(end - 1), Some(128 * PAGE as u64 - 1));
+        assert_eq!(pool.phys_of(end), None);
         assert_eq!(pool.phys_of(start(at, count) - 1), None);
-        assert!(pool.free(behind, PAGE).is_err());
+        assert!(pool.free(end, PAGE).is_err());
     }
     assert_eq!((pool.phys_of(0), pool.phys_of(usize::MAX)), (None, None));
 }

@@ -97,16 +97,16 @@ fn destroying_reports_and_what_is_held_stays_valid() {
     kept.resize(PAGE).unwrap();
     drop(kept);
 
-    let told = Arc::new(Mutex::new(None));
-    let hear = Arc::clone(&told);
+    let reported = Arc::new(Mutex::new(None));
+    let report_to = Arc::clone(&reported);
     let pool = Pool::builder()
-        .on_leak(move |report| *hear.lock().unwrap() = Some(report.held.len()))
+        .on_leak(move |report| *report_to.lock().unwrap() = Some(report.held.len()))
         .build()
         .unwrap();
     pool.add(5, 10).unwrap();
     let kept = pool.alloc_owned(3).unwrap();
     drop(pool);
-    assert_eq!(*told.lock().unwrap(), Some(1));
+    assert_eq!(*reported.lock().unwrap(), Some(1));
     let _ = kept.into_raw();
 }
 

@@ -122,10 +122,10 @@ fn verify_wants_something_to_verify() {
         let path = file(name, text.as_bytes());
         let output = genpool(&["verify", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(2), "{name}");
-        let told = String::from_utf8_lossy(&output.stderr);
+        let message = String::from_utf8_lossy(&output.stderr);
         assert!(
-            told.contains(name) && told.contains("nothing to verify"),
-            "{told}"
+            message.contains(name) && message.contains("nothing to verify"),
+            "{message}"
         );
     }
 }

@@ -104,20 +104,20 @@ fn what_is_no_snapshot_is_refused() {
         ("part", 0x10_0000, 100),
         ("off", 1, 4096),
         ("wraps", u64::MAX - 4095, 8192),
-        ("behind", u64::MAX - 4095, 4096),
+        ("past", u64::MAX - 4095, 4096),
     ] {
         let chunk = with(&|value| {
             value["chunks"][0]["start"] = json!(start);
             value["chunks"][0]["size"] = json!(size);
         });
-        refused(name, &chunk, "not behind the one before it");
+        refused(name, &chunk, "not past the one before it");
     }
     for run in [[0, 0], [95, 2], [97, 1], [u64::MAX, 1], [1, u64::MAX]] {
         let runs = with(&|value| value["chunks"][0]["taken"] = json!([run]));
         refused("run", &runs, "leaves the chunk");
     }
     let twice = with(&|value| value["chunks"][0]["taken"] = json!([[3, 2], [4, 1]]));
-    refused("twice", &twice, "not behind");
+    refused("twice", &twice, "not past");
     let output = genpool(&["show", "/no/such/file"]);
     assert_eq!(output.status.code(), Some(2));
     let output = genpool(&["show", "/"]);

@@ -93,15 +93,15 @@ impl Terms {
         /// repeats the first.
         const JUMPS: usize = 4;
 
-        let behind = run.start.0.checked_add(run.len)?.min(chunk.granules());
-        let end = Granule(behind.checked_sub(n)? + 1).min(self.window.end);
+        let end_of_run = run.start.0.checked_add(run.len)?.min(chunk.granules());
+        let end = Granule(end_of_run.checked_sub(n)? + 1).min(self.window.end);
         let mut start = run.start.max(self.window.start);
         for _ in 0..=JUMPS {
             start = self.aligned(chunk, start)?;
             if start >= end {
                 return None;
             }
-            match self.behind_border(chunk, start, n) {
+            match self.past_border(chunk, start, n) {
                 Some(next) => start = next,
                 None => return Some(start),
             }
@@ -117,7 +117,7 @@ impl Terms {
     }
 
     /// Returns the first granule past the boundary that `n` granules at `start` cross, or none if they cross none.
-    pub(super) fn behind_border(
+    pub(super) fn past_border(
         &self,
         chunk: &ChunkView<'_>,
         start: Granule,

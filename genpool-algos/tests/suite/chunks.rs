@@ -17,11 +17,11 @@ impl World<'_> {
             Place::Top(above) => (usize::MAX - size)
                 .wrapping_add(1)
                 .wrapping_sub(self.bytes(above)),
-            Place::Behind(pick) if !self.chunks.is_empty() => {
+            Place::After(pick) if !self.chunks.is_empty() => {
                 let known = &self.chunks[pick % self.chunks.len()];
                 known.start.wrapping_add(known.size)
             }
-            Place::Behind(_) => self.bytes(PITCH),
+            Place::After(_) => self.bytes(PITCH),
             Place::Wrapping => 0_usize.wrapping_sub(self.bytes(chunk.granules / 2 + 1)),
         };
         let start = start.wrapping_add(chunk.start_skew);
@@ -100,7 +100,7 @@ impl World<'_> {
         let outcome = self.pool.remove(start);
         let Some(at) = self.chunks.iter().position(|known| known.start == start) else {
             let refused = outcome.unwrap_err();
-            match self.home(start) {
+            match self.chunk_of(start) {
                 Some((known, _)) if known.start == start => {
                     assert_eq!(refused, RemoveError::Draining { start });
                 }
@@ -111,8 +111,8 @@ impl World<'_> {
         let drain = outcome.unwrap();
         self.removed = true;
         assert_eq!(drain.start(), start);
-        let told = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&told);
+        let notified = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&notified);
         drain.on_drained(move || {
             count.fetch_add(1, Ordering::Relaxed);
         });
@@ -128,7 +128,7 @@ impl World<'_> {
             known,
             oracle,
             drain,
-            told,
+            notified,
         });
     }
 

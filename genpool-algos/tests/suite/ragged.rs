@@ -81,7 +81,7 @@ pub(crate) fn either_side_of_a_full_word() -> impl Iterator<Item = Ragged> {
 }
 
 fn among() -> impl Strategy<Value = Among> {
-    prop::sample::select(vec![Among::First, Among::Best, Among::Next, Among::Thread])
+    prop::sample::select(vec![Among::FirstFit, Among::BestFit, Among::NextFit, Among::ThreadStart])
 }
 
 fn limits(order: u32) -> impl Strategy<Value = Limits> {

@@ -24,10 +24,10 @@ pub(crate) enum Spec {
 /// The fit among the places that the limits allow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Among {
-    First,
-    Best,
-    Next,
-    Thread,
+    FirstFit,
+    BestFit,
+    NextFit,
+    ThreadStart,
 }
 
 /// The contents of `Constraints`. `align` and `boundary` are powers of two, and `phase` is below `align`.
@@ -109,10 +109,10 @@ impl Spec {
             Self::Constrained(among, limits) => {
                 let limits = limits.real();
                 match among {
-                    Among::First => Box::new(Constrained::new(FirstFit, limits)),
-                    Among::Best => Box::new(Constrained::new(BestFit, limits)),
-                    Among::Next => Box::new(Constrained::new(NextFit::new(), limits)),
-                    Among::Thread => Box::new(Constrained::new(ThreadStart, limits)),
+                    Among::FirstFit => Box::new(Constrained::new(FirstFit, limits)),
+                    Among::BestFit => Box::new(Constrained::new(BestFit, limits)),
+                    Among::NextFit => Box::new(Constrained::new(NextFit::new(), limits)),
+                    Among::ThreadStart => Box::new(Constrained::new(ThreadStart, limits)),
                 }
             }
         }
@@ -183,7 +183,7 @@ impl Rule {
     pub(crate) fn is_free(&self) -> bool {
         matches!(
             self.spec,
-            Spec::ThreadStart | Spec::Constrained(Among::Thread, _)
+            Spec::ThreadStart | Spec::Constrained(Among::ThreadStart, _)
         )
     }
 
@@ -271,10 +271,10 @@ impl Rule {
             Spec::NextFit => map.around(map.granule_at(self.next).unwrap_or(0), n, &ANYWHERE),
             Spec::ThreadStart => map.any(chosen, n, &ANYWHERE),
             Spec::Constrained(among, limits) => match among {
-                Among::First => map.around(0, n, &limits),
-                Among::Best => map.best(n, &limits),
-                Among::Next => map.around(map.granule_at(self.next).unwrap_or(0), n, &limits),
-                Among::Thread => map.any(chosen, n, &limits),
+                Among::FirstFit => map.around(0, n, &limits),
+                Among::BestFit => map.best(n, &limits),
+                Among::NextFit => map.around(map.granule_at(self.next).unwrap_or(0), n, &limits),
+                Among::ThreadStart => map.any(chosen, n, &limits),
             },
             _ => unreachable!("the oracle knows it"),
         }

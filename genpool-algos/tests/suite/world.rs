@@ -28,7 +28,7 @@ pub(crate) struct Leaving {
     pub(crate) oracle: Oracle,
     pub(crate) drain: Drain,
     /// How often the callback was called.
-    pub(crate) told: Arc<AtomicUsize>,
+    pub(crate) notified: Arc<AtomicUsize>,
 }
 
 /// What holds a range on the pool's side.
@@ -192,7 +192,7 @@ impl<'p> World<'p> {
     }
 
     /// The part of the model that contains `addr`: a chunk that serves, or one that is leaving but not yet gone.
-    pub(crate) fn home(&mut self, addr: usize) -> Option<(Known, &mut Oracle)> {
+    pub(crate) fn chunk_of(&mut self, addr: usize) -> Option<(Known, &mut Oracle)> {
         let inside = |known: &Known| {
             addr.checked_sub(known.start)
                 .is_some_and(|at| at < known.size)
@@ -290,7 +290,7 @@ impl<'p> World<'p> {
 
     /// Records an allocation after its place was compared with the expected one.
     fn keep(&mut self, addr: usize, n: usize, hold: Hold<'p>, keep: Keep) {
-        let (known, _) = self.home(addr).expect("in a chunk");
+        let (known, _) = self.chunk_of(addr).expect("in a chunk");
         let tag = self.live.len() + 1;
         {
             let allocation = hold.allocation().expect("not raw yet");
@@ -382,7 +382,7 @@ impl<'p> World<'p> {
                 .checked_sub(known.start)
                 .is_some_and(|at| at < known.size)
         });
-        let (known, oracle) = self.home(live.addr).expect("it is held");
+        let (known, oracle) = self.chunk_of(live.addr).expect("it is held");
         let room = (known.size - (live.addr - known.start)) >> order;
         let wanted = granules(size, order);
         let tail = live.addr.wrapping_add(old << order);
@@ -399,9 +399,9 @@ impl<'p> World<'p> {
             if wanted <= old {
                 assert_eq!(outcome, Ok(()));
                 if wanted < old {
-                    let behind = live.addr + (wanted << order);
+                    let tail = live.addr + (wanted << order);
                     oracle
-                        .free(behind, (old - wanted) << order)
+                        .free(tail, (old - wanted) << order)
                         .expect("it was held");
                 }
                 live.n = wanted;
@@ -436,7 +436,7 @@ impl<'p> World<'p> {
     /// Removes the range from the model's bits.
     pub(crate) fn forget(&mut self, addr: usize, n: usize) {
         let size = self.bytes(n);
-        let (_, oracle) = self.home(addr).expect("it was held");
+        let (_, oracle) = self.chunk_of(addr).expect("it was held");
         oracle.free(addr, size).expect("it was held");
     }
 

@@ -384,12 +384,12 @@ impl fmt::Display for NoSnapshot {
             Self::Chunk { start, size } => write!(
                 f,
                 "the chunk of {size:#x} bytes at {start:#x} is empty, wraps, is not of whole granules, or is not \
-                 behind the one before it"
+                 past the one before it"
             ),
             Self::Run { start, first, len } => write!(
                 f,
                 "the run of {len} granules at granule {first} of the chunk at {start:#x} is empty, leaves the chunk, \
-                 or is not behind the one before it"
+                 or is not past the one before it"
             ),
             Self::Phys { start, phys } => write!(
                 f,
@@ -397,7 +397,7 @@ impl fmt::Display for NoSnapshot {
             ),
             Self::Live { addr, size } => write!(
                 f,
-                "the allocation of {size:#x} bytes at {addr:#x} is empty, is not of whole granules, is not behind the \
+                "the allocation of {size:#x} bytes at {addr:#x} is empty, is not of whole granules, is not past the \
                  one before it, or is not taken"
             ),
             Self::Tracked { tracked: true } => {

@@ -72,10 +72,10 @@ impl Place {
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum By {
-    First,
-    Best,
-    Next,
-    Own,
+    FirstFit,
+    BestFit,
+    NextFit,
+    ThreadStart,
 }
 
 /// Constraints by their definition, in numbers that do not overflow.
@@ -167,10 +167,10 @@ fn serve(pool: &Pool, start: usize, taken: &[bool], wish: &Wish) {
     };
     let size = wish.size.get(order);
     let answer = match wish.by {
-        By::First => ask(pool, size, FirstFit, real),
-        By::Best => ask(pool, size, BestFit, real),
-        By::Next => ask(pool, size, NextFit::new(), real),
-        By::Own => ask(pool, size, ThreadStart, real),
+        By::FirstFit => ask(pool, size, FirstFit, real),
+        By::BestFit => ask(pool, size, BestFit, real),
+        By::NextFit => ask(pool, size, NextFit::new(), real),
+        By::ThreadStart => ask(pool, size, ThreadStart, real),
     };
     let n = size.div_ceil(1 << order);
     let addr = |at: usize| start as u128 + ((at as u128) << order);
@@ -183,7 +183,7 @@ fn serve(pool: &Pool, start: usize, taken: &[bool], wish: &Wish) {
         Ok(found) => {
             let at = (found - start) >> order;
             assert!(n > 0 && fits(at), "{found:#x} does not keep to {wish:?}");
-            if matches!(wish.by, By::First) {
+            if matches!(wish.by, By::FirstFit) {
                 assert_eq!((0..taken.len()).find(|&at| fits(at)), Some(at));
             }
         }

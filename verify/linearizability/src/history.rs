@@ -281,17 +281,17 @@ impl<'c> Log<'c> {
         }
     }
 
-    /// Makes a call and records the steps that `told` derives from its answer, if they are known. Each step has an
+    /// Makes a call and records the steps that `steps_of` derives from its answer, if they are known. Each step has an
     /// instant of its own between call and return.
     pub fn call<R, T: IntoIterator<Item = Operation>>(
         &mut self,
         call: impl FnOnce() -> R,
-        told: impl FnOnce(&R) -> T,
+        steps_of: impl FnOnce(&R) -> T,
     ) -> R {
         let called = self.clock.stamp();
         let answer = call();
         let returned = self.clock.stamp();
-        let steps = told(&answer).into_iter();
+        let steps = steps_of(&answer).into_iter();
         self.entries.extend(steps.map(|operation| Entry {
             thread: self.thread,
             called,
@@ -320,14 +320,14 @@ impl History {
     pub fn of<'c>(logs: impl IntoIterator<Item = Log<'c>>) -> Self {
         let mut entries: Vec<_> = logs.into_iter().flat_map(|log| log.entries).collect();
         entries.sort_by_key(|entry| entry.called);
-        let beside = |entry: &Entry, is: &dyn Fn(&Entry) -> bool| {
+        let overlaps_any = |entry: &Entry, is: &dyn Fn(&Entry) -> bool| {
             let mut others = entries.iter();
             others.any(|other| other.overlaps(entry) && is(other))
         };
         let removes = |entry: &Entry| matches!(entry.operation, Operation::Remove(_));
         let judged = |entry: &Entry| match entry.operation {
             Operation::Free { run, freed: false }
-                if beside(entry, &|other| other.operation.places(run.start)) =>
+                if overlaps_any(entry, &|other| other.operation.places(run.start)) =>
             {
                 None
             }
@@ -335,7 +335,7 @@ impl History {
                 n,
                 places,
                 answer: Answer::Exhausted,
-            } if beside(entry, &|other| beside(other, &removes)) => Some(Entry {
+            } if overlaps_any(entry, &|other| overlaps_any(other, &removes)) => Some(Entry {
                 operation: Operation::Alloc {
                     n,
                     places,
@@ -369,16 +369,16 @@ impl History {
     /// Returns how often a request got the answer `wanted`.
     #[must_use]
     pub fn answers(&self, wanted: Answer) -> usize {
-        let told = |entry: &&Entry| matches!(entry.operation, Operation::Alloc { answer, .. } if answer == wanted);
-        self.0.iter().filter(told).count()
+        let is_answered = |entry: &&Entry| matches!(entry.operation, Operation::Alloc { answer, .. } if answer == wanted);
+        self.0.iter().filter(is_answered).count()
     }
 
     /// Returns the number of pairs of calls that overlap: neither returned before the other began.
     #[must_use]
     pub fn overlaps(&self) -> usize {
         let later = |(at, entry): (usize, &Entry)| {
-            let beside = self.0[at + 1..].iter();
-            beside.filter(|other| entry.overlaps(other)).count()
+            let others = self.0[at + 1..].iter();
+            others.filter(|other| entry.overlaps(other)).count()
         };
         self.0.iter().enumerate().map(later).sum()
     }
