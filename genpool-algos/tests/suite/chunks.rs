@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::{AddRefused, ChunkSpec, RemoveError};
-use genpool_plain::Oracle;
 
 use crate::ops::{Chunk, PITCH, Place};
-use crate::world::{Known, Leaving, World, claim, take};
+use crate::world::{Known, Leaving, World, take};
 
 impl World<'_> {
     pub(crate) fn add(&mut self, chunk: Chunk) {
@@ -116,13 +115,7 @@ impl World<'_> {
         drain.on_drained(move || {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        let mut rest = Oracle::new(self.order);
-        for other in (0..self.chunks.len()).filter(|&other| other != at) {
-            self.copy(other, &mut rest);
-        }
-        let mut oracle = Oracle::new(self.order);
-        self.copy(at, &mut oracle);
-        self.oracle = rest;
+        let oracle = self.oracle.split_off(at).expect("the chunk is there");
         let known = self.chunks.remove(at);
         self.leaving.push(Leaving {
             known,
@@ -130,27 +123,6 @@ impl World<'_> {
             drain,
             notified,
         });
-    }
-
-    /// Adds the `at`-th chunk to another oracle, with everything that is taken in it.
-    fn copy(&self, at: usize, to: &mut Oracle) {
-        let known = &self.chunks[at];
-        to.add(known.start, known.size)
-            .expect("it was added before");
-        let mut from = 0;
-        let end = (known.size >> self.order, 0);
-        for (start, len) in self.oracle.free_runs(at).into_iter().chain([end]) {
-            if start > from {
-                self.claim(to, known.start + self.bytes(from), start - from);
-            }
-            from = start + len;
-        }
-    }
-
-    /// Takes `n` granules at `addr` out of an oracle in which they are free.
-    fn claim(&self, oracle: &mut Oracle, addr: usize, n: usize) {
-        let claimed = claim(oracle, self.order, addr, n);
-        assert_eq!(claimed, Some(addr), "the model disagrees with itself");
     }
 
     pub(crate) fn finish(&mut self, pick: usize) {

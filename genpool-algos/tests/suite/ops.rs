@@ -3,10 +3,11 @@
 //! Everything is drawn for a known order, so that addresses and sizes fall near the chunks and near the borders of
 //! words (64 granules) and lines (512).
 
+use genpool_plain::Limits;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::spec::{Among, Limits, Spec};
+use crate::spec::{Among, Spec};
 
 /// An initial pool, and the operations on it.
 #[derive(Clone, Debug)]

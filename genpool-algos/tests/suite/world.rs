@@ -405,7 +405,7 @@ impl<'p> World<'p> {
                         .expect("it was held");
                 }
                 live.n = wanted;
-            } else if claim(oracle, order, tail, wanted - old).is_none() {
+            } else if oracle.alloc_at(tail, (wanted - old) << order).is_none() {
                 let taken = Err(ResizeError::Neighbour);
                 assert!(outcome == taken || draining && outcome == Err(ResizeError::Draining));
             } else if draining {
@@ -524,14 +524,6 @@ impl<'p> Hold<'p> {
             Self::Raw => None,
         }
     }
-}
-
-/// Takes `n` granules at `addr` out of the oracle, if they are free.
-pub(crate) fn claim(oracle: &mut Oracle, order: u32, addr: usize, n: usize) -> Option<usize> {
-    oracle.alloc_where(n << order, |start, bits| {
-        let at = addr.checked_sub(start)? >> order;
-        (at < bits.len()).then_some(at)
-    })
 }
 
 /// Takes an item of the list, by a number that was drawn without knowing the list's length.

@@ -14,6 +14,10 @@
 //! - A free is right only if an allocation of that start and length is live, and its refusal only if none is.
 //! - Several allocations in one call are separate steps, all of them or none.
 //!
+//! It is not the oracle of `genpool-plain`, which knows one place for each request: this pool has to allow every place
+//! that a concurrent pool may take. The checker compares and stores its state for each order that it tries, so the
+//! state is three words.
+//!
 //! # The checker
 //!
 //! [`todc_utils`] searches for an order of the calls in which each answer is right, and in which a call that returned
