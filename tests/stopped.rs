@@ -417,7 +417,7 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 #[test]
-fn one_that_stands_still_holds_up_nobody() {
+fn a_stopped_thread_blocks_no_other() {
     let _turn = turn();
     for (kind, tracked) in CALLS
         .into_iter()

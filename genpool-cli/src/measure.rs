@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_left_out_is_named() {
+    fn algorithms_that_are_left_out_are_named() {
         let contestant = |n: u32| Contestant {
             name: format!("a{n}"),
             manner: Manner {

@@ -131,7 +131,7 @@ fn verify_wants_something_to_verify() {
 }
 
 #[test]
-fn verify_tells_right_from_wrong() {
+fn verify_distinguishes_right_from_wrong() {
     let good = file(
         "good.trace",
         format!("{GOOD}alloc 1 size=20 -> 0\nfree 1\n").as_bytes(),

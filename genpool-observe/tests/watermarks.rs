@@ -149,7 +149,7 @@ fn a_pool_that_caches_hold_crosses_its_low_mark() {
 }
 
 #[test]
-fn each_refusal_is_told_if_asked_for() {
+fn each_refusal_is_reported_if_asked_for() {
     let (marks, news) = marks(0, usize::MAX / PAGE);
     let pool = observed(marks.on_refusal());
     pool.add(0, 4 * PAGE).unwrap();

@@ -89,7 +89,7 @@ fn add_vs_alloc() -> Option<bool> {
 }
 
 #[test]
-fn add_is_seen_whole_or_not() {
+fn an_add_is_seen_whole_or_not_at_all() {
     explore(
         "add vs alloc",
         THREE,

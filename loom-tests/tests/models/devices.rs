@@ -168,7 +168,7 @@ fn release_vs_two_drops() -> bool {
 }
 
 #[test]
-fn the_last_one_takes_down_the_rest() {
+fn the_last_drop_unmaps_the_memory() {
     explore(
         "device release vs two drops",
         THREE,

@@ -317,7 +317,7 @@ impl History {
     ///
     /// - A refusal counts as `Contended` if it overlaps a call that overlaps the removal of a chunk. A claim that
     ///   meets the removal takes itself back, and a caller that was refused because of that claim does not try again
-    ///   (PROMISES.md, "A moment's claim by who gets nothing").
+    ///   (PROMISES.md, "A claim that is taken back").
     /// - A refused free is dropped if it overlaps the allocation of the run that it was to free, because no caller has
     ///   received that run yet.
     #[must_use]

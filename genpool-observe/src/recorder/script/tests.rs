@@ -242,7 +242,7 @@ fn a_part_that_is_freed_leaves_the_rest() {
 }
 
 #[test]
-fn a_resize_is_said_where_it_changes_what_is_held() {
+fn a_resize_is_recorded_where_it_changes_what_is_held() {
     let mut written = Written::new();
     written.added(0x10_0000, 4);
     written.alloc(0x10_0000, 2);
