@@ -344,7 +344,10 @@ fn a_panic_in_a_callback_loses_nothing() {
                 pool.free(range.addr, range.size).unwrap();
             }
         }));
-        assert!(outcome.is_err(), "the panic goes to the caller that gave it back");
+        assert!(
+            outcome.is_err(),
+            "the panic goes to the caller that gave it back"
+        );
         assert!(drain.is_drained());
         let chunk = drain.finish().unwrap();
         assert_eq!((chunk.start(), chunk.size()), (1000, 100));

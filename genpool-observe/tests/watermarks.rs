@@ -141,7 +141,10 @@ fn a_pool_that_caches_hold_crosses_its_low_mark() {
     assert_eq!(pool.avail() + cached, pool.size());
     assert!(pool.avail() < 128 * PAGE);
     let crossings = heard(&news);
-    assert!(crossings.iter().any(|(mark, _)| *mark == Mark::Low), "{crossings:?}");
+    assert!(
+        crossings.iter().any(|(mark, _)| *mark == Mark::Low),
+        "{crossings:?}"
+    );
     let free = pool.avail() / PAGE;
     let asked = pool.avail() + PAGE;
     assert!(pool.alloc(asked).is_err());

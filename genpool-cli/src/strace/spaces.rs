@@ -337,9 +337,10 @@ impl Spaces {
 
     /// Returns whether these pages are all that is left of a mapping.
     fn is_whole(&self, index: usize, pages: Pages) -> bool {
-        self.piece_at(index, pages.start).is_some_and(|(piece, id)| {
-            piece == pages && self.mappings[id as usize - 1].left == pages.len()
-        })
+        self.piece_at(index, pages.start)
+            .is_some_and(|(piece, id)| {
+                piece == pages && self.mappings[id as usize - 1].left == pages.len()
+            })
     }
 
     fn unit_at(&self, index: usize, page: u64) -> u64 {

@@ -366,7 +366,8 @@ impl Stage {
             }
             Step::FreePublished => {
                 let published = self.published.as_ref();
-                let published = published.and_then(|published| *published.lock().expect("nobody panics with it"));
+                let published = published
+                    .and_then(|published| *published.lock().expect("nobody panics with it"));
                 if let Some(run) = published {
                     self.give_back(subject, Held { run, value: None }, log);
                 }

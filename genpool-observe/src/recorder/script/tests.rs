@@ -166,7 +166,10 @@ fn a_trace_has_no_more_than_is_read() {
     for chunk in 0..MOST_CHUNKS + 3 {
         written.added(chunk * 2 * PAGE, 1);
     }
-    assert_eq!((written.lines().len(), written.script.unsaid()), (MOST_CHUNKS, 3));
+    assert_eq!(
+        (written.lines().len(), written.script.unsaid()),
+        (MOST_CHUNKS, 3)
+    );
     written.alloc(MOST_CHUNKS * 2 * PAGE, 1);
     assert_eq!((written.lines().len(), written.script.unsaid()), (0, 4));
 
