@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 logs="${CARGO_TARGET_DIR:-target}/long"
 mkdir -p "$logs"
 readonly TABLE=verify/LONG.md
-parts=(cache chunks claims devices drain hints honest hot ring run_index)
+parts=(answers cache cached_refusal chunk_list chunks claims devices drain exhausted fast_paths hints ring run_index)
 readonly LADDER=("${parts[@]/#/loom_}" miri shuttle sanitizers soak fuzz orderings mutants boards)
 if (($# == 0)); then set -- "${LADDER[@]}"; fi
 

@@ -14,7 +14,8 @@ export PROPTEST_CASES=4
 
 # The command line of each group, the longest group first, because each runs on one processor.
 tests=(
-    "-p genpool --lib --test genalloc --test decisions --test lifecycle --test facade --test handover"
+    "-p genpool --lib --test genalloc --test alloc --test algorithm --test refusals --test facade"
+    "-p genpool --test chunks --test free --test pool --test handover"
     "-p genpool-core --test stale --test cache --test tightest"
     "-p genpool-core --lib"
     "-p genpool --test many_chunks"

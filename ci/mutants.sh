@@ -43,7 +43,7 @@ fi
 
 # Most of a mutant's time is spent on building, so it is tested by one program: the tests of three crates as modules.
 programs=(
-    tests/{adversarial,decisions,edges,facade,genalloc,lifecycle,many_chunks,thread_exit}
+    tests/{algorithm,alloc,chunks,facade,free,genalloc,many_chunks,pool,refusals,thread_exit}
     genpool-core/tests/{cache,stale,tightest,view}
     genpool-algos/tests/{cache,concurrent,dma,suite}
 )

@@ -12,6 +12,6 @@ rustup target add "$target"
 export CARGO_TARGET_I686_UNKNOWN_LINUX_MUSL_LINKER=rust-lld PROPTEST_CASES=32
 
 cargo test --target "$target" -p genpool-core --lib --tests
-cargo test --target "$target" -p genpool-algos -p genpool --test suite --test constrained --test adversarial --test decisions \
-    --test edges --test genalloc --test lifecycle --test many_chunks
+cargo test --target "$target" -p genpool-algos -p genpool --test suite --test constrained --test algorithm --test alloc \
+    --test chunks --test free --test genalloc --test many_chunks --test pool --test refusals
 echo "narrow: ok"

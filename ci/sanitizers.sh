@@ -37,7 +37,7 @@ control() { # sanitizer, fault, what it is called
 
 for sanitizer; do
     tests "$sanitizer" -p genpool-core -p genpool-algos -p genpool -p linearizability \
-        --test handover --test lifecycle --test decisions --test concurrent --test cache --test linearizability
+        --test handover --test algorithm --test chunks --test free --test pool --test refusals --test concurrent --test cache --test linearizability
     case "$sanitizer" in
         thread) control thread race 'data race' ;;
         address) control address overrun 'heap-buffer-overflow' ;;

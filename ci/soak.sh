@@ -4,7 +4,7 @@
 #   ci/soak.sh SECONDS [SEED]
 #
 # Rounds are numbered from SEED on (default: the time). A round that fails is named; `ci/soak.sh 0 ITS_SEED` repeats its
-# choices, though threads may interleave differently. A round runs: the mix and the honest failures on all algorithms,
+# choices, though threads may interleave differently. A round runs: the mix and the proofs of failures on all algorithms,
 # histories against the sequential pool, in the system's schedules and in shuttle's, plain memory that is handed over,
 # caches, the oracle's suite, signals, stopped threads, and forks.
 set -euo pipefail
@@ -22,7 +22,7 @@ round() { # seed, arguments of the test runner
     CARGO_TARGET_DIR="$target" cargo test --no-fail-fast \
         -p genpool-algos -p genpool-core -p genpool -p linearizability \
         --test concurrent --test suite --test cache --test linearizability --test handover \
-        --test signals --test stopped --test fork --test thread_exit --test adversarial -- --nocapture "$@" &&
+        --test signals --test stopped --test fork --test thread_exit --test algorithm --test chunks --test free --test pool --test refusals -- --nocapture "$@" &&
         RUST_BACKTRACE=0 RUSTFLAGS="--cfg genpool_loom --cfg genpool_shuttle" CARGO_TARGET_DIR="$target/shuttle" \
             cargo test -p linearizability --test shuttle -- --nocapture _threads "$@"
 }

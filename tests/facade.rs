@@ -129,37 +129,37 @@ fn constraint_error() {
 
 // ---- what an algorithm sees ----
 
-/// Runs `look` on the chunk of `sixteen_pages` in place of an algorithm.
-fn look(look: impl Fn(&ChunkView<'_>, &Request) + Send + Sync) {
-    struct Look<F>(F);
-    impl<F: Fn(&ChunkView<'_>, &Request) + Send + Sync> Algorithm for Look<F> {
+/// Runs `inspect` on the chunk of `sixteen_pages` in place of an algorithm.
+fn inspect(inspect: impl Fn(&ChunkView<'_>, &Request) + Send + Sync) {
+    struct Inspect<F>(F);
+    impl<F: Fn(&ChunkView<'_>, &Request) + Send + Sync> Algorithm for Inspect<F> {
         fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
             self.0(chunk, request);
             Some(Granule(0))
         }
     }
     let pool = sixteen_pages();
-    let _found = pool.alloc_with(PAGE + 1, &Look(look)).unwrap();
+    let _found = pool.alloc_with(PAGE + 1, &Inspect(inspect)).unwrap();
 }
 
 #[test]
 fn chunk_view() {
-    look(|chunk, _| assert_eq!((chunk.start(), chunk.granules()), (BASE, 16)));
+    inspect(|chunk, _| assert_eq!((chunk.start(), chunk.granules()), (BASE, 16)));
 }
 
 #[test]
 fn request() {
-    look(|_, request| assert_eq!((request.size(), request.granules()), (PAGE + 1, 2)));
+    inspect(|_, request| assert_eq!((request.size(), request.granules()), (PAGE + 1, 2)));
 }
 
 #[test]
 fn granule() {
-    look(|chunk, _| assert_eq!(chunk.addr_of(Granule(3)), BASE + 3 * PAGE));
+    inspect(|chunk, _| assert_eq!(chunk.addr_of(Granule(3)), BASE + 3 * PAGE));
 }
 
 #[test]
 fn run() {
-    look(|chunk, _| {
+    inspect(|chunk, _| {
         let all = Run {
             start: Granule(0),
             len: 16,
@@ -378,13 +378,13 @@ fn held() {
 
 #[test]
 fn destroyed() {
-    static TOLD: AtomicUsize = AtomicUsize::new(0);
-    let tell = |report: Destroyed| TOLD.store(report.held.len(), Ordering::Relaxed);
-    let pool = Pool::builder().on_leak(tell).build().unwrap();
+    static REPORTED: AtomicUsize = AtomicUsize::new(0);
+    let record = |report: Destroyed| REPORTED.store(report.held.len(), Ordering::Relaxed);
+    let pool = Pool::builder().on_leak(record).build().unwrap();
     pool.add(0, 16).unwrap();
     let _ = pool.alloc(3).unwrap().into_raw();
     drop(pool);
-    assert_eq!(TOLD.load(Ordering::Relaxed), 1);
+    assert_eq!(REPORTED.load(Ordering::Relaxed), 1);
 }
 
 #[test]

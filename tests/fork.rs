@@ -146,7 +146,7 @@ fn a_child_works_on_and_the_parent_does_not_notice() {
 
 /// The control: a failure that the child reports is noticed.
 #[test]
-fn control_a_child_that_is_given_what_is_held_is_heard() {
+fn control_a_child_that_is_given_a_held_range_is_noticed() {
     let pool = Pool::new(0).unwrap();
     pool.add(RESERVE, 64).unwrap();
     pool.add(0, CHUNK).unwrap();

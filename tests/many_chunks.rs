@@ -85,18 +85,18 @@ fn the_newest_serves_first_and_every_chunk_serves() {
 }
 
 #[test]
-fn what_lies_between_chunks_is_nobodys() {
+fn an_address_between_chunks_is_in_no_chunk() {
     let count = if cfg!(miri) { 17 } else { 100 };
     let pool = Pool::new(12).unwrap();
     for at in 0..count {
         pool.add_virt(start(at, count), 0, 128 * PAGE).unwrap();
     }
     for at in 0..count {
-        let behind = start(at, count) + 128 * PAGE;
-        assert_eq!(pool.phys_of(behind - 1), Some(128 * PAGE as u64 - 1));
-        assert_eq!(pool.phys_of(behind), None);
+        let end = start(at, count) + 128 * PAGE;
+        assert_eq!(pool.phys_of(end - 1), Some(128 * PAGE as u64 - 1));
+        assert_eq!(pool.phys_of(end), None);
         assert_eq!(pool.phys_of(start(at, count) - 1), None);
-        assert!(pool.free(behind, PAGE).is_err());
+        assert!(pool.free(end, PAGE).is_err());
     }
     assert_eq!((pool.phys_of(0), pool.phys_of(usize::MAX)), (None, None));
 }
@@ -159,7 +159,7 @@ impl Algorithm for Beaten<'_> {
 }
 
 #[test]
-fn who_loses_a_place_asks_the_same_chunk_again() {
+fn after_a_lost_race_the_same_chunk_is_asked_again() {
     let pool = Pool::new(0).unwrap();
     pool.add(0, 64).unwrap();
     pool.add(0x1000, 64).unwrap();

@@ -116,11 +116,11 @@ fn an_add_without_memory_changes_nothing() {
 /// Checks that the pool holds little more heap memory than it reports, and never less.
 #[track_caller]
 fn check_shown(before: isize, pool: &Pool) {
-    let told = pool.stats().bookkeeping;
+    let reported = pool.stats().bookkeeping;
     let held = usize::try_from(HELD.get() - before).unwrap();
     assert!(
-        told <= held && held <= told * 9 / 8 + 1000,
-        "{told} of {held}"
+        reported <= held && held <= reported * 9 / 8 + 1000,
+        "{reported} of {held}"
     );
 }
 
@@ -167,8 +167,8 @@ fn live_and_end() {
     cache.free(held);
     // A chunk whose callback runs at once; then one whose callbacks are registered before it is drained.
     let drain = pool.remove(0).unwrap();
-    let told = Box::new(7);
-    drain.on_drained(move || assert_eq!(*told, 7));
+    let capture = Box::new(7);
+    drain.on_drained(move || assert_eq!(*capture, 7));
     let kept = pool.alloc_owned(5000).unwrap_err();
     let too_long = Impossible::TooLong {
         size: 5000,
@@ -177,10 +177,10 @@ fn live_and_end() {
     assert_eq!(kept, AllocError::Impossible(too_long));
     let kept = pool.alloc_owned(100).unwrap();
     let leaving = pool.remove(kept.addr() / 4096 * 4096).unwrap();
-    let told = Box::new(8);
-    leaving.on_drained(move || assert_eq!(*told, 8));
-    let told = Box::new(9);
-    leaving.on_drained(move || assert_eq!(*told, 9));
+    let capture = Box::new(8);
+    leaving.on_drained(move || assert_eq!(*capture, 8));
+    let capture = Box::new(9);
+    leaving.on_drained(move || assert_eq!(*capture, 9));
     pool.add(1 << 30, 1 << 16).unwrap();
     pool.set_algorithm(BestFit);
     let listed = pool.chunks();

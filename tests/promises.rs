@@ -46,7 +46,7 @@ fn every_evidence_that_is_named_exists() {
                 .chars()
                 .all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit());
         let is_file = name.ends_with(".rs") || name.ends_with(".sh");
-        // A model with a name of several words. One of a single word cannot be told from other names.
+        // A model with a name of several words. One of a single word cannot be distinguished from other names.
         let is_command = name.starts_with("genpool ") || name.starts_with("cargo ");
         let is_model = name.contains(' ')
             && !is_command

@@ -138,10 +138,10 @@ fn alloc_and_free_in_a_handler_that_interrupted_them() {
         let workers: Vec<_> = (0..2)
             .map(|worker| {
                 let done = &done;
-                let (tell, told) = std::sync::mpsc::channel();
+                let (sender, receiver) = std::sync::mpsc::channel();
                 scope.spawn(move || {
                     // SAFETY: no arguments.
-                    tell.send(unsafe { libc::pthread_self() }).unwrap();
+                    sender.send(unsafe { libc::pthread_self() }).unwrap();
                     let mut step = worker;
                     while !done.load(Ordering::SeqCst) {
                         for pool in pools {
@@ -152,7 +152,7 @@ fn alloc_and_free_in_a_handler_that_interrupted_them() {
                     // Signals may arrive until the sender has seen the end.
                     thread::sleep(Duration::from_millis(50));
                 });
-                told.recv().unwrap()
+                receiver.recv().unwrap()
             })
             .collect();
         let end = Instant::now() + Duration::from_secs(2);

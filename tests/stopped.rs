@@ -350,17 +350,17 @@ fn round(scene: &Scene, calls: &[Call], delay: usize, others: impl FnOnce() + Se
         let workers: Vec<_> = (1..)
             .zip(calls)
             .map(|(by, &kind)| {
-                let (done, (tell, told)) = (&done, std::sync::mpsc::channel());
+                let (done, (sender, receiver)) = (&done, std::sync::mpsc::channel());
                 scope.spawn(move || {
                     // SAFETY: no arguments.
-                    tell.send(unsafe { libc::pthread_self() }).unwrap();
+                    sender.send(unsafe { libc::pthread_self() }).unwrap();
                     work(scene, kind, by, done);
                     // Signals may arrive until the sender has seen the end.
                     while STOP.load(Ordering::SeqCst) || !done.load(Ordering::SeqCst) {
                         thread::yield_now();
                     }
                 });
-                told.recv().unwrap()
+                receiver.recv().unwrap()
             })
             .collect();
         let delay = first_delay().wrapping_add(delay).wrapping_mul(1013) % 100_000;
@@ -417,7 +417,7 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 #[test]
-fn one_that_stands_still_holds_up_nobody() {
+fn a_stopped_thread_blocks_no_other() {
     let _turn = turn();
     for (kind, tracked) in CALLS
         .into_iter()

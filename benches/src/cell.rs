@@ -16,7 +16,7 @@ use crate::scene::{Scene, Taken};
 const LEAD_IN: Duration = Duration::from_micros(300);
 
 /// How many times longer a round is if threads take turns on the processors, so that each thread has several turns.
-const CROWDED: u32 = 2;
+const OVERSUBSCRIBED: u32 = 2;
 
 /// How long a thread works between two checks of how long the round has lasted.
 const BATCH: Duration = Duration::from_micros(50);
@@ -64,10 +64,10 @@ pub struct Cell {
     pool: &'static dyn Stage,
     avail: Option<usize>,
     taken: Taken,
-    seats: Vec<Seat>,
+    runners: Vec<Runner>,
 }
 
-struct Seat {
+struct Runner {
     load: Box<dyn Load>,
     batch: usize,
 }
@@ -95,7 +95,7 @@ impl Cell {
                 return Err(failure);
             }
         };
-        let seat = |thread| Seat {
+        let runner = |thread| Runner {
             load: Box::new(load(pool.handle(), thread)),
             batch: 1,
         };
@@ -103,20 +103,20 @@ impl Cell {
             pool,
             avail,
             taken,
-            seats: (0..threads as u64).map(seat).collect(),
+            runners: (0..threads as u64).map(runner).collect(),
         })
     }
 
     /// Returns the number of threads.
     pub fn threads(&self) -> usize {
-        self.seats.len()
+        self.runners.len()
     }
 
     /// Lets each thread take what it holds from the start, and works until the pool has settled, as far as `patience`
     /// allows.
     pub fn prepare(&mut self, crew: &mut Crew, patience: Patience) -> Readiness {
         let ready = self
-            .run(crew, move |seat| seat.prepare(patience))
+            .run(crew, move |runner| runner.prepare(patience))
             .into_iter()
             .max()
             .unwrap_or(Readiness::Settled);
@@ -128,10 +128,10 @@ impl Cell {
 
     /// Works for the duration `lasting`.
     pub fn round(&mut self, crew: &mut Crew, lasting: Duration) -> Round {
-        if self.seats.len() > crew.processors() {
-            return self.crowded_round(crew, lasting);
+        if self.runners.len() > crew.processors() {
+            return self.oversubscribed_round(crew, lasting);
         }
-        let parts = self.run(crew, move |seat| seat.round(lasting));
+        let parts = self.run(crew, move |runner| runner.round(lasting));
         let alone = parts.len() == 1;
         let sum = parts.into_iter().fold(Part::default(), Add::add);
         let running = (sum.running.as_secs_f64() / sum.wall.as_secs_f64()).min(1.0);
@@ -147,7 +147,7 @@ impl Cell {
     /// Does this many operations in each thread. Returns the mean of their times, or of their shares of the processors'
     /// time if threads outnumber the processors.
     pub fn operations(&mut self, crew: &mut Crew, operations: usize) -> Duration {
-        let times = self.run(crew, move |seat| seat.load.run(operations));
+        let times = self.run(crew, move |runner| runner.load.run(operations));
         let threads = times.len();
         let mean = times.into_iter().sum::<Duration>() / u32::try_from(threads).unwrap_or(u32::MAX);
         mean.mul_f64((crew.processors() as f64 / threads as f64).min(1.0))
@@ -159,7 +159,7 @@ impl Cell {
     ///
     /// If the pool is not as free as before.
     pub fn finish(self, crew: &mut Crew) -> Result<u64, String> {
-        let loads = self.seats.into_iter().map(|seat| Some(seat.load));
+        let loads = self.runners.into_iter().map(|runner| Some(runner.load));
         // Each load is finished on its thread, and dropped before the pool is checked.
         let (_, misses) = crew.run(loads.collect(), |load| {
             load.take().map(|load| load.finish())
@@ -179,25 +179,25 @@ impl Cell {
     fn run<R: Send + 'static>(
         &mut self,
         crew: &mut Crew,
-        job: impl Fn(&mut Seat) -> R + Clone + Send + 'static,
+        job: impl Fn(&mut Runner) -> R + Clone + Send + 'static,
     ) -> Vec<R> {
-        let barrier = Arc::new(Barrier::new(self.seats.len()));
-        let (seats, answers) = crew.run(std::mem::take(&mut self.seats), move |seat| {
+        let barrier = Arc::new(Barrier::new(self.runners.len()));
+        let (runners, answers) = crew.run(std::mem::take(&mut self.runners), move |runner| {
             barrier.wait();
-            job(seat)
+            job(runner)
         });
-        self.seats = seats;
+        self.runners = runners;
         answers
     }
 
     /// A round of threads that outnumber the processors. It lasts from the start of the first thread to the end of the
     /// last, because some threads get a processor only after others have worked for a while.
-    fn crowded_round(&mut self, crew: &mut Crew, lasting: Duration) -> Round {
-        let lasting = lasting * CROWDED;
+    fn oversubscribed_round(&mut self, crew: &mut Crew, lasting: Duration) -> Round {
+        let lasting = lasting * OVERSUBSCRIBED;
         let begin = Arc::new(OnceLock::new());
         let job = {
             let begin = begin.clone();
-            move |seat: &mut Seat| seat.work(*begin.get_or_init(Instant::now) + lasting)
+            move |runner: &mut Runner| runner.work(*begin.get_or_init(Instant::now) + lasting)
         };
         let parts = self.run(crew, job);
         let lasted = begin.get().map_or(Duration::ZERO, Instant::elapsed);
@@ -213,7 +213,7 @@ impl Cell {
     }
 }
 
-impl Seat {
+impl Runner {
     fn prepare(&mut self, patience: Patience) -> Readiness {
         if !self.load.prepare(Instant::now() + patience.filling) {
             return Readiness::Unfilled;

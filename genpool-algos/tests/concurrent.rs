@@ -6,8 +6,8 @@
 
 #![forbid(unsafe_code)]
 
-#[path = "concurrent/honest.rs"]
-mod honest;
+#[path = "concurrent/refusals.rs"]
+mod refusals;
 #[path = "concurrent/table.rs"]
 mod table;
 
@@ -260,11 +260,11 @@ impl<'p> Worker<'_, 'p> {
                 self.held.push(held);
             }
             Err(
-                AllocError::Exhausted { size: told }
-                | AllocError::Taken { size: told, .. }
-                | AllocError::Contended { size: told },
+                AllocError::Exhausted { size: reported }
+                | AllocError::Taken { size: reported, .. }
+                | AllocError::Contended { size: reported },
             ) => {
-                assert_eq!(told, size);
+                assert_eq!(reported, size);
             }
             // Chunks come and go.
             Err(AllocError::Impossible(_)) => {}
@@ -381,23 +381,23 @@ fn manage(mix: &Mix<'_>, done: &AtomicBool, owner: &Arc<()>, permanent: &AtomicU
             3 | 4 => match pool.remove(place(at)) {
                 Ok(drain) => {
                     removed = true;
-                    let told = Arc::new(AtomicUsize::new(0));
-                    let count = Arc::clone(&told);
+                    let notified = Arc::new(AtomicUsize::new(0));
+                    let count = Arc::clone(&notified);
                     drain.on_drained(move || {
                         count.fetch_add(1, Ordering::Relaxed);
                     });
-                    drains.push((drain, told));
+                    drains.push((drain, notified));
                 }
                 Err(RemoveError::NoChunk { .. } | RemoveError::Draining { .. }) => {}
                 Err(other) => panic!("{other}"),
             },
             5 => {
                 if !drains.is_empty() {
-                    let (drain, told) = drains.swap_remove(rng.below(drains.len()));
+                    let (drain, notified) = drains.swap_remove(rng.below(drains.len()));
                     let start = drain.start();
                     match drain.finish() {
                         Ok(spec) => assert_eq!(spec.start(), start),
-                        Err(drain) => drains.push((drain, told)),
+                        Err(drain) => drains.push((drain, notified)),
                     }
                 }
             }
@@ -429,7 +429,7 @@ fn manage(mix: &Mix<'_>, done: &AtomicBool, owner: &Arc<()>, permanent: &AtomicU
         }
     }
     // The workers are done, so what they held is back.
-    for (drain, told) in drains {
+    for (drain, notified) in drains {
         if mix.failed.load(Ordering::Relaxed) {
             return;
         }
@@ -440,7 +440,7 @@ fn manage(mix: &Mix<'_>, done: &AtomicBool, owner: &Arc<()>, permanent: &AtomicU
         );
         assert_eq!(drain.held(), 0);
         assert!(drain.finish().is_ok());
-        assert_eq!(told.load(Ordering::Relaxed), 1, "calls of the callback");
+        assert_eq!(notified.load(Ordering::Relaxed), 1, "calls of the callback");
     }
 }
 

@@ -70,10 +70,10 @@ suite! {
     fixed_address: ops::fixed_address;
     next_fit: |_| Just(Spec::NextFit);
     thread_start: |_| Just(Spec::ThreadStart);
-    constrained_first_fit: |order| ops::constrained(Among::First, order);
-    constrained_best_fit: |order| ops::constrained(Among::Best, order);
-    constrained_next_fit: |order| ops::constrained(Among::Next, order);
-    constrained_thread_start: |order| ops::constrained(Among::Thread, order);
+    constrained_first_fit: |order| ops::constrained(Among::FirstFit, order);
+    constrained_best_fit: |order| ops::constrained(Among::BestFit, order);
+    constrained_next_fit: |order| ops::constrained(Among::NextFit, order);
+    constrained_thread_start: |order| ops::constrained(Among::ThreadStart, order);
     all_mixed: ops::any_spec;
 }
 
@@ -86,7 +86,7 @@ fn thread_start_on_other_threads() {
                 run(|order| {
                     prop_oneof![
                         Just(Spec::ThreadStart),
-                        ops::constrained(Among::Thread, order)
+                        ops::constrained(Among::ThreadStart, order)
                     ]
                 });
             });

@@ -251,12 +251,12 @@ mod tests {
     }
 
     /// Plays a trace that is much too long for its time, followed by more lines.
-    fn cut(behind: &str) -> Result<Measured, ReplayError> {
+    fn cut(rest: &str) -> Result<Measured, ReplayError> {
         const PAIRS: usize = 200_000;
         let pair = |id| format!("alloc {id} size=1\nfree {id}\n");
         let pairs: String = (0..PAIRS).map(pair).collect();
         let head = "# genpool trace v1\npool order=4\nchunk virt=0 size=0x100\n";
-        let trace = Trace::parse(&format!("{head}{pairs}{behind}")).unwrap();
+        let trace = Trace::parse(&format!("{head}{pairs}{rest}")).unwrap();
         let contestant = |spec: AlgorithmSpec| Contestant {
             name: spec.to_string(),
             manner: Manner {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_left_out_is_named() {
+    fn algorithms_that_are_left_out_are_named() {
         let contestant = |n: u32| Contestant {
             name: format!("a{n}"),
             manner: Manner {

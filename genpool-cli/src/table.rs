@@ -110,8 +110,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let (first, behind) = text.split_once(' ').unwrap_or((text, ""));
-        let next = behind.split(' ').next().unwrap_or_default();
+        let (first, tail) = text.split_once(' ').unwrap_or((text, ""));
+        let next = tail.split(' ').next().unwrap_or_default();
         let is_unit = UNITS.contains(&next.trim_end_matches([',', ')', ';', '.']));
         let end = match is_unit && first.ends_with(|c: char| c.is_ascii_digit()) {
             true => first.len() + 1 + next.len(),

@@ -122,16 +122,16 @@ fn verify_wants_something_to_verify() {
         let path = file(name, text.as_bytes());
         let output = genpool(&["verify", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(2), "{name}");
-        let told = String::from_utf8_lossy(&output.stderr);
+        let message = String::from_utf8_lossy(&output.stderr);
         assert!(
-            told.contains(name) && told.contains("nothing to verify"),
-            "{told}"
+            message.contains(name) && message.contains("nothing to verify"),
+            "{message}"
         );
     }
 }
 
 #[test]
-fn verify_tells_right_from_wrong() {
+fn verify_distinguishes_right_from_wrong() {
     let good = file(
         "good.trace",
         format!("{GOOD}alloc 1 size=20 -> 0\nfree 1\n").as_bytes(),

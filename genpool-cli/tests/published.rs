@@ -52,7 +52,7 @@ fn end(child: &Child, signal: &str) {
 }
 
 #[test]
-fn a_signal_leaves_no_file_behind() {
+fn a_signal_leaves_no_file() {
     let signals = [("INT", 2), ("TERM", 15), ("HUP", 1), ("KILL", 9)];
     let running = signals.map(|(signal, number)| {
         let (folder, files) = folder();

@@ -298,7 +298,7 @@ fn threads_record_while_one_writes() {
 }
 
 #[test]
-fn calls_of_other_layers_are_told() {
+fn calls_of_other_layers_are_reported() {
     let (recorder, tap) = Recorder::new(64).unwrap();
     let device = genpool::devm::Device::new("sram");
     let builder = Pool::builder().order(12).observer(tap);

@@ -339,7 +339,7 @@ fn files_keep_what_they_hold_until_there_is_a_report() {
 
 /// Without a report there is no file.
 #[test]
-fn files_that_get_nothing_are_not_left_behind() {
+fn files_that_get_nothing_are_removed() {
     let new = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new.html");
     fs::remove_file(&new).ok();
     let html = ["--html", new.to_str().unwrap()];

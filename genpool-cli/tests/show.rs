@@ -104,7 +104,7 @@ fn what_is_no_snapshot_is_refused() {
         ("part", 0x10_0000, 100),
         ("off", 1, 4096),
         ("wraps", u64::MAX - 4095, 8192),
-        ("behind", u64::MAX - 4095, 4096),
+        ("past", u64::MAX - 4095, 4096),
     ] {
         let chunk = with(&|value| {
             value["chunks"][0]["start"] = json!(start);

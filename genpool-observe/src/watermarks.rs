@@ -59,15 +59,15 @@ use genpool_core::{AllocError, Event, Observer};
 /// use genpool::Pool;
 /// use genpool::observe::{Mark, Watermarks};
 ///
-/// let (tell, told) = channel();
-/// let marks = Watermarks::new(0x8000, usize::MAX, move |crossing| tell.send(crossing).unwrap_or(()));
+/// let (sender, receiver) = channel();
+/// let marks = Watermarks::new(0x8000, usize::MAX, move |crossing| sender.send(crossing).unwrap_or(()));
 /// let pool = Pool::builder().order(12).observer(marks).build()?;
 /// pool.add(0x10_0000, 0x1_0000)?; // sixteen pages
 /// let mut cache = pool.cache();
 /// let buffer = cache.alloc(4096)?;
 /// cache.free(buffer);
 /// // No buffer is held, but the cache has taken so many runs that less than the mark is left for others.
-/// assert_eq!(told.recv()?.mark, Mark::Low);
+/// assert_eq!(receiver.recv()?.mark, Mark::Low);
 /// assert!(pool.avail() < 0x8000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -155,12 +155,12 @@ pub enum Mark {
 /// use genpool::Pool;
 /// use genpool::observe::{Mark, Watermarks};
 ///
-/// let (tell, told) = channel();
-/// let marks = Watermarks::new(0x2000, 0x8000, move |crossing| tell.send(crossing).unwrap_or(()));
+/// let (sender, receiver) = channel();
+/// let marks = Watermarks::new(0x2000, 0x8000, move |crossing| sender.send(crossing).unwrap_or(()));
 /// let pool = Pool::builder().order(12).observer(marks).build()?;
 /// pool.add(0x10_0000, 0x4000)?;
 /// let held = pool.alloc(0x3000)?;
-/// let crossing = told.recv()?;
+/// let crossing = receiver.recv()?;
 /// assert_eq!((crossing.mark, crossing.free), (Mark::Low, 0x1000));
 /// # drop(held);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -224,12 +224,12 @@ impl<F: Fn(Crossing) + Send + Sync> Watermarks<F> {
     /// use genpool::Pool;
     /// use genpool::observe::{Mark, Watermarks};
     ///
-    /// let (tell, told) = channel();
-    /// let marks = Watermarks::new(0, usize::MAX, move |crossing| tell.send(crossing).unwrap_or(()));
+    /// let (sender, receiver) = channel();
+    /// let marks = Watermarks::new(0, usize::MAX, move |crossing| sender.send(crossing).unwrap_or(()));
     /// let pool = Pool::builder().order(12).observer(marks.on_refusal()).build()?;
     /// pool.add(0x10_0000, 0x4000)?;
     /// assert!(pool.alloc(0x5000).is_err());
-    /// let crossing = told.recv()?;
+    /// let crossing = receiver.recv()?;
     /// assert_eq!((crossing.mark, crossing.free), (Mark::Refused { asked: 0x5000 }, 0x4000));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -45,7 +45,7 @@ impl<F: Fn() + Send + Sync> Observer for Before<F> {
 }
 
 #[test]
-fn a_chunk_that_is_told_of_a_lap_late_is_in_the_trace() {
+fn a_chunk_that_is_recorded_a_lap_late_is_in_the_trace() {
     let (recorder, tap) = Recorder::new(8).unwrap();
     let recorder = Arc::new(recorder);
     let text = Arc::new(Mutex::new(String::new()));
@@ -77,7 +77,7 @@ fn a_chunk_that_is_told_of_a_lap_late_is_in_the_trace() {
 }
 
 #[test]
-fn writing_ends_beside_threads_that_are_faster() {
+fn writing_ends_while_faster_threads_allocate() {
     const CALLS: usize = if cfg!(miri) { 3 } else { 100 };
     let (recorder, tap) = Recorder::new(2).unwrap();
     let pool = Pool::builder().order(12).observer(tap).build().unwrap();

@@ -136,7 +136,7 @@ fn taken_while_others_move() {
 }
 
 #[test]
-fn what_cannot_be_is_said() {
+fn impossible_contents_are_refused() {
     let pool = pool(false);
     pool.add(0x1_0000, 16 * PAGE).unwrap();
     let good = Snapshot::of(&pool);

@@ -140,8 +140,11 @@ fn a_pool_that_caches_hold_crosses_its_low_mark() {
     let cached = pool.stats().cached;
     assert_eq!(pool.avail() + cached, pool.size());
     assert!(pool.avail() < 128 * PAGE);
-    let told = heard(&news);
-    assert!(told.iter().any(|(mark, _)| *mark == Mark::Low), "{told:?}");
+    let crossings = heard(&news);
+    assert!(
+        crossings.iter().any(|(mark, _)| *mark == Mark::Low),
+        "{crossings:?}"
+    );
     let free = pool.avail() / PAGE;
     let asked = pool.avail() + PAGE;
     assert!(pool.alloc(asked).is_err());
@@ -149,7 +152,7 @@ fn a_pool_that_caches_hold_crosses_its_low_mark() {
 }
 
 #[test]
-fn each_refusal_is_told_if_asked_for() {
+fn each_refusal_is_reported_if_asked_for() {
     let (marks, news) = marks(0, usize::MAX / PAGE);
     let pool = observed(marks.on_refusal());
     pool.add(0, 4 * PAGE).unwrap();
@@ -157,8 +160,8 @@ fn each_refusal_is_told_if_asked_for() {
     let refused = (Mark::Refused { asked }, 4);
     for _ in 0..3 {
         assert!(pool.alloc(asked).is_err() && pool.alloc_many(&[PAGE, asked]).is_err());
-        let told = heard(&news);
-        assert_eq!(told, [refused, (Mark::Refused { asked }, 3)]);
+        let crossings = heard(&news);
+        assert_eq!(crossings, [refused, (Mark::Refused { asked }, 3)]);
     }
     // A request that no room could serve is no reason to add some.
     assert!(pool.alloc(0).is_err());
@@ -214,7 +217,7 @@ impl Reference {
 fn threads_hear_of_each_crossing_once() {
     const ROUNDS: usize = if cfg!(miri) { 30 } else { 5000 };
     let (low, high) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let tell = {
+    let record = {
         let (low, high) = (Arc::clone(&low), Arc::clone(&high));
         move |crossing: Crossing| {
             let count = match crossing.mark {
@@ -243,7 +246,7 @@ fn threads_hear_of_each_crossing_once() {
     }
     let both = Arc::new(Both {
         reference: Reference::default(),
-        marks: Watermarks::new(Reference::LOW as usize, Reference::HIGH as usize, tell),
+        marks: Watermarks::new(Reference::LOW as usize, Reference::HIGH as usize, record),
     });
     let alone = Arc::new(Watermarks::new(usize::MAX / 4, usize::MAX, |_| ()));
     let observers = Observers::new()
@@ -341,19 +344,19 @@ fn a_callback_adds_chunks_in_time() {
 }
 
 #[test]
-fn all_of_several_are_told_though_one_panics() {
+fn all_observers_are_notified_if_one_panics() {
     struct Angry;
     impl Observer for Angry {
         fn event(&self, _: usize, event: &Event<'_>) {
             assert!(event.change() >= 0, "angry");
         }
     }
-    marks_are_told_beside(Observers::new().and(Angry));
+    marks_are_notified_after(Observers::new().and(Angry));
 }
 
 /// The payload of a panic may panic when it is dropped, and of several panics only one is passed on.
 #[test]
-fn all_of_several_are_told_whatever_panics_carry() {
+fn all_observers_are_notified_whatever_a_panic_carries() {
     struct Worse;
     impl Drop for Worse {
         fn drop(&mut self) {
@@ -368,11 +371,11 @@ fn all_of_several_are_told_whatever_panics_carry() {
             }
         }
     }
-    marks_are_told_beside(Observers::new().and(Angry).and(Angry).and(Angry));
+    marks_are_notified_after(Observers::new().and(Angry).and(Angry).and(Angry));
 }
 
 /// Marks that come after these observers still count when one or more of them panic at an allocation.
-fn marks_are_told_beside(angry: Observers) {
+fn marks_are_notified_after(angry: Observers) {
     let marks = Arc::new(Watermarks::new(0, usize::MAX, |_| ()));
     let observers = angry.and(Arc::clone(&marks));
     assert!(!observers.numbered());
@@ -435,11 +438,11 @@ fn all_of_several_are_dropped_though_destructors_panic() {
     // The payload panics when it is dropped, too.
     std::mem::forget(std::panic::catch_unwind(alone).unwrap_err());
     assert_eq!(count(), 3);
-    let beside = std::panic::AssertUnwindSafe(|| {
+    let while_panicking = std::panic::AssertUnwindSafe(|| {
         let _several = several();
         panic!("of its own");
     });
-    let payload = std::panic::catch_unwind(beside).unwrap_err();
+    let payload = std::panic::catch_unwind(while_panicking).unwrap_err();
     assert_eq!(*payload.downcast::<&str>().unwrap(), "of its own");
     assert_eq!(count(), 3);
 }

@@ -34,7 +34,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::number_thread;
-use genpool_core::{Algorithm, Builder, ChunkView, Granule, OwnedAllocation, Pool, Request};
+use genpool_core::{
+    Algorithm, AllocError, Allocation, Builder, ChunkView, Granule, OwnedAllocation, Pool, Request,
+};
 
 #[cfg(not(genpool_machine))]
 pub mod checker;
@@ -80,6 +82,12 @@ pub const THREE: Option<usize> = Some(if cfg!(genpool_small) { 2 } else { 1 });
 
 /// The preemption bound of a model whose threads each change the chunk list.
 pub const ONCE: Option<usize> = Some(1);
+
+/// Makes threads that share a hazard slot, or threads that do not.
+pub type Begin = fn(Pool) -> Race;
+
+/// Both ways to begin a race.
+pub const BEGINNINGS: [Begin; 2] = [Race::on, Race::apart];
 
 /// The threads of a model. They race with each other, never with the main thread.
 pub struct Race<T = Pool> {
@@ -161,7 +169,10 @@ pub fn race_to_rest<R: 'static, S: 'static>(
         other.join().expect("no panic"),
     );
     let sound = race.pool().is_sound();
-    assert!(sound, "a hint is too low, or a run is not told of");
+    assert!(
+        sound,
+        "a hint is too low, or a run is missing from the run-length index"
+    );
 }
 
 /// Runs two threads, of which one removes the chunk and the other gives back the last of it. Returns whether the owner
@@ -204,6 +215,20 @@ pub fn pool(granules: usize) -> Pool {
     with_chunk(Pool::builder(), granules)
 }
 
+/// Makes a pool whose only chunk is not permanent, because one was removed before.
+///
+/// # Panics
+///
+/// Never: the chunk is valid.
+#[must_use]
+pub fn pinned_pool(granules: usize) -> Pool {
+    let pool = pool(granules);
+    let drain = pool.remove(BASE).expect("the chunk is there");
+    drain.finish().expect("nothing is taken");
+    pool.add(BASE, granules).expect("a good chunk");
+    pool
+}
+
 /// Like [`pool`], with the given builder.
 ///
 /// # Panics
@@ -230,6 +255,38 @@ pub fn hold(pool: &Pool, granule: usize, n: usize) {
     let _ = range.into_raw();
 }
 
+/// How a call for one granule ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Answer {
+    /// The caller got what it asked for.
+    Found,
+    /// The pool said that nothing fits.
+    Exhausted,
+    /// The pool could not tell.
+    Contended,
+}
+
+impl Answer {
+    /// Returns how a call with this outcome ended.
+    ///
+    /// # Panics
+    ///
+    /// If the call was refused for another reason.
+    pub fn of<T>(outcome: Result<T, AllocError>) -> Self {
+        match outcome {
+            Ok(_) => Self::Found,
+            Err(AllocError::Exhausted { .. } | AllocError::Impossible(_)) => Self::Exhausted,
+            Err(AllocError::Contended { .. }) => Self::Contended,
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// Takes a granule where `algorithm` says, and keeps it.
+pub fn take(pool: &Pool, algorithm: &impl Algorithm) -> Answer {
+    Answer::of(pool.alloc_with(1, algorithm).map(Allocation::into_raw))
+}
+
 /// Takes `n` granules at `granule`; dropping the value gives them back.
 ///
 /// # Panics
@@ -240,7 +297,7 @@ pub fn own(pool: &Pool, granule: usize, n: usize) -> OwnedAllocation {
 }
 
 /// Searches once for `n` granules by hints, and lowers the hints that promise too much.
-pub fn look(pool: &Pool, n: usize) {
+pub fn search(pool: &Pool, n: usize) {
     drop(pool.alloc_with(1, &Peek(n)));
 }
 
@@ -253,7 +310,7 @@ pub fn check_rest(pool: &Pool, free: usize) {
     assert_eq!(pool.avail(), free, "granules were lost");
     assert!(
         pool.is_sound(),
-        "a hint is too low, or a run is not told of"
+        "a hint is too low, or a run is missing from the run-length index"
     );
     let runs = pool
         .chunks()
@@ -291,11 +348,20 @@ impl Algorithm for At {
     }
 }
 
+/// Finds nothing, so that its caller proves that there is no room.
+pub struct Never;
+
+impl Algorithm for Never {
+    fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+        None
+    }
+}
+
 /// First fit that finds nothing the first times it is asked. `alloc` searches a lone chunk three times: alone, on the
 /// list, and to prove that there is no room. `Late` selects the search that counts.
 pub struct Late {
     skip: AtomicUsize,
-    look: fn(&ChunkView<'_>, usize) -> Option<Granule>,
+    search: fn(&ChunkView<'_>, usize) -> Option<Granule>,
 }
 
 impl Late {
@@ -304,7 +370,7 @@ impl Late {
     pub fn in_the_proof() -> Self {
         Self {
             skip: AtomicUsize::new(2),
-            look: |chunk, n| chunk.find_run(Granule(0), Granule(usize::MAX), n),
+            search: |chunk, n| chunk.find_run(Granule(0), Granule(usize::MAX), n),
         }
     }
 
@@ -321,7 +387,7 @@ impl Late {
     #[must_use]
     pub fn by_granules() -> Self {
         Self {
-            look: |chunk, n| {
+            search: |chunk, n| {
                 let mut granules = (BEFORE..chunk.granules()).map(Granule);
                 granules.find(|&start| chunk.is_free(start, n))
             },
@@ -333,7 +399,7 @@ impl Late {
     #[must_use]
     pub fn by_runs() -> Self {
         Self {
-            look: |chunk, n| chunk.runs(Granule(0), n).next().map(|run| run.start),
+            search: |chunk, n| chunk.runs(Granule(0), n).next().map(|run| run.start),
             ..Self::in_the_proof()
         }
     }
@@ -346,7 +412,7 @@ impl Algorithm for Late {
             self.skip.store(skip - 1, Ordering::Relaxed);
             return None;
         }
-        (self.look)(chunk, request.granules())
+        (self.search)(chunk, request.granules())
     }
 }
 

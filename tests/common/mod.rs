@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use genpool::{AddRefused, Builder, ChunkSpec, Pool};
+use genpool::{AddRefused, Builder, ChunkSpec, FixedOffset, Pool};
 
 pub(crate) const PAGE: usize = 4096;
 
@@ -24,6 +24,24 @@ pub(crate) fn builder(tracked: bool) -> Builder {
     } else {
         Pool::builder()
     }
+}
+
+/// Makes a pool of one chunk at 0, with granules of one byte.
+pub(crate) fn pool(granules: usize) -> Pool {
+    pool_with(granules, &[])
+}
+
+/// Like [`pool`], with the ranges in `held` taken.
+pub(crate) fn pool_with(granules: usize, held: &[(usize, usize)]) -> Pool {
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, granules).unwrap();
+    for &(start, n) in held {
+        let _ = pool
+            .alloc_with(n, &FixedOffset::new(start))
+            .unwrap()
+            .into_raw();
+    }
+    pool
 }
 
 /// Makes a pool of pages with boundary tracking.

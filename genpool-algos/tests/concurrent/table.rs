@@ -1,4 +1,6 @@
 //! The owner of each granule: a table outside the pool that every holder signs.
+//!
+//! It is not the oracle, which is for one thread: here no order of the calls is known, and a lock would impose one.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

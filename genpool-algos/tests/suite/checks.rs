@@ -74,8 +74,8 @@ impl World<'_> {
             let held = leaving.oracle.size() - leaving.oracle.avail();
             assert_eq!(leaving.drain.held(), held);
             assert_eq!(leaving.drain.is_drained(), held == 0);
-            let told = leaving.told.load(Ordering::Relaxed);
-            assert_eq!(told, usize::from(held == 0), "calls of the callback");
+            let notified = leaving.notified.load(Ordering::Relaxed);
+            assert_eq!(notified, usize::from(held == 0), "calls of the callback");
             if held > 0 {
                 expected.push(leaving.known.start);
             }
@@ -135,14 +135,14 @@ impl World<'_> {
     /// Queries about any range.
     pub(crate) fn probe(&mut self, addr: usize, size: usize) {
         let pool = self.pool;
-        let home: Option<Known> = self.home(addr).map(|(known, _)| known);
-        let inside = home.as_ref().is_some_and(|known| {
+        let chunk: Option<Known> = self.chunk_of(addr).map(|(known, _)| known);
+        let inside = chunk.as_ref().is_some_and(|known| {
             size > 0 && addr as u128 + size as u128 <= known.start as u128 + known.size as u128
         });
         assert_eq!(pool.contains(addr, size), inside);
-        assert_eq!(pool.contains(addr, 1), home.is_some());
+        assert_eq!(pool.contains(addr, 1), chunk.is_some());
         assert!(!pool.contains(addr, 0));
-        let phys = home
+        let phys = chunk
             .as_ref()
             .and_then(|known| Some(known.phys? + (addr - known.start) as u64));
         assert_eq!(pool.phys_of(addr), phys);

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::{AddRefused, ChunkSpec, RemoveError};
-use genpool_plain::Oracle;
 
 use crate::ops::{Chunk, PITCH, Place};
-use crate::world::{Known, Leaving, World, claim, take};
+use crate::world::{Known, Leaving, World, take};
 
 impl World<'_> {
     pub(crate) fn add(&mut self, chunk: Chunk) {
@@ -17,11 +16,11 @@ impl World<'_> {
             Place::Top(above) => (usize::MAX - size)
                 .wrapping_add(1)
                 .wrapping_sub(self.bytes(above)),
-            Place::Behind(pick) if !self.chunks.is_empty() => {
+            Place::After(pick) if !self.chunks.is_empty() => {
                 let known = &self.chunks[pick % self.chunks.len()];
                 known.start.wrapping_add(known.size)
             }
-            Place::Behind(_) => self.bytes(PITCH),
+            Place::After(_) => self.bytes(PITCH),
             Place::Wrapping => 0_usize.wrapping_sub(self.bytes(chunk.granules / 2 + 1)),
         };
         let start = start.wrapping_add(chunk.start_skew);
@@ -100,7 +99,7 @@ impl World<'_> {
         let outcome = self.pool.remove(start);
         let Some(at) = self.chunks.iter().position(|known| known.start == start) else {
             let refused = outcome.unwrap_err();
-            match self.home(start) {
+            match self.chunk_of(start) {
                 Some((known, _)) if known.start == start => {
                     assert_eq!(refused, RemoveError::Draining { start });
                 }
@@ -111,46 +110,19 @@ impl World<'_> {
         let drain = outcome.unwrap();
         self.removed = true;
         assert_eq!(drain.start(), start);
-        let told = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&told);
+        let notified = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&notified);
         drain.on_drained(move || {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        let mut rest = Oracle::new(self.order);
-        for other in (0..self.chunks.len()).filter(|&other| other != at) {
-            self.copy(other, &mut rest);
-        }
-        let mut oracle = Oracle::new(self.order);
-        self.copy(at, &mut oracle);
-        self.oracle = rest;
+        let oracle = self.oracle.split_off(at).expect("the chunk is there");
         let known = self.chunks.remove(at);
         self.leaving.push(Leaving {
             known,
             oracle,
             drain,
-            told,
+            notified,
         });
-    }
-
-    /// Adds the `at`-th chunk to another oracle, with everything that is taken in it.
-    fn copy(&self, at: usize, to: &mut Oracle) {
-        let known = &self.chunks[at];
-        to.add(known.start, known.size)
-            .expect("it was added before");
-        let mut from = 0;
-        let end = (known.size >> self.order, 0);
-        for (start, len) in self.oracle.free_runs(at).into_iter().chain([end]) {
-            if start > from {
-                self.claim(to, known.start + self.bytes(from), start - from);
-            }
-            from = start + len;
-        }
-    }
-
-    /// Takes `n` granules at `addr` out of an oracle in which they are free.
-    fn claim(&self, oracle: &mut Oracle, addr: usize, n: usize) {
-        let claimed = claim(oracle, self.order, addr, n);
-        assert_eq!(claimed, Some(addr), "the model disagrees with itself");
     }
 
     pub(crate) fn finish(&mut self, pick: usize) {

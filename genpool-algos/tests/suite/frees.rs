@@ -40,7 +40,7 @@ impl<'p> World<'p> {
             Aim::InteriorAddr(more) => self.free(inside(more), None),
             Aim::PastChunk => {
                 self.free(addr, Some(usize::MAX));
-                if let Some((known, _)) = self.home(addr) {
+                if let Some((known, _)) = self.chunk_of(addr) {
                     let rest = known.size - (addr - known.start);
                     self.free(addr, Some(rest + 1));
                 }
@@ -69,7 +69,7 @@ impl<'p> World<'p> {
             match size {
                 Some(size) => {
                     let owner = self.pool.free_owner(addr, size).unwrap().expect("an owner");
-                    let (known, _) = self.home(addr).expect("in a chunk");
+                    let (known, _) = self.chunk_of(addr).expect("in a chunk");
                     assert_eq!(owner.downcast_ref(), Some(&*known.number));
                 }
                 None => assert_eq!(self.pool.free_addr(addr), Ok(self.bytes(live.n))),
@@ -126,7 +126,7 @@ impl<'p> World<'p> {
         if size.is_none() && !tracked {
             wrongs.push(FreeError::NotTracked);
         }
-        let Some((known, oracle)) = self.home(addr) else {
+        let Some((known, oracle)) = self.chunk_of(addr) else {
             wrongs.push(FreeError::Foreign { addr });
             return wrongs;
         };

@@ -3,10 +3,11 @@
 //! Everything is drawn for a known order, so that addresses and sizes fall near the chunks and near the borders of
 //! words (64 granules) and lines (512).
 
+use genpool_plain::Limits;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::spec::{Among, Limits, Spec};
+use crate::spec::{Among, Spec};
 
 /// An initial pool, and the operations on it.
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ pub(crate) enum Place {
     /// So that this many granules more would wrap.
     Top(usize),
     /// Right after one of the chunks.
-    Behind(usize),
+    After(usize),
     /// So high that it wraps.
     Wrapping,
 }
@@ -167,7 +168,7 @@ fn place() -> impl Strategy<Value = Place> {
         1 => Just(Place::Granule(0)),
         6 => granule.prop_map(|(at, jitter)| Place::Granule(at * PITCH + jitter)),
         1 => Just(Place::Top(0)),
-        1 => (0..8_usize).prop_map(Place::Behind),
+        1 => (0..8_usize).prop_map(Place::After),
     ]
 }
 
@@ -298,10 +299,10 @@ pub(crate) fn any_spec(order: u32) -> impl Strategy<Value = Spec> {
         fixed_address(order),
         Just(Spec::NextFit),
         Just(Spec::ThreadStart),
-        constrained(Among::First, order),
-        constrained(Among::Best, order),
-        constrained(Among::Next, order),
-        constrained(Among::Thread, order),
+        constrained(Among::FirstFit, order),
+        constrained(Among::BestFit, order),
+        constrained(Among::NextFit, order),
+        constrained(Among::ThreadStart, order),
     ]
 }
 

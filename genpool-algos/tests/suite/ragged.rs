@@ -2,11 +2,11 @@
 //! algorithm across full and empty words of the bitmap.
 
 use genpool_core::Pool;
-use genpool_plain::{Fit, Oracle};
+use genpool_plain::{Fit, Limits, Oracle};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::spec::{Among, Chooser, Limits, Spec, is_same};
+use crate::spec::{Among, Chooser, Spec, is_same};
 
 /// One chunk, and requests, each of which is dropped before the next.
 #[derive(Clone, Debug)]
@@ -81,7 +81,12 @@ pub(crate) fn either_side_of_a_full_word() -> impl Iterator<Item = Ragged> {
 }
 
 fn among() -> impl Strategy<Value = Among> {
-    prop::sample::select(vec![Among::First, Among::Best, Among::Next, Among::Thread])
+    prop::sample::select(vec![
+        Among::FirstFit,
+        Among::BestFit,
+        Among::NextFit,
+        Among::ThreadStart,
+    ])
 }
 
 fn limits(order: u32) -> impl Strategy<Value = Limits> {

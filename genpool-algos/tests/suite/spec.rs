@@ -1,11 +1,11 @@
-//! Every algorithm twice: the real one, and its rule by brute force over one `bool` per granule.
+//! Every algorithm twice: the real one, and its rule by brute force over the granules of the oracle.
 
 use genpool_algos::{
     BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, ThreadStart,
 };
 use genpool_core::{Algorithm, AllocError, FirstFit, Impossible, Unsuitable};
 use genpool_core::{Constrained, Constraints};
-use genpool_plain::{Fit, Oracle};
+use genpool_plain::{Fit, Granules, Limits, Oracle};
 
 /// An algorithm and its data.
 #[derive(Clone, Copy, Debug)]
@@ -24,20 +24,10 @@ pub(crate) enum Spec {
 /// The fit among the places that the limits allow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Among {
-    First,
-    Best,
-    Next,
-    Thread,
-}
-
-/// The contents of `Constraints`. `align` and `boundary` are powers of two, and `phase` is below `align`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) align: usize,
-    pub(crate) phase: usize,
-    pub(crate) lowest: usize,
-    pub(crate) highest: usize,
-    pub(crate) boundary: Option<usize>,
+    FirstFit,
+    BestFit,
+    NextFit,
+    ThreadStart,
 }
 
 /// The real algorithm, and the state that its rule needs.
@@ -107,12 +97,12 @@ impl Spec {
             Self::NextFit => Box::new(NextFit::new()),
             Self::ThreadStart => Box::new(ThreadStart),
             Self::Constrained(among, limits) => {
-                let limits = limits.real();
+                let limits = constraints(limits);
                 match among {
-                    Among::First => Box::new(Constrained::new(FirstFit, limits)),
-                    Among::Best => Box::new(Constrained::new(BestFit, limits)),
-                    Among::Next => Box::new(Constrained::new(NextFit::new(), limits)),
-                    Among::Thread => Box::new(Constrained::new(ThreadStart, limits)),
+                    Among::FirstFit => Box::new(Constrained::new(FirstFit, limits)),
+                    Among::BestFit => Box::new(Constrained::new(BestFit, limits)),
+                    Among::NextFit => Box::new(Constrained::new(NextFit::new(), limits)),
+                    Among::ThreadStart => Box::new(Constrained::new(ThreadStart, limits)),
                 }
             }
         }
@@ -154,27 +144,16 @@ impl Spec {
     }
 }
 
-impl Limits {
-    fn real(self) -> Constraints {
-        let aligned = Constraints::new()
-            .align_phase(self.align, self.phase)
-            .expect("a power of two and a phase below it")
-            .lowest(self.lowest)
-            .highest(self.highest);
-        match self.boundary {
-            Some(bytes) => aligned.boundary(bytes).expect("a power of two"),
-            None => aligned,
-        }
-    }
-
-    /// Whether a run from `addr` to `last` meets the limits, by their definition.
-    fn allow(&self, addr: u128, last: u128) -> bool {
-        addr % self.align as u128 == self.phase as u128
-            && self.lowest as u128 <= addr
-            && last <= self.highest as u128
-            && self
-                .boundary
-                .is_none_or(|bytes| addr / bytes as u128 == last / bytes as u128)
+/// Returns the constraints with these limits.
+fn constraints(limits: Limits) -> Constraints {
+    let aligned = Constraints::new()
+        .align_phase(limits.align, limits.phase)
+        .expect("a power of two and a phase below it")
+        .lowest(limits.lowest)
+        .highest(limits.highest);
+    match limits.boundary {
+        Some(bytes) => aligned.boundary(bytes).expect("a power of two"),
+        None => aligned,
     }
 }
 
@@ -183,7 +162,7 @@ impl Rule {
     pub(crate) fn is_free(&self) -> bool {
         matches!(
             self.spec,
-            Spec::ThreadStart | Spec::Constrained(Among::Thread, _)
+            Spec::ThreadStart | Spec::Constrained(Among::ThreadStart, _)
         )
     }
 
@@ -214,10 +193,11 @@ impl Rule {
             Spec::OrderAlign => oracle.alloc(size, Fit::OrderAlign),
             Spec::BestFit => oracle.alloc(size, Fit::BestFit),
             Spec::FixedOffset(offset) => oracle.alloc(size, Fit::FixedOffset(offset)),
-            Spec::FixedAddress(_) | Spec::NextFit | Spec::ThreadStart | Spec::Constrained(..) => {
-                oracle.alloc_where(size, |start, bits| {
+            Spec::FixedAddress(addr) => oracle.alloc_at(addr, size),
+            Spec::NextFit | Spec::ThreadStart | Spec::Constrained(..) => {
+                oracle.alloc_where(size, |chunk| {
                     let n = usize::try_from(granules(size, order)).expect("a size in granules");
-                    self.choose(&Map { start, bits, order }, n, chosen)
+                    self.choose(chunk, n, chosen)
                 })
             }
         };
@@ -232,12 +212,8 @@ impl Rule {
     /// any of them: see [`is_same`].
     fn refusal(&self, oracle: &Oracle, order: u32, size: usize) -> AllocError {
         let n = usize::try_from(granules(size, order)).expect("a size in granules");
-        let mut possible = false;
-        oracle.clone().alloc_where(size, |start, bits| {
-            let bits = &*vec![false; bits.len()];
-            possible |= self.could(&Map { start, bits, order }, n, size);
-            None
-        });
+        let mut chunks = (0..).map_while(|at| oracle.granules(at));
+        let possible = chunks.any(|chunk| self.could(chunk, order, n, size));
         match self.spec {
             _ if !possible => AllocError::Impossible(Impossible::NoChunk),
             Spec::FixedAddress(addr) => AllocError::Taken { addr, size },
@@ -246,35 +222,31 @@ impl Rule {
     }
 
     /// Whether the chunk, if it were free, has a place for the request.
-    fn could(&self, map: &Map<'_>, n: usize, size: usize) -> bool {
+    fn could(&self, chunk: Granules<'_>, order: u32, n: usize, size: usize) -> bool {
         let aligned = |align: u128| {
-            (0..map.bits.len())
-                .any(|at| map.addr(at).is_multiple_of(align) && map.fits(at, n, &ANYWHERE))
+            let mut all = chunk.all();
+            all.any(|at| chunk.addr(at).is_multiple_of(align) && chunk.exist(at, n))
         };
         match self.spec {
             Spec::Align(bytes) => aligned(bytes as u128),
             Spec::OrderAlign => aligned((size as u128).next_power_of_two()),
-            Spec::FixedOffset(offset) => map.fits(offset >> map.order, n, &ANYWHERE),
-            Spec::FixedAddress(addr) => map
-                .granule_at(addr)
-                .is_some_and(|at| map.fits(at, n, &ANYWHERE)),
-            Spec::Constrained(_, limits) => map.around(0, n, &limits).is_some(),
-            Spec::FirstFit | Spec::BestFit | Spec::NextFit | Spec::ThreadStart => {
-                map.fits(0, n, &ANYWHERE)
-            }
+            Spec::FixedOffset(offset) => chunk.exist(offset >> order, n),
+            Spec::FixedAddress(addr) => chunk.granule_at(addr).is_some_and(|at| chunk.exist(at, n)),
+            Spec::Constrained(_, limits) => chunk.all().any(|at| chunk.meet(at, n, &limits)),
+            Spec::FirstFit | Spec::BestFit | Spec::NextFit | Spec::ThreadStart => chunk.exist(0, n),
         }
     }
 
-    fn choose(&self, map: &Map<'_>, n: usize, chosen: Option<usize>) -> Option<usize> {
+    fn choose(&self, chunk: Granules<'_>, n: usize, chosen: Option<usize>) -> Option<usize> {
+        let next = || chunk.granule_at(self.next).unwrap_or(0);
         match self.spec {
-            Spec::FixedAddress(addr) => map.granule_at(addr),
-            Spec::NextFit => map.around(map.granule_at(self.next).unwrap_or(0), n, &ANYWHERE),
-            Spec::ThreadStart => map.any(chosen, n, &ANYWHERE),
+            Spec::NextFit => around(chunk, next(), n, &Limits::NONE),
+            Spec::ThreadStart => any(chunk, chosen, n, &Limits::NONE),
             Spec::Constrained(among, limits) => match among {
-                Among::First => map.around(0, n, &limits),
-                Among::Best => map.best(n, &limits),
-                Among::Next => map.around(map.granule_at(self.next).unwrap_or(0), n, &limits),
-                Among::Thread => map.any(chosen, n, &limits),
+                Among::FirstFit => around(chunk, 0, n, &limits),
+                Among::BestFit => best(chunk, n, &limits),
+                Among::NextFit => around(chunk, next(), n, &limits),
+                Among::ThreadStart => any(chunk, chosen, n, &limits),
             },
             _ => unreachable!("the oracle knows it"),
         }
@@ -287,72 +259,36 @@ pub(crate) fn is_same(expected: &AllocError, refused: &AllocError) -> bool {
     expected == refused || impossible(expected) && impossible(refused)
 }
 
-/// No limits.
-const ANYWHERE: Limits = Limits {
-    align: 1,
-    phase: 0,
-    lowest: 0,
-    highest: usize::MAX,
-    boundary: None,
-};
-
-/// A chunk in the oracle.
-struct Map<'m> {
-    start: usize,
-    bits: &'m [bool],
-    order: u32,
+/// Whether `n` granules from `at` on exist, are free, and meet the limits.
+fn fits(chunk: Granules<'_>, at: usize, n: usize, limits: &Limits) -> bool {
+    chunk.are_free(at, n) && chunk.meet(at, n, limits)
 }
 
-impl Map<'_> {
-    fn addr(&self, at: usize) -> u128 {
-        self.start as u128 + ((at as u128) << self.order)
-    }
+/// The first fit from `from` on, or else the first from the beginning.
+fn around(chunk: Granules<'_>, from: usize, n: usize, limits: &Limits) -> Option<usize> {
+    let mut places = (from..chunk.all().end).chain(0..from);
+    places.find(|&at| fits(chunk, at, n, limits))
+}
 
-    fn granule_at(&self, addr: usize) -> Option<usize> {
-        let inside = self.start <= addr && (addr as u128) < self.addr(self.bits.len());
-        inside.then(|| (addr - self.start) >> self.order)
-    }
+/// The lowest fit in the smallest free run that has one, and in the lowest of several such runs. A run counts with its
+/// whole length, whatever part of it the limits allow.
+fn best(chunk: Granules<'_>, n: usize, limits: &Limits) -> Option<usize> {
+    let fit_in = |(start, len): (usize, usize)| {
+        let fit = (start..start + len).find(|&at| fits(chunk, at, n, limits))?;
+        Some((len, fit))
+    };
+    let fitting = chunk.free_runs().into_iter().filter_map(fit_in);
+    fitting.min().map(|(_, fit)| fit)
+}
 
-    /// Whether `n` granules from `at` on exist, are free, and meet the limits.
-    fn fits(&self, at: usize, n: usize, limits: &Limits) -> bool {
-        let run = at.checked_add(n).and_then(|end| self.bits.get(at..end));
-        run.is_some_and(|run| run.iter().all(|&taken| !taken))
-            && limits.allow(self.addr(at), self.addr(at + n) - 1)
-    }
-
-    /// The first fit from `from` on, or else the first from the beginning.
-    fn around(&self, from: usize, n: usize, limits: &Limits) -> Option<usize> {
-        let len = self.bits.len();
-        (from..len)
-            .chain(0..from)
-            .find(|&at| self.fits(at, n, limits))
-    }
-
-    /// The lowest fit in the smallest free run that has one, and in the lowest of several such runs. A run counts
-    /// with its whole length, whatever part of it the limits allow.
-    fn best(&self, n: usize, limits: &Limits) -> Option<usize> {
-        let mut best: Option<(usize, usize)> = None;
-        let mut at = 0;
-        while at < self.bits.len() {
-            let len = self.bits[at..].iter().take_while(|&&taken| !taken).count();
-            let fit = (at..at + len).find(|&at| self.fits(at, n, limits));
-            if let Some(fit) = fit
-                && best.is_none_or(|(least, _)| len < least)
-            {
-                best = Some((len, fit));
-            }
-            at += len.max(1);
-        }
-        best.map(|(_, at)| at)
-    }
-
-    /// The chosen place, if it is in this chunk and fits, or else any fit.
-    fn any(&self, chosen: Option<usize>, n: usize, limits: &Limits) -> Option<usize> {
-        chosen
-            .and_then(|addr| self.granule_at(addr))
-            .filter(|&at| self.addr(at) == chosen.unwrap_or(0) as u128 && self.fits(at, n, limits))
-            .or_else(|| self.around(0, n, limits))
-    }
+/// The chosen place, if it is in this chunk and fits, or else any fit.
+fn any(chunk: Granules<'_>, chosen: Option<usize>, n: usize, limits: &Limits) -> Option<usize> {
+    let is_chosen = |&at: &usize| chosen.is_some_and(|addr| chunk.addr(at) == addr as u128);
+    chosen
+        .and_then(|addr| chunk.granule_at(addr))
+        .filter(is_chosen)
+        .filter(|&at| fits(chunk, at, n, limits))
+        .or_else(|| around(chunk, 0, n, limits))
 }
 
 /// The number of granules that hold `size` bytes.

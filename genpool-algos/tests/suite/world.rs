@@ -28,7 +28,7 @@ pub(crate) struct Leaving {
     pub(crate) oracle: Oracle,
     pub(crate) drain: Drain,
     /// How often the callback was called.
-    pub(crate) told: Arc<AtomicUsize>,
+    pub(crate) notified: Arc<AtomicUsize>,
 }
 
 /// What holds a range on the pool's side.
@@ -192,7 +192,7 @@ impl<'p> World<'p> {
     }
 
     /// The part of the model that contains `addr`: a chunk that serves, or one that is leaving but not yet gone.
-    pub(crate) fn home(&mut self, addr: usize) -> Option<(Known, &mut Oracle)> {
+    pub(crate) fn chunk_of(&mut self, addr: usize) -> Option<(Known, &mut Oracle)> {
         let inside = |known: &Known| {
             addr.checked_sub(known.start)
                 .is_some_and(|at| at < known.size)
@@ -290,7 +290,7 @@ impl<'p> World<'p> {
 
     /// Records an allocation after its place was compared with the expected one.
     fn keep(&mut self, addr: usize, n: usize, hold: Hold<'p>, keep: Keep) {
-        let (known, _) = self.home(addr).expect("in a chunk");
+        let (known, _) = self.chunk_of(addr).expect("in a chunk");
         let tag = self.live.len() + 1;
         {
             let allocation = hold.allocation().expect("not raw yet");
@@ -382,7 +382,7 @@ impl<'p> World<'p> {
                 .checked_sub(known.start)
                 .is_some_and(|at| at < known.size)
         });
-        let (known, oracle) = self.home(live.addr).expect("it is held");
+        let (known, oracle) = self.chunk_of(live.addr).expect("it is held");
         let room = (known.size - (live.addr - known.start)) >> order;
         let wanted = granules(size, order);
         let tail = live.addr.wrapping_add(old << order);
@@ -399,13 +399,13 @@ impl<'p> World<'p> {
             if wanted <= old {
                 assert_eq!(outcome, Ok(()));
                 if wanted < old {
-                    let behind = live.addr + (wanted << order);
+                    let tail = live.addr + (wanted << order);
                     oracle
-                        .free(behind, (old - wanted) << order)
+                        .free(tail, (old - wanted) << order)
                         .expect("it was held");
                 }
                 live.n = wanted;
-            } else if claim(oracle, order, tail, wanted - old).is_none() {
+            } else if oracle.alloc_at(tail, (wanted - old) << order).is_none() {
                 let taken = Err(ResizeError::Neighbour);
                 assert!(outcome == taken || draining && outcome == Err(ResizeError::Draining));
             } else if draining {
@@ -436,7 +436,7 @@ impl<'p> World<'p> {
     /// Removes the range from the model's bits.
     pub(crate) fn forget(&mut self, addr: usize, n: usize) {
         let size = self.bytes(n);
-        let (_, oracle) = self.home(addr).expect("it was held");
+        let (_, oracle) = self.chunk_of(addr).expect("it was held");
         oracle.free(addr, size).expect("it was held");
     }
 
@@ -524,14 +524,6 @@ impl<'p> Hold<'p> {
             Self::Raw => None,
         }
     }
-}
-
-/// Takes `n` granules at `addr` out of the oracle, if they are free.
-pub(crate) fn claim(oracle: &mut Oracle, order: u32, addr: usize, n: usize) -> Option<usize> {
-    oracle.alloc_where(n << order, |start, bits| {
-        let at = addr.checked_sub(start)? >> order;
-        (at < bits.len()).then_some(at)
-    })
 }
 
 /// Takes an item of the list, by a number that was drawn without knowing the list's length.

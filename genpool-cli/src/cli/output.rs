@@ -58,7 +58,7 @@ impl ReportArgs {
             output.files.push(Target {
                 kind,
                 path: path.to_owned(),
-                draft: draft_beside(path, &mut known)?,
+                draft: draft_unless_known(path, &mut known)?,
             });
         }
         Some(output)
@@ -67,7 +67,7 @@ impl ReportArgs {
 
 /// Checks that one file can be written, before the work whose result it gets: see [`ReportArgs::open`].
 pub(super) fn draft(path: &Path, inputs: &[PathBuf]) -> Option<Draft> {
-    draft_beside(path, &mut taken(inputs))
+    draft_unless_known(path, &mut taken(inputs))
 }
 
 /// Returns the files that must not be overwritten.
@@ -78,7 +78,7 @@ fn taken(inputs: &[PathBuf]) -> Vec<Identity> {
     all.flat_map(identity).collect()
 }
 
-fn draft_beside(path: &Path, known: &mut Vec<Identity>) -> Option<Draft> {
+fn draft_unless_known(path: &Path, known: &mut Vec<Identity>) -> Option<Draft> {
     if let Ok(file) = identity(path) {
         if known.contains(&file) {
             complain_of(path, None, "named twice: what it holds would be lost");

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_as_fast_is_named() {
+    fn algorithms_that_are_as_fast_are_named() {
         let ns = |median| (median - 2.0, median, median + 2.0);
         let all = [
             one("a", 4, 2, 0.0, ns(10.0)),

@@ -112,7 +112,7 @@ fn notes_on_wishes(trace: &Trace, advice: Option<&Advice>) -> Vec<String> {
     }
     if others > 0 {
         notes.push(format!(
-            "{} of {} allocations with another algorithm or a place of their own, which is not heeded here",
+            "{} of {} allocations with another algorithm or a place of their own, which is ignored here",
             Grouped(others),
             Grouped(allocs)
         ));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn wishes_are_heeded() {
+    fn requested_algorithms_and_places_are_counted() {
         let wish = Wish {
             orders: vec![5, 3, 5],
             algorithms: vec![AlgorithmSpec::BestFit, AlgorithmSpec::BestFit],

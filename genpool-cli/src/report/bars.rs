@@ -8,7 +8,7 @@ use super::chart::{self, Drawn, GRID, INK, MARK};
 const WIDTH: i32 = 900;
 /// The most pixels for the contestants' names, and the pixels around them.
 const MOST_NAMES: i32 = 290;
-const BESIDE: i32 = 20;
+const MARGIN: i32 = 20;
 /// The height of the panels' titles, in pixels.
 const HEAD: i32 = 34;
 /// The height of a row, in pixels.
@@ -36,7 +36,7 @@ pub(super) struct Panel {
 pub(super) fn draw(rows: &[Row], panels: &[Panel]) -> Drawn<String> {
     let height = HEAD + STEP * rows.len() as i32 + 8;
     let longest = chart::room(rows.iter().map(|row| row.name.as_str()), MOST_NAMES);
-    let names = longest + BESIDE;
+    let names = longest + MARGIN;
     chart::svg((WIDTH as u32, height as u32), |root| {
         let left = chart::text(HPos::Left, VPos::Center);
         let right = chart::text(HPos::Right, VPos::Center);
@@ -46,7 +46,7 @@ pub(super) fn draw(rows: &[Row], panels: &[Panel]) -> Drawn<String> {
                 let corners = [(0, top), (WIDTH, top + STEP)];
                 root.draw(&Rectangle::new(corners, MARK.filled()))?;
             }
-            let at = (names - BESIDE / 2, top + STEP / 2);
+            let at = (names - MARGIN / 2, top + STEP / 2);
             let name = chart::fitted(&row.name, longest);
             root.draw(&Text::new(name, at, right.clone()))?;
         }

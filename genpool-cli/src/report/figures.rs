@@ -72,10 +72,10 @@ impl<'r> Load<'r> {
     }
 
     fn name(&self, entry: &Entry) -> String {
-        self.name_beside(entry, self.has_orders)
+        self.name_among(entry, self.has_orders)
     }
 
-    fn name_beside(&self, entry: &Entry, others_differ: bool) -> String {
+    fn name_among(&self, entry: &Entry, others_differ: bool) -> String {
         let mut name = entry.algorithm.clone();
         if others_differ {
             name.push_str(&format!(", order {}", entry.order));
@@ -91,7 +91,7 @@ impl<'r> Load<'r> {
         let mut orders = entries.clone().map(|entry| entry.order);
         let first = orders.next();
         let differ = orders.any(|order| Some(order) != first);
-        let names = entries.map(|entry| self.name_beside(entry, self.has_orders && differ));
+        let names = entries.map(|entry| self.name_among(entry, self.has_orders && differ));
         let common = first.filter(|_| self.has_orders && !differ);
         let common = common.map_or_else(String::new, |order| format!(", order {order}"));
         (names.collect(), common)
@@ -166,7 +166,7 @@ impl<'r> Load<'r> {
                     }),
                     failed,
                 ],
-                "All threads together. What was measured behind one mutex is beside it.",
+                "All threads together. Next to it is the same work under one mutex.",
             ),
         };
         let marked = match rows.iter().any(|row| row.marked) {
@@ -211,7 +211,7 @@ impl<'r> Load<'r> {
         Ok(Some(Figure {
             kind: "threads",
             title: "Throughput by threads".to_owned(),
-            caption: "All threads together; thin lines are the same work behind one mutex."
+            caption: "All threads together; thin lines are the same work under one mutex."
                 .to_owned(),
             svg: lines::draw(&x, &y, &lines)?,
         }))

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shades_tell_nothing_and_all_from_the_rest() {
+    fn shades_distinguish_none_and_all_from_the_rest() {
         assert_eq!([0, 1, 99, 100].map(shade), [0, 1, SHADES - 1, SHADES]);
     }
 

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn too_long_is_told_from_wrong() {
+    fn too_long_is_distinguished_from_wrong() {
         let json = serde_json::to_vec(&snapshot()).unwrap();
         let most = json.len() as u64;
         assert_eq!(read(&json[..], most).unwrap(), snapshot());

@@ -42,7 +42,7 @@ pub(super) struct Lines {
     /// Events that were read but not yet returned.
     queue: VecDeque<Place>,
     /// The number of places that have left the queue.
-    told: usize,
+    passed_on: usize,
 }
 
 /// A call that has not returned yet.
@@ -94,7 +94,7 @@ impl Lines {
                 Place::Open => return None,
                 Place::Nothing | Place::Event(..) => {}
             }
-            self.told += 1;
+            self.passed_on += 1;
             if let Some(Place::Event(step)) = self.queue.pop_front() {
                 return Some(step);
             }
@@ -111,7 +111,7 @@ impl Lines {
     }
 
     fn settle(&mut self, place: usize, outcome: Place) {
-        if let Some(place) = self.queue.get_mut(place - self.told) {
+        if let Some(place) = self.queue.get_mut(place - self.passed_on) {
             *place = outcome;
         }
     }
@@ -153,7 +153,7 @@ impl Lines {
         self.forget(pid);
         let place = name.acts_at_once().then(|| {
             self.queue.push_back(Place::Open);
-            self.told + self.queue.len() - 1
+            self.passed_on + self.queue.len() - 1
         });
         let begun = Begun {
             name,

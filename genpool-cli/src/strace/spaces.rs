@@ -19,7 +19,7 @@ pub(super) enum Op {
 pub(super) struct Spaces {
     spaces: Vec<Space>,
     /// The space and the process of each thread.
-    homes: HashMap<Pid, Home>,
+    threads: HashMap<Pid, Thread>,
     /// The threads of each process, by the number of its leader, which is that of the process.
     processes: HashMap<Pid, BTreeSet<Pid>>,
     ops: Vec<Op>,
@@ -33,7 +33,7 @@ pub(super) struct Spaces {
 }
 
 #[derive(Clone, Copy)]
-struct Home {
+struct Thread {
     space: usize,
     leader: Pid,
 }
@@ -80,29 +80,29 @@ impl Spaces {
         if event == Event::Exit {
             return self.leave(pid);
         }
-        let Home {
-            space: home,
+        let Thread {
+            space: index,
             leader,
-        } = self.home(pid);
+        } = self.thread(pid);
         match event {
             Event::Map { pages, fixed, unit } => match fixed {
-                true => self.map_fixed(home, pages, unit),
+                true => self.map_fixed(index, pages, unit),
                 false => {
-                    let id = self.map_free(home, pages, unit);
+                    let id = self.map_free(index, pages, unit);
                     self.windows.insert(pid, Window::new(id, pages, stamp));
                 }
             },
-            Event::Unmap(pages) => self.cut(pid, stamp, window, home, pages),
-            Event::Remap { from, to } => self.remap(pid, home, from, to),
+            Event::Unmap(pages) => self.cut(pid, stamp, window, index, pages),
+            Event::Remap { from, to } => self.remap(pid, index, from, to),
             Event::Spawn { child, kin } => {
                 // A known thread was created before by a process, and no line reports its end.
-                if !self.homes.contains_key(&child) {
+                if !self.threads.contains_key(&child) {
                     let (space, leader) = match kin {
                         Kin::Process => (self.build(), child),
-                        Kin::Sharing => (home, child),
-                        Kin::Thread => (home, leader),
+                        Kin::Sharing => (index, child),
+                        Kin::Thread => (index, leader),
                     };
-                    self.settle(child, Home { space, leader });
+                    self.settle(child, Thread { space, leader });
                 }
             }
             Event::Exec => {
@@ -156,28 +156,29 @@ impl Spaces {
         self.spaces.len() - 1
     }
 
-    fn settle(&mut self, pid: Pid, home: Home) -> Home {
-        self.spaces[home.space].users += 1;
-        self.homes.insert(pid, home);
-        self.processes.entry(home.leader).or_default().insert(pid);
-        home
+    fn settle(&mut self, pid: Pid, thread: Thread) -> Thread {
+        self.spaces[thread.space].users += 1;
+        self.threads.insert(pid, thread);
+        self.processes.entry(thread.leader).or_default().insert(pid);
+        thread
     }
 
-    fn settle_alone(&mut self, pid: Pid) -> Home {
+    fn settle_alone(&mut self, pid: Pid) -> Thread {
         let space = self.build();
-        self.settle(pid, Home { space, leader: pid })
+        self.settle(pid, Thread { space, leader: pid })
     }
 
-    /// Returns the home of `pid`. A thread without a known origin shares the memory of the first process, and belongs
-    /// to the process of the lines without a number: strace numbers its lines only while it follows several.
-    fn home(&mut self, pid: Pid) -> Home {
-        match self.homes.get(&pid) {
-            Some(&home) => home,
+    /// Returns the space and the process of `pid`. A thread without a known origin shares the memory of the first
+    /// process, and belongs to the process of the lines without a number: strace numbers its lines only while it
+    /// follows several.
+    fn thread(&mut self, pid: Pid) -> Thread {
+        match self.threads.get(&pid) {
+            Some(&thread) => thread,
             None if self.spaces.is_empty() => self.settle_alone(pid),
             None => {
-                let unnumbered = self.homes.get(&0).copied();
-                let leader = unnumbered.map_or(pid, |home| home.leader);
-                self.settle(pid, Home { space: 0, leader })
+                let unnumbered = self.threads.get(&0).copied();
+                let leader = unnumbered.map_or(pid, |thread| thread.leader);
+                self.settle(pid, Thread { space: 0, leader })
             }
         }
     }
@@ -186,10 +187,10 @@ impl Spaces {
     fn leave(&mut self, pid: Pid) {
         self.windows.remove(&pid);
         self.moving.remove(&pid);
-        let Some(Home {
-            space: home,
+        let Some(Thread {
+            space: index,
             leader,
-        }) = self.homes.remove(&pid)
+        }) = self.threads.remove(&pid)
         else {
             return;
         };
@@ -199,18 +200,18 @@ impl Spaces {
                 self.processes.remove(&leader);
             }
         }
-        let space = &mut self.spaces[home];
+        let space = &mut self.spaces[index];
         space.users -= 1;
         if space.users == 0 {
             let all = Pages {
                 start: 0,
                 end: u64::MAX,
             };
-            self.unmap(home, all);
+            self.unmap(index, all);
         }
     }
 
-    fn alloc(&mut self, home: usize, pages: Pages, unit: u64) -> u32 {
+    fn alloc(&mut self, index: usize, pages: Pages, unit: u64) -> u32 {
         let id = self.mappings.len() as u32 + 1;
         self.mappings.push(Mapping {
             op: self.ops.len(),
@@ -221,7 +222,7 @@ impl Spaces {
             id,
             pages: pages.len(),
         });
-        let space = &mut self.spaces[home];
+        let space = &mut self.spaces[index];
         space
             .pieces
             .insert(pages.start, Piece { end: pages.end, id });
@@ -230,28 +231,28 @@ impl Spaces {
     }
 
     /// Maps pages where the system found room.
-    fn map_free(&mut self, home: usize, pages: Pages, unit: u64) -> u32 {
-        if self.unmap(home, pages) > 0 {
+    fn map_free(&mut self, index: usize, pages: Pages, unit: u64) -> u32 {
+        if self.unmap(index, pages) > 0 {
             self.counts.conflicts += 1;
         }
-        self.alloc(home, pages, unit)
+        self.alloc(index, pages, unit)
     }
 
     /// Maps pages over whatever is there: only unmapped pages are new.
-    fn map_fixed(&mut self, home: usize, pages: Pages, unit: u64) {
-        let gaps = self.spaces[home].cover.add(pages);
+    fn map_fixed(&mut self, index: usize, pages: Pages, unit: u64) {
+        let gaps = self.spaces[index].cover.add(pages);
         if gaps.iter().map(|gap| gap.len()).sum::<u64>() < pages.len() {
             self.counts.fixed += 1;
         }
         for gap in gaps {
-            self.alloc(home, gap, unit);
+            self.alloc(index, gap, unit);
         }
     }
 
-    fn remap(&mut self, pid: Pid, home: usize, from: Option<Pages>, to: Option<Pages>) {
+    fn remap(&mut self, pid: Pid, index: usize, from: Option<Pages>, to: Option<Pages>) {
         let moved = self.moving.remove(&pid);
         let unit = match from {
-            Some(from) => self.unit_at(home, from.start),
+            Some(from) => self.unit_at(index, from.start),
             None => moved.unwrap_or(1),
         };
         let rounded = |pages: Pages| pages.round_up(unit).unwrap_or(pages);
@@ -259,7 +260,7 @@ impl Spaces {
         let Some(to) = to.map(rounded) else {
             self.moving.insert(pid, unit);
             if let Some(from) = from {
-                self.unmap(home, from);
+                self.unmap(index, from);
             }
             return;
         };
@@ -268,36 +269,36 @@ impl Spaces {
             Some(from) if from == to => {}
             // A part of a mapping cannot be freed.
             Some(from)
-                if from.start == to.start && to.end < from.end && !self.is_whole(home, from) =>
+                if from.start == to.start && to.end < from.end && !self.is_whole(index, from) =>
             {
                 let rest = Pages {
                     start: to.end,
                     end: from.end,
                 };
-                self.unmap(home, rest);
+                self.unmap(index, rest);
             }
             Some(from) if from.start == to.start => {
-                self.unmap(home, from);
-                self.unmap(home, to);
-                self.alloc(home, to, unit);
+                self.unmap(index, from);
+                self.unmap(index, to);
+                self.alloc(index, to, unit);
             }
             from => {
-                self.unmap(home, to);
-                self.alloc(home, to, unit);
+                self.unmap(index, to);
+                self.alloc(index, to, unit);
                 if let Some(from) = from {
-                    self.unmap(home, from);
+                    self.unmap(index, from);
                 }
             }
         }
     }
 
     /// Handles a call of `munmap`.
-    fn cut(&mut self, pid: Pid, stamp: Stamp, window: Option<Window>, home: usize, pages: Pages) {
-        let pages = self.widened(home, pages);
-        let window = window.filter(|window| self.is_of(home, window.left(), window.id));
+    fn cut(&mut self, pid: Pid, stamp: Stamp, window: Option<Window>, index: usize, pages: Pages) {
+        let pages = self.widened(index, pages);
+        let window = window.filter(|window| self.is_of(index, window.left(), window.id));
         match window.map(|window| (window, window.cut(stamp, pages))) {
             Some((_, Cut::Trim(cut))) => {
-                self.take(home, pages);
+                self.take(index, pages);
                 self.counts.trimmed += 1;
                 self.resize(cut.id, cut.left());
                 self.windows.insert(pid, cut);
@@ -310,7 +311,7 @@ impl Spaces {
             }
             Some((_, Cut::Other)) | None => {}
         }
-        if self.unmap(home, pages) == 0 {
+        if self.unmap(index, pages) == 0 {
             self.counts.unknown += 1;
         }
     }
@@ -323,33 +324,34 @@ impl Spaces {
         };
     }
 
-    fn piece_at(&self, home: usize, page: u64) -> Option<(Pages, u32)> {
-        let (&start, piece) = self.spaces[home].pieces.range(..=page).next_back()?;
+    fn piece_at(&self, index: usize, page: u64) -> Option<(Pages, u32)> {
+        let (&start, piece) = self.spaces[index].pieces.range(..=page).next_back()?;
         let end = piece.end;
         (page < end).then_some((Pages { start, end }, piece.id))
     }
 
     /// Returns whether these pages are exactly one piece of this mapping.
-    fn is_of(&self, home: usize, pages: Pages, id: u32) -> bool {
-        self.piece_at(home, pages.start) == Some((pages, id))
+    fn is_of(&self, index: usize, pages: Pages, id: u32) -> bool {
+        self.piece_at(index, pages.start) == Some((pages, id))
     }
 
     /// Returns whether these pages are all that is left of a mapping.
-    fn is_whole(&self, home: usize, pages: Pages) -> bool {
-        self.piece_at(home, pages.start).is_some_and(|(piece, id)| {
-            piece == pages && self.mappings[id as usize - 1].left == pages.len()
-        })
+    fn is_whole(&self, index: usize, pages: Pages) -> bool {
+        self.piece_at(index, pages.start)
+            .is_some_and(|(piece, id)| {
+                piece == pages && self.mappings[id as usize - 1].left == pages.len()
+            })
     }
 
-    fn unit_at(&self, home: usize, page: u64) -> u64 {
-        self.piece_at(home, page)
+    fn unit_at(&self, index: usize, page: u64) -> u64 {
+        self.piece_at(index, page)
             .map_or(1, |(_, id)| self.mappings[id as usize - 1].unit)
     }
 
     /// Extends a range to whole huge pages if it ends inside one.
-    fn widened(&self, home: usize, pages: Pages) -> Pages {
+    fn widened(&self, index: usize, pages: Pages) -> Pages {
         let unit_of = |page| {
-            let (piece, id) = self.piece_at(home, page)?;
+            let (piece, id) = self.piece_at(index, page)?;
             Some((piece, self.mappings[id as usize - 1].unit))
         };
         let start = unit_of(pages.start).map_or(pages.start, |(piece, unit)| {
@@ -362,19 +364,19 @@ impl Spaces {
     }
 
     /// Unmaps pages, and frees mappings that have none left. Returns how many were mapped.
-    fn unmap(&mut self, home: usize, pages: Pages) -> u64 {
-        let taken = self.take(home, pages);
+    fn unmap(&mut self, index: usize, pages: Pages) -> u64 {
+        let taken = self.take(index, pages);
         self.counts.partial += taken.parts;
         taken.pages
     }
 
-    fn take(&mut self, home: usize, pages: Pages) -> Taken {
-        let space = &mut self.spaces[home];
+    fn take(&mut self, index: usize, pages: Pages) -> Taken {
+        let space = &mut self.spaces[index];
         space.cover.remove(pages);
         let mut taken = Taken { pages: 0, parts: 0 };
         for (first, piece) in space.overlapping(pages) {
             let (start, end) = (first.max(pages.start), piece.end.min(pages.end));
-            let space = &mut self.spaces[home];
+            let space = &mut self.spaces[index];
             space.pieces.remove(&first);
             if first < start {
                 space.pieces.insert(

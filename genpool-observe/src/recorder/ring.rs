@@ -25,7 +25,7 @@
 //! The words of a slot are written after an `Acquire` exchange that takes the slot, which pairs with the reader's
 //! `Release` store that freed it. A `Release` store follows them, which pairs with the reader's `Acquire` load. The
 //! words are relaxed atomics so that the code needs no `unsafe`; no two threads write them concurrently.
-//! (Model: `ring beside reader`.)
+//! (Model: `ring vs reader`.)
 //!
 //! The module is public for the workspace's models. It is not part of the stable API.
 
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_was_left_behind_leaps() {
+    fn a_reader_that_is_laps_late_skips_them() {
         let ring = Ring::new(8).unwrap();
         let mut reader = ring.reader();
         let mut number = 0;

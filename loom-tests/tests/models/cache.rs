@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
 use genpool_core::sync::Fault;
-use genpool_core::{AllocError, Cache, Pool};
+use genpool_core::{Cache, Pool};
 use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
-use loom_tests::{At, BASE, Late, Race, THREE, TWO, explore, hold, must_fail, pool, with_chunk};
+use loom_tests::{
+    Answer, At, BASE, Late, Race, THREE, TWO, explore, hold, must_fail, pool, take, with_chunk,
+};
 
 /// Returns the pool of a race, for caches that are made before its threads start and moved into them.
 fn lent(race: &Race) -> &'static Pool {
@@ -33,7 +35,7 @@ fn write(memory: &[UnsafeCell<u8>], addr: usize) {
 }
 
 /// A cache claims a batch in the word in which another thread claims granule 1.
-fn refill_beside_claim() -> (usize, bool) {
+fn refill_vs_claim() -> (usize, bool) {
     let race = Race::on(pool(2));
     let memory: Arc<[UnsafeCell<u8>; 2]> = Arc::new(std::array::from_fn(|_| UnsafeCell::new(0)));
     let mut cache = lent(&race).cache();
@@ -64,7 +66,7 @@ fn a_batch_is_exclusive() {
         "refill vs claim",
         THREE,
         &[(2, false), (1, true)],
-        refill_beside_claim,
+        refill_vs_claim,
     );
 }
 
@@ -74,18 +76,12 @@ fn control_torn_batch() {
         "refill vs claim",
         &[Fault::TornClaim],
         THREE,
-        refill_beside_claim,
+        refill_vs_claim,
     );
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Answer {
-    Found,
-    Contended,
-}
-
 /// Granule 0 is in a cache and granule 3 is free. The cache is emptied, then granule 3 is taken.
-fn emptied_cache_beside_alloc() -> Answer {
+fn emptied_cache_vs_alloc() -> Answer {
     let race = Race::apart(pool(4));
     hold(race.pool(), 1, 1);
     hold(race.pool(), 2, 1);
@@ -96,16 +92,11 @@ fn emptied_cache_beside_alloc() -> Answer {
         cache.flush();
         let _ = pool.alloc_with(1, &At(3)).map(|found| found.into_raw());
     });
-    let alloc = race.start(|pool| match pool.alloc_with(1, &Late::in_the_proof()) {
-        Ok(found) => {
-            let _ = found.into_raw();
-            Answer::Found
-        }
-        Err(AllocError::Contended { .. }) => Answer::Contended,
-        Err(other) => panic!("{other}, but there was a hole all the time"),
-    });
+    let alloc = race.start(|pool| take(pool, &Late::in_the_proof()));
     empty.join().unwrap();
-    alloc.join().unwrap()
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Answer::Exhausted, "there was a hole all the time");
+    alloc
 }
 
 #[test]
@@ -114,17 +105,17 @@ fn an_emptied_cache_is_noticed() {
         "emptied cache vs alloc",
         TWO,
         &[Answer::Found],
-        emptied_cache_beside_alloc,
+        emptied_cache_vs_alloc,
     );
 }
 
 #[test]
-fn control_untold_batch() {
+fn control_unnotified_batch() {
     must_fail(
         "emptied cache vs alloc",
         &[Fault::UnnotifiedFree],
         TWO,
-        emptied_cache_beside_alloc,
+        emptied_cache_vs_alloc,
     );
 }
 
@@ -172,14 +163,14 @@ fn control_batch_without_handover() {
 
 /// A chunk is removed concurrently with an alloc from a cache. Once removed it hands out nothing. It counts as drained,
 /// and notifies its owner once, when nothing of it is held.
-fn removal_beside_cache(race: &Race, mut cache: Cache<'static>) -> bool {
-    let (told, removed) = (Arc::new(Plain::new(0)), Arc::new(AtomicBool::new(false)));
+fn removal_vs_cache(race: &Race, mut cache: Cache<'static>) -> bool {
+    let (notified, removed) = (Arc::new(Plain::new(0)), Arc::new(AtomicBool::new(false)));
     let remove = {
-        let (told, removed) = (Arc::clone(&told), Arc::clone(&removed));
+        let (notified, removed) = (Arc::clone(&notified), Arc::clone(&removed));
         race.start(move |pool| {
             let drain = pool.remove(BASE).unwrap();
             drain.on_drained(move || {
-                told.fetch_add(1, PlainOrdering::Relaxed);
+                notified.fetch_add(1, PlainOrdering::Relaxed);
             });
             removed.store(true, Ordering::Release);
             drain
@@ -193,32 +184,32 @@ fn removal_beside_cache(race: &Race, mut cache: Cache<'static>) -> bool {
     });
     let drain = remove.join().unwrap();
     let found = alloc.join().unwrap();
-    let count = || told.load(PlainOrdering::Relaxed);
+    let count = || notified.load(PlainOrdering::Relaxed);
     if let Some(range) = found {
-        assert_eq!(count(), 0, "told while a granule was held");
+        assert_eq!(count(), 0, "notified while a granule was held");
         assert!(!drain.is_drained());
         race.pool().free(range.addr, range.size).unwrap();
     }
     // Read before the drain is asked, because asking it checks the chunk again.
-    assert_eq!(count(), 1, "nobody told");
+    assert_eq!(count(), 1, "the owner was not notified");
     assert!(drain.is_drained(), "it never drains");
     found.is_some()
 }
 
 /// The granules are in the cache before the removal.
-fn removal_beside_filled_cache() -> bool {
+fn removal_vs_filled_cache() -> bool {
     let race = Race::on(pool(2));
     let mut cache = lent(&race).cache();
     fill(&mut cache);
     assert_eq!(cache.held(), 2);
-    removal_beside_cache(&race, cache)
+    removal_vs_cache(&race, cache)
 }
 
 /// The cache claims the granules concurrently with the removal.
-fn removal_beside_refill() -> bool {
+fn removal_vs_refill() -> bool {
     let race = Race::on(pool(2));
     let cache = lent(&race).cache();
-    removal_beside_cache(&race, cache)
+    removal_vs_cache(&race, cache)
 }
 
 #[test]
@@ -227,14 +218,9 @@ fn a_cache_lets_go_of_what_is_removed() {
         "removal vs filled cache",
         TWO,
         &[false, true],
-        removal_beside_filled_cache,
+        removal_vs_filled_cache,
     );
-    explore(
-        "removal vs refill",
-        TWO,
-        &[false, true],
-        removal_beside_refill,
-    );
+    explore("removal vs refill", TWO, &[false, true], removal_vs_refill);
 }
 
 #[test]
@@ -243,7 +229,7 @@ fn control_unchecked_magazine() {
         "removal vs filled cache",
         &[Fault::UncheckedMagazine],
         TWO,
-        removal_beside_filled_cache,
+        removal_vs_filled_cache,
     );
 }
 
@@ -253,13 +239,13 @@ fn control_unchecked_refill() {
         "removal vs refill",
         &[Fault::UncheckedState, Fault::UncheckedMagazine],
         TWO,
-        removal_beside_refill,
+        removal_vs_refill,
     );
 }
 
 /// The default algorithm is replaced by one that only allows granule 1, concurrently with an alloc from a cache that
 /// keeps both granules.
-fn swap_beside_cache() -> (bool, usize) {
+fn swap_vs_cache() -> (bool, usize) {
     let race = Race::on(pool(2));
     let mut cache = lent(&race).cache();
     fill(&mut cache);
@@ -288,7 +274,7 @@ fn a_cache_goes_by_the_default_algorithm() {
         "swap vs cache",
         TWO,
         &[(false, 0), (false, 1), (true, 1)],
-        swap_beside_cache,
+        swap_vs_cache,
     );
 }
 
@@ -298,7 +284,7 @@ fn control_unchecked_algorithm() {
         "swap vs cache",
         &[Fault::UncheckedAlgorithm],
         TWO,
-        swap_beside_cache,
+        swap_vs_cache,
     );
 }
 

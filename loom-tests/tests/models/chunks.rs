@@ -1,4 +1,4 @@
-//! Adding and removing chunks, and replacing the default algorithm, concurrently with allocations.
+//! Adding and removing chunks concurrently with allocations, and the address index.
 
 #![allow(
     clippy::arc_with_non_send_sync,
@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
-use genpool_core::sync::{Fault, recycle, stopped_before};
-use genpool_core::{Algorithm, AllocError, ChunkView, Granule, Pool, Request};
+use genpool_core::sync::Fault;
+use genpool_core::{AllocError, Pool};
 use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
 use loom_tests::{
-    At, BASE, Insist, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pool, race_to_drain,
+    At, BASE, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pinned_pool, pool,
+    race_to_drain,
 };
 
 /// An alloc sees a free that completed before.
@@ -55,7 +56,7 @@ fn control_neither_raised_nor_proved() {
 }
 
 /// A chunk is added while another thread allocates. Once `add` has returned, the new chunk serves.
-fn add_beside_alloc() -> Option<bool> {
+fn add_vs_alloc() -> Option<bool> {
     let prepared = pool(1);
     hold(&prepared, 0, 1);
     let race = Race::on(prepared);
@@ -88,27 +89,22 @@ fn add_beside_alloc() -> Option<bool> {
 }
 
 #[test]
-fn add_is_seen_whole_or_not() {
+fn an_add_is_seen_whole_or_not_at_all() {
     explore(
         "add vs alloc",
         THREE,
         &[None, Some(false), Some(true)],
-        add_beside_alloc,
+        add_vs_alloc,
     );
 }
 
 #[test]
 fn control_unpublished_chunk() {
-    must_fail(
-        "add vs alloc",
-        &[Fault::Unpublished],
-        THREE,
-        add_beside_alloc,
-    );
+    must_fail("add vs alloc", &[Fault::Unpublished], THREE, add_vs_alloc);
 }
 
 /// Two chunks are added at once. Both are there afterwards, unless they overlap.
-fn add_beside_add() -> (bool, bool) {
+fn add_vs_add() -> (bool, bool) {
     let race = Race::on(pool(1));
     let add = |start| race.start(move |pool| pool.add(start, 2).is_ok());
     let (one, two) = (add(BASE + 8), add(BASE + 9));
@@ -118,7 +114,10 @@ fn add_beside_add() -> (bool, bool) {
     let found = race.pool().alloc(2).unwrap();
     assert_eq!(found.addr(), if outcome.0 { BASE + 8 } else { BASE + 9 });
     drop(found);
-    assert!(race.pool().is_sound(), "a chunk is not in the directory");
+    assert!(
+        race.pool().is_sound(),
+        "a chunk is not in the address index"
+    );
     outcome
 }
 
@@ -128,13 +127,13 @@ fn overlapping_adds_exclude_each_other() {
         "add vs add",
         ONCE,
         &[(true, false), (false, true)],
-        add_beside_add,
+        add_vs_add,
     );
 }
 
 #[test]
 fn control_lost_update() {
-    must_fail("add vs add", &[Fault::LostUpdate], ONCE, add_beside_add);
+    must_fail("add vs add", &[Fault::LostUpdate], ONCE, add_vs_add);
 }
 
 /// Two chunks are added at once, and the address index finds each.
@@ -144,7 +143,10 @@ fn two_adds() {
     let (one, two) = (add(BASE + 8), add(BASE + 12));
     one.join().unwrap();
     two.join().unwrap();
-    assert!(race.pool().is_sound(), "a chunk is not in the directory");
+    assert!(
+        race.pool().is_sound(),
+        "a chunk is not in the address index"
+    );
 }
 
 #[test]
@@ -158,7 +160,7 @@ fn control_lost_request() {
 }
 
 /// A look-up concurrently with an add that cuts the span into other buckets.
-fn lookup_beside_add() {
+fn lookup_vs_add() {
     let prepared = Pool::new(0).unwrap();
     prepared.add_virt(BASE, 100, 1).unwrap();
     prepared.add_virt(BASE + 4, 200, 1).unwrap();
@@ -174,8 +176,8 @@ fn lookup_beside_add() {
 }
 
 #[test]
-fn a_lookup_is_right_beside_an_add() {
-    explore("lookup vs add", THREE, &[()], lookup_beside_add);
+fn a_lookup_is_right_during_an_add() {
+    explore("lookup vs add", THREE, &[()], lookup_vs_add);
 }
 
 #[test]
@@ -184,7 +186,7 @@ fn control_unchecked_bucket() {
         "lookup vs add",
         &[Fault::UncheckedBucket],
         THREE,
-        lookup_beside_add,
+        lookup_vs_add,
     );
 }
 
@@ -218,15 +220,15 @@ fn what_is_looked_up_in_another_table_is_whole() {
 
 /// A chunk is removed while another thread allocates from it. The chunk counts as drained only when nothing is held,
 /// and its owner is notified once.
-fn removal_beside_alloc(prepared: Pool) -> bool {
+fn removal_vs_alloc(prepared: Pool) -> bool {
     let race = Race::on(prepared);
-    let told = Arc::new(Plain::new(0));
+    let notified = Arc::new(Plain::new(0));
     let remove = {
-        let told = Arc::clone(&told);
+        let notified = Arc::clone(&notified);
         race.start(move |pool| {
             let drain = pool.remove(BASE).unwrap();
             drain.on_drained(move || {
-                told.fetch_add(1, PlainOrdering::Relaxed);
+                notified.fetch_add(1, PlainOrdering::Relaxed);
             });
             assert!(pool.alloc(1).is_err(), "handed out after the removal");
             drain
@@ -237,11 +239,15 @@ fn removal_beside_alloc(prepared: Pool) -> bool {
     let held = alloc.join().unwrap();
     if let Some(range) = held {
         assert!(!drain.is_drained(), "drained while something is held");
-        assert_eq!(told.load(PlainOrdering::Relaxed), 0);
+        assert_eq!(notified.load(PlainOrdering::Relaxed), 0);
         race.pool().free(range.addr, range.size).unwrap();
     }
     // Read before the drain is asked, because asking it checks the chunk again.
-    assert_eq!(told.load(PlainOrdering::Relaxed), 1, "nobody told");
+    assert_eq!(
+        notified.load(PlainOrdering::Relaxed),
+        1,
+        "the owner was not notified"
+    );
     assert!(drain.is_drained(), "empty and not drained");
     drain.finish().unwrap();
     assert!(!race.pool().contains(BASE, 1));
@@ -251,29 +257,21 @@ fn removal_beside_alloc(prepared: Pool) -> bool {
 #[test]
 fn removal_waits_for_what_is_held() {
     explore("removal vs alloc", THREE, &[false, true], || {
-        removal_beside_alloc(pool(2))
+        removal_vs_alloc(pool(2))
     });
 }
 
 #[test]
 fn control_unchecked_state() {
     must_fail("removal vs alloc", &[Fault::UncheckedState], TWO, || {
-        removal_beside_alloc(pool(2))
+        removal_vs_alloc(pool(2))
     });
-}
-
-/// Makes a pool whose chunks are not permanent, because one was removed before.
-fn pinned_pool() -> Pool {
-    let pool = pool(2);
-    pool.remove(BASE).unwrap().finish().unwrap();
-    pool.add(BASE, 2).unwrap();
-    pool
 }
 
 #[test]
 fn removal_waits_for_what_is_held_in_pinned_chunks() {
     explore("removal vs pinned alloc", THREE, &[false, true], || {
-        removal_beside_alloc(pinned_pool())
+        removal_vs_alloc(pinned_pool(2))
     });
 }
 
@@ -283,12 +281,12 @@ fn control_unchecked_state_in_pinned_chunks() {
         "removal vs pinned alloc",
         &[Fault::UncheckedState],
         THREE,
-        || removal_beside_alloc(pinned_pool()),
+        || removal_vs_alloc(pinned_pool(2)),
     );
 }
 
 /// The older of two chunks is removed while a third is added, which is then tried first.
-fn removal_beside_add() {
+fn removal_vs_add() {
     let prepared = pool(1);
     hold(&prepared, 0, 1);
     prepared.add(BASE + 4, 1).unwrap();
@@ -302,12 +300,12 @@ fn removal_beside_add() {
 
 #[test]
 fn the_newest_is_tried_first() {
-    explore("removal vs add", ONCE, &[()], removal_beside_add);
+    explore("removal vs add", ONCE, &[()], removal_vs_add);
 }
 
 /// The newer of two chunks is removed while the list is replaced, so the chunk to try first is selected twice.
 /// Something is held in the removed chunk, so that it stays on the list.
-fn removal_beside_swap() {
+fn removal_vs_swap() {
     let prepared = pool(1);
     prepared.add(BASE + 4, 1).unwrap();
     hold(&prepared, 0, 1);
@@ -324,35 +322,11 @@ fn removal_beside_swap() {
 
 #[test]
 fn what_is_being_removed_is_not_tried_first() {
-    explore("removal vs swap", ONCE, &[()], removal_beside_swap);
-}
-
-/// A list is replaced while another thread sweeps old lists. The sweeper drops the list after the replacing thread has
-/// let go of it.
-fn replacement_beside_sweep() {
-    let prepared = pinned_pool();
-    let drain = prepared.remove(BASE).unwrap();
-    // This takes the chunk off the list, so that the sweep has only old lists to drop.
-    prepared.add(BASE + 4, 1).unwrap();
-    let race = Race::on(prepared);
-    let replace = race.start(|pool| pool.set_algorithm(At(0)));
-    let sweep = race.start(move |_| drop(drain));
-    replace.join().unwrap();
-    sweep.join().unwrap();
-}
-
-#[test]
-fn a_replaced_list_is_handed_over() {
-    explore(
-        "replacement vs sweep",
-        ONCE,
-        &[()],
-        replacement_beside_sweep,
-    );
+    explore("removal vs swap", ONCE, &[()], removal_vs_swap);
 }
 
 /// The last allocation is given back while its chunk is being removed: one of the two threads notifies the owner.
-fn removal_beside_free() -> bool {
+fn removal_vs_free() -> bool {
     let prepared = pool(2);
     hold(&prepared, 0, 1);
     race_to_drain(prepared, |pool| pool.free(BASE, 1).unwrap())
@@ -360,17 +334,12 @@ fn removal_beside_free() -> bool {
 
 #[test]
 fn the_last_free_notifies() {
-    explore("removal vs free", TWO, &[false, true], removal_beside_free);
+    explore("removal vs free", TWO, &[false, true], removal_vs_free);
 }
 
 #[test]
 fn control_no_fence_before_the_state() {
-    must_fail(
-        "removal vs free",
-        &[Fault::NoFence],
-        TWO,
-        removal_beside_free,
-    );
+    must_fail("removal vs free", &[Fault::NoFence], TWO, removal_vs_free);
 }
 
 /// Accesses to a chunk's memory after the drain are ordered after those of its last owner.
@@ -400,7 +369,7 @@ fn memory_after_removal() -> bool {
 }
 
 #[test]
-fn drained_memory_is_nobodys() {
+fn memory_of_a_drained_chunk_has_no_other_user() {
     explore(
         "memory after removal",
         TWO,
@@ -416,204 +385,5 @@ fn control_removal_without_handover() {
         &[Fault::RelaxedRelease, Fault::NoFence],
         TWO,
         memory_after_removal,
-    );
-}
-
-/// A reader uses the chunk list while it is replaced and the old list reclaimed.
-fn pin_beside_replace() -> bool {
-    let race = Race::on(pinned_pool());
-    let reader = race.start(|pool| pool.alloc(1).is_ok());
-    let writer = race.start(|pool| pool.add(BASE + 8, 1).unwrap());
-    writer.join().unwrap();
-    reader.join().unwrap()
-}
-
-#[test]
-fn a_pinned_list_stays() {
-    explore("pin vs replace", THREE, &[true], pin_beside_replace);
-}
-
-#[test]
-fn control_unchecked_pin() {
-    must_fail(
-        "pin vs replace",
-        &[Fault::UncheckedPin],
-        THREE,
-        pin_beside_replace,
-    );
-}
-
-/// A list is replaced twice while a reader takes a count on it. Both threads find a list that a third thread has not
-/// yet published to readers, and publish it. Memory of dropped lists is reused. Readers never get the first list after
-/// a later one.
-fn count_beside_two_replacements() {
-    recycle();
-    let prepared = Pool::new(0).unwrap();
-    stopped_before(Fault::Unpublished, || prepared.set_algorithm(At(0)));
-    let race = Race::on(prepared);
-    let count = race.start(|pool| assert_eq!(pool.chunks().count(), 0));
-    let replace = race.start(|pool| {
-        pool.set_algorithm(At(1));
-        pool.set_algorithm(At(2));
-    });
-    count.join().unwrap();
-    replace.join().unwrap();
-    assert!(race.pool().is_sound(), "readers have an earlier list");
-}
-
-#[test]
-fn an_earlier_list_does_not_come_back() {
-    explore(
-        "count vs two replacements",
-        ONCE,
-        &[()],
-        count_beside_two_replacements,
-    );
-}
-
-#[test]
-fn control_unpinned_advance() {
-    must_fail(
-        "count vs two replacements",
-        &[Fault::UnpinnedAdvance],
-        ONCE,
-        count_beside_two_replacements,
-    );
-}
-
-/// Like `pin_beside_replace`, but the reader may find a second list on its way, which is replaced as well.
-fn pin_beside_two_replacements() {
-    let race = Race::on(Pool::new(0).unwrap());
-    let reader = race.start(|pool| assert_eq!(pool.size(), 0));
-    let writer = race.start(|pool| {
-        pool.set_algorithm(At(0));
-        pool.set_algorithm(At(1));
-    });
-    writer.join().unwrap();
-    reader.join().unwrap();
-}
-
-#[test]
-fn a_list_that_is_pinned_late_stays() {
-    explore(
-        "pin vs two replacements",
-        TWO,
-        &[()],
-        pin_beside_two_replacements,
-    );
-}
-
-#[test]
-fn control_unchecked_pin_of_two() {
-    must_fail(
-        "pin vs two replacements",
-        &[Fault::UncheckedPin],
-        THREE,
-        pin_beside_two_replacements,
-    );
-}
-
-/// First fit whose caller, and `more` callers besides, are in the middle of an allocation while `then` runs.
-struct Meanwhile<'p> {
-    pool: &'p Pool,
-    more: usize,
-    then: &'p (dyn Fn() + Sync),
-}
-
-impl Algorithm for Meanwhile<'_> {
-    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-        match self.more.checked_sub(1) {
-            Some(more) => drop(self.pool.alloc_with(1, &Meanwhile { more, ..*self })),
-            None => (self.then)(),
-        }
-        chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
-    }
-}
-
-/// Like `pin_beside_replace`, while one hazard slot names an earlier list, and `more` slots do besides.
-fn unslotted_vs_replace(more: usize) {
-    let race = Race::on(pinned_pool());
-    let then = || {
-        race.pool().add(BASE + 4, 1).unwrap();
-        // Only reads the list.
-        let reader = race.start(|pool| pool.alloc_with(1, &Insist::at(usize::MAX)).is_err());
-        let writer = race.start(|pool| pool.add(BASE + 8, 1).unwrap());
-        writer.join().unwrap();
-        assert!(reader.join().unwrap());
-    };
-    let (pool, then) = (race.pool(), &then);
-    let outer = Meanwhile { pool, more, then };
-    assert!(pool.alloc_with(1, &outer).is_ok());
-}
-
-#[test]
-fn a_list_stays_while_there_are_unslotted_readers() {
-    explore("unslotted reader vs replace", THREE, &[()], || {
-        unslotted_vs_replace(1)
-    });
-}
-
-#[test]
-fn control_uncounted_crowd() {
-    must_fail(
-        "unslotted reader vs replace",
-        &[Fault::UncountedReader],
-        THREE,
-        || unslotted_vs_replace(1),
-    );
-}
-
-/// The thread that replaces the list has the last hazard slot, so it is not counted as an unslotted reader.
-#[test]
-fn a_list_stays_while_others_are_unslotted() {
-    explore("unslotted reader vs slot", ONCE, &[()], || {
-        unslotted_vs_replace(0)
-    });
-}
-
-#[test]
-fn control_uncounted_crowd_of_others() {
-    must_fail(
-        "unslotted reader vs slot",
-        &[Fault::UncountedReader],
-        ONCE,
-        || unslotted_vs_replace(0),
-    );
-}
-
-/// The default algorithm is replaced while another thread allocates. That call uses the old or the new one as a whole,
-/// and the new one if the replacement returned before.
-fn swap_beside_alloc() -> usize {
-    let race = Race::on(pool(4));
-    let changed = Arc::new(AtomicBool::new(false));
-    let swap = {
-        let changed = Arc::clone(&changed);
-        race.start(move |pool| {
-            pool.set_algorithm(At(3));
-            changed.store(true, Ordering::Release);
-        })
-    };
-    let alloc = race.start(move |pool| {
-        let late = changed.load(Ordering::Acquire);
-        let granule = pool.alloc(1).unwrap().into_raw().addr - BASE;
-        assert!(!late || granule == 3, "the old default after the change");
-        granule
-    });
-    swap.join().unwrap();
-    alloc.join().unwrap()
-}
-
-#[test]
-fn the_default_changes_as_one_value() {
-    explore("swap vs alloc", TWO, &[0, 3], swap_beside_alloc);
-}
-
-#[test]
-fn control_unpublished_default() {
-    must_fail(
-        "swap vs alloc",
-        &[Fault::Unpublished],
-        TWO,
-        swap_beside_alloc,
     );
 }

@@ -97,7 +97,7 @@ fn observed(granules: usize) -> Pool {
 }
 
 /// Granule 0 is free all the time, except for a call for several ranges that takes it and is then refused.
-fn refused_many_beside_alloc(prepared: Pool) -> bool {
+fn refused_many_vs_alloc(prepared: Pool) -> bool {
     hold(&prepared, 1, 1);
     let race = Race::on(prepared);
     let many = race.start(|pool| pool.alloc_many(&[1, 0]).is_err());
@@ -106,16 +106,16 @@ fn refused_many_beside_alloc(prepared: Pool) -> bool {
     let refused = alloc.join().unwrap();
     assert!(
         matches!(refused, None | Some(AllocError::Contended { .. })),
-        "granule 0 was nobody's all the time: {refused:?}"
+        "granule 0 was free all the time: {refused:?}"
     );
     refused.is_none()
 }
 
 #[test]
-fn what_is_refused_with_others_is_nobodys() {
+fn ranges_of_a_refused_alloc_many_are_free() {
     for prepare in [pool, observed] {
         explore("refused many vs alloc", THREE, &[false, true], move || {
-            refused_many_beside_alloc(prepare(2))
+            refused_many_vs_alloc(prepare(2))
         });
     }
 }
@@ -127,7 +127,7 @@ fn control_unannounced_many() {
             "refused many vs alloc",
             &[Fault::Unannounced],
             THREE,
-            move || refused_many_beside_alloc(prepare(2)),
+            move || refused_many_vs_alloc(prepare(2)),
         );
     }
 }
@@ -294,7 +294,7 @@ fn control_shared_ownership() {
 }
 
 /// The tag of an allocation in the list of live ones is its own, never that of the last owner of its first granule.
-fn tag_beside_alloc() -> bool {
+fn tag_vs_alloc() -> bool {
     let prepared = tracked();
     prepared.alloc(1).unwrap().set_tag(7);
     let race = Race::on(prepared);
@@ -310,10 +310,10 @@ fn tag_beside_alloc() -> bool {
 
 #[test]
 fn a_tag_is_its_allocations_own() {
-    explore("tag vs alloc", None, &[false, true], tag_beside_alloc);
+    explore("tag vs alloc", None, &[false, true], tag_vs_alloc);
 }
 
 #[test]
 fn control_kept_tag() {
-    must_fail("tag vs alloc", &[Fault::KeptTag], None, tag_beside_alloc);
+    must_fail("tag vs alloc", &[Fault::KeptTag], None, tag_vs_alloc);
 }

@@ -74,7 +74,7 @@ fn driver() -> Driver {
 }
 
 /// A device is released while another thread looks its pool up and allocates from it.
-fn release_beside_alloc() -> Option<bool> {
+fn release_vs_alloc() -> Option<bool> {
     let race = Race::on(driver());
     let release = race.start(|driver| {
         let released = driver.device.release().unwrap();
@@ -110,7 +110,7 @@ fn memory_goes_after_the_last_allocation() {
         "device release vs alloc",
         THREE,
         &[None, Some(false), Some(true)],
-        release_beside_alloc,
+        release_vs_alloc,
     );
 }
 
@@ -120,7 +120,7 @@ fn control_hasty_release() {
         "device release vs alloc",
         &[Fault::HastyRelease],
         THREE,
-        release_beside_alloc,
+        release_vs_alloc,
     );
 }
 
@@ -130,13 +130,13 @@ fn control_alloc_in_a_sealed_pool() {
         "device release vs alloc",
         &[sync::Fault::UncheckedState],
         THREE,
-        release_beside_alloc,
+        release_vs_alloc,
     );
 }
 
 /// Two threads give back what they hold while a third releases the device. One of them unmaps, after the others' last
 /// use. Returns whether that was done when the release returned.
-fn release_beside_two_drops() -> bool {
+fn release_vs_two_drops() -> bool {
     let driver = driver();
     driver.pool.add_chunk(ChunkSpec::new(BASE + 8, 1)).unwrap();
     let held = [(); 2].map(|()| driver.pool.alloc_owned(1).unwrap());
@@ -168,28 +168,28 @@ fn release_beside_two_drops() -> bool {
 }
 
 #[test]
-fn the_last_one_takes_down_the_rest() {
+fn the_last_drop_unmaps_the_memory() {
     explore(
         "device release vs two drops",
         THREE,
         &[false, true],
-        release_beside_two_drops,
+        release_vs_two_drops,
     );
 }
 
 #[test]
-fn control_hasty_release_beside_drops() {
+fn control_hasty_release_vs_drops() {
     must_fail(
         "device release vs two drops",
         &[Fault::HastyRelease],
         THREE,
-        release_beside_two_drops,
+        release_vs_two_drops,
     );
 }
 
 /// A device is released while another thread allocates and keeps what it gets. The report lists that allocation, and
 /// its memory stays.
-fn release_beside_a_holder() -> bool {
+fn release_vs_a_holder() -> bool {
     let race = Race::on(driver());
     let release = race.start(|driver| driver.device.release().unwrap());
     let alloc = race.start(|driver| driver.pool.alloc_owned(1).ok());
@@ -213,6 +213,6 @@ fn what_is_held_is_listed() {
         "device release vs a holder",
         THREE,
         &[false, true],
-        release_beside_a_holder,
+        release_vs_a_holder,
     );
 }

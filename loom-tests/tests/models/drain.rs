@@ -10,30 +10,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::Fault;
 use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
-use loom_tests::{BASE, Race, THREE, TWO, explore, must_fail, own, pool, race_to_drain};
+use loom_tests::{
+    BASE, Race, THREE, TWO, explore, must_fail, own, pinned_pool, pool, race_to_drain,
+};
 
 /// The last allocation of a chunk is dropped while the chunk is removed: the owner is notified once.
-fn drop_beside_removal(prepared: Pool, n: usize) -> bool {
+fn drop_vs_removal(prepared: Pool, n: usize) -> bool {
     let held = own(&prepared, 1 - n / 2, n);
     race_to_drain(prepared, move |_| drop(held))
 }
 
-/// Makes a pool whose chunks are not permanent, because one was removed before.
-fn pinned_pool() -> Pool {
-    let pool = pool(4);
-    pool.remove(BASE).unwrap().finish().unwrap();
-    pool.add(BASE, 4).unwrap();
-    pool
-}
-
 /// In one word; across the border of two; and in a chunk that is not permanent.
-const REMOVALS: [(fn() -> Pool, usize); 3] = [(|| pool(4), 1), (|| pool(4), 2), (pinned_pool, 1)];
+const REMOVALS: [(fn() -> Pool, usize); 3] =
+    [(|| pool(4), 1), (|| pool(4), 2), (|| pinned_pool(4), 1)];
 
 #[test]
 fn the_last_drop_notifies_the_owner() {
     for (prepared, n) in REMOVALS {
         explore("drop vs removal", TWO, &[false, true], move || {
-            drop_beside_removal(prepared(), n)
+            drop_vs_removal(prepared(), n)
         });
     }
 }
@@ -43,7 +38,7 @@ fn control_unnoticed_removal() {
     for (prepared, n) in REMOVALS {
         for fault in [Fault::UncheckedDrain, Fault::NoFence] {
             must_fail("drop vs removal", &[fault], TWO, move || {
-                drop_beside_removal(prepared(), n)
+                drop_vs_removal(prepared(), n)
             });
         }
     }
@@ -52,17 +47,17 @@ fn control_unnoticed_removal() {
 /// Removes the chunk after looking at it, and then proposes granules 1 and 2.
 struct Removing<'p> {
     pool: &'p Pool,
-    told: Arc<AtomicUsize>,
+    notified: Arc<AtomicUsize>,
     removed: AtomicUsize,
 }
 
 impl Algorithm for Removing<'_> {
     fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
         if self.removed.fetch_add(1, Ordering::Relaxed) == 0 {
-            let told = Arc::clone(&self.told);
+            let notified = Arc::clone(&self.notified);
             let drain = self.pool.remove(BASE).unwrap();
             drain.on_drained(move || {
-                told.fetch_add(1, Ordering::Relaxed);
+                notified.fetch_add(1, Ordering::Relaxed);
             });
         }
         Some(Granule(1))
@@ -71,18 +66,18 @@ impl Algorithm for Removing<'_> {
 
 /// The last allocation of a chunk that is being removed is dropped while an earlier claim is refused and rolled back.
 /// The drop may see the claim's granules taken.
-fn drop_beside_rollback() {
+fn drop_vs_rollback() {
     let prepared = pool(4);
     let held = own(&prepared, 2, 1);
     let race = Race::on(prepared);
-    let told = Arc::new(AtomicUsize::new(0));
+    let notified = Arc::new(AtomicUsize::new(0));
     let claim = {
-        let told = Arc::clone(&told);
+        let notified = Arc::clone(&notified);
         race.start(move |pool| {
             let removed = AtomicUsize::new(0);
             let removing = Removing {
                 pool,
-                told,
+                notified,
                 removed,
             };
             assert!(pool.alloc_with(2, &removing).is_err());
@@ -91,13 +86,13 @@ fn drop_beside_rollback() {
     let dropping = race.start(move |_| drop(held));
     claim.join().unwrap();
     dropping.join().unwrap();
-    let told = told.load(Ordering::Relaxed);
-    assert_eq!(told, 1, "the owner was not notified");
+    let notified = notified.load(Ordering::Relaxed);
+    assert_eq!(notified, 1, "the owner was not notified");
 }
 
 #[test]
 fn a_refused_claim_notifies_the_owner() {
-    explore("drop vs rollback", THREE, &[()], drop_beside_rollback);
+    explore("drop vs rollback", THREE, &[()], drop_vs_rollback);
 }
 
 #[test]
@@ -106,6 +101,6 @@ fn control_unnoticed_rollback() {
         "drop vs rollback",
         &[Fault::UncheckedRollback],
         THREE,
-        drop_beside_rollback,
+        drop_vs_rollback,
     );
 }

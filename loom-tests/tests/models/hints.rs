@@ -5,24 +5,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use genpool_core::sync::Fault;
 use genpool_core::{Algorithm, ChunkView, Granule, Request};
 use loom_tests::{
-    At, BASE, ONCE, Race, THREE, TWO, explore, hold, look, must_fail, pool, race_to_rest,
+    At, BASE, ONCE, Race, THREE, TWO, explore, hold, must_fail, pool, race_to_rest, search,
 };
 
 /// A free concurrently with a search that may fail and lower the hint.
-fn free_beside_look() {
+fn free_vs_search() {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     hold(&prepared, 1, 3);
     race_to_rest(
         prepared,
         |pool| pool.free(BASE, 1).unwrap(),
-        |pool| look(pool, 1),
+        |pool| search(pool, 1),
     );
 }
 
 #[test]
-fn hints_hold_beside_a_free() {
-    explore("free vs search", TWO, &[()], free_beside_look);
+fn hints_hold_if_a_free_races_a_search() {
+    explore("free vs search", TWO, &[()], free_vs_search);
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn control_unraised_hint() {
         "free vs search",
         &[Fault::UnraisedHint],
         TWO,
-        free_beside_look,
+        free_vs_search,
     );
 }
 
@@ -41,45 +41,45 @@ fn control_no_second_look() {
         "free vs search",
         &[Fault::NoSecondLook],
         TWO,
-        free_beside_look,
+        free_vs_search,
     );
 }
 
 #[test]
 fn control_no_fence() {
-    must_fail("free vs search", &[Fault::NoFence], TWO, free_beside_look);
+    must_fail("free vs search", &[Fault::NoFence], TWO, free_vs_search);
 }
 
 /// A free in the word after the one whose hint a search lowers. The run of that word extends into the freed one.
-fn free_behind_look() {
+fn free_after_search() {
     let prepared = pool(4);
     hold(&prepared, 0, 1);
     hold(&prepared, 2, 2);
     race_to_rest(
         prepared,
         |pool| pool.free(BASE + 2, 1).unwrap(),
-        |pool| look(pool, 3),
+        |pool| search(pool, 3),
     );
 }
 
 #[test]
-fn hints_hold_beside_a_free_behind() {
-    explore("free after search", TWO, &[()], free_behind_look);
+fn hints_hold_if_a_free_in_the_next_word_races_a_search() {
+    explore("free after search", TWO, &[()], free_after_search);
 }
 
 #[test]
-fn control_no_second_look_behind() {
+fn control_no_second_look_at_the_next_word() {
     must_fail(
         "free after search",
         &[Fault::NoSecondLook],
         TWO,
-        free_behind_look,
+        free_after_search,
     );
 }
 
 /// An allocation fails to grow, because the last of the words that it would grow into is taken. A concurrent search
 /// sees the others taken for a moment.
-fn refused_growth_beside_look() {
+fn refused_growth_vs_search() {
     let prepared = pool(10);
     hold(&prepared, 0, 3);
     hold(&prepared, 8, 2);
@@ -90,17 +90,17 @@ fn refused_growth_beside_look() {
             assert!(growing.resize(6).is_err());
             let _ = growing.into_raw();
         },
-        |pool| look(pool, 2),
+        |pool| search(pool, 2),
     );
 }
 
 #[test]
-fn hints_hold_beside_a_refused_growth() {
+fn hints_hold_if_a_refused_growth_races_a_search() {
     explore(
         "refused growth vs search",
         THREE,
         &[()],
-        refused_growth_beside_look,
+        refused_growth_vs_search,
     );
 }
 
@@ -110,18 +110,18 @@ fn control_unraised_after_a_refused_growth() {
         "refused growth vs search",
         &[Fault::UnraisedHint],
         THREE,
-        refused_growth_beside_look,
+        refused_growth_vs_search,
     );
 }
 
 /// Searches for two sizes concurrently with a free.
-fn free_beside_two_looks() {
+fn free_vs_two_searches() {
     let prepared = pool(4);
     hold(&prepared, 0, 2);
     hold(&prepared, 2, 2);
     let race = Race::on(prepared);
-    let one = race.start(|pool| look(pool, 1));
-    let two = race.start(|pool| look(pool, 2));
+    let one = race.start(|pool| search(pool, 1));
+    let two = race.start(|pool| search(pool, 2));
     let free = race.start(|pool| pool.free(BASE, 2).unwrap());
     one.join().unwrap();
     two.join().unwrap();
@@ -130,8 +130,8 @@ fn free_beside_two_looks() {
 }
 
 #[test]
-fn hints_hold_beside_two_looks() {
-    explore("free vs two searches", ONCE, &[()], free_beside_two_looks);
+fn hints_hold_if_a_free_races_two_searches() {
+    explore("free vs two searches", ONCE, &[()], free_vs_two_searches);
 }
 
 #[test]
@@ -140,29 +140,29 @@ fn control_no_second_look_of_two() {
         "free vs two searches",
         &[Fault::NoSecondLook],
         ONCE,
-        free_beside_two_looks,
+        free_vs_two_searches,
     );
 }
 
 /// The last of three words, alone in its line, is freed concurrently with searches that lower its hint and then, since
 /// nothing else is in the line, the hint above.
-fn free_beside_two_levels() {
+fn free_vs_two_levels() {
     let prepared = pool(6);
     hold(&prepared, 0, 5);
     hold(&prepared, 5, 1);
-    look(&prepared, 1);
+    search(&prepared, 1);
     prepared.free(BASE + 5, 1).unwrap();
     hold(&prepared, 5, 1);
     race_to_rest(
         prepared,
         |pool| pool.free(BASE + 5, 1).unwrap(),
-        |pool| look(pool, 1),
+        |pool| search(pool, 1),
     );
 }
 
 #[test]
 fn hints_hold_on_two_levels() {
-    explore("free vs two levels", TWO, &[()], free_beside_two_levels);
+    explore("free vs two levels", TWO, &[()], free_vs_two_levels);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn control_no_second_look_above() {
         "free vs two levels",
         &[Fault::NoSecondLook],
         TWO,
-        free_beside_two_levels,
+        free_vs_two_levels,
     );
 }
 
@@ -225,7 +225,7 @@ fn two_frees_join() {
     hold(&prepared, 1, 1);
     hold(&prepared, 2, 1);
     hold(&prepared, 3, 1);
-    look(&prepared, 1);
+    search(&prepared, 1);
     race_to_rest(
         prepared,
         |pool| pool.free(BASE + 1, 1).unwrap(),
@@ -255,7 +255,7 @@ fn drop_joins_free() {
     for granule in 0..4 {
         hold(&prepared, granule, 1);
     }
-    look(&prepared, 1);
+    search(&prepared, 1);
     // The hint of its own word is then high enough.
     prepared.free(BASE + 2, 1).unwrap();
     let upper = prepared.alloc_owned(1).unwrap();
@@ -290,7 +290,7 @@ fn two_frees_join_across() {
     hold(&prepared, 1, 1);
     hold(&prepared, 2, 3);
     hold(&prepared, 5, 1);
-    look(&prepared, 1);
+    search(&prepared, 1);
     race_to_rest(
         prepared,
         |pool| pool.free(BASE + 1, 1).unwrap(),
@@ -315,13 +315,13 @@ fn control_free_across_joins_unseen() {
 
 /// Two frees in one line, the shorter run first, concurrently with a search that lowers the hint above. That hint must
 /// cover the longer run too.
-fn two_frees_beside_two_levels() {
+fn two_frees_vs_two_levels() {
     let prepared = pool(8);
     hold(&prepared, 0, 4);
     hold(&prepared, 4, 1);
     hold(&prepared, 5, 1);
     hold(&prepared, 6, 2);
-    look(&prepared, 1);
+    search(&prepared, 1);
     prepared.free(BASE + 4, 1).unwrap();
     prepared.free(BASE + 6, 2).unwrap();
     hold(&prepared, 4, 1);
@@ -332,7 +332,7 @@ fn two_frees_beside_two_levels() {
             pool.free(BASE + 4, 1).unwrap();
             pool.free(BASE + 6, 2).unwrap();
         },
-        |pool| look(pool, 1),
+        |pool| search(pool, 1),
     );
 }
 
@@ -342,7 +342,7 @@ fn the_longest_of_a_line_is_seen() {
         "two frees vs two levels",
         TWO,
         &[()],
-        two_frees_beside_two_levels,
+        two_frees_vs_two_levels,
     );
 }
 
@@ -352,6 +352,6 @@ fn control_no_second_look_at_a_line() {
         "two frees vs two levels",
         &[Fault::NoSecondLook],
         TWO,
-        two_frees_beside_two_levels,
+        two_frees_vs_two_levels,
     );
 }

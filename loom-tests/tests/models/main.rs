@@ -3,12 +3,16 @@
 #![cfg(genpool_loom)]
 
 // Models that also run at full size come first.
+mod answers;
+mod cached_refusal;
 mod claims;
-mod honest;
-mod hot;
+mod exhausted;
+mod fast_paths;
 
 #[cfg(genpool_small)]
 mod cache;
+#[cfg(genpool_small)]
+mod chunk_list;
 #[cfg(genpool_small)]
 mod chunks;
 #[cfg(genpool_small)]

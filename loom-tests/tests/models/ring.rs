@@ -33,7 +33,7 @@ fn read(ring: &Ring, reader: &mut Reader, seen: &mut Vec<usize>) {
 }
 
 /// Two writers, and a reader concurrent with them. Returns how many numbers were read.
-fn ring_beside_reader() -> usize {
+fn ring_vs_reader() -> usize {
     let race = Race::on(Ring::new(NUMBERS / 2).unwrap());
     let writers = [[0, 2], [1, 3]].map(|numbers| race.start(move |ring| put(ring, numbers)));
     let reader = race.start(|ring| {
@@ -53,16 +53,16 @@ fn ring_beside_reader() -> usize {
 
 #[test]
 fn each_number_is_read_or_missed() {
-    explore("ring vs reader", THREE, &[2, 3, 4], ring_beside_reader);
+    explore("ring vs reader", THREE, &[2, 3, 4], ring_vs_reader);
 }
 
 #[test]
-fn control_unnoted_miss() {
+fn control_unrecorded_miss() {
     must_fail(
         "ring vs reader",
         &[Fault::UnrecordedMiss],
         THREE,
-        ring_beside_reader,
+        ring_vs_reader,
     );
 }
 
@@ -72,6 +72,6 @@ fn control_words_not_handed_over() {
         "ring vs reader",
         &[Fault::RelaxedRelease],
         THREE,
-        ring_beside_reader,
+        ring_vs_reader,
     );
 }

@@ -9,6 +9,7 @@ use genpool::{
     NextFit, Pool, ThreadStart, Unsuitable,
 };
 use genpool_fuzz::is_planted;
+use genpool_plain::{Granules, Limits, Oracle};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -72,30 +73,10 @@ impl Place {
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum By {
-    First,
-    Best,
-    Next,
-    Own,
-}
-
-/// Constraints by their definition, in numbers that do not overflow.
-struct Limits {
-    align: u128,
-    phase: u128,
-    lowest: u128,
-    highest: u128,
-    boundary: Option<u128>,
-}
-
-impl Limits {
-    fn allow(&self, addr: u128, last: u128) -> bool {
-        addr % self.align == self.phase
-            && self.lowest <= addr
-            && last <= self.highest
-            && self
-                .boundary
-                .is_none_or(|bytes| addr / bytes == last / bytes)
-    }
+    FirstFit,
+    BestFit,
+    NextFit,
+    ThreadStart,
 }
 
 fuzz_target!(|input: Input| {
@@ -111,17 +92,20 @@ fuzz_target!(|input: Input| {
     };
     let pool = Pool::new(order).expect("a good order");
     pool.add(start, size).expect("a good chunk");
-    let mut taken = vec![false; granules];
+    let mut oracle = Oracle::new(order);
+    oracle.add(start, size).expect("a good chunk");
     for (at, n) in input.held {
         let (at, n) = (usize::from(at) % granules, usize::from(n).max(1));
         let fixed = FixedOffset::new(at << order);
         if let Ok(held) = pool.alloc_with(n << order, &fixed) {
             let _ = held.into_raw();
-            taken[at..at + n].fill(true);
+            let taken = oracle.alloc_at(start + (at << order), n << order);
+            assert!(taken.is_some(), "{at} was not free");
         }
     }
     for wish in input.requests.iter().take(32) {
-        serve(&pool, start, &taken, wish);
+        let chunk = oracle.granules(0).expect("one was added");
+        serve(&pool, start, chunk, wish);
     }
     assert!(pool.is_sound());
 });
@@ -151,59 +135,56 @@ fn constraints(
         None => real,
     };
     let limits = Limits {
-        align: align as u128,
-        phase: phase as u128,
-        lowest: lowest as u128,
-        highest: highest as u128,
-        boundary: boundary.map(|bytes| bytes as u128),
+        align,
+        phase,
+        lowest,
+        highest,
+        boundary,
     };
     Ok((real, limits))
 }
 
-fn serve(pool: &Pool, start: usize, taken: &[bool], wish: &Wish) {
+fn serve(pool: &Pool, start: usize, chunk: Granules<'_>, wish: &Wish) {
     let order = pool.order();
     let Ok((real, limits)) = constraints(wish, start, order) else {
         return;
     };
     let size = wish.size.get(order);
     let answer = match wish.by {
-        By::First => ask(pool, size, FirstFit, real),
-        By::Best => ask(pool, size, BestFit, real),
-        By::Next => ask(pool, size, NextFit::new(), real),
-        By::Own => ask(pool, size, ThreadStart, real),
+        By::FirstFit => ask(pool, size, FirstFit, real),
+        By::BestFit => ask(pool, size, BestFit, real),
+        By::NextFit => ask(pool, size, NextFit::new(), real),
+        By::ThreadStart => ask(pool, size, ThreadStart, real),
     };
     let n = size.div_ceil(1 << order);
-    let addr = |at: usize| start as u128 + ((at as u128) << order);
-    let allowed = |at: usize| {
-        let end = at.checked_add(n).filter(|&end| end <= taken.len());
-        end.is_some_and(|end| limits.allow(addr(at), addr(end) - 1))
-    };
-    let fits = |at: usize| allowed(at) && !taken[at..at + n].contains(&true);
+    // Of size 0, which is refused, no run has a last address.
+    let allowed = |at: usize| n > 0 && chunk.meet(at, n, &limits);
+    let fits = |at: usize| allowed(at) && chunk.are_free(at, n);
     match answer {
         Ok(found) => {
             let at = (found - start) >> order;
-            assert!(n > 0 && fits(at), "{found:#x} does not keep to {wish:?}");
-            if matches!(wish.by, By::First) {
-                assert_eq!((0..taken.len()).find(|&at| fits(at)), Some(at));
+            assert!(fits(at), "{found:#x} does not keep to {wish:?}");
+            if matches!(wish.by, By::FirstFit) {
+                assert_eq!(chunk.all().find(|&at| fits(at)), Some(at));
             }
         }
         Err(AllocError::ZeroSize) => assert_eq!(size, 0),
         Err(AllocError::Exhausted { .. }) => {
-            assert!(!(0..taken.len()).any(fits), "{wish:?} could be served");
-            assert!((0..taken.len()).any(allowed), "{wish:?} is impossible");
+            assert!(!chunk.all().any(fits), "{wish:?} could be served");
+            assert!(chunk.all().any(allowed), "{wish:?} is impossible");
         }
         Err(AllocError::Impossible(reason)) => {
-            assert!(!(0..taken.len()).any(allowed), "{wish:?}: {reason}");
+            assert!(!chunk.all().any(allowed), "{wish:?}: {reason}");
         }
         Err(AllocError::Unsuitable(Unsuitable::Phase { .. })) => {
             assert!(limits.phase % (1 << order) != 0);
         }
         Err(AllocError::Unsuitable(Unsuitable::LongerThanRange { .. })) => {
-            assert!(limits.lowest + ((n as u128) << order) > limits.highest + 1);
+            assert!(limits.lowest as u128 + ((n as u128) << order) > limits.highest as u128 + 1);
         }
         Err(AllocError::Unsuitable(Unsuitable::LongerThanBoundary { .. })) => {
             let boundary = limits.boundary.expect("it has one");
-            assert!((n as u128) << order > boundary);
+            assert!((n as u128) << order > boundary as u128);
         }
         Err(other) => panic!("{other} for {wish:?}"),
     }

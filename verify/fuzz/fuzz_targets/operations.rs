@@ -227,9 +227,7 @@ impl World<'_> {
         let resized = value.resize(size).is_ok();
         let mut after = self.oracle.clone();
         after.free(addr, before).expect("it is held");
-        let expected = after.alloc_where(size, |start, _| {
-            addr.checked_sub(start).map(|offset| offset >> self.order)
-        });
+        let expected = after.alloc_at(addr, size);
         assert_eq!(resized, expected == Some(addr), "{addr:#x} to {size:#x}");
         if resized {
             self.oracle = after;

@@ -69,9 +69,9 @@ fn by_the_oracle(trace: &Trace) -> Option<String> {
                     | AlgorithmSpec::ThreadStart => return None,
                 };
                 let found = oracle.alloc(size, fit);
-                let told = found.map_or_else(|| "none".to_owned(), |addr| format!("{addr:#x}"));
+                let answer = found.map_or_else(|| "none".to_owned(), |addr| format!("{addr:#x}"));
                 let id = slot.index();
-                text += &format!("alloc {id} size={size:#x} algo={spec} -> {told}\n");
+                text += &format!("alloc {id} size={size:#x} algo={spec} -> {answer}\n");
                 held[id] = found.map(|addr| (addr, size));
             }
             Op::Free { slot } => {

@@ -14,6 +14,10 @@
 //! - A free is right only if an allocation of that start and length is live, and its refusal only if none is.
 //! - Several allocations in one call are separate steps, all of them or none.
 //!
+//! It is not the oracle of `genpool-plain`, which knows one place for each request: this pool has to allow every place
+//! that a concurrent pool may take. The checker compares and stores its state for each order that it tries, so the
+//! state is three words.
+//!
 //! # The checker
 //!
 //! [`todc_utils`] searches for an order of the calls in which each answer is right, and in which a call that returned
@@ -281,17 +285,17 @@ impl<'c> Log<'c> {
         }
     }
 
-    /// Makes a call and records the steps that `told` derives from its answer, if they are known. Each step has an
+    /// Makes a call and records the steps that `steps_of` derives from its answer, if they are known. Each step has an
     /// instant of its own between call and return.
     pub fn call<R, T: IntoIterator<Item = Operation>>(
         &mut self,
         call: impl FnOnce() -> R,
-        told: impl FnOnce(&R) -> T,
+        steps_of: impl FnOnce(&R) -> T,
     ) -> R {
         let called = self.clock.stamp();
         let answer = call();
         let returned = self.clock.stamp();
-        let steps = told(&answer).into_iter();
+        let steps = steps_of(&answer).into_iter();
         self.entries.extend(steps.map(|operation| Entry {
             thread: self.thread,
             called,
@@ -313,21 +317,21 @@ impl History {
     ///
     /// - A refusal counts as `Contended` if it overlaps a call that overlaps the removal of a chunk. A claim that
     ///   meets the removal takes itself back, and a caller that was refused because of that claim does not try again
-    ///   (PROMISES.md, "A moment's claim by who gets nothing").
+    ///   (PROMISES.md, "A claim that is taken back").
     /// - A refused free is dropped if it overlaps the allocation of the run that it was to free, because no caller has
     ///   received that run yet.
     #[must_use]
     pub fn of<'c>(logs: impl IntoIterator<Item = Log<'c>>) -> Self {
         let mut entries: Vec<_> = logs.into_iter().flat_map(|log| log.entries).collect();
         entries.sort_by_key(|entry| entry.called);
-        let beside = |entry: &Entry, is: &dyn Fn(&Entry) -> bool| {
+        let overlaps_any = |entry: &Entry, is: &dyn Fn(&Entry) -> bool| {
             let mut others = entries.iter();
             others.any(|other| other.overlaps(entry) && is(other))
         };
         let removes = |entry: &Entry| matches!(entry.operation, Operation::Remove(_));
         let judged = |entry: &Entry| match entry.operation {
             Operation::Free { run, freed: false }
-                if beside(entry, &|other| other.operation.places(run.start)) =>
+                if overlaps_any(entry, &|other| other.operation.places(run.start)) =>
             {
                 None
             }
@@ -335,7 +339,7 @@ impl History {
                 n,
                 places,
                 answer: Answer::Exhausted,
-            } if beside(entry, &|other| beside(other, &removes)) => Some(Entry {
+            } if overlaps_any(entry, &|other| overlaps_any(other, &removes)) => Some(Entry {
                 operation: Operation::Alloc {
                     n,
                     places,
@@ -369,16 +373,16 @@ impl History {
     /// Returns how often a request got the answer `wanted`.
     #[must_use]
     pub fn answers(&self, wanted: Answer) -> usize {
-        let told = |entry: &&Entry| matches!(entry.operation, Operation::Alloc { answer, .. } if answer == wanted);
-        self.0.iter().filter(told).count()
+        let is_answered = |entry: &&Entry| matches!(entry.operation, Operation::Alloc { answer, .. } if answer == wanted);
+        self.0.iter().filter(is_answered).count()
     }
 
     /// Returns the number of pairs of calls that overlap: neither returned before the other began.
     #[must_use]
     pub fn overlaps(&self) -> usize {
         let later = |(at, entry): (usize, &Entry)| {
-            let beside = self.0[at + 1..].iter();
-            beside.filter(|other| entry.overlaps(other)).count()
+            let others = self.0[at + 1..].iter();
+            others.filter(|other| entry.overlaps(other)).count()
         };
         self.0.iter().enumerate().map(later).sum()
     }
@@ -461,7 +465,7 @@ mod tests {
 
     /// In a free of two granules, one goes to a thread whose next request is refused.
     #[test]
-    fn half_a_free_is_no_free() {
+    fn both_halves_of_a_free_are_found() {
         let calls = |second| {
             history(&[
                 (0, 0, 1, CHUNK),

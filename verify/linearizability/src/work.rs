@@ -23,11 +23,11 @@ pub enum By {
     /// First fit at multiples of this many granules.
     Aligned(usize),
     /// Best fit.
-    Best,
+    BestFit,
     /// Next fit, one value for all threads.
-    Next,
+    NextFit,
     /// Thread start: each thread has a start position of its own.
-    Own,
+    ThreadStart,
     /// At this granule.
     At(usize),
     /// First fit from this granule on.
@@ -38,7 +38,7 @@ impl By {
     /// Returns the granules at which a run may start.
     fn places(self) -> Set {
         Set::of(|granule| match self {
-            Self::Default | Self::Best | Self::Next | Self::Own => true,
+            Self::Default | Self::BestFit | Self::NextFit | Self::ThreadStart => true,
             Self::Aligned(to) => granule.is_multiple_of(to),
             Self::At(place) => granule == place,
             Self::From(lowest) => granule >= lowest,
@@ -65,11 +65,11 @@ enum Step {
         n: usize,
     },
     /// Publishes the address of a run that the thread holds.
-    Tell {
+    Publish {
         which: usize,
     },
     /// Frees the run published last, whichever thread holds it.
-    FreeTold,
+    FreePublished,
     Add(Run),
     Remove(Run),
 }
@@ -94,7 +94,7 @@ pub struct Scene {
     /// Whether boundary tracking is on.
     pub tracked: bool,
     /// Whether threads also free ranges that they do not hold.
-    pub strangers: bool,
+    pub foreign_frees: bool,
 }
 
 impl Scene {
@@ -109,12 +109,12 @@ impl Scene {
             goes: None,
             longest,
             tracked: false,
-            strangers: false,
+            foreign_frees: false,
         }
     }
 
-    /// Returns five variants. Of this scene: the scene itself; with boundary tracking and strangers; with single
-    /// granules and strangers, because without boundary tracking, racing frees across words may each take a part
+    /// Returns five variants. Of this scene: the scene itself; with boundary tracking and foreign frees; with single
+    /// granules and foreign frees, because without boundary tracking, racing frees across words may each take a part
     /// (PROMISES.md). Of `wide`: with the chunk `comes`; and in addition with its last chunk removed.
     #[must_use]
     pub fn in_five_ways(self, wide: Self, comes: Run) -> [Self; 5] {
@@ -124,12 +124,12 @@ impl Scene {
             self.clone(),
             Self {
                 tracked: true,
-                strangers: true,
+                foreign_frees: true,
                 ..self.clone()
             },
             Self {
                 longest: 1,
-                strangers: true,
+                foreign_frees: true,
                 ..self
             },
             Self {
@@ -172,22 +172,22 @@ impl Scene {
                     0..5 => By::Default,
                     5 => By::Aligned(2),
                     6 => By::Aligned(4),
-                    7 => By::Best,
-                    8 => By::Next,
-                    9 => By::Own,
+                    7 => By::BestFit,
+                    8 => By::NextFit,
+                    9 => By::ThreadStart,
                     10 => By::At(place),
                     _ => By::From(place),
                 };
                 let slowly = rng.u8(..4) == 0;
                 Step::Alloc { n, by, slowly }
             }
-            // Not with strangers: one may free a part of what a refused call is about to give back.
-            8 if !self.strangers => {
+            // Not with foreign frees: one may free a part of what a refused call is about to give back.
+            8 if !self.foreign_frees => {
                 Step::Many((0..2).map(|_| rng.usize(1..=self.longest)).collect())
             }
-            9 if self.strangers => Step::Tell { which },
-            10 if self.strangers => Step::FreeTold,
-            9..12 if !self.strangers => Step::Resize {
+            9 if self.foreign_frees => Step::Publish { which },
+            10 if self.foreign_frees => Step::FreePublished,
+            9..12 if !self.foreign_frees => Step::Resize {
                 which,
                 n: rng.usize(1..=self.longest),
             },
@@ -214,7 +214,7 @@ impl Scene {
         let stage = Stage {
             pool: builder.build().expect("order 0 is good"),
             next: NextFit::new(),
-            told: self.strangers.then(Mutex::default),
+            published: self.foreign_frees.then(Mutex::default),
         };
         for &run in &self.chunks {
             stage.add(run, log);
@@ -236,8 +236,8 @@ impl Scene {
 pub struct Stage {
     pool: Pool,
     next: NextFit,
-    /// The run published last; present only if there are strangers.
-    told: Option<Mutex<Option<Run>>>,
+    /// The run published last; present only if there are foreign frees.
+    published: Option<Mutex<Option<Run>>>,
 }
 
 /// The calls that a false pool may override.
@@ -358,17 +358,18 @@ impl Stage {
                     resize(&mut held[which], n, log);
                 }
             }
-            Step::Tell { which } => {
+            Step::Publish { which } => {
                 if let Some(which) = some(held, which)
-                    && let Some(told) = &self.told
+                    && let Some(published) = &self.published
                 {
-                    *told.lock().expect("nobody panics with it") = Some(held[which].run);
+                    *published.lock().expect("nobody panics with it") = Some(held[which].run);
                 }
             }
-            Step::FreeTold => {
-                let told = self.told.as_ref();
-                let told = told.and_then(|told| *told.lock().expect("nobody panics with it"));
-                if let Some(run) = told {
+            Step::FreePublished => {
+                let published = self.published.as_ref();
+                let published = published
+                    .and_then(|published| *published.lock().expect("nobody panics with it"));
+                if let Some(run) = published {
                     self.give_back(subject, Held { run, value: None }, log);
                 }
             }
@@ -412,16 +413,16 @@ impl Stage {
             By::Default if slowly => ask(&FirstFit),
             By::Default => subject.alloc(n, None),
             By::Aligned(to) => ask(&FirstFitAlign::new(to).expect("a power of two")),
-            By::Best => ask(&BestFit),
-            By::Next => ask(&self.next),
-            By::Own => ask(&ThreadStart),
+            By::BestFit => ask(&BestFit),
+            By::NextFit => ask(&self.next),
+            By::ThreadStart => ask(&ThreadStart),
             By::At(place) => ask(&FixedAddress::new(BASE + place)),
             By::From(place) => {
                 let above = Constraints::new().lowest(BASE + place);
                 ask(&Constrained::new(FirstFit, above))
             }
         };
-        let told = |found: &Result<Allocation<'_>, AllocError>| {
+        let steps = |found: &Result<Allocation<'_>, AllocError>| {
             let answer = match found {
                 Ok(found) => Answer::At(run_of(found).start),
                 Err(
@@ -435,12 +436,12 @@ impl Stage {
             let places = by.places();
             [Operation::Alloc { n, places, answer }]
         };
-        log.call(call, told).ok().map(Held::new)
+        log.call(call, steps).ok().map(Held::new)
     }
 
     fn give_back(&self, subject: &impl Subject, mut held: Held<'_>, log: &mut Log<'_>) {
-        // Made raw, because a drop does not report whether a stranger has freed the range.
-        held.make_raw_if(self.told.is_some());
+        // Made raw, because a drop does not report whether another thread has freed the range.
+        held.make_raw_if(self.published.is_some());
         let run = held.run;
         let free = || match held.value {
             Some(value) => {

@@ -131,7 +131,7 @@ fn answers_are_those_of_a_sequential_pool() {
         }
         println!(
             "{rounds} histories, {overlaps} pairs of calls overlapped, {exhausted} times \
-             exhausted, {contended} times contended or beside a removal"
+             exhausted, {contended} times contended or during a removal"
         );
         assert!(exhausted > rounds / 8);
         assert!(overlaps > rounds / 4);

@@ -131,7 +131,7 @@ fn check(name: &str, threads: usize, steps: usize, rounds: usize) {
             let count = |figure: &AtomicUsize| figure.load(Ordering::Relaxed);
             println!(
                 "{name}, scene {at}, {how}: {} histories of {threads} threads, {} pairs of calls \
-                 overlapped, {} times exhausted, {} times contended or beside a removal",
+                 overlapped, {} times exhausted, {} times contended or during a removal",
                 count(&tally.histories),
                 count(&tally.overlaps),
                 count(&tally.exhausted),

@@ -27,7 +27,7 @@ impl Written {
     }
 
     /// Reports the part to the host.
-    pub(crate) fn tell(self) {
+    pub(crate) fn print(self) {
         let Self { offset, len, seed } = self;
         println!("BAR {offset} {len} {seed}");
     }
@@ -43,9 +43,9 @@ impl Written {
 }
 
 /// Returns where the file differs from the reported parts, `moved` bytes further up, or ends too soon.
-fn difference(file: &[u8], told: &[Written], moved: usize) -> Option<usize> {
+fn difference(file: &[u8], written: &[Written], moved: usize) -> Option<usize> {
     let mut expected = vec![BACKGROUND; file.len()];
-    for part in told {
+    for part in written {
         let at = part.offset + moved;
         let Some(place) = expected.get_mut(at..at + part.len) else {
             return Some(at);
@@ -66,16 +66,16 @@ pub(crate) fn check(log: &str, file: &str) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let told: Vec<Written> = log
+    let written: Vec<Written> = log
         .lines()
         .map(str::trim)
         .filter_map(Written::of_line)
         .collect();
-    let bytes: usize = told.iter().map(|part| part.len).sum();
+    let bytes: usize = written.iter().map(|part| part.len).sum();
     let mut table = crate::table::Table::default();
     let step = "1 device memory";
-    let compare = |moved| match difference(&file, &told, moved) {
-        _ if told.is_empty() => crate::table::wrong("the machine wrote nothing"),
+    let compare = |moved| match difference(&file, &written, moved) {
+        _ if written.is_empty() => crate::table::wrong("the machine wrote nothing"),
         Some(at) => crate::table::wrong(format!("byte {at:#x} of the file differs")),
         None => Ok(format!("{bytes} bytes, and no other")),
     };

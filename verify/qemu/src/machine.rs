@@ -68,18 +68,18 @@ pub(crate) fn find_pci(vendor: u16, device: u16) -> Result<PciDevice, Box<dyn Er
 /// Adds a device's ids to a driver, so that the driver binds it.
 pub(crate) fn introduce(driver: &str, vendor: u16, device: u16) -> Result<(), Box<dyn Error>> {
     let path = format!("/sys/bus/pci/drivers/{driver}/new_id");
-    tell(Path::new(&path), &format!("{vendor:x} {device:x}"))
+    write(Path::new(&path), &format!("{vendor:x} {device:x}"))
 }
 
 /// Unbinds a device from its driver.
 pub(crate) fn unbind(device: &PciDevice) -> Result<(), Box<dyn Error>> {
-    tell(&device.folder().join("driver/unbind"), &name(device))
+    write(&device.folder().join("driver/unbind"), &name(device))
 }
 
 /// Binds a device to a driver that knows its ids.
 pub(crate) fn rebind(driver: &str, device: &PciDevice) -> Result<(), Box<dyn Error>> {
     let path = format!("/sys/bus/pci/drivers/{driver}/bind");
-    tell(Path::new(&path), &name(device))
+    write(Path::new(&path), &name(device))
 }
 
 fn name(device: &PciDevice) -> String {
@@ -87,7 +87,7 @@ fn name(device: &PciDevice) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn tell(path: &Path, words: &str) -> Result<(), Box<dyn Error>> {
+fn write(path: &Path, words: &str) -> Result<(), Box<dyn Error>> {
     fs::write(path, words).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 

@@ -4,6 +4,10 @@
 //! - [`PlainPool`]: the same calls on a bitmap of 64-bit words, single-threaded.
 //! - [`LockedPool`]: a [`PlainPool`] under one mutex, the baseline for a lock-free pool.
 //!
+//! The rules of the oracle are the only ones that tests have: the suite of `genpool-algos` and the fuzz targets choose
+//! places by its [`Granules`] and [`Limits`]. It shares with the plain pool what needs no look at granules: the
+//! alignment and the range of a new chunk and of a free.
+//!
 //! All three follow genalloc: chunks are tried newest first, sizes are rounded up to whole granules, and a granule is
 //! `1 << order` bytes. None of them touches the memory that it manages.
 //!
@@ -23,11 +27,16 @@
 
 mod bitmap;
 mod error;
+mod granules;
+mod limits;
 mod locked;
 mod oracle;
 mod pool;
+mod span;
 
 pub use error::{AddError, FreeError};
+pub use granules::Granules;
+pub use limits::Limits;
 pub use locked::LockedPool;
 pub use oracle::Oracle;
 pub use pool::PlainPool;

@@ -1,8 +1,7 @@
 //! The oracle: one `bool` per granule, and every rule written as the contract states it.
-//!
-//! Addresses are compared as `u128`, so that a chunk may end exactly at the top of the address space.
 
-use crate::{AddError, Fit, FreeError};
+use crate::span::Span;
+use crate::{AddError, Fit, FreeError, Granules};
 
 /// A pool that is slow and obviously correct, to test others against.
 ///
@@ -15,7 +14,7 @@ pub struct Oracle {
 
 #[derive(Debug, Clone)]
 struct Chunk {
-    start: usize,
+    span: Span,
     /// `true`: allocated.
     bits: Vec<bool>,
 }
@@ -36,66 +35,47 @@ impl Oracle {
     /// Zero size, a start or size that is not a multiple of the granule, a range past the top of the address space, or
     /// one that overlaps a chunk of the pool.
     pub fn add(&mut self, start: usize, size: usize) -> Result<(), AddError> {
-        let granule = 1usize
-            .checked_shl(self.order)
-            .ok_or(AddError::OrderTooLarge { order: self.order })?;
-        if size == 0 {
-            return Err(AddError::ZeroSize { start });
-        }
-        if !start.is_multiple_of(granule) || !size.is_multiple_of(granule) {
-            return Err(AddError::Misaligned {
-                start,
-                size,
-                granule,
-            });
-        }
-        let end = start as u128 + size as u128;
-        if end > 1 << usize::BITS {
-            return Err(AddError::Wraps { start, size });
-        }
-        if let Some(other) = self
-            .chunks
-            .iter()
-            .find(|c| (start as u128) < self.end(c) && (c.start as u128) < end)
-        {
-            return Err(AddError::Overlaps {
-                start,
-                size,
-                with: other.start,
-            });
+        let span = Span::new(self.order, start, size)?;
+        let overlaps = |c: &&Chunk| c.span.start <= span.last && span.start <= c.span.last;
+        if let Some(other) = self.chunks.iter().find(overlaps) {
+            return Err(other.span.overlapped_by(span));
         }
         let mut bits = Vec::new();
-        bits.try_reserve_exact(size / granule)
-            .map_err(|_| AddError::NoMemory {
-                granules: size / granule,
-            })?;
-        bits.resize(size / granule, false);
-        self.chunks.push(Chunk { start, bits });
+        let granules = span.granules();
+        bits.try_reserve_exact(granules)
+            .map_err(|_| AddError::NoMemory { granules })?;
+        bits.resize(granules, false);
+        self.chunks.push(Chunk { span, bits });
         Ok(())
+    }
+
+    /// Removes the `chunk`-th chunk added (from 0) into an oracle of its own, with what is allocated in it. The later
+    /// chunks move up by one. Returns `None` if there is no such chunk.
+    pub fn split_off(&mut self, chunk: usize) -> Option<Self> {
+        let removed = (chunk < self.chunks.len()).then(|| self.chunks.remove(chunk))?;
+        Some(Self {
+            order: self.order,
+            chunks: vec![removed],
+        })
     }
 
     /// Allocates `size` bytes, rounded up to whole granules, in the newest chunk where `fit` finds room. Also returns
     /// `None` for size 0, and for an alignment or offset that [`Fit`] excludes.
     pub fn alloc(&mut self, size: usize, fit: Fit) -> Option<usize> {
         let granule = 1u128.checked_shl(self.order)?;
-        let granules = (size as u128).div_ceil(granule) as usize;
-        self.alloc_where(size, |start, bits| {
-            let mut all = 0..bits.len();
-            let aligned = |at: usize, align: u128| {
-                (start as u128 + at as u128 * granule).is_multiple_of(align)
+        let n = (size as u128).div_ceil(granule) as usize;
+        self.alloc_where(size, |chunk| {
+            let lowest = |align: u128| {
+                let mut all = chunk.all();
+                all.find(|&at| chunk.are_free(at, n) && chunk.addr(at).is_multiple_of(align))
             };
             match fit {
-                Fit::FirstFit => all.find(|&at| is_free(bits, at, granules)),
+                Fit::FirstFit => lowest(1),
                 Fit::FirstFitAlign(align) if !align.is_power_of_two() => None,
-                Fit::FirstFitAlign(align) => {
-                    all.find(|&at| aligned(at, align as u128) && is_free(bits, at, granules))
-                }
-                Fit::OrderAlign => {
-                    let align = (size as u128).next_power_of_two();
-                    all.find(|&at| aligned(at, align) && is_free(bits, at, granules))
-                }
+                Fit::FirstFitAlign(align) => lowest(align as u128),
+                Fit::OrderAlign => lowest((size as u128).next_power_of_two()),
                 Fit::BestFit => {
-                    let fitting = runs(bits).into_iter().filter(|&(_, len)| len >= granules);
+                    let fitting = chunk.free_runs().into_iter().filter(|&(_, len)| len >= n);
                     fitting.min_by_key(|&(at, len)| (len, at)).map(|(at, _)| at)
                 }
                 Fit::FixedOffset(offset) if !(offset as u128).is_multiple_of(granule) => None,
@@ -104,29 +84,34 @@ impl Oracle {
         })
     }
 
-    /// Allocates `size` bytes at a place of the caller's choice. `choose` sees a chunk's first address and its granules
-    /// (`true`: allocated), newest chunk first, and returns the first granule to take. If the run there is not free,
-    /// the next chunk is asked.
+    /// Allocates `size` bytes at a place of the caller's choice. `choose` sees the granules of a chunk, newest chunk
+    /// first, and returns the first granule to take. If the run there is not free, the next chunk is asked.
     pub fn alloc_where(
         &mut self,
         size: usize,
-        mut choose: impl FnMut(usize, &[bool]) -> Option<usize>,
+        mut choose: impl FnMut(Granules<'_>) -> Option<usize>,
     ) -> Option<usize> {
         let granule = 1usize.checked_shl(self.order)?;
-        let granules = size.div_ceil(granule);
-        if granules == 0 {
+        let n = size.div_ceil(granule);
+        if n == 0 {
             return None;
         }
         for chunk in self.chunks.iter_mut().rev() {
-            let Some(at) = choose(chunk.start, &chunk.bits) else {
+            let granules = chunk.granules(self.order);
+            let Some(at) = choose(granules) else {
                 continue;
             };
-            if is_free(&chunk.bits, at, granules) {
-                chunk.bits[at..at + granules].fill(true);
-                return Some(chunk.start + at * granule);
+            if granules.are_free(at, n) {
+                chunk.bits[at..at + n].fill(true);
+                return Some(chunk.span.start + at * granule);
             }
         }
         None
+    }
+
+    /// Allocates `size` bytes in the chunk of `addr`, from the granule of `addr` on, if they are free.
+    pub fn alloc_at(&mut self, addr: usize, size: usize) -> Option<usize> {
+        self.alloc_where(size, |chunk| chunk.granule_at(addr))
     }
 
     /// Gives back `size` bytes at `addr`, rounded up to whole granules.
@@ -140,15 +125,9 @@ impl Oracle {
             return Err(FreeError::ZeroSize { addr });
         }
         let index = self.chunk_of(addr).ok_or(FreeError::Foreign { addr })?;
-        if addr as u128 + size as u128 > self.end(&self.chunks[index]) {
-            return Err(FreeError::PastChunk { addr, size });
-        }
-        let granule = 1usize << self.order;
-        if !addr.is_multiple_of(granule) {
-            return Err(FreeError::Misaligned { addr, granule });
-        }
-        let at = (addr - self.chunks[index].start) / granule;
-        let range = &mut self.chunks[index].bits[at..at + size.div_ceil(granule)];
+        let chunk = &mut self.chunks[index];
+        let granules = chunk.span.freed(addr, size)?;
+        let range = &mut chunk.bits[granules];
         if !range.iter().all(|&taken| taken) {
             return Err(FreeError::NotAllocated { addr, size });
         }
@@ -176,50 +155,37 @@ impl Oracle {
 
     /// Returns whether all `size` bytes at `addr` lie in one chunk. An empty range lies in none.
     pub fn contains(&self, addr: usize, size: usize) -> bool {
-        let end = addr as u128 + size as u128;
         size > 0
             && self
                 .chunk_of(addr)
-                .is_some_and(|index| end <= self.end(&self.chunks[index]))
+                .is_some_and(|index| self.chunks[index].span.holds(addr, size))
+    }
+
+    /// Returns the granules of the `chunk`-th chunk added (from 0), if there is such a chunk.
+    pub fn granules(&self, chunk: usize) -> Option<Granules<'_>> {
+        Some(self.chunks.get(chunk)?.granules(self.order))
     }
 
     /// Returns the free runs of the `chunk`-th chunk added (from 0), lowest first, as the first granule in the chunk
     /// and the number of granules. Returns an empty list if there is no such chunk.
     pub fn free_runs(&self, chunk: usize) -> Vec<(usize, usize)> {
-        self.chunks
-            .get(chunk)
-            .map(|c| runs(&c.bits))
-            .unwrap_or_default()
+        let granules = self.granules(chunk);
+        granules.map_or_else(Vec::new, |granules| granules.free_runs())
     }
 
     fn chunk_of(&self, addr: usize) -> Option<usize> {
-        self.chunks
-            .iter()
-            .position(|c| c.start <= addr && (addr as u128) < self.end(c))
-    }
-
-    /// Returns the address after the chunk's last.
-    fn end(&self, chunk: &Chunk) -> u128 {
-        chunk.start as u128 + ((chunk.bits.len() as u128) << self.order)
+        self.chunks.iter().position(|c| c.span.contains(addr))
     }
 }
 
-/// Returns whether `len` granules from `at` exist and are free.
-fn is_free(bits: &[bool], at: usize, len: usize) -> bool {
-    let range = at.checked_add(len).and_then(|end| bits.get(at..end));
-    range.is_some_and(|range| range.iter().all(|&taken| !taken))
-}
-
-/// Returns the maximal runs of free granules, lowest first.
-fn runs(bits: &[bool]) -> Vec<(usize, usize)> {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for (at, _) in bits.iter().enumerate().filter(|&(_, &taken)| !taken) {
-        match runs.last_mut() {
-            Some((start, len)) if *start + *len == at => *len += 1,
-            _ => runs.push((at, 1)),
+impl Chunk {
+    fn granules(&self, order: u32) -> Granules<'_> {
+        Granules {
+            start: self.span.start,
+            order,
+            bits: &self.bits,
         }
     }
-    runs
 }
 
 #[cfg(test)]
@@ -271,6 +237,24 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_that_is_split_off_keeps_what_is_allocated() {
+        let mut pool = Oracle::new(0);
+        for start in [0, 10, 20] {
+            pool.add(start, 4).unwrap();
+        }
+        assert_eq!(pool.alloc_at(11, 2), Some(11));
+        assert_eq!(pool.alloc_at(14, 1), None);
+        let middle = pool.split_off(1).unwrap();
+        assert_eq!(
+            (middle.size(), middle.free_runs(0)),
+            (4, vec![(0, 1), (3, 1)])
+        );
+        assert_eq!((pool.size(), pool.avail()), (8, 8));
+        assert_eq!(pool.alloc(4, Fit::FirstFit), Some(20));
+        assert!(pool.split_off(2).is_none());
+    }
+
+    #[test]
     fn newest_chunk_first() {
         let mut pool = Oracle::new(0);
         pool.add(0, 4).unwrap();
@@ -279,7 +263,7 @@ mod tests {
         assert_eq!(pool.alloc(2, Fit::FirstFit), Some(0));
         assert_eq!(pool.alloc(1, Fit::FixedOffset(2)), Some(2));
         assert_eq!(
-            pool.alloc_where(1, |_, bits| bits.iter().rposition(|&taken| !taken)),
+            pool.alloc_where(1, |chunk| chunk.all().rfind(|&at| chunk.are_free(at, 1))),
             Some(103)
         );
     }

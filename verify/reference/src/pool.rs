@@ -1,6 +1,7 @@
 //! The single-threaded pool: a bitmap and a count of free granules for each chunk.
 
 use crate::bitmap::Bitmap;
+use crate::span::Span;
 use crate::{AddError, Fit, FreeError};
 
 /// A single-threaded pool on a bitmap of 64-bit words.
@@ -21,9 +22,7 @@ pub struct PlainPool {
 
 #[derive(Debug, Clone)]
 struct Chunk {
-    start: usize,
-    /// The chunk's last address. Unlike the address after it, it always exists.
-    last: usize,
+    span: Span,
     phys: Option<u64>,
     free: usize,
     bits: Bitmap,
@@ -66,43 +65,23 @@ impl PlainPool {
     }
 
     fn add_chunk(&mut self, start: usize, phys: Option<u64>, size: usize) -> Result<(), AddError> {
-        let granule = 1usize
-            .checked_shl(self.order)
-            .ok_or(AddError::OrderTooLarge { order: self.order })?;
-        if size == 0 {
-            return Err(AddError::ZeroSize { start });
-        }
-        if !start.is_multiple_of(granule) || !size.is_multiple_of(granule) {
-            return Err(AddError::Misaligned {
-                start,
-                size,
-                granule,
-            });
-        }
-        let last = start
-            .checked_add(size - 1)
-            .ok_or(AddError::Wraps { start, size })?;
+        let span = Span::new(self.order, start, size)?;
         // Only the last of the chunks that start at or below `last` can overlap.
         let place = self
             .by_start
-            .partition_point(|&index| self.chunks[index].start <= last);
+            .partition_point(|&index| self.chunks[index].span.start <= span.last);
         if let Some(&index) = place
             .checked_sub(1)
             .and_then(|below| self.by_start.get(below))
-            && self.chunks[index].last >= start
+            && self.chunks[index].span.last >= start
         {
-            return Err(AddError::Overlaps {
-                start,
-                size,
-                with: self.chunks[index].start,
-            });
+            return Err(self.chunks[index].span.overlapped_by(span));
         }
-        let granules = size / granule;
+        let granules = span.granules();
         let bits = Bitmap::new(granules).ok_or(AddError::NoMemory { granules })?;
         self.by_start.insert(place, self.chunks.len());
         self.chunks.push(Chunk {
-            start,
-            last,
+            span,
             phys,
             free: granules,
             bits,
@@ -128,7 +107,7 @@ impl PlainPool {
                 chunk.bits.set(at, granules);
                 chunk.free -= granules;
                 self.free -= granules;
-                return Some(chunk.start + (at << self.order));
+                return Some(chunk.span.start + (at << self.order));
             }
         }
         None
@@ -146,15 +125,8 @@ impl PlainPool {
         }
         let index = self.chunk_of(addr).ok_or(FreeError::Foreign { addr })?;
         let chunk = &mut self.chunks[index];
-        if size - 1 > chunk.last - addr {
-            return Err(FreeError::PastChunk { addr, size });
-        }
-        let granule = 1usize << self.order;
-        if !addr.is_multiple_of(granule) {
-            return Err(FreeError::Misaligned { addr, granule });
-        }
-        let at = (addr - chunk.start) >> self.order;
-        let granules = size.div_ceil(granule);
+        let freed = chunk.span.freed(addr, size)?;
+        let (at, granules) = (freed.start, freed.len());
         if !chunk.bits.is_set(at, granules) {
             return Err(FreeError::NotAllocated { addr, size });
         }
@@ -184,7 +156,7 @@ impl PlainPool {
         size > 0
             && self
                 .chunk_of(addr)
-                .is_some_and(|index| size - 1 <= self.chunks[index].last - addr)
+                .is_some_and(|index| self.chunks[index].span.holds(addr, size))
     }
 
     /// Returns the physical address of `addr`, if it lies in a chunk that has one.
@@ -192,23 +164,23 @@ impl PlainPool {
         let chunk = &self.chunks[self.chunk_of(addr)?];
         chunk
             .phys?
-            .checked_add(u64::try_from(addr - chunk.start).ok()?)
+            .checked_add(u64::try_from(addr - chunk.span.start).ok()?)
     }
 
     /// Returns the index of the chunk that contains `addr`.
     fn chunk_of(&self, addr: usize) -> Option<usize> {
         let above = self
             .by_start
-            .partition_point(|&index| self.chunks[index].start <= addr);
+            .partition_point(|&index| self.chunks[index].span.start <= addr);
         let index = *self.by_start.get(above.checked_sub(1)?)?;
-        (addr <= self.chunks[index].last).then_some(index)
+        self.chunks[index].span.contains(addr).then_some(index)
     }
 }
 
 impl Chunk {
     /// Returns where `fit` puts `granules` granules, all of them free.
     fn find(&self, granules: usize, fit: Fit, order: u32) -> Option<usize> {
-        let base = self.start >> order;
+        let base = self.span.start >> order;
         match fit {
             Fit::FirstFit => self.bits.first_fit(granules, base, 1),
             Fit::FirstFitAlign(align) if !align.is_power_of_two() => None,

@@ -62,14 +62,14 @@ pub(crate) fn check(file: &Path) -> Result<(), Box<dyn Error>> {
         let figure = figures.get(&name);
         let figure = figure.ok_or_else(|| format!("{name} has no figure: bless it"))?;
         let count = per_operation(scenario)?;
-        changes.push(told(&name, count, figure));
+        changes.push(change_of(&name, count, figure));
         if scenario == Scenario::One {
             // A figure that is out of date because the path got faster must not hide the control.
             lowest = figure.min(count);
         }
     }
     let control = per_operation(Scenario::Control)?;
-    if told("control", control, lowest) != Change::Slower {
+    if change_of("control", control, lowest) != Change::Slower {
         return Err(
             "the control executes more than its figure allows, and the gate did not notice".into(),
         );
@@ -106,7 +106,7 @@ impl Change {
     }
 }
 
-fn told(name: &str, count: f64, figure: f64) -> Change {
+fn change_of(name: &str, count: f64, figure: f64) -> Change {
     let change = Change::of(count, figure);
     let percent = (count / figure - 1.0) * 100.0;
     let word = match change {

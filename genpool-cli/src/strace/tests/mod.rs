@@ -216,7 +216,7 @@ fn threads_share_and_processes_do_not() {
 }
 
 #[test]
-fn a_child_may_speak_before_its_maker_returns() {
+fn a_child_may_call_before_its_creator_returns() {
     let text = format!(
         "1 {}1 clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>\n2 {}1 <... clone resumed>) = 2\n\
          2 +++ exited with 0 +++\n",
@@ -350,7 +350,7 @@ fn exec_and_the_last_exit_free_everything() {
 }
 
 #[test]
-fn mappings_that_cannot_be_are_told() {
+fn impossible_mappings_are_reported() {
     let (ops, counts) = converted(&(mmap(10, 4) + &mmap(12, 4)));
     assert_eq!(ops, ["alloc 1 4", "alloc 2 4"]);
     assert_eq!((counts.conflicts, counts.trimmed), (1, 0));

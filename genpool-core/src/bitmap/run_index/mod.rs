@@ -34,7 +34,7 @@
 //!
 //! A thread that changes several words looks at the run at each of them. Others may claim the first word before the
 //! thread releases the last, or may release by mistake what the thread claimed first (models:
-//! `free across vs a claim`, `refused growth vs a claim`, `claim across vs a stranger's free`).
+//! `free across vs a claim`, `refused growth vs a claim`, `claim across vs a foreign free`).
 //!
 //! # Clear, look again, record
 //!

@@ -215,8 +215,8 @@ impl Constraints {
     /// let pool = Pool::new(4)?;
     /// pool.add(0x1000, 0x1000)?;
     /// // 16 bytes past a multiple of 64, so that what follows a header of 48 bytes is aligned.
-    /// let behind = Constrained::new(FirstFit, Constraints::new().align_phase(64, 16)?);
-    /// assert_eq!(pool.alloc_with(100, &behind)?.addr(), 0x1010);
+    /// let after_header = Constrained::new(FirstFit, Constraints::new().align_phase(64, 16)?);
+    /// assert_eq!(pool.alloc_with(100, &after_header)?.addr(), 0x1010);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -4,22 +4,22 @@ const PAGE: usize = 4096;
 
 /// A script of a pool of pages, and what it has written.
 #[derive(Default)]
-struct Told {
+struct Written {
     script: Script,
     text: String,
 }
 
-impl Told {
+impl Written {
     fn new() -> Self {
         Self::of_order(12)
     }
 
     fn of_order(order: u32) -> Self {
-        let mut told = Self::default();
+        let mut written = Self::default();
         let name = None;
-        told.change(Change::Built { name, order });
-        told.said();
-        told
+        written.change(Change::Built { name, order });
+        written.lines();
+        written
     }
 
     fn change(&mut self, change: Change) {
@@ -54,7 +54,7 @@ impl Told {
     }
 
     /// Returns the lines since the last call, without comments.
-    fn said(&mut self) -> Vec<String> {
+    fn lines(&mut self) -> Vec<String> {
         let text = std::mem::take(&mut self.text);
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines.map(str::to_owned).collect()
@@ -63,34 +63,34 @@ impl Told {
 
 #[test]
 fn a_chunk_that_comes_again_in_another_shape() {
-    let mut told = Told::new();
-    told.added(0x10_0000, 4);
-    told.draining(0x10_0000, 4);
-    told.added(0x10_0000, 8);
-    assert_eq!(told.script.unsaid(), 1);
-    told.said();
+    let mut written = Written::new();
+    written.added(0x10_0000, 4);
+    written.draining(0x10_0000, 4);
+    written.added(0x10_0000, 8);
+    assert_eq!(written.script.unsaid(), 1);
+    written.lines();
     // Inside the old chunk.
-    told.alloc(0x10_0000, 2);
-    told.free(0x10_0000, 2);
+    written.alloc(0x10_0000, 2);
+    written.free(0x10_0000, 2);
     assert_eq!(
-        told.said(),
+        written.lines(),
         ["alloc 2 size=8192 -> 0x100000", "free 2"],
         "it serves, so what comes back is free"
     );
     // Across its end, and beyond it.
-    told.alloc(0x10_3000, 2);
-    told.free(0x10_3000, 2);
-    told.alloc(0x10_5000, 1);
-    assert_eq!((told.said(), told.script.unsaid()), (vec![], 4));
-    told.draining(0x10_0000, 8);
+    written.alloc(0x10_3000, 2);
+    written.free(0x10_3000, 2);
+    written.alloc(0x10_5000, 1);
+    assert_eq!((written.lines(), written.script.unsaid()), (vec![], 4));
+    written.draining(0x10_0000, 8);
     assert_eq!(
-        told.said(),
+        written.lines(),
         ["alloc 3 size=16384 algo=fixed-address:0x100000 -> 0x100000"]
     );
     // Smaller than before.
-    told.added(0x10_1000, 2);
+    written.added(0x10_1000, 2);
     assert_eq!(
-        told.said(),
+        written.lines(),
         [
             "free 3",
             "alloc 4 size=4096 algo=fixed-address:0x103000 -> 0x103000",
@@ -100,112 +100,115 @@ fn a_chunk_that_comes_again_in_another_shape() {
 }
 
 #[test]
-fn changes_may_be_told_of_late() {
-    let mut told = Told::new();
-    told.added(0x10_0000, 4);
+fn changes_may_be_recorded_late() {
+    let mut written = Written::new();
+    written.added(0x10_0000, 4);
     // Removed, and added again.
-    told.added(0x10_0000, 4);
-    told.draining(0x10_0000, 4);
-    told.said();
-    told.alloc(0x10_0000, 1);
-    told.free(0x10_0000, 1);
-    assert_eq!(told.said(), ["alloc 1 size=4096 -> 0x100000", "free 1"]);
-    told.draining(0x10_0000, 4);
+    written.added(0x10_0000, 4);
+    written.draining(0x10_0000, 4);
+    written.lines();
+    written.alloc(0x10_0000, 1);
+    written.free(0x10_0000, 1);
+    assert_eq!(written.lines(), ["alloc 1 size=4096 -> 0x100000", "free 1"]);
+    written.draining(0x10_0000, 4);
     assert_eq!(
-        told.said(),
+        written.lines(),
         ["alloc 2 size=16384 algo=fixed-address:0x100000 -> 0x100000"]
     );
-    told.draining(0x20_0000, 4);
-    assert_eq!(told.said(), [""; 0]);
+    written.draining(0x20_0000, 4);
+    assert_eq!(written.lines(), [""; 0]);
 }
 
 #[test]
 fn what_shrank_is_held_at_its_new_size() {
-    let mut told = Told::new();
-    told.added(0x10_0000, 4);
-    told.alloc(0x10_0000, 4);
-    told.said();
-    told.entry(Entry::Resize {
+    let mut written = Written::new();
+    written.added(0x10_0000, 4);
+    written.alloc(0x10_0000, 4);
+    written.lines();
+    written.entry(Entry::Resize {
         addr: 0x10_0000,
         from: 4 * PAGE,
         asked: PAGE,
     });
     let shrunk = "alloc 2 size=4096 algo=fixed-address:0x100000 -> 0x100000";
-    assert_eq!(told.said(), ["free 1", shrunk]);
-    told.alloc(0x10_1000, 3);
-    assert_eq!(told.said(), ["alloc 3 size=12288 -> 0x101000"]);
+    assert_eq!(written.lines(), ["free 1", shrunk]);
+    written.alloc(0x10_1000, 3);
+    assert_eq!(written.lines(), ["alloc 3 size=12288 -> 0x101000"]);
 }
 
 #[test]
 fn what_was_removed_is_held_in_few_pieces() {
-    let mut told = Told::new();
+    let mut written = Written::new();
     for round in 0..3 {
         let start = 0x10_0000 * (round + 1);
-        told.added(start, 200);
+        written.added(start, 200);
         for page in 0..100 {
-            told.alloc(start + 2 * page * PAGE, 1);
+            written.alloc(start + 2 * page * PAGE, 1);
         }
-        told.draining(start, 200);
-        assert_eq!(told.script.held.len(), round + 200);
+        written.draining(start, 200);
+        assert_eq!(written.script.held.len(), round + 200);
         for page in 0..100 {
-            told.free(start + 2 * page * PAGE, 1);
+            written.free(start + 2 * page * PAGE, 1);
         }
-        told.said();
+        written.lines();
         let size = 200 * PAGE;
-        told.entry(Entry::Drained { start, size });
-        assert_eq!(told.script.held.len(), round + 1);
+        written.entry(Entry::Drained { start, size });
+        assert_eq!(written.script.held.len(), round + 1);
         let whole = format!(" size={size} algo=fixed-address:{start:#x} -> {start:#x}");
-        assert!(told.said().last().unwrap().ends_with(&whole));
+        assert!(written.lines().last().unwrap().ends_with(&whole));
     }
-    assert_eq!(told.script.unsaid(), 0);
+    assert_eq!(written.script.unsaid(), 0);
 }
 
 #[test]
 fn a_trace_has_no_more_than_is_read() {
-    let mut told = Told::new();
+    let mut written = Written::new();
     for chunk in 0..MOST_CHUNKS + 3 {
-        told.added(chunk * 2 * PAGE, 1);
+        written.added(chunk * 2 * PAGE, 1);
     }
-    assert_eq!((told.said().len(), told.script.unsaid()), (MOST_CHUNKS, 3));
-    told.alloc(MOST_CHUNKS * 2 * PAGE, 1);
-    assert_eq!((told.said().len(), told.script.unsaid()), (0, 4));
+    assert_eq!(
+        (written.lines().len(), written.script.unsaid()),
+        (MOST_CHUNKS, 3)
+    );
+    written.alloc(MOST_CHUNKS * 2 * PAGE, 1);
+    assert_eq!((written.lines().len(), written.script.unsaid()), (0, 4));
 
-    let mut told = Told::of_order(0);
+    let mut written = Written::of_order(0);
     for (start, size) in [
         (0, MOST_GRANULES - 3),
         (MOST_GRANULES, 4),
         (usize::MAX - 2, 3),
     ] {
         let phys = None;
-        told.change(Change::Added { start, size, phys });
+        written.change(Change::Added { start, size, phys });
     }
-    assert_eq!((told.said().len(), told.script.unsaid()), (2, 1));
+    assert_eq!((written.lines().len(), written.script.unsaid()), (2, 1));
 
-    let mut told = Told::new();
-    told.added(0, 10);
-    told.script.room.bytes = 70;
-    told.text.clear();
+    let mut written = Written::new();
+    written.added(0, 10);
+    written.script.room.bytes = 70;
+    written.text.clear();
     for _ in 0..10 {
-        told.alloc(0, 1);
-        told.free(0, 1);
+        written.alloc(0, 1);
+        written.free(0, 1);
     }
     assert_eq!(
-        told.text,
+        written.text,
         "alloc 1 size=4096 -> 0x0\nfree 1\nalloc 2 size=4096 -> 0x0\nfree 2\n\
          # the end: the trace is as long as it may be\n"
     );
-    assert_eq!(told.script.unsaid(), 16);
+    assert_eq!(written.script.unsaid(), 16);
 }
 
 #[test]
 fn a_part_that_is_freed_leaves_the_rest() {
-    let mut told = Told::new();
-    told.added(0x10_0000, 16);
-    told.alloc(0x10_0000, 4);
-    told.said();
-    told.free(0x10_1000, 2);
+    let mut written = Written::new();
+    written.added(0x10_0000, 16);
+    written.alloc(0x10_0000, 4);
+    written.lines();
+    written.free(0x10_1000, 2);
     assert_eq!(
-        told.said(),
+        written.lines(),
         [
             "free 1",
             "alloc 2 size=4096 algo=fixed-address:0x103000 -> 0x103000",
@@ -213,43 +216,43 @@ fn a_part_that_is_freed_leaves_the_rest() {
         ]
     );
     // From the start, but not all of it; then all of it, by its address alone.
-    told.alloc(0x10_8000, 4);
-    told.free(0x10_8000, 1);
+    written.alloc(0x10_8000, 4);
+    written.free(0x10_8000, 1);
     assert_eq!(
-        told.said()[1..],
+        written.lines()[1..],
         [
             "free 4",
             "alloc 5 size=12288 algo=fixed-address:0x109000 -> 0x109000"
         ]
     );
-    told.free(0x10_9000, 0);
-    assert_eq!(told.said(), ["free 5"]);
+    written.free(0x10_9000, 0);
+    assert_eq!(written.lines(), ["free 5"]);
     // Granules of one byte: the last of one is the first of the next.
-    let mut told = Told::of_order(0);
-    told.added(0, 1);
-    told.said();
+    let mut written = Written::of_order(0);
+    written.added(0, 1);
+    written.lines();
     for _ in 0..2 {
-        told.entry(Entry::Alloc {
+        written.entry(Entry::Alloc {
             addr: 7,
             asked: 1,
             algorithm: None,
         });
     }
     assert_eq!(
-        told.said(),
+        written.lines(),
         ["alloc 1 size=1 -> 0x7", "free 1", "alloc 2 size=1 -> 0x7"]
     );
 }
 
 #[test]
-fn a_resize_is_said_where_it_changes_what_is_held() {
-    let mut told = Told::new();
-    told.added(0x10_0000, 4);
-    told.alloc(0x10_0000, 2);
-    told.said();
+fn a_resize_is_recorded_where_it_changes_what_is_held() {
+    let mut written = Written::new();
+    written.added(0x10_0000, 4);
+    written.alloc(0x10_0000, 2);
+    written.lines();
     let mut resize = |addr: usize, from: usize, asked: usize| {
-        told.entry(Entry::Resize { addr, from, asked });
-        told.said()
+        written.entry(Entry::Resize { addr, from, asked });
+        written.lines()
     };
     assert_eq!(resize(0x10_0000, 2 * PAGE, PAGE + 1), [""; 0]);
     assert_eq!(
@@ -266,64 +269,64 @@ fn a_resize_is_said_where_it_changes_what_is_held() {
             "alloc 3 size=12287 algo=fixed-address:0x100000 -> 0x100000"
         ]
     );
-    // In a chunk that is being removed, nothing is free behind it.
-    told.draining(0x10_0000, 4);
-    told.said();
-    told.entry(Entry::Resize {
+    // In a chunk that is being removed, nothing after it is free.
+    written.draining(0x10_0000, 4);
+    written.lines();
+    written.entry(Entry::Resize {
         addr: 0x10_0000,
         from: 3 * PAGE,
         asked: PAGE,
     });
-    assert_eq!(told.said(), [""; 0]);
+    assert_eq!(written.lines(), [""; 0]);
 }
 
 /// Of chunks side by side one is removed, and the others serve as before.
 #[test]
 fn a_removal_ends_where_the_chunk_does() {
-    let mut told = Told::new();
+    let mut written = Written::new();
     let starts = [0x10_0000, 0x10_4000, 0x10_8000];
     for start in starts {
-        told.added(start, 4);
-        told.alloc(start + PAGE, 1);
+        written.added(start, 4);
+        written.alloc(start + PAGE, 1);
     }
-    told.said();
-    told.draining(starts[1], 4);
+    written.lines();
+    written.draining(starts[1], 4);
     assert_eq!(
-        told.said(),
+        written.lines(),
         [
             "alloc 4 size=4096 algo=fixed-address:0x104000 -> 0x104000",
             "alloc 5 size=8192 algo=fixed-address:0x106000 -> 0x106000",
         ]
     );
     // What comes back in it is not free again, from its first page on.
-    told.free(starts[1], 1);
-    told.free(starts[1] + PAGE, 1);
-    assert_eq!(told.said(), [""; 0]);
+    written.free(starts[1], 1);
+    written.free(starts[1] + PAGE, 1);
+    assert_eq!(written.lines(), [""; 0]);
     for (start, line) in [(starts[0], "free 1"), (starts[2], "free 3")] {
-        told.free(start + PAGE, 1);
-        assert_eq!(told.said(), [line]);
+        written.free(start + PAGE, 1);
+        assert_eq!(written.lines(), [line]);
     }
-    // One that serves in its place, told of before, keeps what is there.
-    told.added(starts[0], 2);
-    told.said();
-    told.draining(starts[0], 4);
-    assert_eq!(told.said(), [""; 0]);
-    told.alloc(starts[0], 1);
-    told.free(starts[0], 1);
-    assert_eq!(told.said().len(), 2);
+    // One that serves in its place, written of before, keeps what is there.
+    written.added(starts[0], 2);
+    written.lines();
+    written.draining(starts[0], 4);
+    assert_eq!(written.lines(), [""; 0]);
+    written.alloc(starts[0], 1);
+    written.free(starts[0], 1);
+    assert_eq!(written.lines().len(), 2);
 }
 
 #[test]
 fn one_trace_is_of_one_pool() {
-    let mut told = Told::new();
-    told.added(0, 10);
+    let mut written = Written::new();
+    written.added(0, 10);
     let (name, order) = (None, 5);
-    told.change(Change::Built { name, order });
-    told.text.clear();
-    told.added(0x10_0000, 1);
-    assert_eq!((&*told.text, told.script.unsaid()), ("", 1));
-    told.alloc(0, 1);
-    assert_eq!((&*told.text, told.script.unsaid()), ("", 2));
+    written.change(Change::Built { name, order });
+    written.text.clear();
+    written.added(0x10_0000, 1);
+    assert_eq!((&*written.text, written.script.unsaid()), ("", 1));
+    written.alloc(0, 1);
+    assert_eq!((&*written.text, written.script.unsaid()), ("", 2));
 }
 
 /// What a reader of the trace knows.
@@ -374,7 +377,7 @@ impl Read {
 }
 
 #[test]
-fn whatever_is_told_the_trace_can_be_replayed() {
+fn the_trace_can_be_replayed_whatever_is_recorded() {
     const STEPS: usize = if cfg!(miri) { 100 } else { 3000 };
     let mut state = 1_u64;
     let mut random = |below: usize| {
@@ -384,30 +387,30 @@ fn whatever_is_told_the_trace_can_be_replayed() {
         (state >> 33) as usize % below
     };
     for _ in 0..10 {
-        let (mut told, mut read) = (Told::new(), Read::default());
+        let (mut written, mut read) = (Written::new(), Read::default());
         for _ in 0..STEPS {
             // These need not have happened, nor in this order.
             let (start, pages) = (0x10_0000 + random(20) * PAGE, random(12) + 1);
             let size = pages * PAGE;
             match random(12) {
-                0 => told.added(start, pages),
-                1 => told.draining(start, pages),
-                2 => told.entry(Entry::Drained { start, size }),
-                3..6 => told.free(start, pages),
-                6 => told.entry(Entry::Resize {
+                0 => written.added(start, pages),
+                1 => written.draining(start, pages),
+                2 => written.entry(Entry::Drained { start, size }),
+                3..6 => written.free(start, pages),
+                6 => written.entry(Entry::Resize {
                     addr: start,
                     from: size,
                     asked: random(8 * PAGE) + 1,
                 }),
-                7 => told.entry(Entry::Refused {
+                7 => written.entry(Entry::Refused {
                     asked: size,
                     algorithm: None,
                 }),
-                _ => told.alloc(start, pages),
+                _ => written.alloc(start, pages),
             }
-            told.said().iter().for_each(|line| read.line(line));
+            written.lines().iter().for_each(|line| read.line(line));
         }
-        let held = told.script.held.iter();
+        let held = written.script.held.iter();
         let held: Vec<_> = held.map(|(&addr, held)| (addr, addr + held.size)).collect();
         let mut seen: Vec<_> = read.held.into_values().collect();
         seen.sort_unstable();

@@ -114,11 +114,11 @@ impl Models {
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "4")
             .env("RUSTFLAGS", flags(""))
             .output()?;
-        let told = text(&built.stderr);
+        let stderr = text(&built.stderr);
         if !built.status.success() {
-            return Err(told.into());
+            return Err(stderr.into());
         }
-        let (_, program) = told
+        let (_, program) = stderr
             .trim_end()
             .rsplit_once("Executable tests/models/main.rs (")
             .ok_or("an unknown line of cargo's")?;
@@ -139,24 +139,24 @@ impl Models {
             .filter_map(|line| line.strip_suffix(": test"));
         for function in functions.filter(|name| !name.contains("::control_")) {
             let seen = self.target.join("watched").join(function);
-            let told = match fs::read_to_string(&seen) {
-                Ok(told) if self.is_newer(&seen, &program) => told,
+            let log = match fs::read_to_string(&seen) {
+                Ok(log) if self.is_newer(&seen, &program) => log,
                 _ => {
                     let run = limited(WATCHED, &program)
                         .args(["--exact", function, "--nocapture"])
                         .env("GENPOOL_SITES", "")
                         .env("GENPOOL_PREEMPTIONS", "1")
                         .output()?;
-                    let told = text(&run.stdout);
-                    if told.contains(": failed in execution") {
+                    let log = text(&run.stdout);
+                    if log.contains(": failed in execution") {
                         return Err(format!("{function} fails though nothing is weakened").into());
                     }
                     fs::create_dir_all(self.target.join("watched"))?;
-                    fs::write(seen, &told)?;
-                    told
+                    fs::write(seen, &log)?;
+                    log
                 }
             };
-            let sites = told
+            let sites = log
                 .lines()
                 .filter_map(|line| line.split("site ").nth(1)?.parse().ok());
             self.models.push(Model {
@@ -284,13 +284,13 @@ impl Models {
             .env("GENPOOL_FENCES", fences)
             .env("GENPOOL_PREEMPTIONS", switches)
             .output()?;
-        let (told, errors) = (text(&run.stdout), text(&run.stderr));
+        let (output, errors) = (text(&run.stdout), text(&run.stderr));
         // Endless executions are due to loom's unfair scheduling.
         if run.status.success() || errors.contains("exceeded maximum number of branches") {
             return Ok(None);
         }
         // A model that is killed at its limit gives no verdict.
-        let failed = told.split_once(": failed in execution ");
+        let failed = output.split_once(": failed in execution ");
         Ok(failed.map(|(before, after)| {
             let model = before.rsplit(['\n']).next().unwrap_or(before);
             let model = model.rsplit("... ").next().unwrap_or(model);
@@ -324,7 +324,7 @@ fn noticed_by_miri(run: &Output, seed: u32) -> Result<Option<Verdict>, Failure> 
     if run.status.success() {
         return Ok(None);
     }
-    let (told, errors) = (text(&run.stdout), text(&run.stderr));
+    let (output, errors) = (text(&run.stdout), text(&run.stderr));
     let what = if errors.contains("Data race detected") {
         "a data race"
     } else if errors.contains("Undefined Behavior") {
@@ -338,7 +338,7 @@ fn noticed_by_miri(run: &Output, seed: u32) -> Result<Option<Verdict>, Failure> 
     } else {
         return Ok(None);
     };
-    let begun = told
+    let begun = output
         .lines()
         .filter_map(|line| line.split_once(" executions on the"))
         .next_back();

@@ -139,7 +139,7 @@ pub(crate) fn write(
     };
     let head = format!(
         "# Weakened orderings\n\n\
-         Written by `ci/orderings.sh` on {date}, after {minutes} minutes beside what was kept of earlier \
+         Written by `ci/orderings.sh` on {date}, after {minutes} minutes in addition to what was kept of earlier \
          runs. Each ordering above `Relaxed` is made weaker by itself, and models that come by are run \
          until one notices. A weakening that is noticed speaks for those that go further.\n\n\
          {sites} sites, {all} weakenings: {caught} noticed, {excused} not, for the reason at the site, \

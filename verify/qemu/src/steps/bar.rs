@@ -54,8 +54,8 @@ fn work(combining: bool) -> Outcome {
         if back != written.bytes() {
             return wrong("the BAR does not hold what was written");
         }
-        zeroed.tell();
-        written.tell();
+        zeroed.print();
+        written.print();
         bytes += buffer.size();
         held.push(buffer);
     }

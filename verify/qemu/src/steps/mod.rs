@@ -54,7 +54,7 @@ fn round_trip<'p, R: Registers>(
 ) -> Result<(CpuBuffer<'p>, CpuBuffer<'p>), Box<dyn Error>> {
     let (from, to) = (from.share(), to.share());
     let past = |addr: DmaAddr, off| addr.checked_add(off).ok_or("past the end");
-    let told = from.dma();
+    let address = from.dma();
     let went = edu
         .load(past(from.dma(), off.0)?, len)
         .and_then(|()| edu.store(past(to.dma(), off.1)?, len));
@@ -66,10 +66,10 @@ fn round_trip<'p, R: Registers>(
     if from[..len] != to[..len] {
         let at = from.iter().zip(&to[..]).position(|(a, b)| a != b);
         let at = at.unwrap_or(len);
-        return wrong(format!("byte {at} of {len} at {told} did not arrive"));
+        return wrong(format!("byte {at} of {len} at {address} did not arrive"));
     }
     match to[len..].iter().position(|&byte| byte != 0) {
-        Some(at) => wrong(format!("byte {at} behind the {len} was changed")),
+        Some(at) => wrong(format!("byte {at} after the {len} was changed")),
         None => Ok((from, to)),
     }
 }

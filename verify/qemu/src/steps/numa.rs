@@ -63,8 +63,8 @@ fn memory(node: u32, expected: u32, pages: PageSize) -> Outcome {
 
 fn beyond() -> Outcome {
     let region = RamSource::new(8 << 20).node(1).prefault().map()?;
-    let beside = region.start().checked_add(PAGE).ok_or("no such address")?;
-    match line_of(beside)? {
+    let next = region.start().checked_add(PAGE).ok_or("no such address")?;
+    match line_of(next)? {
         Some(line) => Ok(line),
         None => wrong("no mapping starts there"),
     }

@@ -31,10 +31,10 @@ pub(super) fn run(table: &mut Table) {
     table.check(STEP, "a page of 1 GiB is one chunk", gigantic);
     table.check(STEP, "round trips through the device", || world.trips());
     table.control(STEP, "the device reads a page further up", || {
-        world.trip_beside((PAGE as u64, 0))
+        world.trip_with_offset((PAGE as u64, 0))
     });
     table.control(STEP, "the device writes a page further up", || {
-        world.trip_beside((0, PAGE as u64))
+        world.trip_with_offset((0, PAGE as u64))
     });
     table.check(STEP, "nothing above the mask is handed out", || {
         world.all_below()
@@ -125,7 +125,7 @@ impl World {
         ))
     }
 
-    fn trip_beside(&mut self, off: (u64, u64)) -> Outcome {
+    fn trip_with_offset(&mut self, off: (u64, u64)) -> Outcome {
         // The page above belongs to these two as well, so no harm is done.
         let low = Constrained::new(FirstFit, mask().constrain(Constraints::new()));
         let mut from = self.pool.dma_zalloc_with(4 * PAGE, &low)?;

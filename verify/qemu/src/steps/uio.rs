@@ -56,7 +56,7 @@ fn bar() -> Result<Bar, Box<dyn Error>> {
 
 fn write() -> Outcome {
     introduce(DRIVER, bar::VENDOR, bar::DEVICE)?;
-    DRIVERS_WORD.tell();
+    DRIVERS_WORD.print();
     let map = UioMap::open(0, 0)?;
     let bar = bar()?;
     if (map.phys(), map.size()) != (bar.phys(), bar.size()) {
@@ -66,7 +66,7 @@ fn write() -> Outcome {
     pool.add(map.map()?)?;
     let mut buffer = pool.dma_zalloc_with(PAGE, &FixedOffset::new(WRITTEN.offset))?;
     buffer.copy_from_slice(0, &WRITTEN.bytes())?;
-    WRITTEN.tell();
+    WRITTEN.print();
     Ok(format!("{PAGE} bytes at {}", buffer.dma()))
 }
 

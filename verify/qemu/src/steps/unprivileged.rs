@@ -70,7 +70,7 @@ fn pagemap() -> Outcome {
     match PageMap::open()?.resolve(region) {
         Err(error) if matches!(error.reason, Unresolved::NoPrivilege) => Ok(error.to_string()),
         Err(other) => wrong(format!("another error: {other:?}")),
-        Ok(region) => wrong(format!("told {:?}", region.windows())),
+        Ok(region) => wrong(format!("got {:?}", region.windows())),
     }
 }
 

@@ -24,10 +24,10 @@ pub(super) fn run(table: &mut Table) {
     };
     table.check(STEP, "round trips by IOVAs", || world.trips());
     table.control(STEP, "the device reads a page further up", || {
-        world.trip_beside((PAGE as u64, 0))
+        world.trip_with_offset((PAGE as u64, 0))
     });
     table.control(STEP, "the device writes a page further up", || {
-        world.trip_beside((0, PAGE as u64))
+        world.trip_with_offset((0, PAGE as u64))
     });
     table.check(STEP, "DMA after unmapping faults and harms nobody", || {
         world.after_unmapping(true)
@@ -88,7 +88,7 @@ impl World {
         Ok(format!("{trips} trips, from ordinary and from huge pages"))
     }
 
-    fn trip_beside(&mut self, off: (u64, u64)) -> Outcome {
+    fn trip_with_offset(&mut self, off: (u64, u64)) -> Outcome {
         let pool = self.pool(PageSize::Ordinary)?;
         let mut from = pool.dma_zalloc(4 * PAGE)?;
         fill(&mut from, 1);

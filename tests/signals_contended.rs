@@ -95,10 +95,10 @@ fn a_handler_gives_up_in_the_middle_of_claims() {
     let end = Instant::now() + Duration::from_secs(1);
     thread::scope(|scope| {
         let _done = Done(&done);
-        let (done, (tell, told)) = (&done, mpsc::channel());
+        let (done, (sender, receiver)) = (&done, mpsc::channel());
         scope.spawn(move || {
             // SAFETY: no arguments.
-            tell.send(unsafe { libc::pthread_self() }).unwrap();
+            sender.send(unsafe { libc::pthread_self() }).unwrap();
             // Across the border of two words, and so in several steps.
             let across = FixedOffset::new(50);
             while !done.load(Ordering::Relaxed) {
@@ -107,7 +107,7 @@ fn a_handler_gives_up_in_the_middle_of_claims() {
             // A signal may arrive until the sender has seen the end.
             thread::sleep(Duration::from_millis(50));
         });
-        let worker = told.recv().unwrap();
+        let worker = receiver.recv().unwrap();
         while Instant::now() < end {
             // SAFETY: the thread runs until `done`, which is set after this loop.
             unsafe { libc::pthread_kill(worker, libc::SIGUSR2) };

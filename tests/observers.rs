@@ -25,7 +25,7 @@ fn eight_pages() -> Region {
 }
 
 #[test]
-fn memory_is_added_by_whoever_crosses_a_mark() {
+fn a_watermark_can_add_memory_to_a_memory_pool() {
     let pool = Arc::new_cyclic(|pool: &Weak<MemoryPool>| {
         let pool = pool.clone();
         let marks = Watermarks::new(4 * PAGE, 8 * PAGE, move |crossing: Crossing| {
@@ -56,7 +56,7 @@ fn memory_is_added_by_whoever_crosses_a_mark() {
 }
 
 #[test]
-fn chunks_are_added_by_whoever_crosses_a_mark_until_the_device_ends() {
+fn a_watermark_can_add_chunks_to_a_pool_of_a_device_until_it_ends() {
     let own = Arc::new(OnceLock::<ManagedPool>::new());
     let refused = Arc::new(AtomicUsize::new(0));
     let marks = {

@@ -12,12 +12,11 @@
 use std::sync::Arc;
 
 use genpool_core::sync::Fault;
-use genpool_core::{
-    Algorithm, AllocError, ChunkView, FirstFit, Granule, OwnedAllocation, Pool, Request,
-};
+use genpool_core::{AllocError, FirstFit, OwnedAllocation, Pool};
 use loom_tests::checker::UnsafeCell;
 use loom_tests::{
-    At, BASE, Late, Race, THREE, TWO, check_rest, explore, hold, look, must_fail, own, pool,
+    At, BASE, Late, Never, Race, THREE, TWO, check_rest, explore, hold, must_fail, own, pool,
+    search,
 };
 
 /// Makes a full pool of four granules whose hints are all low.
@@ -26,7 +25,7 @@ fn known_full() -> Pool {
     for granule in 0..4 {
         hold(&prepared, granule, 1);
     }
-    look(&prepared, 1);
+    search(&prepared, 1);
     prepared
 }
 
@@ -100,7 +99,7 @@ const ACROSS: Scene = || {
 };
 
 /// Drops what the scene holds while another thread does `other`, which returns how many granules it kept.
-fn drop_beside<R: 'static>(
+fn drop_vs<R: 'static>(
     (prepared, held): (Pool, OwnedAllocation),
     other: impl FnOnce(&Pool) -> (usize, R) + 'static,
 ) -> R {
@@ -117,7 +116,7 @@ fn drop_beside<R: 'static>(
 // ---- a search that lowers hints ----
 
 /// Scenes, and the run to search for, which is the one that the drop makes.
-const LOOKS: [(Scene, usize); 5] = [
+const SEARCHES: [(Scene, usize); 5] = [
     (FRESH, 1),
     (COVERED, 1),
     (BEFORE_BORDER, 2),
@@ -125,15 +124,15 @@ const LOOKS: [(Scene, usize); 5] = [
     (ACROSS, 2),
 ];
 
-fn drop_beside_look(scene: Scene, n: usize) {
-    drop_beside(scene(), move |pool| (0, look(pool, n)));
+fn drop_vs_search(scene: Scene, n: usize) {
+    drop_vs(scene(), move |pool| (0, search(pool, n)));
 }
 
 #[test]
-fn hints_hold_beside_a_drop() {
-    for (scene, n) in LOOKS {
+fn hints_hold_if_a_drop_races_a_search() {
+    for (scene, n) in SEARCHES {
         explore("drop vs search", TWO, &[()], move || {
-            drop_beside_look(scene, n)
+            drop_vs_search(scene, n)
         });
     }
 }
@@ -141,30 +140,30 @@ fn hints_hold_beside_a_drop() {
 /// The hint may be read before the bits are cleared.
 #[test]
 fn control_no_fence() {
-    for (scene, n) in LOOKS {
+    for (scene, n) in SEARCHES {
         must_fail(
             "drop vs search",
             &[Fault::NoFence, Fault::RelaxedRelease],
             TWO,
-            move || drop_beside_look(scene, n),
+            move || drop_vs_search(scene, n),
         );
     }
 }
 
 #[test]
 fn control_no_second_look() {
-    for (scene, n) in LOOKS {
+    for (scene, n) in SEARCHES {
         must_fail("drop vs search", &[Fault::NoSecondLook], TWO, move || {
-            drop_beside_look(scene, n)
+            drop_vs_search(scene, n)
         });
     }
 }
 
 #[test]
 fn control_unraised_hint() {
-    for (scene, n) in LOOKS {
+    for (scene, n) in SEARCHES {
         must_fail("drop vs search", &[Fault::UnraisedHint], TWO, move || {
-            drop_beside_look(scene, n)
+            drop_vs_search(scene, n)
         });
     }
 }
@@ -173,7 +172,7 @@ fn control_unraised_hint() {
 fn control_unchecked_hint() {
     for scene in [FRESH, COVERED] {
         must_fail("drop vs search", &[Fault::UncheckedHint], TWO, move || {
-            drop_beside_look(scene, 1)
+            drop_vs_search(scene, 1)
         });
     }
 }
@@ -185,7 +184,7 @@ fn control_unchecked_border() {
             "drop vs search",
             &[Fault::UncheckedBorder],
             TWO,
-            move || drop_beside_look(scene, 2),
+            move || drop_vs_search(scene, 2),
         );
     }
 }
@@ -211,16 +210,16 @@ type Way = fn(&Pool, usize) -> (usize, bool);
 const FAST: Way = |pool, n| keep(n, pool.alloc(n));
 const BY_VIEW: Way = |pool, n| keep(n, pool.alloc_with(n, &FirstFit));
 
-fn drop_beside_alloc(scene: Scene, n: usize, way: Way) -> bool {
-    drop_beside(scene(), move |pool| way(pool, n))
+fn drop_vs_alloc(scene: Scene, n: usize, way: Way) -> bool {
+    drop_vs(scene(), move |pool| way(pool, n))
 }
 
 #[test]
 fn an_alloc_takes_what_is_dropped_or_leaves_it() {
-    for (scene, n) in LOOKS {
+    for (scene, n) in SEARCHES {
         for way in [FAST, BY_VIEW] {
             explore("drop vs alloc", THREE, &[false, true], move || {
-                drop_beside_alloc(scene, n, way)
+                drop_vs_alloc(scene, n, way)
             });
         }
     }
@@ -231,7 +230,7 @@ fn control_hidden_from_an_alloc() {
     for way in [FAST, BY_VIEW] {
         for fault in [Fault::NoSecondLook, Fault::UncheckedHint] {
             must_fail("drop vs alloc", &[fault], THREE, move || {
-                drop_beside_alloc(COVERED, 1, way)
+                drop_vs_alloc(COVERED, 1, way)
             });
         }
     }
@@ -243,7 +242,7 @@ fn the_neighbour_of_what_is_dropped_is_taken() {
     for scene in [GROWING, BEFORE_BORDER, AFTER_BORDER, AFTER_LOW_BORDER] {
         for way in [FAST, BY_VIEW] {
             explore("drop vs neighbour", THREE, &[true], move || {
-                drop_beside_alloc(scene, 1, way)
+                drop_vs_alloc(scene, 1, way)
             });
         }
     }
@@ -252,14 +251,14 @@ fn the_neighbour_of_what_is_dropped_is_taken() {
 #[test]
 fn control_neighbour_taken_by_force() {
     must_fail("drop vs neighbour", &[Fault::TornClaim], THREE, || {
-        drop_beside_alloc(GROWING, 1, FAST)
+        drop_vs_alloc(GROWING, 1, FAST)
     });
 }
 
 // ---- a drop of the neighbour ----
 
 /// Two neighbours are dropped at once, and join.
-fn drop_beside_drop(one: usize, other: usize) {
+fn drop_vs_drop(one: usize, other: usize) {
     let prepared = known_full();
     let held = own_again(&prepared, one, 1);
     let neighbour = own_again(&prepared, other, 1);
@@ -279,9 +278,7 @@ const NEIGHBOURS: [(usize, usize); 3] = [(0, 1), (1, 2), (2, 1)];
 #[test]
 fn drops_of_neighbours_join() {
     for (one, other) in NEIGHBOURS {
-        explore("drop vs drop", TWO, &[()], move || {
-            drop_beside_drop(one, other)
-        });
+        explore("drop vs drop", TWO, &[()], move || drop_vs_drop(one, other));
     }
 }
 
@@ -289,7 +286,7 @@ fn drops_of_neighbours_join() {
 fn control_drops_join_unhinted() {
     for (one, other) in NEIGHBOURS {
         must_fail("drop vs drop", &[Fault::UnraisedHint], TWO, move || {
-            drop_beside_drop(one, other)
+            drop_vs_drop(one, other)
         });
     }
 }
@@ -301,7 +298,7 @@ fn control_drops_join_unseen() {
             "drop vs drop",
             &[Fault::RelaxedRelease, Fault::NoFence],
             TWO,
-            move || drop_beside_drop(one, other),
+            move || drop_vs_drop(one, other),
         );
     }
 }
@@ -309,7 +306,7 @@ fn control_drops_join_unseen() {
 #[test]
 fn control_drops_join_at_an_unchecked_border() {
     must_fail("drop vs drop", &[Fault::UncheckedBorder], TWO, || {
-        drop_beside_drop(1, 2)
+        drop_vs_drop(1, 2)
     });
 }
 
@@ -317,7 +314,7 @@ fn control_drops_join_at_an_unchecked_border() {
 
 /// A hole moves from ahead of a scan that proves a refusal to a place that it has passed: granule 0 is dropped, then
 /// granule 3 is taken.
-fn drop_beside_proof(late: fn() -> Late) -> bool {
+fn drop_vs_proof(late: fn() -> Late) -> bool {
     let prepared = pool(4);
     let held = own(&prepared, 0, 1);
     hold(&prepared, 1, 2);
@@ -336,32 +333,21 @@ fn drop_beside_proof(late: fn() -> Late) -> bool {
 #[test]
 fn a_hole_that_a_drop_moves_is_not_missed() {
     for late in [Late::in_the_proof, Late::by_granules, Late::by_runs] {
-        explore("drop vs proof", THREE, &[true], move || {
-            drop_beside_proof(late)
-        });
+        explore("drop vs proof", THREE, &[true], move || drop_vs_proof(late));
     }
 }
 
 #[test]
-fn control_a_drop_leaves_no_trace() {
+fn control_unnotified_drop() {
     for fault in [Fault::UnnotifiedDrop, Fault::UnnotifiedFree] {
         must_fail("drop vs proof", &[fault], THREE, || {
-            drop_beside_proof(Late::in_the_proof)
+            drop_vs_proof(Late::in_the_proof)
         });
     }
 }
 
-/// Finds nothing, so that its caller proves that there is no room.
-struct Never;
-
-impl Algorithm for Never {
-    fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
-        None
-    }
-}
-
 /// A refusal is cached concurrently with a drop. The thread that dropped finds what it gave back.
-fn drop_vs_refusal(scene: Scene, n: usize) -> bool {
+fn drop_vs_cached_refusal(scene: Scene, n: usize) -> bool {
     let (prepared, held) = scene();
     let race = Race::apart(prepared);
     let refused = race.start(move |pool| drop(pool.alloc_with(n, &Never)));
@@ -376,13 +362,13 @@ fn drop_vs_refusal(scene: Scene, n: usize) -> bool {
 }
 
 /// In one word, where a drop does everything at once, and across the border of two.
-const VERDICTS: [(Scene, usize); 3] = [(FRESH, 1), (COVERED, 1), (ACROSS, 2)];
+const CACHED_REFUSALS: [(Scene, usize); 3] = [(FRESH, 1), (COVERED, 1), (ACROSS, 2)];
 
 #[test]
 fn no_cached_refusal_outlives_a_drop() {
-    for (scene, n) in VERDICTS {
+    for (scene, n) in CACHED_REFUSALS {
         explore("drop vs cached refusal", THREE, &[true], move || {
-            drop_vs_refusal(scene, n)
+            drop_vs_cached_refusal(scene, n)
         });
     }
 }
@@ -396,7 +382,7 @@ fn control_a_cached_refusal_outlives_a_drop() {
             Fault::HastyRefusal,
         ] {
             must_fail("drop vs cached refusal", &[fault], THREE, move || {
-                drop_vs_refusal(scene, 1)
+                drop_vs_cached_refusal(scene, 1)
             });
         }
     }
@@ -405,7 +391,7 @@ fn control_a_cached_refusal_outlives_a_drop() {
 // ---- the fast path of an alloc ----
 
 /// An alloc that takes a range by the fast path sees what the last owner wrote before the drop.
-fn drop_beside_fast_alloc() -> bool {
+fn drop_vs_fast_alloc() -> bool {
     let prepared = pool(2);
     hold(&prepared, 1, 1);
     let held = own(&prepared, 0, 1);
@@ -440,7 +426,7 @@ fn what_is_dropped_is_handed_over() {
         "drop vs fast alloc",
         THREE,
         &[false, true],
-        drop_beside_fast_alloc,
+        drop_vs_fast_alloc,
     );
 }
 
@@ -450,12 +436,12 @@ fn control_dropped_without_handover() {
         "drop vs fast alloc",
         &[Fault::RelaxedRelease, Fault::NoFence],
         THREE,
-        drop_beside_fast_alloc,
+        drop_vs_fast_alloc,
     );
 }
 
 /// Two allocs by the fast path, of the given sizes, with room for both.
-fn fast_alloc_beside_fast_alloc(scene: fn() -> Pool, sizes: [usize; 2]) {
+fn fast_alloc_vs_fast_alloc(scene: fn() -> Pool, sizes: [usize; 2]) {
     let race = Race::on(scene());
     let free = race.pool().avail();
     let memory: Arc<[UnsafeCell<u8>; 4]> = Arc::new(std::array::from_fn(|_| UnsafeCell::new(0)));
@@ -508,7 +494,7 @@ const ROOMS: [Room; 4] = [
 fn fast_allocs_exclude_each_other() {
     for (scene, sizes) in ROOMS {
         explore("fast alloc vs fast alloc", TWO, &[()], move || {
-            fast_alloc_beside_fast_alloc(scene, sizes)
+            fast_alloc_vs_fast_alloc(scene, sizes)
         });
     }
 }
@@ -520,7 +506,7 @@ fn control_torn_fast_alloc() {
             "fast alloc vs fast alloc",
             &[Fault::TornClaim],
             TWO,
-            move || fast_alloc_beside_fast_alloc(scene, sizes),
+            move || fast_alloc_vs_fast_alloc(scene, sizes),
         );
     }
 }
