@@ -184,7 +184,7 @@ def resolve(target, devices):
     return None
 
 
-def told(board):
+def of_genpool(board):
     """The same, of a line of JSON."""
     srams = {}
     for sram in board["srams"]:
@@ -224,8 +224,8 @@ def main():
             wrong += 1
             continue
         srams, references = read_board(path)
-        if told(boards[str(path)]) != (srams, references):
-            print(f"{path}: differs\n  libfdt  {(srams, references)}\n  genpool {told(boards[str(path)])}")
+        if of_genpool(boards[str(path)]) != (srams, references):
+            print(f"{path}: differs\n  libfdt  {(srams, references)}\n  genpool {of_genpool(boards[str(path)])}")
             wrong += 1
         for enabled, layout in srams.values():
             count["SRAM nodes"] += 1

@@ -108,11 +108,11 @@ fn main() -> Result<(), Failure> {
                 while users.all() == 0 && Instant::now() < patience {
                     std::thread::yield_now();
                 }
-                let (told, drained) = mpsc::channel();
+                let (sender, drained) = mpsc::channel();
                 let removed = Instant::now();
                 let drain = pool.remove(MOVES)?;
                 busy += usize::from(drain.held() > 0);
-                drain.on_drained(move || told.send(()).expect("it is waited for"));
+                drain.on_drained(move || sender.send(()).expect("it is waited for"));
                 drained.recv_timeout(Duration::from_secs(10))?;
                 longest = longest.max(removed.elapsed());
 

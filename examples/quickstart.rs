@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let buffer = pool.alloc(10_000)?; // first fit, three granules
     let table = pool.alloc_with(4096, &FirstFitAlign::new(64 << 10)?)?;
     println!("buffer of {} bytes at {:#x}", buffer.size(), buffer.addr());
-    assert_eq!(table.phys(), Some(0x1_0001_0000)); // what the device is told
+    assert_eq!(table.phys(), Some(0x1_0001_0000)); // the address for the device
 
     drop(buffer); // given back, as is `table` at the end
     println!("{} of {} bytes are free", pool.avail(), pool.size());

@@ -377,7 +377,7 @@ fn bad_files() {
 #[test]
 fn one_bad_file_does_not_hide_the_others() {
     let good = file(
-        "beside.trace",
+        "other.trace",
         format!("{GOOD}alloc 1 size=20 -> 0\n").as_bytes(),
     );
     let output = genpool(&["verify", "/nonexistent/x.trace", good.to_str().unwrap()]);

@@ -69,7 +69,7 @@ pub(crate) enum OriginKind<'p> {
     Permanent(&'p Chunk),
     /// The chunk is looked up by address under a pin, and is the right one if it has this generation. If it has
     /// another, the range was freed by address while the allocation held it, and its chunk has been removed since.
-    Listed { generation: usize },
+    ByGeneration { generation: usize },
 }
 
 impl<'p> Origin<'p> {
@@ -82,7 +82,7 @@ impl<'p> Origin<'p> {
     }
 
     /// The generation must be below half of what a word can hold.
-    pub(crate) fn listed(generation: usize) -> Self {
+    pub(crate) fn by_generation(generation: usize) -> Self {
         Self {
             tagged: core::ptr::without_provenance(generation << 1 | 1),
             permanent: PhantomData,
@@ -94,7 +94,7 @@ impl<'p> Origin<'p> {
         let bits = self.tagged.addr();
         if bits & 1 != 0 {
             let generation = bits >> 1;
-            return OriginKind::Listed { generation };
+            return OriginKind::ByGeneration { generation };
         }
         // SAFETY: by the invariant, the pointer came from a reference with this lifetime.
         OriginKind::Permanent(unsafe { &*self.tagged })
@@ -348,7 +348,7 @@ impl<'p> Allocation<'p> {
                 // SAFETY: a permanent chunk lives as long as the chunk set, which `shared` owns. Used as above.
                 Origin::permanent(unsafe { NonNull::from(chunk).as_ref() })
             }
-            OriginKind::Listed { generation } => Origin::listed(generation),
+            OriginKind::ByGeneration { generation } => Origin::by_generation(generation),
         };
         let allocation = Allocation::new(lasting, origin, this.addr, this.extent);
         OwnedAllocation {
@@ -382,7 +382,7 @@ impl<'p> Allocation<'p> {
     pub(crate) fn permanent_chunk(&self) -> Option<&'p Chunk> {
         match self.origin.kind() {
             OriginKind::Permanent(chunk) => Some(chunk),
-            OriginKind::Listed { .. } => None,
+            OriginKind::ByGeneration { .. } => None,
         }
     }
 
@@ -406,7 +406,7 @@ impl<'p> Allocation<'p> {
     fn in_chunk<R>(&self, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
         match self.origin.kind() {
             OriginKind::Permanent(chunk) => Some(with(chunk)),
-            OriginKind::Listed { generation } => {
+            OriginKind::ByGeneration { generation } => {
                 self.shared.in_generation(self.addr, generation, with)
             }
         }

@@ -114,9 +114,9 @@ impl Drain {
     /// let pool = Pool::new(12)?;
     /// pool.add(0x1000, 0x4000)?;
     /// let held = pool.alloc(1)?;
-    /// let (told, drained) = mpsc::channel();
+    /// let (sender, drained) = mpsc::channel();
     /// let drain = pool.remove(0x1000)?;
-    /// drain.on_drained(move || told.send("unmap it").expect("somebody listens"));
+    /// drain.on_drained(move || sender.send("unmap it").expect("somebody listens"));
     /// assert!(drained.try_recv().is_err());
     /// drop(held);
     /// assert_eq!(drained.recv(), Ok("unmap it"));

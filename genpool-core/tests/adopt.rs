@@ -49,7 +49,7 @@ fn what_cannot_be_freed_cannot_be_adopted() {
     for pool in pools() {
         let start = 0x10_0000;
         let raw = pool.alloc(70 * PAGE).unwrap().into_raw();
-        let behind = start + 70 * PAGE;
+        let after = start + 70 * PAGE;
         let before = (pool.avail(), pool.stats().refused_frees);
         let mut refused = vec![
             (range(start, 0), FreeError::ZeroSize { addr: start }),
@@ -74,10 +74,7 @@ fn what_cannot_be_freed_cannot_be_adopted() {
                     last: start + 100 * PAGE - 1,
                 },
             ),
-            (
-                range(behind, PAGE),
-                FreeError::NotAllocated { addr: behind },
-            ),
+            (range(after, PAGE), FreeError::NotAllocated { addr: after }),
         ];
         let longer = range(start, 71 * PAGE);
         if pool.is_tracked() {
@@ -94,7 +91,7 @@ fn what_cannot_be_freed_cannot_be_adopted() {
             let addr = start + PAGE;
             refused.push((range(addr, PAGE), FreeError::Interior { addr, start }));
         } else {
-            refused.push((longer, FreeError::NotAllocated { addr: behind }));
+            refused.push((longer, FreeError::NotAllocated { addr: after }));
         }
         for (range, error) in refused {
             assert_eq!(pool.adopt(range).unwrap_err(), error);

@@ -111,8 +111,8 @@ proptest! {
                 Step::Refused(n) => {
                     for taken in &held {
                         // A range of another allocation, or one that is already free.
-                        let behind = taken.addr() + taken.size();
-                        let _ = pool.free(behind.saturating_sub(1), n + granules);
+                        let after = taken.addr() + taken.size();
+                        let _ = pool.free(after.saturating_sub(1), n + granules);
                     }
                 }
             }

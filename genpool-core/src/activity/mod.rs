@@ -225,7 +225,7 @@ impl Activity {
 
     /// Turns on the recording of changes in run indexes, for good.
     #[inline]
-    pub(crate) fn keep_run_index(&self) {
+    pub(crate) fn start_run_index(&self) {
         if !self.keeps_run_index() {
             // SeqCst: comes before the first look at bits (pairs with `listeners`).
             self.listeners

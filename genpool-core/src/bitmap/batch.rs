@@ -156,7 +156,7 @@ fn spread(starts: usize, n: usize) -> usize {
 
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
-    use super::super::Search;
+    use super::super::Attempt;
     use super::*;
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         let (bitmap, activity) = (Bitmap::new(4 * WORD_BITS, None).unwrap(), Activity::new());
         bitmap.claim(Granule(0), 4 * WORD_BITS, &activity).unwrap();
         // Now the hints say that nothing is free.
-        assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
+        assert_eq!(bitmap.take_lowest(1, &activity), Attempt::Nowhere);
         // In one word, across words, in a later word, in an earlier one.
         let starts = [0, 2, 8, WORD_BITS - 1, 2 * WORD_BITS + 5, 4];
         let released = bitmap.release_batch(starts.into_iter().map(Granule), 2, &activity);
@@ -247,7 +247,7 @@ mod tests {
     fn runs_of_a_batch_join_over_what_is_free_between_them() {
         let (bitmap, activity) = (Bitmap::new(WORD_BITS, None).unwrap(), Activity::new());
         bitmap.claim(Granule(0), WORD_BITS, &activity).unwrap();
-        assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
+        assert_eq!(bitmap.take_lowest(1, &activity), Attempt::Nowhere);
         bitmap.release(Granule(4), 2, &activity).unwrap();
         let around = [2, 6].into_iter().map(Granule);
         assert_eq!(bitmap.release_batch(around, 2, &activity), Ok(()));

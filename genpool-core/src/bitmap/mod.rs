@@ -98,7 +98,7 @@ pub(crate) use self::bits::{MAX_GRANULES, NotTaken, Taken};
 use self::hints::LONG;
 pub(crate) use self::hints::{Hints, Need, ParentSlot};
 use self::run_index::RunIndex;
-pub(crate) use self::search::Search;
+pub(crate) use self::search::Attempt;
 pub(crate) use self::starts::{AlignedStarts, AnyStart};
 use self::tightest::Change;
 use self::word::{AtomicWord, free_suffix, longest_free};

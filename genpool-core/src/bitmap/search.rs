@@ -20,7 +20,7 @@ use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// How often a word that other threads change at the same time is tried, before the caller looks at the whole
 /// bitmap again (2026-11).
-const LOSSES: u32 = 4;
+const MAX_LOSSES: u32 = 4;
 
 /// The pause is twice this many spin hints after the first loss, and twice as long after each further one
 /// (2026-11).
@@ -28,7 +28,7 @@ const PAUSES: u32 = 16;
 
 /// The result of a search for a run to claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Search {
+pub(crate) enum Attempt {
     /// A run is claimed, and begins here.
     Found(Granule),
     /// No run was seen.
@@ -249,7 +249,7 @@ impl Bitmap {
     }
 
     /// Finds and claims the lowest `n` free granules, at most [`WORD_BITS`].
-    pub(crate) fn take_lowest(&self, n: usize, activity: &Activity) -> Search {
+    pub(crate) fn take_lowest(&self, n: usize, activity: &Activity) -> Attempt {
         let need = Need::of(n);
         let mut next = self.hints.first(need);
         while let Some(word) = next {
@@ -264,10 +264,10 @@ impl Bitmap {
                         }
                         let start = word.granule(at);
                         self.claimed(start, n, activity);
-                        return Search::Found(start);
+                        return Attempt::Found(start);
                     }
-                    Err(_) if lost < LOSSES => lost += 1,
-                    Err(_) => return Search::Missed,
+                    Err(_) if lost < MAX_LOSSES => lost += 1,
+                    Err(_) => return Attempt::Missed,
                 }
                 // The thread that was faster has the cache line, and goes on with it meanwhile.
                 (0..PAUSES << lost).for_each(|_| spin_loop());
@@ -279,14 +279,14 @@ impl Bitmap {
             {
                 let start = Granule(past.0 - suffix);
                 return match self.claim_across(start, n, activity) {
-                    Ok(()) => Search::Found(start),
-                    Err(Taken) => Search::Missed,
+                    Ok(()) => Attempt::Found(start),
+                    Err(Taken) => Attempt::Missed,
                 };
             }
             self.lower_hint(word, seen);
             next = self.hints.next(word.next(), need);
         }
-        Search::Nowhere
+        Attempt::Nowhere
     }
 
     /// Returns true if the hint of a word is to be lowered along with the claim of a piece. It is if the piece is
@@ -319,17 +319,17 @@ mod tests {
         (0..100).find_map(|_| bitmap.take_at_once(node, n))
     }
 
-    fn lowest(bitmap: &Bitmap, n: usize, activity: &Activity) -> Search {
+    fn lowest(bitmap: &Bitmap, n: usize, activity: &Activity) -> Attempt {
         let mut searches = (0..100).map(|_| bitmap.take_lowest(n, activity));
-        let settled = searches.find(|&search| search != Search::Missed);
-        settled.unwrap_or(Search::Missed)
+        let settled = searches.find(|&search| search != Attempt::Missed);
+        settled.unwrap_or(Attempt::Missed)
     }
 
     /// A bitmap of `words` words that are all taken, with hints that say so.
     fn full(words: usize) -> (Bitmap, Activity) {
         let (bitmap, activity) = (Bitmap::new(word(words), None).unwrap(), Activity::new());
         bitmap.claim(Granule(0), word(words), &activity).unwrap();
-        assert_eq!(lowest(&bitmap, 1, &activity), Search::Nowhere);
+        assert_eq!(lowest(&bitmap, 1, &activity), Attempt::Nowhere);
         (bitmap, activity)
     }
 
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(at_once(&bitmap, 1, 1), None);
         assert_eq!(
             lowest(&bitmap, 1, &activity),
-            Search::Found(Granule(word(NODE)))
+            Attempt::Found(Granule(word(NODE)))
         );
         // Now they are lowered.
         assert_eq!(at_once(&bitmap, 0, 1), None);
@@ -393,7 +393,7 @@ mod tests {
             .claim(Granule(word(2) - 5), 9, &activity)
             .unwrap_err();
         observed("a claim that was rolled back");
-        assert_eq!(lowest(&bitmap, 1, &activity), Search::Found(Granule(3)));
+        assert_eq!(lowest(&bitmap, 1, &activity), Attempt::Found(Granule(3)));
         observed("first fit");
         let mut batch = bitmap.claim_batch(Granule(0), 1, 2, &activity).unwrap();
         observed("a batch");
@@ -438,7 +438,7 @@ mod tests {
         // A claim from the beginning of the longest run lowers the hint too.
         assert_eq!(
             lowest(&bitmap, 7, &activity),
-            Search::Found(Granule(word(1) - 5))
+            Attempt::Found(Granule(word(1) - 5))
         );
         assert_eq!(
             bitmap.hints.get(WordIndex(0)),
@@ -447,7 +447,7 @@ mod tests {
         );
         assert_eq!(
             lowest(&bitmap, 3, &activity),
-            Search::Found(Granule(word(2) + 2))
+            Attempt::Found(Granule(word(2) + 2))
         );
         assert_eq!(
             (
@@ -458,7 +458,7 @@ mod tests {
         );
         assert_eq!(
             lowest(&bitmap, 1, &activity),
-            Search::Found(Granule(word(2) + 5))
+            Attempt::Found(Granule(word(2) + 5))
         );
         assert_eq!(
             (
@@ -476,7 +476,7 @@ mod tests {
         bitmap.release(Granule(10), 2, &activity).unwrap();
         assert_eq!(bitmap.hints.get(WordIndex(0)), 3);
         assert_eq!(at_once(&bitmap, 0, 2), None, "there is a hint to lower");
-        assert_eq!(lowest(&bitmap, 2, &activity), Search::Found(Granule(1)));
+        assert_eq!(lowest(&bitmap, 2, &activity), Attempt::Found(Granule(1)));
         assert_eq!(bitmap.hints.get(WordIndex(0)), 2);
         assert_eq!(
             at_once(&bitmap, 0, 1),
@@ -493,12 +493,12 @@ mod tests {
         bitmap.release(Granule(word(1) - 1), 7, &activity).unwrap();
         assert_eq!(
             lowest(&bitmap, 4, &activity),
-            Search::Found(Granule(word(1) - 1))
+            Attempt::Found(Granule(word(1) - 1))
         );
-        assert_eq!(lowest(&bitmap, 4, &activity), Search::Nowhere);
+        assert_eq!(lowest(&bitmap, 4, &activity), Attempt::Nowhere);
         assert_eq!(
             lowest(&bitmap, 3, &activity),
-            Search::Found(Granule(word(1) + 3))
+            Attempt::Found(Granule(word(1) + 3))
         );
     }
 

@@ -170,8 +170,8 @@ fn take_all(bitmap: &Bitmap, n: usize) {
         let lowest = Free::of(bitmap).first(n, |_| true);
         // A weak compare-exchange may fail spuriously, on some machines and in Miri.
         let mut searches = (0..100).map(|_| bitmap.take_lowest(n, &activity));
-        let found = searches.find(|&search| search != Search::Missed).unwrap();
-        assert_eq!(found, lowest.map_or(Search::Nowhere, Search::Found));
+        let found = searches.find(|&search| search != Attempt::Missed).unwrap();
+        assert_eq!(found, lowest.map_or(Attempt::Nowhere, Attempt::Found));
         assert!(bitmap.is_sound());
         if lowest.is_none() {
             return;
@@ -261,7 +261,7 @@ fn a_run_is_found_over_every_border() {
                 .unwrap();
             // Lowers all hints, and makes the bitmap keep a run index.
             assert_eq!(bitmap.find_tightest(1, Look::Hinted, &activity), None);
-            assert_eq!(bitmap.take_lowest(1, &activity), Search::Nowhere);
+            assert_eq!(bitmap.take_lowest(1, &activity), Attempt::Nowhere);
             let start = Granule((border * WORD_BITS).saturating_sub(below));
             let n = below + above;
             bitmap.release(start, n, &activity).unwrap();

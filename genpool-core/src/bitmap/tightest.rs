@@ -204,7 +204,7 @@ impl Bitmap {
         let mut seen = WordLine {
             before: self.before(first, order),
             words: [FULL; LINE_WORDS],
-            behind: self.word_or_full(line.next().first_word(), order),
+            after: self.word_or_full(line.next().first_word(), order),
         };
         for (seen, word) in seen.words.iter_mut().zip(&self.bits.words()[first.0..]) {
             *seen = word.load(order);
@@ -217,11 +217,11 @@ impl Bitmap {
     fn is_still(&self, line: LineIndex, seen: &WordLine) -> bool {
         let first = line.first_word();
         let before = self.before(first, Ordering::SeqCst);
-        let behind = self.word_or_full(line.next().first_word(), Ordering::SeqCst);
-        let beside = before ^ seen.before | behind ^ seen.behind;
+        let after = self.word_or_full(line.next().first_word(), Ordering::SeqCst);
+        let outside = before ^ seen.before | after ^ seen.after;
         // Word by word, because `seen` was written word by word.
         let pairs = self.bits.words()[first.0..].iter().zip(&seen.words);
-        pairs.fold(beside, |changed, (word, seen)| {
+        pairs.fold(outside, |changed, (word, seen)| {
             changed | word.load(Ordering::SeqCst) ^ seen
         }) == 0
     }
@@ -229,7 +229,7 @@ impl Bitmap {
     /// Turns on the recording of changes, and records all runs that there are.
     #[cold]
     fn build_run_index(&self, run_index: RunIndex<'_>, activity: &Activity) {
-        activity.keep_run_index();
+        activity.start_run_index();
         for run in self.free_runs(Granule(0), 1, Look::Exact) {
             run_index.record(run.start.line(), run.len);
         }
@@ -372,7 +372,7 @@ mod tests {
     use crate::units::LINE_GRANULES;
 
     #[test]
-    fn a_line_is_still_as_it_was_seen_until_a_word_of_it_or_beside_it_changes() {
+    fn a_line_is_still_as_it_was_seen_until_a_word_of_it_or_next_to_it_changes() {
         let activity = Activity::new();
         for line in 0..3 {
             let bitmap = Bitmap::new(3 * LINE_GRANULES, None).unwrap();

@@ -334,7 +334,7 @@ impl Chunk {
             self.after_rollback();
             return Err(Refused::Taken);
         }
-        self.keep(start, n, activity)
+        self.confirm_claim(start, n, activity)
     }
 
     /// Looks whether the chunk is drained after a claim was refused. If the claim crossed words, part of it was rolled
@@ -349,7 +349,7 @@ impl Chunk {
 
     /// Keeps a run that was just claimed. If the chunk is being removed, gives it back instead.
     #[inline(always)]
-    pub(crate) fn keep(
+    pub(crate) fn confirm_claim(
         &self,
         start: Granule,
         n: usize,
@@ -385,7 +385,7 @@ impl Chunk {
     /// Gives back a run as [`give_back`](Self::give_back) does, after `redeem` has exchanged its ownership word. The
     /// word goes first, then the bits, and both are announced as one step (model: `listed free`). If `redeem` fails,
     /// nothing is given back.
-    pub(crate) fn give_back_owned<R, E>(
+    pub(crate) fn give_back_with_ownership<R, E>(
         &self,
         start: Granule,
         n: usize,

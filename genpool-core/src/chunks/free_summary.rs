@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::activity::Activity;
-    use crate::bitmap::Search;
+    use crate::bitmap::Attempt;
     use crate::chunk::ChunkSpec;
     use crate::units::Granule;
 
@@ -220,8 +220,8 @@ mod tests {
             let look = |chunk: &Chunk| {
                 // A weak exchange may fail spuriously, on some machines and in Miri.
                 let mut searches = (0..100).map(|_| chunk.bitmap().take_lowest(1, &activity));
-                match searches.find(|&search| search != Search::Missed) {
-                    Some(Search::Nowhere) => ControlFlow::Continue(()),
+                match searches.find(|&search| search != Attempt::Missed) {
+                    Some(Attempt::Nowhere) => ControlFlow::Continue(()),
                     found => ControlFlow::Break(found),
                 }
             };
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(visited(&free_summary, 4), []);
             assert_eq!(
                 free_summary.find(3, look),
-                Some(Some(Search::Found(Granule(7))))
+                Some(Some(Attempt::Found(Granule(7))))
             );
             assert!(chunks[at].seal());
             assert_eq!(visited(&free_summary, 1), []);

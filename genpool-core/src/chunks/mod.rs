@@ -280,7 +280,7 @@ impl ChunkSet {
 
     /// Returns true if readers have the list that was published last and try its first chunk first. Meaningful only at
     /// rest.
-    pub(crate) fn is_read(&self) -> bool {
+    pub(crate) fn readers_are_current(&self) -> bool {
         let published = self.published.load_full();
         let first = published.first_alive().filter(|chunk| chunk.is_permanent());
         let first = first.map_or(ptr::null(), Arc::as_ptr);

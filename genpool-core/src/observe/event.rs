@@ -37,12 +37,12 @@ use crate::placement::AlgorithmName;
 ///     }
 /// }
 ///
-/// let (tell, told) = channel();
-/// let pool = Pool::builder().order(12).observer(Calls(tell)).build()?;
+/// let (sender, events) = channel();
+/// let pool = Pool::builder().order(12).observer(Calls(sender)).build()?;
 /// pool.add(0x1000, 0x4000)?;
 /// drop(pool.alloc(5000)?);
 /// drop(pool);
-/// assert_eq!(told.iter().collect::<Vec<_>>(), ["0x1000: 5000 in 8192", "0x1000: freed"]);
+/// assert_eq!(events.iter().collect::<Vec<_>>(), ["0x1000: 5000 in 8192", "0x1000: freed"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

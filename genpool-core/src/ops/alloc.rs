@@ -38,7 +38,7 @@ use core::ptr;
 use alloc::vec::Vec;
 
 use crate::allocation::{Allocation, Origin, Parts};
-use crate::bitmap::{Look, Search};
+use crate::bitmap::{Attempt, Look};
 use crate::chunk::{Chunk, Refused, State, granules_for};
 use crate::chunks::DefaultAlgorithm;
 use crate::error::AllocError;
@@ -119,10 +119,10 @@ impl Shared {
         let attempt = |chunk: &Chunk| {
             let search = chunk.bitmap().take_lowest(n, &self.activity);
             match search {
-                Search::Found(start) if chunk.keep(start, n, &self.activity).is_err() => {
-                    Search::Nowhere
+                Attempt::Found(start) if chunk.confirm_claim(start, n, &self.activity).is_err() => {
+                    Attempt::Nowhere
                 }
-                Search::Missed => {
+                Attempt::Missed => {
                     self.counters.lost_claim();
                     chunk.after_rollback();
                     search
@@ -131,9 +131,9 @@ impl Shared {
             }
         };
         match attempt(newest) {
-            Search::Found(start) => Some((newest, start)),
-            Search::Nowhere => self.try_others(newest, n, attempt),
-            Search::Missed => None,
+            Attempt::Found(start) => Some((newest, start)),
+            Attempt::Nowhere => self.try_others(newest, n, attempt),
+            Attempt::Missed => None,
         }
     }
 
@@ -162,7 +162,7 @@ impl Shared {
         n: usize,
     ) -> Option<(&'p Chunk, Granule)> {
         chunk.bitmap().claimed(start, n, &self.activity);
-        chunk.keep(start, n, &self.activity).ok()?;
+        chunk.confirm_claim(start, n, &self.activity).ok()?;
         Some((chunk, start))
     }
 
@@ -217,10 +217,10 @@ impl Shared {
         algorithm.check(&request).ok()?;
         let newest = self.chunk_set.newest()?;
         match self.attempt(newest, algorithm, request) {
-            Search::Found(granule) => Some((newest, granule)),
-            Search::Nowhere => self.take_from_others(newest, algorithm, request),
+            Attempt::Found(granule) => Some((newest, granule)),
+            Attempt::Nowhere => self.take_from_others(newest, algorithm, request),
             // Other threads were faster. The slow path tries the chunk again.
-            Search::Missed => None,
+            Attempt::Missed => None,
         }
     }
 
@@ -242,16 +242,16 @@ impl Shared {
         &'p self,
         newest: &Chunk,
         n: usize,
-        attempt: impl Fn(&'p Chunk) -> Search,
+        attempt: impl Fn(&'p Chunk) -> Attempt,
     ) -> Option<(&'p Chunk, Granule)> {
         let visit = |chunk: &'p Chunk| {
             if ptr::eq(chunk, newest) {
                 return ControlFlow::Continue(());
             }
             match attempt(chunk) {
-                Search::Found(granule) => ControlFlow::Break(Some((chunk, granule))),
-                Search::Nowhere => ControlFlow::Continue(()),
-                Search::Missed => ControlFlow::Break(None),
+                Attempt::Found(granule) => ControlFlow::Break(Some((chunk, granule))),
+                Attempt::Nowhere => ControlFlow::Continue(()),
+                Attempt::Missed => ControlFlow::Break(None),
             }
         };
         self.chunk_set.free_summary.find(n, visit).flatten()
@@ -264,24 +264,24 @@ impl Shared {
         chunk: &Chunk,
         algorithm: &A,
         request: Request,
-    ) -> Search {
+    ) -> Attempt {
         let n = request.granules();
         let Some(last) = chunk.bitmap().len().checked_sub(n) else {
-            return Search::Nowhere;
+            return Attempt::Nowhere;
         };
         let view = ChunkView::new(chunk, Look::Hinted, &self.activity);
         let Some(granule) = algorithm.propose(&view, &request) else {
-            return Search::Nowhere;
+            return Attempt::Nowhere;
         };
         if granule.0 > last {
-            return Search::Missed;
+            return Attempt::Missed;
         }
         match chunk.claim(granule, n, &self.activity) {
-            Ok(()) => Search::Found(granule),
-            Err(Refused::Draining) => Search::Nowhere,
+            Ok(()) => Attempt::Found(granule),
+            Err(Refused::Draining) => Attempt::Nowhere,
             Err(Refused::Taken) => {
                 self.counters.lost_claim();
-                Search::Missed
+                Attempt::Missed
             }
         }
     }

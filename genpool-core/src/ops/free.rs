@@ -22,7 +22,9 @@ impl Shared {
         }
         let taken_back = match origin.kind() {
             OriginKind::Permanent(chunk) => self.give_back_to(chunk, addr, extent),
-            OriginKind::Listed { generation } => self.give_back_listed(generation, addr, extent),
+            OriginKind::ByGeneration { generation } => {
+                self.give_back_by_generation(generation, addr, extent)
+            }
         };
         if !taken_back {
             // Only a free by address can have released this range before.
@@ -31,7 +33,7 @@ impl Shared {
     }
 
     #[cold]
-    fn give_back_listed(&self, generation: usize, addr: usize, extent: Extent) -> bool {
+    fn give_back_by_generation(&self, generation: usize, addr: usize, extent: Extent) -> bool {
         self.in_generation(addr, generation, |chunk| {
             self.give_back_to(chunk, addr, extent)
         })
@@ -63,7 +65,7 @@ impl Shared {
     #[inline(never)]
     fn give_back_tracked(&self, chunk: &Chunk, start: Granule, extent: Extent) -> bool {
         let redeem = || chunk.exchange(start, extent, 0);
-        let given = chunk.give_back_owned(start, extent.len(), &self.activity, redeem);
+        let given = chunk.give_back_with_ownership(start, extent.len(), &self.activity, redeem);
         given.is_ok_and(|(_, outcome)| outcome.is_ok())
     }
 
@@ -143,7 +145,7 @@ impl Shared {
             }
             let redeem = || boundary_tags.exchange(start, ownership, 0);
             if chunk
-                .give_back_owned(start, n, &self.activity, redeem)
+                .give_back_with_ownership(start, n, &self.activity, redeem)
                 .is_ok()
             {
                 return Ok(n);
@@ -169,7 +171,7 @@ impl Shared {
                 }
             };
             // The chunk may not outlive the call, so later calls look it up.
-            Ok((Origin::listed(chunk.generation()), extent))
+            Ok((Origin::by_generation(chunk.generation()), extent))
         });
         // The answer reveals what is taken and what is free.
         let (origin, extent) =
@@ -208,7 +210,8 @@ impl Shared {
                 chunk.give_back(end, tail, &self.activity).ok();
             });
         }
-        let (extent, outcome) = chunk.give_back_owned(end, tail, &self.activity, redeem)?;
+        let (extent, outcome) =
+            chunk.give_back_with_ownership(end, tail, &self.activity, redeem)?;
         if outcome.is_err() {
             self.counters.refused_free();
         }

@@ -233,7 +233,7 @@ impl Shared {
         let step = || {
             let outcome = match origin.kind() {
                 OriginKind::Permanent(chunk) => give_back(chunk),
-                OriginKind::Listed { generation } => self
+                OriginKind::ByGeneration { generation } => self
                     .in_generation(addr, generation, give_back)
                     .unwrap_or(None),
             };

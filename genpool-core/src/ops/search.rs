@@ -176,7 +176,7 @@ impl Shared {
     ) -> Parts<'p> {
         // SAFETY: the chunk is a chunk of the pinned list.
         let permanent = unsafe { pin.permanent(chunk) };
-        let listed = || Origin::listed(chunk.generation());
+        let listed = || Origin::by_generation(chunk.generation());
         Parts {
             extent,
             addr: chunk.addr_of(granule),

@@ -375,8 +375,8 @@ impl<'c> ChunkView<'c> {
     ///         // `chunk` starts at 0x1000; a granule is 4 KiB:
     ///         let aligned = chunk.find_aligned(Granule(0), Granule(usize::MAX), 1, 0x4000, 0);
     ///         assert_eq!(aligned, Some(Granule(3))); // 0x4000
-    ///         let behind = chunk.find_aligned(Granule(0), Granule(usize::MAX), 1, 0x4000, 0x2000);
-    ///         assert_eq!(behind, Some(Granule(1))); // 0x2000
+    ///         let with_phase = chunk.find_aligned(Granule(0), Granule(usize::MAX), 1, 0x4000, 0x2000);
+    ///         assert_eq!(with_phase, Some(Granule(1))); // 0x2000
     ///         Some(Granule(1))
     ///     }
     /// }

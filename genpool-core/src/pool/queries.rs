@@ -142,7 +142,7 @@ impl PoolView {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         // First, because `load` brings the readers up to the current list.
-        let is_read = self.shared.chunk_set.is_read();
+        let readers_are_current = self.shared.chunk_set.readers_are_current();
         let list = self.shared.chunk_set.load();
         // Granules that are taken and belong to no known allocation.
         let mut unowned = 0;
@@ -161,7 +161,10 @@ impl PoolView {
             chunk.bitmap().is_sound() && spare.is_some() && is_found
         });
         let cached = self.shared.slots.granules();
-        is_read && sound && cached <= unowned && (cached == unowned || !self.shared.tracked)
+        readers_are_current
+            && sound
+            && cached <= unowned
+            && (cached == unowned || !self.shared.tracked)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::units::{LINE_WORDS, WORD_BITS};
 pub(in crate::bitmap) struct WordLine {
     pub(in crate::bitmap) before: usize,
     pub(in crate::bitmap) words: [usize; LINE_WORDS],
-    pub(in crate::bitmap) behind: usize,
+    pub(in crate::bitmap) after: usize,
 }
 
 impl WordLine {
@@ -20,8 +20,8 @@ impl WordLine {
         } else {
             self.words[at - 1]
         };
-        let behind = *self.words.get(at + 1).unwrap_or(&self.behind);
-        (before, self.words[at], behind)
+        let after = *self.words.get(at + 1).unwrap_or(&self.after);
+        (before, self.words[at], after)
     }
 
     /// Returns where the first run of this length begins, counted from the first granule of the line. The length is
@@ -39,12 +39,12 @@ impl WordLine {
     /// Iterates over the starts of the runs of this length that begin in one word.
     #[inline(always)]
     fn starts_in(&self, at: usize, len: usize) -> impl Iterator<Item = usize> + use<> {
-        let (before, word, behind) = self.around(at);
+        let (before, word, after) = self.around(at);
         let begins = begins(before, word);
         // The sum carries from the beginning of each run to the taken granule that ends the run.
         let ends = free_bits(word).wrapping_add(begins) & word;
         let suffix = free_suffix(word);
-        let through = suffix > 0 && suffix + free_prefix(behind) == len;
+        let through = suffix > 0 && suffix + free_prefix(after) == len;
         let last = if through {
             1 << (WORD_BITS - suffix)
         } else {
@@ -68,10 +68,10 @@ impl WordLine {
     /// Iterates over the starts of the runs of at least [`WORD_BITS`] granules, in ascending order.
     pub(in crate::bitmap) fn long(self) -> impl Iterator<Item = usize> {
         (0..LINE_WORDS).filter_map(move |at| {
-            let (before, word, behind) = self.around(at);
+            let (before, word, after) = self.around(at);
             let suffix = free_suffix(word);
             let begin = suffix > 0 && begins(before, word) >> (WORD_BITS - suffix) != 0;
-            let is_long = begin && suffix + free_prefix(behind) >= WORD_BITS;
+            let is_long = begin && suffix + free_prefix(after) >= WORD_BITS;
             is_long.then_some(at * WORD_BITS + WORD_BITS - suffix)
         })
     }
@@ -98,7 +98,7 @@ mod tests {
     fn runs(line: &WordLine) -> Vec<(usize, usize)> {
         let words = [line.before].into_iter().chain(line.words);
         let bits: Vec<bool> = words
-            .chain([line.behind, FULL])
+            .chain([line.after, FULL])
             .flat_map(|word| (0..WORD_BITS).map(move |at| word >> at & 1 == 0))
             .collect();
         (0..LINE_GRANULES)
@@ -116,9 +116,9 @@ mod tests {
         fn the_first_of_each_length_and_the_long_ones_are_found(
             before in word(),
             words in proptest::array::uniform::<_, LINE_WORDS>(word()),
-            behind in word(),
+            after in word(),
         ) {
-            let line = WordLine { before, words, behind };
+            let line = WordLine { before, words, after };
             let runs = runs(&line);
             for len in 1..WORD_BITS {
                 let first = runs.iter().find(|run| run.1 == len).map(|run| run.0);

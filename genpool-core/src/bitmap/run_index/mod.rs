@@ -46,7 +46,7 @@
 //!
 //! Recording costs every claim and every free one more look, and sometimes a locked instruction besides the one
 //! that each of them needs. So it begins when a caller first asks for the tightest run
-//! (`Activity::keep_run_index`), and never ends. The flag is in the word that counts the probers, which every call
+//! (`Activity::start_run_index`), and never ends. The flag is in the word that counts the probers, which every call
 //! reads anyway. Pools that never use best fit pay nothing for it.
 //!
 //! The thread that begins it looks at all words and records every run. A thread that changed bits without knowing
