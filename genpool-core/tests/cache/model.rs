@@ -1,6 +1,7 @@
-//! A cache against a model that knows which granules are held.
+//! A cache against the oracle.
 
 use genpool_core::{AllocError, Allocation, Cache, Impossible, Pool};
+use genpool_plain::Oracle;
 use proptest::prelude::*;
 
 use crate::{BASE, PAGE, pool_of};
@@ -26,32 +27,21 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The granules that allocations hold.
-struct Model(Vec<bool>);
+/// Takes the allocation out of the oracle, in which its granules are free.
+fn take(oracle: &mut Oracle, allocation: &Allocation<'_>) {
+    let (addr, size) = (allocation.addr(), allocation.size());
+    assert_eq!(oracle.alloc_at(addr, size), Some(addr), "allocated twice");
+}
 
-impl Model {
-    fn granules(allocation: &Allocation<'_>) -> std::ops::Range<usize> {
-        let first = (allocation.addr() - BASE) / PAGE;
-        first..first + allocation.size() / PAGE
-    }
+/// Gives the allocation back to the oracle, which holds it.
+fn give(oracle: &mut Oracle, allocation: &Allocation<'_>) {
+    let given = oracle.free(allocation.addr(), allocation.size());
+    given.expect("the oracle holds what the pool does");
+}
 
-    fn take(&mut self, allocation: &Allocation<'_>) {
-        for granule in Self::granules(allocation) {
-            assert!(!std::mem::replace(&mut self.0[granule], true));
-        }
-    }
-
-    fn give(&mut self, allocation: &Allocation<'_>) {
-        self.0[Self::granules(allocation)].fill(false);
-    }
-
-    fn has_room(&self, n: usize) -> bool {
-        self.0.windows(n).any(|run| !run.contains(&true))
-    }
-
-    fn used(&self) -> usize {
-        self.0.iter().filter(|&&taken| taken).count() * PAGE
-    }
+/// Returns the bytes that are allocated.
+fn used(oracle: &Oracle) -> usize {
+    oracle.size() - oracle.avail()
 }
 
 proptest! {
@@ -64,14 +54,15 @@ proptest! {
         let builder = if tracked { Pool::builder().boundary_tracking() } else { Pool::builder() };
         let pool = pool_of(builder, pages);
         let mut cache = pool.cache();
-        let mut model = Model(vec![false; pages]);
+        let mut oracle = Oracle::new(PAGE.ilog2());
+        oracle.add(BASE, pages * PAGE).unwrap();
         let mut live: Vec<Allocation<'_>> = Vec::new();
         for step in steps {
             match step {
                 Step::Alloc(n) => match cache.alloc(n * PAGE) {
                     Ok(found) => {
                         prop_assert_eq!(found.size(), n * PAGE);
-                        model.take(&found);
+                        take(&mut oracle, &found);
                         live.push(found);
                     }
                     Err(refused) => {
@@ -83,23 +74,24 @@ proptest! {
                             AllocError::Exhausted { size }
                         };
                         prop_assert_eq!(refused, expected);
-                        prop_assert!(!model.has_room(n), "room for {} pages", n);
+                        let runs = oracle.free_runs(0);
+                        prop_assert!(runs.iter().all(|&(_, len)| len < n), "room for {} pages", n);
                     }
                 },
                 Step::AllocFromPool(n) => {
                     if let Ok(found) = pool.alloc(n * PAGE) {
-                        model.take(&found);
+                        take(&mut oracle, &found);
                         live.push(found);
                     }
                 }
                 Step::Free(which) if !live.is_empty() => {
                     let allocation = live.swap_remove(which % live.len());
-                    model.give(&allocation);
+                    give(&mut oracle, &allocation);
                     cache.free(allocation);
                 }
                 Step::Drop(which) if !live.is_empty() => {
                     let allocation = live.swap_remove(which % live.len());
-                    model.give(&allocation);
+                    give(&mut oracle, &allocation);
                 }
                 Step::Free(_) | Step::Drop(_) => {}
                 Step::Flush => {
@@ -109,11 +101,11 @@ proptest! {
             }
             let stats = pool.stats();
             prop_assert_eq!(stats.cached, cache.held());
-            prop_assert_eq!(stats.used, model.used() + cache.held());
+            prop_assert_eq!(stats.used, used(&oracle) + cache.held());
             prop_assert!(cache.held() <= Cache::MOST_GRANULES * PAGE);
             if tracked {
                 let recorded: usize = pool.live().unwrap().iter().map(|held| held.size).sum();
-                prop_assert_eq!(recorded, model.used());
+                prop_assert_eq!(recorded, used(&oracle));
             }
         }
         prop_assert!(pool.is_sound());
