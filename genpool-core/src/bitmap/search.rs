@@ -359,8 +359,11 @@ mod tests {
         // Now they are lowered.
         assert_eq!(at_once(&bitmap, 0, 1), None);
         assert_eq!(at_once(&bitmap, 1, 1), Some(Granule(word(NODE) + 1)));
+        for words in 1..=NODE {
+            let bitmap = Bitmap::new(word(words), None).unwrap();
+            assert_eq!(at_once(&bitmap, 1, 1), None, "a lone node of {words}");
+        }
         let bitmap = Bitmap::new(WORD_BITS, None).unwrap();
-        assert_eq!(at_once(&bitmap, 1, 1), None, "beyond the last");
         assert_eq!(at_once(&bitmap, 0, WORD_BITS), Some(Granule(0)));
     }
 

@@ -11,7 +11,7 @@ use genpool_core::sync::Fault;
 use genpool_core::{AllocError, Event, Observer, Pool};
 use loom_tests::checker::UnsafeCell;
 use loom_tests::{
-    At, BASE, Insist, Race, STUBBORN, THREE, TWO, explore, hold, must_fail, pool, with_chunk,
+    At, BASE, Begin, Insist, Race, STUBBORN, THREE, TWO, explore, hold, must_fail, pool, with_chunk,
 };
 
 /// Two runs that share a granule and cross the word border: granules 1-2 and 2-3 of four. Each owner writes to what it
@@ -97,9 +97,9 @@ fn observed(granules: usize) -> Pool {
 }
 
 /// Granule 0 is free all the time, except for a call for several ranges that takes it and is then refused.
-fn refused_many_vs_alloc(prepared: Pool) -> bool {
+fn refused_many_vs_alloc(begin: Begin, prepared: Pool) -> bool {
     hold(&prepared, 1, 1);
-    let race = Race::on(prepared);
+    let race = begin(prepared);
     let many = race.start(|pool| pool.alloc_many(&[1, 0]).is_err());
     let alloc = race.start(|pool| pool.alloc(1).map(|found| found.into_raw()).err());
     assert!(many.join().unwrap());
@@ -113,9 +113,11 @@ fn refused_many_vs_alloc(prepared: Pool) -> bool {
 
 #[test]
 fn ranges_of_a_refused_alloc_many_are_free() {
-    for prepare in [pool, observed] {
+    let ways: [(Begin, fn(usize) -> Pool); 3] =
+        [(Race::on, pool), (Race::apart, pool), (Race::on, observed)];
+    for (begin, prepare) in ways {
         explore("refused many vs alloc", THREE, &[false, true], move || {
-            refused_many_vs_alloc(prepare(2))
+            refused_many_vs_alloc(begin, prepare(2))
         });
     }
 }
@@ -127,7 +129,7 @@ fn control_unannounced_many() {
             "refused many vs alloc",
             &[Fault::Unannounced],
             THREE,
-            move || refused_many_vs_alloc(prepare(2)),
+            move || refused_many_vs_alloc(Race::apart, prepare(2)),
         );
     }
 }
