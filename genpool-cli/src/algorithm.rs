@@ -35,7 +35,7 @@ pub enum AlgorithmSpec {
     /// `best-fit`
     BestFit,
     /// `fixed:OFFSET`, bytes from the start of a chunk.
-    Fixed(usize),
+    FixedOffset(usize),
     /// `fixed-address:ADDRESS`
     FixedAddress(usize),
     /// `next-fit`
@@ -56,7 +56,7 @@ impl AlgorithmSpec {
             Self::FirstFitAlign(bytes) => Box::new(FirstFitAlign::new(bytes)?),
             Self::OrderAlign => Box::new(OrderAlign),
             Self::BestFit => Box::new(BestFit),
-            Self::Fixed(offset) => Box::new(FixedOffset::new(offset)),
+            Self::FixedOffset(offset) => Box::new(FixedOffset::new(offset)),
             Self::FixedAddress(addr) => Box::new(FixedAddress::new(addr)),
             Self::NextFit => Box::new(NextFit::new()),
             Self::ThreadStart => Box::new(ThreadStart),
@@ -87,7 +87,7 @@ impl FromStr for AlgorithmSpec {
             }
             "order-align" => Self::OrderAlign,
             "best-fit" => Self::BestFit,
-            "fixed" => return Ok(Self::Fixed(number("fixed", "offset")?)),
+            "fixed" => return Ok(Self::FixedOffset(number("fixed", "offset")?)),
             "fixed-address" => return Ok(Self::FixedAddress(number("fixed-address", "address")?)),
             "next-fit" => Self::NextFit,
             "thread-start" => Self::ThreadStart,
@@ -107,7 +107,7 @@ impl fmt::Display for AlgorithmSpec {
             Self::FirstFitAlign(bytes) => write!(f, "first-fit-align:{bytes:#x}"),
             Self::OrderAlign => f.write_str("order-align"),
             Self::BestFit => f.write_str("best-fit"),
-            Self::Fixed(offset) => write!(f, "fixed:{offset:#x}"),
+            Self::FixedOffset(offset) => write!(f, "fixed:{offset:#x}"),
             Self::FixedAddress(addr) => write!(f, "fixed-address:{addr:#x}"),
             Self::NextFit => f.write_str("next-fit"),
             Self::ThreadStart => f.write_str("thread-start"),
@@ -162,7 +162,7 @@ mod tests {
             AlgorithmSpec::FirstFitAlign(0x40),
             AlgorithmSpec::OrderAlign,
             AlgorithmSpec::BestFit,
-            AlgorithmSpec::Fixed(0x1000),
+            AlgorithmSpec::FixedOffset(0x1000),
             AlgorithmSpec::FixedAddress(0x1000),
             AlgorithmSpec::NextFit,
             AlgorithmSpec::ThreadStart,

@@ -23,7 +23,7 @@ fn recorded() -> Vec<PathBuf> {
 }
 
 /// All allocations name their algorithm, so the default must not matter. This one would fail them all.
-const UNUSED: AlgorithmSpec = AlgorithmSpec::Fixed(usize::MAX);
+const UNUSED: AlgorithmSpec = AlgorithmSpec::FixedOffset(usize::MAX);
 
 #[test]
 fn every_recorded_answer_is_the_same() {

@@ -22,7 +22,7 @@ impl Alignment {
             AlgorithmSpec::OrderAlign => Some(Self::OfSize),
             AlgorithmSpec::FirstFit
             | AlgorithmSpec::BestFit
-            | AlgorithmSpec::Fixed(_)
+            | AlgorithmSpec::FixedOffset(_)
             | AlgorithmSpec::FixedAddress(_)
             | AlgorithmSpec::NextFit
             | AlgorithmSpec::ThreadStart => None,

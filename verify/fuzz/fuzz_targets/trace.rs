@@ -63,7 +63,7 @@ fn by_the_oracle(trace: &Trace) -> Option<String> {
                     AlgorithmSpec::FirstFitAlign(bytes) => Fit::FirstFitAlign(bytes),
                     AlgorithmSpec::OrderAlign => Fit::OrderAlign,
                     AlgorithmSpec::BestFit => Fit::BestFit,
-                    AlgorithmSpec::Fixed(offset) => Fit::FixedOffset(offset),
+                    AlgorithmSpec::FixedOffset(offset) => Fit::FixedOffset(offset),
                     AlgorithmSpec::FixedAddress(_)
                     | AlgorithmSpec::NextFit
                     | AlgorithmSpec::ThreadStart => return None,
