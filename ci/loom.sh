@@ -38,7 +38,7 @@ check() { # function, pattern of its line after the model's name
         missing=1
     fi
     while read -r name; do
-        if ! grep -qE "$name: $2" "$log"; then
+        if ! grep -qE "$name( at full size)?: $2" "$log"; then
             echo "loom: '$name' of $1 reported no executions" >&2
             missing=1
         fi
