@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use genpool_algos::{BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, ThreadStart};
 use genpool_core::{
-    Algorithm, AllocError, Constrained, ConstraintError, Constraints, FirstFit, Impossible, Pool,
-    Unsuitable,
+    Algorithm, AllocError, ChunkView, Constrained, ConstraintError, Constraints, FirstFit, Granule,
+    Impossible, Pool, Request, Unsuitable,
 };
 use proptest::prelude::*;
 
@@ -260,6 +260,31 @@ fn merged(free: &BTreeMap<usize, usize>) -> BTreeMap<usize, usize> {
     }
     runs.extend(last.map(|(begin, end)| (begin, end - begin)));
     runs
+}
+
+/// An algorithm that computes a place itself is constrained too, and its refusal is a proof.
+#[test]
+fn a_place_that_is_not_allowed_is_replaced() {
+    /// The end of the highest run.
+    struct LastFit;
+    impl Algorithm for LastFit {
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            let n = request.granules();
+            let last = chunk.runs(Granule(0), n).last()?;
+            Some(Granule(last.start.0 + last.len - n))
+        }
+    }
+    let pool = Pool::new(12).unwrap();
+    pool.add(0x1000, 0x8000).unwrap();
+    let aligned = Constrained::new(LastFit, Constraints::new().align(0x2000).unwrap());
+    let place = |size| pool.alloc_with(size, &aligned).map(|found| found.addr());
+    assert_eq!(place(0x2000), Ok(0x2000), "0x7000 is not aligned");
+    assert_eq!(place(0x1000), Ok(0x8000), "its own place, which is allowed");
+    let mut held = Vec::new();
+    while let Ok(found) = pool.alloc_with(0x1000, &aligned) {
+        held.push(found);
+    }
+    assert_eq!(held.len(), 4, "every aligned page");
 }
 
 #[test]

@@ -188,7 +188,7 @@ impl AddressMask {
         }
     }
 
-    /// Adds to `constraints` that the device must reach the memory.
+    /// Returns the constraints with the mask as the highest device address, in place of the one that they had.
     #[must_use]
     pub fn constrain(self, constraints: Constraints) -> Constraints {
         constraints.dma_highest(self.highest)

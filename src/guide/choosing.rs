@@ -81,7 +81,7 @@
 //! | a pool that is mostly full, sizes of all kinds | [`BestFit`](crate::BestFit) | the last to refuse a request |
 //! | hardware that wants blocks aligned to their size: MSI, page tables | [`OrderAlign`](crate::OrderAlign) | does just that, but fragments the most: name it for these requests only |
 //! | hardware that wants one alignment | [`FirstFitAlign`](crate::FirstFitAlign) | like first fit |
-//! | address masks, boundaries, addresses at an offset from an alignment | [`Constrained`](crate::Constrained) around a fit | for those requests only: name it in the call |
+//! | address masks, boundaries, addresses at an offset from an alignment | [`Constrained`](crate::Constrained) around any algorithm; a mask is an `AddressMask` of the feature `dma` | for those requests only: name it in the call |
 //! | a range that the firmware has placed | [`FixedAddress`](crate::FixedAddress), [`FixedOffset`](crate::FixedOffset) | reserves it before anything else allocates |
 //! | numbers that should not be reused soon: ports, ids | [`NextFit`](crate::NextFit), one value for all calls | reuses a freed number as late as possible |
 //!

@@ -248,7 +248,12 @@ impl Rule {
                 Among::NextFit => around(chunk, next(), n, &limits),
                 Among::ThreadStart => any(chunk, chosen, n, &limits),
             },
-            _ => unreachable!("the oracle knows it"),
+            Spec::FirstFit
+            | Spec::Align(_)
+            | Spec::OrderAlign
+            | Spec::BestFit
+            | Spec::FixedOffset(_)
+            | Spec::FixedAddress(_) => unreachable!("the oracle knows it"),
         }
     }
 }

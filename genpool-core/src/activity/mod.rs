@@ -118,7 +118,7 @@ impl Listeners {
     const VERSION: usize = 1 << (2 * QUARTER);
     const MAX_SIZE: usize = (1 << (QUARTER - 3)) - 1;
 
-    fn has_probers(self) -> bool {
+    fn must_notify(self) -> bool {
         self.0 & (Self::PROBERS | Self::STATE) != 0
     }
 
@@ -170,9 +170,9 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Returns true if nothing was in flight but the prober's own `own` operations.
-    pub(crate) fn is_quiet(self, own: usize) -> bool {
-        self.in_flight == own
+    /// Returns true if nothing was in flight but what the prober itself announced (see `ops/search.rs`).
+    pub(crate) fn is_quiet(self, own_guards: usize) -> bool {
+        self.in_flight == own_guards
     }
 }
 
@@ -237,7 +237,7 @@ impl Activity {
     /// Notifies the probers, if there are any, that one word changed.
     #[inline(always)]
     pub(crate) fn notify(&self) {
-        if self.listeners().has_probers() {
+        if self.listeners().must_notify() {
             self.notify_probers();
         }
     }
@@ -334,13 +334,13 @@ impl Prober<'_> {
         let seen = activity.listeners();
         // A stronger cached refusal stands, or another prober is about to leave one.
         let idle = !seen.has_refusal() || seen.refused_size().is_some_and(|size| n < size);
-        let claim = seen.next(Listeners::RESERVED, n);
-        if n > Listeners::MAX_SIZE || !idle || activity.exchange(seen, claim).is_err() {
+        let reservation = seen.next(Listeners::RESERVED, n);
+        if n > Listeners::MAX_SIZE || !idle || activity.exchange(seen, reservation).is_err() {
             return;
         }
         let holds = seeded(Fault::HastyRefusal) || (self.read() == before && list_stands());
         let mut now = activity.listeners();
-        while now.is_same(claim) {
+        while now.is_same(reservation) {
             let (state, size) = if holds {
                 (Listeners::CACHED, n)
             } else {
@@ -380,7 +380,7 @@ mod tests {
         activity.listeners.store(last_but_one, Ordering::SeqCst);
         let last = activity.probe().unwrap();
         assert!(activity.probe().is_none() && activity.probe().is_none());
-        assert!(activity.listeners().has_probers() && !activity.listeners().has_refusal());
+        assert!(activity.listeners().must_notify() && !activity.listeners().has_refusal());
         let before = last.read();
         activity.notify();
         assert_ne!(last.read(), before);
@@ -525,7 +525,7 @@ mod tests {
         assert!(!activity.is_refused(5));
         prober.cache_refusal(5, prober.read(), || {
             drop(activity.probe());
-            assert!(!activity.is_refused(5), "a claim is no refused_size");
+            assert!(!activity.is_refused(5), "a reservation refuses nothing");
             prove(&activity, 3);
             true
         });

@@ -286,7 +286,7 @@ impl Bitmap {
     }
 
     /// Clears the bits of a run if it lies in one word. The caller completes the release by
-    /// [`settle`](Self::settle), unless [`is_settled`](Self::is_settled) shows that the bitmap needs nothing more.
+    /// [`complete_release`](Self::complete_release), unless [`is_settled`](Self::is_settled) shows that the bitmap needs nothing more.
     #[inline(always)]
     pub(crate) fn release_in_word(&self, start: Granule, n: usize) -> Option<Released> {
         let piece = Piece::single(start, n)?;
@@ -330,8 +330,12 @@ impl Bitmap {
 
     /// Completes a release after [`release_in_word`](Self::release_in_word). Returns an error if a granule was free
     /// before.
-    pub(crate) fn settle(&self, released: Released, activity: &Activity) -> Result<(), NotTaken> {
-        self.after_release(released, activity);
+    pub(crate) fn complete_release(
+        &self,
+        released: Released,
+        activity: &Activity,
+    ) -> Result<(), NotTaken> {
+        self.update_and_notify(released, activity);
         let Released { piece, seen } = released;
         NotTaken::check(piece, piece.mask & !seen)
     }
@@ -347,7 +351,7 @@ impl Bitmap {
         activity: &Activity,
     ) -> Result<(), NotTaken> {
         match self.release_in_word(start, n) {
-            Some(released) => self.settle(released, activity),
+            Some(released) => self.complete_release(released, activity),
             None => self.release_across(start, n, activity),
         }
     }
@@ -383,7 +387,7 @@ impl Bitmap {
         self.bits.check_taken(start, n)?;
         if let Some(piece) = Piece::single(start, n) {
             let seen = self.bits.release_piece_checked(piece)?;
-            self.after_release(Released { piece, seen }, activity);
+            self.update_and_notify(Released { piece, seen }, activity);
             return Ok(());
         }
         {
@@ -406,7 +410,7 @@ impl Bitmap {
 
     /// Raises the hints that are too low after a release inside one word, records the run, and notifies the probers.
     #[inline(always)]
-    fn after_release(&self, Released { piece, seen }: Released, activity: &Activity) {
+    fn update_and_notify(&self, Released { piece, seen }: Released, activity: &Activity) {
         let run = WordRun::around(piece, seen);
         if !self.is_covered_before(piece.word, run) {
             self.raise_before(piece.word);

@@ -337,7 +337,7 @@ mod tests {
     fn is_settled(bitmap: &Bitmap, start: usize, n: usize, activity: &Activity) -> bool {
         let released = bitmap.release_in_word(Granule(start), n).unwrap();
         let settled = bitmap.is_settled(released);
-        bitmap.settle(released, activity).unwrap();
+        bitmap.complete_release(released, activity).unwrap();
         assert!(bitmap.is_sound());
         settled
     }

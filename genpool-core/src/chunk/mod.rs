@@ -77,7 +77,7 @@ pub(crate) enum State {
 
 /// Why a claim was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum ClaimError {
     /// A granule of the run is taken.
     Taken,
     /// The chunk is being removed.
@@ -329,10 +329,10 @@ impl Chunk {
         start: Granule,
         n: usize,
         activity: &Activity,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ClaimError> {
         if self.bitmap.claim(start, n, activity).is_err() {
             self.after_rollback();
-            return Err(Refused::Taken);
+            return Err(ClaimError::Taken);
         }
         self.confirm_claim(start, n, activity)
     }
@@ -343,7 +343,7 @@ impl Chunk {
     #[inline(never)]
     pub(crate) fn after_rollback(&self) {
         if !seeded(Fault::UncheckedRollback) {
-            self.after_release();
+            self.advance_drain();
         }
     }
 
@@ -354,12 +354,12 @@ impl Chunk {
         start: Granule,
         n: usize,
         activity: &Activity,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ClaimError> {
         if self.serves() {
             return Ok(());
         }
         self.give_back(start, n, activity).ok();
-        Err(Refused::Draining)
+        Err(ClaimError::Draining)
     }
 
     /// Returns true if what was just claimed may be kept.
@@ -378,33 +378,40 @@ impl Chunk {
         activity: &Activity,
     ) -> Result<(), NotTaken> {
         let outcome = self.bitmap.release(start, n, activity);
-        self.after_release();
+        self.advance_drain();
         outcome
     }
 
-    /// Gives back a run as [`give_back`](Self::give_back) does, after `redeem` has exchanged its ownership word. The
-    /// word goes first, then the bits, and both are announced as one step (model: `listed free`). If `redeem` fails,
+    /// Gives back a run as [`give_back`](Self::give_back) does, after `exchange_ownership` has exchanged its ownership word. The
+    /// word goes first, then the bits, and both are announced as one step (model: `listed free`). If `exchange_ownership` fails,
     /// nothing is given back.
     pub(crate) fn give_back_with_ownership<R, E>(
         &self,
         start: Granule,
         n: usize,
         activity: &Activity,
-        redeem: impl FnOnce() -> Result<R, E>,
+        exchange_ownership: impl FnOnce() -> Result<R, E>,
     ) -> Result<(R, Result<(), NotTaken>), E> {
         let done = {
             let _in_flight = self.boundary_tags.as_ref().map(|_| activity.enter());
-            (redeem()?, self.bitmap.release(start, n, activity))
+            (
+                exchange_ownership()?,
+                self.bitmap.release(start, n, activity),
+            )
         };
         // The operation is no longer announced: a callback may allocate.
-        self.after_release();
+        self.advance_drain();
         Ok(done)
     }
 
     /// Completes a release that began with [`Bitmap::release_in_word`].
-    pub(crate) fn settle(&self, released: Released, activity: &Activity) -> Result<(), NotTaken> {
-        let outcome = self.bitmap.settle(released, activity);
-        self.after_release();
+    pub(crate) fn complete_release(
+        &self,
+        released: Released,
+        activity: &Activity,
+    ) -> Result<(), NotTaken> {
+        let outcome = self.bitmap.complete_release(released, activity);
+        self.advance_drain();
         outcome
     }
 
@@ -417,7 +424,7 @@ impl Chunk {
         activity: &Activity,
     ) -> Result<(), NotTaken> {
         self.bitmap.release_checked(start, n, activity)?;
-        self.after_release();
+        self.advance_drain();
         Ok(())
     }
 
@@ -445,7 +452,7 @@ impl Chunk {
         activity: &Activity,
     ) -> Result<(), NotTaken> {
         let outcome = self.bitmap.release_batch(starts, n, activity);
-        self.after_release();
+        self.advance_drain();
         outcome
     }
 
@@ -495,7 +502,7 @@ impl Chunk {
 
     /// Looks whether the bits that were just cleared were the last, if the chunk is being removed.
     #[inline(always)]
-    fn after_release(&self) {
+    fn advance_drain(&self) {
         if self.state() != State::Alive && !seeded(Fault::UncheckedDrain) {
             self.check_drained();
         }

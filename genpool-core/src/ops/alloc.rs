@@ -5,7 +5,7 @@
 //! 1. The fast path, here: one attempt in each permanent chunk that may have room, which takes no pin. The newest chunk
 //!    comes first, the others from the free summary.
 //! 2. The slow path, in `search.rs`: all chunks of a pinned list, by their hints.
-//! 3. The proof, at the end of the slow path: all chunks again by every bit, between two readings of a prober (see
+//! 3. The proof, at the end of the slow path: every bit of all chunks, between two readings of a prober (see
 //!    `activity/mod.rs`).
 //!
 //! First fit, if it is the default, searches and claims in one step. Every other algorithm proposes a run, which the
@@ -20,10 +20,7 @@
 //!   afterwards, the answer is `Impossible` with the value that makes it so. Chunks do not change, so this is answered
 //!   even while other threads are active. The pool asks after a search found nothing. It also asks before a cached
 //!   refusal answers, and then starts with the newest chunk.
-//! - `Contended` is answered after a bounded number of attempts at the proof. An operation that crosses words and is
-//!   stopped in the middle makes other calls answer `Contended` where they would answer `Exhausted`. It never keeps
-//!   them from finding room. A signal handler that interrupted such an operation gets `Contended` however often it
-//!   tries.
+//! - `Contended` is answered after a bounded number of attempts at the proof (`activity/mod.rs`).
 //!
 //! # Code generation
 //!
@@ -39,7 +36,7 @@ use alloc::vec::Vec;
 
 use crate::allocation::{Allocation, Origin, Parts};
 use crate::bitmap::{Attempt, Look};
-use crate::chunk::{Chunk, Refused, State, granules_for};
+use crate::chunk::{Chunk, ClaimError, State, granules_for};
 use crate::chunks::DefaultAlgorithm;
 use crate::error::AllocError;
 use crate::placement::{Algorithm, ChunkView, FirstFit, Request};
@@ -47,12 +44,13 @@ use crate::shared::Shared;
 use crate::units::{Granule, WORD_BITS};
 
 impl Shared {
-    /// Allocates by the default algorithm. `own` is the number of announced operations that this call is part of.
+    /// Allocates by the default algorithm. `own_guards` is the number of in-flight guards that
+    /// this call holds: 1 inside `alloc_many`, otherwise 0. A proof takes no notice of them.
     #[inline(always)]
     pub(crate) fn alloc_default(
         &self,
         size: usize,
-        own: usize,
+        own_guards: usize,
     ) -> Result<Allocation<'_>, AllocError> {
         if self.chunk_set.default() == DefaultAlgorithm::FirstFit
             && let Some(newest) = self.chunk_set.newest()
@@ -61,7 +59,8 @@ impl Shared {
         {
             return Ok(self.hand_out(chunk, granule, n));
         }
-        self.alloc_chosen(size, own).map(Parts::whole)
+        self.alloc_default_further(size, own_guards)
+            .map(Parts::whole)
     }
 
     /// Allocates the sizes one after the other by the default algorithm, up to the first that is refused.
@@ -85,13 +84,13 @@ impl Shared {
     fn first_fit<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, Granule)> {
         match newest.bitmap().take_at_once(0, n) {
             Some(start) => self.finish_claim(newest, start, n),
-            None => self.first_fit_further(newest, n),
+            None => self.first_fit_second_node(newest, n),
         }
     }
 
-    /// Continues [`first_fit`](Self::first_fit) where the first few words do not serve.
+    /// Continues [`first_fit`](Self::first_fit) where the first node of hints does not serve.
     #[inline(never)]
-    fn first_fit_further<'p>(
+    fn first_fit_second_node<'p>(
         &'p self,
         newest: &'p Chunk,
         n: usize,
@@ -101,13 +100,13 @@ impl Shared {
         }
         match newest.bitmap().take_at_once(1, n) {
             Some(start) => self.finish_claim(newest, start, n),
-            None => self.first_fit_anywhere(newest, n),
+            None => self.first_fit_permanent(newest, n),
         }
     }
 
-    /// Continues [`first_fit`](Self::first_fit) in all words and in the other permanent chunks.
+    /// Continues [`first_fit`](Self::first_fit) in all words of all permanent chunks.
     #[inline(never)]
-    fn first_fit_anywhere<'p>(
+    fn first_fit_permanent<'p>(
         &'p self,
         newest: &'p Chunk,
         n: usize,
@@ -174,16 +173,21 @@ impl Shared {
         Allocation::new(self, origin, chunk.addr_of(granule), extent)
     }
 
-    /// Allocates by a default algorithm that is known only at run time, or where the first look found nothing.
+    /// Continues [`alloc_default`](Self::alloc_default) with a default algorithm that is known only at run time, or
+    /// where the fast path of first fit found nothing.
     #[inline(never)]
-    fn alloc_chosen(&self, size: usize, own: usize) -> Result<Parts<'_>, AllocError> {
+    fn alloc_default_further(
+        &self,
+        size: usize,
+        own_guards: usize,
+    ) -> Result<Parts<'_>, AllocError> {
         let found = match self.chunk_set.default() {
-            // The fast path of first fit was taken already.
-            DefaultAlgorithm::FirstFit => return self.alloc_slowly(size, &FirstFit, own),
-            DefaultAlgorithm::BuiltWith => self.alloc_with(size, &*self.built_with, own),
+            // `alloc_default` has tried the fast path, if there is a permanent chunk.
+            DefaultAlgorithm::FirstFit => return self.alloc_slowly(size, &FirstFit, own_guards),
+            DefaultAlgorithm::BuiltWith => self.alloc_with(size, &*self.built_with, own_guards),
             DefaultAlgorithm::Other => {
                 let pin = self.chunk_set.pin();
-                self.alloc_with(size, pin.algorithm(), own)
+                self.alloc_with(size, pin.algorithm(), own_guards)
             }
         };
         found.map(Allocation::into_parts)
@@ -196,7 +200,7 @@ impl Shared {
         &self,
         size: usize,
         algorithm: &A,
-        own: usize,
+        own_guards: usize,
     ) -> Result<Allocation<'_>, AllocError> {
         if let Some(request) = Request::new(size, self.order)
             && !self.activity.is_refused(request.granules())
@@ -204,7 +208,8 @@ impl Shared {
         {
             return Ok(self.hand_out(chunk, granule, request.granules()));
         }
-        self.alloc_slowly(size, algorithm, own).map(Parts::whole)
+        self.alloc_slowly(size, algorithm, own_guards)
+            .map(Parts::whole)
     }
 
     /// Makes one attempt in each of the permanent chunks that may have room. Takes and returns what fits in registers.
@@ -278,8 +283,8 @@ impl Shared {
         }
         match chunk.claim(granule, n, &self.activity) {
             Ok(()) => Attempt::Found(granule),
-            Err(Refused::Draining) => Attempt::Nowhere,
-            Err(Refused::Taken) => {
+            Err(ClaimError::Draining) => Attempt::Nowhere,
+            Err(ClaimError::Taken) => {
                 self.counters.lost_claim();
                 Attempt::Missed
             }

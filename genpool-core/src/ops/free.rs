@@ -6,7 +6,7 @@
 use crate::allocation::{Allocation, Origin, OriginKind, RawRange};
 use crate::bitmap::Released;
 use crate::chunk::{BoundaryTags, Extent, Ownership};
-use crate::chunk::{Chunk, Refused, State, granules_for};
+use crate::chunk::{Chunk, ClaimError, State, granules_for};
 use crate::error::{FreeError, ResizeError};
 use crate::shared::Shared;
 use crate::sync::{Fault, seeded};
@@ -59,13 +59,14 @@ impl Shared {
         {
             return true;
         }
-        self.settle(chunk, released)
+        self.complete_release(chunk, released)
     }
 
     #[inline(never)]
     fn give_back_tracked(&self, chunk: &Chunk, start: Granule, extent: Extent) -> bool {
-        let redeem = || chunk.exchange(start, extent, 0);
-        let given = chunk.give_back_with_ownership(start, extent.len(), &self.activity, redeem);
+        let exchange_ownership = || chunk.exchange(start, extent, 0);
+        let given =
+            chunk.give_back_with_ownership(start, extent.len(), &self.activity, exchange_ownership);
         given.is_ok_and(|(_, outcome)| outcome.is_ok())
     }
 
@@ -75,8 +76,8 @@ impl Shared {
     }
 
     #[inline(never)]
-    fn settle(&self, chunk: &Chunk, released: Released) -> bool {
-        chunk.settle(released, &self.activity).is_ok()
+    fn complete_release(&self, chunk: &Chunk, released: Released) -> bool {
+        chunk.complete_release(released, &self.activity).is_ok()
     }
 
     /// Ends an allocation; its granules stay taken. Returns false if the boundary tags say that it was freed by address
@@ -143,9 +144,9 @@ impl Shared {
             if seeded(Fault::BitsBeforeOwnership) {
                 chunk.give_back(start, n, &self.activity).ok();
             }
-            let redeem = || boundary_tags.exchange(start, ownership, 0);
+            let exchange_ownership = || boundary_tags.exchange(start, ownership, 0);
             if chunk
-                .give_back_with_ownership(start, n, &self.activity, redeem)
+                .give_back_with_ownership(start, n, &self.activity, exchange_ownership)
                 .is_ok()
             {
                 return Ok(n);
@@ -188,7 +189,7 @@ impl Shared {
         wanted: usize,
     ) -> Result<Extent, ResizeError> {
         let (start, n) = (chunk.granule_of(addr), extent.len());
-        let redeem = || {
+        let exchange_ownership = || {
             let exchanged = chunk.exchange(start, extent, wanted);
             exchanged.map_err(|_| ResizeError::Lost)
         };
@@ -203,15 +204,15 @@ impl Shared {
                 .claim(end, tail, &self.activity)
                 .map_err(|refused| match refused {
                     // It shows that a granule is taken.
-                    Refused::Taken => self.reveal(ResizeError::Neighbour),
-                    Refused::Draining => ResizeError::Draining,
+                    ClaimError::Taken => self.reveal(ResizeError::Neighbour),
+                    ClaimError::Draining => ResizeError::Draining,
                 })?;
-            return redeem().inspect_err(|_| {
+            return exchange_ownership().inspect_err(|_| {
                 chunk.give_back(end, tail, &self.activity).ok();
             });
         }
         let (extent, outcome) =
-            chunk.give_back_with_ownership(end, tail, &self.activity, redeem)?;
+            chunk.give_back_with_ownership(end, tail, &self.activity, exchange_ownership)?;
         if outcome.is_err() {
             self.counters.refused_free();
         }

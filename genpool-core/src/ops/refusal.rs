@@ -8,7 +8,7 @@ use crate::shared::Shared;
 
 impl Shared {
     /// Returns why a request that the cached refusal covers is refused.
-    pub(super) fn refused<A: Algorithm + ?Sized>(
+    pub(super) fn refuse_from_cache<A: Algorithm + ?Sized>(
         &self,
         algorithm: &A,
         request: &Request,
@@ -19,17 +19,13 @@ impl Shared {
         {
             return self.exhausted(algorithm, request);
         }
-        self.refused_by_all(algorithm, request)
+        self.refuse_by_all(algorithm, request)
     }
 
-    /// Continues [`refused`](Self::refused) where the newest chunk could not serve the request even if it were free.
+    /// Continues [`refuse_from_cache`](Self::refuse_from_cache) where the newest chunk could not serve the request even if it were free.
     #[cold]
     #[inline(never)]
-    fn refused_by_all<A: Algorithm + ?Sized>(
-        &self,
-        algorithm: &A,
-        request: &Request,
-    ) -> AllocError {
+    fn refuse_by_all<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
         let outlook = |chunk| Feasibility::of(&self.exact(chunk), algorithm, request);
         let pin = self.chunk_set.pin();
         let alive = pin.chunks().filter(|chunk| chunk.state() == State::Alive);

@@ -5,7 +5,7 @@ use crossbeam_utils::Backoff;
 use super::refusal::Feasibility;
 use crate::allocation::{Origin, Parts};
 use crate::bitmap::{AnyStart, Look};
-use crate::chunk::{Chunk, Extent, Refused, State};
+use crate::chunk::{Chunk, ClaimError, Extent, State};
 use crate::chunks::Pin;
 use crate::error::AllocError;
 use crate::placement::{Algorithm, ChunkView, Request};
@@ -38,7 +38,7 @@ enum Outcome<T> {
 enum Proof<T> {
     Found(T),
     /// There is no room.
-    Refused(AllocError),
+    NoRoom(AllocError),
     /// Other threads changed something meanwhile.
     Failed,
     /// There are too many probers.
@@ -46,15 +46,15 @@ enum Proof<T> {
 }
 
 impl Shared {
-    /// Allocates by `algorithm` where the fast path found nothing, or returns why there is no room. `own` is the number
-    /// of in-flight guards that this call holds: a proof takes no notice of them.
+    /// Allocates by `algorithm` where the fast path found nothing, or returns why there is no room. `own_guards`: see
+    /// [`alloc_default`](Self::alloc_default).
     #[cold]
     #[inline(never)]
     pub(super) fn alloc_slowly<A: Algorithm + ?Sized>(
         &self,
         size: usize,
         algorithm: &A,
-        own: usize,
+        own_guards: usize,
     ) -> Result<Parts<'_>, AllocError> {
         let Some(request) = Request::new(size, self.order) else {
             return Err(self.unsuitable(AllocError::ZeroSize));
@@ -63,9 +63,9 @@ impl Shared {
             return Err(self.unsuitable(AllocError::Unsuitable(reason)));
         }
         if self.activity.is_refused(request.granules()) {
-            return Err(self.refused(algorithm, &request));
+            return Err(self.refuse_from_cache(algorithm, &request));
         }
-        self.search(algorithm, &request, own)
+        self.search(algorithm, &request, own_guards)
     }
 
     /// Searches all chunks, and proves at the end that there is no room in any of them (see `activity/mod.rs`).
@@ -74,12 +74,12 @@ impl Shared {
         &self,
         algorithm: &A,
         request: &Request,
-        own: usize,
+        own_guards: usize,
     ) -> Result<Parts<'_>, AllocError> {
         let size = request.size();
         for _ in 0..MAX_PROOFS {
             let pin = self.chunk_set.pin();
-            match self.try_chunks(&pin, algorithm, request, own)? {
+            match self.try_chunks(&pin, algorithm, request, own_guards)? {
                 Outcome::Found(found) => return Ok(found),
                 Outcome::Nowhere(Feasibility::Possible) => {}
                 Outcome::Nowhere(Feasibility::Never(reason)) => {
@@ -94,9 +94,9 @@ impl Shared {
             if seeded(Fault::Unproved) {
                 return Err(AllocError::Exhausted { size });
             }
-            match self.prove(&pin, algorithm, request, own)? {
+            match self.prove(&pin, algorithm, request, own_guards)? {
                 Proof::Found(found) => return Ok(found),
-                Proof::Refused(error) => return Err(error),
+                Proof::NoRoom(error) => return Err(error),
                 Proof::Failed => {}
                 Proof::NoProber => break,
             }
@@ -111,11 +111,11 @@ impl Shared {
         pin: &Pin<'p>,
         algorithm: &A,
         request: &Request,
-        own: usize,
+        own_guards: usize,
     ) -> Result<Outcome<Parts<'p>>, AllocError> {
         let mut feasibility = Feasibility::NO_CHUNK;
         for chunk in pin.chunks() {
-            match self.try_chunk(chunk, algorithm, request, Look::Hinted, own)? {
+            match self.try_chunk(chunk, algorithm, request, Look::Hinted, own_guards)? {
                 Outcome::Found(extent) => {
                     return Ok(Outcome::Found(self.parts(pin, chunk, extent)));
                 }
@@ -125,14 +125,14 @@ impl Shared {
         Ok(Outcome::Nowhere(feasibility))
     }
 
-    /// Searches the chunks of a list by every bit, between two readings of a prober. If nothing changed in between, that
+    /// Looks at every bit of the chunks of a list, between two readings of a prober. If nothing changed in between, that
     /// proves that there is no room.
     fn prove<'p, A: Algorithm + ?Sized>(
         &'p self,
         pin: &Pin<'p>,
         algorithm: &A,
         request: &Request,
-        own: usize,
+        own_guards: usize,
     ) -> Result<Proof<Parts<'p>>, AllocError> {
         let n = request.granules();
         let Some(prober) = self.activity.probe() else {
@@ -142,7 +142,7 @@ impl Shared {
         // A cached refusal holds for every algorithm, so each chunk is also searched without this one's rules.
         let mut nowhere = true;
         for chunk in pin.chunks() {
-            match self.try_chunk(chunk, algorithm, request, Look::Exact, own)? {
+            match self.try_chunk(chunk, algorithm, request, Look::Exact, own_guards)? {
                 Outcome::Found(extent) => return Ok(Proof::Found(self.parts(pin, chunk, extent))),
                 Outcome::Nowhere(_) => nowhere = nowhere && !has_room(chunk, n),
             }
@@ -150,7 +150,7 @@ impl Shared {
         let after = prober.read();
         // The list must be the same too: room may have come with a new chunk.
         let is_current = || seeded(Fault::UncheckedList) || self.chunk_set.is_current(pin);
-        if before != after || !before.is_quiet(own) || !is_current() {
+        if before != after || !before.is_quiet(own_guards) || !is_current() {
             return Ok(Proof::Failed);
         }
         if nowhere && before.is_quiet(0) {
@@ -160,7 +160,7 @@ impl Shared {
         let refusal = self.exhausted(algorithm, request);
         // If there is room that the algorithm may not use, the refusal shows which granules are taken, and with them
         // claims whose authors have not notified yet. An earlier cached refusal would contradict it.
-        Ok(Proof::Refused(if nowhere {
+        Ok(Proof::NoRoom(if nowhere {
             refusal
         } else {
             self.reveal(refusal)
@@ -192,7 +192,7 @@ impl Shared {
         algorithm: &A,
         request: &Request,
         look: Look,
-        own: usize,
+        own_guards: usize,
     ) -> Result<Outcome<(Granule, Extent)>, AllocError> {
         let n = request.granules();
         let granules = chunk.bitmap().len();
@@ -216,14 +216,14 @@ impl Shared {
             }
             match chunk.claim(granule, n, &self.activity) {
                 Ok(()) => return Ok(Outcome::Found((granule, chunk.open(granule, n)))),
-                Err(Refused::Draining) => return Ok(Outcome::Nowhere(Feasibility::NO_CHUNK)),
-                Err(Refused::Taken) => {
+                Err(ClaimError::Draining) => return Ok(Outcome::Nowhere(Feasibility::NO_CHUNK)),
+                Err(ClaimError::Taken) => {
                     self.counters.lost_claim();
                     backoff.spin();
                 }
             }
         }
-        Err(self.never_claimed(&view, algorithm, request, own))
+        Err(self.never_claimed(&view, algorithm, request, own_guards))
     }
 
     /// Returns why every claim in a chunk was lost: to other threads, or because the algorithm proposes runs that are
@@ -234,7 +234,7 @@ impl Shared {
         view: &ChunkView<'_>,
         algorithm: &A,
         request: &Request,
-        own: usize,
+        own_guards: usize,
     ) -> AllocError {
         let (size, granules) = (request.size(), view.granules());
         let mut bad = None;
@@ -248,7 +248,7 @@ impl Shared {
             bad = proposed.filter(|&start| !view.is_free(start, request.granules()));
             // A single such look proves nothing: a claim may have come in between that has not notified the probers
             // yet. A correct algorithm sees that claim at the next look.
-            if bad.is_none() || before != prober.read() || !before.is_quiet(own) {
+            if bad.is_none() || before != prober.read() || !before.is_quiet(own_guards) {
                 bad = None;
                 break;
             }

@@ -1,16 +1,6 @@
 //! The trait for placement algorithms.
 //!
-//! # Never, or not now
-//!
-//! A chunk that is full may have room again. A chunk that is too short, or out of reach of a device's mask, never
-//! will. [`Algorithm::rules_out`] reports the second case, from the chunk's addresses and length alone. If no chunk
-//! of a list could ever serve the request, and the list is still the current one afterwards, the pool returns
-//! `Impossible` with the value that makes it so.
-//!
-//! This needs no prober: chunks do not change, so the pool can return `Impossible` even while other threads keep
-//! allocating and freeing. The pool asks only after a search found nothing, or when a cached refusal applies. In the
-//! second case it asks about the newest chunk first, and about the others only if that one could never serve the
-//! request.
+//! `ops/alloc.rs` says when the pool asks [`Algorithm::rules_out`], and why that needs no proof.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -36,9 +26,21 @@ use crate::unwind::Guarded;
 /// that nothing changes. For that to be a proof, `propose` must meet three conditions:
 ///
 /// - In a chunk that does not change, it must find a place whenever there is one under its own rules.
-/// - Before it answers none, its last pass must cover the whole chunk and look at each granule once. Earlier passes may
-///   be partial, as those of an algorithm with a preference, but what they found must not count.
+/// - Before it answers none, its last pass must cover the whole chunk and look at each granule once, as one
+///   [`find_run`](ChunkView::find_run) or one walk over [`runs`](ChunkView::runs) does. A loop of
+///   [`is_free`](ChunkView::is_free) over overlapping places does not. Earlier passes may be partial, as those of an
+///   algorithm with a preference, but what they found must not count.
 /// - What it saw must not leave the call. Another thread that acted on it would know of changes before the pool does.
+///
+/// # Under constraints
+///
+/// [`Constrained`](crate::Constrained) restricts any algorithm to the places that constraints allow. The algorithm then
+/// gets a view whose searches find only such places, and keeps its preference among them. A place that it computes
+/// itself, as the end of a run, may not be allowed: check it with [`ChunkView::is_free`], or find the first allowed one
+/// of a run by [`ChunkView::first_in`]. If it proposes one that is not allowed, first fit takes its place for that
+/// proposal, so a refusal remains a proof.
+///
+/// An algorithm chooses within one chunk. Any place in a newer chunk comes before the best place in an older one.
 ///
 /// # Example
 ///
@@ -75,7 +77,8 @@ pub trait Algorithm: Send + Sync {
         Ok(())
     }
 
-    /// Returns true if a caller may be given any free run of the right length, even one that `propose` would not choose.
+    /// Returns true if a caller may be given any free run of the right length, even one that `propose` would not choose:
+    /// true for an algorithm that only prefers places, as best fit does, and false for one that must avoid some.
     /// A [`Cache`](crate::Cache) may then take several nearby runs at once. False by default, and for algorithms that
     /// restrict where a run may lie: a cache then passes every call on to the pool.
     #[inline]

@@ -1,4 +1,5 @@
-//! First fit.
+//! First fit, as an algorithm that proposes. As the default of a pool it claims in the same step instead
+//! (`ops/alloc.rs`: `first_fit`).
 
 use super::{Algorithm, AlgorithmName, ChunkView, Request};
 use crate::units::Granule;

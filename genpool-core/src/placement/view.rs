@@ -363,7 +363,8 @@ impl<'c> ChunkView<'c> {
 
     /// Searches as [`find_run`](Self::find_run) does, but only among granules whose address leaves the remainder
     /// `phase` when divided by `align` (both in bytes). None if `align` is not a power of two. An alignment below the
-    /// granule has no effect. The phase is rounded down to a granule.
+    /// granule has no effect. The phase is rounded down to a granule. To align the index of a granule instead of its
+    /// address, take the remainder of the chunk's [`start`](Self::start) as the phase.
     ///
     /// ```
     /// use genpool::{Algorithm, ChunkView, Granule, Pool, Request};

@@ -34,7 +34,7 @@ fn used(pool: &Pool) -> usize {
     stats.used + stats.draining_used
 }
 
-/// First fit at even granules.
+/// First fit at even page addresses.
 struct Even;
 
 impl Algorithm for Even {

@@ -88,11 +88,11 @@ type Level = levels::Level<NODE_HINTS, LINE_HINTS, LINE_HINTS>;
 
 impl Hints {
     /// Creates hints that say "anything may be free", for `words` words, at least one. Reserves so many zeroed cells.
-    pub(super) fn new(words: usize, reserved: usize, node: Option<Node>) -> Result<Self, NoMemory> {
+    pub(super) fn new(words: usize, reserved: usize, numa: Option<Node>) -> Result<Self, NoMemory> {
         let levels = || Level::lowest(0, words).upwards();
         let nodes: usize = levels().map(Level::nodes).sum();
         let hints = Self {
-            nodes: Table::zeroed(nodes + reserved, node)?,
+            nodes: Table::zeroed(nodes + reserved, numa)?,
             words,
             above: None,
         };

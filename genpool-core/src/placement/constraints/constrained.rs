@@ -8,8 +8,9 @@ use crate::units::Granule;
 /// An algorithm that is restricted to the places that [`Constraints`] allow. Costs what the algorithm costs, and a
 /// little arithmetic. [Signal-safe](crate#signal-safety) if the algorithm is.
 ///
-/// The algorithm gets a view of each chunk whose searches find only allowed places. If it proposes another place all
-/// the same, that counts as nothing found. It may be [`Constrained`] itself: then both constraints apply.
+/// The algorithm gets a view of each chunk whose searches find only allowed places (see [`Algorithm`]). It may be
+/// [`Constrained`] itself: then both constraints apply. A constrained algorithm has no name in traces, and as the
+/// default of a pool it leaves caches empty.
 ///
 /// ```
 /// use genpool::{BestFit, Constrained, Constraints, OrderAlign, Pool};
@@ -64,8 +65,11 @@ impl<A: Algorithm> Algorithm for Constrained<A> {
         let places = Places::new(&self.constraints, chunk)?;
         let chunk = chunk.under(&places);
         let found = self.algorithm.propose(&chunk, request)?;
-        places
-            .allow(&chunk, found, request.granules())
-            .then_some(found)
+        let n = request.granules();
+        if places.allow(&chunk, found, n) {
+            return Some(found);
+        }
+        // The algorithm computed a place that is not allowed. To answer none would be no proof.
+        chunk.find_run(Granule(0), Granule(usize::MAX), n)
     }
 }

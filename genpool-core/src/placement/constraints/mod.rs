@@ -22,6 +22,8 @@ use crate::error::{Impossible, Unsuitable};
 /// that a device sees, which is counted from the chunk's physical address. The others constrain the addresses that
 /// the pool hands out. A chunk without a physical address cannot serve a request with `dma` constraints.
 ///
+/// Each call replaces what an earlier call of the same name required.
+///
 /// All units are bytes. Creating constraints takes constant time and allocates nothing. A search under them is at
 /// worst linear in the granules of the chunk, each read a few times. [Signal-safe](crate#signal-safety).
 ///
@@ -242,7 +244,7 @@ impl Constraints {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn lowest(mut self, addr: usize) -> Self {
+    pub const fn lowest(mut self, addr: usize) -> Self {
         self.virt.lowest = addr as u64;
         self
     }
@@ -260,7 +262,7 @@ impl Constraints {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn highest(mut self, addr: usize) -> Self {
+    pub const fn highest(mut self, addr: usize) -> Self {
         self.virt.highest = addr as u64;
         self
     }
@@ -323,7 +325,9 @@ impl Constraints {
     ///
     /// As [`align_phase`](Self::align_phase).
     pub fn dma_align_phase(mut self, bytes: u64, phase: u64) -> Result<Self, ConstraintError> {
-        self.of_device().align_phase(bytes, phase)?;
+        let mut dma = self.of_device();
+        dma.align_phase(bytes, phase)?;
+        self.dma = Some(dma);
         Ok(self)
     }
 
@@ -339,16 +343,20 @@ impl Constraints {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn dma_lowest(mut self, addr: u64) -> Self {
-        self.of_device().lowest = addr;
+    pub const fn dma_lowest(mut self, addr: u64) -> Self {
+        let mut dma = self.of_device();
+        dma.lowest = addr;
+        self.dma = Some(dma);
         self
     }
 
     /// Requires the device address of every byte to be `addr` or below. For a device with a 32-bit address mask, this
     /// is `0xffff_ffff`.
     #[must_use]
-    pub fn dma_highest(mut self, addr: u64) -> Self {
-        self.of_device().highest = addr;
+    pub const fn dma_highest(mut self, addr: u64) -> Self {
+        let mut dma = self.of_device();
+        dma.highest = addr;
+        self.dma = Some(dma);
         self
     }
 
@@ -368,7 +376,9 @@ impl Constraints {
     ///
     /// [`ConstraintError::Boundary`] unless `bytes` is a power of two.
     pub fn dma_boundary(mut self, bytes: u64) -> Result<Self, ConstraintError> {
-        self.of_device().boundary(bytes)?;
+        let mut dma = self.of_device();
+        dma.boundary(bytes)?;
+        self.dma = Some(dma);
         Ok(self)
     }
 
@@ -420,8 +430,12 @@ impl Constraints {
         })
     }
 
-    fn of_device(&mut self) -> &mut Rule {
-        self.dma.get_or_insert(Rule::NONE)
+    /// Returns the constraints on the device address, which may be none.
+    const fn of_device(&self) -> Rule {
+        match self.dma {
+            Some(dma) => dma,
+            None => Rule::NONE,
+        }
     }
 
     /// Checks that the request can be served by some chunk.
