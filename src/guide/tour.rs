@@ -98,9 +98,9 @@
 //! # Constraints
 //!
 //! What several devices need at once can be expressed as a set of [`Constraints`](crate::Constraints) on any
-//! algorithm, also one of your own ([how](crate::Algorithm#under-constraints)): an alignment, a fixed offset from it (the phase), the lowest and the highest address, and a
-//! boundary that may not be crossed. They apply to the pool's own address, or, if their names begin with `dma`, to the
-//! address that the device sees.
+//! algorithm, also one of your own ([how](crate::Algorithm#under-constraints)): an alignment, a fixed offset from it
+//! (the phase), the lowest and the highest address, and a boundary that may not be crossed. They apply to the pool's own
+//! address, or, if their names begin with `dma`, to the address that the device sees.
 //!
 //! ```
 //! use genpool::{BestFit, Constrained, Constraints, Pool};
