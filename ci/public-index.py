@@ -13,7 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "doc"
 # The modules of each library that users call.
 MODULES = {
-    "genpool": {"guide", "guide::choosing", "guide::genalloc", "guide::service", "guide::tour"},
+    "genpool": {"guide"} | {
+        f"guide::{page}" for page in ["caches", "choosing", "driver", "genalloc", "reference", "service", "tour"]
+    },
     "genpool_core": set(),
     "genpool_algos": set(),
     "genpool_dma": {"source"},

@@ -27,7 +27,10 @@
 //! | [`guide::tour`] | every feature, once |
 //! | [`guide::genalloc`] | each call of genalloc, its counterpart here, and what is stricter |
 //! | [`guide::choosing`] | which algorithm and which order, with measurements |
-//! | [`guide::service`] | one pool in a program that runs for months |
+//! | [`guide::caches`] | sizing a [`Cache`] |
+//! | [`guide::service`] | one pool in a program that runs for months: when it is full, async code, what to watch, leaks |
+//! | [`guide::driver`] | testing a driver without its device, barriers and doorbells |
+//! | [`guide::reference`] | tables: `Send` and `Sync`, signal handlers, `fork`; platforms |
 //! | [`Pool`], [`Allocation`], [`Cache`], [`Drain`] | what most programs use |
 //! | [`Algorithm`], [`Constraints`] | where an allocation goes |
 //! | `devm` (feature) | pools that belong to devices, and device trees |

@@ -484,8 +484,11 @@ fn every_name_is_re_exported_and_has_a_test() {
         .collect();
     assert_eq!(facade, below);
     let tests = include_str!("facade.rs");
+    let types = include_str!("../src/guide/reference.rs");
     for name in facade {
         let test = format!("#[test]\nfn {}() {{", snake_case(name));
         assert!(tests.contains(&test), "{name} has no test");
+        let row = format!("`{name}`");
+        assert!(types.contains(&row), "{name} is not in the table of types");
     }
 }

@@ -87,7 +87,8 @@
 //!
 //! The algorithm can be chosen for the pool or in each call: a service may have `ThreadStart` as the default and name
 //! `OrderAlign` for the few blocks that have to be aligned. A cache keeps runs only while the pool's default is an
-//! algorithm whose callers may be given any free run: first fit, best fit, next fit, thread start.
+//! algorithm whose callers may be given any free run: first fit, best fit, next fit, thread start
+//! ([`caches`](super::caches)).
 //!
 //! # Which order
 //!

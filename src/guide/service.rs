@@ -26,49 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # A cache for each thread
-//!
-//! A [`Cache`](crate::Cache) belongs to one thread and borrows the pool. Let each worker make one when it starts; it is
-//! dropped with the worker. Three points to know:
-//!
-//! - **Runs kept by a cache are unavailable to other threads**: at most
-//!   [`Cache::MOST_GRANULES`](crate::Cache::MOST_GRANULES) (246) granules, in runs of one to eight. A pool for `n`
-//!   workers needs at least `246 * n` granules more than all of them hold. Otherwise a worker may find the pool full
-//!   while the caches of others hold what it needs.
-//! - **Call [`flush`](crate::Cache::flush) before a long wait**, so that other threads can have the runs.
-//! - **Caching is off** (1) if the default algorithm is [`OrderAlign`](crate::OrderAlign),
-//!   [`Constrained`](crate::Constrained) or the like, (2) for chunks added after the first
-//!   [`remove`](crate::Pool::remove). The cache's calls still work: they go to the pool.
-//!
-//! ```
-//! use genpool::{Cache, Pool};
-//!
-//! const WORKERS: usize = 4;
-//! /// How many granules a worker holds at a time.
-//! const HELD: usize = 64;
-//! const GRANULES: usize = WORKERS * (HELD + Cache::MOST_GRANULES);
-//!
-//! let pool = Pool::new(11)?;
-//! pool.add(0, GRANULES << 11)?;
-//! std::thread::scope(|threads| {
-//!     for _ in 0..WORKERS {
-//!         threads.spawn(|| {
-//!             let mut cache = pool.cache();
-//!             for _ in 0..100 {
-//!                 let held: Vec<_> = (0..HELD).map(|_| cache.alloc(1514)).collect();
-//!                 assert!(held.iter().all(Result::is_ok)); // there is room by construction
-//!                 for buffer in held.into_iter().flatten() {
-//!                     cache.free(buffer);
-//!                 }
-//!             }
-//!         });
-//!     }
-//! });
-//! assert_eq!(pool.stats().exhausted, 0);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! `examples/buffer_service.rs` is a TCP service that is built like this.
+//! Threads that allocate and free all the time each take a [cache](super::caches).
 //!
 //! # When it is full
 //!
@@ -132,6 +90,99 @@
 //! [`fragmentation().largest_run`](crate::Fragmentation::largest_run) with the size of the request. It may also mean
 //! that caches keep the space ([`stats().cached`](crate::Stats::cached)), or that only a part of the memory meets the
 //! constraints.
+//!
+//! # In async code
+//!
+//! No call of a pool waits for another thread, so all of them may be made in a task. An
+//! [`OwnedAllocation`](crate::OwnedAllocation), or an [`Allocation`](crate::Allocation) of a pool in a `static`, may be
+//! held across an `await` and dropped in another task or thread. Nothing in a pool wakes a task, so a task that waits
+//! for room needs one of these:
+//!
+//! - A semaphore of the runtime, outside the pool, that admits as many tasks as there is room for.
+//! - The loop above, with the runtime's timer in place of `thread::sleep`.
+//! - An observer (feature `observe`) that wakes the tasks that wait whenever there is more room:
+//!
+//! ```
+//! # #[cfg(feature = "observe")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // features = ["observe"]
+//! use std::future::{Future, poll_fn};
+//! use std::mem::take;
+//! use std::pin::pin;
+//! use std::sync::{Arc, Mutex, PoisonError};
+//! use std::task::{Context, Poll, Wake, Waker};
+//! use std::thread::{self, Thread};
+//!
+//! use genpool::{AllocError, Event, Observer, OwnedAllocation, Pool};
+//!
+//! /// The tasks that wait for room.
+//! #[derive(Default)]
+//! struct Room(Mutex<Vec<Waker>>);
+//!
+//! impl Room {
+//!     fn with<R>(&self, change: impl FnOnce(&mut Vec<Waker>) -> R) -> R {
+//!         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+//!     }
+//! }
+//!
+//! impl Observer for Room {
+//!     fn event(&self, _number: usize, event: &Event<'_>) {
+//!         if event.available() > 0 {
+//!             self.with(take).into_iter().for_each(Waker::wake); // not under the lock
+//!         }
+//!     }
+//! }
+//!
+//! async fn alloc(pool: &Pool, room: &Room, size: usize) -> Result<OwnedAllocation, AllocError> {
+//!     poll_fn(|context| {
+//!         let waker = context.waker();
+//!         // Before the attempt: a free that comes after it then finds the waker.
+//!         room.with(|tasks| match tasks.iter().any(|task| task.will_wake(waker)) {
+//!             true => {}
+//!             false => tasks.push(waker.clone()),
+//!         });
+//!         match pool.alloc_owned(size) {
+//!             Err(AllocError::Exhausted { .. } | AllocError::Taken { .. }) => Poll::Pending,
+//!             Err(AllocError::Contended { .. }) => {
+//!                 waker.wake_by_ref(); // nothing need be freed: try again, after other tasks
+//!                 Poll::Pending
+//!             }
+//!             outcome => Poll::Ready(outcome),
+//!         }
+//!     })
+//!     .await
+//! }
+//!
+//! /// Stands for the runtime.
+//! fn block_on<T>(task: impl Future<Output = T>) -> T {
+//!     struct Unpark(Thread);
+//!     impl Wake for Unpark {
+//!         fn wake(self: Arc<Self>) {
+//!             self.0.unpark();
+//!         }
+//!     }
+//!     let waker = Waker::from(Arc::new(Unpark(thread::current())));
+//!     let mut task = pin!(task);
+//!     loop {
+//!         match task.as_mut().poll(&mut Context::from_waker(&waker)) {
+//!             Poll::Ready(result) => return result,
+//!             Poll::Pending => thread::park(),
+//!         }
+//!     }
+//! }
+//!
+//! let room = Arc::new(Room::default());
+//! let pool = Pool::builder().order(12).observer(Arc::clone(&room)).build()?;
+//! pool.add(0x1000, 0x4000)?;
+//! let all = pool.alloc_owned(0x4000)?;
+//! let other = thread::spawn(move || drop(all)); // wakes the task if it waits already
+//! assert_eq!(block_on(alloc(&pool, &room, 0x2000))?.size(), 0x2000);
+//! # other.join().map_err(|_| "it panicked")?;
+//! # Ok(()) }
+//! # #[cfg(not(feature = "observe"))] fn main() {}
+//! ```
+//!
+//! This wakes all tasks at each free, in no order. A future that is dropped, as by the runtime's timeout, leaves only a
+//! waker that the next free takes out. The observer takes a lock, so the calls of this pool are no longer signal-safe.
 //!
 //! # More memory, and less
 //!
@@ -212,8 +263,8 @@
 //!
 //! # What to watch
 //!
-//! [`stats`](crate::PoolView::stats) and [`fragmentation`](crate::PoolView::fragmentation) read the bitmap, 64 granules at a
-//! time, while others allocate. That is cheap enough for once a second, but not for every request.
+//! [`stats`](crate::PoolView::stats) and [`fragmentation`](crate::PoolView::fragmentation) read the bitmap, 64 granules
+//! at a time, while others allocate. That is cheap enough for once a second, but not for every request.
 //!
 //! | | meaning |
 //! |---|---|
@@ -263,9 +314,9 @@
 //!
 //! `alloc`, the drop of an allocation, and frees by address are [signal-safe](crate#signal-safety): a handler may call
 //! them on a pool that it interrupted in the middle of any call. Each call's documentation says whether it is
-//! signal-safe. Not signal-safe are: adding and removing chunks, calls that return lists, the drop of an owned
-//! allocation that outlives its pool, and a drain's callback unless you write it so. A handler must use the pool, not a
-//! cache of the code that it interrupted.
+//! signal-safe, and [a table](super::reference#types) says it for each type. Not signal-safe are: adding and removing
+//! chunks, calls that return lists, the drop of an owned allocation that outlives its pool, and a drain's callback
+//! unless you write it so. A handler must use the pool, not a cache of the code that it interrupted.
 //!
 //! **In a handler `Contended` is a refusal.** The interrupted thread may be in the middle of a call, and it cannot
 //! continue before the handler returns, so a handler that retries until it gets another answer hangs. Try once, go
@@ -317,17 +368,52 @@
 //! the standard library: make such calls where that is acceptable. No call that gives something back needs memory, not
 //! even a removal. [`Pool`](crate::Pool#memory) lists which calls need some.
 //!
-//! # The end
+//! # Finding a leak
 //!
-//! [`destroy`](crate::Pool::destroy) returns what is still held, and dropping a pool calls
-//! [`on_leak`](crate::Builder::on_leak). Log the report: a service that ends cleanly with something held has a leak.
+//! A leak is an allocation that is never given back: a range of [`into_raw`](crate::Allocation::into_raw) that no table
+//! lists any more, or a value that was forgotten. From cheap to thorough:
+//!
+//! | | shows | needs |
+//! |---|---|---|
+//! | [`stats`](crate::PoolView::stats): `used` less `cached` | that something leaks: it grows while the load does not | nothing |
+//! | [`destroy`](crate::Pool::destroy), [`on_leak`](crate::Builder::on_leak) | what is held when the pool ends. Log the report: a service that ends cleanly with something held has a leak | nothing; single allocations and tags with boundary tracking, otherwise runs |
+//! | [`live`](crate::PoolView::live) | each allocation, its tag, and the owner of its chunk, at any time | boundary tracking |
+//! | a `Snapshot`, drawn by `genpool show FILE` | the same as a picture: where it lies, and what it keeps apart | `observe`, `serde` |
+//! | a `Recorder` | which allocs have no free, and what was called before and after them | `observe`; costs time |
+//! | `outstanding` of a released `Device` | what outlives a device | `devm` |
+//!
+//! Tag each allocation with what identifies its holder: the number of a connection, of a queue, of a place in the code.
+//! A tag that holds more in each report leaks.
 //!
 //! ```
-//! use genpool::Pool;
+//! use std::collections::BTreeMap;
 //!
-//! let pool = Pool::builder().order(12).name("buffers").on_leak(|report| eprintln!("{report}"));
-//! let pool = pool.build()?;
-//! pool.add(0, 0x4000)?;
-//! drop(pool); // nothing is held, so nothing is printed
+//! use genpool::{NotTracked, Pool, PoolView};
+//!
+//! /// Returns the bytes that each tag holds.
+//! fn by_tag(pool: &PoolView) -> Result<BTreeMap<usize, usize>, NotTracked> {
+//!     let mut held = BTreeMap::new();
+//!     for range in pool.live()? {
+//!         *held.entry(range.tag.unwrap_or(0)).or_default() += range.size; // 0: none was set
+//!     }
+//!     Ok(held)
+//! }
+//!
+//! let pool = Pool::builder().order(12).name("buffers").boundary_tracking();
+//! let pool = pool.on_leak(|report| eprintln!("{report}")).build()?;
+//! pool.add(0, 0x10_000)?;
+//! for request in 0..3 {
+//!     let answer = pool.alloc(100)?;
+//!     answer.set_tag(1);
+//!     let session = pool.alloc(5000)?;
+//!     session.set_tag(2);
+//!     let _ = session.into_raw(); // nobody frees it
+//!     assert_eq!(by_tag(&pool)?[&2], (request + 1) * 0x2000);
+//! }
+//! assert_eq!(by_tag(&pool)?, [(2, 3 * 0x2000)].into());
+//! drop(pool); // prints the three ranges and their tag
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Allocations in a recorded trace are numbered: `alloc 7` without a `free 7` is held. A trace that lost operations
+//! says so in a comment.

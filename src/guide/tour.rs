@@ -144,7 +144,7 @@
 //! A [`Cache`](crate::Cache) is a handle for one thread that keeps a few short runs at hand, so that most of its calls
 //! touch nothing that another thread uses. Its allocations are ordinary ones: freed into a cache they stay at hand,
 //! dropped elsewhere they return to the pool. Runs kept by a cache are unavailable to other threads;
-//! [`service`](super::service#a-cache-for-each-thread) says how to plan for that.
+//! [`caches`](super::caches) says how to plan for that.
 //!
 //! ```
 //! use genpool::Pool;
@@ -213,6 +213,8 @@
 //! # Ok(()) }
 //! # #[cfg(not(all(feature = "dma", target_os = "linux", not(miri))))] fn main() {}
 //! ```
+//!
+//! [`driver`](super::driver) is about barriers, and tests without hardware.
 //!
 //! The dma calls of genalloc work on any pool whose chunks have a physical address:
 //!
