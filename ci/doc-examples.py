@@ -21,12 +21,16 @@ IMPL = re.compile(r"impl(?:<.*>)? (?:[\w:<>', ]+ for )?(?P<name>\$?\w+)")
 
 def items(path):
     """Each public item of a file: its line, kind, name, type, signature and documentation."""
-    docs, hidden, sealed, of = [], False, False, None
+    docs, hidden, sealed, of, in_attribute = [], False, False, None, False
     hidden_types = set()
     lines = path.read_text().splitlines()
     for at, line in enumerate(lines):
         text = line.strip()
-        if text.startswith("///"):
+        if in_attribute:
+            in_attribute = not text.endswith(")]")
+        elif text in ("#[error(", "#[cfg_attr(", "#[expect("):
+            in_attribute = True
+        elif text.startswith("///"):
             docs.append(text[3:].strip())
         elif text == "#[doc(hidden)]":
             hidden = True

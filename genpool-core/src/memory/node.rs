@@ -13,6 +13,7 @@ pub(crate) enum NodeError {
     #[cfg_attr(target_os = "linux", expect(dead_code, reason = "for other systems"))]
     Unsupported,
     /// The system refused to place memory on the node.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for Linux"))]
     Refused { errno: i32 },
 }
 
