@@ -26,13 +26,18 @@
 //! come before this caller, and the others after it. In that order, the words as they were read are the state of the
 //! pool at one instant, and there was no room in it.
 //!
+//! The order is free only as long as nobody knows of another one. So there is one rule for every call: *it returns
+//! nothing that depends on a change still under way unless it has notified*. Then whoever depends on such a change is
+//! after the second reading too, or the reading shows it.
+//!
 //! # What the proof requires
 //!
 //! - *Each word is read once.* A scan that reads a word twice may see it in two states, and no order of the
-//!   operations under way may allow both. So the pass that finds nothing never
-//!   skips a word to return to it. Next fit and own start positions
-//!   end with a pass over the whole chunk, and the contract of [`Algorithm`](crate::Algorithm) asks the same of a
-//!   user's algorithm.
+//!   operations under way may allow both. So the pass that finds nothing never skips a word to return to it. Next fit
+//!   and start positions of a thread end with a pass over the whole chunk, and the contract of
+//!   [`Algorithm`](crate::Algorithm) asks the same of a user's algorithm. A prober makes two such passes between its
+//!   readings, by the algorithm and by no rules at all. Each is a proof by itself: the first of the answer, the second
+//!   of the cached refusal.
 //! - *Claims notify as frees do.* If only frees did, this caller would be wrongly refused: a free of two granules
 //!   that the scan has passed is stopped before it notifies. Another thread takes one of the two and returns, and
 //!   then takes the only hole ahead of the scan. The second of the two granules was free all the time. (Model
@@ -40,8 +45,20 @@
 //! - *A reader that reveals what it read notifies too.* A query such as `avail`, a refused free, or the refusal of an
 //!   algorithm that may not use the room there is may publish a change whose author is still under way. What another
 //!   thread does because of it then comes after that change, and so does its next call. (Models `answer before free`,
-//!   `refusal before room`.) The refusal of a request that fits nowhere need not notify: in the order above it is
-//!   consistent with an earlier cached refusal of a longer run.
+//!   `refusal before room`.) The refusal of a request that fits nowhere reveals such changes to the other probers, and
+//!   notifies only them: in the order above it is consistent with every cached refusal. It has a count of its own,
+//!   which the second reading includes, and which is raised before the refusal is returned or cached. (Model `refusal
+//!   before claim`.)
+//!
+//! | answer | notifies |
+//! |---|---|
+//! | a claim, a release | the probers, and withdraws the cached refusal |
+//! | a query, a refused free or resize; `Impossible`, `Taken`, `BadProposal`; `Exhausted` where another algorithm has room | the same |
+//! | `Exhausted` where nothing fits at all | the other probers |
+//! | `Exhausted` from the cached refusal | nobody: it shows nothing newer than that refusal |
+//! | `Contended` | nobody: it shows nothing |
+//! | the removal of a chunk | nobody: room only goes, and a proof compares the chunk list |
+//!
 //! - *A change of several parts is not revealed by halves.* `arc_swap` lists a chunk before readers can reach it,
 //!   so a thread that reads the list first brings the readers up to it (model `listed chunk`). With boundary tags
 //!   the ownership word is given up before the bits are cleared, so both happen under one in-flight guard (model
@@ -97,6 +114,8 @@ pub(crate) struct Activity {
     /// {epoch, in flight} each.
     stripes: [CachePadded<AtomicUsize>; STRIPES],
     listeners: CachePadded<AtomicUsize>,
+    /// How often a prober has answered that a request fits nowhere.
+    refusals: CachePadded<AtomicUsize>,
 }
 
 /// Bits in a quarter of a word.
@@ -164,6 +183,12 @@ impl Listeners {
 /// What a prober read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
+    changes: Changes,
+    refusals: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Changes {
     /// The sum over the stripes. Epochs only grow, so equal sums mean equal epochs.
     epochs: usize,
     in_flight: usize,
@@ -172,7 +197,7 @@ pub(crate) struct Reading {
 impl Reading {
     /// Returns true if nothing was in flight but what the prober itself announced (see `ops/search.rs`).
     pub(crate) fn is_quiet(self, own_guards: usize) -> bool {
-        self.in_flight == own_guards
+        self.changes.in_flight == own_guards
     }
 }
 
@@ -181,6 +206,7 @@ impl Activity {
         Self {
             stripes: core::array::from_fn(|_| CachePadded::new(AtomicUsize::new(0))),
             listeners: CachePadded::new(AtomicUsize::new(0)),
+            refusals: CachePadded::new(AtomicUsize::new(0)),
         }
     }
 
@@ -312,21 +338,35 @@ pub(crate) struct Prober<'t>(&'t Activity);
 impl Prober<'_> {
     pub(crate) fn read(&self) -> Reading {
         model_fence();
-        let mut reading = Reading {
+        // SeqCst: an answer that this thread has seen the effects of came before (pairs with `notify_of_refusal`).
+        let refusals = self.0.refusals.load(Ordering::SeqCst);
+        let changes = self.read_changes();
+        Reading { changes, refusals }
+    }
+
+    fn read_changes(&self) -> Changes {
+        let mut changes = Changes {
             epochs: 0,
             in_flight: 0,
         };
         for stripe in &self.0.stripes {
             let word = stripe.load(Ordering::SeqCst);
-            reading.epochs = reading.epochs.wrapping_add(word & !(EPOCH - 1));
-            reading.in_flight += word & (EPOCH - 1);
+            changes.epochs = changes.epochs.wrapping_add(word & !(EPOCH - 1));
+            changes.in_flight += word & (EPOCH - 1);
         }
         model_fence();
-        reading
+        changes
     }
-}
 
-impl Prober<'_> {
+    /// Notifies the other probers that this one is about to answer, or to leave a cached refusal, that a request fits
+    /// nowhere. It withdraws no cached refusal.
+    pub(crate) fn notify_of_refusal(&self) {
+        if !seeded(Fault::UnnotifiedRefusal) {
+            self.0.refusals.fetch_add(1, Ordering::SeqCst);
+            model_fence();
+        }
+    }
+
     /// Caches the refusal that nowhere `n` granules are free in a row, if that still holds. It was proved after the
     /// reading `before`. `list_stands` returns whether the chunk list is still the same.
     pub(crate) fn cache_refusal(&self, n: usize, before: Reading, list_stands: impl Fn() -> bool) {
@@ -338,7 +378,8 @@ impl Prober<'_> {
         if n > Listeners::MAX_SIZE || !idle || activity.exchange(seen, reservation).is_err() {
             return;
         }
-        let holds = seeded(Fault::HastyRefusal) || (self.read() == before && list_stands());
+        let holds =
+            seeded(Fault::HastyRefusal) || (self.read_changes() == before.changes && list_stands());
         let mut now = activity.listeners();
         while now.is_same(reservation) {
             let (state, size) = if holds {
@@ -363,216 +404,4 @@ impl Drop for Prober<'_> {
 }
 
 #[cfg(all(test, not(genpool_loom)))]
-mod tests {
-    use super::*;
-
-    /// Caches a refusal, as a prober does that has just proved it.
-    fn prove(activity: &Activity, n: usize) {
-        let prober = activity.probe().unwrap();
-        let before = prober.read();
-        prober.cache_refusal(n, before, || true);
-    }
-
-    #[test]
-    fn no_more_probers_than_are_counted() {
-        let activity = Activity::new();
-        let last_but_one = Listeners::PROBERS - 1;
-        activity.listeners.store(last_but_one, Ordering::SeqCst);
-        let last = activity.probe().unwrap();
-        assert!(activity.probe().is_none() && activity.probe().is_none());
-        assert!(activity.listeners().must_notify() && !activity.listeners().has_refusal());
-        let before = last.read();
-        activity.notify();
-        assert_ne!(last.read(), before);
-        drop(last);
-        assert_eq!(activity.listeners.load(Ordering::SeqCst), last_but_one);
-    }
-
-    #[test]
-    fn probers_are_notified_of_changes() {
-        let activity = Activity::new();
-        assert!(activity.has_no_listeners());
-        let probers = [(); 2].map(|()| activity.probe().unwrap());
-        assert!(!activity.has_no_listeners());
-        let before = probers[0].read();
-        assert_eq!(probers[1].read(), before);
-        assert!(before.is_quiet(0));
-        activity.notify();
-        let changed = probers[0].read();
-        assert_ne!(changed, before);
-        assert!(changed.is_quiet(0));
-        let guards = [activity.enter(), activity.enter()];
-        let crossed = probers[0].read();
-        assert!(crossed.is_quiet(2) && !crossed.is_quiet(0));
-        drop(guards);
-        let done = probers[0].read();
-        assert!(done.is_quiet(0) && done != changed);
-        // As long as one of the probers is there.
-        let [first, second] = probers;
-        drop(first);
-        activity.notify();
-        assert_ne!(second.read(), done);
-        drop(second);
-        assert!(activity.has_no_listeners());
-    }
-
-    #[test]
-    fn every_stripe_is_read() {
-        let activity = Activity::new();
-        let prober = activity.probe().unwrap();
-        for stripe in &activity.stripes {
-            let before = prober.read();
-            // Begun and ended by a thread on that stripe.
-            stripe.fetch_add(1, Ordering::SeqCst);
-            let in_flight = InFlight(stripe);
-            let during = prober.read();
-            assert!(during.is_quiet(1) && !during.is_quiet(0));
-            drop(in_flight);
-            let after = prober.read();
-            assert!(after.is_quiet(0) && after != before);
-        }
-    }
-
-    #[test]
-    fn changes_on_two_stripes_do_not_cancel_out() {
-        for (at, one) in (0..).zip([0, 1, 2, STRIPES - 2]) {
-            for other in one + 1..STRIPES {
-                let activity = Activity::new();
-                let prober = activity.probe().unwrap();
-                // The epochs of the stripes are equal to begin with, or not.
-                activity.stripes[one].fetch_add(at * EPOCH, Ordering::SeqCst);
-                let before = prober.read();
-                for stripe in [one, other] {
-                    activity.stripes[stripe].fetch_add(EPOCH, Ordering::SeqCst);
-                }
-                assert_ne!(prober.read(), before, "{one} and {other}");
-            }
-        }
-    }
-
-    #[test]
-    fn threads_are_on_different_stripes_and_all_are_read() {
-        let activity = Activity::new();
-        let prober = activity.probe().unwrap();
-        let begun = std::sync::Barrier::new(STRIPES + 1);
-        let read = std::sync::Barrier::new(STRIPES + 1);
-        std::thread::scope(|scope| {
-            for _ in 0..STRIPES {
-                scope.spawn(|| {
-                    let in_flight = activity.enter();
-                    begun.wait();
-                    read.wait();
-                    drop(in_flight);
-                });
-            }
-            begun.wait();
-            assert!(prober.read().is_quiet(STRIPES));
-            let used = |stripe: &&CachePadded<AtomicUsize>| stripe.load(Ordering::SeqCst) != 0;
-            // Other tests may have numbered threads in between.
-            assert!(activity.stripes.iter().filter(used).count() > 1);
-            read.wait();
-        });
-        assert!(prober.read().is_quiet(0));
-    }
-
-    #[test]
-    fn a_refusal_is_remembered_until_something_moves() {
-        let activity = Activity::new();
-        let moves: [fn(&Activity); 2] = [Activity::notify, |activity| drop(activity.enter())];
-        assert!(!activity.is_refused(usize::MAX));
-        for moves in moves {
-            prove(&activity, 5);
-            let refused = [1, 4, 5, 6, usize::MAX].map(|n| activity.is_refused(n));
-            assert_eq!(refused, [false, false, true, true, true]);
-            assert!(!activity.has_no_listeners());
-            moves(&activity);
-            assert!(!activity.is_refused(usize::MAX) && activity.has_no_listeners());
-        }
-    }
-
-    #[test]
-    fn the_strongest_refusal_stands() {
-        let activity = Activity::new();
-        let most = Listeners::MAX_SIZE;
-        for (n, stands) in [
-            (most + 1, None),
-            (most, Some(most)),
-            (9, Some(9)),
-            (12, Some(9)),
-            (1, Some(1)),
-        ] {
-            prove(&activity, n);
-            assert_eq!(activity.listeners().refused_size(), stands, "{n}");
-            assert_eq!(activity.listeners().0 & Listeners::PROBERS, 0);
-        }
-    }
-
-    #[test]
-    fn what_is_no_longer_proved_is_not_remembered() {
-        let activity = Activity::new();
-        let prober = activity.probe().unwrap();
-        let before = prober.read();
-        prober.cache_refusal(5, before, || false);
-        assert!(!activity.is_refused(5));
-        activity.notify();
-        prober.cache_refusal(5, before, || true);
-        assert!(!activity.is_refused(5));
-        // A change comes, or another prober, between the reservation and the cached refusal.
-        prober.cache_refusal(5, prober.read(), || {
-            activity.notify();
-            true
-        });
-        assert!(!activity.is_refused(5));
-        prober.cache_refusal(5, prober.read(), || {
-            drop(activity.probe());
-            assert!(!activity.is_refused(5), "a reservation refuses nothing");
-            prove(&activity, 3);
-            true
-        });
-        assert!(activity.is_refused(5) && !activity.is_refused(4));
-    }
-    #[test]
-    fn a_claim_that_was_taken_back_is_not_taken_for_an_equal_one() {
-        let activity = Activity::new();
-        let prober = activity.probe().unwrap();
-        prober.cache_refusal(5, prober.read(), || {
-            activity.notify();
-            // Another caller reserves the same size, and has not read the epochs again yet.
-            let seen = activity.listeners();
-            activity
-                .exchange(seen, seen.next(Listeners::RESERVED, 5))
-                .unwrap();
-            true
-        });
-        assert!(
-            !activity.is_refused(5),
-            "nobody has proved that since the change"
-        );
-        assert!(
-            activity.listeners().has_refusal(),
-            "the other claim still stands"
-        );
-    }
-
-    #[test]
-    fn no_two_states_in_a_row_are_equal() {
-        // The version wraps, and leaves everything else alone.
-        let last = !(Listeners::VERSION - 1);
-        for before in [0, Listeners::VERSION, last, last | Listeners::RUN_INDEX | 3] {
-            let mut state = Listeners(before);
-            for (next, size) in [(Listeners::RESERVED, 5), (0, 0), (Listeners::RESERVED, 5)] {
-                let after = state.next(next, size);
-                assert!(!after.is_same(state));
-                assert_eq!(after.size(), size);
-                assert_eq!(after.0 & Listeners::STATE, next);
-                let kept = Listeners::RUN_INDEX | Listeners::PROBERS;
-                assert_eq!(after.0 & kept, before & kept);
-                state = after;
-            }
-            assert!(
-                !state.is_same(Listeners(before).next(Listeners::RESERVED, 5)),
-                "two claims"
-            );
-        }
-    }
-}
+mod tests;

@@ -203,7 +203,7 @@ impl Shared {
         own_guards: usize,
     ) -> Result<Allocation<'_>, AllocError> {
         if let Some(request) = Request::new(size, self.order)
-            && !self.activity.is_refused(request.granules())
+            && !self.is_refused(algorithm, &request)
             && let Some((chunk, granule)) = self.take_with(request, algorithm)
         {
             return Ok(self.hand_out(chunk, granule, request.granules()));

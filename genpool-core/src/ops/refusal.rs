@@ -7,7 +7,19 @@ use crate::placement::{Algorithm, ChunkView, Request};
 use crate::shared::Shared;
 
 impl Shared {
-    /// Returns why a request that the cached refusal covers is refused.
+    /// Returns true if the cached refusal covers the request. It never covers one for a single address, whose refusal
+    /// says that the address is taken: the chunk may be newer than the cached refusal, and free.
+    #[inline(always)]
+    pub(super) fn is_refused<A: Algorithm + ?Sized>(
+        &self,
+        algorithm: &A,
+        request: &Request,
+    ) -> bool {
+        self.activity.is_refused(request.granules()) && algorithm.only_address().is_none()
+    }
+
+    /// Returns why a request that the cached refusal covers is refused. `Exhausted` says nothing of whether a chunk is
+    /// long enough, so the newest chunk may be asked without a pin, whatever its state.
     pub(super) fn refuse_from_cache<A: Algorithm + ?Sized>(
         &self,
         algorithm: &A,
@@ -22,7 +34,8 @@ impl Shared {
         self.refuse_by_all(algorithm, request)
     }
 
-    /// Continues [`refuse_from_cache`](Self::refuse_from_cache) where the newest chunk could not serve the request even if it were free.
+    /// Continues [`refuse_from_cache`](Self::refuse_from_cache) where the newest chunk could not serve the request even
+    /// if it were free.
     #[cold]
     #[inline(never)]
     fn refuse_by_all<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
@@ -57,9 +70,10 @@ impl Shared {
         }
     }
 
+    /// Refuses a request that no chunk could ever serve. The reason may show a chunk whose author has not notified yet.
     #[cold]
     pub(super) fn impossible(&self, reason: Impossible) -> AllocError {
-        self.unsuitable(AllocError::Impossible(reason))
+        self.reveal(self.unsuitable(AllocError::Impossible(reason)))
     }
 
     #[cold]

@@ -62,7 +62,7 @@ impl Shared {
         if let Err(reason) = algorithm.check(&request) {
             return Err(self.unsuitable(AllocError::Unsuitable(reason)));
         }
-        if self.activity.is_refused(request.granules()) {
+        if self.is_refused(algorithm, &request) {
             return Err(self.refuse_from_cache(algorithm, &request));
         }
         self.search(algorithm, &request, own_guards)
@@ -77,7 +77,11 @@ impl Shared {
         own_guards: usize,
     ) -> Result<Parts<'_>, AllocError> {
         let size = request.size();
-        for _ in 0..MAX_PROOFS {
+        for attempt in 0..MAX_PROOFS {
+            // Another prober may have been faster.
+            if attempt > 0 && self.is_refused(algorithm, request) {
+                return Err(self.refuse_from_cache(algorithm, request));
+            }
             let pin = self.chunk_set.pin();
             match self.try_chunks(&pin, algorithm, request, own_guards)? {
                 Outcome::Found(found) => return Ok(found),
@@ -139,8 +143,9 @@ impl Shared {
             return Ok(Proof::NoProber);
         };
         let before = prober.read();
-        // A cached refusal holds for every algorithm, so each chunk is also searched without this one's rules.
-        let mut nowhere = true;
+        // A cached refusal holds for every algorithm, so each chunk is also searched without this one's rules. A request
+        // for one address shows by its answer which chunks there are, so its refusal is not cached.
+        let mut nowhere = algorithm.only_address().is_none();
         for chunk in pin.chunks() {
             match self.try_chunk(chunk, algorithm, request, Look::Exact, own_guards)? {
                 Outcome::Found(extent) => return Ok(Proof::Found(self.parts(pin, chunk, extent))),
@@ -153,8 +158,11 @@ impl Shared {
         if before != after || !before.is_quiet(own_guards) || !is_current() {
             return Ok(Proof::Failed);
         }
-        if nowhere && before.is_quiet(0) {
-            prober.cache_refusal(n, before, is_current);
+        if nowhere {
+            prober.notify_of_refusal();
+            if before.is_quiet(0) {
+                prober.cache_refusal(n, before, is_current);
+            }
         }
         drop(prober);
         let refusal = self.exhausted(algorithm, request);
@@ -212,7 +220,9 @@ impl Shared {
             if granule.0 > granules - n {
                 self.counters.bad_proposal();
                 let granule = granule.0;
-                return Err(AllocError::BadProposal { granule, granules });
+                // It shows that there is a chunk of this length.
+                let error = AllocError::BadProposal { granule, granules };
+                return Err(self.reveal(error));
             }
             match chunk.claim(granule, n, &self.activity) {
                 Ok(()) => return Ok(Outcome::Found((granule, chunk.open(granule, n)))),

@@ -26,10 +26,11 @@ use crate::unwind::Guarded;
 /// that nothing changes. For that to be a proof, `propose` must meet three conditions:
 ///
 /// - In a chunk that does not change, it must find a place whenever there is one under its own rules.
-/// - Before it answers none, its last pass must cover the whole chunk and look at each granule once, as one
-///   [`find_run`](ChunkView::find_run) or one walk over [`runs`](ChunkView::runs) does. A loop of
-///   [`is_free`](ChunkView::is_free) over overlapping places does not. Earlier passes may be partial, as those of an
-///   algorithm with a preference, but what they found must not count.
+/// - Before it answers none, its last pass must cover the whole chunk and read each word of the bitmap once. So it is
+///   one call of [`find_run`](ChunkView::find_run), [`find_aligned`](ChunkView::find_aligned) or
+///   [`find_tightest`](ChunkView::find_tightest), one walk over [`runs`](ChunkView::runs), or
+///   [`is_free`](ChunkView::is_free) of the only place. A loop of such calls is no proof. Earlier passes may be
+///   partial, as those of an algorithm with a preference, but what they found must not count.
 /// - What it saw must not leave the call. Another thread that acted on it would know of changes before the pool does.
 ///
 /// # Under constraints

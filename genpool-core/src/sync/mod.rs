@@ -101,6 +101,8 @@ pub enum Fault {
     UnnotifiedDrop,
     /// A thread that reveals what it read does not notify the probers.
     UnnotifiedAnswer,
+    /// A prober that answers that a request fits nowhere does not notify the others.
+    UnnotifiedRefusal,
     /// A thread that notifies the probers does not withdraw the cached refusal.
     KeptRefusal,
     /// A cached refusal is stored without another look at the readings.

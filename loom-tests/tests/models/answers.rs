@@ -3,14 +3,23 @@
 use genpool_core::sync::Fault;
 #[cfg(not(genpool_small))]
 use genpool_core::sync::stopped_before;
-use genpool_core::{FirstFit, Pool};
-use loom_tests::Answer::{Contended, Exhausted, Found};
 #[cfg(not(genpool_small))]
-use loom_tests::WORD;
-use loom_tests::{
-    Answer, At, BASE, BEGINNINGS, Begin, Late, ONCE, Race, STUBBORN, THREE, TWO, explore, hold,
-    must_fail, pool, take, with_chunk,
+use std::sync::Mutex;
+#[cfg(not(genpool_small))]
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[cfg(not(genpool_small))]
+use genpool_core::OwnedAllocation;
+use genpool_core::{
+    Algorithm, AllocError, ChunkView, FirstFit, Granule, Impossible, Pool, Request,
 };
+use loom_tests::Answer::{Contended, Exhausted, Found};
+use loom_tests::{
+    Answer, At, BASE, BEFORE, BEGINNINGS, Begin, Late, ONCE, Race, STUBBORN, THREE, TWO, explore,
+    hold, must_fail, pool, take, with_chunk,
+};
+#[cfg(not(genpool_small))]
+use loom_tests::{WORD, granule};
 
 fn shows_two(pool: &Pool) -> bool {
     pool.avail() == 2
@@ -111,6 +120,189 @@ fn control_unnotified_refusal() {
         ONCE,
         refusal_before_room,
     );
+}
+
+/// A proving search of two places, in different words, that is interrupted between the two.
+#[cfg(not(genpool_small))]
+struct Interrupted<'p> {
+    pool: &'p Pool,
+    places: [usize; 2],
+    /// The number of searches before the one that proves.
+    ahead: AtomicUsize,
+    dropped: Mutex<Option<OwnedAllocation>>,
+}
+
+#[cfg(not(genpool_small))]
+impl Interrupted<'_> {
+    /// Granules 2 and 3 are dropped, then 3 and 4 claimed, by threads that are stopped before they notify. So nowhere
+    /// four granules are free. A caller that is refused four knows of both, and then takes granule 66.
+    fn interrupt(&self) {
+        let Some(dropped) = self.dropped.lock().unwrap().take() else {
+            return;
+        };
+        stopped_before(Fault::UnnotifiedFree, || drop(dropped));
+        stopped_before(Fault::UnnotifiedClaim, || hold(self.pool, 3, 2));
+        let four = self.pool.alloc_with(4, &FirstFit).map(drop);
+        assert_eq!(Answer::of(four), Exhausted);
+        stopped_before(Fault::UnnotifiedClaim, || hold(self.pool, 66, 1));
+    }
+}
+
+#[cfg(not(genpool_small))]
+impl Algorithm for Interrupted<'_> {
+    fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+        let is_free = |at| chunk.is_free(granule(at), request.granules());
+        let [first, second] = self.places;
+        match self.ahead.load(Ordering::Relaxed) {
+            0 => {
+                let found = is_free(first).then_some(first);
+                self.interrupt();
+                let found = found.or_else(|| is_free(second).then_some(second));
+                found.map(granule)
+            }
+            ahead => {
+                self.ahead.store(ahead - 1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+}
+
+/// Granule 66 is free until another caller takes it, which knows that granule 2 was freed before. So a caller that may
+/// use only these two granules is not refused.
+#[cfg(not(genpool_small))]
+fn refusal_before_claim() -> Answer {
+    let prepared = pool(67);
+    hold(&prepared, 0, 2);
+    let dropped = prepared.alloc_owned_with(2, &At(2)).unwrap();
+    hold(&prepared, 8, 58);
+    let race = Race::apart(prepared);
+    let alloc = race.start(move |pool| {
+        let interrupted = Interrupted {
+            pool,
+            places: [2, 66],
+            ahead: AtomicUsize::new(2),
+            dropped: Mutex::new(Some(dropped)),
+        };
+        take(pool, &interrupted)
+    });
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Exhausted, "there was a hole all the time");
+    alloc
+}
+
+#[cfg(not(genpool_small))]
+#[test]
+fn a_refusal_that_fits_nowhere_notifies_the_probers() {
+    explore("refusal before claim", ONCE, &[Found], refusal_before_claim);
+}
+
+#[cfg(not(genpool_small))]
+#[test]
+fn control_unnotified_refusal_that_fits_nowhere() {
+    must_fail(
+        "refusal before claim",
+        &[Fault::UnnotifiedRefusal],
+        ONCE,
+        refusal_before_claim,
+    );
+}
+
+/// A chunk is being added, longer than the one before, while a refusal is cached. A thread that knows of it from an
+/// answer can allocate from it.
+fn longer_chunk(begin: Begin, is_shown: fn(&Pool) -> bool) -> Option<Answer> {
+    let prepared = pool(2);
+    hold(&prepared, 0, 2);
+    assert_eq!(take(&prepared, &FirstFit), Exhausted);
+    let race = begin(prepared);
+    let add = race.start(|pool| pool.add(NEXT, BEFORE + 4).is_ok());
+    let alloc = race.start(move |pool| is_shown(pool).then(|| take(pool, &FirstFit)));
+    add.join().unwrap();
+    let alloc = alloc.join().unwrap();
+    assert_ne!(alloc, Some(Exhausted), "the chunk was there before");
+    alloc
+}
+
+/// An address past the models' chunk.
+const NEXT: usize = BASE + 64;
+
+fn is_the_longest(pool: &Pool) -> bool {
+    let refused = pool.alloc(1000).map(drop).unwrap_err();
+    matches!(refused, AllocError::Impossible(Impossible::TooLong { longest, .. }) if longest == BEFORE + 4)
+}
+
+fn is_proposed(pool: &Pool) -> bool {
+    /// Proposes a granule outside of every chunk.
+    struct Outside;
+    impl Algorithm for Outside {
+        fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+            Some(Granule(usize::MAX))
+        }
+    }
+    let refused = pool.alloc_with(1, &Outside).map(drop).unwrap_err();
+    matches!(refused, AllocError::BadProposal { granules, .. } if granules == BEFORE + 4)
+}
+
+#[test]
+fn a_chunk_that_a_refusal_shows_serves() {
+    for (begin, is_shown) in [
+        (Race::on as Begin, is_the_longest as fn(&Pool) -> bool),
+        (Race::apart, is_the_longest),
+        (Race::apart, is_proposed),
+    ] {
+        explore("longer chunk", ONCE, &[None, Some(Found)], move || {
+            longer_chunk(begin, is_shown)
+        });
+    }
+}
+
+#[test]
+fn control_unnotified_impossible() {
+    must_fail("longer chunk", &[Fault::UnnotifiedAnswer], ONCE, || {
+        longer_chunk(Race::apart, is_the_longest)
+    });
+}
+
+/// A chunk is being added while a refusal is cached. A request for its first address finds no chunk there, or gets it:
+/// the address is never taken.
+fn address_in_a_new_chunk(begin: Begin) -> bool {
+    /// Allocates granule 0 of the new chunk, and no other.
+    struct Next;
+    impl Algorithm for Next {
+        fn rules_out(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Impossible> {
+            (chunk.start() != NEXT).then_some(Impossible::Outside { addr: NEXT })
+        }
+
+        fn only_address(&self) -> Option<usize> {
+            Some(NEXT)
+        }
+
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            let start = chunk.granule_at(NEXT)?;
+            chunk.is_free(start, request.granules()).then_some(start)
+        }
+    }
+    let prepared = pool(2);
+    hold(&prepared, 0, 2);
+    assert_eq!(take(&prepared, &FirstFit), Exhausted);
+    let race = begin(prepared);
+    let add = race.start(|pool| pool.add(NEXT, 2).is_ok());
+    let alloc = race.start(|pool| pool.alloc_with(1, &Next).map(|found| found.into_raw()));
+    add.join().unwrap();
+    match alloc.join().unwrap() {
+        Ok(found) => found.addr == NEXT,
+        Err(AllocError::Impossible(Impossible::Outside { .. })) => false,
+        Err(other) => panic!("the address was never taken: {other}"),
+    }
+}
+
+#[test]
+fn an_address_in_a_new_chunk_is_not_taken() {
+    for begin in BEGINNINGS {
+        explore("address in a new chunk", ONCE, &[false, true], move || {
+            address_in_a_new_chunk(begin)
+        });
+    }
 }
 
 /// A chunk is being added. A thread that knows of it from an answer can allocate from it.

@@ -113,8 +113,8 @@ fn refused_many_vs_alloc(begin: Begin, prepared: Pool) -> bool {
 
 #[test]
 fn ranges_of_a_refused_alloc_many_are_free() {
-    let ways: [(Begin, fn(usize) -> Pool); 3] =
-        [(Race::on, pool), (Race::apart, pool), (Race::on, observed)];
+    type Prepare = fn(usize) -> Pool;
+    let ways: [(Begin, Prepare); 3] = [(Race::on, pool), (Race::apart, pool), (Race::on, observed)];
     for (begin, prepare) in ways {
         explore("refused many vs alloc", THREE, &[false, true], move || {
             refused_many_vs_alloc(begin, prepare(2))
