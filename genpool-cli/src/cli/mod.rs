@@ -285,7 +285,7 @@ fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
             Ok(board) => board,
             Err(error) => {
                 match (path, &error) {
-                    (Some(path), LoadError::Blob(error)) => complain_of(path, None, error),
+                    (Some(path), LoadError::Blob { source, .. }) => complain_of(path, None, source),
                     _ => complain(Chain(&error)),
                 }
                 end = End::Impossible;
