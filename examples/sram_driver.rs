@@ -1,7 +1,7 @@
 //! A small user-space driver for a device that works in on-chip SRAM. It goes from the device tree to the pool and to
 //! allocations, and ends with the release of the SRAM's device while something is still held.
 //!
-//! Here the memory is a vector. On a board, `UioMemory` (feature `dma`) replaces `map`, or a closure around
+//! Here the memory is a vector. On a board, `uio_memory` (feature `dma`) replaces `map`, or a closure around
 //! `dma::source::physical_memory` does; the mapping is unmapped when it is dropped.
 //!
 //! `cargo run --features devm --example sram_driver [FILE.dtb NODE PROPERTY]`
@@ -63,8 +63,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Every SRAM of the board becomes a device with pools.
     let registry = Registry::new();
-    for (node, probed) in registry.probe_srams(&tree, &map) {
-        probed.map_err(|error| format!("{node}: {error}"))?;
+    for (_, probed) in registry.probe_srams(&tree, map) {
+        probed?;
     }
     let node = tree.find(node).ok_or("there is no such node")?;
 

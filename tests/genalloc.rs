@@ -323,6 +323,6 @@ fn gen_pool_destroy() {
     assert_eq!((report.held[0].addr, report.held[0].size), (0, 2 * PAGE));
     assert_eq!(
         report.to_string(),
-        "pool leaky: 8192 bytes still held in 1 ranges\n  0x2000 bytes at 0x0"
+        "pool leaky: 8192 bytes still held in 1 range\n  0x2000 bytes at 0x0"
     );
 }

@@ -37,10 +37,10 @@ fn bad_trace(name: &str, content: &[u8], line: u32, says: &str) {
     }
 }
 
-/// A device tree from another crate's tests.
+/// The device tree of `genpool-devm`'s examples.
 const BOARD: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../genpool-devm/tests/trees/board.dtb"
+    "/../genpool-devm/examples/board.dtb"
 );
 
 #[test]
@@ -57,7 +57,7 @@ fn dt_shows_the_pools_of_a_board() {
         "B codec-sram@1000      0x5c001000  0x5c001fff    4 KiB       pool \"codec-sram\"",
         "D code-sram@6000       0x5c006000  0x5c007fff    8 KiB  pool \"code-sram\", exec",
         "/soc/codec@2000   iram[0]  sram@40000000: unnamed",
-        "none      device /soc/sram@80000 is not registered",
+        "none      /soc/sram@80000: disabled by the status of /soc/sram@80000",
         "disabled  /soc/sram@0/off-sram@9000",
     ] {
         assert!(text.contains(says), "{says:?} is not in\n{text}");
@@ -160,6 +160,7 @@ fn verify_distinguishes_right_from_wrong() {
             "{good}: 2 operations checked, 0 differences\n\
              {wrong}: 3 operations checked, 2 differences\n\
              {wrong}:5: expected 0x10, got 0x20\n\
+             {wrong}: 2 allocations are not freed: lines 4, 5\n\
              2 of 2 files: 5 operations checked, 2 differences\n"
         )
     );
@@ -211,6 +212,20 @@ fn replay_counts_and_times() {
         text.lines().all(|line| line.chars().count() <= 100),
         "{text}"
     );
+    assert!(!text.contains("not freed"), "{text}");
+}
+
+#[test]
+fn replay_notes_what_is_not_freed() {
+    let path = file(
+        "leak.trace",
+        format!("{GOOD}alloc 1 size=20\nalloc 2 size=16\nfree 1\n").as_bytes(),
+    );
+    let output = genpool(&["replay", "--repeats", "1", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = out(&output);
+    let note = "1 allocation is not freed: line 5";
+    assert!(text.replace("\n       ", " ").contains(note), "{text}");
 }
 
 #[test]

@@ -173,7 +173,8 @@ pub struct Held {
     pub addr: usize,
     /// The size in bytes, in whole granules.
     pub size: usize,
-    /// The holder's tag. `None` without boundary tracking; neighbouring allocations then appear as one range.
+    /// The holder's tag, 0 if it set none. `None` without boundary tracking: neighbouring allocations then appear as
+    /// one range.
     pub tag: Option<usize>,
     /// The value of the chunk's owner.
     pub owner: Option<Owner>,
@@ -212,17 +213,18 @@ impl fmt::Debug for Held {
     }
 }
 
-/// What was still held when a pool ended. `Display` prints a line for each range.
+/// What was still held when a pool ended. `Display` prints a line for each range, with its tag and the owner of its
+/// chunk if there are any.
 ///
 /// ```
-/// use genpool::Pool;
+/// use genpool::{ChunkSpec, Pool};
 ///
-/// let pool = Pool::builder().order(12).name("rings").build()?;
-/// pool.add(0x1000, 0x4000)?;
-/// let _ = pool.alloc(5000)?.into_raw();
-/// let report = pool.destroy();
-/// let text = "pool rings: 8192 bytes still held in 1 ranges\n  0x2000 bytes at 0x1000";
-/// assert_eq!(report.to_string(), text);
+/// let pool = Pool::builder().order(12).name("rings").boundary_tracking().build()?;
+/// pool.add_chunk(ChunkSpec::new(0x1000, 0x4000).owner("bank 0"))?;
+/// let ring = pool.alloc_owned(5000)?;
+/// ring.set_tag(7);
+/// let text = "pool rings: 8192 bytes still held in 1 range\n  0x2000 bytes at 0x1000, tag 0x7, owner bank 0";
+/// assert_eq!(pool.destroy().to_string(), text);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -239,15 +241,19 @@ impl fmt::Display for Destroyed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name.as_deref().unwrap_or("unnamed");
         let bytes: usize = self.held.iter().map(|held| held.size).sum();
+        let ranges = self.held.len();
+        let plural = if ranges == 1 { "" } else { "s" };
         write!(
             f,
-            "pool {name}: {bytes} bytes still held in {} ranges",
-            self.held.len()
+            "pool {name}: {bytes} bytes still held in {ranges} range{plural}"
         )?;
         for held in &self.held {
             write!(f, "\n  {:#x} bytes at {:#x}", held.size, held.addr)?;
-            if let Some(tag) = held.tag {
+            if let Some(tag) = held.tag.filter(|&tag| tag != 0) {
                 write!(f, ", tag {tag:#x}")?;
+            }
+            if let Some(owner) = held.owner_name() {
+                write!(f, ", owner {owner}")?;
             }
         }
         Ok(())

@@ -213,7 +213,8 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] with the action, if the device is gone.
+    /// [`Rejected`] with the action, if the device is gone. Where errors must be `Sync` and the action is not,
+    /// `map_err(Gone::from)` leaves the action out.
     pub fn on_release<F: FnOnce() + Send + 'static>(&self, action: F) -> Result<(), Rejected<F>> {
         let mut state = self.state.lock();
         if state.phase == Phase::Gone {

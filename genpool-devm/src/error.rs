@@ -42,7 +42,8 @@ pub struct Gone {
     pub device: Arc<str>,
 }
 
-/// A value was not put under a device's management, because the device is gone. The value is returned.
+/// A value was not put under a device's management, because the device is gone. The value is returned. Without it the
+/// error is a [`Gone`], into which it converts.
 ///
 /// ```
 /// use genpool::devm::Device;
@@ -54,6 +55,23 @@ pub struct Gone {
 /// assert_eq!(rejected.to_string(), "device video is gone");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// With a value that is not `Sync`, such as a closure that captures a `Cell`, it is no `Box<dyn Error + Send + Sync>`:
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::error::Error;
+///
+/// use genpool::devm::{Device, Gone};
+///
+/// fn probe(device: &Device) -> Result<(), Box<dyn Error + Send + Sync>> {
+///     let clock = Cell::new(true);
+///     device.on_release(move || clock.set(false)).map_err(Gone::from)?;
+///     Ok(())
+/// }
+/// # probe(&Device::new("video")).map_err(|error| error.to_string())?;
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Error)]
 #[error("{gone}")]
 pub struct Rejected<T> {
@@ -61,6 +79,13 @@ pub struct Rejected<T> {
     pub gone: Gone,
     /// The value to be managed.
     pub value: T,
+}
+
+/// Drops the value.
+impl<T> From<Rejected<T>> for Gone {
+    fn from(rejected: Rejected<T>) -> Self {
+        rejected.gone
+    }
 }
 
 impl<T> fmt::Debug for Rejected<T> {
@@ -121,10 +146,10 @@ pub enum CreateError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GetError {
-    /// No such device is registered.
+    /// No such device is registered. It may be registered later; one that was removed must be probed again.
     #[error("device {device} is not registered")]
     NoDevice {
-        /// The name or the node that was looked up.
+        /// The name that was looked up.
         device: Arc<str>,
     },
     /// The device has been released.

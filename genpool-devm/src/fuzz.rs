@@ -1,7 +1,7 @@
 //! For fuzzers: all code that an untrusted blob reaches.
 
 use crate::registry::Registry;
-use crate::sram::{AddressOnly, Sram};
+use crate::sram::{Sram, address_only};
 use crate::tree::Tree;
 
 /// Parses `blob`, probes its SRAMs, and follows cells of every property. None of this may panic.
@@ -14,7 +14,7 @@ pub fn tree(blob: &[u8]) {
         return;
     };
     let registry = Registry::new();
-    for (node, device) in registry.probe_srams(&tree, &AddressOnly) {
+    for (node, device) in registry.probe_srams(&tree, address_only) {
         assert_eq!(device.is_ok(), registry.find(&node).is_some());
     }
     for node in tree.nodes() {

@@ -9,11 +9,11 @@
 //! This is the module `devm` of the crate `genpool`, compiled with the feature `devm`; the examples use that path.
 //!
 //! ```
-//! use genpool::devm::{AddressOnly, Registry, Tree};
+//! use genpool::devm::{Registry, Tree, address_only};
 //!
-//! let tree = Tree::load("tests/trees/board.dtb")?;
+//! let tree = Tree::load("examples/board.dtb")?;
 //! let registry = Registry::new();
-//! for (node, probed) in registry.probe_srams(&tree, &AddressOnly) {
+//! for (node, probed) in registry.probe_srams(&tree, address_only) {
 //!     println!("{node}: {} pools", probed?.pools().len());
 //! }
 //! let codec = tree.find("/soc/codec@2000").ok_or("no codec")?;
@@ -25,6 +25,17 @@
 //! assert!(released.is_complete());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Device trees
+//!
+//! [`Tree::load`] reads a flattened device tree (`.dtb`), as the bootloader passes it to the kernel. A source text
+//! (`.dts`) must be compiled first, by `dtc -I dts -O dtb`. [`Tree::running`] loads the tree of this system. The file
+//! `examples/board.dtb` of these examples is in the repository.
+//!
+//! # Errors
+//!
+//! The text of an error leaves out that of its [`source`](std::error::Error::source), such as the system's reason why a
+//! file cannot be read. Print the whole chain; `main` prints it if it returns the error.
 //!
 //! # Panics in user code
 //!
@@ -69,9 +80,9 @@ pub use crate::registry::{RegisterError, Registry, RemoveError};
 pub use crate::release::Fault;
 pub use crate::release::Released;
 #[cfg(all(feature = "dma", target_os = "linux"))]
-pub use crate::sram::UioMemory;
+pub use crate::sram::uio_memory;
 pub use crate::sram::{
-    AddressOnly, LayoutError, MapMemory, MapRequest, Mapped, ORDER, Partition, Sram, SramError,
+    LayoutError, MapRequest, Mapped, ORDER, Partition, Sram, SramError, address_only,
 };
 pub use crate::tree::{
     BlobError, BlobFault, Complaint, LoadError, Node, PhysRange, Tree, TreeError,

@@ -4,11 +4,10 @@
 //! The kernel looks for it by the full name. [`Registry::of_gen_pool_get`] tries the full name first, then the one
 //! that the binding gives.
 
-use std::sync::Arc;
-
 use thiserror::Error;
 
 use crate::error::GetError;
+use crate::path::NodePath;
 use crate::pool::ManagedPool;
 use crate::registry::Registry;
 use crate::sram::label;
@@ -17,13 +16,16 @@ use crate::tree::{Node, TreeError};
 /// The reason why a phandle does not lead to a pool.
 ///
 /// ```
-/// use genpool::devm::{GetError, OfError, Registry, Tree};
+/// use genpool::devm::{OfError, Registry, Tree};
 ///
-/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// let tree = Tree::load("examples/board.dtb")?;
 /// let codec = tree.find("/soc/codec@2000").ok_or("no codec")?;
 /// let registry = Registry::new(); // nothing has been probed
 /// let refused = registry.of_gen_pool_get(codec, "sram", 0).unwrap_err();
-/// assert!(matches!(refused, OfError::Get(GetError::NoDevice { .. }))); // later, perhaps
+/// assert!(matches!(refused, OfError::NoDevice { .. })); // once it is probed
+/// let dsp = tree.find("/soc/dsp@3000").ok_or("no DSP")?;
+/// let refused = registry.of_gen_pool_get(dsp, "sram", 2).unwrap_err();
+/// assert!(matches!(refused, OfError::Disabled { .. })); // never
 /// let refused = registry.of_gen_pool_get(codec, "sram", 1).unwrap_err();
 /// assert!(matches!(refused, OfError::Tree(_))); // never
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -34,7 +36,23 @@ pub enum OfError {
     /// The property, or the phandle in it, is invalid.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// The node that the phandle refers to has no pool.
+    /// Neither the node that the phandle refers to nor its parent has a registered device: it was not probed yet, its
+    /// probe failed, or it was removed.
+    #[error("{node}: neither it nor its parent has a device")]
+    NoDevice {
+        /// The node that the phandle refers to.
+        node: NodePath,
+    },
+    /// The node that the phandle refers to has no pool, and never gets one: its `status`, or that of a node around it,
+    /// is neither `okay` nor `ok`.
+    #[error("{node}: disabled by the status of {by}")]
+    Disabled {
+        /// The node that the phandle refers to.
+        node: NodePath,
+        /// The node with that status.
+        by: NodePath,
+    },
+    /// The device has no such pool.
     #[error(transparent)]
     Get(#[from] GetError),
 }
@@ -48,12 +66,12 @@ impl Registry {
     /// address, so that name is tried last. A label that is not a text is an error.
     ///
     /// ```
-    /// use genpool::devm::{AddressOnly, Registry, Tree};
+    /// use genpool::devm::{Registry, Tree, address_only};
     ///
-    /// let tree = Tree::load("tests/trees/board.dtb")?;
+    /// let tree = Tree::load("examples/board.dtb")?;
     /// let registry = Registry::new();
-    /// for (node, probed) in registry.probe_srams(&tree, &AddressOnly) {
-    ///     probed.map_err(|error| format!("{node}: {error}"))?;
+    /// for (_, probed) in registry.probe_srams(&tree, address_only) {
+    ///     probed?;
     /// }
     /// let codec = tree.find("/soc/codec@2000").ok_or("no codec")?;
     /// let pool = registry.of_gen_pool_get(codec, "sram", 0)?;
@@ -63,7 +81,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`OfError`]. [`GetError::NotYet`] and [`GetError::NoDevice`] may change when more devices are probed.
+    /// [`OfError`]. [`OfError::NoDevice`] and [`GetError::NotYet`] may change when more devices are probed.
     pub fn of_gen_pool_get(
         &self,
         node: Node<'_>,
@@ -71,12 +89,26 @@ impl Registry {
         index: usize,
     ) -> Result<ManagedPool, OfError> {
         let target = node.follow(property, index)?;
+        let found = self.pool_of(target);
+        if let Err(
+            OfError::NoDevice { .. }
+            | OfError::Get(GetError::NoPool { .. } | GetError::NotYet { .. }),
+        ) = found
+            && let Some(by) = target.disabled_by()?
+        {
+            let (node, by) = (target.path(), by.path());
+            return Err(OfError::Disabled { node, by });
+        }
+        found
+    }
+
+    fn pool_of(&self, target: Node<'_>) -> Result<ManagedPool, OfError> {
         if let Some(device) = self.find(&target.path()) {
             return Ok(device.pool(None)?);
         }
         let parent = target.parent().and_then(|parent| self.find(&parent.path()));
-        let device = parent.ok_or_else(|| GetError::NoDevice {
-            device: Arc::from(target.path().as_str()),
+        let device = parent.ok_or_else(|| OfError::NoDevice {
+            node: target.path(),
         })?;
         if let Some(label) = label(target)? {
             return Ok(device.pool(Some(label))?);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use genpool_core::{Held, Owner, contained, owner_name};
 
-/// An allocation that was live when its device ended.
+/// An allocation that was live when its device ended. `Display` prints the tag and the owner if there are any.
 ///
 /// ```
 /// use genpool::devm::Device;
@@ -32,7 +32,8 @@ pub struct Outstanding {
     pub addr: usize,
     /// The size in bytes: whole granules.
     pub size: usize,
-    /// The tag that the holder set. None without boundary tracking, where adjacent allocations show as one.
+    /// The tag that the holder set, 0 if it set none. `None` without boundary tracking: adjacent allocations then
+    /// appear as one range.
     pub tag: Option<usize>,
     /// The owner of the chunk.
     pub owner: Option<Owner>,
@@ -68,7 +69,7 @@ impl fmt::Display for Outstanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pool = self.pool.as_deref().unwrap_or("the unnamed pool");
         write!(f, "{:#x} bytes at {:#x} of {pool}", self.size, self.addr)?;
-        if let Some(tag) = self.tag {
+        if let Some(tag) = self.tag.filter(|&tag| tag != 0) {
             write!(f, ", tag {tag:#x}")?;
         }
         if let Some(owner) = self.owner_name() {

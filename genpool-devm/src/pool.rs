@@ -16,14 +16,15 @@ use crate::outstanding::Outstanding;
 
 /// A counted handle on a pool that belongs to a device. The handle never dangles. When the device ends, the pool is
 /// *sealed*: it allocates nothing more and accepts no chunk, and live allocations stay valid until they are given
-/// back. An allocation in a sealed pool is [`Impossible`](genpool_core::AllocError::Impossible).
+/// back. A sealed pool refuses requests with [`Impossible::NoChunk`](genpool_core::Impossible::NoChunk), because all its
+/// chunks are being removed. [`is_sealed`](Self::is_sealed) distinguishes it from a pool to which no chunk was added.
 ///
 /// It dereferences to a [`PoolView`], which has the calls that allocate and query. No chunk can be removed: the memory
 /// under a device's pool is released with the device.
 ///
 /// ```
 /// use genpool::devm::Device;
-/// use genpool::{ChunkSpec, Pool};
+/// use genpool::{AllocError, ChunkSpec, Impossible, Pool};
 ///
 /// let device = Device::new("video");
 /// let pool = device.create_pool(Pool::builder().order(5))?;
@@ -31,7 +32,8 @@ use crate::outstanding::Outstanding;
 /// let ring = pool.alloc(100)?;
 ///
 /// drop(device);
-/// assert!(pool.is_sealed() && pool.alloc(1).is_err());
+/// assert!(pool.is_sealed());
+/// assert_eq!(pool.alloc(1).unwrap_err(), AllocError::Impossible(Impossible::NoChunk));
 /// assert_eq!(ring.addr(), 0x1000); // valid until it is given back
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -18,9 +18,12 @@
 //! that happen after it was made.
 
 use std::any::Any;
+use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use genpool_core::sync::{AtomicBool, Counted, Mutex, Ordering, Seed, seeded};
 use genpool_core::{Drain, FirstPanic, discard_panic};
@@ -28,6 +31,9 @@ use genpool_core::{Drain, FirstPanic, discard_panic};
 use crate::error::Name;
 use crate::outstanding::Outstanding;
 use crate::pool::ManagedPool;
+
+/// The pause between two looks at a release that is not complete, as that of [`Drain::wait`] (2026-11).
+const NAP: Duration = Duration::from_millis(1);
 
 /// The faults of a release that a model can seed.
 #[doc(hidden)]
@@ -39,10 +45,12 @@ pub enum Fault {
 
 impl Seed for Fault {}
 
+/// A closure to run: an action, the drop of a value, or a callback.
+type Action = Box<dyn FnOnce() + Send>;
+
 /// A resource that ends with its device.
 pub(crate) enum Resource {
-    /// A closure to run: an action, or the drop of a value.
-    Action(Box<dyn FnOnce() + Send>),
+    Action(Action),
     Pool(ManagedPool),
 }
 
@@ -61,8 +69,9 @@ pub(crate) enum Resource {
 /// let released = device.release()?;
 /// assert_eq!((released.outstanding.len(), released.panics().len()), (1, 0));
 /// assert!(!released.is_complete()); // what lies under the pool stays
+/// released.on_complete(|| println!("the last allocation is back"));
 /// drop(held);
-/// assert!(released.is_complete());
+/// assert!(released.wait(None));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -77,10 +86,21 @@ pub struct Released {
 }
 
 /// The state of a release, which may change after the report.
-#[derive(Debug)]
 struct Progress {
+    /// Set under the lock of `on_complete`.
     complete: AtomicBool,
+    /// The callback; none once it was called.
+    on_complete: Mutex<Option<Action>>,
     panics: Mutex<Vec<String>>,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress")
+            .field("complete", &self.complete)
+            .field("panics", &self.panics)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Released {
@@ -91,9 +111,84 @@ impl Released {
         self.progress.complete.load(Ordering::Acquire)
     }
 
-    /// Returns the messages of resources that panicked so far, in the order of their release. The other resources
-    /// were still released. More messages may follow until the release is complete. Each is also reported through
-    /// `tracing`.
+    /// Waits until everything is released, or until `timeout` is over if one is given. Returns true if everything is
+    /// released.
+    ///
+    /// The thread sleeps for a millisecond between looks. A caller that holds one of the outstanding allocations waits
+    /// for itself. Not [signal-safe](crate#signal-safety).
+    ///
+    /// ```
+    /// use std::thread;
+    /// use std::time::Duration;
+    ///
+    /// use genpool::devm::Device;
+    /// use genpool::{ChunkSpec, Pool};
+    ///
+    /// let device = Device::new("video");
+    /// let pool = device.create_pool(Pool::builder())?;
+    /// pool.add_chunk(ChunkSpec::new(0, 16))?;
+    /// let held = pool.alloc_owned(1)?;
+    /// let released = device.release()?;
+    /// assert!(!released.wait(Some(Duration::from_millis(1))));
+    /// thread::spawn(move || drop(held));
+    /// assert!(released.wait(Some(Duration::from_secs(60))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
+        let begin = Instant::now();
+        while !self.is_complete() {
+            if timeout.is_some_and(|timeout| begin.elapsed() >= timeout) {
+                return false;
+            }
+            thread::sleep(NAP);
+        }
+        true
+    }
+
+    /// Sets a callback that is called once when everything is released, so after the last allocation was given back.
+    /// If everything is released already, the callback is called now. Otherwise it is called by the thread that
+    /// completes the release: the one that gives back the last allocation. It is called even if all reports on the
+    /// release were dropped. An earlier callback that was not called yet is dropped.
+    ///
+    /// If the thread that completes the release calls it and it panics, its message is in [`panics`](Self::panics).
+    /// Called now, it panics to the caller.
+    ///
+    /// The call itself allocates memory, aborts the process if there is none, and is not
+    /// [signal-safe](crate#signal-safety).
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// use genpool::devm::Device;
+    /// use genpool::{ChunkSpec, Pool};
+    ///
+    /// let device = Device::new("video");
+    /// let pool = device.create_pool(Pool::builder())?;
+    /// pool.add_chunk(ChunkSpec::new(0, 16))?;
+    /// let held = pool.alloc_owned(1)?;
+    /// let (sender, complete) = mpsc::channel();
+    /// device.release()?.on_complete(move || sender.send("power off").expect("somebody listens"));
+    /// assert!(complete.try_recv().is_err());
+    /// drop(held);
+    /// assert_eq!(complete.recv(), Ok("power off"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_complete(&self, callback: impl FnOnce() + Send + 'static) {
+        let mut waiting = self.progress.on_complete.lock();
+        if self.is_complete() {
+            drop(waiting);
+            return callback();
+        }
+        let earlier = waiting.replace(Box::new(callback));
+        // The drop of what it captures is user code.
+        drop(waiting);
+        drop(earlier);
+    }
+
+    /// Returns the messages of resources that panicked so far, in the order of their release, then that of the
+    /// callback. The other resources were still released. More messages may follow until the release is complete and
+    /// the callback has returned. Each is also reported through `tracing`.
     #[must_use]
     pub fn panics(&self) -> Vec<String> {
         self.progress.panics.lock().clone()
@@ -109,7 +204,7 @@ impl Released {
                     pool = held.pool.as_deref(),
                     addr = format_args!("{:#x}", held.addr),
                     size = held.size,
-                    tag = held.tag,
+                    tag = held.tag.filter(|&tag| tag != 0),
                     owner = held.owner_name(),
                     "held when its device ended"
                 );
@@ -123,6 +218,7 @@ impl Released {
 pub(crate) fn release(device: &Name, resources: Vec<Resource>) -> Released {
     let progress = Arc::new(Progress {
         complete: AtomicBool::new(false),
+        on_complete: Mutex::new(None),
         panics: Mutex::new(Vec::new()),
     });
     let mut outstanding = Vec::new();
@@ -151,7 +247,7 @@ pub(crate) fn release(device: &Name, resources: Vec<Resource>) -> Released {
 }
 
 enum Step {
-    Action(Box<dyn FnOnce() + Send>),
+    Action(Action),
     Pool(Sealed),
 }
 
@@ -197,8 +293,15 @@ impl Stack {
                 Step::Pool(pool) => return self.leave_to(pool),
             }
         }
-        // Release: pairs with `Released::is_complete`.
-        self.progress.complete.store(true, Ordering::Release);
+        let callback = {
+            let mut callback = self.progress.on_complete.lock();
+            // Release: pairs with `Released::is_complete`.
+            self.progress.complete.store(true, Ordering::Release);
+            callback.take()
+        };
+        if let Some(callback) = callback {
+            self.run(callback);
+        }
     }
 
     /// Leaves the rest to the thread that gives back the last allocation in this pool.

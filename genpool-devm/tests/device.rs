@@ -287,9 +287,9 @@ fn what_is_held_stays_until_it_is_given_back() {
     assert_eq!(
         held,
         [
-            "0x1000 bytes at 0x8000 of upper, tag 0x0, owner upper",
+            "0x1000 bytes at 0x8000 of upper, owner upper",
             "0x40 bytes at 0xa000 of upper, tag 0xbeef",
-            "0x20 bytes at 0x1000 of lower, tag 0x0, owner lower",
+            "0x20 bytes at 0x1000 of lower, owner lower",
         ]
     );
     // Resources added after the pools are released, and nothing more is allocated.

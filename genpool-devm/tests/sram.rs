@@ -7,21 +7,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{board, fdt};
+use common::{board, fdt, probed};
 use genpool_devm::{
-    AddressOnly, Device, GetError, LayoutError, MapRequest, Mapped, NodePath, OfError, PhysRange,
-    Registry, Sram, SramError, Tree,
+    Device, GetError, LayoutError, MapRequest, Mapped, NodePath, PhysRange, Registry, Sram,
+    SramError, Tree, address_only,
 };
 use proptest::prelude::*;
-
-/// A registry with the SRAMs of the board.
-fn probed() -> (Tree, Registry) {
-    let (tree, registry) = (board(), Registry::new());
-    for (node, device) in registry.probe_srams(&tree, &AddressOnly) {
-        device.unwrap_or_else(|error| panic!("{node}: {error}"));
-    }
-    (tree, registry)
-}
 
 #[test]
 fn partitions_and_gaps() {
@@ -103,92 +94,8 @@ fn every_enabled_sram_becomes_a_device() {
 
     // A second probe is refused.
     let sram = Sram::read(board().find("/soc/sram@0").unwrap()).unwrap();
-    let again = registry.probe_sram(&sram, &AddressOnly).unwrap_err();
+    let again = registry.probe_sram(&sram, address_only).unwrap_err();
     assert_eq!(again.to_string(), "/soc/sram@0: it has a device already");
-}
-
-#[test]
-fn of_gen_pool_get() {
-    let (tree, registry) = probed();
-    let get = |node: &str, property: &str, index| {
-        registry.of_gen_pool_get(tree.find(node).unwrap(), property, index)
-    };
-    let start =
-        |pool: Result<genpool_devm::ManagedPool, OfError>| pool.unwrap().alloc(1).unwrap().addr();
-    // The node has a device: the result is its unnamed pool.
-    assert_eq!(start(get("/soc/codec@2000", "iram", 0)), 0x1_0000_0000);
-    assert_eq!(get("/soc/codec@2000", "iram", 1).unwrap().name(), None);
-    // Otherwise the parent's device is used, by the label, by the full name or by the name without the unit address.
-    assert_eq!(start(get("/soc/dsp@3000", "sram", 0)), 0x5c00_4000);
-    assert_eq!(start(get("/soc/dsp@3000", "sram", 1)), 0x5c00_6000);
-    assert_eq!(start(get("/soc/codec@2000", "sram", 0)), 0x5c00_1000);
-    let device = registry.find_named("/soc/sram@0").unwrap();
-    let builder = genpool_core::Pool::builder().name("codec-sram@1000");
-    device.create_pool(builder).unwrap();
-    let full = get("/soc/codec@2000", "sram", 0).unwrap();
-    assert_eq!(full.name(), Some("codec-sram@1000"));
-
-    // An error names the step that fails.
-    let error = |node, property, index| get(node, property, index).unwrap_err().to_string();
-    assert_eq!(
-        error("/soc/dsp@3000", "sram", 2),
-        "device /soc/sram@80000 is not registered"
-    );
-    assert_eq!(
-        error("/soc/dsp@3000", "sram", 3),
-        "device /soc/bus@90000/sram@90000 is not registered"
-    );
-    assert_eq!(
-        error("/soc/dsp@3000", "sram", 4),
-        "/soc/dsp@3000: phandle 0xdead is that of no node"
-    );
-    assert_eq!(
-        error("/soc/dsp@3000", "sram", 5),
-        "/soc/dsp@3000: sram has no cell 5"
-    );
-    assert_eq!(
-        error("/soc/dsp@3000", "iram", 0),
-        "/soc/dsp@3000: it has no iram"
-    );
-    assert_eq!(
-        error("/soc/dsp@3000", "pm-sram", 0),
-        "/soc/dsp@3000: pm-sram has 3 bytes, which are no whole entries"
-    );
-    drop(device.release().unwrap());
-    assert_eq!(
-        error("/soc/dsp@3000", "sram", 0),
-        "device /soc/sram@0 is gone"
-    );
-    drop(registry.remove("/soc/sram@40000000").unwrap());
-    assert_eq!(
-        error("/soc/codec@2000", "iram", 0),
-        "device /soc/sram@40000000 is not registered"
-    );
-}
-
-#[test]
-fn of_gen_pool_get_while_the_device_is_probed() {
-    let (tree, registry) = (board(), Registry::new());
-    let codec = tree.find("/soc/codec@2000").unwrap();
-    let node = NodePath::new("/soc/sram@0");
-    let probe = registry.probe(Device::new("sram").at(node), |_| {
-        for (property, index) in [("sram", 0), ("iram", 1)] {
-            let early = registry
-                .of_gen_pool_get(codec, property, index)
-                .unwrap_err();
-            assert!(
-                matches!(early, OfError::Get(GetError::NotYet { .. })),
-                "{early}"
-            );
-        }
-        Ok::<(), ()>(())
-    });
-    probe.unwrap();
-    let late = registry.of_gen_pool_get(codec, "sram", 0).unwrap_err();
-    assert!(
-        matches!(late, OfError::Get(GetError::NoPool { .. })),
-        "{late}"
-    );
 }
 
 /// The name, offset, size and flags of a child.
@@ -309,7 +216,7 @@ fn children_of_no_bytes() {
     );
     // If a gap is split, the chunks of its pool are separate.
     let sram = layout(&[("a@140", 0x140, 0, &[])]).unwrap();
-    let device = Registry::new().probe_sram(&sram, &AddressOnly).unwrap();
+    let device = Registry::new().probe_sram(&sram, address_only).unwrap();
     let mut chunks: Vec<_> = device
         .pool(None)
         .unwrap()
@@ -384,7 +291,7 @@ proptest! {
 fn two_partitions_of_one_label() {
     let sram = layout(&[("a@0", 0, 0x40, &["pool"]), ("a@40", 0x40, 0x40, &["pool"])]).unwrap();
     let registry = Registry::new();
-    let error = registry.probe_sram(&sram, &AddressOnly).unwrap_err();
+    let error = registry.probe_sram(&sram, address_only).unwrap_err();
     assert_eq!(error.to_string(), "/sram@1000/a@40: its pool was refused");
     let source = error.source().map(ToString::to_string);
     assert_eq!(
@@ -437,7 +344,7 @@ fn labels_that_are_no_text_are_errors() {
             (says.clone(), "/sram@1000/part@0")
         );
         let registry = Registry::new();
-        let probed = registry.probe_srams(&tree, &AddressOnly).remove(0).1;
+        let probed = registry.probe_srams(&tree, address_only).remove(0).1;
         assert_eq!(probed.unwrap_err().to_string(), says);
         // A bad label does not lead to a pool of another name for a node that refers to it.
         let device = registry
@@ -461,7 +368,7 @@ fn labels_that_are_no_text_are_errors() {
         let sram = Sram::read(tree.find("/sram@1000").unwrap()).unwrap();
         assert_eq!(sram.partitions[0].label, name);
         let registry = Registry::new();
-        registry.probe_sram(&sram, &AddressOnly).unwrap();
+        registry.probe_sram(&sram, address_only).unwrap();
         let pool = registry
             .of_gen_pool_get(tree.find("/user").unwrap(), "sram", 0)
             .unwrap();
@@ -478,13 +385,14 @@ fn the_mapping_ends_after_the_pools() {
         }
     }
     let unmapped = Arc::new(AtomicBool::new(false));
-    let map = |request: &MapRequest<'_>| {
-        assert_eq!(request.range.size(), 0x1000);
-        Ok(Mapped::new(0x7000_0010, Mapping(Arc::clone(&unmapped))))
-    };
     let sram = layout(&[("a@100", 0x100, 0x100, &["pool"])]).unwrap();
     let registry = Registry::new();
-    let device = registry.probe_sram(&sram, &map).unwrap();
+    let device = registry
+        .probe_sram(&sram, |request| {
+            assert_eq!(request.range.size(), 0x1000);
+            Ok(Mapped::new(0x7000_0010, Mapping(Arc::clone(&unmapped))))
+        })
+        .unwrap();
     let block = device.pool(Some("a")).unwrap().alloc_owned(1).unwrap();
     // Granules are those of the mapping, and the physical address is the corresponding one.
     assert_eq!((block.addr(), block.phys()), (0x7000_0120, Some(0x1110)));
@@ -498,65 +406,18 @@ fn the_mapping_ends_after_the_pools() {
     drop(block);
     assert!(unmapped.load(Ordering::Relaxed));
 
-    let refuse = |_: &MapRequest<'_>| Err(io::Error::other("no such window"));
-    let error = registry.probe_sram(&sram, &refuse).unwrap_err();
+    let error = registry
+        .probe_sram(&sram, |_| Err(io::Error::other("no such window")))
+        .unwrap_err();
     assert_eq!(error.to_string(), "/sram@1000: cannot be mapped");
     let source = error.source().map(ToString::to_string);
     assert_eq!(source.as_deref(), Some("no such window"));
     // Up to the last address, and a byte more.
-    let top = |_: &MapRequest<'_>| Ok(Mapped::new(usize::MAX - 0xfff, ()));
-    registry.probe_sram(&sram, &top).unwrap();
+    let at = |start| move |_: &MapRequest<'_>| Ok(Mapped::new(start, ()));
+    registry.probe_sram(&sram, at(usize::MAX - 0xfff)).unwrap();
     assert!(registry.remove("/sram@1000").unwrap().is_complete());
-    let beyond = |_: &MapRequest<'_>| Ok(Mapped::new(usize::MAX - 0xffe, ()));
-    let error = registry.probe_sram(&sram, &beyond).unwrap_err();
+    let error = registry
+        .probe_sram(&sram, at(usize::MAX - 0xffe))
+        .unwrap_err();
     assert!(matches!(error, SramError::Map { .. }), "{error}");
-}
-
-#[test]
-fn phandles_that_lead_in_circles_or_twice() {
-    let blob = fdt(|fdt| {
-        let sram = fdt.begin_node("sram@0")?;
-        fdt.property_string("compatible", "mmio-sram")?;
-        fdt.property_array_u32("reg", &[0, 0x1000])?;
-        fdt.property_phandle(1)?;
-        fdt.property_array_u32("sram", &[1, 2, 3, 0, u32::MAX])?;
-        fdt.end_node(sram)?;
-        let other = fdt.begin_node("other")?;
-        fdt.property_phandle(2)?;
-        fdt.property_array_u32("sram", &[2, 1])?;
-        fdt.end_node(other)?;
-        for (name, phandle) in [("a", 3), ("b", 3)] {
-            let node = fdt.begin_node(name)?;
-            // As old compilers wrote it.
-            fdt.property_u32("linux,phandle", phandle)?;
-            fdt.end_node(node)?;
-        }
-        Ok(())
-    });
-    let (tree, registry) = (Tree::parse(&blob).unwrap(), Registry::new());
-    for (_, device) in registry.probe_srams(&tree, &AddressOnly) {
-        device.unwrap();
-    }
-    let get = |node: &str, index| {
-        let found = registry.of_gen_pool_get(tree.find(node).unwrap(), "sram", index);
-        found
-            .map(|pool| pool.size())
-            .map_err(|error| error.to_string())
-    };
-    let says = |text: &str| Err(text.to_owned());
-    assert_eq!(get("/sram@0", 0), Ok(0x1000));
-    assert_eq!(get("/other", 1), Ok(0x1000));
-    assert_eq!(get("/other", 0), says("device /other is not registered"));
-    assert_eq!(
-        get("/sram@0", 2),
-        says("/sram@0: phandle 0x3 is that of several nodes")
-    );
-    assert_eq!(
-        get("/sram@0", 3),
-        says("/sram@0: phandle 0x0 is that of no node")
-    );
-    assert_eq!(
-        get("/sram@0", 4),
-        says("/sram@0: phandle 0xffffffff is that of no node")
-    );
 }

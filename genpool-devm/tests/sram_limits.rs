@@ -5,7 +5,7 @@ mod common;
 use std::io;
 
 use common::fdt;
-use genpool_devm::{AddressOnly, LayoutError, MapRequest, Registry, Sram, SramError, Tree};
+use genpool_devm::{LayoutError, Registry, Sram, SramError, Tree, address_only};
 
 /// Nodes of which it is unknown whether they are SRAMs, or become devices, are errors. The others are not affected.
 #[test]
@@ -33,7 +33,7 @@ fn nodes_that_cannot_be_told_are_errors() {
         fdt.end_node(bus)
     });
     let tree = Tree::parse(&blob).unwrap();
-    let probed = Registry::new().probe_srams(&tree, &AddressOnly);
+    let probed = Registry::new().probe_srams(&tree, address_only);
     let probed: Vec<_> = probed
         .into_iter()
         .map(|(node, probed)| {
@@ -118,7 +118,7 @@ fn more_parts_than_a_board_has() {
             Ok(())
         });
         let tree = Tree::parse(&blob).unwrap();
-        let probed = Registry::new().probe_srams(&tree, &AddressOnly);
+        let probed = Registry::new().probe_srams(&tree, address_only);
         probed
             .into_iter()
             .map(|(_, probed)| probed.err().map(|error| error.to_string()))
@@ -162,9 +162,8 @@ fn more_memory_than_a_board_has() {
         Ok(())
     });
     let tree = Tree::parse(&blob).unwrap();
-    let nowhere = |_: &MapRequest<'_>| Err(io::Error::other("no such window"));
     let errors: Vec<_> = Registry::new()
-        .probe_srams(&tree, &nowhere)
+        .probe_srams(&tree, |_| Err(io::Error::other("no such window")))
         .into_iter()
         .map(|(_, probed)| probed.unwrap_err())
         .collect();

@@ -48,6 +48,10 @@ fn everything_is_there() {
             (Some(0x7000), None, true)
         );
         assert_eq!((&*high.taken, high.taken_granules()), (&[(0, 8)][..], 8));
+        if let Some([first, ..]) = shot.live.as_deref() {
+            let text = "LiveShot { addr: 0x102000, size: 0x1000, tag: 0x7 }";
+            assert_eq!(format!("{first:?}"), text);
+        }
         let live = shot.live.map(|live| {
             let list = live.iter().map(|one| (one.addr, one.size, one.tag));
             list.collect::<Vec<_>>()

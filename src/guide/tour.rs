@@ -283,7 +283,7 @@
 //! });
 //! let pool = Pool::builder().order(12).observer(Observers::new().and(tap).and(marks)).build()?;
 //! pool.add(0x10_0000, 0x4000)?;
-//! let ring = pool.alloc(0x3000)?;
+//! let _ring = pool.alloc(0x3000)?;
 //!
 //! let snapshot = Snapshot::of(&pool);
 //! assert_eq!(snapshot.chunks[0].taken, [(0, 3)]); // three granules from the start
@@ -292,7 +292,6 @@
 //! recorder.write_to(&mut trace)?; // for `genpool compare`
 //! assert!(String::from_utf8(trace)?.ends_with("alloc 1 size=12288 algo=first-fit -> 0x100000\n"));
 //! assert_eq!(pool.stats().observer_panics, 0); // an observer's panic stops no call, but is counted
-//! # drop(ring);
 //! # Ok(()) }
 //! # #[cfg(not(feature = "observe"))] fn main() {}
 //! ```

@@ -42,18 +42,21 @@ enum Command {
     /// Time recorded traces, ignoring the answers recorded in them
     ///
     /// What succeeds although it was refused when it was recorded is given back at once, since the program
-    /// did not have it.
+    /// did not have it. A note counts the allocations that a trace does not free.
     Replay(ReplayArgs),
-    /// Compare all algorithms and several granularities by recorded traces
+    /// Compare several algorithms and granularities by recorded traces
     ///
-    /// Each trace is played on every contestant, whatever algorithms it names itself; an alignment that it
-    /// names, by first-fit-align or order-align, is kept by all of them. The recommended one fails least; of
+    /// The algorithms are the five that need no argument, unless --algorithm names others. Each trace is played
+    /// on every contestant, whatever algorithms it names itself; an alignment that it names, by first-fit-align
+    /// or order-align, is kept by all of them. The recommended one fails least; of
     /// those that fail as little it wastes least, where a hundredth of the pool is no difference; of these it
     /// is the fastest. Wasted is what rounding to whole granules takes, also at the ends of chunks, and what
     /// is free outside the largest free run. What a trace says was refused is given back at once where it is
     /// served. A trace takes about half a minute at most.
     Compare(CompareArgs),
     /// Replay recorded traces and compare every answer
+    ///
+    /// A line counts the allocations that a trace does not free; that is no difference.
     Verify(VerifyArgs),
     /// Make a trace of what strace saw of a program's mappings
     ///
@@ -285,7 +288,7 @@ fn dt_command(args: &DtArgs, out: &mut dyn Write) -> io::Result<End> {
             Ok(board) => board,
             Err(error) => {
                 match (path, &error) {
-                    (Some(path), LoadError::Blob(error)) => complain_of(path, None, error),
+                    (Some(path), LoadError::Blob { source, .. }) => complain_of(path, None, source),
                     _ => complain(Chain(&error)),
                 }
                 end = End::Impossible;

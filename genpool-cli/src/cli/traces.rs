@@ -22,6 +22,9 @@ use crate::verify::verify;
 /// The longest path of a trace in a table.
 const LONGEST_PATH: usize = 34;
 
+/// The most lines of allocations that are not freed in a message.
+const MOST_LINES: usize = 5;
+
 pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Result<End> {
     let Some(output) = args.report.open(&args.files) else {
         return Ok(End::Impossible);
@@ -33,7 +36,8 @@ pub(super) fn replay_command(args: &ReplayArgs, out: &mut dyn Write) -> io::Resu
             bar.show(progress)
         })?;
         report.entries.extend(found.entry);
-        report.notes.extend(noted(name, found.notes));
+        let notes = found.notes.into_iter().chain(not_freed(trace));
+        report.notes.extend(noted(name, notes));
         Ok(())
     });
     if report.entries.is_empty() {
@@ -179,9 +183,26 @@ fn names(files: &[PathBuf]) -> Vec<String> {
 }
 
 /// Returns the notes on one of several traces.
-fn noted(name: &str, notes: Vec<String>) -> impl Iterator<Item = String> {
+fn noted(name: &str, notes: impl IntoIterator<Item = String>) -> impl Iterator<Item = String> {
     let name = shorten(name, LONGEST_PATH);
     notes.into_iter().map(move |note| format!("{name}: {note}"))
+}
+
+/// Returns a note on the allocations that a trace does not free, if there are any.
+fn not_freed(trace: &Trace) -> Option<String> {
+    let lines = trace.unfreed();
+    let first: Vec<_> = lines.iter().take(MOST_LINES).map(u32::to_string).collect();
+    let first = first.join(", ");
+    match lines.len() {
+        0 => None,
+        1 => Some(format!("1 allocation is not freed: line {first}")),
+        count => {
+            let more = if count > MOST_LINES { ", …" } else { "" };
+            Some(format!(
+                "{count} allocations are not freed: lines {first}{more}"
+            ))
+        }
+    }
 }
 
 fn left_out(missing: &[String]) -> Option<String> {
@@ -280,6 +301,9 @@ pub(super) fn verify_command(args: &VerifyArgs, out: &mut dyn Write) -> io::Resu
             writeln!(out, "{path}:{}: {first}", first.line)?;
             end = end.max(End::Wrong);
         }
+        if let Some(note) = not_freed(&trace) {
+            writeln!(out, "{path}: {note}")?;
+        }
     }
     writeln!(
         out,
@@ -313,6 +337,27 @@ mod tests {
         assert_eq!(left_out(&[]), None);
         let missing = ["a", "b"].map(str::to_owned);
         assert_eq!(left_out(&missing).unwrap(), "could not be played: a, b");
+    }
+
+    #[test]
+    fn allocations_that_are_not_freed_are_counted() {
+        let note = |lines: &str| {
+            let text = format!("# genpool trace v1\npool order=4\n{lines}");
+            not_freed(&Trace::parse(&text).unwrap())
+        };
+        let allocs = |ids: std::ops::Range<u32>| -> String {
+            ids.map(|id| format!("alloc {id} size=1\n")).collect()
+        };
+        assert_eq!(note(&(allocs(0..2) + "free 0\nfree 1\n")), None);
+        assert_eq!(note("alloc 1 size=1 -> none\n"), None);
+        // The ID is used again.
+        let again = allocs(1..2) + "free 1\n" + &allocs(1..2);
+        let text = "1 allocation is not freed: line 5";
+        assert_eq!(note(&again).as_deref(), Some(text));
+        let text = "5 allocations are not freed: lines 3, 4, 5, 6, 7";
+        assert_eq!(note(&allocs(0..5)).as_deref(), Some(text));
+        let text = "6 allocations are not freed: lines 3, 4, 5, 6, 7, …";
+        assert_eq!(note(&allocs(0..6)).as_deref(), Some(text));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use genpool::devm::{
-    AddressOnly, Complaint, LoadError, Node, PhysRange, Registry, Sram, SramError, Tree, TreeError,
+    Complaint, LoadError, Node, PhysRange, Registry, Sram, SramError, Tree, TreeError, address_only,
 };
 use serde::Serialize;
 
@@ -167,7 +167,7 @@ pub fn survey(path: Option<&Path>, also: &[String]) -> Result<Board, LoadError> 
         None => Tree::running()?,
     };
     let registry = Registry::new();
-    let probed = registry.probe_srams(&tree, &AddressOnly);
+    let probed = registry.probe_srams(&tree, address_only);
     let mut errors: HashMap<_, _> = probed
         .into_iter()
         .filter_map(|(node, device)| Some((node, device.err()?)))

@@ -223,6 +223,22 @@ impl Trace {
     pub fn allocs(&self) -> usize {
         self.allocs
     }
+
+    /// Returns the lines of the allocations that no line frees, in order. Allocations whose recorded result is `none`
+    /// hold nothing.
+    pub fn unfreed(&self) -> Vec<u32> {
+        let mut lines = vec![None; self.allocs];
+        for step in &self.steps {
+            match step.op {
+                Op::Alloc { slot, result, .. } if result != Some(Outcome::None) => {
+                    lines[slot.index()] = Some(step.line);
+                }
+                Op::Free { slot } => lines[slot.index()] = None,
+                _ => {}
+            }
+        }
+        lines.into_iter().flatten().collect()
+    }
 }
 
 fn check_header(line: &str) -> Result<(), TraceError> {

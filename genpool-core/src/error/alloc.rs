@@ -170,9 +170,11 @@ pub enum Impossible {
         /// The distance between boundaries in bytes.
         boundary: u64,
     },
-    /// No chunk has a place where the algorithm allows one. The reasons differ from chunk to chunk, or apply only in
-    /// combination.
-    #[error("{size:#x} bytes: no chunk has a place where the algorithm allows one")]
+    /// No chunk has a place where the algorithm and its constraints allow one. The reasons differ from chunk to chunk,
+    /// or apply only in combination.
+    #[error(
+        "{size:#x} bytes: no chunk has a place where the algorithm and its constraints allow one"
+    )]
     NoPlace {
         /// The bytes requested.
         size: usize,
@@ -271,7 +273,9 @@ pub enum Unsuitable {
         granule: usize,
     },
     /// The run is longer than the distance between boundaries that it must not cross.
-    #[error("{size:#x} bytes always enter a boundary of {boundary:#x}")]
+    #[error(
+        "{size:#x} bytes are longer than the boundary of {boundary:#x} that they must not cross"
+    )]
     LongerThanBoundary {
         /// The bytes of the run.
         size: usize,

@@ -131,7 +131,7 @@ impl Builder {
     /// let pool = Pool::builder().order(12).on_leak(|report| eprintln!("{report}")).build()?;
     /// pool.add(0x1000, 0x4000)?;
     /// let _ = pool.alloc(1)?.into_raw(); // never given back
-    /// drop(pool); // "pool unnamed: 4096 bytes still held in 1 ranges", and where
+    /// drop(pool); // "pool unnamed: 4096 bytes still held in 1 range", and where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_leak(mut self, report: impl FnOnce(Destroyed) + Send + Sync + 'static) -> Self {

@@ -14,9 +14,9 @@ mod uio;
 
 use thiserror::Error;
 
-pub use self::probe::{AddressOnly, MapMemory, MapRequest, Mapped, SramError};
+pub use self::probe::{MapRequest, Mapped, SramError, address_only};
 #[cfg(all(feature = "dma", target_os = "linux"))]
-pub use self::uio::UioMemory;
+pub use self::uio::uio_memory;
 use crate::path::NodePath;
 use crate::tree::{Complaint, Node, PhysRange, Tree, TreeError};
 
@@ -49,7 +49,7 @@ const LONGEST_LABEL: usize = 255;
 /// ```
 /// use genpool::devm::{Sram, Tree};
 ///
-/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// let tree = Tree::load("examples/board.dtb")?;
 /// assert_eq!(Sram::nodes(&tree).count(), 4); // two of them are disabled
 /// let node = tree.find("/soc/sram@0").ok_or("no SRAM")?;
 /// assert!(Sram::is_described_by(node)?);
@@ -84,7 +84,7 @@ pub struct Sram {
 /// ```
 /// use genpool::devm::{Sram, Tree};
 ///
-/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// let tree = Tree::load("examples/board.dtb")?;
 /// let sram = Sram::read(tree.find("/soc/sram@0").ok_or("no SRAM")?)?;
 /// for part in &sram.partitions {
 ///     let use_of = match (part.is_pool(), part.export) {
@@ -317,7 +317,7 @@ impl Divided {
 /// ```
 /// use genpool::devm::{LayoutError, Sram, Tree};
 ///
-/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// let tree = Tree::load("examples/board.dtb")?;
 /// let bus = tree.find("/soc").ok_or("no bus")?; // it has no `reg`
 /// let refused = Sram::read(bus).unwrap_err();
 /// assert!(matches!(refused, LayoutError::Tree(_)));

@@ -15,12 +15,12 @@ use crate::pool::ManagedPool;
 use crate::registry::{RegisterError, Registry};
 use crate::tree::{Node, PhysRange, Tree};
 
-/// A request to map an SRAM.
+/// A request to map an SRAM, as [`Registry::probe_srams`] makes it.
 ///
 /// ```
 /// use std::io;
 ///
-/// use genpool::devm::{MapRequest, Mapped};
+/// use genpool::devm::{MapRequest, Mapped, Registry, Tree};
 ///
 /// /// Maps nothing, but prints the request.
 /// fn print(request: &MapRequest<'_>) -> io::Result<Mapped> {
@@ -28,10 +28,12 @@ use crate::tree::{Node, PhysRange, Tree};
 ///     let start = usize::try_from(request.range.start()).map_err(io::Error::other)?;
 ///     Ok(Mapped::new(start, ()))
 /// }
-/// # use genpool::devm::{Registry, Tree};
-/// # let tree = Tree::parse(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trees/board.dtb")))?;
-/// # let registry = Registry::new();
-/// # assert!(registry.probe_srams(&tree, &print).iter().all(|(_, probed)| probed.is_ok()));
+///
+/// let tree = Tree::load("examples/board.dtb")?;
+/// let registry = Registry::new();
+/// for (_, probed) in registry.probe_srams(&tree, print) {
+///     probed?;
+/// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -72,90 +74,46 @@ impl Mapped {
     }
 }
 
-/// Maps physical memory, for instance by `/dev/mem` or a UIO map. With the feature `dma`, `UioMemory` maps through
-/// UIO, and a closure around `genpool::dma::source::physical_memory` maps through `/dev/mem`. [`AddressOnly`] maps
-/// nothing.
-///
-/// ```
-/// use std::io;
-///
-/// use genpool::devm::{MapMemory, MapRequest, Mapped, Registry, Tree};
-///
-/// /// SRAM that the firmware has already mapped one to one, from `base` on.
-/// struct Mirrored {
-///     base: usize,
-/// }
-///
-/// impl MapMemory for Mirrored {
-///     fn map(&self, request: &MapRequest<'_>) -> io::Result<Mapped> {
-///         let phys = usize::try_from(request.range.start()).map_err(io::Error::other)?;
-///         Ok(Mapped::new(self.base + phys, ()))
-///     }
-/// }
-///
-/// let registry = Registry::new();
-/// let tree = Tree::load("tests/trees/board.dtb")?;
-/// let probed = registry.probe_srams(&tree, &Mirrored { base: 0x1000_0000_0000 });
-/// assert!(probed.into_iter().all(|(_, device)| device.is_ok()));
-/// let pool = registry.pool("/soc/sram@0", Some("dsp"))?;
-/// assert_eq!(pool.alloc(1)?.addr(), 0x1000_5c00_4000);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub trait MapMemory {
-    /// Maps the range.
-    ///
-    /// # Errors
-    ///
-    /// Any error that prevents the mapping.
-    fn map(&self, request: &MapRequest<'_>) -> io::Result<Mapped>;
-}
-
-impl<F: Fn(&MapRequest<'_>) -> io::Result<Mapped>> MapMemory for F {
-    fn map(&self, request: &MapRequest<'_>) -> io::Result<Mapped> {
-        self(request)
-    }
-}
-
 /// Maps nothing: addresses are the physical ones. Meant for planning and tests.
 ///
 /// ```
-/// use genpool::devm::{AddressOnly, Registry, Tree};
+/// use genpool::devm::{Registry, Tree, address_only};
 ///
 /// let registry = Registry::new();
-/// let tree = Tree::load("tests/trees/board.dtb")?;
-/// for (node, probed) in registry.probe_srams(&tree, &AddressOnly) {
+/// let tree = Tree::load("examples/board.dtb")?;
+/// for (node, probed) in registry.probe_srams(&tree, address_only) {
 ///     println!("{node}: {} pools", probed?.pools().len());
 /// }
 /// let buffer = registry.pool("/soc/sram@0", Some("dsp"))?.alloc_owned(100)?;
 /// assert_eq!(buffer.phys(), u64::try_from(buffer.addr()).ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AddressOnly;
-
-impl MapMemory for AddressOnly {
-    fn map(&self, request: &MapRequest<'_>) -> io::Result<Mapped> {
-        match usize::try_from(request.range.last()) {
-            Ok(_) => Ok(Mapped::new(request.range.start() as usize, ())),
-            Err(_) => Err(io::Error::other(
-                "the range is beyond this machine's addresses",
-            )),
-        }
+///
+/// # Errors
+///
+/// If the range is beyond this machine's addresses.
+pub fn address_only(request: &MapRequest<'_>) -> io::Result<Mapped> {
+    match usize::try_from(request.range.last()) {
+        Ok(_) => Ok(Mapped::new(request.range.start() as usize, ())),
+        Err(_) => Err(io::Error::other(
+            "the range is beyond this machine's addresses",
+        )),
     }
 }
 
 /// The reason why an SRAM did not become a device.
 ///
 /// ```
+/// use std::error::Error;
 /// use std::io;
 ///
-/// use genpool::devm::{MapRequest, Mapped, Registry, SramError, Tree};
+/// use genpool::devm::{Registry, SramError, Tree};
 ///
-/// let denied = |_: &MapRequest<'_>| -> io::Result<Mapped> { Err(io::ErrorKind::PermissionDenied.into()) };
-/// let tree = Tree::load("tests/trees/board.dtb")?;
-/// for (node, probed) in Registry::new().probe_srams(&tree, &denied) {
+/// let tree = Tree::load("examples/board.dtb")?;
+/// let probed = Registry::new().probe_srams(&tree, |_| Err(io::ErrorKind::PermissionDenied.into()));
+/// for (node, probed) in probed {
 ///     let refused = probed.err().ok_or("it was mapped")?;
-///     println!("{refused}");
+///     println!("{refused}: {:?}", refused.source());
 ///     assert!(matches!(refused, SramError::Map { node: at, .. } if at == node));
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -216,12 +174,53 @@ impl Registry {
     /// total of 256 MiB, or past a total of 4,096 SRAMs and children, are refused. The first refusal because of their
     /// number ends the list.
     ///
-    /// ```
-    /// use genpool::devm::{AddressOnly, Registry, Tree};
+    /// `map` maps the memory of an SRAM: [`address_only`] maps nothing, `uio_memory` (with the feature `dma`) maps
+    /// through UIO, and a closure around `genpool::dma::source::physical_memory` maps through `/dev/mem`.
     ///
-    /// let tree = Tree::load("tests/trees/board.dtb")?;
+    /// # After the last allocation
+    ///
+    /// What `map` returned as the mapping lies under the pools: it is dropped after the last allocation was given back.
+    /// An action that is added to the device by [`Device::on_release`] lies above the pools, so it runs as soon as the
+    /// device ends. To run something after the last allocation, put it into the drop of the mapping, or give it to
+    /// [`Released::on_complete`](crate::Released::on_complete).
+    ///
+    /// ```
+    /// use genpool::devm::{Mapped, Registry, Tree};
+    ///
+    /// /// Powers the SRAM off when it is dropped.
+    /// struct Power;
+    ///
+    /// impl Drop for Power {
+    ///     fn drop(&mut self) {
+    ///         println!("the SRAM is off");
+    ///     }
+    /// }
+    ///
+    /// let tree = Tree::load("examples/board.dtb")?;
     /// let registry = Registry::new();
-    /// let probed = registry.probe_srams(&tree, &AddressOnly);
+    /// // Memory that the firmware has already mapped, from this address on.
+    /// let base = 0x1000_0000_0000;
+    /// let probed = registry.probe_srams(&tree, |request| {
+    ///     let phys = usize::try_from(request.range.start()).map_err(std::io::Error::other)?;
+    ///     Ok(Mapped::new(base + phys, Power))
+    /// });
+    /// for (_, device) in probed {
+    ///     device?;
+    /// }
+    /// let held = registry.pool("/soc/sram@0", Some("dsp"))?.alloc_owned(1)?;
+    /// assert_eq!(held.addr(), 0x1000_5c00_4000);
+    /// let released = registry.remove("/soc/sram@0")?;
+    /// released.on_complete(|| println!("and nothing is left of its device"));
+    /// drop(held); // prints both
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// ```
+    /// use genpool::devm::{Registry, Tree, address_only};
+    ///
+    /// let tree = Tree::load("examples/board.dtb")?;
+    /// let registry = Registry::new();
+    /// let probed = registry.probe_srams(&tree, address_only);
     /// let nodes: Vec<String> = probed.iter().map(|(node, _)| node.to_string()).collect();
     /// assert_eq!(nodes, ["/soc/sram@0", "/soc/sram@40000000"]); // those that are enabled
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -229,7 +228,7 @@ impl Registry {
     pub fn probe_srams(
         &self,
         tree: &Tree,
-        map: &impl MapMemory,
+        mut map: impl FnMut(&MapRequest<'_>) -> io::Result<Mapped>,
     ) -> Vec<(NodePath, Result<Arc<Device>, SramError>)> {
         let mut left = LARGEST_TOGETHER;
         let mut probe = |node: Node<'_>| {
@@ -237,7 +236,7 @@ impl Registry {
             left = left
                 .checked_sub(sram.range.size())
                 .ok_or_else(|| SramError::TooMuch { node: node.path() })?;
-            self.probe_sram(&sram, map)
+            self.probe_sram(&sram, &mut map)
         };
         let mut nodes_left = MOST_TOGETHER;
         let mut all = Vec::new();
@@ -265,18 +264,18 @@ impl Registry {
     }
 
     /// Makes a device of an SRAM. The SRAM is mapped, and its pools are created over the mapping, which is released
-    /// after them. The device is named by the node's path. All its pools track boundaries, and the owner of each
-    /// chunk is the path of its node, as a `String`.
+    /// after them: see [`probe_srams`](Self::probe_srams). The device is named by the node's path. All its pools track
+    /// boundaries, and the owner of each chunk is the path of its node, as a `String`.
     ///
     /// If a range does not begin or end at a multiple of 32, the rest of that granule is left out.
     ///
     /// ```
-    /// use genpool::devm::{AddressOnly, Registry, Sram, Tree};
+    /// use genpool::devm::{Registry, Sram, Tree, address_only};
     ///
-    /// let tree = Tree::load("tests/trees/board.dtb")?;
+    /// let tree = Tree::load("examples/board.dtb")?;
     /// let node = tree.find("/soc/sram@0").ok_or("no SRAM")?;
     /// let registry = Registry::new();
-    /// let device = registry.probe_sram(&Sram::read(node)?, &AddressOnly)?;
+    /// let device = registry.probe_sram(&Sram::read(node)?, address_only)?;
     /// assert_eq!(device.name(), "/soc/sram@0");
     /// assert_eq!(device.pool(Some("dsp"))?.size(), 0x1000);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -285,7 +284,11 @@ impl Registry {
     /// # Errors
     ///
     /// [`SramError`], which names the node.
-    pub fn probe_sram(&self, sram: &Sram, map: &impl MapMemory) -> Result<Arc<Device>, SramError> {
+    pub fn probe_sram(
+        &self,
+        sram: &Sram,
+        map: impl FnOnce(&MapRequest<'_>) -> io::Result<Mapped>,
+    ) -> Result<Arc<Device>, SramError> {
         let node = || sram.node.clone();
         let device = Device::new(sram.node.as_str()).at(node());
         let probed = self.probe(device, |device| Probe { sram, device }.run(map));
@@ -310,7 +313,10 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    fn run(&self, map: &impl MapMemory) -> Result<(), SramError> {
+    fn run(
+        &self,
+        map: impl FnOnce(&MapRequest<'_>) -> io::Result<Mapped>,
+    ) -> Result<(), SramError> {
         let sram = self.sram;
         let node = || sram.node.clone();
         let request = MapRequest {
@@ -318,7 +324,7 @@ impl Probe<'_> {
             range: sram.range,
             write_combining: sram.write_combining,
         };
-        let mapped = map.map(&request).map_err(|source| SramError::Map {
+        let mapped = map(&request).map_err(|source| SramError::Map {
             node: node(),
             source,
         })?;

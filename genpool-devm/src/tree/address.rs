@@ -144,7 +144,7 @@ impl<'t> Node<'t> {
     /// ```
     /// use genpool::devm::Tree;
     ///
-    /// let tree = Tree::load("tests/trees/board.dtb")?;
+    /// let tree = Tree::load("examples/board.dtb")?;
     /// let high = tree.find("/soc/sram@40000000").ok_or("no such node")?;
     /// assert_eq!(high.range()?.start(), 0x1_0000_0000); // through the `ranges` of the bus
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -40,7 +40,7 @@ const END: u32 = 9;
 /// ```
 /// use genpool::devm::{BlobFault, Tree};
 ///
-/// let blob = std::fs::read("tests/trees/board.dtb")?;
+/// let blob = std::fs::read("examples/board.dtb")?;
 /// let refused = Tree::parse(&blob[..100]).unwrap_err();
 /// assert_eq!(refused.fault, BlobFault::Truncated);
 /// assert_eq!(refused.node.as_str(), "/"); // in the header
@@ -68,8 +68,8 @@ pub struct BlobError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BlobFault {
-    /// The blob does not begin like a device tree.
-    #[error("this is no flattened device tree")]
+    /// The blob does not begin like a device tree. A source text (`.dts`) must be compiled first.
+    #[error("not a flattened device tree; compile a source text with `dtc -O dtb`")]
     NoMagic,
     /// The blob ends before the header says, or before something in it does.
     #[error("the blob is cut off")]

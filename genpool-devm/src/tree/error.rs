@@ -8,14 +8,18 @@ use thiserror::Error;
 use super::BlobError;
 use crate::path::NodePath;
 
-/// A tree was not loaded.
+/// A tree was not loaded. The text names the file; the reason is the error's [`source`](std::error::Error::source).
 ///
 /// ```
-/// use genpool::devm::{LoadError, Tree};
+/// use std::error::Error;
+///
+/// use genpool::devm::Tree;
 ///
 /// let refused = Tree::load("no-such-board.dtb").unwrap_err();
-/// assert!(matches!(refused, LoadError::Read { .. }));
-/// println!("{refused}"); // names the file
+/// assert_eq!(refused.to_string(), "no-such-board.dtb: cannot be read");
+/// let reason = refused.source().ok_or("a reason")?; // such as "No such file or directory"
+/// println!("{refused}: {reason}");
+/// # Ok::<(), Box<dyn Error>>(())
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -28,9 +32,14 @@ pub enum LoadError {
         /// The reason.
         source: io::Error,
     },
-    /// The content is not a device tree.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
+    /// The content is not a flattened device tree. A source text (`.dts`) must be compiled first, by `dtc -O dtb`.
+    #[error("{}: is not a valid device tree", path.display())]
+    Blob {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: BlobError,
+    },
 }
 
 /// A node is invalid.
@@ -38,7 +47,7 @@ pub enum LoadError {
 /// ```
 /// use genpool::devm::{Complaint, Tree};
 ///
-/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// let tree = Tree::load("examples/board.dtb")?;
 /// let refused = tree.root().range().unwrap_err();
 /// assert_eq!(refused.complaint, Complaint::Missing { property: "reg".into() });
 /// assert_eq!(refused.node.as_str(), "/");
@@ -58,7 +67,7 @@ pub struct TreeError {
 /// ```
 /// use genpool::devm::{Complaint, Tree};
 ///
-/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// let tree = Tree::load("examples/board.dtb")?;
 /// let dsp = tree.find("/soc/dsp@3000").ok_or("no such node")?;
 /// let complaint = |property, index| dsp.follow(property, index).map_err(|refused| refused.complaint);
 /// assert_eq!(complaint("sram", 4).err(), Some(Complaint::NoNode { phandle: 0xdead }));

@@ -39,11 +39,11 @@ const LONGEST_STATUS: usize = 255;
 
 /// A device tree: a copy that borrows nothing from the blob.
 ///
-/// ```no_run
-/// use genpool::devm::{Registry, Tree};
+/// ```
+/// use genpool::devm::Tree;
 ///
-/// let tree = Tree::load("board.dtb")?;
-/// let codec = tree.find("/soc/video-codec@2000").ok_or("no such node")?;
+/// let tree = Tree::load("examples/board.dtb")?;
+/// let codec = tree.find("/soc/codec@2000").ok_or("no such node")?;
 /// println!("{:?}", codec.text("compatible"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -93,7 +93,7 @@ impl Tree {
     /// ```
     /// use genpool::devm::Tree;
     ///
-    /// let blob = std::fs::read("tests/trees/board.dtb")?;
+    /// let blob = std::fs::read("examples/board.dtb")?;
     /// let tree = Tree::parse(&blob)?;
     /// assert_eq!(tree.root().text("compatible")?, Some("genpool,board"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -119,7 +119,8 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Reads and parses a file.
+    /// Reads and parses a file of at most 4 MiB: a flattened device tree (`.dtb`). A source text (`.dts`) must be
+    /// compiled first, by `dtc -O dtb`.
     ///
     /// # Errors
     ///
@@ -137,17 +138,22 @@ impl Tree {
                 path: path.to_owned(),
                 source,
             })?;
-        Ok(Self::parse(&blob)?)
+        Self::parse(&blob).map_err(|source| LoadError::Blob {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     /// Loads the tree that this system runs with.
     ///
     /// ```
+    /// use std::error::Error;
+    ///
     /// use genpool::devm::Tree;
     ///
     /// match Tree::running() {
     ///     Ok(tree) => println!("{:?}", tree.root().text("model")),
-    ///     Err(error) => println!("{error}"), // on a PC, for instance
+    ///     Err(error) => println!("{error}: {:?}", error.source()), // on a PC, for instance
     /// }
     /// ```
     ///
@@ -244,7 +250,7 @@ impl Tree {
     /// ```
     /// use genpool::devm::Tree;
     ///
-    /// let tree = Tree::load("tests/trees/board.dtb")?;
+    /// let tree = Tree::load("examples/board.dtb")?;
     /// let sram = tree.find("/soc/sram@40000000").ok_or("no such node")?;
     /// let phandle = sram.phandle().ok_or("nobody refers to it")?;
     /// assert_eq!(tree.by_phandle(phandle)?.name(), "sram@40000000");
@@ -282,7 +288,7 @@ fn shared(known: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
 /// ```
 /// use genpool::devm::Tree;
 ///
-/// let tree = Tree::load("tests/trees/board.dtb")?;
+/// let tree = Tree::load("examples/board.dtb")?;
 /// let sram = tree.find("/soc/sram@0").ok_or("no such node")?;
 /// assert_eq!((sram.name(), sram.base_name()), ("sram@0", "sram"));
 /// assert_eq!(sram.path().as_str(), "/soc/sram@0");
@@ -455,12 +461,17 @@ impl<'t> Node<'t> {
     /// As for [`is_available`](Self::is_available), with the node whose `status` is at fault: this one, or one around
     /// it.
     pub fn is_enabled(self) -> Result<bool, TreeError> {
+        Ok(self.disabled_by()?.is_none())
+    }
+
+    /// Returns the first node that is not available: this one, or the innermost one around it.
+    pub(crate) fn disabled_by(self) -> Result<Option<Self>, TreeError> {
         for node in self.with_ancestors() {
             if !node.is_available()? {
-                return Ok(false);
+                return Ok(Some(node));
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Returns the node's phandle. An invalid one is an error of the blob ([`BlobFault::Phandle`]).
@@ -477,7 +488,7 @@ impl<'t> Node<'t> {
     /// ```
     /// use genpool::devm::Tree;
     ///
-    /// let tree = Tree::load("tests/trees/board.dtb")?;
+    /// let tree = Tree::load("examples/board.dtb")?;
     /// let sram = tree.find("/soc/sram@0").ok_or("no such node")?;
     /// let cells = sram.cells("reg")?.iter().map(|&cell| u32::from_be_bytes(cell));
     /// assert_eq!(cells.collect::<Vec<_>>(), [0x0, 0x4_0000]);
@@ -509,7 +520,7 @@ impl<'t> Node<'t> {
     /// ```
     /// use genpool::devm::Tree;
     ///
-    /// let tree = Tree::load("tests/trees/board.dtb")?;
+    /// let tree = Tree::load("examples/board.dtb")?;
     /// let codec = tree.find("/soc/codec@2000").ok_or("no such node")?;
     /// assert_eq!(codec.follow("iram", 0)?.name(), "sram@40000000");
     /// assert_eq!(codec.follow("iram", 1)?.name(), "sram@0");

@@ -2,14 +2,23 @@
 
 #![allow(dead_code, reason = "no program needs all of it")]
 
-use genpool_devm::Tree;
+use genpool_devm::{Registry, Tree, address_only};
 use vm_fdt::FdtWriter;
 
-/// `trees/board.dts`, compiled by `dtc`.
-pub(crate) const BOARD: &[u8] = include_bytes!("../trees/board.dtb");
+/// `examples/board.dts`, compiled by `dtc`.
+pub(crate) const BOARD: &[u8] = include_bytes!("../../examples/board.dtb");
 
 pub(crate) fn board() -> Tree {
     Tree::parse(BOARD).unwrap()
+}
+
+/// A registry with the SRAMs of the board.
+pub(crate) fn probed() -> (Tree, Registry) {
+    let (tree, registry) = (board(), Registry::new());
+    for (node, device) in registry.probe_srams(&tree, address_only) {
+        device.unwrap_or_else(|error| panic!("{node}: {error}"));
+    }
+    (tree, registry)
 }
 
 /// A blob whose root has one cell for addresses and one for sizes, and the content that `fill` writes.

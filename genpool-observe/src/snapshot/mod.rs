@@ -2,6 +2,8 @@
 
 mod sums;
 
+use std::fmt;
+
 use genpool_core::{ChunkInfo, Fragmentation, PoolView, Stats};
 use thiserror::Error;
 
@@ -122,7 +124,7 @@ pub struct ChunkShot {
 /// # drop(ring);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LiveShot {
@@ -132,6 +134,16 @@ pub struct LiveShot {
     pub size: usize,
     /// The holder's tag; 0 if none was set.
     pub tag: usize,
+}
+
+impl fmt::Debug for LiveShot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveShot")
+            .field("addr", &format_args!("{:#x}", self.addr))
+            .field("size", &format_args!("{:#x}", self.size))
+            .field("tag", &format_args!("{:#x}", self.tag))
+            .finish()
+    }
 }
 
 impl Snapshot {
