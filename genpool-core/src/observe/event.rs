@@ -3,7 +3,7 @@
 use crate::error::{AddRefused, AllocError, FreeError, RemoveError, ResizeError};
 use crate::placement::AlgorithmName;
 
-/// An event of a pool, as an [`Observer`] receives it. Addresses and sizes are in bytes.
+/// An event of a pool, as an [`Observer`](crate::Observer) receives it. Addresses and sizes are in bytes.
 ///
 /// A range that a [`Cache`](crate::Cache) hands out or takes back is reported as allocated or freed like any other,
 /// with the flag `cached` set if the range neither comes from the pool nor goes back to it. Runs that a cache takes

@@ -59,7 +59,7 @@ pub(crate) use self::notifier::{Notifier, SilentDrop};
 /// [`Builder::observer`](crate::Builder::observer).
 ///
 /// The observer runs while nothing is half done that another thread could run into: an allocation already holds its
-/// range, and a free is complete. (The exception is a refused [`alloc_many`](crate::Pool::alloc_many), which is
+/// range, and a free is complete. (The exception is a refused [`alloc_many`](crate::PoolView::alloc_many), which is
 /// reported before it is rolled back.) So an observer may call the pool, and a pool over memory or of a device that
 /// wraps it. Those calls are reported to the observer too.
 ///
