@@ -5,8 +5,8 @@
 //! 1. The fast path, here: one attempt in each permanent chunk that may have room, which takes no pin. The newest chunk
 //!    comes first, the others from the free summary.
 //! 2. The slow path, in `search.rs`: all chunks of a pinned list, by their hints.
-//! 3. The proof, at the end of the slow path: every bit of all chunks, between two readings of a prober (see
-//!    `activity/mod.rs`).
+//! 3. The proof, at the end of the slow path: every bit of all chunks, by the algorithm and then without its rules,
+//!    between two readings of a prober (see `activity/mod.rs`).
 //!
 //! First fit, if it is the default, searches and claims in one step. Every other algorithm proposes a run, which the
 //! pool claims. Each path reads the cached refusal once: the fast path then gives up, the slow path returns it.

@@ -124,9 +124,10 @@ impl Places {
 
     /// Returns the lowest allowed start of `n` granules in a free run.
     pub(crate) fn first_in(&self, chunk: &ChunkView<'_>, run: Run, n: usize) -> Option<Granule> {
-        /// The first place past a boundary is the best start up to the next boundary. So if a run that begins there
-        /// crosses a boundary of the same kind, no run fits. If the two kinds move the start in turn, the third jump
-        /// repeats the first.
+        /// The first place past a boundary is the best start up to the next boundary of that kind. So a run that begins
+        /// there and crosses a boundary of the same kind fits nowhere. Of the two kinds, the shorter distance divides
+        /// the longer. Past a boundary of the longer kind, the first start that the shorter one allows decides for all
+        /// that follow: two jumps of each kind find it.
         const JUMPS: usize = 4;
 
         let starts = self.starts(n)?;
