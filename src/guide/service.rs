@@ -2,8 +2,10 @@
 //!
 //! # One pool, shared
 //!
-//! A pool is `Sync` and has no lock, so one is enough, in an `Arc` or in a `static`. Use several pools for several
-//! kinds of memory, or for very different sizes ([`choosing`](super::choosing)).
+//! A pool is `Sync` and has no lock, so one is enough, in a `static` or in an `Arc`. An [`Allocation`](crate::Allocation)
+//! borrows the pool: from an `Arc`, take an [`OwnedAllocation`](crate::OwnedAllocation), by
+//! [`alloc_owned`](crate::PoolView::alloc_owned). Use several pools for several kinds of memory, or for very different sizes
+//! ([`choosing`](super::choosing)).
 //!
 //! ```
 //! use std::sync::OnceLock;
@@ -270,7 +272,7 @@
 //! |---|---|
 //! | `free`, `size` | how full the pool is |
 //! | `largest_run` against `free` | how fragmented it is |
-//! | `exhausted` | refused requests: the pool is too small or fragmented |
+//! | `exhausted` | refused tries: the pool is too small or fragmented. A call that waits, as `patiently` above, counts once for each of its tries, also if it is served in the end |
 //! | `contended`, `lost_claims` | threads contend: try [`ThreadStart`](crate::ThreadStart) and caches |
 //! | `cached` | what caches keep from other threads |
 //! | `draining`, `draining_used` | chunks being removed, and what is still held in them |
