@@ -10,7 +10,7 @@
 //! | addresses, from a [`&PoolView`](crate::PoolView) or a [`Pool`](crate::Pool) | a pool over made-up numbers, with the device's addresses (`add_virt`), of the size that the test needs |
 //! | the bytes of a `MemoryPool` | a region over memory of the test (`Region::from_raw`) at a made-up physical address (`physically_at`). It needs no privileges, and works on every platform |
 //! | a BAR, through `MemoryPool::of_device` | the same region as a `Region<Device>`, as in the example of `genpool::dma::IoBuffer` |
-//! | an SRAM of the device tree | a tree that the test writes, and `AddressOnly` in place of a mapping |
+//! | an SRAM of the device tree | a tree that the test writes, and `address_only` in place of a mapping |
 //! | a device's pool | `Device::new("test")` and `create_pool` |
 //!
 //! The device itself is a type of the test that knows where the memory is. It turns the addresses that the driver gives
@@ -73,7 +73,7 @@
 //! # #[cfg(feature = "devm")] fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // features = ["devm"]
 //! // dependencies = { vm-fdt = "0.3" }
-//! use genpool::devm::{AddressOnly, Registry, Tree};
+//! use genpool::devm::{address_only, Registry, Tree};
 //! use vm_fdt::FdtWriter;
 //!
 //! let mut blob = FdtWriter::new()?;
@@ -88,7 +88,7 @@
 //!
 //! let tree = Tree::parse(&blob.finish()?)?;
 //! let registry = Registry::new();
-//! for (_, probed) in registry.probe_srams(&tree, &AddressOnly) {
+//! for (_, probed) in registry.probe_srams(&tree, &address_only) {
 //!     probed?;
 //! }
 //! let pool = registry.pool("/sram@5c000000", None)?;

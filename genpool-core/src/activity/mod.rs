@@ -345,6 +345,7 @@ impl Prober<'_> {
     }
 
     fn read_changes(&self) -> Changes {
+        model_fence();
         let mut changes = Changes {
             epochs: 0,
             in_flight: 0,
