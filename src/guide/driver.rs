@@ -88,7 +88,7 @@
 //!
 //! let tree = Tree::parse(&blob.finish()?)?;
 //! let registry = Registry::new();
-//! for (_, probed) in registry.probe_srams(&tree, &address_only) {
+//! for (_, probed) in registry.probe_srams(&tree, address_only) {
 //!     probed?;
 //! }
 //! let pool = registry.pool("/sram@5c000000", None)?;

@@ -85,7 +85,7 @@
 //!
 //! - `genpool::dma::source`: huge pages, NUMA nodes, page maps, PCI BARs, UIO, VFIO. Elsewhere a `MemoryPool` takes
 //!   regions of `Region::from_raw`.
-//! - `genpool::devm::UioMemory`.
+//! - `genpool::devm::uio_memory`.
 //! - [`Builder::node`](crate::Builder::node): elsewhere `build` returns
 //!   [`NodeUnsupported`](crate::BuildError::NodeUnsupported).
 //!
