@@ -21,7 +21,7 @@
 //! ## Permanent chunks need no pin
 //!
 //! A chunk that was added before the first removal is *permanent*: it is kept until the pool is dropped. After its own
-//! removal it stays in [`Members::kept`]. Permanent chunks are found without a pin:
+//! removal it stays in `Members::kept`. Permanent chunks are found without a pin:
 //!
 //! - `newest` points at the chunk that is tried first, if that chunk is permanent.
 //! - `free_summary` finds the others by what is free in them.
