@@ -1,7 +1,7 @@
 //! The events of a pool.
 
 use crate::error::{AddRefused, AllocError, FreeError, RemoveError, ResizeError};
-use crate::placement::AlgorithmName;
+use crate::placement::name::AlgorithmName;
 
 /// An event of a pool, as an [`Observer`](crate::Observer) receives it. Addresses and sizes are in bytes.
 ///

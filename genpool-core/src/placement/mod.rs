@@ -3,7 +3,7 @@
 mod algorithm;
 mod constraints;
 mod first_fit;
-mod name;
+pub(crate) mod name;
 mod request;
 mod view;
 

@@ -169,7 +169,7 @@ impl Algorithm for Interrupted<'_> {
 }
 
 /// Granule 66 is free until another caller takes it, which knows that granule 2 was freed before. So a caller that may
-/// use only these two granules is not refused.
+/// use only these two granules is not refused, whatever a third one asks.
 #[cfg(not(genpool_small))]
 fn refusal_before_claim() -> Answer {
     let prepared = pool(67);
@@ -186,6 +186,8 @@ fn refusal_before_claim() -> Answer {
         };
         take(pool, &interrupted)
     });
+    let other = race.start(|pool| take(pool, &At(0)));
+    assert_ne!(other.join().unwrap(), Found);
     let alloc = alloc.join().unwrap();
     assert_ne!(alloc, Exhausted, "there was a hole all the time");
     alloc
