@@ -5,7 +5,9 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::{AlgorithmName, ChunkView, Request};
+use super::name::AlgorithmName;
+use super::request::Request;
+use super::view::ChunkView;
 use crate::error::{Impossible, Unsuitable};
 use crate::units::Granule;
 use crate::unwind::Guarded;

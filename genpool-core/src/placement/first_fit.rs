@@ -1,7 +1,10 @@
 //! First fit, as an algorithm that proposes. As the default of a pool it claims in the same step instead
 //! (`ops/alloc.rs`: `first_fit`).
 
-use super::{Algorithm, AlgorithmName, ChunkView, Request};
+use super::algorithm::Algorithm;
+use super::name::AlgorithmName;
+use super::request::Request;
+use super::view::ChunkView;
 use crate::units::Granule;
 
 /// First fit, the default: the lowest address in the first chunk that has room. Skips words of the bitmap that cannot

@@ -1,8 +1,10 @@
 //! The read-only view of a chunk's bitmap that an algorithm gets.
 
-use super::constraints::Places;
+use super::constraints::Constraints;
+use super::places::Places;
+use super::plain::PlainView;
 use crate::activity::Activity;
-use crate::bitmap::{AlignedStarts, AnyStart, Look};
+use crate::bitmap::{AnyStart, Look};
 use crate::chunk::Chunk;
 use crate::units::{Granule, Run};
 
@@ -39,42 +41,41 @@ use crate::units::{Granule, Run};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkView<'c> {
-    chunk: &'c Chunk,
-    look: Look,
-    activity: &'c Activity,
+    plain: PlainView<'c>,
     /// The places that constraints allow, or none if there are no constraints.
     places: Option<&'c Places>,
 }
 
 impl<'c> ChunkView<'c> {
     pub(crate) fn new(chunk: &'c Chunk, look: Look, activity: &'c Activity) -> Self {
-        Self {
+        let plain = PlainView {
             chunk,
             look,
             activity,
-            places: None,
-        }
+        };
+        let places = None;
+        Self { plain, places }
     }
 
     /// Returns the view under the constraints that these places meet.
     #[inline]
-    pub(crate) fn under<'p>(&self, places: &'p Places) -> ChunkView<'p>
+    pub(super) fn under<'p>(&self, places: &'p Places) -> ChunkView<'p>
     where
         'c: 'p,
     {
-        let places = Some(places);
-        ChunkView { places, ..*self }
+        let (plain, places) = (self.plain, Some(places));
+        ChunkView { plain, places }
+    }
+
+    /// Returns the places that the constraints allow, and those that the view is under.
+    #[inline]
+    pub(super) fn places_under(&self, constraints: &Constraints) -> Option<Places> {
+        Places::new(constraints, &self.plain, self.places)
     }
 
     #[inline]
-    pub(crate) fn unconstrained(&self) -> Self {
-        let places = None;
-        Self { places, ..*self }
-    }
-
-    #[inline]
-    pub(crate) fn places(&self) -> Option<&'c Places> {
-        self.places
+    pub(super) fn plain(&self) -> &PlainView<'c> {
+        &self.plain
     }
 
     /// Returns a number that identifies the chunk: no other chunk of the process, in any pool, has it or ever had it.
@@ -82,37 +83,37 @@ impl<'c> ChunkView<'c> {
     #[must_use]
     #[inline]
     pub fn id(&self) -> usize {
-        self.chunk.generation()
+        self.plain.chunk.generation()
     }
 
     /// Returns the address of the chunk's first byte.
     #[must_use]
     pub fn start(&self) -> usize {
-        self.chunk.start()
+        self.plain.chunk.start()
     }
 
     /// Returns the address of the chunk's last byte.
     #[must_use]
     pub fn last(&self) -> usize {
-        self.chunk.last()
+        self.plain.chunk.last()
     }
 
     /// Returns the physical address of the chunk's first byte, if the chunk has one.
     #[must_use]
     pub fn phys(&self) -> Option<u64> {
-        self.chunk.phys_of(self.chunk.start())
+        self.plain.phys()
     }
 
     /// Returns the pool's order: a granule is `1 << order` bytes.
     #[must_use]
     pub fn order(&self) -> u32 {
-        self.chunk.order()
+        self.plain.chunk.order()
     }
 
     /// Returns the chunk's size in granules.
     #[must_use]
     pub fn granules(&self) -> usize {
-        self.chunk.bitmap().len()
+        self.plain.chunk.bitmap().len()
     }
 
     /// Returns the address of a granule of this chunk. The result is meaningless for a granule outside the chunk.
@@ -139,8 +140,7 @@ impl<'c> ChunkView<'c> {
     /// ```
     #[must_use]
     pub fn addr_of(&self, granule: Granule) -> usize {
-        let offset = granule.0.wrapping_shl(self.order());
-        self.start().wrapping_add(offset)
+        self.plain.addr_of(granule)
     }
 
     /// Returns the granule that `addr` lies in, or none if `addr` is outside the chunk.
@@ -166,9 +166,10 @@ impl<'c> ChunkView<'c> {
     /// ```
     #[must_use]
     pub fn granule_at(&self, addr: usize) -> Option<Granule> {
-        self.chunk
+        self.plain
+            .chunk
             .contains(addr)
-            .then(|| self.chunk.granule_of(addr))
+            .then(|| self.plain.chunk.granule_of(addr))
     }
 
     /// Returns start position `number` of a sequence that spreads over the chunk: its beginning, its middle, the
@@ -196,7 +197,7 @@ impl<'c> ChunkView<'c> {
     /// ```
     #[must_use]
     pub fn start_apart(&self, number: usize) -> Granule {
-        self.chunk.bitmap().start_apart(number)
+        self.plain.chunk.bitmap().start_apart(number)
     }
 
     /// Returns true if all `n` granules from `start` on are in the chunk, free, and an allowed place. O(n / 64).
@@ -226,8 +227,8 @@ impl<'c> ChunkView<'c> {
     pub fn is_free(&self, start: Granule, n: usize) -> bool {
         let allowed = self
             .places
-            .is_none_or(|places| places.allow(self, start, n));
-        allowed && self.chunk.bitmap().is_free(start, n)
+            .is_none_or(|places| places.allow(&self.plain, start, n));
+        allowed && self.plain.chunk.bitmap().is_free(start, n)
     }
 
     /// Returns the lowest allowed start of `n` granules in a free run of this chunk. Without constraints this is the
@@ -257,7 +258,7 @@ impl<'c> ChunkView<'c> {
     #[must_use]
     pub fn first_in(&self, run: Run, n: usize) -> Option<Granule> {
         match self.places {
-            Some(places) => places.first_in(self, run, n),
+            Some(places) => places.first_in(&self.plain, run, n),
             None => (1..=run.len).contains(&n).then_some(run.start),
         }
     }
@@ -293,15 +294,9 @@ impl<'c> ChunkView<'c> {
             return None;
         }
         match self.places {
-            Some(places) => places.find_run(self, from..limit, n),
-            None => self.find_anywhere(from, limit, n),
+            Some(places) => places.find_run(&self.plain, from..limit, n),
+            None => self.plain.find_run(from, limit, n),
         }
-    }
-
-    #[inline(always)]
-    fn find_anywhere(&self, from: Granule, limit: Granule, n: usize) -> Option<Granule> {
-        let bitmap = self.chunk.bitmap();
-        bitmap.find_run(from, limit, n, AnyStart, self.look)
     }
 
     /// Returns `n` free granules within one word of the bitmap (64 granules on 64-bit machines), the first from the word
@@ -336,29 +331,16 @@ impl<'c> ChunkView<'c> {
     #[must_use]
     #[inline(always)]
     pub fn find_nearby(&self, from: Granule, n: usize) -> Option<Granule> {
-        if n == 0 || self.look == Look::Exact {
+        if n == 0 || self.plain.look == Look::Exact {
             return None;
         }
         match self.places {
-            Some(places) => places.find_nearby(self, from, n),
+            Some(places) => places.find_nearby(&self.plain, from, n),
             None => {
-                let bitmap = self.chunk.bitmap();
+                let bitmap = self.plain.chunk.bitmap();
                 bitmap.find_nearby(from, n, AnyStart)
             }
         }
-    }
-
-    /// Searches as an unconstrained [`find_nearby`](Self::find_nearby) does, among certain granules. For at least one
-    /// granule, and not for a proof.
-    #[inline]
-    pub(crate) fn find_nearby_among(
-        &self,
-        from: Granule,
-        n: usize,
-        starts: AlignedStarts,
-    ) -> Option<Granule> {
-        let bitmap = self.chunk.bitmap();
-        bitmap.find_nearby(from, n, starts)
     }
 
     /// Searches as [`find_run`](Self::find_run) does, but only among granules whose address leaves the remainder
@@ -400,35 +382,12 @@ impl<'c> ChunkView<'c> {
             return None;
         }
         match self.places {
-            Some(places) => places.find_aligned(self, from..limit, n, align, phase),
-            None => self.find_among(from, limit, n, self.aligned_starts(align, phase)),
+            Some(places) => places.find_aligned(&self.plain, from..limit, n, align, phase),
+            None => {
+                let starts = self.plain.aligned_starts(align, phase);
+                self.plain.find_among(from, limit, n, starts)
+            }
         }
-    }
-
-    /// Returns the granules whose address leaves this remainder.
-    #[inline]
-    pub(crate) fn aligned_starts(&self, align: usize, phase: usize) -> AlignedStarts {
-        AlignedStarts {
-            mask: (align - 1) >> self.order(),
-            shift: (self.start() >> self.order()).wrapping_sub(phase >> self.order()),
-        }
-    }
-
-    /// Searches as an unconstrained [`find_run`](Self::find_run) does, among certain granules. For at least one
-    /// granule.
-    #[inline]
-    pub(crate) fn find_among(
-        &self,
-        from: Granule,
-        limit: Granule,
-        n: usize,
-        starts: AlignedStarts,
-    ) -> Option<Granule> {
-        if starts.mask == 0 {
-            return self.find_anywhere(from, limit, n);
-        }
-        let bitmap = self.chunk.bitmap();
-        bitmap.find_run(from, limit, n, starts, self.look)
     }
 
     /// Returns the start of the shortest free run of at least `n` granules, and the lowest of several such runs: best
@@ -466,12 +425,12 @@ impl<'c> ChunkView<'c> {
         if n == 0 {
             return None;
         }
-        let bitmap = self.chunk.bitmap();
+        let bitmap = self.plain.chunk.bitmap();
         let Some(places) = self.places else {
-            return bitmap.find_tightest(n, self.look, self.activity);
+            return bitmap.find_tightest(n, self.plain.look, self.plain.activity);
         };
-        let place = |run| places.first_in(self, run, n);
-        bitmap.find_tightest_where(n, self.look, self.activity, place)
+        let place = |run| places.first_in(&self.plain, run, n);
+        bitmap.find_tightest_where(n, self.plain.look, self.plain.activity, place)
     }
 
     /// Returns the free runs of at least `min` granules (at least one), upwards from `from`. A run that begins before
@@ -502,9 +461,9 @@ impl<'c> ChunkView<'c> {
     /// ```
     pub fn runs(&self, from: Granule, min: usize) -> impl Iterator<Item = Run> + use<'c> {
         let (chunk, min) = (*self, min.max(1));
-        let runs = self.chunk.bitmap().free_runs(from, min, self.look);
+        let runs = self.plain.runs(from, min);
         runs.filter_map(move |run| match chunk.places {
-            Some(places) => places.cut(&chunk, run, min),
+            Some(places) => places.cut(&chunk.plain, run, min),
             None => Some(run),
         })
     }

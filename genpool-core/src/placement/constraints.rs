@@ -1,19 +1,10 @@
 //! Constraints on where an allocation may lie: alignment, phase, lowest and highest address, and boundaries that it
 //! must not cross. They are those of `vmem_xalloc` in Solaris and BSD, for each of the two addresses that an
 //! allocation may have.
-//!
-//! Constraints are no business of an algorithm. [`Constrained`] translates them to the chunk at hand, once in each
-//! proposal ([`Places`]), and passes on a view of the chunk whose searches find only what is allowed. So every
-//! algorithm can be constrained, and keeps its own way to search: `ThreadStart` its position, best fit its index.
-
-mod constrained;
-mod places;
 
 use thiserror::Error;
 
-pub use self::constrained::Constrained;
-pub(crate) use self::places::Places;
-use super::{ChunkView, Request};
+use super::request::Request;
 use crate::error::{Impossible, Unsuitable};
 
 /// Constraints on where an allocation may lie.
@@ -41,8 +32,8 @@ use crate::error::{Impossible, Unsuitable};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Constraints {
-    virt: Rule,
-    dma: Option<Rule>,
+    pub(super) virt: Rule,
+    pub(super) dma: Option<Rule>,
 }
 
 /// The constraints on one of an allocation's two addresses.
@@ -51,12 +42,12 @@ pub struct Constraints {
 ///
 /// `align` and `boundary` are powers of two, and `phase` is below `align`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rule {
-    align: u64,
-    phase: u64,
-    lowest: u64,
-    highest: u64,
-    boundary: Option<u64>,
+pub(super) struct Rule {
+    pub(super) align: u64,
+    pub(super) phase: u64,
+    pub(super) lowest: u64,
+    pub(super) highest: u64,
+    pub(super) boundary: Option<u64>,
 }
 
 impl Rule {
@@ -92,7 +83,7 @@ impl Rule {
 
     /// Checks that a run of this length can lie between two boundaries, and between the lowest and the highest
     /// address.
-    pub(crate) fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+    pub(super) fn check(&self, request: &Request) -> Result<(), Unsuitable> {
         let (lowest, highest) = (self.lowest, self.highest);
         let bytes = request.granules() as u128 * request.granule() as u128;
         if u128::from(lowest) + bytes > u128::from(highest) + 1 {
@@ -154,7 +145,7 @@ pub enum ConstraintError {
 impl Rule {
     /// Returns the lowest or the highest address as the reason, if it rules out all addresses from `first` to `last`
     /// as the beginning of a run that ends `more` bytes after its first byte.
-    fn beyond(&self, first: u64, last: u64, more: u64) -> Option<Impossible> {
+    pub(super) fn beyond(&self, first: u64, last: u64, more: u64) -> Option<Impossible> {
         let &Self {
             lowest, highest, ..
         } = self;
@@ -166,7 +157,7 @@ impl Rule {
     }
 
     /// Returns the rule without its boundary.
-    fn unbounded(self) -> Self {
+    pub(super) fn unbounded(self) -> Self {
         Self {
             boundary: None,
             ..self
@@ -382,54 +373,6 @@ impl Constraints {
         Ok(self)
     }
 
-    /// Returns the reason why a chunk has no place for a request even if all of it is free. Constraints that the view
-    /// is already under count too, but are not named as the reason.
-    pub(crate) fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
-        let (n, size) = (request.granules(), request.size());
-        // The pool itself detects a request that is longer than the chunk.
-        if n > chunk.granules() || Places::allow_any(self, chunk, n) {
-            return None;
-        }
-        let chunk = &chunk.unconstrained();
-        let has_place = |constraints: &Self| Places::allow_any(constraints, chunk, n);
-        if has_place(self) {
-            return Some(Impossible::NoPlace { size });
-        }
-        // No overflow: the run lies in the chunk.
-        let more = ((n << chunk.order()) - 1) as u64;
-        let length = (chunk.last() - chunk.start()) as u64;
-        let beyond = |rule: &Rule, first: u64| rule.beyond(first, first + length, more);
-        let reason = match (self.dma, chunk.phys()) {
-            (Some(_), None) => Some(Impossible::NoPhys),
-            (Some(dma), Some(phys)) => beyond(&dma, phys),
-            (None, _) => None,
-        };
-        let reason = beyond(&self.virt, chunk.start() as u64).or(reason);
-        if reason.is_some() {
-            return reason;
-        }
-        // Find out which of the two addresses is the reason, and which constraint on it.
-        let virt_alone = Self { dma: None, ..*self };
-        let rule = match self.dma {
-            Some(dma) if has_place(&virt_alone) => dma,
-            _ => self.virt,
-        };
-        let unbounded = Self {
-            virt: self.virt.unbounded(),
-            dma: self.dma.map(Rule::unbounded),
-        };
-        Some(match rule {
-            Rule {
-                boundary: Some(boundary),
-                ..
-            } if has_place(&unbounded) => Impossible::CrossesBoundary { boundary },
-            Rule { align, phase, .. } if align > 1 && !has_place(&unbounded) => {
-                Impossible::Unaligned { align, phase }
-            }
-            _ => Impossible::NoPlace { size },
-        })
-    }
-
     /// Returns the constraints on the device address, which may be none.
     const fn of_device(&self) -> Rule {
         match self.dma {
@@ -439,7 +382,7 @@ impl Constraints {
     }
 
     /// Checks that the request can be served by some chunk.
-    pub(crate) fn check(&self, request: &Request) -> Result<(), Unsuitable> {
+    pub(super) fn check(&self, request: &Request) -> Result<(), Unsuitable> {
         let granule = request.granule();
         // It was given as a `usize`.
         let phase = self.virt.phase as usize;

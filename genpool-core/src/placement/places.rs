@@ -7,14 +7,14 @@
 
 use core::ops::Range;
 
-use super::{Constraints, Rule};
+use super::constraints::{Constraints, Rule};
+use super::plain::PlainView;
 use crate::bitmap::AlignedStarts;
-use crate::placement::ChunkView;
 use crate::units::{Granule, Run};
 
 /// The places in one chunk that constraints allow.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Places {
+pub(super) struct Places {
     /// The granules between the lowest and the highest addresses: from the first to before the second.
     window: (usize, usize),
     align: u64,
@@ -32,17 +32,21 @@ struct Border {
 }
 
 impl Places {
-    /// Returns the places that the constraints allow, and also those that the view is already under. Returns none if
+    /// Returns the places that the constraints allow, and `outer` too. Returns none if
     /// they allow no granule, or an alignment that no granule has.
     #[inline]
-    pub(crate) fn new(asked: &Constraints, chunk: &ChunkView<'_>) -> Option<Self> {
+    pub(super) fn new(
+        asked: &Constraints,
+        chunk: &PlainView<'_>,
+        outer: Option<&Self>,
+    ) -> Option<Self> {
         let all = Self {
             window: (0, chunk.granules()),
             align: 1,
             phase: 0,
             borders: [None, None],
         };
-        let mut places = chunk.places().copied().unwrap_or(all);
+        let mut places = outer.copied().unwrap_or(all);
         let start = chunk.start() as u64;
         places.restrict(&asked.virt, 0, 0, start, chunk)?;
         if let Some(dma) = &asked.dma {
@@ -62,7 +66,7 @@ impl Places {
         number: usize,
         shift: u64,
         first: u64,
-        chunk: &ChunkView<'_>,
+        chunk: &PlainView<'_>,
     ) -> Option<()> {
         let window = rule.window(first, chunk)?;
         self.window.0 = self.window.0.max(window.0);
@@ -90,18 +94,18 @@ impl Places {
         Some(())
     }
 
-    /// Returns true if a chunk in which all is free has an allowed place for `n` granules.
-    pub(crate) fn allow_any(asked: &Constraints, chunk: &ChunkView<'_>, n: usize) -> bool {
+    /// Returns true if there is an allowed place for `n` granules in a chunk of which all is free.
+    pub(super) fn allow_any(&self, chunk: &PlainView<'_>, n: usize) -> bool {
         let whole = Run {
             start: Granule(0),
             len: chunk.granules(),
         };
-        Self::new(asked, chunk).is_some_and(|places| places.first_in(chunk, whole, n).is_some())
+        self.first_in(chunk, whole, n).is_some()
     }
 
     /// Returns true if `n` granules may begin at `start`.
     #[inline]
-    pub(crate) fn allow(&self, chunk: &ChunkView<'_>, start: Granule, n: usize) -> bool {
+    pub(super) fn allow(&self, chunk: &PlainView<'_>, start: Granule, n: usize) -> bool {
         self.starts(n).is_some_and(|starts| starts.contains(&start))
             && self.aligned(chunk, start) == Some(start)
             && self.past_border(chunk, start, n).is_none()
@@ -117,13 +121,13 @@ impl Places {
 
     /// Returns the granules that are aligned as required, if a `usize` can hold the alignment.
     #[inline]
-    fn aligned_starts(&self, chunk: &ChunkView<'_>) -> Option<AlignedStarts> {
+    fn aligned_starts(&self, chunk: &PlainView<'_>) -> Option<AlignedStarts> {
         let align = usize::try_from(self.align).ok()?;
         Some(chunk.aligned_starts(align, self.phase as usize))
     }
 
     /// Returns the lowest allowed start of `n` granules in a free run.
-    pub(crate) fn first_in(&self, chunk: &ChunkView<'_>, run: Run, n: usize) -> Option<Granule> {
+    pub(super) fn first_in(&self, chunk: &PlainView<'_>, run: Run, n: usize) -> Option<Granule> {
         /// The first place past a boundary is the best start up to the next boundary of that kind. So a run that begins
         /// there and crosses a boundary of the same kind fits nowhere. Of the two kinds, the shorter distance divides
         /// the longer. Past a boundary of the longer kind, the first start that the shorter one allows decides for all
@@ -148,7 +152,7 @@ impl Places {
     }
 
     /// Returns the part of a free run that begins at the lowest allowed start of `n` granules.
-    pub(crate) fn cut(&self, chunk: &ChunkView<'_>, run: Run, n: usize) -> Option<Run> {
+    pub(super) fn cut(&self, chunk: &PlainView<'_>, run: Run, n: usize) -> Option<Run> {
         let start = self.first_in(chunk, run, n)?;
         let end = (run.start.0 + run.len).min(self.window.1);
         let len = end - start.0;
@@ -156,7 +160,7 @@ impl Places {
     }
 
     /// Returns the first granule from `start` on that is aligned as required.
-    fn aligned(&self, chunk: &ChunkView<'_>, start: Granule) -> Option<Granule> {
+    fn aligned(&self, chunk: &PlainView<'_>, start: Granule) -> Option<Granule> {
         let past = (chunk.addr_of(start) as u64).wrapping_sub(self.phase) & (self.align - 1);
         let step = (past.wrapping_neg() & (self.align - 1)) >> chunk.order();
         Some(Granule(start.0.checked_add(step.try_into().ok()?)?))
@@ -164,7 +168,7 @@ impl Places {
 
     /// Returns the first granule past the boundary that `n` granules at `start` cross, or none if they cross none.
     #[inline]
-    fn past_border(&self, chunk: &ChunkView<'_>, start: Granule, n: usize) -> Option<Granule> {
+    fn past_border(&self, chunk: &PlainView<'_>, start: Granule, n: usize) -> Option<Granule> {
         let first = chunk.addr_of(start) as u64;
         // No overflow: the run lies in the chunk.
         let more = ((n as u64) << chunk.order()) - 1;
@@ -187,13 +191,12 @@ impl Places {
     const TRIES: usize = 4;
 
     /// Returns the lowest free and allowed start of `n` granules in `part`. At worst linear in the part.
-    pub(crate) fn find_run(
+    pub(super) fn find_run(
         &self,
-        chunk: &ChunkView<'_>,
+        chunk: &PlainView<'_>,
         part: Range<Granule>,
         n: usize,
     ) -> Option<Granule> {
-        let chunk = &chunk.unconstrained();
         let starts = self.starts(n)?;
         let (from, limit) = (part.start.max(starts.start), part.end.min(starts.end));
         // First place by place, because a run need not be followed to its end to know that one place fits. A place
@@ -224,9 +227,9 @@ impl Places {
     }
 
     /// Does the same with another alignment besides.
-    pub(crate) fn find_aligned(
+    pub(super) fn find_aligned(
         mut self,
-        chunk: &ChunkView<'_>,
+        chunk: &PlainView<'_>,
         part: Range<Granule>,
         n: usize,
         align: usize,
@@ -240,20 +243,19 @@ impl Places {
 
     /// Returns an allowed place of `n` granules within one word, from the word of `from` on, or none, even if there
     /// are some.
-    pub(crate) fn find_nearby(
+    pub(super) fn find_nearby(
         &self,
-        chunk: &ChunkView<'_>,
+        chunk: &PlainView<'_>,
         from: Granule,
         n: usize,
     ) -> Option<Granule> {
-        let plain = &chunk.unconstrained();
         let starts = self.starts(n)?;
         let from = from.max(starts.start);
-        let found = plain.find_nearby_among(from, n, self.aligned_starts(plain)?)?;
+        let found = chunk.find_nearby_among(from, n, self.aligned_starts(chunk)?)?;
         if found >= starts.end {
             return None;
         }
-        if found >= starts.start && self.past_border(plain, found, n).is_none() {
+        if found >= starts.start && self.past_border(chunk, found, n).is_none() {
             return Some(found);
         }
         self.find_run(chunk, from..starts.end, n)
@@ -263,7 +265,7 @@ impl Places {
 impl Rule {
     /// Returns the granules between the lowest and the highest address, from the first to before the second. The
     /// chunk's first byte has the address `first`.
-    fn window(&self, first: u64, chunk: &ChunkView<'_>) -> Option<(usize, usize)> {
+    fn window(&self, first: u64, chunk: &PlainView<'_>) -> Option<(usize, usize)> {
         let inside = (1_u64 << chunk.order()) - 1;
         // Rounded up. By shifts, because a division costs more than the rest.
         let below = self.lowest.saturating_sub(first);
