@@ -32,8 +32,8 @@ struct Border {
 }
 
 impl Places {
-    /// Returns the places that the constraints allow, and `outer` too. Returns none if
-    /// they allow no granule, or an alignment that no granule has.
+    /// Returns the places that the constraints allow, and `outer` too. Returns none if they allow no granule, or an
+    /// alignment that no granule has.
     #[inline]
     pub(super) fn new(
         asked: &Constraints,
