@@ -406,11 +406,11 @@ fn pools_without_end_take_no_deep_stack() {
 }
 
 #[test]
-fn a_release_beside_a_crowd() {
+fn a_release_concurrent_with_many_threads() {
     let rounds = if cfg!(miri) { 2 } else { 50 };
     for _ in 0..rounds {
         let users = Arc::new(AtomicUsize::new(0));
-        let device = Device::new("crowd");
+        let device = Device::new("shared");
         let unmapped = Arc::new(AtomicUsize::new(0));
         {
             let (users, unmapped) = (Arc::clone(&users), Arc::clone(&unmapped));

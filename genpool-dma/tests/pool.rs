@@ -186,7 +186,7 @@ fn half_granules_are_refused() {
 
 /// A region can be removed when all its chunks are there, and then with all of them.
 #[test]
-fn a_removal_beside_the_add_takes_all_or_nothing() {
+fn a_removal_concurrent_with_the_add_takes_all_or_nothing() {
     let pool = MemoryPool::new(12).unwrap();
     let windows: Vec<_> = (0..16)
         .map(|page| (page, 0x10_0000 * page as u64, PAGE))

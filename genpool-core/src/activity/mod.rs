@@ -27,8 +27,8 @@
 //! pool at one instant, and there was no room in it.
 //!
 //! The order is free only as long as nobody knows of another one. So there is one rule for every call: *it returns
-//! nothing that depends on a change still under way unless it has notified*. Then whoever depends on such a change is
-//! after the second reading too, or the reading shows it.
+//! nothing that depends on a change still under way unless it has notified*. Then a call that depends on such a change
+//! is after the second reading too, or the reading shows it.
 //!
 //! # What the proof requires
 //!

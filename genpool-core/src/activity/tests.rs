@@ -166,7 +166,7 @@ fn what_is_no_longer_proved_is_not_remembered() {
     assert!(activity.is_refused(5) && !activity.is_refused(4));
 }
 #[test]
-fn a_claim_that_was_taken_back_is_not_taken_for_an_equal_one() {
+fn a_reservation_that_was_withdrawn_is_not_taken_for_an_equal_one() {
     let activity = Activity::new();
     let prober = activity.probe().unwrap();
     prober.cache_refusal(5, prober.read(), || {
@@ -184,7 +184,7 @@ fn a_claim_that_was_taken_back_is_not_taken_for_an_equal_one() {
     );
     assert!(
         activity.listeners().has_refusal(),
-        "the other claim still stands"
+        "the other reservation still stands"
     );
 }
 

@@ -65,12 +65,12 @@ impl Shared {
         if self.is_refused(algorithm, &request) {
             return Err(self.refuse_from_cache(algorithm, &request));
         }
-        self.search(algorithm, &request, own_guards)
+        self.search_or_prove(algorithm, &request, own_guards)
     }
 
     /// Searches all chunks, and proves at the end that there is no room in any of them (see `activity/mod.rs`).
     #[cold]
-    fn search<A: Algorithm + ?Sized>(
+    fn search_or_prove<A: Algorithm + ?Sized>(
         &self,
         algorithm: &A,
         request: &Request,

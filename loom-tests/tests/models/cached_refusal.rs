@@ -171,7 +171,7 @@ fn no_refusal_is_cached_on_anothers_reservation() {
 
 /// This has one switch more than the exploration; `ci/long.sh` adds it there too.
 #[test]
-fn control_a_claim_without_its_version() {
+fn control_a_reservation_without_its_version() {
     must_fail(
         "free vs two cached refusals",
         &[Fault::UnversionedReservation],
