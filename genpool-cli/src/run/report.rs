@@ -359,6 +359,8 @@ mod tests {
         let text = sizes(&plan());
         let several = "allocations of 64 B to 1 KiB, small ones most; the pool";
         assert!(text.contains(several), "{text}");
+        assert!(text.contains("1 MiB in 4 chunks"), "{text}");
+        assert!(text.contains("1 s, shared by all"), "{text}");
         let text = sizes(&plan_of(4 << 12, 12));
         assert!(text.contains("allocations of 4 KiB; the pool"), "{text}");
     }
