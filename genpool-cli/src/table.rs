@@ -254,4 +254,17 @@ mod tests {
             text.starts_with("note word") && text.lines().nth(1).unwrap().starts_with("     word")
         );
     }
+
+    #[test]
+    fn a_line_may_be_full() {
+        let text = format!("{} b", "a".repeat(WIDTH - 2));
+        assert_eq!(wrapped("", &text), format!("{text}\n"));
+    }
+
+    #[test]
+    fn only_groups_have_titles() {
+        let rows = [vec!["x".to_owned(), "1".to_owned()]];
+        let text = layout(&["name", "a"], &[], &rows);
+        assert_eq!(text.lines().count(), 5, "{text}");
+    }
 }

@@ -191,6 +191,28 @@ fn a_trace_given_twice_and_one_that_is_missing() {
     assert!(reason.ends_with("; without /no/such"), "{reason}");
 }
 
+#[test]
+fn one_trace_has_one_recommendation() {
+    let path = &traces()[0];
+    let found = written(
+        "one",
+        &[
+            "compare",
+            "--repeats",
+            "1",
+            "--order",
+            "12",
+            path.to_str().unwrap(),
+        ],
+    );
+    assert_eq!(found.json["advice"].as_array().unwrap().len(), 1);
+    assert!(
+        !found.text.contains("all traces together"),
+        "{}",
+        found.text
+    );
+}
+
 /// The name of a file must neither control the terminal nor act as markup.
 #[cfg(unix)]
 #[test]

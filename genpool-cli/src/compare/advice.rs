@@ -281,6 +281,27 @@ mod tests {
     }
 
     #[test]
+    fn the_fastest_may_come_last() {
+        let all = [
+            one("a", 4, 0, 0.0, (28.0, 30.0, 32.0)),
+            one("b", 4, 0, 0.0, (18.0, 20.0, 22.0)),
+        ];
+        assert_eq!(
+            advised(&all),
+            "b 4: all fail 0 of 100, wastes 0.0 % as all, fastest: 20 ns"
+        );
+    }
+
+    #[test]
+    fn ratios_and_means_are_of_the_median_and_of_both_quartiles() {
+        let times = |low, median, high| Times { low, median, high };
+        let fields = |times: Times| (times.low, times.median, times.high);
+        assert_eq!(fields(times(2.0, 6.0, 8.0).over(4.0)), (0.5, 1.5, 2.0));
+        let all = [times(1.0, 2.0, 3.0), times(3.0, 4.0, 8.0)];
+        assert_eq!(fields(Times::mean(&all)), (2.0, 3.0, 5.5));
+    }
+
+    #[test]
     fn nothing_to_choose_from() {
         assert!(rule(&[], |_| None).is_none());
         let mut none = one("a", 4, 0, 0.0, (1.0, 1.0, 1.0));

@@ -278,6 +278,27 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_is_noted_only_for_what_it_asks() {
+        let notes = |lines: &str, order| {
+            let advice = Advice {
+                load: None,
+                algorithm: "first-fit".to_owned(),
+                order,
+                reason: String::new(),
+            };
+            notes_on_wishes(&trace(lines), Some(&advice))
+        };
+        // Whole granules have the same alignment at a lower order.
+        assert!(notes("alloc 1 size=0x20\n", 3).is_empty());
+        let uneven = "alloc 1 size=0x20\nalloc 2 size=0x21\n";
+        let note = "at order 3 addresses are multiples of 8 B, those of the trace are of 16 B";
+        assert_eq!(notes(uneven, 3), [note]);
+        for order in [4, 5] {
+            assert!(notes(uneven, order).is_empty(), "{order}");
+        }
+    }
+
+    #[test]
     fn nothing_is_recommended_where_all_fail() {
         let wish = Wish {
             orders: vec![4, 63],

@@ -66,7 +66,7 @@ impl Algorithm for Aligned {
 
 #[cfg(test)]
 mod tests {
-    use genpool::Pool;
+    use genpool::{AllocError, Pool};
 
     use super::*;
 
@@ -98,6 +98,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn granules_of_at_least_the_alignment_have_it() {
+        for (order, is_free) in [(5, false), (6, true), (7, true)] {
+            assert_eq!(Alignment::Bytes(0x40).is_free_at(order), is_free, "{order}");
+            assert!(!Alignment::OfSize.is_free_at(order));
+        }
+    }
+
+    /// The algorithm's own reason is kept.
+    #[test]
+    fn a_place_inside_a_granule_is_unsuitable() {
+        let pool = Pool::new(4).unwrap();
+        pool.add(0x1000, 0x100).unwrap();
+        let spec: AlgorithmSpec = "fixed-address:0x1008".parse().unwrap();
+        let algorithm = Aligned(spec.build().unwrap(), Alignment::Bytes(0x40));
+        let error = pool.alloc_with(1, &algorithm).unwrap_err();
+        assert!(matches!(error, AllocError::Unsuitable(_)), "{error}");
     }
 
     #[test]

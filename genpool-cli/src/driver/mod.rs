@@ -193,6 +193,18 @@ fn whole(virt: usize, size: usize, order: u32) -> (usize, usize) {
 mod tests {
     use super::*;
 
+    /// A lower order than the trace's makes more granules of the same chunk.
+    #[test]
+    fn chunks_have_a_limited_number_of_granules() {
+        let chunks_of = |size: usize| {
+            let text = format!("# genpool trace v1\npool order=12\nchunk virt=0 size={size:#x}\n");
+            chunks(&Trace::parse(&text).unwrap(), 11)
+        };
+        assert!(chunks_of(MAX_GRANULES << 11).is_ok());
+        let error = chunks_of((MAX_GRANULES << 11) + (1 << 12)).unwrap_err();
+        assert!(error.to_string().contains("at order 11"), "{error}");
+    }
+
     #[test]
     fn chunks_are_cut_to_whole_granules() {
         for (virt, size, order, expected) in [

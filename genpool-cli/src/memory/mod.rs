@@ -273,4 +273,13 @@ mod tests {
         arena.slot(arena.start() + 6, 1).unwrap().write(two);
         assert_eq!(first.check(one).unwrap_err().addr, arena.start() + 6);
     }
+
+    #[test]
+    fn bytes_are_those_of_their_word() {
+        let owner = Owner::new(1, 2, 3);
+        for addr in [0x1000, 0x1008] {
+            let bytes = std::array::from_fn(|at| byte_of(owner, addr + at));
+            assert_eq!(u64::from_le_bytes(bytes), owner.pattern(addr));
+        }
+    }
 }

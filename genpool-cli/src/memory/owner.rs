@@ -127,6 +127,7 @@ mod tests {
             let found = nobody.pattern(addr);
             assert!(text(found).ends_with(&format!(", found {found:#018x}")));
         }
+        assert!(text(0x2a).ends_with(", found 0x000000000000002a"));
         let byte = Mismatch {
             addr,
             expected: 0xab,

@@ -204,10 +204,14 @@ mod tests {
     use super::*;
     use crate::algorithm::AlgorithmSpec;
 
-    fn observed(lines: &str) -> Observation {
+    fn observed_within(lines: &str, share: Option<Duration>) -> Observation {
         let trace = Trace::parse(&format!("# genpool trace v1\npool order=4\n{lines}")).unwrap();
         let manner = Manner::recorded(&trace, AlgorithmSpec::FirstFit);
-        observe(&trace, trace.steps(), manner, None, &mut |_| ()).unwrap()
+        observe(&trace, trace.steps(), manner, share, &mut |_| ()).unwrap()
+    }
+
+    fn observed(lines: &str) -> Observation {
+        observed_within(lines, None)
     }
 
     #[test]
@@ -229,6 +233,9 @@ mod tests {
         let failures = seen.memory.at_failures.unwrap();
         assert_eq!((failures.looks, failures.asked), (2, 32.0));
         assert_eq!((failures.free, failures.largest_run), (24.0, 16.0));
+        // Of the six points, the last three have two free runs of one granule.
+        assert_eq!(seen.memory.scattered, 8.0);
+        assert_eq!(seen.memory.fragmentation, 0.25);
         assert_eq!(seen.timeline.points.len(), 6);
         assert_eq!(seen.timeline.points[5].rows, [0, 100, 100, 0]);
         assert_eq!(seen.timeline.points[5].fragmentation, 0.5);
@@ -245,6 +252,26 @@ mod tests {
             .points;
         assert_eq!(points.len(), COLUMNS);
         assert_eq!(points[COLUMNS - 1].at, 2000.0);
+    }
+
+    #[test]
+    fn a_share_of_time_stops_it_and_limits_its_looks() {
+        let text = "chunk virt=0 size=0x40\nalloc 1 size=1\nalloc 2 size=0x40\nfree 1\n";
+        let long = Some(Duration::from_secs(3600));
+        assert_eq!(observed_within(text, long), observed(text));
+        let none = observed_within(text, Some(Duration::ZERO));
+        assert_eq!((none.steps, none.size), (0, 0));
+        assert!(none.timeline.points.is_empty());
+    }
+
+    #[test]
+    fn failures_are_looked_at_up_to_a_limit() {
+        let text: String = (0..MOST_LOOKS + 10)
+            .map(|id| format!("alloc {id} size=0x50\n"))
+            .collect();
+        let seen = observed(&format!("chunk virt=0 size=0x40\n{text}"));
+        assert_eq!(seen.counts.failed, MOST_LOOKS + 10);
+        assert_eq!(seen.memory.at_failures.unwrap().looks, MOST_LOOKS);
     }
 
     /// Nothing of one pool affects the next one of the thread, which may well be at the same place in memory.

@@ -263,7 +263,7 @@ mod tests {
 
     use super::super::plan::Wish;
     use super::*;
-    use crate::report::FreeSpace;
+    use crate::report::{FreeSpace, Timeline};
     use crate::table::{WIDTH, facts};
 
     /// Figures of the greatest width.
@@ -283,9 +283,9 @@ mod tests {
         }
     }
 
-    fn report(names: &[&str], latency: u64, held: usize) -> Report {
-        let row = |name: &&str| Row {
-            name: (*name).to_owned(),
+    fn row(name: &str, latency: u64, held: usize) -> Row {
+        Row {
+            name: name.to_owned(),
             threads: 2,
             lock_free: load(latency, held),
             free: FreeSpace {
@@ -295,22 +295,32 @@ mod tests {
             },
             timeline: None,
             locked: Some(load(latency, held)),
-        };
-        let rows = names.iter().map(row).collect();
+        }
+    }
+
+    fn report_of(rows: Vec<Row>) -> Report {
         let mut report = Report::new("run");
         add(&mut report, &plan(), Outcome { rows });
         report
     }
 
-    fn plan() -> Plan {
+    fn report(names: &[&str], latency: u64, held: usize) -> Report {
+        report_of(names.iter().map(|name| row(name, latency, held)).collect())
+    }
+
+    fn plan_of(size: usize, order: u32) -> Plan {
         Plan::new(&Wish {
             seconds: 1.0,
             threads: 2,
-            size: 1 << 20,
-            order: 6,
+            size,
+            order,
             chunks: 4,
         })
         .unwrap()
+    }
+
+    fn plan() -> Plan {
+        plan_of(1 << 20, 6)
     }
 
     #[test]
@@ -344,6 +354,93 @@ mod tests {
     }
 
     #[test]
+    fn the_head_names_the_sizes_of_allocations() {
+        let sizes = |plan: &Plan| facts(&head(plan, &Pages::Huge, true));
+        let text = sizes(&plan());
+        let several = "allocations of 64 B to 1 KiB, small ones most; the pool";
+        assert!(text.contains(several), "{text}");
+        assert!(text.contains("1 MiB in 4 chunks"), "{text}");
+        assert!(text.contains("1 s, shared by all"), "{text}");
+        let text = sizes(&plan_of(4 << 12, 12));
+        assert!(text.contains("allocations of 4 KiB; the pool"), "{text}");
+    }
+
+    #[test]
+    fn the_table_has_a_row_for_each_algorithm_with_all_threads() {
+        let alone = Row {
+            threads: 1,
+            ..row("a", 50, 0)
+        };
+        let mut a = row("a", 50, 0);
+        a.locked.as_mut().unwrap().per_second /= 2.0;
+        let mut b = row("b", 50, 0);
+        b.lock_free.contended = 3;
+        b.locked.as_mut().unwrap().per_second /= 20.0;
+        let mut c = row("c", 50, 0);
+        (c.locked, c.free.largest) = (None, 1);
+        let text = table(&plan(), &report_of(vec![alone, a, b, c]));
+        let cells = text.lines().map(|line| line.split_whitespace().collect());
+        let rows: Vec<Vec<&str>> = cells
+            .filter(|cells: &Vec<&str>| matches!(cells.first(), Some(&("a" | "b" | "c"))))
+            .collect();
+        let times = "0.05 0.05 0.05";
+        let expected = [
+            format!("a 123 {times} 12M 12M 1234k 100 % 61.7 0.05 2.0x"),
+            format!("b 123 {times} 12M 3 1234k 100 % 6.17 0.05 20x"),
+            format!("c 123 {times} 12M 12M 1234k 33 %"),
+        ];
+        assert_eq!(
+            rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>(),
+            expected
+        );
+    }
+
+    #[test]
+    fn the_time_of_an_operation_is_of_one_thread() {
+        let mut load = load(50, 0);
+        load.per_second = 1e6;
+        let found = speed(&load, 2).unwrap();
+        assert_eq!((found.ns, found.ns_low, found.ns_high), (2e3, 2e3, 2e3));
+        load.per_second = 0.0;
+        assert_eq!(speed(&load, 2), None);
+    }
+
+    #[test]
+    fn timelines_are_of_the_runs_with_all_threads() {
+        let rows = [1, 2].map(|threads| Row {
+            threads,
+            timeline: Some(Timeline {
+                unit: "seconds",
+                addresses: Vec::new(),
+                points: Vec::new(),
+            }),
+            ..row("a", 50, 0)
+        });
+        let entries = report_of(rows.into()).entries;
+        let with = entries.iter().filter(|entry| entry.timeline.is_some());
+        let with: Vec<_> = with.map(|entry| (entry.threads, entry.pool)).collect();
+        assert_eq!(with, [(2, "lock-free")]);
+    }
+
+    #[test]
+    fn light_loads_and_gaps_are_noted() {
+        let percent = |percent: usize| (plan().granules() * percent).div_ceil(100);
+        let noted = |held, taken, on_mutex| {
+            let mut row = row("a", 50, percent(held));
+            row.lock_free.taken = percent(taken);
+            row.locked.as_mut().unwrap().taken = percent(on_mutex);
+            notes(&plan(), &Outcome { rows: vec![row] })
+        };
+        assert!(noted(65, 65, 65).is_empty());
+        assert!(noted(65, 70, 70).is_empty());
+        let light = "too little time or room to get the pool 70 % full: ";
+        assert_eq!(noted(64, 64, 65), [format!("{light}a 64 %")]);
+        assert_eq!(noted(65, 65, 64), [format!("{light}a on the mutex 64 %")]);
+        let gaps = "a: 64 % allocated, 70 % with the gaps that the alignment leaves";
+        assert_eq!(noted(64, 70, 70), [gaps]);
+    }
+
+    #[test]
     fn the_verdict_counts_all() {
         assert_eq!(
             verdict(&report(&["a", "b"], 1, 1)),
@@ -356,6 +453,7 @@ mod tests {
         assert_eq!(millions(123.0), "0.0001");
         assert_eq!(millions(3_164_000.0), "3.16");
         assert_eq!(millions(21_790_000.0), "21.8");
+        assert_eq!(millions(99_960_000.0), "100");
         assert_eq!(ratio(0.042), "0.04x");
         assert_eq!(ratio(2.04), "2.0x");
         assert_eq!(ratio(13.1), "13x");

@@ -238,6 +238,28 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_the_owner_of_its_chunk() {
+        let pool = Pool::new(4).unwrap();
+        for start in [0x100, 0x300, 0x340] {
+            pool.add(start, 0x40).unwrap();
+        }
+        let mut snapshot = Snapshot::of(&pool);
+        snapshot.chunks[0].owner = Some("first\u{1b}".to_owned());
+        snapshot.chunks[1].owner = Some("second".to_owned());
+        for (addr, owner) in [
+            (0xff, "-"),
+            (0x100, "first\u{fffd}"),
+            (0x13f, "first\u{fffd}"),
+            (0x140, "-"),
+            (0x2ff, "-"),
+            (0x33f, "second"),
+            (0x340, "-"),
+        ] {
+            assert_eq!(owner_at(&snapshot, addr), owner, "{addr:#x}");
+        }
+    }
+
+    #[test]
     fn many_chunks_are_not_all_drawn() {
         let pool = Pool::new(0).unwrap();
         let chunks = MOST_CHUNKS + 44;

@@ -402,4 +402,20 @@ mod tests {
             assert_eq!(name_end(open.as_bytes(), 1), None, "{open}");
         }
     }
+
+    #[test]
+    fn a_name_is_of_small_letters() {
+        assert_eq!(split_name("flags=0x22"), Some(("flags", "0x22")));
+        assert_eq!(split_name("arg_2=a=b"), Some(("arg_2", "a=b")));
+        for text in ["flags", "=1", "0x10=1", "Flags=1", "to->flags=1", "a b=1"] {
+            assert_eq!(split_name(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_slash_alone_begins_no_comment() {
+        let arguments = vec!["1/2", "3"];
+        let tail = " = 0";
+        assert_eq!(split("1/2, 3) = 0"), Split::Whole { arguments, tail });
+    }
 }

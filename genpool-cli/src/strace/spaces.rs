@@ -511,6 +511,10 @@ mod tests {
                     .flat_map(|(&start, &end)| start..end)
                     .collect();
                 assert!(all.iter().eq(&pages), "{all:?} {pages:?}");
+                assert!(cover.ends.iter().all(|(start, end)| start < end));
+                let mut next = cover.ends.keys().skip(1);
+                let is_apart = |end: &u64| next.next().is_none_or(|next| end < next);
+                assert!(cover.ends.values().all(is_apart), "{:?}", cover.ends);
             }
         }
     }

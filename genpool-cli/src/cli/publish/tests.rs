@@ -103,3 +103,10 @@ fn a_file_that_is_new_has_one_identity() {
     assert_eq!(at("new"), at("./new"));
     assert_ne!(at("new"), at("newer"));
 }
+
+#[test]
+fn a_bare_name_is_in_the_working_folder() {
+    for (path, folder) in [("a", "."), ("a/b", "a"), ("/a", "/"), ("./a", ".")] {
+        assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
+    }
+}

@@ -49,6 +49,7 @@ fn a_sound_pool_passes() {
         })
         .unwrap();
         assert!(load.checked > 0 && load.per_second > 0.0 && !load.latency.is_empty());
+        assert!(load.operations > 0 && load.allocs > 0 && load.held > 0);
         let full = load.held * 100 / plan.granules();
         assert!((60..=72).contains(&full), "{full} % full");
         assert_eq!(pool.avail(), plan.size());

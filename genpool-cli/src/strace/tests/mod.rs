@@ -53,11 +53,29 @@ fn a_trace_with_its_head() {
     let pool = |size| convert(text.as_bytes(), Some(size)).map(|converted| converted.chunk_pages);
     assert_eq!(pool(5 << 12).unwrap(), 5);
     assert_eq!(pool(1).unwrap(), 1);
+    assert_eq!(pool(MAX_GRANULES << 12).unwrap(), MAX_GRANULES as u64);
+    assert!(matches!(
+        pool((MAX_GRANULES << 12) + 1),
+        Err(ConvertError::PoolSize { .. })
+    ));
     assert!(matches!(pool(0), Err(ConvertError::PoolSize { pages: 0 })));
     assert!(matches!(
         pool(usize::MAX),
         Err(ConvertError::PoolSize { .. })
     ));
+}
+
+#[test]
+fn comments_say_what_is_only_approximated() {
+    let text = mmap(10, 10) + &fixed(12, 4) + &fixed(12, 4) + &munmap(10, 1);
+    let converted = convert(text.as_bytes(), None).unwrap().to_string();
+    let comments = converted.lines().filter(|line| line.starts_with("# "));
+    let comments: Vec<_> = comments.skip(3).collect();
+    let expected = [
+        "# 2 fixed mappings over what was mapped: no allocation, but for gaps.",
+        "# 1 other cuts of a mapping: all of it stays until its last page goes.",
+    ];
+    assert_eq!(comments, expected);
 }
 
 #[test]
@@ -125,12 +143,19 @@ fn one_call_may_unmap_several() {
 }
 
 #[test]
+fn the_peak_is_of_what_is_held_at_one_time() {
+    let text = mmap(10, 4) + &munmap(10, 4) + &mmap(20, 5) + &munmap(20, 5) + &mmap(30, 3);
+    assert_eq!(converted(&text).1.peak_pages, 5);
+}
+
+#[test]
 fn fixed_mappings_are_new_only_where_nothing_was() {
     // A loader maps all of a library first, then its segments over it, and zeros after it.
     let text = mmap(10, 10) + &fixed(12, 4) + &fixed(16, 2) + &fixed(19, 3);
     let (ops, counts) = converted(&text);
     assert_eq!(ops, ["alloc 1 10", "alloc 2 2"]);
     assert_eq!(counts.fixed, 3);
+    assert_eq!(converted(&fixed(10, 4)).1.fixed, 0);
     // Gaps before, between and after.
     let text = mmap(10, 2) + &mmap(14, 2) + &fixed(8, 10) + &munmap(8, 10);
     let (ops, _) = converted(&text);
@@ -183,8 +208,13 @@ fn mremap_grows_moves_and_shrinks() {
     assert!(after(mremap(10, 4, 10, 4, "0")).is_empty());
     // A part of a mapping cannot be freed.
     assert!(after(mremap(10, 3, 10, 2, "0")).is_empty());
-    let text = base + &mremap(10, 3, 10, 2, "0") + &munmap(10, 2) + &munmap(13, 1);
+    let text = base.clone() + &mremap(10, 3, 10, 2, "0") + &munmap(10, 2) + &munmap(13, 1);
     assert_eq!(ops(&text)[2..], ["free 1"]);
+    // Nor can a piece of a mapping with a hole.
+    let text = mmap(10, 8) + &munmap(13, 1) + &mremap(10, 3, 10, 2, "0");
+    assert_eq!(ops(&text), ["alloc 1 8"]);
+    let twice = mremap(10, 4, 10, 6, "0") + &mremap(10, 6, 10, 5, "0");
+    assert_eq!(converted(&(base + &twice)).1.resized, 2);
 }
 
 #[test]
@@ -242,6 +272,32 @@ fn an_unmapping_counts_from_where_it_begins() {
     );
 }
 
+/// Each takes the place where it began, also after earlier events have been passed on.
+#[test]
+fn interrupted_calls_of_several_threads_keep_their_places() {
+    let text = format!(
+        "1 {}2 {}1 munmap(0xa000, 4096 <unfinished ...>\n2 munmap(0x14000, 8192 <unfinished ...>\n3 {}\
+         1 <... munmap resumed>) = 0\n2 <... munmap resumed>) = 0\n",
+        mmap(10, 1),
+        mmap(20, 2),
+        mmap(30, 3)
+    );
+    let expected = ["alloc 1 1", "alloc 2 2", "free 1", "free 2", "alloc 3 3"];
+    assert_eq!(ops(&text), expected);
+}
+
+/// No other thread can use the pages before the call returns.
+#[test]
+fn a_mapping_counts_from_where_it_ends() {
+    let text = format!(
+        "1 mmap(NULL, 8192, PROT_READ <unfinished ...>\n2 {}1 <... mmap resumed>, MAP_PRIVATE, 3, 0) = 0xa000\n",
+        mmap(20, 1)
+    );
+    let (ops, counts) = converted(&text);
+    assert_eq!(ops, ["alloc 1 1", "alloc 2 2"]);
+    assert_eq!((counts.lines, counts.ignored), (3, 1));
+}
+
 /// Pages stay allocated as long as it is unknown whether the call that unmaps them succeeds.
 #[test]
 fn a_call_that_fails_in_the_end_has_taken_nothing() {
@@ -269,12 +325,18 @@ fn a_call_that_fails_in_the_end_has_taken_nothing() {
     // Nor has a call that was cut off by the end of the file, or of its thread.
     let begun = format!("1 {}1 munmap(0xa000, 8192 <unfinished ...>\n", mmap(10, 2));
     assert_eq!(ops(&begun), ["alloc 1 2"]);
+    let followed = format!("{begun}2 {}", mmap(20, 1));
+    assert_eq!(ops(&followed), ["alloc 1 2", "alloc 2 1"]);
     let ended = format!(
         "{begun}2 {}1 +++ killed by SIGKILL +++\n2 {}",
         mmap(20, 1),
         munmap(10, 1)
     );
     assert_eq!(ops(&ended), ["alloc 1 2", "alloc 2 1"]);
+    // A later thread of the same number does not continue it.
+    let (found, counts) = converted(&(ended + "1 <... munmap resumed>) = 0\n"));
+    assert_eq!(found, ["alloc 1 2", "alloc 2 1"]);
+    assert_eq!(counts.unclear, 1);
 }
 
 /// As strace 6.1 writes it: the leader, and a second thread that executes another program.

@@ -25,6 +25,8 @@ fn calls_that_cannot_be_read_are_counted() {
         "munmap(0xb000) = 0",
         "munmap(0xb000, all) = 0",
         "munmap(0xb000, 4096",
+        "munmap(0xb000, 4096 <interrupted ...>",
+        "munmap(0xb000, 4096 <pid changed to 7",
         "mremap(0xb000, 4096, 8192, maymove) = 0xb000",
         "mremap(0xb000, 4096, 8192) = 0xb000",
         "mremap(0xb000, all, 8192, 0) = 0xb000",
@@ -257,6 +259,29 @@ fn huge_mappings_are_of_whole_huge_pages() {
         ops(&(three + grown)),
         ["alloc 1 1536", "free 1", "alloc 2 2048"]
     );
+}
+
+/// Pages that only adjoin a huge mapping are not rounded to its pages. A huge page may be smaller than 2 MiB.
+#[test]
+fn pages_next_to_a_huge_mapping_are_apart() {
+    let huge = |page: u64| {
+        let at = page << 12;
+        format!("mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_HUGETLB, -1, 0) = {at:#x}\n")
+    };
+    let gone = |page| mmap(504, 8) + &huge(512) + "read(3, \"\", 1) = 0\n" + &munmap(page, 7);
+    let (found, counts) = converted(&gone(504));
+    assert_eq!(found, ["alloc 1 8", "alloc 2 512"]);
+    assert_eq!((counts.partial, counts.unknown), (1, 0));
+    let all = gone(504) + &munmap(511, 1);
+    assert_eq!(ops(&all)[2..], ["free 1"]);
+
+    let before = mmap(200, 56) + &huge(256) + &munmap(200, 56);
+    let (found, counts) = converted(&before);
+    assert_eq!(found, ["alloc 1 56", "alloc 2 512", "free 1"]);
+    assert_eq!(counts.partial, 0);
+
+    let moved = "mremap(0x400000, 8192, 12288, MREMAP_MAYMOVE) = 0x800000\n";
+    assert_eq!(ops(&(huge(512) + moved)), ["alloc 1 512", "alloc 2 3"]);
 }
 
 #[test]
