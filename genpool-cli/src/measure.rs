@@ -280,6 +280,19 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_that_is_played_whole_has_no_notes() {
+        let text = "# genpool trace v1\npool order=4\nchunk virt=0 size=0x100\nalloc 1 size=1\n";
+        let trace = Trace::parse(text).unwrap();
+        let contestant = Contestant {
+            name: "a".to_owned(),
+            manner: Manner::recorded(&trace, AlgorithmSpec::FirstFit),
+        };
+        let pace = Pace::Rounds(1);
+        let found = measure("a", &trace, &[contestant], pace, &mut |_| ()).unwrap();
+        assert!(found.notes.is_empty(), "{:?}", found.notes);
+    }
+
+    #[test]
     fn a_trace_that_takes_too_long_is_cut_for_all_alike() {
         let found = cut("").unwrap();
         assert!(
@@ -306,6 +319,8 @@ mod tests {
         let slow: Vec<Contestant> = (1..8).map(contestant).collect();
         let slow: Vec<&Contestant> = slow.iter().collect();
         assert_eq!(left_out(&[]), None);
+        let text = left_out(&slow[..NAMED]).unwrap();
+        assert!(text.ends_with("a3 at order 3, a4 at order 4"), "{text}");
         let text = left_out(&slow).unwrap();
         assert!(
             text.ends_with("a3 at order 3, a4 at order 4, 3 more"),

@@ -64,6 +64,8 @@ fn dt_shows_the_pools_of_a_board() {
     }
     let text = out(&genpool(&["dt", BOARD, BOARD, "--property", "pm-sram"]));
     assert_eq!(text.matches("found     SRAM nodes: 4").count(), 2);
+    assert!(text.starts_with("file      "), "{text}");
+    assert_eq!(text.matches("\n\nfile      ").count(), 1, "{text}");
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn a_pool_is_drawn() {
     let output = genpool(&["show", path, path]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.starts_with("pool      "), "{text}");
     for line in text.lines() {
         assert!(line.chars().count() <= 100, "{line}");
         assert!(!line.contains(char::is_control), "{line:?}");
@@ -54,7 +55,7 @@ fn a_pool_is_drawn() {
         "▕██████████······························█·······",
         "chunk     0xffffffffffffc000 to 0xffffffffffffffff, 16 KiB, 50.0 % taken in 1 run, being removed\n",
         "0x128000             4 KiB  0x1",
-        "live      3 allocations\n",
+        "live      3 allocations\n\npool      rx",
     ] {
         assert!(text.contains(says), "{says:?} is not in\n{text}");
     }

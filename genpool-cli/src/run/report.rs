@@ -379,6 +379,9 @@ mod tests {
         let mut c = row("c", 50, 0);
         (c.locked, c.free.largest) = (None, 1);
         let text = table(&plan(), &report_of(vec![alone, a, b, c]));
+        for says in ["multiples of 256 B;", "multiple of 4 KiB;"] {
+            assert!(text.contains(says), "{says}: {text}");
+        }
         let cells = text.lines().map(|line| line.split_whitespace().collect());
         let rows: Vec<Vec<&str>> = cells
             .filter(|cells: &Vec<&str>| matches!(cells.first(), Some(&("a" | "b" | "c"))))
