@@ -5,8 +5,8 @@
 
 use arbitrary::Arbitrary;
 use genpool::{
-    Algorithm, AllocError, BestFit, Constrained, ConstraintError, Constraints, FirstFit, FixedOffset,
-    NextFit, Pool, ThreadStart, Unsuitable,
+    Algorithm, AllocError, BestFit, Constrained, ConstraintError, Constraints, FirstFit,
+    FixedOffset, NextFit, Pool, ThreadStart, Unsuitable,
 };
 use genpool_fuzz::is_planted;
 use genpool_plain::{Granules, Limits, Oracle};
