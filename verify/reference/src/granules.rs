@@ -37,7 +37,9 @@ impl Granules<'_> {
 
     /// Returns whether `n` granules from `at` on exist and are free.
     pub fn are_free(&self, at: usize, n: usize) -> bool {
-        self.exist(at, n) && !self.bits[at..at + n].contains(&true)
+        let end = at.checked_add(n);
+        let run = end.and_then(|end| self.bits.get(at..end));
+        run.is_some_and(|run| !run.contains(&true))
     }
 
     /// Returns whether `n` granules from `at` on exist and meet the limits. `n` is not 0.
