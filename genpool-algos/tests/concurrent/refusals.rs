@@ -21,6 +21,16 @@ fn must_fit<'p>(outcome: Result<Allocation<'p>, AllocError>) -> Option<Allocatio
     }
 }
 
+fn empty_pool(tracked: bool) -> Pool {
+    let builder = Pool::builder().order(ORDER);
+    let builder = if tracked {
+        builder.boundary_tracking()
+    } else {
+        builder
+    };
+    builder.build().unwrap()
+}
+
 /// One part of the chunk is reserved for a single thread, while the others fill, overfill and empty the rest.
 #[test]
 fn a_reserve_is_always_found() {
@@ -104,13 +114,7 @@ fn room_that_moves_is_always_found() {
     let always = (granules - held) / (pieces + 1);
     assert!(always > 8);
     for tracked in [false, true] {
-        let builder = Pool::builder().order(ORDER);
-        let builder = if tracked {
-            builder.boundary_tracking()
-        } else {
-            builder
-        };
-        let pool = builder.build().unwrap();
+        let pool = empty_pool(tracked);
         pool.add_chunk(spec(0, granules)).unwrap();
         let table = Table::new(BASE, PITCH);
         let failed = AtomicBool::new(false);
@@ -157,13 +161,7 @@ fn the_last_granule_is_always_found() {
     let all = threads * pieces;
     let first = all / 2 + 1;
     for tracked in [false, true] {
-        let builder = Pool::builder().order(ORDER);
-        let builder = if tracked {
-            builder.boundary_tracking()
-        } else {
-            builder
-        };
-        let pool = builder.build().unwrap();
+        let pool = empty_pool(tracked);
         pool.add_chunk(spec(0, first)).unwrap();
         pool.add_chunk(spec(1, all - first)).unwrap();
         let table = Table::new(BASE, 2 * PITCH);

@@ -2,6 +2,7 @@
 
 use super::algorithm::Algorithm;
 use super::constraints::{Constraints, Rule};
+use super::first_fit::FirstFit;
 use super::places::Places;
 use super::request::Request;
 use super::view::ChunkView;
@@ -51,11 +52,12 @@ impl<A: Algorithm> Algorithm for Constrained<A> {
     }
 
     fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
-        let reason = rule_out(&self.constraints, chunk, request);
+        let places = chunk.places_under(&self.constraints);
+        let reason = rule_out(&self.constraints, places.as_ref(), chunk, request);
         // Without any allowed place, the algorithm is not asked: its own reason would be about other places.
         reason.or_else(|| {
-            let places = chunk.places_under(&self.constraints)?;
-            self.algorithm.rules_out(&chunk.under(&places), request)
+            self.algorithm
+                .rules_out(&chunk.under(places.as_ref()?), request)
         })
     }
 
@@ -68,27 +70,26 @@ impl<A: Algorithm> Algorithm for Constrained<A> {
         let places = chunk.places_under(&self.constraints)?;
         let chunk = chunk.under(&places);
         let found = self.algorithm.propose(&chunk, request)?;
-        let n = request.granules();
-        if places.allow(chunk.plain(), found, n) {
+        if places.allow(chunk.plain(), found, request.granules()) {
             return Some(found);
         }
         // The algorithm computed a place that is not allowed. To answer none would be no proof.
-        chunk.find_run(Granule(0), Granule(usize::MAX), n)
+        FirstFit.propose(&chunk, request)
     }
 }
 
-/// Returns the reason why a chunk has no place for a request even if all of it is free. Constraints that the view
-/// is already under count too, but are not named as the reason.
+/// Returns the reason why a chunk has no place for a request even if all of it is free. `places` are those that the
+/// constraints allow together with those that the view is already under, which are not named as the reason.
 fn rule_out(
     constraints: &Constraints,
+    places: Option<&Places>,
     chunk: &ChunkView<'_>,
     request: &Request,
 ) -> Option<Impossible> {
     let (n, size) = (request.granules(), request.size());
-    // The pool itself detects a request that is longer than the chunk.
-    let joint = chunk.places_under(constraints);
     let plain = chunk.plain();
-    if n > chunk.granules() || joint.is_some_and(|places| places.allow_any(plain, n)) {
+    // The pool itself detects a request that is longer than the chunk.
+    if n > chunk.granules() || places.is_some_and(|places| places.allow_any(plain, n)) {
         return None;
     }
     let has_place = |constraints: &Constraints| {

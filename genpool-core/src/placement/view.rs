@@ -89,7 +89,7 @@ impl<'c> ChunkView<'c> {
     /// Returns the address of the chunk's first byte.
     #[must_use]
     pub fn start(&self) -> usize {
-        self.plain.chunk.start()
+        self.plain.start()
     }
 
     /// Returns the address of the chunk's last byte.
@@ -107,13 +107,13 @@ impl<'c> ChunkView<'c> {
     /// Returns the pool's order: a granule is `1 << order` bytes.
     #[must_use]
     pub fn order(&self) -> u32 {
-        self.plain.chunk.order()
+        self.plain.order()
     }
 
     /// Returns the chunk's size in granules.
     #[must_use]
     pub fn granules(&self) -> usize {
-        self.plain.chunk.bitmap().len()
+        self.plain.granules()
     }
 
     /// Returns the address of a granule of this chunk. The result is meaningless for a granule outside the chunk.

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use genpool_core::{Event, Observer, Pool};
+use genpool_core::{Event, Observer};
 
-use crate::{PAGE, Unnamed};
+use crate::{PAGE, Unnamed, observed_by};
 
 /// Sorts the events of several threads by number, and replays them.
 #[derive(Default)]
@@ -51,13 +51,7 @@ fn numbers_are_an_order_that_could_have_been() {
     const ROUNDS: usize = if cfg!(miri) { 20 } else { 3000 };
     for tracked in [false, true] {
         let history = Arc::new(History::default());
-        let builder = Pool::builder().order(12).observer(Arc::clone(&history));
-        let builder = if tracked {
-            builder.boundary_tracking()
-        } else {
-            builder
-        };
-        let pool = builder.build().unwrap();
+        let pool = observed_by(&history, tracked).build().unwrap();
         pool.add(0, 24 * PAGE).unwrap();
         thread::scope(|scope| {
             for seed in 0..3_usize {

@@ -10,8 +10,8 @@ mod sums;
 use std::sync::{Arc, Mutex};
 
 use genpool_core::{
-    Algorithm, AlgorithmName, AllocError, ChunkView, Event, FreeError, Granule, Impossible,
-    Observer, Pool, RawRange, RemoveError, Request, ResizeError,
+    Algorithm, AlgorithmName, AllocError, Builder, ChunkView, Event, FreeError, Granule,
+    Impossible, Observer, Pool, RawRange, RemoveError, Request, ResizeError,
 };
 
 const PAGE: usize = 4096;
@@ -39,18 +39,20 @@ impl Log {
     }
 }
 
-fn logged(tracked: bool) -> (Arc<Log>, Pool) {
-    let log = Arc::new(Log::default());
-    let builder = Pool::builder()
-        .order(12)
-        .name("p")
-        .observer(Arc::clone(&log));
-    let builder = if tracked {
+/// Returns a builder of a pool of pages that this observer observes.
+fn observed_by<O: Observer + 'static>(observer: &Arc<O>, tracked: bool) -> Builder {
+    let builder = Pool::builder().order(12).observer(Arc::clone(observer));
+    if tracked {
         builder.boundary_tracking()
     } else {
         builder
-    };
-    (log, builder.build().unwrap())
+    }
+}
+
+fn logged(tracked: bool) -> (Arc<Log>, Pool) {
+    let log = Arc::new(Log::default());
+    let pool = observed_by(&log, tracked).name("p").build().unwrap();
+    (log, pool)
 }
 
 fn allocated(addr: usize, asked: usize, algorithm: Option<AlgorithmName>) -> String {

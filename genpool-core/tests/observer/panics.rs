@@ -7,18 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use genpool_core::{Algorithm, ChunkSpec, ChunkView, Event, Granule, Observer, Pool, Request};
 
 use crate::sums::Summing;
-use crate::{PAGE, Unnamed, logged};
+use crate::{PAGE, Unnamed, logged, observed_by};
 
 #[test]
 fn an_observer_that_panics_changes_nothing() {
     for tracked in [false, true] {
         let summing = Arc::new(Summing::default());
-        let builder = Pool::builder().order(12).observer(Arc::clone(&summing));
-        let builder = if tracked {
-            builder.boundary_tracking()
-        } else {
-            builder
-        };
+        let builder = observed_by(&summing, tracked);
         summing.panics.store(true, Ordering::Relaxed);
         let pool = builder.build().unwrap();
         let observed = || summing.observed.swap(0, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::thread;
 
 use genpool_core::{Event, Observer, Pool};
 
-use crate::PAGE;
+use crate::{PAGE, observed_by};
 
 /// Sums up what the events say has changed. Panics if `panics` is set.
 #[derive(Default)]
@@ -33,13 +33,7 @@ fn sums_are_exact_when_a_chunk_of_caches_is_removed() {
     for tracked in [false, true] {
         for _ in 0..if cfg!(miri) { 2 } else { 50 } {
             let summing = Arc::new(Summing::default());
-            let builder = Pool::builder().order(12).observer(Arc::clone(&summing));
-            let builder = if tracked {
-                builder.boundary_tracking()
-            } else {
-                builder
-            };
-            let pool = builder.build().unwrap();
+            let pool = observed_by(&summing, tracked).build().unwrap();
             pool.add(0, 64 * PAGE).unwrap();
             let start = Barrier::new(3);
             thread::scope(|scope| {
