@@ -63,17 +63,25 @@ impl Piece {
     }
 
     /// Returns its first granule.
+    #[inline]
     pub(super) fn start(self) -> Granule {
         self.word.granule(self.mask.trailing_zeros() as usize)
     }
 
-    /// Returns the pieces of the run of `n` granules at `start`, in ascending order.
+    /// Returns the pieces of the run of `n` granules at `start`, at least one, in ascending order.
+    #[inline(always)]
     pub(super) fn all(start: Granule, n: usize) -> impl DoubleEndedIterator<Item = Self> + Clone {
-        let (start, end) = (start.0, start.0 + n);
-        (start / WORD_BITS..end.div_ceil(WORD_BITS)).map(move |word| {
-            let from = start.max(word * WORD_BITS) % WORD_BITS;
-            let to = end.min((word + 1) * WORD_BITS) - word * WORD_BITS;
-            Self::new(WordIndex(word), from, to - from)
+        let last = Granule(start.0 + n - 1);
+        let (first, last_word) = (start.word().0, last.word().0);
+        let from_start = FULL << start.bit() & FULL;
+        let to_last = FULL >> (WORD_BITS - 1 - last.bit());
+        (first..last_word + 1).map(move |word| {
+            let below = if word == first { from_start } else { FULL };
+            let above = if word == last_word { to_last } else { FULL };
+            Self {
+                word: WordIndex(word),
+                mask: below & above,
+            }
         })
     }
 
@@ -163,13 +171,21 @@ impl Bits {
     }
 
     /// Clears the bits of the piece and returns what the word was before.
+    ///
+    /// A loop, because x86 has no other way to learn what the word was. Written out, what the caller makes of the word
+    /// does not wait for the exchange.
     #[inline(always)]
     pub(super) fn release_piece(&self, piece: Piece) -> usize {
+        let word = self.word(piece.word);
+        // Relaxed: the compare-exchange decides.
+        let mut seen = word.load(Ordering::Relaxed);
         // SeqCst: Release pairs with `claim_piece` (handover). The rest is for the loads that follow, of the hint,
         // of the listeners and of the chunk's state.
-        let seen = self
-            .word(piece.word)
-            .fetch_and(!piece.mask, release_order());
+        while let Err(now) =
+            word.compare_exchange_weak(seen, seen & !piece.mask, release_order(), Ordering::Relaxed)
+        {
+            seen = now;
+        }
         if !seeded(Fault::NoFence) {
             model_fence();
         }
@@ -215,8 +231,9 @@ impl Bits {
     pub(super) fn is_free(&self, start: Granule, n: usize) -> bool {
         let end = start.0.checked_add(n);
         end.is_some_and(|end| end <= self.len)
-            && Piece::all(start, n)
-                .all(|piece| self.word(piece.word).load(Ordering::SeqCst) & piece.mask == 0)
+            && (n == 0
+                || Piece::all(start, n)
+                    .all(|piece| self.word(piece.word).load(Ordering::SeqCst) & piece.mask == 0))
     }
 
     /// Returns how many granules are free from `at` on, where a word begins, up to `ceiling`.

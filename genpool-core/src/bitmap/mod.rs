@@ -271,18 +271,28 @@ impl Bitmap {
     }
 
     /// Lowers the hint of a word, which was just seen as `seen`, to the word's run.
-    #[inline(never)]
+    #[inline(always)]
     fn lower_hint(&self, word: WordIndex, seen: usize) {
         let low = self.longest_from_seen(word, seen);
-        self.hints.lower(word, low, || {
-            let now = self.word(word).load(Ordering::SeqCst);
-            // The next word has no part in a run that ends before it.
-            if now == seen && free_suffix(now) == 0 {
-                low
-            } else {
-                self.longest_from_seen(word, now)
-            }
-        });
+        self.hints
+            .lower(word, low, || self.longest_now(word, seen, low));
+    }
+
+    /// Returns the length of the longest run that begins in the word, up to [`LONG`]. It was `low` when the word was
+    /// `seen`.
+    #[inline(always)]
+    fn longest_now(&self, word: WordIndex, seen: usize, low: usize) -> usize {
+        let now = self.word(word).load(Ordering::SeqCst);
+        // The next word has no part in a run that ends before it.
+        if now == seen && free_suffix(now) == 0 {
+            return low;
+        }
+        self.longest_from_seen_again(word, now)
+    }
+
+    #[inline(never)]
+    fn longest_from_seen_again(&self, word: WordIndex, now: usize) -> usize {
+        self.longest_from_seen(word, now)
     }
 
     /// Clears the bits of a run if it lies in one word. The caller completes the release by
@@ -415,9 +425,7 @@ impl Bitmap {
         if !self.is_covered_before(piece.word, run) {
             self.raise_before(piece.word);
         }
-        if !self.is_covered(piece.word, run) {
-            self.raise_hint(piece.word, run);
-        }
+        self.raise_hint(piece.word, run);
         if !activity.has_no_listeners() {
             self.notify_release(piece, activity);
         }
@@ -443,6 +451,7 @@ impl Bitmap {
     }
 
     /// Raises the hint of the word before `word`, after the first granule of `word` became free.
+    #[inline(never)]
     fn raise_before(&self, word: WordIndex) {
         let before = WordIndex(word.0 - 1);
         let free = free_suffix(self.word(before).load(Ordering::SeqCst));
@@ -456,7 +465,7 @@ impl Bitmap {
     }
 
     /// Raises the hint of a word in which the granules of `run` are free.
-    #[inline(never)]
+    #[inline(always)]
     fn raise_hint(&self, word: WordIndex, run: WordRun) {
         let further = if run.end == WORD_BITS {
             self.bits.free_prefix_of(word.next())
@@ -470,14 +479,23 @@ impl Bitmap {
 
     /// Raises the hints of the words whose run grew when the `n` granules at `start` became free. Of the words
     /// before them, only the last may need it: the run of a word further down goes through a whole free word, so it
-    /// is [`LONG`] already.
+    /// is [`LONG`] already. The words of which more than a word became free, from the word or from `start` on, need no
+    /// look.
     #[cold]
     fn raise_hints(&self, start: Granule, n: usize) {
-        let words = start.word().0.saturating_sub(1)..(start.0 + n).div_ceil(WORD_BITS);
-        for word in words.map(WordIndex) {
-            if !seeded(Fault::UnraisedHint) {
-                self.hints.raise(word, self.longest_from(word));
-            }
+        if seeded(Fault::UnraisedHint) {
+            return;
+        }
+        let (first, end) = (start.word().0, start.0 + n);
+        let long_end = match n {
+            LONG.. => (end - LONG) / WORD_BITS + 1,
+            _ => first,
+        };
+        self.hints.raise_to_long(first..long_end);
+        let before = first.saturating_sub(1)..first;
+        for word in before.chain(long_end..end.div_ceil(WORD_BITS)) {
+            let word = WordIndex(word);
+            self.hints.raise(word, self.longest_from(word));
         }
     }
 

@@ -11,9 +11,9 @@ use core::hint::{select_unpredictable, spin_loop};
 
 use super::bits::{Bits, Piece};
 use super::hints::{LONG, Need};
-use super::starts::Starts;
+use super::starts::{AnyStart, Starts};
 use super::word::{AtomicWord, FULL, find, find_all, free_prefix, free_suffix, mask};
-use super::{Bitmap, Look, Taken};
+use super::{Bitmap, Look};
 use crate::activity::Activity;
 use crate::sync::Ordering;
 use crate::units::{Granule, WORD_BITS, WordIndex};
@@ -104,31 +104,68 @@ impl Bitmap {
             return None;
         }
         let word = from.word();
-        let near = self.find_in_two(word, n, starts);
-        near.or_else(|| self.find_further(word.next().next(), n, starts))
+        match self.find_in_two(word, n, starts) {
+            Some((piece, _)) => Some(piece.start()),
+            None => self.find_further(word.next().next(), n, starts),
+        }
     }
 
-    /// Returns the first such place in a word or the next. There is no branch between the two, because it could not be
-    /// predicted.
+    /// Claims `n` free granules inside the word of `from` or the next, at the first place there, if `accept` is true of
+    /// it. Leaves hints as they are, as [`find_nearby`](Self::find_nearby) does.
     #[inline(always)]
-    fn find_in_two<P: Starts>(&self, word: WordIndex, n: usize, starts: P) -> Option<Granule> {
-        let places = |at: WordIndex, seen: &AtomicWord| {
-            find_all(seen.load(Ordering::Relaxed), n) & starts.pattern(at.granule(0))
+    pub(crate) fn take_nearby(
+        &self,
+        from: Granule,
+        n: usize,
+        accept: impl FnOnce(Granule) -> bool,
+        activity: &Activity,
+    ) -> Attempt {
+        if n > WORD_BITS {
+            return Attempt::Nowhere;
+        }
+        let Some((piece, seen)) = self.find_in_two(from.word(), n, AnyStart) else {
+            return Attempt::Nowhere;
+        };
+        let start = piece.start();
+        if !accept(start) {
+            return Attempt::Nowhere;
+        }
+        if Bits::try_claim(self.word(piece.word), piece.mask, seen).is_err() {
+            return Attempt::Missed;
+        }
+        self.claimed(start, n, activity);
+        Attempt::Found(start)
+    }
+
+    /// Returns the first such place in a word or the next, and the value of its word. There is no branch between the
+    /// two words, because it could not be predicted.
+    #[inline(always)]
+    fn find_in_two<P: Starts>(
+        &self,
+        word: WordIndex,
+        n: usize,
+        starts: P,
+    ) -> Option<(Piece, usize)> {
+        let look = |at: WordIndex, word: &AtomicWord| {
+            let seen = word.load(Ordering::Relaxed);
+            (seen, find_all(seen, n) & starts.pattern(at.granule(0)))
         };
         let (next, words) = (word.next(), self.bits.words());
-        let first = places(word, words.get(word.0)?);
-        let second = words.get(next.0).map_or(0, |seen| places(next, seen));
-        let found = select_unpredictable(first != 0, first, second);
-        let word = select_unpredictable(first != 0, word, next);
-        (found != 0).then(|| word.granule(0).plus(found.trailing_zeros() as usize))
+        let first = look(word, words.get(word.0)?);
+        let second = words.get(next.0).map_or((FULL, 0), |word| look(next, word));
+        let is_first = first.1 != 0;
+        let seen = select_unpredictable(is_first, first.0, second.0);
+        let found = select_unpredictable(is_first, first.1, second.1);
+        let word = select_unpredictable(is_first, word, next);
+        (found != 0).then(|| (Piece::new(word, found.trailing_zeros() as usize, n), seen))
     }
 
     /// Returns the first such place from a word on, to the last.
     #[inline(never)]
     fn find_further<P: Starts>(&self, mut word: WordIndex, n: usize, starts: P) -> Option<Granule> {
         // To ask the hints costs as much as to read a word or two (2026-11).
-        if let Some(found) = self.find_in_two(word, n, starts) {
-            return Some(found);
+        if let Some((piece, _)) = self.find_in_two(word, n, starts) {
+            return Some(piece.start());
         }
         word = word.next().next();
         let need = Need::of(n);
@@ -223,25 +260,19 @@ impl Bitmap {
 
     // ---- search and take ----
 
-    /// Finds and claims the lowest `n` free granules in the most common case only: they are in the words of node
-    /// `node` of the hints, which is the first or the second, and no hint has to be changed. Calls no function, so
-    /// that its caller keeps everything in registers. The caller still has to notify the probers.
+    /// Finds and claims the lowest `n` free granules in the simplest case only: they are in the words of the first node
+    /// of the hints, and no hint has to be changed. Calls no function, so that its caller keeps everything in registers.
+    /// The caller still has to notify the probers.
     #[inline(always)]
-    pub(crate) fn take_at_once(&self, node: usize, n: usize) -> Option<Granule> {
+    pub(crate) fn take_at_once(&self, n: usize) -> Option<Granule> {
         if n > WORD_BITS {
             return None;
         }
-        let need = Need::of(n);
-        if node > 0 && self.hints.in_node(0, need).is_some() {
-            // The hint of a lower word may have to be lowered first.
-            return None;
-        }
-        // A single node has no level above, so a second node is of the lowest level too.
-        let (word, hint) = self.hints.in_node(node, need)?;
+        let (word, hint) = self.hints.in_first_node(Need::of(n))?;
         let seen = self.word(word).load(Ordering::Relaxed);
         let at = find(seen, n, FULL)?;
         let piece = Piece::new(word, at, n);
-        if Self::shortens(piece, seen, hint) {
+        if hint < LONG && self.run_at(piece, seen) >= hint {
             return None;
         }
         Bits::try_claim(self.word(word), piece.mask, seen).ok()?;
@@ -249,18 +280,23 @@ impl Bitmap {
     }
 
     /// Finds and claims the lowest `n` free granules, at most [`WORD_BITS`].
+    #[inline(always)]
     pub(crate) fn take_lowest(&self, n: usize, activity: &Activity) -> Attempt {
         let need = Need::of(n);
-        let mut next = self.hints.first(need);
-        while let Some(word) = next {
+        while let Some(mut sighting) = self.hints.sight(need) {
+            let word = sighting.word;
             let mut seen = self.word(word).load(Ordering::Relaxed);
             let mut lost = 0;
             while let Some(at) = find(seen, n, FULL) {
                 let piece = Piece::new(word, at, n);
+                let low = self.hint_after(piece, seen, sighting.hint());
                 match Bits::try_claim(self.word(word), piece.mask, seen) {
                     Ok(()) => {
-                        if Self::shortens(piece, seen, self.hints.get(word)) {
-                            self.lower_hint(word, seen | piece.mask);
+                        if let Some(low) = low {
+                            let then = seen | piece.mask;
+                            self.hints.lower_sighted(&sighting, low, || {
+                                self.longest_now(word, then, low)
+                            });
                         }
                         let start = word.granule(at);
                         self.claimed(start, n, activity);
@@ -272,37 +308,59 @@ impl Bitmap {
                 // The thread that was faster has the cache line, and goes on with it meanwhile.
                 (0..PAUSES << lost).for_each(|_| spin_loop());
                 seen = self.word(word).load(Ordering::Relaxed);
+                sighting = self.hints.sight_again(word);
             }
-            let past = word.end();
-            let suffix = free_suffix(seen);
+            let (past, suffix) = (word.end(), free_suffix(seen));
             if suffix > 0 && suffix + self.bits.free_after(past, Granule(past.0 + n - suffix)) == n
             {
-                let start = Granule(past.0 - suffix);
-                return match self.claim_across(start, n, activity) {
-                    Ok(()) => Attempt::Found(start),
-                    Err(Taken) => Attempt::Missed,
-                };
+                return self.take_across(Granule(past.0 - suffix), n, activity);
             }
             self.lower_hint(word, seen);
-            next = self.hints.next(word.next(), need);
         }
         Attempt::Nowhere
     }
 
-    /// Returns true if the hint of a word is to be lowered along with the claim of a piece. It is if the piece is
-    /// the beginning of the longest run and the word does not become full, because the next search would look there
-    /// in vain. (One look shows that a full word is full.)
+    /// Claims a run that crosses into the next word, and lowers the hints of both.
+    #[inline(never)]
+    fn take_across(&self, start: Granule, n: usize, activity: &Activity) -> Attempt {
+        if self.claim_across(start, n, activity).is_err() {
+            return Attempt::Missed;
+        }
+        for word in [start.word(), start.word().next()] {
+            if self.hints.get(word) < LONG {
+                self.lower_hint(word, self.word(word).load(Ordering::Relaxed));
+            }
+        }
+        Attempt::Found(start)
+    }
+
+    /// Returns the hint that a word seen as `seen` has once `piece` is claimed, if it is to be lowered: if the piece is
+    /// the beginning of the longest run. A single granule that fills the word is the exception. One look shows that the
+    /// word is full, and where single granules come and go in a full pool, the next change is likely to be its release.
     #[inline(always)]
-    fn shortens(piece: Piece, seen: usize, hint: usize) -> bool {
-        let run = free_prefix(seen >> piece.mask.trailing_zeros());
-        hint < LONG && run >= hint && seen | piece.mask != FULL
+    fn hint_after(&self, piece: Piece, seen: usize, hint: usize) -> Option<usize> {
+        let now = seen | piece.mask;
+        let is_single = piece.mask & (piece.mask - 1) == 0;
+        (hint < LONG && !(now == FULL && is_single) && self.run_at(piece, seen) >= hint)
+            .then(|| self.longest_from_seen(piece.word, now))
+            .filter(|&low| low < hint)
+    }
+
+    /// Returns the length of the free run that begins with `piece` in a word seen as `seen`.
+    #[inline(always)]
+    fn run_at(&self, piece: Piece, seen: usize) -> usize {
+        let bit = piece.mask.trailing_zeros() as usize;
+        let run = free_prefix(seen >> bit);
+        if bit + run < WORD_BITS {
+            return run;
+        }
+        WORD_BITS - bit + self.bits.free_prefix_of(piece.word.next())
     }
 }
 
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
     use super::super::NotTaken;
-    use super::super::starts::AnyStart;
     use super::*;
 
     /// Where word `at` begins.
@@ -315,8 +373,8 @@ mod tests {
 
     // A weak compare-exchange may fail spuriously, on some machines and in Miri.
 
-    fn at_once(bitmap: &Bitmap, node: usize, n: usize) -> Option<Granule> {
-        (0..100).find_map(|_| bitmap.take_at_once(node, n))
+    fn at_once(bitmap: &Bitmap, n: usize) -> Option<Granule> {
+        (0..100).find_map(|_| bitmap.take_at_once(n))
     }
 
     fn lowest(bitmap: &Bitmap, n: usize, activity: &Activity) -> Attempt {
@@ -343,28 +401,22 @@ mod tests {
     }
 
     #[test]
-    fn the_commonest_case_is_taken_at_once() {
+    fn the_simplest_case_is_taken_at_once() {
         let (bitmap, activity) = (Bitmap::new(word(24), None).unwrap(), Activity::new());
-        assert_eq!(at_once(&bitmap, 0, 3), Some(Granule(0)));
-        assert_eq!(at_once(&bitmap, 0, 2), Some(Granule(3)));
-        assert_eq!(at_once(&bitmap, 0, WORD_BITS + 1), None);
+        assert_eq!(at_once(&bitmap, 3), Some(Granule(0)));
+        assert_eq!(at_once(&bitmap, 2), Some(Granule(3)));
+        assert_eq!(at_once(&bitmap, WORD_BITS + 1), None);
         bitmap.claim(Granule(5), word(NODE) - 5, &activity).unwrap();
         // The hints of the first words are to be lowered first.
-        assert_eq!(at_once(&bitmap, 0, 1), None);
-        assert_eq!(at_once(&bitmap, 1, 1), None);
+        assert_eq!(at_once(&bitmap, 1), None);
         assert_eq!(
             lowest(&bitmap, 1, &activity),
             Attempt::Found(Granule(word(NODE)))
         );
-        // Now they are lowered.
-        assert_eq!(at_once(&bitmap, 0, 1), None);
-        assert_eq!(at_once(&bitmap, 1, 1), Some(Granule(word(NODE) + 1)));
-        for words in 1..=NODE {
-            let bitmap = Bitmap::new(word(words), None).unwrap();
-            assert_eq!(at_once(&bitmap, 1, 1), None, "a lone node of {words}");
-        }
+        // The first node has nothing.
+        assert_eq!(at_once(&bitmap, 1), None);
         let bitmap = Bitmap::new(WORD_BITS, None).unwrap();
-        assert_eq!(at_once(&bitmap, 0, WORD_BITS), Some(Granule(0)));
+        assert_eq!(at_once(&bitmap, WORD_BITS), Some(Granule(0)));
     }
 
     #[test]
@@ -438,37 +490,16 @@ mod tests {
         assert_eq!(tight.hints.get(WordIndex(0)), 7);
         assert_eq!(tight.scan_tightest(5), None);
         assert_eq!(tight.hints.get(WordIndex(0)), 4);
-        // A claim from the beginning of the longest run lowers the hint too.
+        // A claim from the beginning of the longest run lowers the hint too, and that of the next word.
+        let hints = || [0, 1].map(|at| bitmap.hints.get(WordIndex(at)));
         assert_eq!(
             lowest(&bitmap, 7, &activity),
             Attempt::Found(Granule(word(1) - 5))
         );
-        assert_eq!(
-            bitmap.hints.get(WordIndex(0)),
-            7,
-            "unless it is seen at once"
-        );
+        assert_eq!(hints(), [0, 0]);
         assert_eq!(
             lowest(&bitmap, 3, &activity),
             Attempt::Found(Granule(word(2) + 2))
-        );
-        assert_eq!(
-            (
-                bitmap.hints.get(WordIndex(0)),
-                bitmap.hints.get(WordIndex(1))
-            ),
-            (0, 2)
-        );
-        assert_eq!(
-            lowest(&bitmap, 1, &activity),
-            Attempt::Found(Granule(word(2) + 5))
-        );
-        assert_eq!(
-            (
-                bitmap.hints.get(WordIndex(0)),
-                bitmap.hints.get(WordIndex(1))
-            ),
-            (0, 0)
         );
     }
 
@@ -478,20 +509,17 @@ mod tests {
         bitmap.release(Granule(1), 3, &activity).unwrap();
         bitmap.release(Granule(10), 2, &activity).unwrap();
         assert_eq!(bitmap.hints.get(WordIndex(0)), 3);
-        assert_eq!(at_once(&bitmap, 0, 2), None, "there is a hint to lower");
+        assert_eq!(at_once(&bitmap, 2), None, "there is a hint to lower");
         assert_eq!(lowest(&bitmap, 2, &activity), Attempt::Found(Granule(1)));
         assert_eq!(bitmap.hints.get(WordIndex(0)), 2);
         assert_eq!(
-            at_once(&bitmap, 0, 1),
+            at_once(&bitmap, 1),
             Some(Granule(3)),
             "it was not the longest"
         );
-        assert_eq!(at_once(&bitmap, 0, 2), Some(Granule(10)));
-        assert_eq!(
-            bitmap.hints.get(WordIndex(0)),
-            2,
-            "a full word is seen to be full"
-        );
+        assert_eq!(at_once(&bitmap, 2), None, "there is a hint to lower");
+        assert_eq!(lowest(&bitmap, 2, &activity), Attempt::Found(Granule(10)));
+        assert_eq!(bitmap.hints.get(WordIndex(0)), 0, "the word is full");
         // A run over the border is long enough, or longer.
         bitmap.release(Granule(word(1) - 1), 7, &activity).unwrap();
         assert_eq!(

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool_core::sync::Fault;
-use genpool_core::{Algorithm, ChunkView, Granule, Request};
+use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
 use loom_tests::{
     At, BASE, ONCE, Race, THREE, TWO, explore, hold, must_fail, pool, race_to_rest, search,
 };
@@ -353,5 +353,77 @@ fn control_no_second_look_at_a_line() {
         &[Fault::NoSecondLook],
         TWO,
         two_frees_vs_two_levels,
+    );
+}
+
+/// Makes a full pool of eight granules whose hints are all low, except that the first word of the second line is free.
+fn first_of_second_line_free() -> Pool {
+    let prepared = pool(8);
+    hold(&prepared, 0, 4);
+    hold(&prepared, 4, 2);
+    hold(&prepared, 6, 1);
+    hold(&prepared, 7, 1);
+    search(&prepared, 1);
+    prepared.free(BASE + 4, 2).unwrap();
+    prepared
+}
+
+/// A free concurrently with a claim in the word before, which lowers the hints of its word and of its line by what it saw
+/// of them before. The freed run begins in another word of the line.
+fn free_vs_claim_in_its_line() {
+    race_to_rest(
+        first_of_second_line_free(),
+        |pool| {
+            pool.free(BASE + 7, 1).unwrap();
+            pool.free(BASE + 6, 1).unwrap();
+        },
+        |pool| pool.alloc(1).map(|taken| drop(taken.into_raw())).unwrap(),
+    );
+}
+
+#[test]
+fn hints_hold_if_a_free_races_a_claim_in_its_line() {
+    explore(
+        "free vs claim in its line",
+        TWO,
+        &[()],
+        free_vs_claim_in_its_line,
+    );
+}
+
+#[test]
+fn control_no_second_look_after_a_claim() {
+    must_fail(
+        "free vs claim in its line",
+        &[Fault::NoSecondLook],
+        TWO,
+        free_vs_claim_in_its_line,
+    );
+}
+
+/// A free concurrently with two claims, the second of which may take what the free gives back.
+fn free_vs_two_claims() {
+    race_to_rest(
+        first_of_second_line_free(),
+        |pool| pool.free(BASE + 6, 1).unwrap(),
+        |pool| {
+            pool.alloc(1).map(|taken| drop(taken.into_raw())).unwrap();
+            pool.alloc(1).map(|taken| drop(taken.into_raw())).unwrap();
+        },
+    );
+}
+
+#[test]
+fn hints_hold_if_a_free_races_two_claims() {
+    explore("free vs two claims", TWO, &[()], free_vs_two_claims);
+}
+
+#[test]
+fn control_no_second_look_after_two_claims() {
+    must_fail(
+        "free vs two claims",
+        &[Fault::NoSecondLook],
+        TWO,
+        free_vs_two_claims,
     );
 }

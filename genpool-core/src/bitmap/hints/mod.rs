@@ -44,6 +44,11 @@
 //! looks at the line again. Without the second look a freed run stays hidden (models: `free vs search`,
 //! `free vs two levels`).
 //!
+//! A claim shortens a run, so first fit lowers at once what the next search would find too high. It lowers the hint and
+//! the byte above by what its search saw ([`Sighting`]), one after the other, and looks again only then. Both exchanges
+//! fail if the node has changed since, and each second look comes after its exchange. So what was seen may be old
+//! (models: `free vs claim in its line`, `free vs two claims`).
+//!
 //! A bound that searches lower and frees raise can also be lowered with a ticket and a version in a word of its
 //! own. That takes two compare-exchanges, and room for both in every bound. Lowering first takes one
 //! compare-exchange, and a byte is enough. The price is that a hint may hide, between the two steps, a run whose
@@ -58,9 +63,10 @@
 mod node;
 
 use alloc::sync::Arc;
+use core::ops::Range;
 
 pub(crate) use self::node::Need;
-use self::node::{HintLine, HintNode, LINE_NODES};
+use self::node::{HintNode, LINE_NODES, SeenLine};
 pub(super) use self::node::{LINE_HINTS, LONG, NODE_HINTS};
 use super::levels;
 use crate::memory::{NoMemory, Node, Table};
@@ -81,6 +87,26 @@ pub(crate) struct Hints {
 pub(crate) struct ParentSlot {
     pub(crate) hints: Arc<Hints>,
     pub(crate) slot: WordIndex,
+}
+
+/// What a search saw of the hint of a word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting {
+    pub(super) word: WordIndex,
+    /// The node of the hint.
+    node: HintNode,
+    /// The highest of the other hints of the line.
+    highest_other: usize,
+    /// The node of the byte above the line. Closed if there is none.
+    above: HintNode,
+}
+
+impl Sighting {
+    /// Returns the hint.
+    #[inline(always)]
+    pub(super) fn hint(&self) -> usize {
+        self.node.hint(self.word.0 % NODE_HINTS)
+    }
 }
 
 /// A slot of the lowest level stands for a word.
@@ -173,26 +199,47 @@ impl Hints {
         self.hint(self.lowest(), word.0)
     }
 
-    /// Returns the nodes of a line.
-    #[inline]
-    fn line(&self, level: Level, line: usize) -> HintLine<'_> {
+    /// Returns the nodes of a line, as an array if there are all of them.
+    #[inline(always)]
+    fn nodes_of(
+        &self,
+        level: Level,
+        line: usize,
+    ) -> Result<&[AtomicUsize; LINE_NODES], &[AtomicUsize]> {
         let nodes = &self.nodes[level.start + line * LINE_NODES..];
-        match nodes.first_chunk::<LINE_NODES>() {
-            // An array of known length, so that loops over it are unrolled.
-            Some(whole) if (line + 1) * LINE_HINTS <= level.slots => HintLine::Whole(whole),
-            _ => HintLine::Cut(&nodes[..level.nodes() - line * LINE_NODES]),
+        match nodes.first_chunk() {
+            Some(whole) if (line + 1) * LINE_HINTS <= level.slots => Ok(whole),
+            _ => Err(&nodes[..level.nodes() - line * LINE_NODES]),
+        }
+    }
+
+    /// Looks at the hints of a line.
+    #[inline(always)]
+    fn line(&self, level: Level, line: usize) -> SeenLine {
+        match self.nodes_of(level, line) {
+            Ok(nodes) => SeenLine::look(nodes),
+            Err(nodes) => SeenLine::look_at_few(nodes).copied(),
+        }
+    }
+
+    /// Returns a bit for each slot of a line that may serve.
+    #[inline(always)]
+    fn serving(&self, level: Level, line: usize, need: Need) -> usize {
+        match self.nodes_of(level, line) {
+            Ok(nodes) => SeenLine::look(nodes).serving(need),
+            Err(nodes) => SeenLine::serving_of_few(nodes, need),
         }
     }
 
     // ---- search ----
 
-    /// Returns the first word of node `node` that may serve, and its hint.
+    /// Returns the first word of the first node that may serve, and its hint.
     #[inline(always)]
-    pub(super) fn in_node(&self, node: usize, need: Need) -> Option<(WordIndex, usize)> {
+    pub(super) fn in_first_node(&self, need: Need) -> Option<(WordIndex, usize)> {
         // Relaxed: a proposal; the claim decides.
-        let hint_node = HintNode(self.nodes.get(node)?.load(Ordering::Relaxed));
-        let slot = hint_node.first(0, need)?;
-        Some((WordIndex(node * NODE_HINTS + slot), hint_node.hint(slot)))
+        let node = HintNode(self.nodes.first()?.load(Ordering::Relaxed));
+        let slot = node.first(0, need)?;
+        Some((WordIndex(slot), node.hint(slot)))
     }
 
     /// Returns the first word from `word` on that may serve.
@@ -214,13 +261,81 @@ impl Hints {
         found.map(WordIndex)
     }
 
-    /// Returns the first word that may serve. Looks in the first node, then from the top down.
+    /// Returns the first word that may serve.
     #[inline]
     pub(super) fn first(&self, need: Need) -> Option<WordIndex> {
+        self.descend(need).map(|(word, _)| word)
+    }
+
+    /// Returns the first word that may serve, with what was seen of its hint.
+    #[inline(always)]
+    pub(super) fn sight(&self, need: Need) -> Option<Sighting> {
+        let (word, seen) = self.descend(need)?;
+        Some(self.sighting(word, seen))
+    }
+
+    /// Returns the first word that may serve, and its line. Looks at one line of each level, from the top down. Most
+    /// bitmaps have two levels.
+    #[inline(always)]
+    fn descend(&self, need: Need) -> Option<(WordIndex, SeenLine)> {
         let lowest = self.lowest();
-        let near = self.load(lowest, 0).first(0, need);
-        let found = near.or_else(|| self.next_in(lowest, 0, need));
-        found.map(WordIndex)
+        let above = lowest.above();
+        loop {
+            let line = match above {
+                None => 0,
+                Some(above) if above.above().is_none() => {
+                    let serving = self.serving(above, 0, need);
+                    (serving != 0).then(|| serving.trailing_zeros() as usize)?
+                }
+                Some(above) => self.first_in(above, need)?,
+            };
+            let seen = self.line(lowest, line);
+            let serving = seen.serving(need);
+            if serving != 0 {
+                let slot = serving.trailing_zeros() as usize;
+                return Some((WordIndex(line * LINE_HINTS + slot), seen));
+            }
+            if above.is_none() {
+                return None;
+            }
+            // The byte above promised more than the line holds.
+            self.lower_line(lowest, line);
+        }
+    }
+
+    /// Looks at the hint of a word again.
+    #[inline(always)]
+    pub(super) fn sight_again(&self, word: WordIndex) -> Sighting {
+        self.sighting(word, self.line(self.lowest(), word.0 / LINE_HINTS))
+    }
+
+    #[inline(always)]
+    fn sighting(&self, word: WordIndex, seen: SeenLine) -> Sighting {
+        let lowest = self.lowest();
+        let above = lowest.above();
+        let node_above = above.map(|above| self.load(above, word.0 / LINE_HINTS / NODE_HINTS));
+        Sighting {
+            word,
+            node: self.load(lowest, word.0 / NODE_HINTS),
+            highest_other: seen.highest_but(word.0 % LINE_HINTS),
+            above: node_above.unwrap_or(HintNode::CLOSED),
+        }
+    }
+
+    /// Returns the first slot of `level` that may serve.
+    #[inline(never)]
+    fn first_in(&self, level: Level, need: Need) -> Option<usize> {
+        let Some(above) = level.above() else {
+            return self.search_line(level, 0, need);
+        };
+        loop {
+            let line = self.first_in(above, need)?;
+            let found = self.search_line(level, line * LINE_HINTS, need);
+            if found.is_some() {
+                return found;
+            }
+            self.lower_line(level, line);
+        }
     }
 
     /// Returns the first slot of `level` from `slot` on that may serve.
@@ -256,7 +371,7 @@ impl Hints {
             return None;
         }
         let (line, rest) = (slot / LINE_HINTS, slot % LINE_HINTS);
-        let found = self.line(level, line).serving(need);
+        let found = self.serving(level, line, need);
         let found = found & usize::MAX << rest;
         (found != 0).then(|| slot - rest + found.trailing_zeros() as usize)
     }
@@ -265,8 +380,25 @@ impl Hints {
 
     /// Raises the hint of a word in which a run of length `run` begins. A free calls this after its bits are
     /// cleared.
+    #[inline]
     pub(super) fn raise(&self, word: WordIndex, run: usize) {
         self.raise_in(self.lowest(), word.0, run.min(LONG));
+    }
+
+    /// Raises the hints of these words to [`LONG`], as [`raise`](Self::raise) does. Looks at a node at a time.
+    pub(super) fn raise_to_long(&self, words: Range<usize>) {
+        let mut from = words.start;
+        while from < words.end {
+            let node = from / NODE_HINTS;
+            let end = words.end.min((node + 1) * NODE_HINTS);
+            let seen = self.load(self.lowest(), node);
+            if !seen.are_long(from % NODE_HINTS..end - node * NODE_HINTS) {
+                for word in from..end {
+                    self.raise(WordIndex(word), LONG);
+                }
+            }
+            from = end;
+        }
     }
 
     /// Lowers the hint of a word to `low`, because the caller saw that no longer run begins there. `again` looks a
@@ -275,28 +407,81 @@ impl Hints {
         self.lower_in(self.lowest(), word.0, low, again);
     }
 
+    /// Raises a hint, and the levels above as far as they are too low. Most bitmaps have two levels.
+    #[inline(always)]
     fn raise_in(&self, mut level: Level, mut slot: usize, hint: usize) {
-        loop {
-            let (node, at) = (slot / NODE_HINTS, slot % NODE_HINTS);
-            let mut seen = self.load(level, node);
-            loop {
-                if seen.hint(at) >= hint {
-                    // The thread that raised it goes on to the levels above.
-                    return;
-                }
-                match self.exchange(level, node, seen, seen.with(at, hint)) {
-                    Ok(()) => break,
-                    Err(now) => seen = now,
-                }
-            }
-            model_fence();
-            let Some(above) = level.above() else {
-                if let Some(above) = &self.above {
-                    above.hints.raise(above.slot, hint);
-                }
-                return;
-            };
+        if !self.raise_one(level, slot, hint) {
+            return;
+        }
+        if let Some(above) = level.above() {
             (level, slot) = (above, slot / LINE_HINTS);
+            if !self.raise_one(level, slot, hint) {
+                return;
+            }
+        }
+        self.raise_above(level, slot, hint);
+    }
+
+    /// Raises a single hint. Returns false if it was high enough; the thread that raised it goes on to the levels above.
+    #[inline(always)]
+    fn raise_one(&self, level: Level, slot: usize, hint: usize) -> bool {
+        let (node, at) = (slot / NODE_HINTS, slot % NODE_HINTS);
+        let mut seen = self.load(level, node);
+        while seen.hint(at) < hint {
+            match self.exchange(level, node, seen, seen.with(at, hint)) {
+                Ok(()) => {
+                    model_fence();
+                    return true;
+                }
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Continues [`raise_in`](Self::raise_in) above `level`.
+    #[inline(never)]
+    fn raise_above(&self, mut level: Level, mut slot: usize, hint: usize) {
+        while let Some(above) = level.above() {
+            (level, slot) = (above, slot / LINE_HINTS);
+            if !self.raise_one(level, slot, hint) {
+                return;
+            }
+        }
+        if let Some(above) = &self.above {
+            above.hints.raise(above.slot, hint);
+        }
+    }
+
+    /// Lowers the hint of a word as [`lower`](Self::lower) does, and the byte above, by what was seen of them. If other
+    /// threads have changed them since, they stay as they are.
+    #[inline(always)]
+    pub(super) fn lower_sighted(&self, seen: &Sighting, low: usize, again: impl Fn() -> usize) {
+        let (lowest, word) = (self.lowest(), seen.word.0);
+        let node = seen.node.with(word % NODE_HINTS, low);
+        if self
+            .exchange(lowest, word / NODE_HINTS, seen.node, node)
+            .is_err()
+        {
+            return;
+        }
+        let (line, highest) = (word / LINE_HINTS, low.max(seen.highest_other));
+        let lowered = highest < seen.above.hint(line % NODE_HINTS)
+            && lowest.above().is_some_and(|above| {
+                let node = seen.above.with(line % NODE_HINTS, highest);
+                self.exchange(above, line / NODE_HINTS, seen.above, node)
+                    .is_ok()
+            });
+        model_fence();
+        if seeded(Fault::NoSecondLook) {
+            return;
+        }
+        let now = again();
+        if now > low {
+            self.raise_in(lowest, word, now);
+        }
+        if lowered {
+            self.look_again(lowest, line, highest);
         }
     }
 
@@ -316,8 +501,19 @@ impl Hints {
     #[inline(never)]
     fn lower_line(&self, level: Level, line: usize) {
         if let Some(above) = level.above() {
-            let highest = || self.line(level, line).highest();
-            self.try_lower(above, line, highest(), highest);
+            let highest = self.line(level, line).highest();
+            self.try_lower(above, line, highest, || self.line(level, line).highest());
+        }
+    }
+
+    /// Raises the byte above a line if the line now holds more than `highest`.
+    #[inline(always)]
+    fn look_again(&self, level: Level, line: usize, highest: usize) {
+        let now = self.line(level, line);
+        if let Some(above) = level.above()
+            && now.serving(Need::of(highest + 1)) != 0
+        {
+            self.raise_in(above, line, now.highest());
         }
     }
 
@@ -470,6 +666,32 @@ mod tests {
         }
         assert_eq!(hints.first(Need::of(5)), None);
         assert_eq!(said(), [4; 3], "the look in vain lowers it");
+    }
+
+    #[test]
+    fn a_sighted_hint_is_lowered_with_the_byte_above() {
+        let words = LINE_HINTS + 3;
+        let hints = Hints::new(words, 0, None).unwrap();
+        let above = hints.lowest().above().unwrap();
+        for word in 0..words {
+            hints.lower(WordIndex(word), 3, || 3);
+        }
+        hints.raise(WordIndex(5), 7);
+        hints.raise(WordIndex(6), 5);
+        let sighting = hints.sight(Need::of(6)).unwrap();
+        assert_eq!((sighting.word, sighting.hint()), (WordIndex(5), 7));
+        hints.lower_sighted(&sighting, 2, || 2);
+        assert_eq!((hints.get(WordIndex(5)), hints.hint(above, 0)), (2, 5));
+        let sighting = hints.sight(Need::of(5)).unwrap();
+        hints.lower_sighted(&sighting, 1, || 4);
+        let raised = (hints.get(WordIndex(6)), hints.hint(above, 0));
+        assert_eq!(raised, (4, 4), "the second look found more");
+        // What others changed since stays as it is.
+        let sighting = hints.sight(Need::of(4)).unwrap();
+        hints.raise(WordIndex(7), 9);
+        hints.lower_sighted(&sighting, 0, || 0);
+        assert_eq!((hints.get(WordIndex(6)), hints.hint(above, 0)), (4, 9));
+        assert!(hints.is_sound());
     }
 
     #[test]

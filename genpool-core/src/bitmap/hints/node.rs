@@ -6,6 +6,7 @@
 //! lowered the byte above.
 
 use core::array;
+use core::ops::Range;
 
 use wide::{i8x16, u8x16};
 
@@ -84,6 +85,13 @@ impl HintNode {
         Self(self.0 & !(0xff << (slot * 8)) | (LONG - hint) << (slot * 8))
     }
 
+    /// Returns true if each of these slots, at least one, has the hint [`LONG`].
+    #[inline]
+    pub(in crate::bitmap) fn are_long(self, slots: Range<usize>) -> bool {
+        let bits = usize::MAX >> (usize::BITS as usize - 8 * (slots.end - slots.start));
+        self.0 & bits << (8 * slots.start) == 0
+    }
+
     /// Returns the first slot from `slot` on that may serve.
     #[inline(always)]
     pub(in crate::bitmap) fn first(self, slot: usize, need: Need) -> Option<usize> {
@@ -100,29 +108,97 @@ impl HintNode {
     }
 }
 
-/// The nodes of a line, or those that there are of it.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::bitmap) enum HintLine<'h> {
-    /// All of them: an array, so that loops over it are unrolled.
-    Whole(&'h [AtomicUsize; LINE_NODES]),
-    /// The last ones of a level.
-    Cut(&'h [AtomicUsize]),
-}
+/// Vectors in a line.
+const GROUPS: usize = LINE_NODES.div_ceil(GROUP);
 
-impl HintLine<'_> {
+/// The slots of a line, in order.
+const SLOTS: [u8x16; GROUPS] = {
+    let (mut slots, mut slot) = ([[0; size_of::<u8x16>()]; GROUPS], 0);
+    while slot < GROUPS * size_of::<u8x16>() {
+        slots[slot / size_of::<u8x16>()][slot % size_of::<u8x16>()] = slot as u8;
+        slot += 1;
+    }
+    let (mut vectors, mut group) = ([u8x16::new([0; 16]); GROUPS], 0);
+    while group < GROUPS {
+        vectors[group] = u8x16::new(slots[group]);
+        group += 1;
+    }
+    vectors
+};
+
+/// The hints of a line as they were seen.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::bitmap) struct SeenLine([u8x16; GROUPS]);
+
+impl SeenLine {
+    /// Looks at the nodes of a line. An array of known length, so that the loops are unrolled.
+    #[inline(always)]
+    pub(in crate::bitmap) fn look(nodes: &[AtomicUsize; LINE_NODES]) -> Self {
+        Self(array::from_fn(|group| Self::group(nodes, group)))
+    }
+
+    /// Looks at the nodes of a line that has fewer.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::bitmap) fn look_at_few(nodes: &[AtomicUsize]) -> Self {
+        Self(array::from_fn(|group| Self::group(nodes, group)))
+    }
+
+    /// Returns the same in registers.
+    #[inline(always)]
+    pub(in crate::bitmap) fn copied(self) -> Self {
+        Self(array::from_fn(|group| self.0[group]))
+    }
+
+    /// Returns what [`serving`](Self::serving) would for a line of only a few nodes.
+    #[inline(always)]
+    pub(in crate::bitmap) fn serving_of_few(nodes: &[AtomicUsize], need: Need) -> usize {
+        if nodes.len() <= GROUP {
+            return Self::serving_of(Self::group(nodes, 0), need);
+        }
+        Self::look_at_few(nodes).serving(need)
+    }
+
+    #[inline(always)]
+    fn group(nodes: &[AtomicUsize], group: usize) -> u8x16 {
+        // SeqCst: as in `Hints::load` (pairs with the exchanges there). `to_le` puts the first slot's byte first,
+        // as in a vector.
+        let node = |node: &AtomicUsize| (node.load(Ordering::SeqCst) | UNUSED).to_le();
+        let nodes: [usize; GROUP] =
+            array::from_fn(|at| nodes.get(group * GROUP + at).map_or(ABSENT, node));
+        bytemuck::cast(nodes)
+    }
+
     /// Returns the highest hint.
-    #[inline]
+    #[inline(always)]
     pub(in crate::bitmap) fn highest(self) -> usize {
-        let least = |a: [u64; 2], b: [u64; 2]| -> [u64; 2] {
-            bytemuck::cast(bytemuck::cast::<_, u8x16>(a).min(bytemuck::cast(b)))
+        Self::highest_of(self.0)
+    }
+
+    /// Returns the highest hint of the other slots.
+    #[inline(always)]
+    pub(in crate::bitmap) fn highest_but(self, slot: usize) -> usize {
+        let slot = u8x16::splat(slot as u8);
+        Self::highest_of(array::from_fn(|at| self.0[at] | SLOTS[at].simd_eq(slot)))
+    }
+
+    #[inline(always)]
+    fn highest_of(groups: [u8x16; GROUPS]) -> usize {
+        let mut least = groups[0];
+        for &group in &groups[1..] {
+            least = least.min(group);
+        }
+        let [low, high]: [u64; 2] = bytemuck::cast(least);
+        let least_of = |a: u64, b: u64| -> u64 {
+            let [least, _]: [u64; 2] = bytemuck::cast(
+                bytemuck::cast::<_, u8x16>([a, 0_u64]).min(bytemuck::cast([b, 0_u64])),
+            );
+            least
         };
-        let group = self.fold([u64::MAX; 2], |all, _, group| {
-            least(all, bytemuck::cast(group))
-        });
         // The least of two halves, again and again, until one byte is left.
-        let [mut all, _] = least(group, [group[1], 0]);
+        let mut all = least_of(low, high);
         for half in [32, 16, 8] {
-            [all, _] = least([all, 0], [all >> half, 0]);
+            all = least_of(all, all >> half);
         }
         LONG.saturating_sub(usize::from(all as u8))
     }
@@ -131,36 +207,16 @@ impl HintLine<'_> {
     /// because it would be mispredicted.
     #[inline(always)]
     pub(in crate::bitmap) fn serving(self, need: Need) -> usize {
-        let limit = need.limit();
-        self.fold(0, |all, at, group| {
-            let serving = bytemuck::cast::<_, i8x16>(group).simd_lt(limit);
-            all | (serving.to_bitmask() as usize) << (at * size_of::<u8x16>())
-        })
-    }
-
-    /// Folds over the nodes, a group at a time.
-    #[inline(always)]
-    fn fold<T>(self, start: T, step: impl Fn(T, usize, u8x16) -> T) -> T {
-        match self {
-            Self::Whole(nodes) => Self::fold_groups(nodes, start, step),
-            Self::Cut(nodes) => Self::fold_groups(nodes, start, step),
-        }
-    }
-
-    #[inline(always)]
-    fn fold_groups<T>(nodes: &[AtomicUsize], start: T, step: impl Fn(T, usize, u8x16) -> T) -> T {
-        // SeqCst: as in `Hints::load` (pairs with the exchanges there). `to_le` puts the first slot's byte first,
-        // as in a vector.
-        let node = |node: &AtomicUsize| (node.load(Ordering::SeqCst) | UNUSED).to_le();
-        let (groups, rest) = nodes.as_chunks::<GROUP>();
-        let mut all = start;
-        for (at, group) in groups.iter().enumerate() {
-            all = step(all, at, bytemuck::cast(group.each_ref().map(node)));
-        }
-        if !rest.is_empty() {
-            let group: [usize; GROUP] = array::from_fn(|at| rest.get(at).map_or(ABSENT, node));
-            all = step(all, groups.len(), bytemuck::cast(group));
+        let mut all = 0;
+        for (at, &group) in self.0.iter().enumerate() {
+            all |= Self::serving_of(group, need) << (at * size_of::<u8x16>());
         }
         all
+    }
+
+    #[inline(always)]
+    fn serving_of(group: u8x16, need: Need) -> usize {
+        let serving = bytemuck::cast::<_, i8x16>(group).simd_lt(need.limit());
+        serving.to_bitmask() as usize
     }
 }
