@@ -81,10 +81,10 @@ pub use genpool_algos::{
 };
 pub use genpool_core::{
     AddError, AddRefused, Algorithm, AlgorithmName, AllocError, Allocation, BuildError, Builder,
-    Cache, ChunkInfo, ChunkSpec, ChunkView, Chunks, Constrained, ConstraintError, Constraints,
-    Destroyed, Drain, FirstFit, Fragmentation, FreeError, Granule, Held, Impossible, NotTracked,
-    OwnedAllocation, Owner, Pool, PoolView, RawRange, RemoveError, Request, ResizeError, Run,
-    Stats, Unsuitable,
+    Cache, ChunkInfo, ChunkSpec, ChunkView, Chunks, Claim, Claimed, Constrained, ConstraintError,
+    Constraints, Destroyed, Drain, FirstFit, Fragmentation, FreeError, Granule, Held, Impossible,
+    NotTracked, OwnedAllocation, Owner, Pool, PoolView, RawRange, RemoveError, Request,
+    ResizeError, Run, Stats, Unsuitable,
 };
 
 #[cfg(feature = "observe")]

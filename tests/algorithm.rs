@@ -8,8 +8,8 @@ use std::thread;
 
 use common::{PAGE, pool, pool_with};
 use genpool::{
-    Algorithm, AllocError, BestFit, ChunkView, FirstFit, FirstFitAlign, FixedOffset, Granule, Pool,
-    Request,
+    Algorithm, AllocError, BestFit, ChunkView, Claim, FirstFit, FirstFitAlign, FixedOffset,
+    Granule, Pool, Request,
 };
 
 #[test]
@@ -217,6 +217,60 @@ fn a_wrong_proposal_is_an_error() {
     assert!(matches!(refused, AllocError::BadProposal { .. }));
     assert_eq!(pool.stats().used, PAGE);
     assert!(pool.is_sound());
+}
+
+#[test]
+fn a_claim_that_is_not_returned_is_given_back() {
+    /// Claims the granules 0 and 1, then panics or returns one of them.
+    struct ClaimsTwo(Option<usize>);
+    impl Algorithm for ClaimsTwo {
+        fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+            None
+        }
+
+        fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+            let mut claims = [0, 1].map(|start| chunk.claim(Granule(start), request));
+            assert!(matches!(claims, [Claim::Found(_), Claim::Found(_)]));
+            let kept = self.0.expect("on purpose");
+            std::mem::replace(&mut claims[kept], Claim::Nowhere)
+        }
+    }
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 4 * PAGE).unwrap();
+    for kept in [0, 1] {
+        let one = pool.alloc_with(PAGE, &ClaimsTwo(Some(kept))).unwrap();
+        assert_eq!((one.addr(), pool.stats().used), (kept * PAGE, PAGE));
+    }
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        drop(pool.alloc_with(PAGE, &ClaimsTwo(None)));
+    }));
+    assert!(panic.is_err());
+    assert_eq!(pool.avail(), pool.size());
+    assert!(pool.is_sound());
+}
+
+#[test]
+fn a_claim_outside_the_chunk_or_of_taken_granules_is_missed() {
+    struct ClaimsAt(usize);
+    impl Algorithm for ClaimsAt {
+        fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+            FirstFit.propose(chunk, request)
+        }
+
+        fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+            let claim = chunk.claim(Granule(self.0), request);
+            assert!(matches!(claim, Claim::Missed));
+            claim
+        }
+    }
+    let pool = Pool::new(12).unwrap();
+    pool.add(0, 4 * PAGE).unwrap();
+    let _held = pool.alloc(PAGE).unwrap();
+    for start in [0, 3, 4, usize::MAX] {
+        // The pool then asks for a proposal.
+        let found = pool.alloc_with(2 * PAGE, &ClaimsAt(start)).unwrap();
+        assert_eq!(found.addr(), PAGE);
+    }
 }
 
 #[test]

@@ -148,6 +148,35 @@ fn chunk_view() {
 }
 
 #[test]
+fn claim() {
+    struct ClaimsThird;
+    impl Algorithm for ClaimsThird {
+        fn propose(&self, _: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+            None
+        }
+
+        fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+            chunk.claim(Granule(3), request)
+        }
+    }
+    assert_eq!(placed(&ClaimsThird), 3);
+}
+
+#[test]
+fn claimed() {
+    inspect(|chunk, request| {
+        let Claim::Found(claimed) = chunk.claim(Granule(4), request) else {
+            panic!("it is free");
+        };
+        let claimed: Claimed<'_> = claimed;
+        assert_eq!((claimed.start(), claimed.granules()), (Granule(4), 2));
+        assert!(!chunk.is_free(Granule(4), 1));
+        drop(claimed);
+        assert!(chunk.is_free(Granule(4), 2));
+    });
+}
+
+#[test]
 fn request() {
     inspect(|_, request| assert_eq!((request.size(), request.granules()), (PAGE + 1, 2)));
 }

@@ -2,6 +2,8 @@
 //!
 //! In models, threads remember nothing, so that every execution runs alike.
 
+use genpool_core::Granule;
+
 #[cfg(genpool_loom)]
 pub(crate) use self::model::*;
 #[cfg(not(genpool_loom))]
@@ -16,6 +18,15 @@ pub(crate) struct ThreadPlace {
     pub(crate) from: usize,
     /// How long its region is.
     pub(crate) len: usize,
+}
+
+impl ThreadPlace {
+    /// Returns true if the granule lies in the region. Wraps if the region does not fit the chunk. The result does not
+    /// matter then: a region is a preference.
+    #[inline(always)]
+    pub(crate) fn contains(self, granule: Granule) -> bool {
+        granule.0.wrapping_sub(self.from) < self.len
+    }
 }
 
 #[cfg(not(genpool_loom))]

@@ -1,7 +1,7 @@
 //! Start positions that depend on the thread.
 
 use genpool_core::sync::thread_index;
-use genpool_core::{Algorithm, AlgorithmName, ChunkView, Granule, Request};
+use genpool_core::{Algorithm, AlgorithmName, ChunkView, Claim, Granule, Request};
 
 use crate::around::first_around;
 use crate::thread_places::{ThreadPlace, move_thread_place, set_thread_place, thread_place};
@@ -81,8 +81,16 @@ impl ThreadStart {
     #[inline(always)]
     fn look(chunk: &ChunkView<'_>, place: ThreadPlace, from: usize, n: usize) -> Option<Granule> {
         let found = chunk.find_nearby(Granule(from), n)?;
-        // Wraps if the region does not fit the chunk. The result does not matter then: a region is a preference.
-        (found.0.wrapping_sub(place.from) < place.len).then_some(found)
+        place.contains(found).then_some(found)
+    }
+
+    /// Claims what [`propose`](Algorithm::propose) finds.
+    #[inline(never)]
+    fn claim_proposed<'c>(chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+        match Self.propose(chunk, request) {
+            Some(start) => chunk.claim(start, request),
+            None => Claim::Nowhere,
+        }
     }
 
     /// Returns the first granule of the word in which something was found.
@@ -137,5 +145,24 @@ impl Algorithm for ThreadStart {
         };
         move_thread_place(chunk.id(), Self::word_of(found));
         Some(found)
+    }
+
+    #[inline(always)]
+    fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+        let Some(place) = thread_place(chunk.id()) else {
+            return Self::claim_proposed(chunk, request);
+        };
+        let mut found = place.at;
+        let claim = chunk.claim_nearby(Granule(place.at), request, |start| {
+            found = Self::word_of(start);
+            place.contains(start)
+        });
+        match claim {
+            Claim::Nowhere => Self::claim_proposed(chunk, request),
+            _ => {
+                move_thread_place(chunk.id(), found);
+                claim
+            }
+        }
     }
 }

@@ -83,8 +83,8 @@ pub use crate::error::{
 #[cfg(feature = "observe")]
 pub use crate::observe::{Event, Observer};
 pub use crate::placement::{
-    Algorithm, AlgorithmName, ChunkView, Constrained, ConstraintError, Constraints, FirstFit,
-    Request,
+    Algorithm, AlgorithmName, ChunkView, Claim, Claimed, Constrained, ConstraintError, Constraints,
+    FirstFit, Request,
 };
 pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool, PoolView};
 #[doc(hidden)]

@@ -25,7 +25,7 @@
 //! | [`ThreadStart`](crate::ThreadStart) | everything, unless it is in a library that was loaded at run time | |
 //! | [`Constrained`](crate::Constrained) | as its algorithm | |
 //! | [`Algorithm`](crate::Algorithm) (of your own) | if you write it so | |
-//! | [`ChunkView`](crate::ChunkView), [`Request`](crate::Request), [`Granule`](crate::Granule), [`Run`](crate::Run), [`AlgorithmName`](crate::AlgorithmName) | everything | |
+//! | [`ChunkView`](crate::ChunkView), [`Claim`](crate::Claim), [`Claimed`](crate::Claimed), [`Request`](crate::Request), [`Granule`](crate::Granule), [`Run`](crate::Run), [`AlgorithmName`](crate::AlgorithmName) | everything | |
 //! | [`Stats`](crate::Stats), [`Fragmentation`](crate::Fragmentation) | everything | |
 //! | [`Held`](crate::Held), [`Destroyed`](crate::Destroyed), [`Owner`](crate::Owner) | reading. Not the drop | |
 //! | [`AllocError`](crate::AllocError), [`Impossible`](crate::Impossible), [`Unsuitable`](crate::Unsuitable), [`FreeError`](crate::FreeError), [`ResizeError`](crate::ResizeError), [`RemoveError`](crate::RemoveError), [`AddRefused`](crate::AddRefused), [`BuildError`](crate::BuildError), [`ConstraintError`](crate::ConstraintError), [`NotTracked`](crate::NotTracked) | everything | |

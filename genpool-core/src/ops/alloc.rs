@@ -8,8 +8,9 @@
 //! 3. The proof, at the end of the slow path: every bit of all chunks, by the algorithm and then without its rules,
 //!    between two readings of a prober (see `activity/mod.rs`).
 //!
-//! First fit, if it is the default, searches and claims in one step. Every other algorithm proposes a run, which the
-//! pool claims. Each path reads the cached refusal once: the fast path then gives up, the slow path returns it.
+//! On the fast path an algorithm may find and claim in one step ([`Algorithm::claim`]), as first fit and thread start do.
+//! On the slow path it proposes a run, which the pool claims. Each path reads the cached refusal first: the fast path then
+//! gives up, the slow path returns it.
 //!
 //! # Refusals
 //!
@@ -36,12 +37,12 @@ use alloc::vec::Vec;
 
 use crate::allocation::{Allocation, Origin, Parts};
 use crate::bitmap::{Attempt, Look};
-use crate::chunk::{Chunk, ClaimError, State, granules_for};
+use crate::chunk::{Chunk, State};
 use crate::chunks::DefaultAlgorithm;
 use crate::error::AllocError;
-use crate::placement::{Algorithm, ChunkView, FirstFit, Request};
+use crate::placement::{Algorithm, ChunkView, Claim, FirstFit, Request};
 use crate::shared::Shared;
-use crate::units::{Granule, WORD_BITS};
+use crate::units::Granule;
 
 impl Shared {
     /// Allocates by the default algorithm. `own_guards` is the number of in-flight guards that
@@ -53,11 +54,11 @@ impl Shared {
         own_guards: usize,
     ) -> Result<Allocation<'_>, AllocError> {
         if self.chunk_set.default() == DefaultAlgorithm::FirstFit
-            && let Some(newest) = self.chunk_set.newest()
-            && let Some(n) = (size > 0).then(|| granules_for(size, self.order))
-            && let Some((chunk, granule)) = self.first_fit(newest, n)
+            && let Some(request) = Request::new(size, self.order)
+            && !self.activity.is_refused(request.granules())
+            && let Some((chunk, granule)) = self.first_fit(request.granules())
         {
-            return Ok(self.hand_out(chunk, granule, n));
+            return Ok(self.hand_out(chunk, granule, request.granules()));
         }
         self.alloc_default_further(size, own_guards)
             .map(Parts::whole)
@@ -78,62 +79,22 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes the first fit in the permanent chunks, of which `newest` is tried first. Returns its result in registers,
-    /// and leaves everything uncommon to functions that it ends with.
+    /// Takes the first fit in the permanent chunks. Takes and returns what fits in registers, and leaves everything
+    /// uncommon to functions that it ends with.
     #[inline(never)]
-    fn first_fit<'p>(&'p self, newest: &'p Chunk, n: usize) -> Option<(&'p Chunk, Granule)> {
-        match newest.bitmap().take_at_once(0, n) {
+    fn first_fit(&self, n: usize) -> Option<(&Chunk, Granule)> {
+        let newest = self.chunk_set.newest()?;
+        match newest.bitmap().take_at_once(n) {
             Some(start) => self.finish_claim(newest, start, n),
-            None => self.first_fit_second_node(newest, n),
+            None => self.first_fit_further(n),
         }
     }
 
-    /// Continues [`first_fit`](Self::first_fit) where the first node of hints does not serve.
+    /// Continues [`first_fit`](Self::first_fit) where the simplest case does not apply.
     #[inline(never)]
-    fn first_fit_second_node<'p>(
-        &'p self,
-        newest: &'p Chunk,
-        n: usize,
-    ) -> Option<(&'p Chunk, Granule)> {
-        if self.activity.is_refused(n) {
-            return None;
-        }
-        match newest.bitmap().take_at_once(1, n) {
-            Some(start) => self.finish_claim(newest, start, n),
-            None => self.first_fit_permanent(newest, n),
-        }
-    }
-
-    /// Continues [`first_fit`](Self::first_fit) in all words of all permanent chunks.
-    #[inline(never)]
-    fn first_fit_permanent<'p>(
-        &'p self,
-        newest: &'p Chunk,
-        n: usize,
-    ) -> Option<(&'p Chunk, Granule)> {
-        if n > WORD_BITS {
-            let request = Request::new(n.checked_mul(1 << self.order)?, self.order)?;
-            return self.take_with(request, &FirstFit);
-        }
-        let attempt = |chunk: &Chunk| {
-            let search = chunk.bitmap().take_lowest(n, &self.activity);
-            match search {
-                Attempt::Found(start) if chunk.confirm_claim(start, n, &self.activity).is_err() => {
-                    Attempt::Nowhere
-                }
-                Attempt::Missed => {
-                    self.counters.lost_claim();
-                    chunk.after_rollback();
-                    search
-                }
-                _ => search,
-            }
-        };
-        match attempt(newest) {
-            Attempt::Found(start) => Some((newest, start)),
-            Attempt::Nowhere => self.try_others(newest, n, attempt),
-            Attempt::Missed => None,
-        }
+    fn first_fit_further(&self, n: usize) -> Option<(&Chunk, Granule)> {
+        let request = Request::new(n.checked_mul(1 << self.order)?, self.order)?;
+        self.take_with(request, &FirstFit)
     }
 
     /// Returns what was just claimed, after notifying the probers.
@@ -182,7 +143,6 @@ impl Shared {
         own_guards: usize,
     ) -> Result<Parts<'_>, AllocError> {
         let found = match self.chunk_set.default() {
-            // `alloc_default` has tried the fast path, if there is a permanent chunk.
             DefaultAlgorithm::FirstFit => return self.alloc_slowly(size, &FirstFit, own_guards),
             DefaultAlgorithm::BuiltWith => self.alloc_with(size, &*self.built_with, own_guards),
             DefaultAlgorithm::Other => {
@@ -204,7 +164,11 @@ impl Shared {
     ) -> Result<Allocation<'_>, AllocError> {
         if let Some(request) = Request::new(size, self.order)
             && !self.is_refused(algorithm, &request)
-            && let Some((chunk, granule)) = self.take_with(request, algorithm)
+            && let Some((chunk, granule)) = if algorithm.is_first_fit() {
+                self.first_fit(request.granules())
+            } else {
+                self.take_with(request, algorithm)
+            }
         {
             return Ok(self.hand_out(chunk, granule, request.granules()));
         }
@@ -262,8 +226,8 @@ impl Shared {
         self.chunk_set.free_summary.find(n, visit).flatten()
     }
 
-    /// Makes one attempt in a chunk: one proposal and one claim.
-    #[inline]
+    /// Makes one attempt in a chunk.
+    #[inline(always)]
     fn attempt<A: Algorithm + ?Sized>(
         &self,
         chunk: &Chunk,
@@ -271,20 +235,14 @@ impl Shared {
         request: Request,
     ) -> Attempt {
         let n = request.granules();
-        let Some(last) = chunk.bitmap().len().checked_sub(n) else {
+        if n > chunk.bitmap().len() {
             return Attempt::Nowhere;
-        };
-        let view = ChunkView::new(chunk, Look::Hinted, &self.activity);
-        let Some(granule) = algorithm.propose(&view, &request) else {
-            return Attempt::Nowhere;
-        };
-        if granule.0 > last {
-            return Attempt::Missed;
         }
-        match chunk.claim(granule, n, &self.activity) {
-            Ok(()) => Attempt::Found(granule),
-            Err(ClaimError::Draining) => Attempt::Nowhere,
-            Err(ClaimError::Taken) => {
+        let view = ChunkView::new(chunk, Look::Hinted, &self.activity);
+        match algorithm.claim(&view, &request) {
+            Claim::Found(claimed) if claimed.granules() == n => Attempt::Found(claimed.keep()),
+            Claim::Nowhere => Attempt::Nowhere,
+            Claim::Found(_) | Claim::Missed => {
                 self.counters.lost_claim();
                 Attempt::Missed
             }

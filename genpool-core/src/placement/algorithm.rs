@@ -5,6 +5,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+use super::claim::Claim;
 use super::name::AlgorithmName;
 use super::request::Request;
 use super::view::ChunkView;
@@ -144,6 +145,25 @@ pub trait Algorithm: Send + Sync {
     /// Returns the first granule of a free run of [`request.granules()`](Request::granules) in this chunk, or none if
     /// there is no fit in it.
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule>;
+
+    /// Finds a free run as [`propose`](Self::propose) does, and claims it. By default it claims what `propose` returns.
+    /// The pool calls it on the fast path only, and `propose` wherever it must know more: an algorithm overrides it where
+    /// to claim in the same step costs less. It may then answer [`Claim::Nowhere`] although there is a fit. [`Claim`] has
+    /// an example.
+    #[inline]
+    fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+        match self.propose(chunk, request) {
+            Some(start) => chunk.claim(start, request),
+            None => Claim::Nowhere,
+        }
+    }
+
+    /// Returns true if this is [`FirstFit`](crate::FirstFit), which the pool need not ask in the simplest case.
+    #[doc(hidden)]
+    #[inline]
+    fn is_first_fit(&self) -> bool {
+        false
+    }
 }
 
 macro_rules! forward {
@@ -177,6 +197,16 @@ macro_rules! forward {
             #[inline]
             fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
                 (**self).propose(chunk, request)
+            }
+
+            #[inline]
+            fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+                (**self).claim(chunk, request)
+            }
+
+            #[inline]
+            fn is_first_fit(&self) -> bool {
+                (**self).is_first_fit()
             }
         })+
     };

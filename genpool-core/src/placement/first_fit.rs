@@ -1,7 +1,7 @@
-//! First fit, as an algorithm that proposes. As the default of a pool it claims in the same step instead
-//! (`ops/alloc.rs`: `first_fit`).
+//! First fit. Finds and claims in one step on the fast path (`ops/alloc.rs`: `first_fit`).
 
 use super::algorithm::Algorithm;
+use super::claim::Claim;
 use super::name::AlgorithmName;
 use super::request::Request;
 use super::view::ChunkView;
@@ -36,5 +36,15 @@ impl Algorithm for FirstFit {
     #[inline(always)]
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
+    }
+
+    #[inline(always)]
+    fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+        chunk.claim_lowest(request)
+    }
+
+    #[inline]
+    fn is_first_fit(&self) -> bool {
+        true
     }
 }

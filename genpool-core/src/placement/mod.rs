@@ -5,6 +5,7 @@
 //! every algorithm can be constrained, and keeps its own way to search: `ThreadStart` its position, best fit its index.
 
 mod algorithm;
+mod claim;
 mod constrained;
 mod constraints;
 mod first_fit;
@@ -15,6 +16,7 @@ mod request;
 mod view;
 
 pub use self::algorithm::Algorithm;
+pub use self::claim::{Claim, Claimed};
 pub use self::constrained::Constrained;
 pub use self::constraints::{ConstraintError, Constraints};
 pub use self::first_fit::FirstFit;
