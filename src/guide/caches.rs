@@ -35,17 +35,17 @@
 //!
 //! # What a cache keeps
 //!
-//! A cache has a list, a *magazine*, for each length from one to eight granules. The magazine for `n` granules holds at
-//! most `32 / n` runs. An empty one is filled by half from the pool, a full one is emptied by half.
+//! A cache has a list, a *magazine*, for each length from one to sixteen granules. The magazine for `n` granules holds at
+//! most `32 / n` runs, but four of the longer ones. An empty one is filled by half from the pool, a full one is emptied by half.
 //!
-//! | granules in a run | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | all |
-//! |---|---|---|---|---|---|---|---|---|---|
-//! | most runs | 32 | 16 | 10 | 8 | 6 | 5 | 4 | 4 | |
-//! | most granules | 32 | 32 | 30 | 32 | 30 | 30 | 28 | 32 | 246 |
+//! | granules in a run | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 to 16 | all |
+//! |---|---|---|---|---|---|---|---|---|---|---|
+//! | most runs | 32 | 16 | 10 | 8 | 6 | 5 | 4 | 4 | 4 of each | |
+//! | most granules | 32 | 32 | 30 | 32 | 30 | 30 | 28 | 32 | 36 to 64 | 646 |
 //!
-//! Only lengths that the thread uses fill their magazine. So a worker with one length keeps at most 32 granules, and
-//! one that uses all eight keeps [`MOST_GRANULES`](crate::Cache::MOST_GRANULES). The limits cannot be set: choose the
-//! order with them in mind. 246 granules are 7.7 KiB at order 5, 492 KiB at order 11, and 984 KiB at order 12.
+//! Only lengths that the thread uses fill their magazine. So a worker with one length keeps at most 64 granules, and
+//! one that uses all sixteen keeps [`MOST_GRANULES`](crate::Cache::MOST_GRANULES). The limits cannot be set: choose the
+//! order with them in mind. 646 granules are 20 KiB at order 5, 1.3 MiB at order 11, and 2.5 MiB at order 12.
 //!
 //! Longer runs go to the pool. So do all runs if the default algorithm is [`OrderAlign`](crate::OrderAlign),
 //! [`Constrained`](crate::Constrained) or another with rules for places, and all runs of chunks that were added after
@@ -70,7 +70,7 @@
 //! | `exhausted` grows, `cached` is larger than the request | caches keep what the request needs: enlarge the pool, flush sooner, or have fewer caches |
 //! | `cached` is near the limit times the number of caches | workers use all lengths: plan with the limit |
 //! | `cached` stays when there is no load | idle workers do not flush |
-//! | `cached` is 0 although there are caches | caching is off (see above), or all requests are longer than eight granules |
+//! | `cached` is 0 although there are caches | caching is off (see above), or all requests are longer than sixteen granules |
 //!
 //! ```
 //! use genpool::Pool;
@@ -91,7 +91,7 @@
 //! # When to have none
 //!
 //! - The pool has little more room than its users hold, and a refusal costs more than time.
-//! - A thread allocates rarely, or mostly runs of more than eight granules.
+//! - A thread allocates rarely, or mostly runs of more than sixteen granules.
 //! - There are many more holders than processors, such as the tasks of an [async
 //!   runtime](super::service#in-async-code): each would keep its share. [`ThreadStart`](crate::ThreadStart) costs more
 //!   for each call, and keeps nothing from others.

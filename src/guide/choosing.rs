@@ -77,7 +77,7 @@
 //! |---|---|---|
 //! | one thread, or rare calls | [`FirstFit`](crate::FirstFit) | fast, leaves long runs, same addresses as the kernel's |
 //! | threads that allocate all the time | [`ThreadStart`](crate::ThreadStart) | threads do not contend |
-//! | the same, and requests of one to eight granules | a [`Cache`](crate::Cache) in each thread | most calls touch no shared memory at all |
+//! | the same, and requests of one to sixteen granules | a [`Cache`](crate::Cache) in each thread | most calls touch no shared memory at all |
 //! | a pool that is mostly full, sizes of all kinds | [`BestFit`](crate::BestFit) | the last to refuse a request |
 //! | hardware that wants blocks aligned to their size: MSI, page tables | [`OrderAlign`](crate::OrderAlign) | does just that, but fragments the most: name it for these requests only |
 //! | hardware that wants one alignment | [`FirstFitAlign`](crate::FirstFitAlign) | like first fit |

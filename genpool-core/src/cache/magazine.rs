@@ -4,10 +4,20 @@ use crate::chunk::Chunk;
 use crate::shared::Shared;
 use crate::units::Granule;
 
-/// The most granules that a magazine holds. They are unavailable to other threads, so there are few. A batch is half
+/// The granules that a magazine holds, unless they are fewer than [`FEWEST`] runs. They are unavailable to other threads, so there are few. A batch is half
 /// of them, so a thread that alternates around a full or an empty magazine calls the pool every sixteenth time
 /// (2026-11).
 pub(super) const GRANULES: usize = if cfg!(genpool_small) { 4 } else { 32 };
+
+/// The fewest runs that a magazine holds, however long they are. With fewer, a thread that frees and allocates runs of
+/// mixed lengths comes to the pool in every third call (2026-11).
+const FEWEST: usize = if cfg!(genpool_small) { 1 } else { 4 };
+
+/// Returns the most runs of `n` granules that a magazine holds.
+pub(super) const fn most_runs(n: usize) -> usize {
+    let most = GRANULES / n;
+    if most < FEWEST { FEWEST } else { most }
+}
 
 /// A stack of runs of one length. All of them lie in one chunk, which lives as long as the pool.
 #[derive(Debug)]
@@ -30,7 +40,7 @@ impl<'p> Magazine<'p> {
             chunk: None,
             from: Granule(0),
             len: 0,
-            most: GRANULES / n,
+            most: most_runs(n),
             runs: [0; GRANULES],
         }
     }

@@ -72,7 +72,7 @@ use crate::units::Granule;
 use crate::unwind::FirstPanic;
 
 /// Runs of at most this many granules are kept. Longer ones are rare, and few of them fit into one word (2026-11).
-pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 8 };
+pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 16 };
 
 /// A handle on a [`Pool`](crate::Pool) for one thread, which keeps a few runs at hand. Most of its calls touch nothing
 /// that another thread uses. Created by [`PoolView::cache`].
@@ -103,7 +103,7 @@ pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 8 };
 ///
 /// # What it keeps, and for how long
 ///
-/// A cache keeps allocations of one to eight granules, at most 32 granules of each length:
+/// A cache keeps allocations of one to sixteen granules, at most 32 granules of each length, or four runs if they are more:
 /// [`MOST_GRANULES`](Self::MOST_GRANULES) in all. Everything else goes straight to the pool. Caching is off
 ///
 /// - while the pool's default algorithm restricts where a run may lie, as aligned and constrained fits do;
@@ -167,7 +167,7 @@ const _: () = {
 impl PoolView {
     /// Creates a cache: a handle for one thread that keeps a few runs at hand, so that most of its calls touch
     /// nothing that another thread uses. Linear in the number of caches. Not [signal-safe](crate#signal-safety). If
-    /// no earlier cache of the pool has ended, this needs some 200 bytes, and aborts the process if they cannot be
+    /// no earlier cache of the pool has ended, this needs some 300 bytes, and aborts the process if they cannot be
     /// had.
     ///
     /// ```
@@ -193,7 +193,7 @@ impl<'p> Cache<'p> {
     pub const MOST_GRANULES: usize = {
         let (mut n, mut sum) = (1, 0);
         while n <= SIZES {
-            sum += magazine::GRANULES / n * n;
+            sum += magazine::most_runs(n) * n;
             n += 1;
         }
         sum

@@ -64,7 +64,7 @@ fn what_is_freed_stays_at_hand() {
     let pool = pool(4096);
     let mut cache = pool.cache();
     assert_eq!((cache.held(), pool.stats().cached), (0, 0));
-    for pages in 1..=8 {
+    for pages in 1..=16 {
         let first = cache.alloc(pages * PAGE - 1).unwrap();
         assert_eq!(first.size(), pages * PAGE);
         let addr = first.addr();
@@ -84,8 +84,8 @@ fn what_is_freed_stays_at_hand() {
 fn other_sizes_go_straight_to_the_pool() {
     let pool = pool(4096);
     let mut cache = pool.cache();
-    let long = cache.alloc(9 * PAGE).unwrap();
-    assert_eq!((long.addr(), used(&pool)), (BASE, 9 * PAGE));
+    let long = cache.alloc(17 * PAGE).unwrap();
+    assert_eq!((long.addr(), used(&pool)), (BASE, 17 * PAGE));
     cache.free(long);
     assert_eq!(used(&pool), 0);
     assert_eq!(cache.alloc(0).unwrap_err(), AllocError::ZeroSize);
@@ -111,10 +111,10 @@ fn other_sizes_go_straight_to_the_pool() {
 #[test]
 fn it_keeps_no_more_than_its_bound() {
     let (rounds, count) = if cfg!(miri) { (1, 40) } else { (3, 100) };
-    let pool = pool(16 * count + Cache::MOST_GRANULES);
+    let pool = pool(32 * count + Cache::MOST_GRANULES);
     let mut cache = pool.cache();
     for round in 0..rounds {
-        for pages in 1..=8 {
+        for pages in 1..=16 {
             let live: Vec<_> = (0..count).map(|_| cache.alloc(pages * PAGE)).collect();
             for allocation in live {
                 cache.free(allocation.unwrap());
@@ -312,7 +312,7 @@ fn what_it_keeps_never_makes_it_fail() {
         assert_eq!(refused, AllocError::Exhausted { size: PAGE });
         cache.free(all);
     }
-    for pages in 1..=8 {
+    for pages in 1..=16 {
         let all: Vec<_> = (0..64 / pages).map(|_| cache.alloc(pages * PAGE)).collect();
         assert!(all.iter().all(Result::is_ok));
         assert!(cache.alloc(pages * PAGE).is_err());

@@ -105,7 +105,7 @@ fn a_chunk_drains_while_caches_are_busy() {
             threads.spawn(move || {
                 let mut cache = pool.cache();
                 while !stop.load(Ordering::Acquire) {
-                    for pages in 1..=8 {
+                    for pages in 1..=16 {
                         let gone = removed.load(Ordering::Acquire);
                         let (Ok(one), Ok(two)) =
                             (cache.alloc(pages * PAGE), cache.alloc(pages * PAGE))
