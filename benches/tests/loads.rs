@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use benches::cell::{Patience, Readiness};
+use benches::contestant::BuildFailure;
 use benches::crew::Crew;
-use benches::suite::{Scale, Section};
+use benches::suite::{Row, Scale, Section, Who};
 
 const SCALE: Scale = Scale {
     granules: 16_384,
@@ -23,16 +24,15 @@ fn smoke(section: Section) {
     let threads = rows.iter().map(|row| row.threads).max();
     let mut crew = Crew::new(threads.unwrap_or(1).max(SCALE.threads));
     for row in [SCALE.floor(1), SCALE.floor(2)].into_iter().chain(rows) {
-        let name = format!(
-            "{}: {}, {}, {} threads",
-            section.name(),
-            row.who,
-            row.what,
-            row.threads
-        );
-        let mut cell = row
-            .cell(PATIENCE.filling)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let name = name(&row);
+        let mut cell = match row.cell(PATIENCE.filling) {
+            Ok(cell) => cell,
+            // Other programs run the one, and the other may not be built.
+            Err(BuildFailure::Absent) if matches!(row.who, Who::Before(_) | Who::SpreadFit) => {
+                continue;
+            }
+            Err(error) => panic!("{name}: {error}"),
+        };
         assert_eq!(cell.threads(), row.threads);
         assert_ne!(
             cell.prepare(&mut crew, PATIENCE),
@@ -40,18 +40,48 @@ fn smoke(section: Section) {
             "{name}"
         );
         cell.operations(&mut crew, 300);
-        let figure = cell
-            .round(&mut crew, Duration::from_micros(200))
-            .nanoseconds;
-        assert!(figure.is_finite() && figure > 0.0, "{name}: {figure}");
+        let round = cell.round(&mut crew, Duration::from_micros(200));
+        for &measure in section.measures() {
+            let figure = round.figures.iter().find(|figure| figure.0 == measure);
+            // Only some contestants know their free runs.
+            let is_known = figure.is_some() || section == Section::Fragments;
+            assert!(is_known, "{name}: no {measure}");
+            let is_sound = figure.is_none_or(|figure| figure.1.is_finite() && figure.1 >= 0.0);
+            assert!(is_sound, "{name}: {figure:?}");
+        }
         match cell.finish(&mut crew) {
-            // Threads that compete for the last granules may find none.
-            Ok(misses) if row.threads == 1 => {
+            // Threads that compete for the last granules may find none, and buddies round up.
+            Ok(misses) if row.threads == 1 && section != Section::Fragments => {
                 assert_eq!(misses, 0, "{name}");
             }
             Ok(_) => {}
             Err(error) => panic!("{name}: {error}"),
         }
+    }
+}
+
+fn name(row: &Row) -> String {
+    let Row {
+        section,
+        who,
+        what,
+        threads,
+        ..
+    } = row;
+    format!("{}: {who}, {what}, {threads} threads", section.name())
+}
+
+/// Measures what takes no threads.
+fn figures(section: Section) {
+    let mut crew = Crew::new(1);
+    for row in SCALE.rows(section) {
+        let name = name(&row);
+        let subject = row.subject(PATIENCE.filling, None);
+        let mut subject = subject.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let round = subject.round(&mut crew, Duration::ZERO);
+        let round = round.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let measures: Vec<_> = round.figures.iter().map(|figure| figure.0).collect();
+        assert_eq!(measures, section.measures(), "{name}");
     }
 }
 
@@ -68,12 +98,24 @@ smoke! {
     pair: Pair,
     churn: Churn,
     nearly_full: NearlyFull,
-    best_fit: BestFit,
     growth: Growth,
     runs: Runs,
     chunks: Chunks,
     refusal: Refusal,
-    oversubscribed: Oversubscribed,
+    crowd: Crowd,
+    latency: Latency,
+    fragments: Fragments,
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "twenty thousand chunks, at length")]
+fn changes() {
+    figures(Section::Changes);
+}
+
+#[test]
+fn bookkeeping() {
+    figures(Section::Bookkeeping);
 }
 
 #[test]
