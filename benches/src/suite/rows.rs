@@ -49,7 +49,7 @@ const PLACING: [Who; 9] = [
 ];
 
 /// Those that are measured in a large pool. Filling the others takes minutes.
-const LARGE: [Who; 4] = [MutexFirstFit, Buddy, OffsetAllocator, Sharded];
+const LARGE: [Who; 3] = [Buddy, OffsetAllocator, Sharded];
 
 impl Scale {
     fn mix(&self) -> Mix {
@@ -135,10 +135,7 @@ impl Scale {
 
     pub(super) fn runs(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for (layout, peers) in [
-            (self.layout(), &Who::PEERS[..]),
-            (self.large(), &LARGE[1..]),
-        ] {
+        for (layout, peers) in [(self.layout(), &Who::PEERS[..]), (self.large(), &LARGE)] {
             let others = [MutexFirstFit, MutexBestFit];
             let all = PLACING.into_iter().chain(others);
             rows.extend(all.chain(peers.iter().copied()).map(|who| {

@@ -208,15 +208,17 @@ impl Scale {
         let churn = |threads| time(rows::CHURN, SpreadFit, threads);
         let title = "spread fit, churn";
         for (threads, first_fit, offset) in [(1, 0.85, 1.1), (n, 0.4, 1.0)] {
-            let churn = churn(threads);
-            let bounds = [
-                times(1.8, churn.by(Ours(ThreadStart))),
-                times(first_fit, churn.by(Ours(FirstFit))),
-                times(offset, churn.by(OffsetAllocator)),
+            let spread = churn(threads);
+            let mut bounds = vec![
+                times(1.8, spread.by(Ours(ThreadStart))),
+                times(first_fit, spread.by(Ours(FirstFit))),
+                times(offset, spread.by(OffsetAllocator)),
             ];
-            list.add(title, churn, bounds);
+            if threads > 1 {
+                bounds.push(times(1.2, churn(1)));
+            }
+            list.add(title, spread, bounds);
         }
-        list.add(title, churn(n), [times(1.2, churn(1))]);
         let crowd = churn(CROWD);
         list.add(
             title,
@@ -330,7 +332,7 @@ impl Scale {
             let spot = time(&row.what, who, row.threads);
             rows.iter().any(|row| spot.is_in(row)).then_some(spot)
         };
-        let timed = |row: &&Row| row.section.measures().contains(&Measure::Time);
+        let timed = |row: &&Row| row.section.measures() == [Measure::Time];
         for row in rows.iter().filter(timed) {
             let spot = time(&row.what, row.who, row.threads);
             if row.who == Ours(FirstFitNamed)

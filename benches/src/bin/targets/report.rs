@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use benches::measure::Measure;
 use benches::stats::Summary;
-use benches::suite::{Column, Row, Side, Who};
+use benches::suite::{Column, Side, Who};
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
 use crate::lines::{Judged, Line};
@@ -201,18 +201,21 @@ pub(crate) fn remarks(lines: &[Line<'_>], pinned: bool) {
 
 /// Prints a remark with the names of the rows to which it applies, if there are any.
 fn remark(lines: &[Line<'_>], remark: &str, applies: impl Fn(&Outcome) -> bool) {
-    let named: Vec<String> = lines
+    let lines: Vec<&Line<'_>> = lines
         .iter()
         .filter(|line| line.outcomes().any(&applies))
-        .map(|line| {
-            let Row {
-                who, what, threads, ..
-            } = line.row;
-            format!("{who}, {what}, {threads} threads")
-        })
         .collect();
+    let place = |line: &&Line<'_>| (line.row.what.clone(), line.row.threads);
+    let named = lines
+        .chunk_by(|one, next| place(one) == place(next))
+        .map(|lines| {
+            let whos: Vec<String> = lines.iter().map(|line| line.row.who.to_string()).collect();
+            let (what, threads) = place(&lines[0]);
+            format!("{what}, {threads}T ({})", whos.join("; "))
+        });
+    let named: Vec<String> = named.collect();
     if !named.is_empty() {
-        println!("- {remark}: {}.", named.join("; "));
+        println!("- {remark}: {}.", named.join(", "));
     }
 }
 

@@ -17,9 +17,6 @@ use crate::args::Pace;
 /// The part of the operations that may fail before a figure says little about the others.
 const FAILING: f64 = 0.01;
 
-/// How many rounds a row has at least, however long they take.
-const LEAST: usize = 3;
-
 /// The rows to measure: the floor's, then the sections'.
 #[derive(Debug)]
 pub(crate) struct Rows {
@@ -183,7 +180,7 @@ impl<'r> Contest<'r> {
         else {
             return Ok(());
         };
-        if rounds.len() >= LEAST && self.taken > pace.most {
+        if self.taken > pace.most {
             return Ok(());
         }
         let start = Instant::now();
