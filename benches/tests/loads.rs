@@ -41,16 +41,13 @@ fn smoke(section: Section) {
         );
         cell.operations(&mut crew, 300);
         let round = cell.round(&mut crew, Duration::from_micros(200));
-        for &measure in section.measures() {
+        for &measure in row.section.measures() {
             let figure = round.figures.iter().find(|figure| figure.0 == measure);
-            // Only some contestants know their free runs.
-            let is_known = figure.is_some() || section == Section::Fragments;
-            assert!(is_known, "{name}: no {measure}");
-            let is_sound = figure.is_none_or(|figure| figure.1.is_finite() && figure.1 >= 0.0);
-            assert!(is_sound, "{name}: {figure:?}");
+            let is_sound = figure.is_some_and(|figure| figure.1.is_finite() && figure.1 >= 0.0);
+            assert!(is_sound, "{name}: {measure} is {figure:?}");
         }
         match cell.finish(&mut crew) {
-            // Threads that compete for the last granules may find none, and buddies round up.
+            // Threads that compete for the last granules may find none, and so may those that leave many holes.
             Ok(misses) if row.threads == 1 && section != Section::Fragments => {
                 assert_eq!(misses, 0, "{name}");
             }

@@ -79,7 +79,7 @@ impl Peer for OffsetTable {
         let regions = self.0.storage_report_full().free_regions;
         let free = || regions.iter().filter(|region| region.count > 0);
         Some(FreeRuns {
-            longest: free().map(|region| region.size as usize).max()?,
+            longest: free().map(|region| region.size as usize).max().unwrap_or(0),
             count: free().map(|region| region.count as usize).sum(),
         })
     }

@@ -262,7 +262,6 @@ impl Scale {
             Ours(ThreadStart),
             SpreadFit,
             Ours(BestFit),
-            Buddy,
             OffsetAllocator,
             Sharded,
         ];
