@@ -7,7 +7,7 @@ use std::time::Duration;
 use benches::cell::{Cell, Patience, Readiness};
 use benches::crew::Crew;
 use benches::measure::Measure;
-use benches::suite::{Row, Scale, Section, Who};
+use benches::suite::{Row, Scale, Section};
 use criterion::{BenchmarkId, Criterion};
 
 /// How long a pool's preparations may take.
@@ -34,7 +34,7 @@ fn group(section: Section, scale: &Scale, crew: &mut Crew, criterion: &mut Crite
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    let rows = scale.rows(section).into_iter().filter(is_here);
+    let rows = scale.rows(section).into_iter().filter(is_timed);
     for row in [scale.floor(1)].into_iter().chain(rows) {
         let name = format!("{}/threads={}", row.what, row.threads);
         let mut cell = None;
@@ -56,9 +56,8 @@ fn group(section: Section, scale: &Scale, crew: &mut Crew, criterion: &mut Crite
 }
 
 /// Returns whether the row is a load whose operations are timed, on a contestant in this process.
-fn is_here(row: &Row) -> bool {
-    let is_timed = row.section.measures().contains(&Measure::Time);
-    is_timed && !matches!(row.who, Who::Before(_) | Who::SpreadFit)
+fn is_timed(row: &Row) -> bool {
+    row.section.measures().contains(&Measure::Time) && row.is_here()
 }
 
 fn prepared(row: &Row, crew: &mut Crew) -> Cell {

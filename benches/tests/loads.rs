@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use benches::cell::{Patience, Readiness};
-use benches::contestant::BuildFailure;
 use benches::crew::Crew;
-use benches::suite::{Row, Scale, Section, Who};
+use benches::suite::{Row, Scale, Section};
 
 const SCALE: Scale = Scale {
     granules: 16_384,
@@ -20,19 +19,15 @@ const PATIENCE: Patience = Patience {
 };
 
 fn smoke(section: Section) {
-    let rows = SCALE.rows(section);
+    let mut rows = SCALE.rows(section);
+    rows.retain(Row::is_here);
     let threads = rows.iter().map(|row| row.threads).max();
     let mut crew = Crew::new(threads.unwrap_or(1).max(SCALE.threads));
     for row in [SCALE.floor(1), SCALE.floor(2)].into_iter().chain(rows) {
         let name = name(&row);
-        let mut cell = match row.cell(PATIENCE.filling) {
-            Ok(cell) => cell,
-            // Other programs run the one, and the other may not be built.
-            Err(BuildFailure::Absent) if matches!(row.who, Who::Before(_) | Who::SpreadFit) => {
-                continue;
-            }
-            Err(error) => panic!("{name}: {error}"),
-        };
+        let mut cell = row
+            .cell(PATIENCE.filling)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(cell.threads(), row.threads);
         assert_ne!(
             cell.prepare(&mut crew, PATIENCE),

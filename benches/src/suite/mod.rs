@@ -304,6 +304,16 @@ impl Row {
         }
     }
 
+    /// Returns whether the contestant is in this process. An earlier genpool is not.
+    pub fn is_here(&self) -> bool {
+        let small = Scale {
+            granules: 64,
+            ..Scale::default()
+        };
+        let pair = small.row(self.section, "", self.who, 1);
+        !matches!(pair.cell(Duration::from_secs(1)), Err(BuildFailure::Absent))
+    }
+
     /// Makes what is measured, within the time `filling`. An earlier genpool runs in the program `before`.
     ///
     /// # Errors

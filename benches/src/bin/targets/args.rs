@@ -105,7 +105,7 @@ impl Args {
                 most: Duration::from_secs(4),
                 patience: Patience {
                     filling: Duration::from_secs(8),
-                    settling: Duration::from_secs(2),
+                    settling: Duration::from_secs(3),
                 },
             }
         }

@@ -15,8 +15,9 @@ use crate::lines::Line;
 const WIDTH: u32 = 1200;
 /// Pixels from one workload to the next.
 const STEP: usize = 30;
-/// Pixels for the title and the legend, and from one line of the legend to the next.
-const HEAD: (u32, i32) = (124, 22);
+/// Pixels for the title, and from one line of the legend to the next.
+const TITLE: usize = 54;
+const LEGEND: usize = 22;
 /// Contestants in one line of the legend.
 const ACROSS: usize = 4;
 /// Pixels for the workloads' names.
@@ -39,25 +40,27 @@ struct Workload {
 /// If the file cannot be written.
 pub(crate) fn draw(lines: &[Line<'_>], file: &Path) -> Result<(), Box<dyn Error>> {
     let workloads = workloads(lines);
-    let height = u32::try_from(workloads.len() * STEP + SCALE)? + HEAD.0;
-    let root = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let (head, body) = root.split_vertically(HEAD.0);
-    let title = "Times as long as the floor takes (fetch_or + fetch_and, one thread); median";
-    head.draw(&Text::new(title, (20, 14), ("sans-serif", 20)))?;
-    let contestants = Who::all().filter(|&who| {
+    let has_mark = |&who: &Who| {
         let mut marks = workloads.iter().flat_map(|workload| &workload.marks);
         marks.any(|mark| mark.0 == who)
-    });
-    for (at, who) in contestants.enumerate() {
+    };
+    let contestants: Vec<Who> = Who::all().filter(has_mark).collect();
+    let head = u32::try_from(TITLE + contestants.len().div_ceil(ACROSS) * LEGEND)?;
+    let height = u32::try_from(workloads.len() * STEP + SCALE)? + head;
+    let root = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (legend, body) = root.split_vertically(head);
+    let title = "Times as long as the floor takes (fetch_or + fetch_and, one thread); median";
+    legend.draw(&Text::new(title, (20, 14), ("sans-serif", 20)))?;
+    for (at, who) in contestants.into_iter().enumerate() {
         let left = 20 + (at % ACROSS * (WIDTH as usize - 20) / ACROSS) as i32;
-        let top = 54 + (at / ACROSS) as i32 * HEAD.1;
-        head.draw(&Mark {
+        let top = (TITLE + at / ACROSS * LEGEND) as i32;
+        legend.draw(&Mark {
             at: (left, top),
             down: 0,
             who,
         })?;
-        head.draw(&Text::new(who.to_string(), (left + 12, top - 7), TEXT))?;
+        legend.draw(&Text::new(who.to_string(), (left + 12, top - 7), TEXT))?;
     }
 
     let ratios = || {
