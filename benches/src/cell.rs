@@ -1,5 +1,6 @@
 //! One load on one contestant with a number of threads.
 
+use std::fs;
 use std::ops::Add;
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ const OVERSUBSCRIBED: u32 = 2;
 
 /// How long a thread works between two checks of how long the round has lasted.
 const BATCH: Duration = Duration::from_micros(50);
+
+/// The part of a round that threads with a processor each may wait for one.
+const DISTURBED: f64 = 0.05;
 
 /// The percentiles of latencies.
 const PERCENTILES: [(Measure, f64); 3] = [
@@ -134,7 +138,9 @@ impl Cell {
         let sum = parts.into_iter().fold(Part::default(), Add::add);
         let running = (sum.running.as_secs_f64() / sum.wall.as_secs_f64()).min(1.0);
         let share = if alone { running } else { 1.0 };
-        sum.round(sum.time.as_secs_f64() * 1e9 * share / sum.operations as f64)
+        let mut round = sum.round(sum.time.as_secs_f64() * 1e9 * share / sum.operations as f64);
+        round.disturbed = !alone && sum.waiting.as_secs_f64() > DISTURBED * sum.wall.as_secs_f64();
+        round
     }
 
     /// Does this many operations in each thread. Returns the mean of their times, or of their shares of the processors'
@@ -235,7 +241,7 @@ impl Cell {
         // Refused requests are figures here, and make the others no less useful.
         Round {
             figures,
-            missed: 0.0,
+            ..Round::default()
         }
     }
 }
@@ -298,6 +304,7 @@ impl Runner {
         // Those so far are the lead-in's.
         self.load.latencies();
         let (start, start_running) = (Instant::now(), running_time());
+        let start_waiting = waiting_time();
         let mut part = Part::default();
         loop {
             part.time += self.load.run(self.batch);
@@ -305,6 +312,7 @@ impl Runner {
             if Instant::now() >= end {
                 part.wall = start.elapsed();
                 part.running = running_time().saturating_sub(start_running);
+                part.waiting = waiting_time().saturating_sub(start_waiting);
                 part.misses = self.load.misses() - misses;
                 part.latencies = self.load.latencies();
                 return part;
@@ -324,6 +332,8 @@ struct Part {
     wall: Duration,
     /// Time on a processor.
     running: Duration,
+    /// Time in which the thread could have run, but had no processor. Waiting for a lock is no part of it.
+    waiting: Duration,
     /// Nanoseconds of single allocs, if they are timed.
     latencies: Option<Histogram<u32>>,
 }
@@ -339,6 +349,7 @@ impl Part {
         Round {
             figures,
             missed: self.misses as f64 / self.operations as f64,
+            disturbed: false,
         }
     }
 }
@@ -357,6 +368,7 @@ impl Add for Part {
             time: self.time + other.time,
             wall: self.wall + other.wall,
             running: self.running + other.running,
+            waiting: self.waiting + other.waiting,
             latencies,
         }
     }
@@ -365,4 +377,14 @@ impl Add for Part {
 /// Returns how long the calling thread has run on a processor.
 fn running_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// Returns how long the calling thread has waited for a processor, as far as the system says.
+fn waiting_time() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text
+        .split_whitespace()
+        .nth(1)
+        .and_then(|text| text.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }

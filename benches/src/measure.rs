@@ -11,6 +11,19 @@ pub struct Round {
     pub figures: Vec<(Measure, f64)>,
     /// The part of the operations that did not end as expected.
     pub missed: f64,
+    /// Whether threads that have a processor each were kept from running together, because the system ran something
+    /// else: the figures do not show how the threads affect each other.
+    pub disturbed: bool,
+}
+
+impl Round {
+    /// Returns the figure of this kind.
+    pub fn figure(&self, measure: Measure) -> Option<f64> {
+        let mut figures = self.figures.iter();
+        figures
+            .find(|figure| figure.0 == measure)
+            .map(|figure| figure.1)
+    }
 }
 
 /// The kinds of figures.

@@ -37,8 +37,8 @@ fn smoke(section: Section) {
         cell.operations(&mut crew, 300);
         let round = cell.round(&mut crew, Duration::from_micros(200));
         for &measure in row.section.measures() {
-            let figure = round.figures.iter().find(|figure| figure.0 == measure);
-            let is_sound = figure.is_some_and(|figure| figure.1.is_finite() && figure.1 >= 0.0);
+            let figure = round.figure(measure);
+            let is_sound = figure.is_some_and(|figure| figure.is_finite() && figure >= 0.0);
             assert!(is_sound, "{name}: {measure} is {figure:?}");
         }
         match cell.finish(&mut crew) {

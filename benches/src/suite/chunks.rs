@@ -61,7 +61,7 @@ impl Subject for Changes {
         }
         Ok(Round {
             figures,
-            missed: 0.0,
+            ..Round::default()
         })
     }
 }

@@ -352,7 +352,7 @@ impl Subject for Bookkeeping {
         let bits = bytes as f64 * 8.0 / self.layout.granules as f64;
         Ok(Round {
             figures: vec![(Measure::Bits, bits)],
-            missed: 0.0,
+            ..Round::default()
         })
     }
 }

@@ -16,8 +16,9 @@ use clap::builder::PossibleValuesParser;
 ///
 /// A bound is judged by pairs: the figure and the other figure of the same round. It is met in a run if the 95 % interval
 /// of the median of the pairs lies within the bound, and not met if the interval lies outside. If the bound is inside the
-/// interval, the row is too noisy. Over several runs a target is met if every bound is met in every run; otherwise the
-/// program fails.
+/// interval, the bound is too noisy. A round in which the system kept threads that have a processor each from running
+/// together does not count; if that leaves fewer than half of the pairs, the bound is too noisy too. Over several runs a
+/// target is met if every bound is met in every run; otherwise the program fails.
 ///
 /// The earlier genpool of some targets is measured if benches/before.sh has built it.
 #[derive(Debug, Parser)]

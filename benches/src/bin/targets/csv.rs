@@ -113,7 +113,7 @@ mod tests {
             rounds: figures
                 .map(|figure| Round {
                     figures: vec![(Measure::Time, figure)],
-                    missed: 0.0,
+                    ..Round::default()
                 })
                 .into(),
         };

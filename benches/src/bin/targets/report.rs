@@ -148,8 +148,10 @@ pub(crate) fn remarks(lines: &[Line<'_>], pinned: bool) {
     println!(
         "- A bound is judged by pairs: the figure and the other figure of the same round. It is met in a run if the \
          95 % interval of the pairs' median lies within it, not met if the interval lies outside, and too noisy if the \
-         bound is inside the interval. Over several runs it is met if it is met in each. \"measured\" is the median of \
-         the pairs' ratios, \"interval\" covers the intervals of all runs."
+         bound is inside the interval. A round in which the system kept threads that have a processor each from \
+         running together does not count; if that leaves fewer than half of the pairs, the bound is too noisy too. \
+         Over several runs it is met if it is met in each. \"measured\" is the median of the pairs' ratios, \
+         \"interval\" covers the intervals of all runs."
     );
     println!(
         "- Latencies include the time to read the clock, {} ns here.",
@@ -187,6 +189,16 @@ pub(crate) fn remarks(lines: &[Line<'_>], pinned: bool) {
         "Not measured, for want of time or room to fill the pool as far as it should be",
         |outcome| *outcome == Outcome::Unfilled,
     );
+    let disturbed = lines
+        .iter()
+        .filter(|line| line.outcomes().any(Outcome::is_disturbed));
+    let disturbed = disturbed.count();
+    if disturbed > 0 {
+        println!(
+            "- Something else ran on the processors: in {disturbed} of {} rows most rounds were disturbed.",
+            lines.len()
+        );
+    }
     remark(
         lines,
         "Measured before the pool had settled, for want of time",

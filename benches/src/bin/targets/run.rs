@@ -42,29 +42,38 @@ pub(crate) enum Outcome {
 pub(crate) type Run = Vec<Outcome>;
 
 impl Outcome {
-    /// Returns the figures of the rounds, in their order.
-    pub(crate) fn figures(&self, measure: Measure) -> Vec<f64> {
-        let Self::Measured { rounds, .. } = self else {
-            return Vec::new();
-        };
-        let figure = |round: &Round| {
-            let figure = round.figures.iter().find(|figure| figure.0 == measure)?;
-            Some(figure.1)
-        };
-        rounds.iter().filter_map(figure).collect()
+    fn rounds(&self) -> &[Round] {
+        match self {
+            Self::Measured { rounds, .. } => rounds,
+            Self::Absent | Self::Unfilled => &[],
+        }
     }
 
-    /// Returns the median and the range of the rounds.
+    /// Returns the figures of the rounds, in their order; nothing for a round that was disturbed.
+    pub(crate) fn figures(&self, measure: Measure) -> Vec<Option<f64>> {
+        let figure = |round: &Round| round.figure(measure).filter(|_| !round.disturbed);
+        self.rounds().iter().map(figure).collect()
+    }
+
+    /// Returns the median and the range of the undisturbed rounds, or of all if there are none.
     pub(crate) fn summary(&self, measure: Measure) -> Option<Summary> {
-        Summary::of(&self.figures(measure))
+        let undisturbed: Vec<f64> = self.figures(measure).into_iter().flatten().collect();
+        Summary::of(&undisturbed).or_else(|| {
+            let all = self.rounds().iter();
+            let all: Vec<f64> = all.filter_map(|round| round.figure(measure)).collect();
+            Summary::of(&all)
+        })
+    }
+
+    /// Returns whether most of the rounds were disturbed.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        let disturbed = self.rounds().iter().filter(|round| round.disturbed);
+        2 * disturbed.count() > self.rounds().len()
     }
 
     /// Returns whether so many operations failed that the rest is not what was to be measured.
     pub(crate) fn is_failing(&self) -> bool {
-        let Self::Measured { rounds, .. } = self else {
-            return false;
-        };
-        let missed: Vec<f64> = rounds.iter().map(|round| round.missed).collect();
+        let missed: Vec<f64> = self.rounds().iter().map(|round| round.missed).collect();
         Summary::of(&missed).is_some_and(|missed| missed.median > FAILING)
     }
 }

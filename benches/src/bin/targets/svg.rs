@@ -210,7 +210,7 @@ mod tests {
             settled: true,
             rounds: vec![Round {
                 figures: vec![(Measure::Time, 20.0)],
-                missed: 0.0,
+                ..Round::default()
             }],
         };
         let runs = [vec![measured; rows.all().count()]];

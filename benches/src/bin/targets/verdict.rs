@@ -11,7 +11,7 @@ use crate::run::{Outcome, Rows, Run};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     Met,
-    /// The bound is inside the interval of the rounds.
+    /// The bound is inside the interval of the rounds, or most rounds were disturbed.
     TooNoisy,
     /// One of the figures is missing.
     NotMeasured,
@@ -123,12 +123,11 @@ pub(crate) fn judge(rows: &Rows, run: &Run, target: &Target, bound: &Bound) -> J
 }
 
 /// Compares the figures with the bases of the same rounds.
-fn compare(figures: &[f64], bases: Option<&[f64]>, bound: &Bound) -> Judgement {
-    let base = |round| bases.map_or(Some(1.0), |bases: &[f64]| bases.get(round).copied());
-    let pairs: Vec<(f64, f64)> = figures
-        .iter()
-        .enumerate()
-        .filter_map(|(round, &figure)| Some((figure, base(round)?)))
+fn compare(figures: &[Option<f64>], bases: Option<&[Option<f64>]>, bound: &Bound) -> Judgement {
+    let measured = bases.map_or(figures.len(), |bases| bases.len().min(figures.len()));
+    let base = |round| bases.map_or(Some(1.0), |bases: &[Option<f64>]| bases[round]);
+    let pairs: Vec<(f64, f64)> = (0..measured)
+        .filter_map(|round| figures[round].zip(base(round)))
         .collect();
     // What is left to the bound, which is defined for a base of 0 too.
     let left = |&(figure, base): &(f64, f64)| match bound.side {
@@ -137,6 +136,8 @@ fn compare(figures: &[f64], bases: Option<&[f64]>, bound: &Bound) -> Judgement {
     };
     let left: Vec<f64> = pairs.iter().map(left).collect();
     let verdict = match Summary::interval(&left) {
+        _ if measured == 0 => Verdict::NotMeasured,
+        _ if 2 * pairs.len() < measured => Verdict::TooNoisy,
         None => Verdict::NotMeasured,
         Some((low, _)) if low >= 0.0 => Verdict::Met,
         Some((_, high)) if high < 0.0 => Verdict::NotMet,
@@ -147,9 +148,10 @@ fn compare(figures: &[f64], bases: Option<&[f64]>, bound: &Bound) -> Judgement {
         .map(|(figure, base)| figure / base)
         .filter(|ratio| ratio.is_finite())
         .collect();
+    let figures: Vec<f64> = figures.iter().copied().flatten().collect();
     let ratio = Summary::of(&ratios).map(|summary| summary.median);
     Judgement {
-        figure: Summary::of(figures).map(|summary| summary.median),
+        figure: Summary::of(&figures).map(|summary| summary.median),
         ratio: ratio.zip(Summary::interval(&ratios)),
         verdict,
     }
@@ -193,8 +195,8 @@ mod tests {
 
     #[test]
     fn a_bound_is_met_if_the_whole_interval_is() {
-        let figures = [14.0, 15.0, 16.0];
-        let bases = [10.0, 10.0, 10.0];
+        let figures = [14.0, 15.0, 16.0].map(Some);
+        let bases = [10.0, 10.0, 10.0].map(Some);
         let verdict = |side, times| compare(&figures, Some(&bases), &bound(side, times)).verdict;
         assert_eq!(verdict(Side::AtMost, 1.6), MET);
         assert_eq!(verdict(Side::AtMost, 1.5), NOISE);
@@ -207,24 +209,47 @@ mod tests {
     #[test]
     fn figures_are_compared_with_those_of_the_same_round() {
         // The machine takes twice as long in the second round.
-        let judged = compare(&[5.0, 10.0], Some(&[10.0, 20.0]), &bound(Side::AtMost, 0.5));
+        let judged = compare(
+            &[Some(5.0), Some(10.0)],
+            Some(&[Some(10.0), Some(20.0)]),
+            &bound(Side::AtMost, 0.5),
+        );
         assert_eq!(judged.verdict, MET);
         assert_eq!(judged.ratio, Some((0.5, (0.5, 0.5))));
         assert_eq!(judged.figure, Some(7.5));
         // A round that the other does not have counts for nothing.
-        let judged = compare(&[5.0, 90.0], Some(&[10.0]), &bound(Side::AtMost, 0.5));
+        let judged = compare(
+            &[Some(5.0), Some(90.0)],
+            Some(&[Some(10.0)]),
+            &bound(Side::AtMost, 0.5),
+        );
         assert_eq!(judged.verdict, MET);
     }
 
     #[test]
     fn a_bound_may_be_zero_fixed_or_missing() {
         let most = bound(Side::AtMost, 1.0);
-        let judged = compare(&[0.0], Some(&[0.0]), &most);
+        let judged = compare(&[Some(0.0)], Some(&[Some(0.0)]), &most);
         assert_eq!((judged.verdict, judged.ratio), (MET, None));
-        assert_eq!(compare(&[0.1], Some(&[0.0]), &most).verdict, NOT);
-        assert_eq!(compare(&[0.1], None, &most).verdict, MET);
-        assert_eq!(compare(&[1.1], None, &most).verdict, NOT);
-        assert_eq!(compare(&[1.0], Some(&[]), &most).verdict, NONE);
+        assert_eq!(
+            compare(&[Some(0.1)], Some(&[Some(0.0)]), &most).verdict,
+            NOT
+        );
+        assert_eq!(compare(&[Some(0.1)], None, &most).verdict, MET);
+        assert_eq!(compare(&[Some(1.1)], None, &most).verdict, NOT);
+        assert_eq!(compare(&[Some(1.0)], Some(&[]), &most).verdict, NONE);
         assert_eq!(compare(&[], None, &most).verdict, NONE);
+    }
+
+    #[test]
+    fn disturbed_rounds_count_for_nothing_and_most_of_them_decide_nothing() {
+        let most = bound(Side::AtMost, 1.0);
+        let base = Some(10.0);
+        let judged = compare(&[Some(9.0), None], Some(&[base, base]), &most);
+        assert_eq!((judged.verdict, judged.figure), (MET, Some(9.0)));
+        let bases = [base, None, None];
+        let judged = compare(&[Some(9.0); 3], Some(&bases), &most);
+        assert_eq!(judged.verdict, NOISE);
+        assert_eq!(compare(&[None], None, &most).verdict, NOISE);
     }
 }
