@@ -154,10 +154,15 @@ impl<H: Handle> Load for Churn<H> {
             if Instant::now() >= deadline {
                 return false;
             }
-            let size = (self.random.below(self.largest) + 1).min(self.share - held);
-            let Some(got) = self.handle.alloc(size << self.order) else {
-                // A contestant that rounds sizes up may be full early.
-                return false;
+            let mut size = (self.random.below(self.largest) + 1).min(self.share - held);
+            let got = loop {
+                match self.handle.alloc(size << self.order) {
+                    Some(got) => break got,
+                    // A contestant that rounds sizes up may be full early.
+                    None if size == 1 => return false,
+                    // One that leaves many holes has room for less.
+                    None => size /= 2,
+                }
             };
             held += size;
             self.slots.push(Some(got));
