@@ -7,6 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 CARGO_PROFILE_BENCH_DEBUG=false cargo bench -p benches -- --test
 out="$(mktemp -d)"
 trap 'rm -rf "$out"' EXIT
+# The loads have to compile with the earlier genpool too.
+benches/before.sh
 targets() { cargo run --release -p benches --bin targets -- --quick "$@"; }
 targets --csv "$out/figures.csv" --svg "$out/ratios.svg"
 rows="$(wc -l <"$out/figures.csv")"

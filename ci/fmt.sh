@@ -5,4 +5,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo fmt --all -- --check
 cargo fmt --manifest-path verify/fuzz/Cargo.toml -- --check
+rustfmt --check --edition 2024 benches/before/src/main.rs
 echo "fmt: ok"

@@ -1,4 +1,4 @@
-//! The rows of every section, with a criterion group for each section.
+//! The loads of every section, with a criterion group for each section.
 //!
 //! All groups are in one binary: `cargo bench -p benches -- churn/` measures one group.
 
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use benches::cell::{Cell, Patience, Readiness};
 use benches::crew::Crew;
+use benches::measure::Measure;
 use benches::suite::{Row, Scale, Section};
 use criterion::{BenchmarkId, Criterion};
 
@@ -33,7 +34,8 @@ fn group(section: Section, scale: &Scale, crew: &mut Crew, criterion: &mut Crite
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    for row in [scale.floor(1)].into_iter().chain(scale.rows(section)) {
+    let rows = scale.rows(section).into_iter().filter(is_timed);
+    for row in [scale.floor(1)].into_iter().chain(rows) {
         let name = format!("{}/threads={}", row.what, row.threads);
         let mut cell = None;
         group.bench_function(BenchmarkId::new(row.who.to_string(), name), |bencher| {
@@ -51,6 +53,11 @@ fn group(section: Section, scale: &Scale, crew: &mut Crew, criterion: &mut Crite
         }
     }
     group.finish();
+}
+
+/// Returns whether the row is a load whose operations are timed, on a contestant in this process.
+fn is_timed(row: &Row) -> bool {
+    row.section.measures().contains(&Measure::Time) && row.is_here()
 }
 
 fn prepared(row: &Row, crew: &mut Crew) -> Cell {

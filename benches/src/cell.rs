@@ -1,15 +1,20 @@
 //! One load on one contestant with a number of threads.
 
+use std::fs;
 use std::ops::Add;
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
-use crate::contestant::{BuildFailure, Contestant, Layout, Stage};
+use crate::contestant::{BuildFailure, Contestant, Stage};
 use crate::crew::Crew;
-use crate::load::Load;
-use crate::scene::{Scene, Taken};
+use crate::load::{Churn, Large, Load, Pair, PhysOf, Refusal};
+use crate::measure::{Measure, Round};
+use crate::scene::Taken;
+use crate::task::{Task, Work};
 
 /// How long each thread works unmeasured at the start of a round, so that all threads are awake when the first begins
 /// to measure.
@@ -21,25 +26,18 @@ const OVERSUBSCRIBED: u32 = 2;
 /// How long a thread works between two checks of how long the round has lasted.
 const BATCH: Duration = Duration::from_micros(50);
 
-/// The result of a round.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Round {
-    /// Nanoseconds per operation and thread. With one thread, which never waits for another, the time in which the
-    /// system ran something else is not counted.
-    ///
-    /// With more threads than processors, nanoseconds per operation and processor: the cost of an operation in
-    /// processor time, whether the processors work, switch between threads, or idle because the thread that could let
-    /// the others continue is stopped. For one thread on one processor the two definitions give the same figure.
-    pub nanoseconds: f64,
-    /// The part of the round that the threads, or all processors if those are fewer, spent without work: because the
-    /// system ran something else on a processor, or because threads waited for a lock.
-    pub idle: f64,
-    /// The part of the operations that did not end as expected.
-    pub missed: f64,
-}
+/// The part of a round that threads with a processor each may wait for one.
+const DISTURBED: f64 = 0.05;
+
+/// The percentiles of latencies.
+const PERCENTILES: [(Measure, f64); 3] = [
+    (Measure::P50, 0.5),
+    (Measure::P99, 0.99),
+    (Measure::P999, 0.999),
+];
 
 /// How long the preparations may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patience {
     /// For the scene, and again for what the loads hold from the start.
     pub filling: Duration,
@@ -48,7 +46,7 @@ pub struct Patience {
 }
 
 /// The result of the preparations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Readiness {
     /// The pool is ready.
     Settled,
@@ -65,6 +63,8 @@ pub struct Cell {
     avail: Option<usize>,
     taken: Taken,
     runners: Vec<Runner>,
+    /// Whether a round is a number of operations and a look at the pool, and no time.
+    looks: bool,
 }
 
 struct Runner {
@@ -73,22 +73,20 @@ struct Runner {
 }
 
 impl Cell {
-    /// Sets the scene in `pool` before the `deadline`, and makes the load of each thread. The pool lives until the
-    /// process ends.
+    /// Sets the scene of `task` in `pool` before the `deadline`, and makes the load of each thread. The pool lives until
+    /// the process ends.
     ///
     /// # Errors
     ///
     /// If the scene cannot be set.
-    pub fn new<C: Contestant, L: Load>(
+    pub fn new<C: Contestant>(
         pool: C,
-        layout: &Layout,
-        (scene, deadline): (Scene, Instant),
-        threads: usize,
-        load: impl Fn(C::Handle, u64) -> L,
+        task: &Task,
+        deadline: Instant,
     ) -> Result<Self, BuildFailure> {
         let pool: &'static C = Box::leak(Box::new(pool));
         let avail = pool.avail();
-        let taken = match scene.set(pool, layout, deadline) {
+        let taken = match task.scene.set(pool, &task.layout, deadline) {
             Ok(taken) => taken,
             Err(failure) => {
                 pool.retire();
@@ -96,14 +94,15 @@ impl Cell {
             }
         };
         let runner = |thread| Runner {
-            load: Box::new(load(pool.handle(), thread)),
+            load: load(pool, task, thread),
             batch: 1,
         };
         Ok(Self {
             pool,
             avail,
             taken,
-            runners: (0..threads as u64).map(runner).collect(),
+            runners: (0..task.threads as u64).map(runner).collect(),
+            looks: matches!(task.work, Work::Fragments(_)),
         })
     }
 
@@ -126,8 +125,11 @@ impl Cell {
         ready
     }
 
-    /// Works for the duration `lasting`.
+    /// Works for the duration `lasting`, or for the number of operations that the task says.
     pub fn round(&mut self, crew: &mut Crew, lasting: Duration) -> Round {
+        if self.looks {
+            return self.look(crew);
+        }
         if self.runners.len() > crew.processors() {
             return self.oversubscribed_round(crew, lasting);
         }
@@ -136,12 +138,9 @@ impl Cell {
         let sum = parts.into_iter().fold(Part::default(), Add::add);
         let running = (sum.running.as_secs_f64() / sum.wall.as_secs_f64()).min(1.0);
         let share = if alone { running } else { 1.0 };
-        let nanoseconds = sum.time.as_secs_f64() * 1e9 * share / sum.operations as f64;
-        Round {
-            nanoseconds,
-            idle: 1.0 - running,
-            missed: sum.missed(),
-        }
+        let mut round = sum.round(sum.time.as_secs_f64() * 1e9 * share / sum.operations as f64);
+        round.disturbed = !alone && sum.waiting.as_secs_f64() > DISTURBED * sum.wall.as_secs_f64();
+        round
     }
 
     /// Does this many operations in each thread. Returns the mean of their times, or of their shares of the processors'
@@ -205,11 +204,59 @@ impl Cell {
         let all = lasted.as_secs_f64() * crew.processors() as f64;
         // What the loads do between their timed loops is not part of the operations.
         let timed = sum.time.as_secs_f64() / sum.wall.as_secs_f64();
-        Round {
-            nanoseconds: all * 1e9 * timed / sum.operations as f64,
-            idle: (1.0 - sum.running.as_secs_f64() / all).max(0.0),
-            missed: sum.missed(),
+        sum.round(all * 1e9 * timed / sum.operations as f64)
+    }
+
+    /// A round of operations, and a look at the free runs when all threads have done theirs.
+    fn look(&mut self, crew: &mut Crew) -> Round {
+        let parts = self.run(crew, |runner| {
+            let misses = runner.load.misses();
+            // Those since the last round are the preparations'.
+            runner.load.large();
+            let operations = runner.load.cycle();
+            runner.load.run(operations);
+            (
+                operations,
+                runner.load.misses() - misses,
+                runner.load.large(),
+            )
+        });
+        let (mut operations, mut misses, mut large) = (0, 0, Large::default());
+        for part in parts {
+            operations += part.0;
+            misses += part.1;
+            large += part.2;
         }
+        let mut figures = vec![
+            (Measure::Refused, misses as f64 / operations as f64),
+            (
+                Measure::LargeRefused,
+                large.refused as f64 / large.asked as f64,
+            ),
+        ];
+        if let Some(runs) = self.pool.free_runs() {
+            figures.push((Measure::LongestRun, runs.longest as f64));
+            figures.push((Measure::FreeRuns, runs.count as f64));
+        }
+        // Refused requests are figures here, and make the others no less useful.
+        Round {
+            figures,
+            ..Round::default()
+        }
+    }
+}
+
+/// Makes the load of a thread.
+fn load<C: Contestant>(pool: &'static C, task: &Task, thread: u64) -> Box<dyn Load> {
+    let (handle, layout) = (pool.handle(), &task.layout);
+    let churn = |handle, mix| Churn::new(handle, layout, mix, task.threads, thread);
+    match task.work {
+        Work::Pair { granules } => Box::new(Pair::new(handle, granules * layout.granule())),
+        Work::Churn(mix) => Box::new(churn(handle, mix)),
+        Work::Latency(mix) => Box::new(churn(handle, mix).with_latencies()),
+        Work::Fragments(mix) => Box::new(churn(handle, mix).with_large_requests()),
+        Work::PhysOf => Box::new(PhysOf::new(handle, layout, thread)),
+        Work::Refusal => Box::new(Refusal::new(handle, layout.granule())),
     }
 }
 
@@ -254,7 +301,10 @@ impl Runner {
     /// Works until `end`, and does at least one batch.
     fn work(&mut self, end: Instant) -> Part {
         let misses = self.load.misses();
+        // Those so far are the lead-in's.
+        self.load.latencies();
         let (start, start_running) = (Instant::now(), running_time());
+        let start_waiting = waiting_time();
         let mut part = Part::default();
         loop {
             part.time += self.load.run(self.batch);
@@ -262,7 +312,9 @@ impl Runner {
             if Instant::now() >= end {
                 part.wall = start.elapsed();
                 part.running = running_time().saturating_sub(start_running);
+                part.waiting = waiting_time().saturating_sub(start_waiting);
                 part.misses = self.load.misses() - misses;
+                part.latencies = self.load.latencies();
                 return part;
             }
         }
@@ -270,7 +322,7 @@ impl Runner {
 }
 
 /// A thread's part of a round, or the sum of several.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Part {
     operations: usize,
     misses: u64,
@@ -280,11 +332,25 @@ struct Part {
     wall: Duration,
     /// Time on a processor.
     running: Duration,
+    /// Time in which the thread could have run, but had no processor. Waiting for a lock is no part of it.
+    waiting: Duration,
+    /// Nanoseconds of single allocs, if they are timed.
+    latencies: Option<Histogram<u32>>,
 }
 
 impl Part {
-    fn missed(&self) -> f64 {
-        self.misses as f64 / self.operations as f64
+    /// Returns the round of which this is the sum, with this time of an operation.
+    fn round(&self, nanoseconds: f64) -> Round {
+        let mut figures = vec![(Measure::Time, nanoseconds)];
+        if let Some(latencies) = &self.latencies {
+            let percentile = |(measure, part)| (measure, latencies.value_at_quantile(part) as f64);
+            figures.extend(PERCENTILES.map(percentile));
+        }
+        Round {
+            figures,
+            missed: self.misses as f64 / self.operations as f64,
+            disturbed: false,
+        }
     }
 }
 
@@ -292,12 +358,18 @@ impl Add for Part {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
+        let latencies = match (self.latencies, other.latencies) {
+            (Some(ours), Some(theirs)) => Some(ours + theirs),
+            (ours, theirs) => ours.or(theirs),
+        };
         Self {
             operations: self.operations + other.operations,
             misses: self.misses + other.misses,
             time: self.time + other.time,
             wall: self.wall + other.wall,
             running: self.running + other.running,
+            waiting: self.waiting + other.waiting,
+            latencies,
         }
     }
 }
@@ -305,4 +377,14 @@ impl Add for Part {
 /// Returns how long the calling thread has run on a processor.
 fn running_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// Returns how long the calling thread has waited for a processor, as far as the system says.
+fn waiting_time() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text
+        .split_whitespace()
+        .nth(1)
+        .and_then(|text| text.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }

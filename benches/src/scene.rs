@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use crate::contestant::{BuildFailure, Layout, Stage};
 use crate::rng::Rng;
 
 /// What is taken before a measurement starts, and stays taken during it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Scene {
     /// Nothing.
     Empty,

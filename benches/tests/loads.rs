@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use benches::cell::{Patience, Readiness};
 use benches::crew::Crew;
-use benches::suite::{Scale, Section};
+use benches::suite::{Row, Scale, Section};
 
 const SCALE: Scale = Scale {
     granules: 16_384,
@@ -19,17 +19,12 @@ const PATIENCE: Patience = Patience {
 };
 
 fn smoke(section: Section) {
-    let rows = SCALE.rows(section);
+    let mut rows = SCALE.rows(section);
+    rows.retain(Row::is_here);
     let threads = rows.iter().map(|row| row.threads).max();
     let mut crew = Crew::new(threads.unwrap_or(1).max(SCALE.threads));
     for row in [SCALE.floor(1), SCALE.floor(2)].into_iter().chain(rows) {
-        let name = format!(
-            "{}: {}, {}, {} threads",
-            section.name(),
-            row.who,
-            row.what,
-            row.threads
-        );
+        let name = name(&row);
         let mut cell = row
             .cell(PATIENCE.filling)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -40,18 +35,45 @@ fn smoke(section: Section) {
             "{name}"
         );
         cell.operations(&mut crew, 300);
-        let figure = cell
-            .round(&mut crew, Duration::from_micros(200))
-            .nanoseconds;
-        assert!(figure.is_finite() && figure > 0.0, "{name}: {figure}");
+        let round = cell.round(&mut crew, Duration::from_micros(200));
+        for &measure in row.section.measures() {
+            let figure = round.figure(measure);
+            let is_sound = figure.is_some_and(|figure| figure.is_finite() && figure >= 0.0);
+            assert!(is_sound, "{name}: {measure} is {figure:?}");
+        }
         match cell.finish(&mut crew) {
-            // Threads that compete for the last granules may find none.
-            Ok(misses) if row.threads == 1 => {
+            // Threads that compete for the last granules may find none, and so may those that leave many holes.
+            Ok(misses) if row.threads == 1 && section != Section::Fragments => {
                 assert_eq!(misses, 0, "{name}");
             }
             Ok(_) => {}
             Err(error) => panic!("{name}: {error}"),
         }
+    }
+}
+
+fn name(row: &Row) -> String {
+    let Row {
+        section,
+        who,
+        what,
+        threads,
+        ..
+    } = row;
+    format!("{}: {who}, {what}, {threads} threads", section.name())
+}
+
+/// Measures what takes no threads.
+fn figures(section: Section) {
+    let mut crew = Crew::new(1);
+    for row in SCALE.rows(section) {
+        let name = name(&row);
+        let subject = row.subject(PATIENCE.filling, None);
+        let mut subject = subject.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let round = subject.round(&mut crew, Duration::ZERO);
+        let round = round.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let measures: Vec<_> = round.figures.iter().map(|figure| figure.0).collect();
+        assert_eq!(measures, section.measures(), "{name}");
     }
 }
 
@@ -68,12 +90,24 @@ smoke! {
     pair: Pair,
     churn: Churn,
     nearly_full: NearlyFull,
-    best_fit: BestFit,
     growth: Growth,
     runs: Runs,
     chunks: Chunks,
     refusal: Refusal,
-    oversubscribed: Oversubscribed,
+    crowd: Crowd,
+    latency: Latency,
+    fragments: Fragments,
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "twenty thousand chunks, at length")]
+fn changes() {
+    figures(Section::Changes);
+}
+
+#[test]
+fn bookkeeping() {
+    figures(Section::Bookkeeping);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::{BuildFailure, Contestant, Handle, Layout, Stage};
+use super::{BuildFailure, Contestant, FreeRuns, Handle, Layout, Stage};
 
 /// A single-threaded allocator of granules, which are numbered from 0.
 pub trait Peer: Send + 'static {
@@ -28,9 +28,15 @@ pub trait Peer: Send + 'static {
 
     /// Returns the first granule of an allocation.
     fn first(held: &Self::Held) -> usize;
+
+    /// Returns how the free granules lie, if the allocator knows it.
+    fn free_runs(&self) -> Option<FreeRuns> {
+        None
+    }
 }
 
-/// A [`Peer`] that threads share.
+/// A [`Peer`] that threads share. Two of them share no cache line.
+#[repr(align(128))]
 pub struct Mutexed<P: Peer> {
     peer: Mutex<P>,
     /// What the scene took, by its granule, because a peer takes back the allocation that it returned, not an address.
@@ -51,15 +57,30 @@ impl<P: Peer> Mutexed<P> {
         let &[start] = layout.starts().as_slice() else {
             return Err(BuildFailure::new("a peer manages one chunk"));
         };
-        let granules = u32::try_from(layout.granules).map_err(BuildFailure::new)?;
-        let pieces = std::iter::repeat_with(|| None).take(layout.granules);
+        Self::at(start, layout.granules, layout.order)
+    }
+
+    /// Makes a pool of `granules` granules from the address `start` on.
+    pub(super) fn at(start: usize, granules: usize, order: u32) -> Result<Self, BuildFailure> {
+        let pieces = std::iter::repeat_with(|| None).take(granules);
+        let granules = u32::try_from(granules).map_err(BuildFailure::new)?;
         Ok(Self {
             peer: Mutex::new(P::new(granules)),
             pieces: Mutex::new(pieces.collect()),
             next: AtomicUsize::new(0),
             start,
-            order: layout.order,
+            order,
         })
+    }
+
+    /// Returns the address of the first granule.
+    pub(super) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Returns the address of an allocation.
+    pub(super) fn addr_of(&self, held: &P::Held) -> usize {
+        self.start + (P::first(held) << self.order)
     }
 
     fn granules(&self, bytes: usize) -> u32 {
@@ -88,9 +109,9 @@ impl<P: Peer> Stage for Mutexed<P> {
             1 => self.peer.lock().take_next(next)?,
             granules => self.peer.lock().alloc(granules)?,
         };
-        let first = P::first(&held);
+        let (addr, first) = (self.addr_of(&held), P::first(&held));
         self.pieces.lock()[first] = Some(held);
-        Some(self.start + (first << self.order))
+        Some(addr)
     }
 
     fn give(&self, addr: usize, _: usize) -> Result<(), String> {
@@ -103,6 +124,10 @@ impl<P: Peer> Stage for Mutexed<P> {
 
     fn frees_parts(&self) -> bool {
         false
+    }
+
+    fn free_runs(&self) -> Option<FreeRuns> {
+        self.peer.lock().free_runs()
     }
 
     fn retire(&self) {

@@ -2,13 +2,14 @@
 
 use genpool::{Algorithm, Allocation, Cache, Pool};
 
-use super::{BuildFailure, Contestant, Handle, Layout, Stage};
+use super::{BuildFailure, Contestant, FreeRuns, Handle, Layout, Stage};
 
 /// A [`Pool`], and the way to call it.
 #[derive(Debug)]
 pub struct Ours<W> {
     pool: Pool,
     way: W,
+    order: u32,
 }
 
 /// A way to call a pool.
@@ -50,7 +51,11 @@ impl<W: Way> Ours<W> {
         let builder = Pool::builder().order(layout.order).algorithm(algorithm);
         let pool = builder.build().map_err(BuildFailure::new)?;
         layout.add_to(|start, phys, size| pool.add_virt(start, phys, size))?;
-        Ok(Self { pool, way })
+        Ok(Self {
+            pool,
+            way,
+            order: layout.order,
+        })
     }
 }
 
@@ -83,6 +88,14 @@ impl<W: Way> Stage for Ours<W> {
     fn give(&self, addr: usize, bytes: usize) -> Result<(), String> {
         let freed = self.pool.free(addr, bytes);
         freed.map_err(|error| error.to_string())
+    }
+
+    fn free_runs(&self) -> Option<FreeRuns> {
+        let fragmentation = self.pool.fragmentation();
+        Some(FreeRuns {
+            longest: fragmentation.largest_run >> self.order,
+            count: fragmentation.free_runs,
+        })
     }
 }
 

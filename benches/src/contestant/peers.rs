@@ -7,7 +7,7 @@ use offset_allocator::{Allocation, Allocator};
 use range_alloc::RangeAllocator;
 use vm_allocator::{AddressAllocator, AllocPolicy, RangeInclusive};
 
-use super::Peer;
+use super::{FreeRuns, Peer};
 
 /// `buddy_system_allocator`: a set of free blocks for each power of two; sizes are rounded up to one.
 pub struct Buddy(FrameAllocator);
@@ -72,6 +72,16 @@ impl Peer for OffsetTable {
     #[inline]
     fn first(held: &Self::Held) -> usize {
         held.offset as usize
+    }
+
+    /// Knows the longest run as the smallest length of its bin, so up to an eighth too short.
+    fn free_runs(&self) -> Option<FreeRuns> {
+        let regions = self.0.storage_report_full().free_regions;
+        let free = || regions.iter().filter(|region| region.count > 0);
+        Some(FreeRuns {
+            longest: free().map(|region| region.size as usize).max().unwrap_or(0),
+            count: free().map(|region| region.count as usize).sum(),
+        })
     }
 }
 

@@ -1,10 +1,14 @@
 //! Free a random allocation, then make another.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
-use super::Load;
-use crate::contestant::Handle;
+use hdrhistogram::Histogram;
+
+use super::{Large, Load};
+use crate::contestant::{Handle, Layout};
 use crate::rng::Rng;
+use crate::task::Mix;
 
 /// Operations between two readings of the clock. The allocations that they free are gathered before, and those that
 /// they make are stored after, outside the timing: in a large pool the harness's own list of allocations does not fit
@@ -16,6 +20,13 @@ const PICKS: usize = 1 << 14;
 
 /// Operations for each allocation held, until the order in which the pool was filled has no effect any more.
 const SETTLING: usize = 4;
+
+/// Granules of a large request.
+const LARGE: usize = 256;
+
+/// Nanoseconds that a histogram tells apart from longer ones, and the decimal digits of those that it keeps.
+const LONGEST: u64 = 1_000_000_000;
+const DIGITS: u8 = 2;
 
 /// An operation frees a random allocation and makes one of a random size. The number of allocations stays the same, so
 /// the load always holds about the same part of the pool.
@@ -32,6 +43,10 @@ pub struct Churn<H: Handle> {
     turn: u32,
     next: usize,
     misses: u64,
+    /// The large requests so far, if the load makes any.
+    large: Option<Large>,
+    /// The nanoseconds of each alloc, if they are timed one by one.
+    latencies: Option<Histogram<u32>>,
 }
 
 #[derive(Debug)]
@@ -42,18 +57,18 @@ struct Staged<T> {
 }
 
 impl<H: Handle> Churn<H> {
-    /// Makes a churn load that holds `share` granules of `1 << order` bytes, in allocations of 1 to `largest` granules,
-    /// a power of two.
-    pub fn new(handle: H, order: u32, share: usize, largest: usize, seed: u64) -> Self {
+    /// Makes the churn load of one of `threads` threads in a pool of this layout. The largest allocation of the mix is a
+    /// power of two.
+    pub fn new(handle: H, layout: &Layout, mix: Mix, threads: usize, seed: u64) -> Self {
         let mut random = Rng::new(seed);
         let picks = (0..PICKS)
             .map(|_| (random.next_u64() >> 32) as u32)
             .collect();
         Self {
             handle,
-            order,
-            share,
-            largest,
+            order: layout.order,
+            share: layout.granules * mix.per_mille / 1000 / threads,
+            largest: mix.largest,
             random,
             slots: Vec::new(),
             staged: Vec::with_capacity(GROUP),
@@ -61,6 +76,33 @@ impl<H: Handle> Churn<H> {
             turn: 0,
             next: 0,
             misses: 0,
+            large: None,
+            latencies: None,
+        }
+    }
+
+    /// Makes a large request, outside the timing, before each group of operations, and gives it back at once.
+    #[must_use]
+    pub fn with_large_requests(mut self) -> Self {
+        self.large = Some(Large::default());
+        self
+    }
+
+    /// Times each alloc by itself.
+    #[must_use]
+    pub fn with_latencies(mut self) -> Self {
+        self.latencies = Histogram::new_with_bounds(1, LONGEST, DIGITS).ok();
+        self
+    }
+
+    /// Makes a large request.
+    fn ask(&mut self) {
+        if let Some(large) = &mut self.large {
+            large.asked += 1;
+            match self.handle.alloc(LARGE << self.order) {
+                Some(held) => self.handle.free(held),
+                None => large.refused += 1,
+            }
         }
     }
 
@@ -112,10 +154,15 @@ impl<H: Handle> Load for Churn<H> {
             if Instant::now() >= deadline {
                 return false;
             }
-            let size = (self.random.below(self.largest) + 1).min(self.share - held);
-            let Some(got) = self.handle.alloc(size << self.order) else {
-                // A contestant that rounds sizes up may be full early.
-                return false;
+            let mut size = (self.random.below(self.largest) + 1).min(self.share - held);
+            let got = loop {
+                match self.handle.alloc(size << self.order) {
+                    Some(got) => break got,
+                    // A contestant that rounds sizes up may be full early.
+                    None if size == 1 => return false,
+                    // One that leaves many holes has room for less.
+                    None => size /= 2,
+                }
             };
             held += size;
             self.slots.push(Some(got));
@@ -127,19 +174,39 @@ impl<H: Handle> Load for Churn<H> {
         SETTLING * self.slots.len()
     }
 
+    fn cycle(&self) -> usize {
+        self.slots.len()
+    }
+
     fn run(&mut self, operations: usize) -> Duration {
         let mut time = Duration::ZERO;
         let group = GROUP.min(self.slots.len() / 2).max(1);
         let mut left = operations;
         while left > 0 {
             let now = left.min(group);
+            self.ask();
             self.gather(now);
             let start = Instant::now();
-            for staged in &mut self.staged {
-                if let Some(held) = staged.held.take() {
-                    self.handle.free(held);
+            match &mut self.latencies {
+                None => {
+                    for staged in &mut self.staged {
+                        if let Some(held) = staged.held.take() {
+                            self.handle.free(held);
+                        }
+                        staged.held = self.handle.alloc(staged.bytes);
+                    }
                 }
-                staged.held = self.handle.alloc(staged.bytes);
+                Some(latencies) => {
+                    for staged in &mut self.staged {
+                        if let Some(held) = staged.held.take() {
+                            self.handle.free(held);
+                        }
+                        let start = Instant::now();
+                        staged.held = self.handle.alloc(staged.bytes);
+                        let nanoseconds = start.elapsed().as_nanos() as u64;
+                        latencies.saturating_record(nanoseconds);
+                    }
+                }
             }
             time += start.elapsed();
             self.scatter();
@@ -157,5 +224,16 @@ impl<H: Handle> Load for Churn<H> {
 
     fn misses(&self) -> u64 {
         self.misses
+    }
+
+    fn large(&mut self) -> Large {
+        self.large.as_mut().map(mem::take).unwrap_or_default()
+    }
+
+    fn latencies(&mut self) -> Option<Histogram<u32>> {
+        let latencies = self.latencies.as_mut()?;
+        let taken = latencies.clone();
+        latencies.reset();
+        Some(taken)
     }
 }

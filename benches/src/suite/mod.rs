@@ -1,21 +1,26 @@
 //! What is measured, and the targets.
 
+mod chunks;
 mod rows;
+mod targets;
 mod who;
 
 use std::time::{Duration, Instant};
 
-use genpool::{BestFit, FirstFit, ThreadStart};
 use genpool_plain::Fit;
 
+use crate::before::Before;
 use crate::cell::Cell;
 use crate::contestant::{
-    Buddy, BuildFailure, By, ByAddress, Contestant, Floor, Layout, Locked, Mutexed, OffsetTable,
-    Ours, Plain, RangeList, ThroughCache, VmTree, bookkeeping,
+    Buddy, BuildFailure, Floor, Layout, Locked, Mutexed, OffsetTable, RangeList, Sharded, VmTree,
 };
-use crate::load::{Churn, Pair, PhysOf, Refusal};
+use crate::crew::Crew;
+use crate::measure::{Measure, Round};
 use crate::scene::Scene;
+use crate::subject::Subject;
+use crate::task::{Task, Work};
 
+pub use targets::{Bound, Column, Side, Spot, Target};
 pub use who::Who;
 
 /// The number of chunks in the rows with many.
@@ -24,59 +29,10 @@ const CHUNKS: usize = 1024;
 /// How many times larger the large pools are.
 const GROWTH: usize = 64;
 
-/// Alloc and free of one granule.
-const PAIR: Work = Work::Pair { granules: 1 };
+/// Threads in the rows in which threads outnumber the processors of small machines.
+const CROWD: usize = 16;
 
-/// The work of a thread.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Work {
-    /// Alloc and free of `granules` granules.
-    Pair {
-        /// The length.
-        granules: usize,
-    },
-    /// Free of a random allocation and alloc of another.
-    Churn {
-        /// How much of the pool all threads hold, in thousandths.
-        per_mille: usize,
-        /// The largest allocation in granules. The smallest is one.
-        largest: usize,
-    },
-    /// Look-up of a physical address.
-    PhysOf,
-    /// An alloc of one granule that fails.
-    Refusal,
-}
-
-/// A column of the table that compares contestants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Column(pub usize);
-
-impl Column {
-    /// Returns the titles, with the index of each column.
-    pub fn titles(threads: usize) -> Vec<String> {
-        vec![
-            "pair 1 thread".into(),
-            format!("pair {threads} threads"),
-            "churn 1".into(),
-            format!("churn {threads}"),
-            "90 %".into(),
-            "99.9 %".into(),
-            format!("99.9 %, {threads} threads"),
-        ]
-    }
-}
-
-/// The upper limit of a figure.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Target {
-    /// This many times the floor.
-    Floor(f64),
-    /// This many times the figure of the row with this name.
-    Row(f64, &'static str),
-}
-
-/// One row: what is measured, and its target.
+/// One row: a contestant, and what is measured.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// The section of the row.
@@ -85,23 +41,34 @@ pub struct Row {
     pub what: String,
     /// The contestant.
     pub who: Who,
-    /// How many threads share the pool.
-    pub threads: usize,
     /// The memory that the pool manages.
     pub layout: Layout,
-    /// What is taken beforehand.
-    pub scene: Scene,
-    /// What each thread does.
-    pub work: Work,
-    /// The upper limit of the figure.
-    pub target: Option<Target>,
-    /// The column of the row in the table that compares contestants.
-    pub column: Option<Column>,
-    /// The name by which other rows' targets refer to this row.
-    pub name: Option<&'static str>,
+    /// How many threads share the pool.
+    pub threads: usize,
+    /// How it is measured.
+    pub kind: Kind,
 }
 
-/// A group of rows.
+/// How a row is measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Threads work on a pool.
+    Load {
+        /// What is taken beforehand.
+        scene: Scene,
+        /// What each thread does.
+        work: Work,
+    },
+    /// All chunks are added one by one, then removed one by one.
+    Chunks,
+    /// The pool says how many bytes of bookkeeping it has.
+    Bookkeeping {
+        /// Whether boundary tracking is on.
+        tracked: bool,
+    },
+}
+
+/// A group of rows, which are measured in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
     /// Alloc and free of one granule.
@@ -110,8 +77,6 @@ pub enum Section {
     Churn,
     /// Single granules in a pool that is almost full.
     NearlyFull,
-    /// Churn with best fit.
-    BestFit,
     /// Churn in a large pool.
     Growth,
     /// A long run after fragments.
@@ -120,22 +85,33 @@ pub enum Section {
     Chunks,
     /// Allocs that fail.
     Refusal,
-    /// More threads than processors, so that threads are preempted in the middle.
-    Oversubscribed,
+    /// Sixteen threads, so that on a small machine threads are preempted in the middle.
+    Crowd,
+    /// Churn with each alloc timed by itself.
+    Latency,
+    /// How the free granules lie after churn.
+    Fragments,
+    /// Chunks that are added and removed.
+    Changes,
+    /// The memory that a pool needs in addition to what it manages.
+    Bookkeeping,
 }
 
 impl Section {
     /// All sections, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Pair,
         Self::Churn,
         Self::NearlyFull,
-        Self::BestFit,
         Self::Growth,
         Self::Runs,
         Self::Chunks,
         Self::Refusal,
-        Self::Oversubscribed,
+        Self::Crowd,
+        Self::Latency,
+        Self::Fragments,
+        Self::Changes,
+        Self::Bookkeeping,
     ];
 
     /// Returns the name of the section on the command line and in criterion.
@@ -144,27 +120,33 @@ impl Section {
             Self::Pair => "pair",
             Self::Churn => "churn",
             Self::NearlyFull => "nearly-full",
-            Self::BestFit => "best-fit",
             Self::Growth => "growth",
             Self::Runs => "runs",
             Self::Chunks => "chunks",
             Self::Refusal => "refusal",
-            Self::Oversubscribed => "oversubscribed",
+            Self::Crowd => "crowd",
+            Self::Latency => "latency",
+            Self::Fragments => "fragments",
+            Self::Changes => "changes",
+            Self::Bookkeeping => "bookkeeping",
         }
     }
-}
 
-/// The memory that a pool needs in addition to what it manages.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Bookkeeping {
-    /// The memory that the pool manages.
-    pub layout: Layout,
-    /// Whether boundary tracking is on.
-    pub tracked: bool,
-    /// The bytes that the pool reports.
-    pub bytes: usize,
-    /// The upper limit of the bytes: 1.3 bits a granule, 4 KiB a pool and 256 bytes a chunk.
-    pub target: Option<usize>,
+    /// Returns what is measured in the rows of the section.
+    pub fn measures(self) -> &'static [Measure] {
+        match self {
+            Self::Latency => &[Measure::P50, Measure::P99, Measure::P999, Measure::Time],
+            Self::Fragments => &[
+                Measure::LongestRun,
+                Measure::FreeRuns,
+                Measure::Refused,
+                Measure::LargeRefused,
+            ],
+            Self::Changes => &[Measure::Adding, Measure::Removing, Measure::Growth],
+            Self::Bookkeeping => &[Measure::Bits],
+            _ => &[Measure::Time],
+        }
+    }
 }
 
 /// The sizes of the pools, and the number of threads in the rows that have several.
@@ -214,40 +196,9 @@ impl Scale {
         }
     }
 
-    /// Returns the bookkeeping of genpool's pools.
-    ///
-    /// # Errors
-    ///
-    /// If a pool cannot be made.
-    pub fn bookkeeping(&self) -> Result<Vec<Bookkeeping>, BuildFailure> {
-        let layouts = [self.layout(), self.large(), self.many()];
-        let all = layouts
-            .into_iter()
-            .flat_map(|layout| [(layout, false), (layout, true)]);
-        all.map(|(layout, tracked)| {
-            let target = layout.granules * 13 / 80 + 4096 + 256 * layout.chunks;
-            Ok(Bookkeeping {
-                layout,
-                tracked,
-                bytes: bookkeeping(&layout, tracked)?,
-                target: (!tracked).then_some(target),
-            })
-        })
-        .collect()
-    }
-
     /// Returns the floor with this many threads, each with its own word.
     pub fn floor(&self, threads: usize) -> Row {
-        let mut row = Row::new(
-            Section::Pair,
-            Who::Floor,
-            threads,
-            self.layout(),
-            PAIR,
-            "alloc + free",
-        );
-        row.column = Some(Column(usize::from(threads > 1)));
-        row
+        self.row(Section::Pair, rows::PAIR, Who::Floor, threads)
     }
 
     /// Returns the rows of a section, without the floor.
@@ -256,12 +207,15 @@ impl Scale {
             Section::Pair => self.pair(),
             Section::Churn => self.churn(),
             Section::NearlyFull => self.nearly_full(),
-            Section::BestFit => self.best_fit(),
             Section::Growth => self.growth(),
             Section::Runs => self.runs(),
             Section::Chunks => self.chunks(),
             Section::Refusal => self.refusal(),
-            Section::Oversubscribed => self.oversubscribed(),
+            Section::Crowd => self.crowd(),
+            Section::Latency => self.latency(),
+            Section::Fragments => self.fragments(),
+            Section::Changes => self.changes(),
+            Section::Bookkeeping => self.bookkeeping(),
         };
         // With one thread, the rows for several threads duplicate the others.
         for at in (0..rows.len()).rev() {
@@ -269,114 +223,136 @@ impl Scale {
                 rows.remove(at);
             }
         }
-        // The targets are for this size and occupancy, and for two threads in rows with several.
-        let usual = Self {
-            order: self.order,
-            threads: self.threads,
-            ..Self::default()
-        };
-        for row in &mut rows {
-            if *self != usual || row.threads > 2 {
-                row.target = None;
-            }
-        }
         rows
+    }
+
+    /// Makes a row of pairs in the usual pool, which the caller changes as needed.
+    fn row(&self, section: Section, what: impl Into<String>, who: Who, threads: usize) -> Row {
+        Row {
+            section,
+            what: what.into(),
+            who,
+            layout: self.layout(),
+            threads,
+            kind: Kind::Load {
+                scene: Scene::Empty,
+                work: Work::Pair { granules: 1 },
+            },
+        }
     }
 }
 
 impl Row {
-    fn new(
-        section: Section,
-        who: Who,
-        threads: usize,
-        layout: Layout,
-        work: Work,
-        what: impl Into<String>,
-    ) -> Self {
-        Self {
-            section,
-            what: what.into(),
-            who,
-            threads,
-            layout,
-            scene: Scene::Empty,
-            work,
-            target: None,
-            column: None,
-            name: None,
-        }
-    }
-
     fn says_the_same(&self, other: &Self) -> bool {
         (&self.what, self.who, self.threads) == (&other.what, other.who, other.threads)
     }
 
-    fn at(mut self, column: usize) -> Self {
-        self.column = Some(Column(column));
+    fn work(mut self, to_do: Work) -> Self {
+        if let Kind::Load { work, .. } = &mut self.kind {
+            *work = to_do;
+        }
         self
     }
 
-    fn target(mut self, target: Target) -> Self {
-        self.target = Some(target);
+    fn scene(mut self, to_set: Scene) -> Self {
+        if let Kind::Load { scene, .. } = &mut self.kind {
+            *scene = to_set;
+        }
         self
     }
 
-    fn name(mut self, name: &'static str) -> Self {
-        self.name = Some(name);
-        self
+    fn layout(self, layout: Layout) -> Self {
+        Self { layout, ..self }
     }
 
-    /// Makes the pool and sets the scene, within the time `filling`.
+    /// Returns what the threads do, if it is a load.
+    fn task(&self) -> Option<Task> {
+        let Kind::Load { scene, work } = self.kind else {
+            return None;
+        };
+        Some(Task {
+            threads: self.threads,
+            layout: self.layout,
+            scene,
+            work,
+        })
+    }
+
+    /// Makes the pool of a load in this process and sets the scene, within the time `filling`.
     ///
     /// # Errors
     ///
-    /// If a contestant refuses its layout or its scene, or the time runs out.
+    /// If the row has no such pool, a contestant refuses its layout or its scene, or the time runs out.
     pub fn cell(&self, filling: Duration) -> Result<Cell, BuildFailure> {
-        let layout = &self.layout;
+        let (task, layout) = (&self.task().ok_or(BuildFailure::Absent)?, &self.layout);
         let deadline = Instant::now() + filling;
         match self.who {
-            Who::Floor => self.cell_of(Floor, deadline),
-            Who::FirstFit => self.cell_of(Ours::new(layout, FirstFit, Plain)?, deadline),
-            Who::FirstFitByAddress => {
-                self.cell_of(Ours::new(layout, FirstFit, ByAddress)?, deadline)
+            Who::Floor => Cell::new(Floor, task, deadline),
+            Who::Ours(call) => call.cell(task, deadline),
+            // With the algorithm: Cell::new(Ours::new(layout, FirstFit, By(SpreadFit))?, task, deadline)
+            Who::SpreadFit | Who::Before(_) => Err(BuildFailure::Absent),
+            Who::MutexFirstFit => Cell::new(Locked::new(layout, Fit::FirstFit)?, task, deadline),
+            Who::MutexBestFit => Cell::new(Locked::new(layout, Fit::BestFit)?, task, deadline),
+            Who::Buddy => Cell::new(Mutexed::<Buddy>::new(layout)?, task, deadline),
+            Who::RangeAlloc => Cell::new(Mutexed::<RangeList>::new(layout)?, task, deadline),
+            Who::OffsetAllocator => Cell::new(Mutexed::<OffsetTable>::new(layout)?, task, deadline),
+            Who::Sharded => {
+                let pool = Sharded::<OffsetTable>::new(layout, self.threads)?;
+                Cell::new(pool, task, deadline)
             }
-            Who::ThreadStart => {
-                self.cell_of(Ours::new(layout, FirstFit, By(ThreadStart))?, deadline)
-            }
-            Who::Cached => self.cell_of(Ours::new(layout, FirstFit, ThroughCache)?, deadline),
-            Who::BestFit => self.cell_of(Ours::new(layout, BestFit, Plain)?, deadline),
-            Who::MutexFirstFit => self.cell_of(Locked::new(layout, Fit::FirstFit)?, deadline),
-            Who::MutexBestFit => self.cell_of(Locked::new(layout, Fit::BestFit)?, deadline),
-            Who::Buddy => self.cell_of(Mutexed::<Buddy>::new(layout)?, deadline),
-            Who::RangeAlloc => self.cell_of(Mutexed::<RangeList>::new(layout)?, deadline),
-            Who::OffsetAllocator => self.cell_of(Mutexed::<OffsetTable>::new(layout)?, deadline),
-            Who::VmAllocator => self.cell_of(Mutexed::<VmTree>::new(layout)?, deadline),
+            Who::VmAllocator => Cell::new(Mutexed::<VmTree>::new(layout)?, task, deadline),
         }
     }
 
-    fn cell_of<C: Contestant>(&self, pool: C, deadline: Instant) -> Result<Cell, BuildFailure> {
-        let (layout, threads) = (self.layout, self.threads);
-        let scene = (self.scene, deadline);
-        let granule = layout.granule();
-        match self.work {
-            Work::Pair { granules } => {
-                let load = |handle, _| Pair::new(handle, granules * granule);
-                Cell::new(pool, &layout, scene, threads, load)
+    /// Returns whether the contestant is in this process. An earlier genpool is not.
+    pub fn is_here(&self) -> bool {
+        let small = Scale {
+            granules: 64,
+            ..Scale::default()
+        };
+        let pair = small.row(self.section, "", self.who, 1);
+        !matches!(pair.cell(Duration::from_secs(1)), Err(BuildFailure::Absent))
+    }
+
+    /// Makes what is measured, within the time `filling`. An earlier genpool runs in the program `before`.
+    ///
+    /// # Errors
+    ///
+    /// If a contestant is not there, refuses its layout or its scene, or the time runs out.
+    pub fn subject(
+        &self,
+        filling: Duration,
+        before: Option<&Before>,
+    ) -> Result<Box<dyn Subject>, BuildFailure> {
+        match (self.kind, self.who, self.task()) {
+            (Kind::Chunks, ..) => Ok(Box::new(chunks::Changes(self.layout))),
+            (Kind::Bookkeeping { tracked }, ..) => Ok(Box::new(Bookkeeping {
+                layout: self.layout,
+                tracked,
+            })),
+            (_, Who::Before(call), Some(task)) => {
+                let before = before.ok_or(BuildFailure::Absent)?;
+                before.subject(call, &task, filling)
             }
-            Work::Churn { per_mille, largest } => {
-                let share = layout.granules * per_mille / 1000 / threads;
-                let load =
-                    |handle, thread| Churn::new(handle, layout.order, share, largest, thread);
-                Cell::new(pool, &layout, scene, threads, load)
-            }
-            Work::PhysOf => {
-                let load = |handle, thread| PhysOf::new(handle, &layout, thread);
-                Cell::new(pool, &layout, scene, threads, load)
-            }
-            Work::Refusal => {
-                let load = |handle, _| Refusal::new(handle, granule);
-                Cell::new(pool, &layout, scene, threads, load)
-            }
+            _ => Ok(Box::new(self.cell(filling)?)),
         }
+    }
+}
+
+/// What a pool says about its bookkeeping.
+struct Bookkeeping {
+    layout: Layout,
+    tracked: bool,
+}
+
+impl Subject for Bookkeeping {
+    fn round(&mut self, _: &mut Crew, _: Duration) -> Result<Round, String> {
+        let bytes = crate::contestant::bookkeeping(&self.layout, self.tracked);
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        let bits = bytes as f64 * 8.0 / self.layout.granules as f64;
+        Ok(Round {
+            figures: vec![(Measure::Bits, bits)],
+            ..Round::default()
+        })
     }
 }

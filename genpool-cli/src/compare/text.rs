@@ -9,7 +9,7 @@ use crate::table::{Group, bytes, count, layout, nanoseconds, shorten, wrapped};
 const LONGEST_PATH: usize = 90;
 
 /// The longest name of an algorithm in the table.
-const LONGEST_NAME: usize = 23;
+const LONGEST_NAME: usize = 20;
 
 /// Returns a table for each load, with the recommendation below it.
 pub fn tables(report: &Report) -> String {
@@ -18,23 +18,20 @@ pub fn tables(report: &Report) -> String {
         "order",
         "failed",
         "rounding",
-        "scattered",
-        "of free",
+        "count",
+        "largest",
+        "part",
         "each",
         "p50",
         "p99",
     ];
     let groups = [
         Group {
-            first: 3,
-            title: "bytes wasted",
+            first: 4,
+            title: "free runs",
         },
         Group {
-            first: 5,
-            title: "largest",
-        },
-        Group {
-            first: 6,
+            first: 7,
             title: "time of an operation",
         },
     ];
@@ -84,12 +81,12 @@ pub fn tables(report: &Report) -> String {
     text.push_str(&format!(
         "failed     allocations that found no room\n\
          rounding   lost as granules are whole, beyond what was asked for and at the ends of chunks: the mean\n\
-         scattered  free outside the largest free run: the mean\n\
-         largest    free run as a part of all free: mean over the first {} failures, else over time\n\
+         free runs  how many there are, and the largest of them: the mean\n\
+         part       the largest as a part of all free: mean over the first {} failures, else over time\n\
          each       mean of an operation in the median of all runs; p50 and p99 are of single operations,\n\
          \x20          with the time to read the clock\n\
-         rule       what fails least, of these wastes least (a hundredth of the pool is no difference), of\n\
-         \x20          these is fastest\n",
+         rule       what fails least, of these wastes least (by rounding, and free outside the largest free\n\
+         \x20          run; a hundredth of the pool is no difference), of these is fastest\n",
         Grouped(MOST_LOOKS)
     ));
     for note in &report.notes {
@@ -124,7 +121,8 @@ fn cells(entry: &Entry, is_best: bool) -> Vec<String> {
         entry.order.to_string(),
         count(entry.operations.failed),
         memory.map_or_else(dash, |memory| bytes(memory.rounded())),
-        memory.map_or_else(dash, |memory| bytes(memory.scattered)),
+        memory.map_or_else(dash, |memory| count(memory.free_runs.round() as u64)),
+        memory.map_or_else(dash, |memory| bytes(memory.largest_run)),
         largest,
         time(entry.speed.map(|speed| speed.ns)),
         time(latency.map(|latency| latency.p50 as f64)),
@@ -165,6 +163,8 @@ mod tests {
             memory: Some(Memory {
                 rounding: 1023.0 * 1024.0,
                 scattered: 1023.0 * 1024.0,
+                free_runs: 99_999.0,
+                largest_run: 1023.0 * 1024.0,
                 at_failures: Some(AtFailures {
                     free: 1.0,
                     largest_run: 1.0,

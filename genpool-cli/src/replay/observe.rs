@@ -180,6 +180,8 @@ impl Use {
         };
         self.memory.scattered = mean(|point| (point.free - point.largest_run) as f64);
         self.memory.fragmentation = mean(|point| point.fragmentation);
+        self.memory.free_runs = mean(|point| point.free_runs as f64);
+        self.memory.largest_run = mean(|point| point.largest_run as f64);
         if self.operations > 0 {
             self.memory.rounding = self.rounding / self.operations as f64;
         }
@@ -236,6 +238,8 @@ mod tests {
         // Of the six points, the last three have two free runs of one granule.
         assert_eq!(seen.memory.scattered, 8.0);
         assert_eq!(seen.memory.fragmentation, 0.25);
+        assert_eq!(seen.memory.free_runs, 1.5);
+        assert_eq!(seen.memory.largest_run, 128.0 / 6.0);
         assert_eq!(seen.timeline.points.len(), 6);
         assert_eq!(seen.timeline.points[5].rows, [0, 100, 100, 0]);
         assert_eq!(seen.timeline.points[5].fragmentation, 0.5);

@@ -79,6 +79,8 @@ impl Lines<'_> {
             self.one("rounding_bytes", memory.rounding);
             self.one("scattered_bytes", memory.scattered);
             self.one("fragmentation", memory.fragmentation);
+            self.one("mean_free_runs", memory.free_runs);
+            self.one("mean_largest_run_bytes", memory.largest_run);
             if let Some(failures) = memory.at_failures {
                 self.one("failures_looked_at", failures.looks);
                 self.one("failures_asked_bytes", failures.asked);

@@ -123,7 +123,7 @@ type Column = (&'static str, fn(&Entry) -> Option<String>);
 /// These columns are shown only if entries differ in them.
 const TELLING: [&str; 2] = ["pool", "threads"];
 
-const COLUMNS: [Column; 15] = [
+const COLUMNS: [Column; 17] = [
     ("algorithm", |entry| Some(entry.algorithm.clone())),
     ("pool", |entry| Some(entry.pool.to_owned())),
     ("threads", |entry| Some(entry.threads.to_string())),
@@ -140,6 +140,14 @@ const COLUMNS: [Column; 15] = [
     ("scattered", |entry| {
         let memory = entry.memory?;
         Some(bytes(memory.scattered))
+    }),
+    ("free runs", |entry| {
+        let memory = entry.memory?;
+        Some(format!("{:.0}", memory.free_runs))
+    }),
+    ("largest run", |entry| {
+        let memory = entry.memory?;
+        Some(bytes(memory.largest_run))
     }),
     ("largest at failures", |entry| {
         let failures = entry.memory?.at_failures?;

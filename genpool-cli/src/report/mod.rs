@@ -234,6 +234,10 @@ pub struct Memory {
     pub scattered: f64,
     /// Mean part of the free bytes outside the largest free run, 0 to 1.
     pub fragmentation: f64,
+    /// Mean number of maximal runs of free granules.
+    pub free_runs: f64,
+    /// Mean bytes of the largest of these runs.
+    pub largest_run: f64,
     /// The state of the pool at the first 1,024 failed allocations.
     pub at_failures: Option<AtFailures>,
 }

@@ -24,9 +24,7 @@ const TOLERANCE: f64 = 0.03;
 ///
 /// If something cannot be counted or written.
 pub(crate) fn bless(file: &Path) -> Result<(), Box<dyn Error>> {
-    let counts = Scenario::JUDGED
-        .into_iter()
-        .map(|scenario| Ok((scenario.name(), per_operation(scenario)?)));
+    let counts = Scenario::judged().map(|scenario| Ok((scenario.name(), per_operation(scenario)?)));
     let figures = Figures {
         rustc: rustc()?,
         instructions: counts.collect::<Result<_, Box<dyn Error>>>()?,
@@ -57,7 +55,7 @@ pub(crate) fn check(file: &Path) -> Result<(), Box<dyn Error>> {
 
     let mut changes = Vec::new();
     let mut lowest = f64::INFINITY;
-    for scenario in Scenario::JUDGED {
+    for scenario in Scenario::judged() {
         let name = scenario.name();
         let figure = figures.get(&name);
         let figure = figure.ok_or_else(|| format!("{name} has no figure: bless it"))?;
@@ -116,7 +114,7 @@ fn change_of(name: &str, count: f64, figure: f64) -> Change {
     };
     let tolerance = TOLERANCE * 100.0;
     println!(
-        "{name:<16} {count:>8.1} instructions, figure {figure:>8.1}: {percent:>+6.1} % of \u{b1}{tolerance:.0} %  {word}"
+        "{name:<24} {count:>8.1} instructions, figure {figure:>8.1}: {percent:>+6.1} % of \u{b1}{tolerance:.0} %  {word}"
     );
     change
 }

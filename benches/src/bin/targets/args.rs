@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,19 +9,26 @@ use benches::suite::{Scale, Section};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
-/// Measures genpool against its speed targets.
+/// Measures genpool against its speed targets: ratios to other contestants in the same run.
 ///
-/// Figures are nanoseconds per operation and thread, the median of the rounds. Every round measures every row once, so
-/// that drift of the machine hits all alike, and the floor once before each section. Where threads outnumber the
-/// processors, figures are nanoseconds per operation and processor.
+/// Section by section, every round measures every row once, so that drift of the machine hits all alike. A time is
+/// nanoseconds per operation and thread; where threads outnumber the processors, per operation and processor.
+///
+/// A bound is judged by pairs: the figure and the other figure of the same round. It is met in a run if the 95 % interval
+/// of the median of the pairs lies within the bound, and not met if the interval lies outside. If the bound is inside the
+/// interval, the bound is too noisy. A round in which the system kept threads that have a processor each from running
+/// together does not count; if that leaves fewer than half of the pairs, the bound is too noisy too. Over several runs a
+/// target is met if every bound is met in every run; otherwise the program fails.
+///
+/// The earlier genpool of some targets is measured if benches/before.sh has built it.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {
-    /// Rounds of a run; the median of their figures is printed
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) rounds: u32,
+    /// Rounds of a run [default: 15, or 3 if quick]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
 
-    /// Runs, each on new pools: how often each target is met is counted
+    /// Runs, each on new pools: a target has to be met in each
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) runs: u32,
 
@@ -40,9 +48,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 70, value_parser = clap::value_parser!(u32).range(1..=95))]
     occupancy: u32,
 
-    /// Short rounds: about twenty seconds in all
+    /// Few and short rounds, less than a minute in all: the exit status does not depend on the targets
     #[arg(long)]
-    quick: bool,
+    pub(crate) quick: bool,
 
     /// Only these sections
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(Section::ALL.map(Section::name)))]
@@ -56,9 +64,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
 
-    /// Fail when a target is not met
-    #[arg(long)]
-    pub(crate) strict: bool,
+    /// The program that runs the earlier genpool [default: the one that benches/before.sh builds]
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
 }
 
 fn granules(text: &str) -> Result<usize, String> {
@@ -72,7 +80,10 @@ fn granules(text: &str) -> Result<usize, String> {
 /// How long each part of a measurement takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
+    pub(crate) rounds: u32,
     pub(crate) round: Duration,
+    /// After how long a row gets no more rounds.
+    pub(crate) most: Duration,
     pub(crate) patience: Patience,
 }
 
@@ -80,18 +91,22 @@ impl Args {
     pub(crate) fn pace(&self) -> Pace {
         if self.quick {
             Pace {
-                round: Duration::from_millis(10),
+                rounds: self.rounds.unwrap_or(3),
+                round: Duration::from_millis(5),
+                most: Duration::from_secs(1),
                 patience: Patience {
                     filling: Duration::from_secs(1),
-                    settling: Duration::from_millis(150),
+                    settling: Duration::from_millis(100),
                 },
             }
         } else {
             Pace {
-                round: Duration::from_millis(100),
+                rounds: self.rounds.unwrap_or(15),
+                round: Duration::from_millis(40),
+                most: Duration::from_secs(4),
                 patience: Patience {
                     filling: Duration::from_secs(8),
-                    settling: Duration::from_secs(2),
+                    settling: Duration::from_secs(3),
                 },
             }
         }
@@ -115,9 +130,13 @@ impl Args {
         sections
     }
 
-    /// Returns whether all sections are measured.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.only.is_empty()
+    /// Returns the program that runs the earlier genpool, if there is one.
+    pub(crate) fn before(&self) -> Option<PathBuf> {
+        self.before.clone().or_else(|| {
+            let exe = env::current_exe().ok()?;
+            let built = exe.parent()?.parent()?.join("before/build/release/before");
+            built.exists().then_some(built)
+        })
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::io::{self, Write};
 
-use crate::lines::{Entry, Line};
+use benches::measure::Measure;
+use benches::suite::Row;
 
-const HEADER: [&str; 14] = [
+use crate::lines::Line;
+use crate::run::Outcome;
+
+const HEADER: [&str; 12] = [
     "run",
     "section",
     "row",
@@ -12,16 +16,14 @@ const HEADER: [&str; 14] = [
     "threads",
     "granules",
     "order",
-    "ns_median",
-    "ns_min",
-    "ns_max",
+    "measure",
+    "median",
+    "min",
+    "max",
     "floor_ratio",
-    "ns_target",
-    "verdict",
-    "noisy",
 ];
 
-/// Writes every row of every run, grouped by run. What was not measured is empty.
+/// Writes every figure of every row, grouped by run. What was not measured is left out.
 ///
 /// # Errors
 ///
@@ -31,17 +33,27 @@ pub(crate) fn write(lines: &[Line<'_>], out: &mut impl Write) -> io::Result<()> 
     let runs = lines.first().map_or(0, |line| line.runs.len());
     for run in 0..runs {
         for line in lines {
-            record(out, fields(run + 1, line, &line.runs[run]))?;
+            let (outcome, floor) = line.runs[run];
+            for &measure in line.row.section.measures() {
+                if let Some(fields) = fields(run + 1, line.row, outcome, floor, measure) {
+                    record(out, fields)?;
+                }
+            }
         }
     }
     out.flush()
 }
 
-fn fields(run: usize, line: &Line<'_>, entry: &Entry) -> [String; HEADER.len()] {
-    let row = line.row;
-    let summary = entry.figures.map(|figures| figures.summary);
-    let limit = entry.judgement.and_then(|judgement| judgement.limit);
-    [
+fn fields(
+    run: usize,
+    row: &Row,
+    outcome: &Outcome,
+    floor: Option<f64>,
+    measure: Measure,
+) -> Option<[String; HEADER.len()]> {
+    let summary = outcome.summary(measure)?;
+    let floor = floor.filter(|_| measure == Measure::Time);
+    Some([
         run.to_string(),
         row.section.name().into(),
         row.what.clone(),
@@ -49,20 +61,12 @@ fn fields(run: usize, line: &Line<'_>, entry: &Entry) -> [String; HEADER.len()] 
         row.threads.to_string(),
         row.layout.granules.to_string(),
         row.layout.order.to_string(),
-        number(summary.map(|summary| summary.median)),
-        number(summary.map(|summary| summary.min)),
-        number(summary.map(|summary| summary.max)),
-        number(entry.ratio),
-        number(limit),
-        entry
-            .judgement
-            .map(|judgement| judgement.verdict.to_string())
-            .unwrap_or_default(),
-        entry
-            .figures
-            .map(|figures| figures.is_noisy().to_string())
-            .unwrap_or_default(),
-    ]
+        measure.to_string(),
+        number(Some(summary.median)),
+        number(Some(summary.min)),
+        number(Some(summary.max)),
+        number(floor.map(|floor| summary.median / floor)),
+    ])
 }
 
 fn number(figure: Option<f64>) -> String {
@@ -87,12 +91,12 @@ fn quoted(field: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use benches::stats::Summary;
+    use benches::measure::Round;
     use benches::suite::{Scale, Section};
 
     use super::*;
     use crate::lines::lines;
-    use crate::run::{Figures, Rows, Run};
+    use crate::run::Rows;
 
     #[test]
     fn quotes() {
@@ -104,34 +108,27 @@ mod tests {
     #[test]
     fn records() {
         let rows = Rows::new(&Scale::default(), &[Section::Pair]);
-        let figures = |median| {
-            Some(Figures {
-                summary: Summary {
-                    median,
-                    min: median - 1.0,
-                    max: median + 1.0,
-                },
-                settled: true,
-                disturbed: false,
-                missed: 0.0,
-            })
+        let measured = |figures: [f64; 3]| Outcome::Measured {
+            settled: true,
+            rounds: figures
+                .map(|figure| Round {
+                    figures: vec![(Measure::Time, figure)],
+                    ..Round::default()
+                })
+                .into(),
         };
-        let mut run = Run {
-            figures: vec![None; rows.all().count()],
-        };
-        run.figures[0] = figures(10.0);
-        run.figures[2] = figures(14.0);
-        let mut text = Vec::new();
-        let lines = lines(&rows, &[run]);
-        write(&lines, &mut text).expect("memory takes what is written");
+        let mut run = vec![Outcome::Unfilled; rows.all().count()];
+        run[0] = measured([10.0, 10.0, 10.0]);
+        run[2] = measured([15.0, 13.0, 14.0]);
+        let (mut text, runs) = (Vec::new(), [run]);
+        write(&lines(&rows, &runs), &mut text).expect("memory takes what is written");
         let text = String::from_utf8(text).expect("all fields are text");
         let records: Vec<&str> = text.lines().collect();
-        assert_eq!(records.len(), rows.all().count() + 1);
+        assert_eq!(records.len(), 3);
         assert!(records[0].starts_with("run,section,row,contestant,threads,"));
         assert_eq!(
-            records[3],
-            "1,pair,alloc + free,\"genpool, first fit\",1,65536,12,14.000,13.000,15.000,1.400,15.000,met,false"
+            records[2],
+            "1,pair,alloc + free,\"genpool, first fit\",1,65536,12,ns,14.000,13.000,15.000,1.400"
         );
-        assert!(records[4].ends_with(",1,65536,12,,,,,,,"), "{}", records[4]);
     }
 }

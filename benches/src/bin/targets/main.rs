@@ -1,5 +1,5 @@
-//! Measures genpool against its speed targets, together with a floor and other allocators, and prints two tables:
-//! contestants against workloads, and every row with its target.
+//! Measures genpool against its speed targets, together with other allocators, an earlier genpool and a floor. It prints
+//! contestants against workloads, every row, and the targets with their verdicts.
 
 #![forbid(unsafe_code)]
 
@@ -17,17 +17,18 @@ use std::io::BufWriter;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use benches::before::Before;
 use benches::crew::Crew;
 use clap::Parser;
 
 use crate::args::Args;
-use crate::lines::{Line, lines};
+use crate::lines::{count, judged, lines};
 use crate::run::Rows;
-use crate::verdict::{Count, Tally};
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("targets: {error}");
             ExitCode::FAILURE
@@ -35,28 +36,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+/// Measures and prints. Returns whether all targets are met.
+fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     let started = Instant::now();
-    let (scale, pace) = (args.scale(), args.pace());
-    let rows = Rows::new(&scale, &args.sections());
+    let (scale, pace, sections) = (args.scale(), args.pace(), args.sections());
+    let rows = Rows::new(&scale, &sections);
+    let targets = scale.targets(&sections);
     let mut crew = Crew::new(rows.threads());
-    let runs = (0..args.runs)
-        .map(|_| rows.measure(&mut crew, &pace, args.rounds))
-        .collect::<Result<Vec<_>, _>>()?;
-    let bookkeeping = if args.is_complete() {
-        scale.bookkeeping()?
-    } else {
-        Vec::new()
+    let before = match args.before() {
+        Some(program) => Some(Before::start(&program, rows.threads())?),
+        None => None,
     };
+    let runs = (0..args.runs)
+        .map(|_| rows.measure(&mut crew, before.as_ref(), &pace))
+        .collect::<Result<Vec<_>, _>>()?;
     let lines = lines(&rows, &runs);
+    let judged = judged(&targets, &rows, &runs);
 
     let pinned = crew.is_pinned(scale.threads);
     println!(
-        "{} granules of {} bytes, {} x {} rounds, {} threads{}; nanoseconds per operation and thread, median\n",
+        "{} granules of {} bytes, {} x {} rounds, {} threads{}; medians\n",
         scale.granules,
         1usize << scale.order,
         args.runs,
-        args.rounds,
+        pace.rounds,
         scale.threads,
         if pinned {
             ", each on a processor of its own"
@@ -64,10 +67,12 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             ""
         },
     );
-    println!("{}\n", report::compared(&lines, scale.threads));
-    println!("{}\n", report::judged(&lines));
-    if !bookkeeping.is_empty() {
-        println!("{}\n", report::kept(&bookkeeping));
+    println!("{}\n", report::compared(&lines, &scale.columns()));
+    for table in report::measured(&lines) {
+        println!("{table}\n");
+    }
+    if !judged.is_empty() {
+        println!("{}\n", report::judged(&judged));
     }
     if let Some(file) = &args.csv {
         csv::write(&lines, &mut BufWriter::new(File::create(file)?))?;
@@ -77,18 +82,17 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     report::remarks(&lines, pinned);
     println!(
-        "- The run took {:.1} seconds.",
+        "- The run took {:.0} seconds.",
         started.elapsed().as_secs_f64()
     );
-
-    let tallies = lines.iter().filter_map(Line::tally);
-    let count: Count = tallies
-        .map(|tally: Tally| tally.overall())
-        .chain(bookkeeping.iter().filter_map(report::fits))
-        .collect();
-    println!("{count}");
-    if args.strict && count.not_met() > 0 {
-        return Err(format!("targets that are not met: {}", count.not_met()).into());
-    }
-    Ok(())
+    let count = count(&judged);
+    println!(
+        "targets: {} of {} met, {} not met, {} too noisy, {} not measured",
+        count.met,
+        count.all(),
+        count.not_met,
+        count.too_noisy,
+        count.not_measured
+    );
+    Ok(args.quick || count.met == count.all())
 }

@@ -1,217 +1,242 @@
 //! The tables, and remarks for their reader.
 
+use std::time::{Duration, Instant};
+
+use benches::measure::Measure;
 use benches::stats::Summary;
-use benches::suite::{Bookkeeping, Column, Target, Who};
+use benches::suite::{Column, Side, Who};
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
-use crate::lines::Line;
-use crate::run::NOISY;
-use crate::verdict::Verdict;
+use crate::lines::{Judged, Line};
+use crate::run::Outcome;
+
+/// If the rounds of the floor differ by more than this part of their median, nothing else is worth comparing.
+const RESTLESS: f64 = 0.5;
 
 /// Returns the table with a row for each contestant and a column for each of the usual workloads.
-pub(crate) fn compared(lines: &[Line<'_>], threads: usize) -> Table {
-    let titles: Vec<(usize, String)> = Column::titles(threads)
-        .into_iter()
-        .enumerate()
-        .filter(|&(column, _)| {
-            lines
-                .iter()
-                .any(|line| line.row.column == Some(Column(column)))
-        })
-        .collect();
-    let header = titles.iter().map(|(_, title)| title.clone());
-    let mut table = table([String::new()].into_iter().chain(header));
-    for who in Who::ALL {
-        let figure = |&(column, _): &(usize, String)| {
-            let column = Some(Column(column));
-            let line = lines
-                .iter()
-                .find(|line| line.row.who == who && line.row.column == column);
-            line.filter(|line| !line.is_failing())
-                .and_then(Line::summary)
-                .map(|summary| nanoseconds(summary.median))
-                .unwrap_or_default()
-        };
-        let figures: Vec<String> = titles.iter().map(figure).collect();
-        if figures.iter().any(|figure| !figure.is_empty()) {
-            table.add_row([who.to_string()].into_iter().chain(figures));
+pub(crate) fn compared(lines: &[Line<'_>], columns: &[Column]) -> Table {
+    let cell = |column: &Column, who| {
+        let spot = column.spot.by(who);
+        let line = lines.iter().find(|line| spot.is_in(line.row))?;
+        let summary = line.summary(spot.measure);
+        let summary = summary.filter(|_| !line.is_failing())?;
+        Some(spot.measure.show(summary.median))
+    };
+    let is_used = |column: &&Column| Who::all().any(|who| cell(column, who).is_some());
+    let columns: Vec<&Column> = columns.iter().filter(is_used).collect();
+    let titles = columns.iter().map(|column| column.title.clone());
+    let mut table = table([String::new()].into_iter().chain(titles));
+    for who in Who::all() {
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|column| cell(column, who).unwrap_or_default())
+            .collect();
+        if cells.iter().any(|cell| !cell.is_empty()) {
+            table.add_row([who.to_string()].into_iter().chain(cells));
         }
     }
-    align(&mut table, 1..=titles.len());
+    align(&mut table, 1..=columns.len());
     table
 }
 
-/// Returns the table of every row with its target.
-pub(crate) fn judged(lines: &[Line<'_>]) -> Table {
+/// Returns a table of every row for each group of sections with the same measures, with the median, and for times also
+/// the range of the rounds and the multiple of the floor.
+pub(crate) fn measured(lines: &[Line<'_>]) -> Vec<Table> {
+    let measures = |line: &Line<'_>| line.row.section.measures();
+    let groups = lines.chunk_by(|one, next| measures(one) == measures(next));
+    let tables = groups.map(|lines| {
+        let measures = measures(&lines[0]);
+        let timed = measures == [Measure::Time];
+        let names = measures.iter().map(|measure| measure.name());
+        let more = ["min .. max", "x floor"].into_iter().filter(|_| timed);
+        let head = ["what", "contestant", "threads"].into_iter();
+        let mut table = table(head.chain(names).chain(more));
+        for line in lines.iter().filter(|line| line.has_figures()) {
+            let row = line.row;
+            let mut cells = vec![
+                row.what.clone(),
+                row.who.to_string(),
+                row.threads.to_string(),
+            ];
+            cells.extend(measures.iter().map(|&measure| {
+                let summary = line.summary(measure);
+                summary.map_or(String::new(), |summary| measure.show(summary.median))
+            }));
+            if timed {
+                let range = |Summary { min, max, .. }| {
+                    let show = |figure| Measure::Time.show(figure);
+                    format!("{} .. {}", show(min), show(max))
+                };
+                let ratio = line.times_floor().map(|ratio| format!("{ratio:.2}"));
+                cells.push(line.summary(Measure::Time).map(range).unwrap_or_default());
+                cells.push(ratio.unwrap_or_default());
+            }
+            table.add_row(cells);
+        }
+        let columns = table.column_count();
+        align(&mut table, 2..=columns - 1);
+        table
+    });
+    tables.collect()
+}
+
+/// Returns the table of targets: a line for each bound.
+pub(crate) fn judged(bounds: &[Judged<'_>]) -> Table {
     let mut table = table([
+        "target",
         "what",
         "contestant",
         "threads",
-        "ns",
-        "min .. max",
-        "x floor",
-        "target",
+        "figure",
+        "bound",
+        "measured",
+        "interval",
         "verdict",
     ]);
-    for line in lines {
-        let (median, range) = match line.summary() {
-            None => (String::new(), String::new()),
-            Some(Summary { median, min, max }) => (
-                nanoseconds(median),
-                format!("{} .. {}", nanoseconds(min), nanoseconds(max)),
-            ),
+    let mut last = None;
+    for judged in bounds {
+        let (target, figure) = (judged.target, &judged.target.figure);
+        let is_next = last.is_none_or(|last| !std::ptr::eq(last, target));
+        last = Some(target);
+        let first = |text: String| if is_next { text } else { String::new() };
+        let show = |figure_: f64| match judged.bound.of {
+            Some(_) => format!("{figure_:.2}"),
+            None => figure.measure.show(figure_),
         };
-        let ratio = line.ratio().map(|ratio| format!("{ratio:.2}"));
-        let tally = line.tally().map(|tally| tally.to_string());
+        let ratio = judged.ratio();
         table.add_row([
-            line.row.what.clone(),
-            line.row.who.to_string(),
-            line.row.threads.to_string(),
-            median,
-            range,
-            ratio.unwrap_or_default(),
-            target(line),
-            tally.unwrap_or_default(),
+            first(target.title.clone()),
+            first(figure.what.clone()),
+            first(figure.who.to_string()),
+            first(figure.threads.to_string()),
+            first(judged.figure().map_or(String::new(), |value| {
+                format!("{} {}", figure.measure.show(value), figure.measure)
+            })),
+            bound(judged),
+            ratio.map_or(String::new(), |(ratio, _)| show(ratio)),
+            ratio.map_or(String::new(), |(_, (low, high))| {
+                format!("{} .. {}", show(low), show(high))
+            }),
+            judged.tally().to_string(),
         ]);
     }
-    align(&mut table, 2..=5);
+    align(&mut table, 3..=4);
+    align(&mut table, 6..=7);
     table
 }
 
-fn target(line: &Line<'_>) -> String {
-    let Some((target, limit)) = line.target() else {
-        return String::new();
+/// Returns the text of a bound.
+fn bound(judged: &Judged<'_>) -> String {
+    let (figure, bound) = (&judged.target.figure, judged.bound);
+    let side = match bound.side {
+        Side::AtMost => "<=",
+        Side::AtLeast => ">=",
     };
-    let target = match target {
-        Target::Floor(times) => format!("{times} F"),
-        Target::Row(times, name) => format!("{times} x {name}"),
+    let Some(of) = &bound.of else {
+        return format!("{side} {}", figure.measure.show(bound.times));
     };
-    match limit {
-        Some(limit) => format!("{target} = {}", nanoseconds(limit)),
-        None => target,
-    }
-}
-
-/// Returns the table of what pools need in addition to the memory that they manage.
-pub(crate) fn kept(pools: &[Bookkeeping]) -> Table {
-    let mut table = table([
-        "bookkeeping",
-        "granules",
-        "chunks",
-        "bytes",
-        "bits a granule",
-        "target",
-        "verdict",
-    ]);
-    for pool in pools {
-        let layout = pool.layout;
-        table.add_row([
-            if pool.tracked {
-                "with boundary tracking"
-            } else {
-                "without boundary tracking"
-            }
-            .into(),
-            layout.granules.to_string(),
-            layout.chunks.to_string(),
-            pool.bytes.to_string(),
-            format!("{:.3}", pool.bytes as f64 * 8.0 / layout.granules as f64),
-            pool.target
-                .map(|target| target.to_string())
-                .unwrap_or_default(),
-            fits(pool)
-                .map(|verdict| verdict.to_string())
-                .unwrap_or_default(),
-        ]);
-    }
-    align(&mut table, 1..=5);
-    table
-}
-
-/// Returns whether a pool's bookkeeping is within its target, or `None` if there is no target.
-pub(crate) fn fits(pool: &Bookkeeping) -> Option<Verdict> {
-    pool.target.map(|target| {
-        if pool.bytes <= target {
-            Verdict::Met
-        } else {
-            Verdict::NotMet
-        }
-    })
+    let threads = match of.threads {
+        threads if threads == figure.threads => String::new(),
+        1 => " on 1 thread".into(),
+        threads => format!(" on {threads} threads"),
+    };
+    format!("{side} {} x {}{threads}", bound.times, of.who)
 }
 
 /// Prints what a reader of the tables has to know.
 pub(crate) fn remarks(lines: &[Line<'_>], pinned: bool) {
+    println!(
+        "- A bound is judged by pairs: the figure and the other figure of the same round. It is met in a run if the \
+         95 % interval of the pairs' median lies within it, not met if the interval lies outside, and too noisy if the \
+         bound is inside the interval. A round in which the system kept threads that have a processor each from \
+         running together does not count; if that leaves fewer than half of the pairs, the bound is too noisy too. \
+         Over several runs it is met if it is met in each. \"measured\" is the median of the pairs' ratios, \
+         \"interval\" covers the intervals of all runs."
+    );
+    println!(
+        "- Latencies include the time to read the clock, {} ns here.",
+        clock()
+    );
     if !pinned {
         println!(
             "- The threads could not each have a processor of their own: rows with several say little."
         );
     }
-    let floors = || lines.iter().filter(|line| line.row.who == Who::Floor);
-    let widest = floors()
-        .flat_map(Line::figures)
-        .map(|figures| figures.summary.spread())
+    let floors = lines.iter().filter(|line| line.row.who == Who::Floor);
+    let widest = floors
+        .flat_map(Line::outcomes)
+        .filter_map(|outcome| outcome.summary(Measure::Time))
+        .map(|summary| summary.spread())
         .fold(0.0, f64::max);
-    if widest > NOISY {
+    if widest > RESTLESS {
         println!(
-            "- The machine was too noisy: the floor itself differed by {:.0} % between rounds. Compare nothing.",
+            "- The machine was restless: the floor itself differed by {:.0} % between rounds.",
             widest * 100.0
         );
     }
-    let noisy = lines.iter().filter(|line| line.is_noisy()).count();
-    if noisy > 0 {
-        println!(
-            "- In {noisy} of {} rows the rounds differ by more than {:.0} %.",
-            lines.len(),
-            NOISY * 100.0
-        );
+    let is_absent = |is: fn(Who) -> bool| {
+        let mut rows = lines.iter().filter(|line| is(line.row.who));
+        rows.any(|line| line.outcomes().any(|outcome| *outcome == Outcome::Absent))
+    };
+    if is_absent(|who| matches!(who, Who::Before(_))) {
+        println!("- The earlier genpool was not measured: benches/before.sh builds it.");
     }
-    if floors()
-        .flat_map(Line::figures)
-        .any(|figures| figures.disturbed)
-    {
-        println!(
-            "- Something else ran on the threads' processors: rows with several threads say little, and those with \
-             one leave out the time that it took."
-        );
+    if is_absent(|who| who == Who::SpreadFit) {
+        println!("- {} is not part of this build.", Who::SpreadFit);
     }
     remark(
         lines,
         "Not measured, for want of time or room to fill the pool as far as it should be",
-        |line| line.figures().next().is_none(),
+        |outcome| *outcome == Outcome::Unfilled,
     );
+    let disturbed = lines
+        .iter()
+        .filter(|line| line.outcomes().any(Outcome::is_disturbed));
+    let disturbed = disturbed.count();
+    if disturbed > 0 {
+        println!(
+            "- Something else ran on the processors: in {disturbed} of {} rows most rounds were disturbed.",
+            lines.len()
+        );
+    }
     remark(
         lines,
         "Measured before the pool had settled, for want of time",
-        Line::is_unsettled,
+        |outcome| matches!(outcome, Outcome::Measured { settled: false, .. }),
     );
     remark(
         lines,
-        "No figures, because more than one operation in a hundred found no room",
-        Line::is_failing,
+        "Not compared, because more than one operation in a hundred found no room",
+        Outcome::is_failing,
     );
 }
 
 /// Prints a remark with the names of the rows to which it applies, if there are any.
-fn remark<'r>(lines: &[Line<'r>], remark: &str, applies: impl Fn(&Line<'r>) -> bool) {
-    let named: Vec<String> = lines
+fn remark(lines: &[Line<'_>], remark: &str, applies: impl Fn(&Outcome) -> bool) {
+    let lines: Vec<&Line<'_>> = lines
         .iter()
-        .filter(|line| applies(line))
-        .map(|line| {
-            let row = line.row;
-            format!("{}, {}, {} threads", row.who, row.what, row.threads)
-        })
+        .filter(|line| line.outcomes().any(&applies))
         .collect();
+    let place = |line: &&Line<'_>| (line.row.what.clone(), line.row.threads);
+    let named = lines
+        .chunk_by(|one, next| place(one) == place(next))
+        .map(|lines| {
+            let whos: Vec<String> = lines.iter().map(|line| line.row.who.to_string()).collect();
+            let (what, threads) = place(&lines[0]);
+            format!("{what}, {threads}T ({})", whos.join("; "))
+        });
+    let named: Vec<String> = named.collect();
     if !named.is_empty() {
-        println!("- {remark}: {}.", named.join("; "));
+        println!("- {remark}: {}.", named.join(", "));
     }
 }
 
-fn nanoseconds(figure: f64) -> String {
-    if figure < 100.0 {
-        format!("{figure:.1}")
-    } else {
-        format!("{figure:.0}")
-    }
+/// Returns the nanoseconds that it takes to read the clock: a latency of nothing.
+fn clock() -> u64 {
+    let nothing = |_| Instant::now().elapsed();
+    let mut readings: Vec<Duration> = (0..10_001).map(nothing).collect();
+    readings.sort_unstable();
+    readings[readings.len() / 2].as_nanos() as u64
 }
 
 fn table<T: Into<comfy_table::Cell>>(header: impl IntoIterator<Item = T>) -> Table {

@@ -1,21 +1,18 @@
 //! One run: every row in rounds.
 
 use std::error::Error;
+use std::time::{Duration, Instant};
 
-use benches::cell::{Cell, Readiness, Round};
+use benches::before::Before;
+use benches::cell::Readiness;
 use benches::contestant::BuildFailure;
 use benches::crew::Crew;
+use benches::measure::{Measure, Round};
 use benches::stats::Summary;
+use benches::subject::Subject;
 use benches::suite::{Row, Scale, Section};
 
 use crate::args::Pace;
-
-/// If the range of the rounds exceeds this part of their median, it is too wide to decide about a limit inside it.
-pub(crate) const NOISY: f64 = 0.25;
-
-/// The part of a round that threads which share a pool may spend without a processor before the figure no longer shows
-/// how they affect each other.
-const DISTURBED: f64 = 0.05;
 
 /// The part of the operations that may fail before a figure says little about the others.
 const FAILING: f64 = 0.01;
@@ -23,45 +20,61 @@ const FAILING: f64 = 0.01;
 /// The rows to measure: the floor's, then the sections'.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    floors: Vec<Row>,
-    sections: Vec<Vec<Row>>,
+    groups: Vec<Vec<Row>>,
 }
 
 /// The result of a run for one row.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Figures {
-    pub(crate) summary: Summary,
-    /// Whether the pool had settled before the rounds.
-    pub(crate) settled: bool,
-    /// Whether threads that should have run together were kept apart in most rounds, because the system ran something
-    /// else. Threads that wait for a lock look the same.
-    pub(crate) disturbed: bool,
-    /// The part of the operations that did not end as expected.
-    pub(crate) missed: f64,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Outcome {
+    /// The results of the rounds.
+    Measured {
+        /// Whether the pool had settled before the rounds.
+        settled: bool,
+        rounds: Vec<Round>,
+    },
+    /// The contestant is not there.
+    Absent,
+    /// There was no time, or no room, to fill the pool.
+    Unfilled,
 }
 
-impl Figures {
-    /// Returns whether the rounds differ too much.
-    pub(crate) fn is_noisy(&self) -> bool {
-        self.summary.spread() > NOISY
+/// The results of a run, one for each row.
+pub(crate) type Run = Vec<Outcome>;
+
+impl Outcome {
+    fn rounds(&self) -> &[Round] {
+        match self {
+            Self::Measured { rounds, .. } => rounds,
+            Self::Absent | Self::Unfilled => &[],
+        }
+    }
+
+    /// Returns the figures of the rounds, in their order; nothing for a round that was disturbed.
+    pub(crate) fn figures(&self, measure: Measure) -> Vec<Option<f64>> {
+        let figure = |round: &Round| round.figure(measure).filter(|_| !round.disturbed);
+        self.rounds().iter().map(figure).collect()
+    }
+
+    /// Returns the median and the range of the undisturbed rounds, or of all if there are none.
+    pub(crate) fn summary(&self, measure: Measure) -> Option<Summary> {
+        let undisturbed: Vec<f64> = self.figures(measure).into_iter().flatten().collect();
+        Summary::of(&undisturbed).or_else(|| {
+            let all = self.rounds().iter();
+            let all: Vec<f64> = all.filter_map(|round| round.figure(measure)).collect();
+            Summary::of(&all)
+        })
+    }
+
+    /// Returns whether most of the rounds were disturbed.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        let disturbed = self.rounds().iter().filter(|round| round.disturbed);
+        2 * disturbed.count() > self.rounds().len()
     }
 
     /// Returns whether so many operations failed that the rest is not what was to be measured.
     pub(crate) fn is_failing(&self) -> bool {
-        self.missed > FAILING
-    }
-}
-
-/// The result of a run: figures for each of the [`Rows`], except those whose pool could not be filled.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) figures: Vec<Option<Figures>>,
-}
-
-impl Run {
-    /// Returns the figures of the floor with one thread.
-    pub(crate) fn floor(&self) -> Option<Figures> {
-        self.figures.first().copied().flatten()
+        let missed: Vec<f64> = self.rounds().iter().map(|round| round.missed).collect();
+        Summary::of(&missed).is_some_and(|missed| missed.median > FAILING)
     }
 }
 
@@ -74,14 +87,13 @@ impl Rows {
         }
         let sections = sections.iter().map(|&section| scale.rows(section));
         Self {
-            floors,
-            sections: sections.collect(),
+            groups: [floors].into_iter().chain(sections).collect(),
         }
     }
 
-    /// Returns all rows, in the order of a run's figures.
+    /// Returns all rows, in the order of a run's outcomes.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Row> {
-        self.floors.iter().chain(self.sections.iter().flatten())
+        self.groups.iter().flatten()
     }
 
     /// Returns the largest number of threads.
@@ -89,8 +101,7 @@ impl Rows {
         self.all().map(|row| row.threads).max().unwrap_or(1)
     }
 
-    /// Measures each row `rounds` times on a new pool. The floor is measured before each section, and its figure is the
-    /// median of a round.
+    /// Measures each row `rounds` times on a new pool, section by section: in each round of a section, every row once.
     ///
     /// # Errors
     ///
@@ -98,100 +109,103 @@ impl Rows {
     pub(crate) fn measure(
         &self,
         crew: &mut Crew,
+        before: Option<&Before>,
         pace: &Pace,
-        rounds: u32,
     ) -> Result<Run, Box<dyn Error>> {
-        let mut groups = Vec::new();
-        for rows in [&self.floors].into_iter().chain(&self.sections) {
-            let contests = rows.iter().map(|row| Contest::new(row, crew, pace));
-            groups.push(contests.collect::<Result<Vec<_>, _>>()?);
-        }
-        let (floors, sections) = groups.split_at_mut(1);
-        for round in 0..rounds {
-            for section in &mut *sections {
-                for contest in floors.iter_mut().flatten().chain(section) {
-                    contest.measure(crew, pace);
+        let mut run = Vec::new();
+        for rows in &self.groups {
+            let contests = rows.iter().map(|row| Contest::new(row, crew, before, pace));
+            let mut contests = contests.collect::<Result<Vec<_>, _>>()?;
+            for round in 0..pace.rounds {
+                // To and fro, so that a machine that becomes slower or faster affects all of them alike.
+                if round > 0 {
+                    contests.reverse();
+                }
+                for contest in &mut contests {
+                    contest.measure(crew, pace)?;
                 }
             }
-            for floor in floors.iter_mut().flatten() {
-                floor.condense(round as usize);
+            if pace.rounds.is_multiple_of(2) {
+                contests.reverse();
+            }
+            for contest in contests {
+                run.push(contest.finish(crew)?);
             }
         }
-        let contests = groups.into_iter().flatten();
-        let figures = contests.map(|contest| contest.finish(crew));
-        Ok(Run {
-            figures: figures.collect::<Result<_, _>>()?,
-        })
+        Ok(run)
     }
 }
 
-/// A row, its pool if that is ready, and the results of the rounds so far.
+/// A row, its subject if that is ready, and the results of the rounds so far.
 struct Contest<'r> {
     row: &'r Row,
-    cell: Option<Cell>,
-    settled: bool,
-    rounds: Vec<Round>,
+    subject: Option<Box<dyn Subject>>,
+    outcome: Outcome,
+    /// How long the rounds have taken.
+    taken: Duration,
 }
 
 impl<'r> Contest<'r> {
-    fn new(row: &'r Row, crew: &mut Crew, pace: &Pace) -> Result<Self, String> {
-        let (mut cell, mut settled) = (None, false);
-        match row.cell(pace.patience.filling) {
-            Ok(mut ready) => {
-                let readiness = ready.prepare(crew, pace.patience);
-                settled = readiness == Readiness::Settled;
-                cell = (readiness != Readiness::Unfilled).then_some(ready);
-            }
-            Err(BuildFailure::TooSlow) => {}
-            Err(error) => return Err(format!("{}, {}: {error}", row.who, row.what)),
-        }
-        Ok(Self {
+    fn new(
+        row: &'r Row,
+        crew: &mut Crew,
+        before: Option<&Before>,
+        pace: &Pace,
+    ) -> Result<Self, String> {
+        let mut contest = Self {
             row,
-            cell,
-            settled,
-            rounds: Vec::new(),
-        })
-    }
-
-    fn measure(&mut self, crew: &mut Crew, pace: &Pace) {
-        if let Some(cell) = &mut self.cell {
-            self.rounds.push(cell.round(crew, pace.round));
+            subject: None,
+            outcome: Outcome::Unfilled,
+            taken: Duration::ZERO,
+        };
+        let mut subject = match row.subject(pace.patience.filling, before) {
+            Ok(subject) => subject,
+            Err(BuildFailure::TooSlow) => return Ok(contest),
+            Err(BuildFailure::Absent) => {
+                contest.outcome = Outcome::Absent;
+                return Ok(contest);
+            }
+            Err(error) => return Err(contest.failed(&error.to_string())),
+        };
+        let readiness = subject.prepare(crew, pace.patience);
+        let readiness = readiness.map_err(|error| contest.failed(&error))?;
+        if readiness != Readiness::Unfilled {
+            contest.subject = Some(subject);
+            contest.outcome = Outcome::Measured {
+                settled: readiness == Readiness::Settled,
+                rounds: Vec::new(),
+            };
         }
+        Ok(contest)
     }
 
-    /// Replaces the figures since the first `rounds` rounds by their median.
-    fn condense(&mut self, rounds: usize) {
-        let since: Vec<Round> = self.rounds.drain(rounds..).collect();
-        let of = |part| median(&since, part);
-        self.rounds
-            .extend(of(|round| round.nanoseconds).map(|nanoseconds| Round {
-                nanoseconds,
-                idle: of(|round| round.idle).unwrap_or_default(),
-                missed: of(|round| round.missed).unwrap_or_default(),
-            }));
+    fn failed(&self, error: &str) -> String {
+        format!("{}, {}: {error}", self.row.who, self.row.what)
     }
 
-    fn finish(self, crew: &mut Crew) -> Result<Option<Figures>, String> {
-        if let Some(cell) = self.cell {
-            let finished = cell.finish(crew);
-            finished.map_err(|error| format!("{}, {}: {error}", self.row.who, self.row.what))?;
+    fn measure(&mut self, crew: &mut Crew, pace: &Pace) -> Result<(), String> {
+        let (Some(subject), Outcome::Measured { rounds, .. }) =
+            (&mut self.subject, &mut self.outcome)
+        else {
+            return Ok(());
+        };
+        if self.taken > pace.most {
+            return Ok(());
         }
-        let meet = (2..=crew.processors()).contains(&self.row.threads);
-        let idle = median(&self.rounds, |round| round.idle);
-        let figures = summary(&self.rounds, |round| round.nanoseconds).map(|summary| Figures {
-            summary,
-            settled: self.settled,
-            disturbed: meet && idle.is_some_and(|idle| idle > DISTURBED),
-            missed: median(&self.rounds, |round| round.missed).unwrap_or_default(),
-        });
-        Ok(figures)
+        let start = Instant::now();
+        match subject.round(crew, pace.round) {
+            Ok(round) => rounds.push(round),
+            Err(error) => return Err(self.failed(&error)),
+        }
+        self.taken += start.elapsed();
+        Ok(())
     }
-}
 
-fn summary(rounds: &[Round], part: fn(&Round) -> f64) -> Option<Summary> {
-    Summary::of(&rounds.iter().map(part).collect::<Vec<_>>())
-}
-
-fn median(rounds: &[Round], part: fn(&Round) -> f64) -> Option<f64> {
-    summary(rounds, part).map(|summary| summary.median)
+    fn finish(mut self, crew: &mut Crew) -> Result<Outcome, String> {
+        if let Some(subject) = self.subject.take() {
+            let finished = subject.finish(crew);
+            finished.map_err(|error| self.failed(&error))?;
+        }
+        Ok(self.outcome)
+    }
 }

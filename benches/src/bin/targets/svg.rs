@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use benches::suite::{Section, Who};
+use benches::call::Call;
+use benches::suite::Who;
 use plotters::coord::ranged1d::SegmentValue;
 use plotters::element::{Drawable, PointCollection};
 use plotters::prelude::*;
@@ -14,8 +15,9 @@ use crate::lines::Line;
 const WIDTH: u32 = 1200;
 /// Pixels from one workload to the next.
 const STEP: usize = 30;
-/// Pixels for the title and the legend, and from one line of the legend to the next.
-const HEAD: (u32, i32) = (124, 22);
+/// Pixels for the title, and from one line of the legend to the next.
+const TITLE: usize = 54;
+const LEGEND: usize = 22;
 /// Contestants in one line of the legend.
 const ACROSS: usize = 4;
 /// Pixels for the workloads' names.
@@ -38,25 +40,27 @@ struct Workload {
 /// If the file cannot be written.
 pub(crate) fn draw(lines: &[Line<'_>], file: &Path) -> Result<(), Box<dyn Error>> {
     let workloads = workloads(lines);
-    let height = u32::try_from(workloads.len() * STEP + SCALE)? + HEAD.0;
-    let root = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let (head, body) = root.split_vertically(HEAD.0);
-    let title = "Times as long as the floor takes (fetch_or + fetch_and, one thread); median";
-    head.draw(&Text::new(title, (20, 14), ("sans-serif", 20)))?;
-    let contestants = Who::ALL.into_iter().filter(|&who| {
+    let has_mark = |&who: &Who| {
         let mut marks = workloads.iter().flat_map(|workload| &workload.marks);
         marks.any(|mark| mark.0 == who)
-    });
-    for (at, who) in contestants.enumerate() {
+    };
+    let contestants: Vec<Who> = Who::all().filter(has_mark).collect();
+    let head = u32::try_from(TITLE + contestants.len().div_ceil(ACROSS) * LEGEND)?;
+    let height = u32::try_from(workloads.len() * STEP + SCALE)? + head;
+    let root = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (legend, body) = root.split_vertically(head);
+    let title = "Times as long as the floor takes (fetch_or + fetch_and, one thread); median";
+    legend.draw(&Text::new(title, (20, 14), ("sans-serif", 20)))?;
+    for (at, who) in contestants.into_iter().enumerate() {
         let left = 20 + (at % ACROSS * (WIDTH as usize - 20) / ACROSS) as i32;
-        let top = 54 + (at / ACROSS) as i32 * HEAD.1;
-        head.draw(&Mark {
+        let top = (TITLE + at / ACROSS * LEGEND) as i32;
+        legend.draw(&Mark {
             at: (left, top),
             down: 0,
             who,
         })?;
-        head.draw(&Text::new(who.to_string(), (left + 12, top - 7), TEXT))?;
+        legend.draw(&Text::new(who.to_string(), (left + 12, top - 7), TEXT))?;
     }
 
     let ratios = || {
@@ -105,12 +109,11 @@ fn from_top(workloads: &[Workload], at: usize) -> &str {
 fn workloads(lines: &[Line<'_>]) -> Vec<Workload> {
     let mut workloads: Vec<Workload> = Vec::new();
     let measured = lines.iter().filter(|line| !line.is_failing());
-    for (line, ratio) in measured.filter_map(|line| Some((line, line.ratio()?))) {
+    for (line, ratio) in measured.filter_map(|line| Some((line, line.times_floor()?))) {
         let row = line.row;
-        let name = match (row.section, row.threads) {
-            // In these rows the number of threads is part of the workload.
-            (Section::Oversubscribed, _) | (_, 1) => row.what.clone(),
-            (_, threads) => format!("{}, {threads} threads", row.what),
+        let name = match row.threads {
+            1 => row.what.clone(),
+            threads => format!("{}, {threads} threads", row.what),
         };
         let mark = (row.who, ratio);
         match workloads.iter_mut().find(|workload| workload.name == name) {
@@ -125,7 +128,8 @@ fn workloads(lines: &[Line<'_>]) -> Vec<Workload> {
     workloads
 }
 
-/// A contestant's mark: a square for the floor, discs for genpool, rings for contestants under a mutex.
+/// A contestant's mark: a square for the floor, discs for genpool, hollow squares for an earlier genpool, rings for
+/// contestants under a mutex.
 struct Mark<C> {
     at: C,
     /// How many pixels the mark is below its place.
@@ -156,6 +160,9 @@ impl<C, DB: DrawingBackend> Drawable<DB> for Mark<C> {
                 backend.draw_rect((x - 5, y - 5), (x + 5, y + 5), &color, true)?;
             } else if self.who.is_ours() {
                 backend.draw_circle((x, y), 6, &color, true)?;
+            } else if matches!(self.who, Who::Before(_)) {
+                let (top, bottom) = ((x - 5, y - 5), (x + 5, y + 5));
+                backend.draw_rect(top, bottom, &color.stroke_width(2), false)?;
             } else {
                 backend.draw_circle((x, y), 5, &color.stroke_width(2), false)?;
             }
@@ -164,46 +171,50 @@ impl<C, DB: DrawingBackend> Drawable<DB> for Mark<C> {
     }
 }
 
-/// Okabe and Ito's colours, which most people can tell apart. Each is used twice, for a filled and for a hollow mark.
+/// Okabe and Ito's colours, which most people can tell apart. Each is used for a filled and for a hollow mark. The way to
+/// call an earlier genpool has the colour of that way, in a hollow mark of its own.
 fn color(who: Who) -> RGBColor {
     match who {
         Who::Floor => BLACK,
-        Who::FirstFit | Who::MutexFirstFit => RGBColor(0, 114, 178),
-        Who::FirstFitByAddress | Who::RangeAlloc => RGBColor(86, 180, 233),
-        Who::ThreadStart | Who::OffsetAllocator => RGBColor(213, 94, 0),
-        Who::BestFit | Who::MutexBestFit => RGBColor(0, 158, 115),
-        Who::Buddy => RGBColor(204, 121, 167),
+        Who::Ours(call) | Who::Before(call) => match call {
+            Call::FirstFit => RGBColor(0, 114, 178),
+            Call::FirstFitNamed | Call::ByAddress => RGBColor(86, 180, 233),
+            Call::ThreadStart => RGBColor(213, 94, 0),
+            Call::BestFit | Call::BestFitNamed => RGBColor(0, 158, 115),
+            Call::Cached => RGBColor(230, 159, 0),
+            _ => RGBColor(130, 130, 130),
+        },
+        Who::SpreadFit | Who::Buddy => RGBColor(204, 121, 167),
+        Who::MutexFirstFit => RGBColor(0, 114, 178),
+        Who::MutexBestFit => RGBColor(0, 158, 115),
+        Who::RangeAlloc => RGBColor(86, 180, 233),
+        Who::OffsetAllocator => RGBColor(213, 94, 0),
+        Who::Sharded => RGBColor(230, 159, 0),
         Who::VmAllocator => RGBColor(130, 130, 130),
-        Who::Cached => RGBColor(230, 159, 0),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use benches::stats::Summary;
-    use benches::suite::Scale;
+    use benches::measure::{Measure, Round};
+    use benches::suite::{Scale, Section};
 
     use super::*;
     use crate::lines::lines;
-    use crate::run::{Figures, Rows, Run};
+    use crate::run::{Outcome, Rows};
 
     #[test]
     fn workloads_gather_their_contestants() {
-        let rows = Rows::new(&Scale::default(), &[Section::Pair, Section::Oversubscribed]);
-        let figures = Figures {
-            summary: Summary {
-                median: 20.0,
-                min: 19.0,
-                max: 21.0,
-            },
+        let rows = Rows::new(&Scale::default(), &[Section::Pair, Section::Crowd]);
+        let measured = Outcome::Measured {
             settled: true,
-            disturbed: false,
-            missed: 0.0,
+            rounds: vec![Round {
+                figures: vec![(Measure::Time, 20.0)],
+                ..Round::default()
+            }],
         };
-        let run = Run {
-            figures: vec![Some(figures); rows.all().count()],
-        };
-        let lines = lines(&rows, &[run]);
+        let runs = [vec![measured; rows.all().count()]];
+        let lines = lines(&rows, &runs);
         let workloads = workloads(&lines);
         let marks: usize = workloads.iter().map(|workload| workload.marks.len()).sum();
         assert_eq!(marks, lines.len());
