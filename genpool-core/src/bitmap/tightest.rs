@@ -2,9 +2,9 @@
 //! of changes in the run index, on which the search relies.
 
 use super::hints::Need;
-use super::run_index::{RunIndex, WordLine};
+use super::run_index::{RunIndex, Surrounded};
 use super::word::{FULL, begins, find_all, free_bits, free_prefix, free_suffix, mask};
-use super::{Bitmap, Look, Piece};
+use super::{Bitmap, Look, Piece, WordRun};
 use crate::activity::Activity;
 use crate::sync::{Fault, Ordering, seeded};
 use crate::units::{Granule, LINE_WORDS, LineIndex, Run, WORD_BITS, WordIndex};
@@ -42,6 +42,7 @@ impl Bitmap {
     /// Returns a place in the shortest free run of at least `n` granules that has one. Of equal runs it is the lowest.
     /// `place` returns the place of `n` granules in a run. A longer run with the same start has the same place, or none
     /// is found in the shorter one.
+    #[inline(never)]
     pub(crate) fn find_tightest_where(
         &self,
         n: usize,
@@ -80,30 +81,23 @@ impl Bitmap {
     ) -> Option<Granule> {
         let run_index = self.run_index()?;
         if !run_index.is_complete() {
-            self.build_run_index(run_index, activity);
+            self.build_run_index(&run_index, activity);
         }
         let mut shortest = n;
         for _ in 0..TRIES {
             let len = run_index.shortest(shortest)?;
             if len == WORD_BITS {
-                return self.find_tightest_long(run_index, n, place);
+                return self.find_tightest_long(&run_index, n, place);
             }
             let mut next = LineIndex(0);
             while let Some(line) = run_index.next(next, len) {
-                let seen = self.line(line, Ordering::Relaxed);
-                let starts = seen.all(len).map(|at| line.granule(at));
-                let mut runs = starts.map(|start| Run { start, len }).peekable();
-                if runs.peek().is_some() {
-                    if let Some(found) = runs.find_map(&place) {
-                        return Some(found);
+                match self.place_in_line(&run_index, line, len, &place) {
+                    Some(None) => {
+                        // There is no place in a run of this length.
+                        shortest = len + 1;
                     }
-                    // There is no place in a run of this length.
-                    shortest = len + 1;
-                } else {
-                    run_index.lower(line, len, || {
-                        let changed = !self.is_still(line, &seen);
-                        changed && self.line(line, Ordering::SeqCst).first(len).is_some()
-                    });
+                    Some(found) => return found,
+                    None => {}
                 }
                 next = line.next();
             }
@@ -111,14 +105,89 @@ impl Bitmap {
         None
     }
 
+    /// Returns the first place in a run of this length that begins in the line, or nothing inside if there is none. If
+    /// there is no such run, clears the bit that led here.
+    #[inline(always)]
+    fn place_in_line(
+        &self,
+        run_index: &RunIndex<'_>,
+        line: LineIndex,
+        len: usize,
+        place: impl Fn(Run) -> Option<Granule>,
+    ) -> Option<Option<Granule>> {
+        let mut is_refused = false;
+        let found = self.look_in_line(line, Ordering::Relaxed, |word, seen| {
+            let mut starts = seen.starts(len);
+            while starts != 0 {
+                let start = word.granule(starts.trailing_zeros() as usize);
+                let found = place(Run { start, len });
+                if found.is_some() {
+                    return found;
+                }
+                is_refused = true;
+                starts &= starts - 1;
+            }
+            None
+        });
+        if found.is_none() && !is_refused {
+            self.lower_line(run_index, line, len);
+            return None;
+        }
+        Some(found)
+    }
+
+    /// Clears the bit of a length, below [`WORD_BITS`], in a line that was just seen without such a run.
+    #[inline(never)]
+    fn lower_line(&self, run_index: &RunIndex<'_>, line: LineIndex, len: usize) {
+        run_index.lower(line, len, || {
+            let starts = |_, seen: Surrounded| (seen.starts(len) != 0).then_some(());
+            self.look_in_line(line, Ordering::SeqCst, starts).is_some()
+        });
+    }
+
+    /// Calls `look` with each word of a line, until it returns something.
+    #[inline(always)]
+    fn look_in_line<R>(
+        &self,
+        line: LineIndex,
+        order: Ordering,
+        mut look: impl FnMut(WordIndex, Surrounded) -> Option<R>,
+    ) -> Option<R> {
+        let words = self.bits.words();
+        let load = |at: usize| words.get(at).map_or(FULL, |word| word.load(order));
+        let first = line.first_word().0;
+        let (mut before, mut word) = (load(first.wrapping_sub(1)), load(first));
+        for at in first..first + LINE_WORDS {
+            let after = load(at + 1);
+            let found = look(
+                WordIndex(at),
+                Surrounded {
+                    before,
+                    word,
+                    after,
+                },
+            );
+            if found.is_some() {
+                return found;
+            }
+            (before, word) = (word, after);
+        }
+        None
+    }
+
     /// Does the same among runs of at least [`WORD_BITS`] granules. Looks at each of them, until one fits exactly.
+    #[inline(never)]
     fn find_tightest_long(
         &self,
-        run_index: RunIndex<'_>,
+        run_index: &RunIndex<'_>,
         n: usize,
         place: impl Fn(Run) -> Option<Granule>,
     ) -> Option<Granule> {
-        let mut runs = self.long_runs(run_index);
+        let mut runs = LongRuns {
+            bitmap: self,
+            run_index,
+            next: WordIndex(0),
+        };
         let first = runs.next()?;
         let Some(second) = runs.next() else {
             // It is the only candidate, so it does not matter how much longer it is.
@@ -143,27 +212,6 @@ impl Bitmap {
             }
         }
         found
-    }
-
-    /// Iterates over the starts of the runs of at least [`WORD_BITS`] granules, in ascending order.
-    fn long_runs(&self, run_index: RunIndex<'_>) -> impl Iterator<Item = Granule> {
-        let mut next = LineIndex(0);
-        let lines = core::iter::from_fn(move || {
-            let line = run_index.next(next, WORD_BITS)?;
-            next = line.next();
-            Some(line)
-        });
-        lines.flat_map(move |line| {
-            let seen = self.line(line, Ordering::Relaxed);
-            let mut runs = seen.long().peekable();
-            if runs.peek().is_none() {
-                run_index.lower(line, WORD_BITS, || {
-                    self.line(line, Ordering::SeqCst).long().next().is_some()
-                });
-            }
-            let first = line.granule(0);
-            runs.map(move |at| first.plus(at))
-        })
     }
 
     /// Returns how many granules are free from `start` on, up to `most`.
@@ -197,38 +245,9 @@ impl Bitmap {
         before.map_or(FULL, |at| self.word_or_full(WordIndex(at), order))
     }
 
-    /// Reads a line of words. Past the last word, everything is taken.
-    #[inline(always)]
-    fn line(&self, line: LineIndex, order: Ordering) -> WordLine {
-        let first = line.first_word();
-        let mut seen = WordLine {
-            before: self.before(first, order),
-            words: [FULL; LINE_WORDS],
-            after: self.word_or_full(line.next().first_word(), order),
-        };
-        for (seen, word) in seen.words.iter_mut().zip(&self.bits.words()[first.0..]) {
-            *seen = word.load(order);
-        }
-        seen
-    }
-
-    /// Returns true if a line is still as it was seen.
-    #[inline(always)]
-    fn is_still(&self, line: LineIndex, seen: &WordLine) -> bool {
-        let first = line.first_word();
-        let before = self.before(first, Ordering::SeqCst);
-        let after = self.word_or_full(line.next().first_word(), Ordering::SeqCst);
-        let outside = before ^ seen.before | after ^ seen.after;
-        // Word by word, because `seen` was written word by word.
-        let pairs = self.bits.words()[first.0..].iter().zip(&seen.words);
-        pairs.fold(outside, |changed, (word, seen)| {
-            changed | word.load(Ordering::SeqCst) ^ seen
-        }) == 0
-    }
-
     /// Turns on the recording of changes, and records all runs that there are.
     #[cold]
-    fn build_run_index(&self, run_index: RunIndex<'_>, activity: &Activity) {
+    fn build_run_index(&self, run_index: &RunIndex<'_>, activity: &Activity) {
         activity.start_run_index();
         for run in self.free_runs(Granule(0), 1, Look::Exact) {
             run_index.record(run.start.line(), run.len);
@@ -257,44 +276,43 @@ impl Bitmap {
         let Some(run_index) = self.run_index() else {
             return;
         };
-        let words = if seeded(Fault::UnrecordedRest) {
-            1
-        } else {
-            usize::MAX
-        };
-        let pieces = Piece::all(start, n).take(words);
-        let firsts = pieces.map(Piece::start);
-        match change {
-            // At each word: meanwhile others may have released by mistake what was claimed before it, or claimed
-            // what was released before it.
-            Change::Claim => {
-                for first in firsts {
-                    if let Some(below) = first.0.checked_sub(1) {
-                        self.record_run(run_index, Granule(below));
-                    }
-                }
-                self.record_run(run_index, start.plus(n));
+        let (mut first, end) = (start, start.plus(n));
+        // At each word: meanwhile others may have released by mistake what was claimed before it, or claimed what was
+        // released before it.
+        while first < end {
+            match change {
+                Change::Claim if first.0 == 0 => {}
+                Change::Claim => self.record_run(&run_index, Granule(first.0 - 1)),
+                Change::Release => self.record_run(&run_index, first),
             }
-            Change::Release => firsts.for_each(|first| self.record_run(run_index, first)),
+            if seeded(Fault::UnrecordedRest) {
+                break;
+            }
+            first = first.word().end();
+        }
+        if change == Change::Claim {
+            self.record_run(&run_index, end);
         }
     }
 
     /// Records the length of the free run that the granule is part of, if there is one.
-    fn record_run(&self, run_index: RunIndex<'_>, granule: Granule) {
-        let (word, at) = (granule.word(), granule.bit());
-        let Some(seen) = self.bits.words().get(word.0) else {
-            return;
-        };
+    #[inline(always)]
+    fn record_run(&self, run_index: &RunIndex<'_>, granule: Granule) {
         // SeqCst: comes after the change (pairs with the second look of a thread that cleared a bit).
-        let seen = seen.load(Ordering::SeqCst);
-        if seen >> at & 1 != 0 {
-            return;
+        let seen = self.word_or_full(granule.word(), Ordering::SeqCst);
+        if seen >> granule.bit() & 1 == 0 {
+            self.record_run_of(run_index, granule, seen);
         }
-        // Free granules below the granule, and from the granule itself on.
-        let mut below = free_suffix(seen << (WORD_BITS - 1 - at) << 1).min(at);
-        let mut above = free_prefix(seen >> at).min(WORD_BITS - at);
-        if below == at && word.0 > 0 {
-            // SeqCst: as above.
+    }
+
+    /// Does the same for a free granule, whose word was seen after the change.
+    #[inline(never)]
+    fn record_run_of(&self, run_index: &RunIndex<'_>, granule: Granule, seen: usize) {
+        let word = granule.word();
+        let run = WordRun::around(Piece::new(word, granule.bit(), 1), seen);
+        let (mut start, mut end) = (word.granule(run.start), word.granule(run.end));
+        if run.start == 0 && word.0 > 0 {
+            // SeqCst: as in `record_run`.
             // Not caught: a free has looked at the word before for the hints, with `SeqCst`, and reads it no older
             // now; after a claim loom orders this look with the one above, and Miri's schedules do not reach it.
             let before = self.word(WordIndex(word.0 - 1)).load(Ordering::SeqCst);
@@ -302,15 +320,16 @@ impl Bitmap {
                 // It begins further down, and was of the longest kind before the change.
                 return;
             }
-            below += free_suffix(before);
+            start.0 -= free_suffix(before);
         }
-        if at + above == WORD_BITS {
-            above += self.bits.free_prefix_of(word.next());
+        if run.end == WORD_BITS {
+            end = end.plus(self.bits.free_prefix_of(word.next()));
         }
-        run_index.record(Granule(granule.0 - below).line(), below + above);
+        run_index.record(start.line(), end.0 - start.0);
     }
 
     /// Returns the tightest run without the run index. Ends at the first run of exactly `n` granules.
+    #[inline(never)]
     pub(super) fn scan_tightest(&self, n: usize) -> Option<Granule> {
         let (mut start, mut shortest) = (None, usize::MAX);
         let need = Need::of(n);
@@ -366,42 +385,50 @@ impl Bitmap {
     }
 }
 
+/// The starts of the runs of at least [`WORD_BITS`] granules, in ascending order.
+struct LongRuns<'b> {
+    bitmap: &'b Bitmap,
+    run_index: &'b RunIndex<'b>,
+    /// The next word to look at. Where a line begins, the next line is looked for first.
+    next: WordIndex,
+}
+
+impl Iterator for LongRuns<'_> {
+    type Item = Granule;
+
+    #[inline]
+    fn next(&mut self) -> Option<Granule> {
+        loop {
+            let mut line = self.next.line();
+            let is_whole = self.next == line.first_word();
+            if is_whole {
+                line = self.run_index.next(line, WORD_BITS)?;
+                self.next = line.first_word();
+            }
+            let long = |word: WordIndex, seen: Surrounded| {
+                let start = word.granule(seen.long()?);
+                (word >= self.next).then_some(start)
+            };
+            if let Some(start) = self.bitmap.look_in_line(line, Ordering::Relaxed, long) {
+                self.next = start.word().next();
+                return Some(start);
+            }
+            if is_whole {
+                self.run_index.lower(line, WORD_BITS, || {
+                    let long = |_, seen: Surrounded| seen.long();
+                    let again = self.bitmap.look_in_line(line, Ordering::SeqCst, long);
+                    again.is_some()
+                });
+            }
+            self.next = line.next().first_word();
+        }
+    }
+}
+
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
     use super::*;
     use crate::units::LINE_GRANULES;
-
-    #[test]
-    fn a_line_is_still_as_it_was_seen_until_a_word_of_it_or_next_to_it_changes() {
-        let activity = Activity::new();
-        for line in 0..3 {
-            let bitmap = Bitmap::new(3 * LINE_GRANULES, None).unwrap();
-            bitmap
-                .claim(Granule(1), 3 * LINE_GRANULES - 2, &activity)
-                .unwrap();
-            let seen = bitmap.line(LineIndex(line), Ordering::SeqCst);
-            let of_it = (line * LINE_WORDS).saturating_sub(1)..=(line + 1) * LINE_WORDS;
-            for (one, other) in
-                (0..3 * LINE_WORDS).flat_map(|one| (0..=one).map(move |at| (one, at)))
-            {
-                assert!(bitmap.is_still(LineIndex(line), &seen));
-                let mut changed = [one, other].map(|word| word * WORD_BITS + 1).to_vec();
-                changed.dedup();
-                for &granule in &changed {
-                    bitmap.release(Granule(granule), 1, &activity).unwrap();
-                }
-                let expected = !of_it.contains(&one) && !of_it.contains(&other);
-                assert_eq!(
-                    bitmap.is_still(LineIndex(line), &seen),
-                    expected,
-                    "{one}, {other}"
-                );
-                for &granule in &changed {
-                    bitmap.claim(Granule(granule), 1, &activity).unwrap();
-                }
-            }
-        }
-    }
 
     #[test]
     fn a_run_over_a_border_is_recorded_whole() {

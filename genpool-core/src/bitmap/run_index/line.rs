@@ -1,79 +1,60 @@
-//! A line of words as it was read: which runs begin in it.
+//! Which runs begin in a word of a line, as it was read with the words on either side.
 
 use crate::bitmap::word::{begins, free_bits, free_prefix, free_suffix};
-use crate::units::{LINE_WORDS, WORD_BITS};
+use crate::units::WORD_BITS;
 
-/// The values of a line of words, and of the words on either side.
+/// The value of a word, and of the words on either side.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::bitmap) struct WordLine {
+pub(in crate::bitmap) struct Surrounded {
     pub(in crate::bitmap) before: usize,
-    pub(in crate::bitmap) words: [usize; LINE_WORDS],
+    pub(in crate::bitmap) word: usize,
     pub(in crate::bitmap) after: usize,
 }
 
-impl WordLine {
-    /// Returns a word of the line between the word before it and the word after it.
+impl Surrounded {
+    /// Returns where runs of this length, below [`WORD_BITS`], begin in the word, as set bits.
     #[inline(always)]
-    fn around(&self, at: usize) -> (usize, usize, usize) {
-        let before = if at == 0 {
-            self.before
-        } else {
-            self.words[at - 1]
-        };
-        let after = *self.words.get(at + 1).unwrap_or(&self.after);
-        (before, self.words[at], after)
-    }
-
-    /// Returns where the first run of this length begins, counted from the first granule of the line. The length is
-    /// below [`WORD_BITS`].
-    #[inline]
-    pub(in crate::bitmap) fn first(&self, len: usize) -> Option<usize> {
-        (0..LINE_WORDS).find_map(|at| self.starts_in(at, len).next())
-    }
-
-    /// Iterates over the starts of the runs of this length, below [`WORD_BITS`], in ascending order.
-    pub(in crate::bitmap) fn all(&self, len: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..LINE_WORDS).flat_map(move |at| self.starts_in(at, len))
-    }
-
-    /// Iterates over the starts of the runs of this length that begin in one word.
-    #[inline(always)]
-    fn starts_in(&self, at: usize, len: usize) -> impl Iterator<Item = usize> + use<> {
-        let (before, word, after) = self.around(at);
+    pub(in crate::bitmap) fn starts(self, len: usize) -> usize {
+        let Self {
+            before,
+            word,
+            after,
+        } = self;
         let begins = begins(before, word);
-        // The sum carries from the beginning of each run to the taken granule that ends the run.
+        // The sum carries from the beginning of each run to the taken granule that ends the run. A run that reaches
+        // the end of the word ends at the lowest taken granule of the next.
         let ends = free_bits(word).wrapping_add(begins) & word;
-        let suffix = free_suffix(word);
-        let through = suffix > 0 && suffix + free_prefix(after) == len;
-        let last = if through {
-            1 << (WORD_BITS - suffix)
-        } else {
-            0
-        };
-        let mut found = begins & (ends >> len | last);
-        core::iter::from_fn(move || {
-            while found != 0 {
-                let from = found.trailing_zeros() as usize;
-                let lowest = found & found.wrapping_neg();
-                found &= found - 1;
-                // The taken granule at that distance may end another run.
-                if lowest == last || free_prefix(word >> from) == len {
-                    return Some(at * WORD_BITS + from);
-                }
+        let reaches = 0_usize.wrapping_sub(free_bits(word) >> (WORD_BITS - 1));
+        let last = after & after.wrapping_neg() & reaches;
+        let mut found = begins & (ends >> len | last << (WORD_BITS - len));
+        // The taken granule at that distance may end another run.
+        let mut unchecked = found;
+        while unchecked != 0 {
+            let from = unchecked.trailing_zeros() as usize;
+            let lowest = unchecked & unchecked.wrapping_neg();
+            unchecked ^= lowest;
+            let inside = free_prefix(word >> from).min(WORD_BITS - from);
+            if inside != len && from + inside != WORD_BITS {
+                found ^= lowest;
             }
-            None
-        })
+        }
+        found
     }
 
-    /// Iterates over the starts of the runs of at least [`WORD_BITS`] granules, in ascending order.
-    pub(in crate::bitmap) fn long(self) -> impl Iterator<Item = usize> {
-        (0..LINE_WORDS).filter_map(move |at| {
-            let (before, word, after) = self.around(at);
-            let suffix = free_suffix(word);
-            let begin = suffix > 0 && begins(before, word) >> (WORD_BITS - suffix) != 0;
-            let is_long = begin && suffix + free_prefix(after) >= WORD_BITS;
-            is_long.then_some(at * WORD_BITS + WORD_BITS - suffix)
-        })
+    /// Returns where a run of at least [`WORD_BITS`] granules begins in the word. There is at most one.
+    #[inline(always)]
+    pub(in crate::bitmap) fn long(self) -> Option<usize> {
+        let Self {
+            before,
+            word,
+            after,
+        } = self;
+        let is_last_free = |word| word >> (WORD_BITS - 1) == 0;
+        if !is_last_free(word) || word == 0 && is_last_free(before) {
+            return None;
+        }
+        let suffix = free_suffix(word);
+        (suffix + free_prefix(after) >= WORD_BITS).then_some(WORD_BITS - suffix)
     }
 }
 
@@ -81,7 +62,6 @@ impl WordLine {
 mod tests {
     use super::*;
     use crate::bitmap::word::FULL;
-    use crate::units::LINE_GRANULES;
     use proptest::prelude::*;
 
     /// Words with few runs and with many, and with long runs over their borders.
@@ -94,14 +74,13 @@ mod tests {
         prop_oneof![Just(0), Just(FULL), any::<usize>(), some, part]
     }
 
-    /// The runs that begin in a line, bit by bit: where each begins, and how long it is as far as it is seen.
-    fn runs(line: &WordLine) -> Vec<(usize, usize)> {
-        let words = [line.before].into_iter().chain(line.words);
-        let bits: Vec<bool> = words
-            .chain([line.after, FULL])
+    /// The runs that begin in the word, bit by bit: where each begins, and how long it is as far as it is seen.
+    fn runs(seen: Surrounded) -> Vec<(usize, usize)> {
+        let bits: Vec<bool> = [seen.before, seen.word, seen.after, FULL]
+            .into_iter()
             .flat_map(|word| (0..WORD_BITS).map(move |at| word >> at & 1 == 0))
             .collect();
-        (0..LINE_GRANULES)
+        (0..WORD_BITS)
             .filter(|at| !bits[at + WORD_BITS - 1] && bits[at + WORD_BITS])
             .map(|at| {
                 let free = bits[at + WORD_BITS..].iter().take_while(|&&free| free);
@@ -113,21 +92,19 @@ mod tests {
     proptest! {
         #[test]
         #[cfg_attr(miri, ignore = "plain arithmetic")]
-        fn the_first_of_each_length_and_the_long_ones_are_found(
+        fn the_runs_of_each_length_and_the_long_one_are_found(
             before in word(),
-            words in proptest::array::uniform::<_, LINE_WORDS>(word()),
+            word in word(),
             after in word(),
         ) {
-            let line = WordLine { before, words, after };
-            let runs = runs(&line);
+            let seen = Surrounded { before, word, after };
+            let runs = runs(seen);
             for len in 1..WORD_BITS {
-                let first = runs.iter().find(|run| run.1 == len).map(|run| run.0);
-                prop_assert_eq!(line.first(len), first, "of {}", len);
-                let all = runs.iter().filter(|run| run.1 == len).map(|run| run.0);
-                prop_assert!(line.all(len).eq(all), "of {}", len);
+                let starts = runs.iter().filter(|run| run.1 == len).map(|run| 1 << run.0);
+                prop_assert_eq!(seen.starts(len), starts.sum::<usize>(), "of {}", len);
             }
-            let long = runs.iter().filter(|run| run.1 >= WORD_BITS).map(|run| run.0);
-            prop_assert!(line.long().eq(long));
+            let long = runs.iter().find(|run| run.1 >= WORD_BITS);
+            prop_assert_eq!(seen.long(), long.map(|run| run.0));
         }
     }
 }
