@@ -2,12 +2,12 @@
 //! of changes in the run index, on which the search relies.
 
 use super::hints::Need;
-use super::run_index::{RunIndex, Surrounded};
+use super::run_index::{RunIndex, SURROUNDED, find_in_line, long_start};
 use super::word::{FULL, begins, find_all, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece, WordRun};
 use crate::activity::Activity;
 use crate::sync::{Fault, Ordering, seeded};
-use crate::units::{Granule, LINE_WORDS, LineIndex, Run, WORD_BITS, WordIndex};
+use crate::units::{Granule, LineIndex, Run, WORD_BITS, WordIndex};
 
 /// How many lengths are tried before all words are looked at: four times each (2026-11). A caller that is alone
 /// needs no more. To find that a length is gone takes it as many tries as there are levels, or two if there is one
@@ -105,9 +105,9 @@ impl Bitmap {
         None
     }
 
-    /// Returns the first place in a run of this length that begins in the line, or nothing inside if there is none. If
-    /// there is no such run, clears the bit that led here.
-    #[inline(always)]
+    /// Returns the first place in a run of this length, below [`WORD_BITS`], that begins in the line, or nothing inside
+    /// if there is none. If there is no such run, clears the bit that led here.
+    #[inline(never)]
     fn place_in_line(
         &self,
         run_index: &RunIndex<'_>,
@@ -115,60 +115,49 @@ impl Bitmap {
         len: usize,
         place: impl Fn(Run) -> Option<Granule>,
     ) -> Option<Option<Granule>> {
+        let first = line.first_word().granule(0);
+        let mut seen = [FULL; SURROUNDED.end];
         let mut is_refused = false;
-        let found = self.look_in_line(line, Ordering::Relaxed, |word, seen| {
-            let mut starts = seen.starts(len);
-            while starts != 0 {
-                let start = word.granule(starts.trailing_zeros() as usize);
-                let found = place(Run { start, len });
-                if found.is_some() {
-                    return found;
-                }
-                is_refused = true;
-                starts &= starts - 1;
-            }
-            None
+        let look = |at: usize| {
+            seen[at] = self.word_near(line, at, Ordering::Relaxed);
+            seen[at]
+        };
+        let found = find_in_line(len, look, |at| {
+            is_refused = true;
+            let start = first.plus(at);
+            place(Run { start, len })
         });
-        if found.is_none() && !is_refused {
-            self.lower_line(run_index, line, len);
+        if !is_refused {
+            run_index.lower(line, len, || {
+                let mut words = SURROUNDED;
+                let changed =
+                    words.any(|at| self.word_near(line, at, Ordering::SeqCst) != seen[at]);
+                let again = |at| self.word_near(line, at, Ordering::SeqCst);
+                changed && find_in_line(len, again, Some).is_some()
+            });
             return None;
         }
         Some(found)
     }
 
-    /// Clears the bit of a length, below [`WORD_BITS`], in a line that was just seen without such a run.
-    #[inline(never)]
-    fn lower_line(&self, run_index: &RunIndex<'_>, line: LineIndex, len: usize) {
-        run_index.lower(line, len, || {
-            let starts = |_, seen: Surrounded| (seen.starts(len) != 0).then_some(());
-            self.look_in_line(line, Ordering::SeqCst, starts).is_some()
-        });
+    /// Returns a word by its position in a line: the words of the line come after the word before it, which is 0.
+    /// Past the ends of the bitmap, everything is taken.
+    #[inline(always)]
+    fn word_near(&self, line: LineIndex, at: usize, order: Ordering) -> usize {
+        self.word_or_full(WordIndex((line.first_word().0 + at).wrapping_sub(1)), order)
     }
 
-    /// Calls `look` with each word of a line, until it returns something.
+    /// Returns the start of the first run of at least [`WORD_BITS`] granules that begins in the line, in word `from` or
+    /// a later one.
     #[inline(always)]
-    fn look_in_line<R>(
-        &self,
-        line: LineIndex,
-        order: Ordering,
-        mut look: impl FnMut(WordIndex, Surrounded) -> Option<R>,
-    ) -> Option<R> {
+    fn long_in_line(&self, line: LineIndex, from: WordIndex, order: Ordering) -> Option<Granule> {
         let words = self.bits.words();
         let load = |at: usize| words.get(at).map_or(FULL, |word| word.load(order));
-        let first = line.first_word().0;
-        let (mut before, mut word) = (load(first.wrapping_sub(1)), load(first));
-        for at in first..first + LINE_WORDS {
+        let (mut before, mut word) = (load(from.0.wrapping_sub(1)), load(from.0));
+        for at in from.0..line.next().first_word().0 {
             let after = load(at + 1);
-            let found = look(
-                WordIndex(at),
-                Surrounded {
-                    before,
-                    word,
-                    after,
-                },
-            );
-            if found.is_some() {
-                return found;
+            if let Some(start) = long_start(before, word, after) {
+                return Some(WordIndex(at).granule(start));
             }
             (before, word) = (word, after);
         }
@@ -405,18 +394,14 @@ impl Iterator for LongRuns<'_> {
                 line = self.run_index.next(line, WORD_BITS)?;
                 self.next = line.first_word();
             }
-            let long = |word: WordIndex, seen: Surrounded| {
-                let start = word.granule(seen.long()?);
-                (word >= self.next).then_some(start)
-            };
-            if let Some(start) = self.bitmap.look_in_line(line, Ordering::Relaxed, long) {
+            let found = self.bitmap.long_in_line(line, self.next, Ordering::Relaxed);
+            if let Some(start) = found {
                 self.next = start.word().next();
                 return Some(start);
             }
             if is_whole {
                 self.run_index.lower(line, WORD_BITS, || {
-                    let long = |_, seen: Surrounded| seen.long();
-                    let again = self.bitmap.look_in_line(line, Ordering::SeqCst, long);
+                    let again = self.bitmap.long_in_line(line, self.next, Ordering::SeqCst);
                     again.is_some()
                 });
             }

@@ -1,61 +1,67 @@
-//! Which runs begin in a word of a line, as it was read with the words on either side.
+//! Which runs begin in a line of words, found from one look at each word.
 
-use crate::bitmap::word::{begins, free_bits, free_prefix, free_suffix};
-use crate::units::WORD_BITS;
+use core::ops::Range;
 
-/// The value of a word, and of the words on either side.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::bitmap) struct Surrounded {
-    pub(in crate::bitmap) before: usize,
-    pub(in crate::bitmap) word: usize,
-    pub(in crate::bitmap) after: usize,
+use crate::bitmap::word::{FULL, begins, free_bits, free_prefix, free_suffix, mask};
+use crate::units::{LINE_WORDS, WORD_BITS};
+
+/// The words of a line by their positions, and the words on either side.
+pub(in crate::bitmap) const SURROUNDED: Range<usize> = 0..LINE_WORDS + 2;
+
+/// Calls `place` with the start of each run of this length, below [`WORD_BITS`], that begins in a line, until it
+/// returns something. The start is counted from the first granule of the line. `word_at` reads a word by its position:
+/// the words of the line come after the word before it, which is 0.
+#[inline(always)]
+pub(in crate::bitmap) fn find_in_line<R>(
+    len: usize,
+    mut word_at: impl FnMut(usize) -> usize,
+    mut place: impl FnMut(usize) -> Option<R>,
+) -> Option<R> {
+    let low = mask(0, len);
+    // Where runs begin in the word before, rotated up by the length. So the low bits stand for granules of the next.
+    let (mut before, mut starts_before) = (word_at(0), 0);
+    let mut at = 1;
+    while at < SURROUNDED.end {
+        let word = word_at(at);
+        let begins = begins(before, word);
+        let goes_on = free_bits(before) >> (WORD_BITS - 1);
+        // The sum carries through each run to the taken granule that ends the run.
+        let ends = free_bits(word).wrapping_add(begins).wrapping_add(goes_on);
+        let starts = begins << len | begins >> (len.wrapping_neg() % WORD_BITS);
+        // A run ends there, and a run begins at the right distance from there.
+        let mut found = ends & word & (starts_before & low | starts & !low);
+        while found != 0 {
+            let end = found.trailing_zeros() as usize;
+            if at > LINE_WORDS && end >= len {
+                // It begins in the next line.
+                return None;
+            }
+            // The granules up to the end, the last of them highest.
+            let window = word << 1 << (WORD_BITS - 1 - end) | before >> end;
+            // Or else a shorter run ends there.
+            if window & FULL & !(FULL >> len) == 0
+                && let at_last @ Some(_) = place((at - 1) * WORD_BITS + end - len)
+            {
+                return at_last;
+            }
+            found &= found - 1;
+        }
+        (before, starts_before) = (word, starts);
+        at += 1;
+    }
+    None
 }
 
-impl Surrounded {
-    /// Returns where runs of this length, below [`WORD_BITS`], begin in the word, as set bits.
-    #[inline(always)]
-    pub(in crate::bitmap) fn starts(self, len: usize) -> usize {
-        let Self {
-            before,
-            word,
-            after,
-        } = self;
-        let begins = begins(before, word);
-        // The sum carries from the beginning of each run to the taken granule that ends the run. A run that reaches
-        // the end of the word ends at the lowest taken granule of the next.
-        let ends = free_bits(word).wrapping_add(begins) & word;
-        let reaches = 0_usize.wrapping_sub(free_bits(word) >> (WORD_BITS - 1));
-        let last = after & after.wrapping_neg() & reaches;
-        let mut found = begins & (ends >> len | last << (WORD_BITS - len));
-        // The taken granule at that distance may end another run.
-        let mut unchecked = found;
-        while unchecked != 0 {
-            let from = unchecked.trailing_zeros() as usize;
-            let lowest = unchecked & unchecked.wrapping_neg();
-            unchecked ^= lowest;
-            let inside = free_prefix(word >> from).min(WORD_BITS - from);
-            if inside != len && from + inside != WORD_BITS {
-                found ^= lowest;
-            }
-        }
-        found
+/// Returns where a run of at least [`WORD_BITS`] granules begins in `word`. There is at most one. `before` and `after`
+/// are the words on either side.
+#[inline(always)]
+pub(in crate::bitmap) fn long_start(before: usize, word: usize, after: usize) -> Option<usize> {
+    let is_last_free = |word| word >> (WORD_BITS - 1) == 0;
+    if !is_last_free(word) || word == 0 && is_last_free(before) {
+        return None;
     }
-
-    /// Returns where a run of at least [`WORD_BITS`] granules begins in the word. There is at most one.
-    #[inline(always)]
-    pub(in crate::bitmap) fn long(self) -> Option<usize> {
-        let Self {
-            before,
-            word,
-            after,
-        } = self;
-        let is_last_free = |word| word >> (WORD_BITS - 1) == 0;
-        if !is_last_free(word) || word == 0 && is_last_free(before) {
-            return None;
-        }
-        let suffix = free_suffix(word);
-        (suffix + free_prefix(after) >= WORD_BITS).then_some(WORD_BITS - suffix)
-    }
+    let suffix = free_suffix(word);
+    (suffix + free_prefix(after) >= WORD_BITS).then_some(WORD_BITS - suffix)
 }
 
 #[cfg(all(test, not(genpool_loom)))]
@@ -74,17 +80,18 @@ mod tests {
         prop_oneof![Just(0), Just(FULL), any::<usize>(), some, part]
     }
 
-    /// The runs that begin in the word, bit by bit: where each begins, and how long it is as far as it is seen.
-    fn runs(seen: Surrounded) -> Vec<(usize, usize)> {
-        let bits: Vec<bool> = [seen.before, seen.word, seen.after, FULL]
-            .into_iter()
+    /// The runs that begin in a line, bit by bit: where each begins, and how long it is as far as it is seen.
+    fn runs(words: &[usize]) -> Vec<(usize, usize)> {
+        let bits: Vec<bool> = words
+            .iter()
+            .chain([&FULL])
             .flat_map(|word| (0..WORD_BITS).map(move |at| word >> at & 1 == 0))
             .collect();
-        (0..WORD_BITS)
-            .filter(|at| !bits[at + WORD_BITS - 1] && bits[at + WORD_BITS])
+        (WORD_BITS..(LINE_WORDS + 1) * WORD_BITS)
+            .filter(|&at| !bits[at - 1] && bits[at])
             .map(|at| {
-                let free = bits[at + WORD_BITS..].iter().take_while(|&&free| free);
-                (at, free.count())
+                let free = bits[at..].iter().take_while(|&&free| free);
+                (at - WORD_BITS, free.count())
             })
             .collect()
     }
@@ -92,19 +99,30 @@ mod tests {
     proptest! {
         #[test]
         #[cfg_attr(miri, ignore = "plain arithmetic")]
-        fn the_runs_of_each_length_and_the_long_one_are_found(
-            before in word(),
-            word in word(),
-            after in word(),
+        fn the_runs_of_each_length_and_the_long_ones_are_found(
+            words in proptest::array::uniform::<_, { SURROUNDED.end }>(word()),
         ) {
-            let seen = Surrounded { before, word, after };
-            let runs = runs(seen);
+            let runs = runs(&words);
             for len in 1..WORD_BITS {
-                let starts = runs.iter().filter(|run| run.1 == len).map(|run| 1 << run.0);
-                prop_assert_eq!(seen.starts(len), starts.sum::<usize>(), "of {}", len);
+                let expected = runs.iter().filter(|run| run.1 == len).map(|run| run.0);
+                let expected: Vec<_> = expected.collect();
+                let mut starts = Vec::new();
+                let none = find_in_line(len, |at| words[at], |start| {
+                    starts.push(start);
+                    None::<()>
+                });
+                prop_assert_eq!(none, None);
+                prop_assert_eq!(&starts, &expected, "of {}", len);
+                let first = find_in_line(len, |at| words[at], Some);
+                prop_assert_eq!(first, expected.first().copied(), "of {}", len);
             }
-            let long = runs.iter().find(|run| run.1 >= WORD_BITS);
-            prop_assert_eq!(seen.long(), long.map(|run| run.0));
+            for (at, around) in words.windows(3).enumerate() {
+                let mut long = runs.iter().filter(|run| run.1 >= WORD_BITS).map(|run| run.0);
+                let long = long.find(|start| start / WORD_BITS == at);
+                let &[before, word, after] = around else { unreachable!() };
+                let found = long_start(before, word, after);
+                prop_assert_eq!(found.map(|bit| at * WORD_BITS + bit), long);
+            }
         }
     }
 }
