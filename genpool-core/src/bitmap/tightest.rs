@@ -14,13 +14,6 @@ use crate::units::{Granule, LineIndex, Run, WORD_BITS, WordIndex};
 /// level: one for the lines and one for the root. Four levels are enough for 34 thousand million granules.
 const TRIES: usize = 4 * WORD_BITS;
 
-/// What was done to a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    Claim,
-    Release,
-}
-
 impl Bitmap {
     /// Returns the start of the shortest free run of at least `n` granules (not zero). Of equal runs it is the
     /// lowest.
@@ -244,59 +237,72 @@ impl Bitmap {
         run_index.set_complete();
     }
 
-    /// Records the lengths of the free runs that a change of `n` granules at `start` made or left, if a run index
-    /// is kept.
+    /// Records the lengths of the free runs that a claim of `n` granules at `start` left on either side, if a run
+    /// index is kept.
     #[inline(always)]
-    pub(super) fn record_runs(
-        &self,
-        change: Change,
-        start: Granule,
-        n: usize,
-        activity: &Activity,
-    ) {
-        let kept = RunIndex::is_kept(self.bits.words().len()) && activity.keeps_run_index();
-        if kept && !seeded(Fault::UnrecordedRun) {
-            self.record_runs_around(change, start, n);
+    pub(super) fn record_claim(&self, start: Granule, n: usize, activity: &Activity) {
+        if self.records_runs(activity) {
+            self.record_runs_beside(start, n);
         }
     }
 
+    /// Records the lengths of the free runs that a release of `n` granules at `start` made, if a run index is kept.
+    #[inline(always)]
+    pub(super) fn record_release(&self, start: Granule, n: usize, activity: &Activity) {
+        if self.records_runs(activity) {
+            self.record_runs_in(start, n);
+        }
+    }
+
+    #[inline(always)]
+    fn records_runs(&self, activity: &Activity) -> bool {
+        RunIndex::is_kept(self.bits.words().len())
+            && activity.keeps_run_index()
+            && !seeded(Fault::UnrecordedRun)
+    }
+
     #[inline(never)]
-    fn record_runs_around(&self, change: Change, start: Granule, n: usize) {
-        let Some(run_index) = self.run_index() else {
-            return;
-        };
+    fn record_runs_beside(&self, start: Granule, n: usize) {
         let (mut first, end) = (start, start.plus(n));
-        // At each word: meanwhile others may have released by mistake what was claimed before it, or claimed what was
-        // released before it.
+        // At each word: meanwhile others may have released by mistake what was claimed before it.
         while first < end {
-            match change {
-                Change::Claim if first.0 == 0 => {}
-                Change::Claim => self.record_run(&run_index, Granule(first.0 - 1)),
-                Change::Release => self.record_run(&run_index, first),
+            if let Some(below) = first.0.checked_sub(1) {
+                self.record_run(Granule(below));
             }
             if seeded(Fault::UnrecordedRest) {
                 break;
             }
             first = first.word().end();
         }
-        if change == Change::Claim {
-            self.record_run(&run_index, end);
+        self.record_run(end);
+    }
+
+    #[inline(never)]
+    fn record_runs_in(&self, start: Granule, n: usize) {
+        let (mut first, end) = (start, start.plus(n));
+        // At each word: meanwhile others may have claimed what was released before it.
+        while first < end {
+            self.record_run(first);
+            if seeded(Fault::UnrecordedRest) {
+                break;
+            }
+            first = first.word().end();
         }
     }
 
     /// Records the length of the free run that the granule is part of, if there is one.
     #[inline(always)]
-    fn record_run(&self, run_index: &RunIndex<'_>, granule: Granule) {
+    fn record_run(&self, granule: Granule) {
         // SeqCst: comes after the change (pairs with the second look of a thread that cleared a bit).
         let seen = self.word_or_full(granule.word(), Ordering::SeqCst);
         if seen >> granule.bit() & 1 == 0 {
-            self.record_run_of(run_index, granule, seen);
+            self.record_run_of(granule, seen);
         }
     }
 
     /// Does the same for a free granule, whose word was seen after the change.
     #[inline(never)]
-    fn record_run_of(&self, run_index: &RunIndex<'_>, granule: Granule, seen: usize) {
+    fn record_run_of(&self, granule: Granule, seen: usize) {
         let word = granule.word();
         let run = WordRun::around(Piece::new(word, granule.bit(), 1), seen);
         let (mut start, mut end) = (word.granule(run.start), word.granule(run.end));
@@ -314,7 +320,9 @@ impl Bitmap {
         if run.end == WORD_BITS {
             end = end.plus(self.bits.free_prefix_of(word.next()));
         }
-        run_index.record(start.line(), end.0 - start.0);
+        if let Some(run_index) = self.run_index() {
+            run_index.record(start.line(), end.0 - start.0);
+        }
     }
 
     /// Returns the tightest run without the run index. Ends at the first run of exactly `n` granules.

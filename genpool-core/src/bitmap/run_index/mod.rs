@@ -289,6 +289,7 @@ impl<'h> RunIndex<'h> {
     #[inline]
     pub(super) fn record(&self, line: LineIndex, len: usize) {
         let lowest = Self::lowest(self.lines);
+        // The thread that has set the bit goes on to the levels above.
         if !self.has(Self::row(lowest, len).start + line.0) {
             self.raise_in(lowest, line.0, len);
         }
@@ -296,6 +297,7 @@ impl<'h> RunIndex<'h> {
 
     /// Clears the bit of a length in a line, because the caller saw that no such run begins there. `again` looks a
     /// second time.
+    #[inline(always)]
     pub(super) fn lower(&self, line: LineIndex, len: usize, again: impl Fn() -> bool) {
         let lowest = Self::lowest(self.lines);
         self.clear(Self::row(lowest, len).start + line.0);
@@ -304,17 +306,16 @@ impl<'h> RunIndex<'h> {
         }
     }
 
+    /// Sets a bit that was just clear, and those above it.
     #[inline(never)]
     fn raise_in(&self, mut level: Level, mut slot: usize, len: usize) {
         loop {
-            let bit = Self::row(level, len).start + slot;
-            if self.has(bit) {
-                // The thread that set it goes on to the levels above.
-                return;
-            }
-            self.set(bit);
+            self.set(Self::row(level, len).start + slot);
             let Some(above) = level.above() else { break };
             (level, slot) = (above, slot / BITS);
+            if self.has(Self::row(level, len).start + slot) {
+                return;
+            }
         }
         if !self.has(Self::root(len)) {
             self.set(Self::root(len));
