@@ -418,15 +418,14 @@ impl Bitmap {
             self.raise_hint(piece.word, run);
         }
         if !activity.has_no_listeners() {
-            self.notify_release(piece, activity);
+            self.notify_release(piece.word, run, activity);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn notify_release(&self, piece: Piece, activity: &Activity) {
-        let n = piece.mask.count_ones() as usize;
-        self.record_release(piece.start(), n, activity);
+    fn notify_release(&self, word: WordIndex, run: WordRun, activity: &Activity) {
+        self.record_word_release(word, run, activity);
         if !seeded(Fault::UnnotifiedFree) {
             activity.notify();
         }

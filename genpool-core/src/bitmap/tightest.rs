@@ -24,12 +24,17 @@ impl Bitmap {
         activity: &Activity,
     ) -> Option<Granule> {
         if look == Look::Exact {
-            let runs = self.free_runs(Granule(0), n, look);
-            return runs.min_by_key(|run| run.len).map(|run| run.start);
+            return self.find_tightest_exactly(n);
         }
         let found = self.find_indexed(n, activity, |run| Some(run.start));
         // Also lowers hints if there is no such run, so that the chunk is not asked again.
         found.or_else(|| self.scan_tightest(n))
+    }
+
+    #[cold]
+    fn find_tightest_exactly(&self, n: usize) -> Option<Granule> {
+        let runs = self.free_runs(Granule(0), n, Look::Exact);
+        runs.min_by_key(|run| run.len).map(|run| run.start)
     }
 
     /// Returns a place in the shortest free run of at least `n` granules that has one. Of equal runs it is the lowest.
@@ -165,35 +170,50 @@ impl Bitmap {
         n: usize,
         place: impl Fn(Run) -> Option<Granule>,
     ) -> Option<Granule> {
-        let mut runs = LongRuns {
-            bitmap: self,
-            run_index,
-            next: WordIndex(0),
-        };
-        let first = runs.next()?;
-        let Some(second) = runs.next() else {
-            // It is the only candidate, so it does not matter how much longer it is.
-            let whole = Run {
-                start: first,
-                len: self.len() - first.0,
-            };
-            let found = place(whole)?;
-            let reach = found.0 + n - first.0;
-            return (self.free_from(first, reach) == reach).then_some(found);
-        };
         let (mut found, mut shortest) = (None, usize::MAX);
-        for start in [first, second].into_iter().chain(runs) {
-            let len = self.free_from(start, shortest);
-            if (n..shortest).contains(&len)
-                && let Some(at) = place(Run { start, len })
-            {
-                (found, shortest) = (Some(at), len);
+        // The first is not measured as long as it is the only one, because it may be very long.
+        let (mut first, mut is_measured) = (None, false);
+        let mut next = LineIndex(0);
+        while let Some(line) = run_index.next(next, WORD_BITS) {
+            let begin = line.first_word();
+            let mut from = begin;
+            while let Some(start) = self.long_in_line(line, from, Ordering::Relaxed) {
+                from = start.word().next();
+                let Some(lowest) = first else {
+                    first = Some(start);
+                    continue;
+                };
+                let unmeasured = (!is_measured).then_some(lowest);
+                is_measured = true;
+                for start in unmeasured.into_iter().chain([start]) {
+                    let len = self.free_from(start, shortest);
+                    if (n..shortest).contains(&len)
+                        && let Some(at) = place(Run { start, len })
+                    {
+                        (found, shortest) = (Some(at), len);
+                    }
+                    if shortest == n {
+                        return found;
+                    }
+                }
             }
-            if shortest == n {
-                break;
+            if from == begin {
+                run_index.lower(line, WORD_BITS, || {
+                    let again = self.long_in_line(line, begin, Ordering::SeqCst);
+                    again.is_some()
+                });
             }
+            next = line.next();
         }
-        found
+        if is_measured {
+            return found;
+        }
+        // It is the only candidate, so it does not matter how much longer it is.
+        let start = first?;
+        let len = self.len() - start.0;
+        let found = place(Run { start, len })?;
+        let reach = found.0 + n - start.0;
+        (self.free_from(start, reach) == reach).then_some(found)
     }
 
     /// Returns how many granules are free from `start` on, up to `most`.
@@ -293,24 +313,27 @@ impl Bitmap {
     /// Records the length of the free run that the granule is part of, if there is one.
     #[inline(always)]
     fn record_run(&self, granule: Granule) {
+        let (word, bit) = (granule.word(), granule.bit());
         // SeqCst: comes after the change (pairs with the second look of a thread that cleared a bit).
-        let seen = self.word_or_full(granule.word(), Ordering::SeqCst);
-        if seen >> granule.bit() & 1 == 0 {
-            self.record_run_of(granule, seen);
+        let seen = self.word_or_full(word, Ordering::SeqCst);
+        if seen >> bit & 1 == 0 {
+            self.record_run_of(word, WordRun::around(Piece::new(word, bit, 1), seen));
         }
     }
 
-    /// Does the same for a free granule, whose word was seen after the change.
+    /// Records the length of a free run, of which `run` is the part that lies in `word`. `run` was seen after the
+    /// change, or is what the change itself left.
     #[inline(never)]
-    fn record_run_of(&self, granule: Granule, seen: usize) {
-        let word = granule.word();
-        let run = WordRun::around(Piece::new(word, granule.bit(), 1), seen);
+    fn record_run_of(&self, word: WordIndex, run: WordRun) {
+        let Some(run_index) = self.run_index() else {
+            return;
+        };
         let (mut start, mut end) = (word.granule(run.start), word.granule(run.end));
         if run.start == 0 && word.0 > 0 {
             // SeqCst: as in `record_run`.
             // Not caught: a free has looked at the word before for the hints, with `SeqCst`, and reads it no older
             // now; after a claim loom orders this look with the one above, and Miri's schedules do not reach it.
-            let before = self.word(WordIndex(word.0 - 1)).load(Ordering::SeqCst);
+            let before = self.before(word, Ordering::SeqCst);
             if before == 0 {
                 // It begins further down, and was of the longest kind before the change.
                 return;
@@ -320,8 +343,15 @@ impl Bitmap {
         if run.end == WORD_BITS {
             end = end.plus(self.bits.free_prefix_of(word.next()));
         }
-        if let Some(run_index) = self.run_index() {
-            run_index.record(start.line(), end.0 - start.0);
+        run_index.record(start.line(), end.0 - start.0);
+    }
+
+    /// Records the length of the run that a release inside one word made, if a run index is kept. `run` is the part
+    /// of it that lies in `word`, as the release left it.
+    #[inline(always)]
+    pub(super) fn record_word_release(&self, word: WordIndex, run: WordRun, activity: &Activity) {
+        if self.records_runs(activity) {
+            self.record_run_of(word, run);
         }
     }
 
@@ -379,42 +409,6 @@ impl Bitmap {
             }
         }
         start
-    }
-}
-
-/// The starts of the runs of at least [`WORD_BITS`] granules, in ascending order.
-struct LongRuns<'b> {
-    bitmap: &'b Bitmap,
-    run_index: &'b RunIndex<'b>,
-    /// The next word to look at. Where a line begins, the next line is looked for first.
-    next: WordIndex,
-}
-
-impl Iterator for LongRuns<'_> {
-    type Item = Granule;
-
-    #[inline]
-    fn next(&mut self) -> Option<Granule> {
-        loop {
-            let mut line = self.next.line();
-            let is_whole = self.next == line.first_word();
-            if is_whole {
-                line = self.run_index.next(line, WORD_BITS)?;
-                self.next = line.first_word();
-            }
-            let found = self.bitmap.long_in_line(line, self.next, Ordering::Relaxed);
-            if let Some(start) = found {
-                self.next = start.word().next();
-                return Some(start);
-            }
-            if is_whole {
-                self.run_index.lower(line, WORD_BITS, || {
-                    let again = self.bitmap.long_in_line(line, self.next, Ordering::SeqCst);
-                    again.is_some()
-                });
-            }
-            self.next = line.next().first_word();
-        }
     }
 }
 
