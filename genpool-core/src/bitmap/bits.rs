@@ -62,11 +62,6 @@ impl Piece {
         Self { word, mask }
     }
 
-    /// Returns its first granule.
-    pub(super) fn start(self) -> Granule {
-        self.word.granule(self.mask.trailing_zeros() as usize)
-    }
-
     /// Returns the pieces of the run of `n` granules at `start`, in ascending order.
     pub(super) fn all(start: Granule, n: usize) -> impl DoubleEndedIterator<Item = Self> + Clone {
         let (start, end) = (start.0, start.0 + n);

@@ -2,7 +2,7 @@
 //! of changes in the run index, on which the search relies.
 
 use super::hints::Need;
-use super::run_index::{RunIndex, SURROUNDED, find_in_line, long_start};
+use super::run_index::{RunIndex, SURROUNDED, find_in_line};
 use super::word::{FULL, begins, find_all, free_bits, free_prefix, free_suffix, mask};
 use super::{Bitmap, Look, Piece, WordRun};
 use crate::activity::Activity;
@@ -145,23 +145,6 @@ impl Bitmap {
         self.word_or_full(WordIndex((line.first_word().0 + at).wrapping_sub(1)), order)
     }
 
-    /// Returns the start of the first run of at least [`WORD_BITS`] granules that begins in the line, in word `from` or
-    /// a later one.
-    #[inline(always)]
-    fn long_in_line(&self, line: LineIndex, from: WordIndex, order: Ordering) -> Option<Granule> {
-        let words = self.bits.words();
-        let load = |at: usize| words.get(at).map_or(FULL, |word| word.load(order));
-        let (mut before, mut word) = (load(from.0.wrapping_sub(1)), load(from.0));
-        for at in from.0..line.next().first_word().0 {
-            let after = load(at + 1);
-            if let Some(start) = long_start(before, word, after) {
-                return Some(WordIndex(at).granule(start));
-            }
-            (before, word) = (word, after);
-        }
-        None
-    }
-
     /// Does the same among runs of at least [`WORD_BITS`] granules. Looks at each of them, until one fits exactly.
     #[inline(never)]
     fn find_tightest_long(
@@ -170,50 +153,73 @@ impl Bitmap {
         n: usize,
         place: impl Fn(Run) -> Option<Granule>,
     ) -> Option<Granule> {
+        let first = self.next_long(run_index, WordIndex(0))?;
+        let further = |start: &Granule| self.next_long(run_index, start.word().next());
+        if further(&first).is_none() {
+            // It is the only candidate, so it does not matter how much longer it is.
+            let len = self.len() - first.0;
+            let found = place(Run { start: first, len })?;
+            let reach = found.0 + n - first.0;
+            return (self.free_from(first, reach) == reach).then_some(found);
+        }
         let (mut found, mut shortest) = (None, usize::MAX);
-        // The first is not measured as long as it is the only one, because it may be very long.
-        let (mut first, mut is_measured) = (None, false);
-        let mut next = LineIndex(0);
-        while let Some(line) = run_index.next(next, WORD_BITS) {
-            let begin = line.first_word();
-            let mut from = begin;
-            while let Some(start) = self.long_in_line(line, from, Ordering::Relaxed) {
-                from = start.word().next();
-                let Some(lowest) = first else {
-                    first = Some(start);
-                    continue;
-                };
-                let unmeasured = (!is_measured).then_some(lowest);
-                is_measured = true;
-                for start in unmeasured.into_iter().chain([start]) {
-                    let len = self.free_from(start, shortest);
-                    if (n..shortest).contains(&len)
-                        && let Some(at) = place(Run { start, len })
-                    {
-                        (found, shortest) = (Some(at), len);
-                    }
-                    if shortest == n {
-                        return found;
-                    }
-                }
+        for start in core::iter::successors(Some(first), further) {
+            let len = self.free_from(start, shortest);
+            if (n..shortest).contains(&len)
+                && let Some(at) = place(Run { start, len })
+            {
+                (found, shortest) = (Some(at), len);
             }
-            if from == begin {
+            if shortest == n {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Returns the start of the first run of at least [`WORD_BITS`] granules that begins in word `from` or a later one.
+    #[inline(never)]
+    fn next_long(&self, run_index: &RunIndex<'_>, mut from: WordIndex) -> Option<Granule> {
+        loop {
+            let mut line = from.line();
+            let is_whole = from == line.first_word();
+            if is_whole {
+                line = run_index.next(line, WORD_BITS)?;
+                from = line.first_word();
+            }
+            let found = self.long_in_line(from, Ordering::Relaxed);
+            if found.is_some() {
+                return found;
+            }
+            if is_whole {
                 run_index.lower(line, WORD_BITS, || {
-                    let again = self.long_in_line(line, begin, Ordering::SeqCst);
-                    again.is_some()
+                    self.long_in_line(from, Ordering::SeqCst).is_some()
                 });
             }
-            next = line.next();
+            from = line.next().first_word();
         }
-        if is_measured {
-            return found;
+    }
+
+    /// Returns the start of the first such run that begins in word `from` or a later one of its line.
+    #[inline(always)]
+    fn long_in_line(&self, from: WordIndex, order: Ordering) -> Option<Granule> {
+        let words = self.bits.words();
+        let past = from.line().next().first_word().0.min(words.len());
+        let is_last_free = |word| word >> (WORD_BITS - 1) == 0;
+        let mut before = self.before(from, order);
+        for (at, word) in (from.0..).zip(words.get(from.0..past)?) {
+            let word = word.load(order);
+            let goes_on = word == 0 && is_last_free(before);
+            if is_last_free(word) && !goes_on {
+                let (at, suffix) = (WordIndex(at), free_suffix(word));
+                let after = self.word_or_full(at.next(), order);
+                if suffix + free_prefix(after) >= WORD_BITS {
+                    return Some(at.granule(WORD_BITS - suffix));
+                }
+            }
+            before = word;
         }
-        // It is the only candidate, so it does not matter how much longer it is.
-        let start = first?;
-        let len = self.len() - start.0;
-        let found = place(Run { start, len })?;
-        let reach = found.0 + n - start.0;
-        (self.free_from(start, reach) == reach).then_some(found)
+        None
     }
 
     /// Returns how many granules are free from `start` on, up to `most`.

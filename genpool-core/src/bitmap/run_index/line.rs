@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::bitmap::word::{FULL, begins, free_bits, free_prefix, free_suffix, mask};
+use crate::bitmap::word::{FULL, begins, free_bits, mask};
 use crate::units::{LINE_WORDS, WORD_BITS};
 
 /// The words of a line by their positions, and the words on either side.
@@ -52,18 +52,6 @@ pub(in crate::bitmap) fn find_in_line<R>(
     None
 }
 
-/// Returns where a run of at least [`WORD_BITS`] granules begins in `word`. There is at most one. `before` and `after`
-/// are the words on either side.
-#[inline(always)]
-pub(in crate::bitmap) fn long_start(before: usize, word: usize, after: usize) -> Option<usize> {
-    let is_last_free = |word| word >> (WORD_BITS - 1) == 0;
-    if !is_last_free(word) || word == 0 && is_last_free(before) {
-        return None;
-    }
-    let suffix = free_suffix(word);
-    (suffix + free_prefix(after) >= WORD_BITS).then_some(WORD_BITS - suffix)
-}
-
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
     use super::*;
@@ -99,7 +87,7 @@ mod tests {
     proptest! {
         #[test]
         #[cfg_attr(miri, ignore = "plain arithmetic")]
-        fn the_runs_of_each_length_and_the_long_ones_are_found(
+        fn the_runs_of_each_length_are_found(
             words in proptest::array::uniform::<_, { SURROUNDED.end }>(word()),
         ) {
             let runs = runs(&words);
@@ -115,13 +103,6 @@ mod tests {
                 prop_assert_eq!(&starts, &expected, "of {}", len);
                 let first = find_in_line(len, |at| words[at], Some);
                 prop_assert_eq!(first, expected.first().copied(), "of {}", len);
-            }
-            for (at, around) in words.windows(3).enumerate() {
-                let mut long = runs.iter().filter(|run| run.1 >= WORD_BITS).map(|run| run.0);
-                let long = long.find(|start| start / WORD_BITS == at);
-                let &[before, word, after] = around else { unreachable!() };
-                let found = long_start(before, word, after);
-                prop_assert_eq!(found.map(|bit| at * WORD_BITS + bit), long);
             }
         }
     }

@@ -62,7 +62,7 @@ mod line;
 
 use core::ops::Range;
 
-pub(super) use self::line::{SURROUNDED, find_in_line, long_start};
+pub(super) use self::line::{SURROUNDED, find_in_line};
 use super::levels;
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 use crate::units::{LINE_WORDS, LineIndex, WORD_BITS};
