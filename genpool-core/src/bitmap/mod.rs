@@ -473,7 +473,7 @@ impl Bitmap {
     fn raise_hints(&self, start: Granule, n: usize) {
         let words = start.word().0.saturating_sub(1)..(start.0 + n).div_ceil(WORD_BITS);
         for word in words.map(WordIndex) {
-            if !seeded(Fault::UnraisedHint) {
+            if self.hints.get(word) < LONG && !seeded(Fault::UnraisedHint) {
                 self.hints.raise(word, self.longest_from(word));
             }
         }

@@ -116,15 +116,30 @@ impl Bitmap {
         let first = line.first_word().granule(0);
         let mut seen = [FULL; SURROUNDED.end];
         let mut is_refused = false;
-        let look = |at: usize| {
-            seen[at] = self.word_near(line, at, Ordering::Relaxed);
-            seen[at]
-        };
-        let found = find_in_line(len, look, |at| {
+        let place = |at| {
             is_refused = true;
             let start = first.plus(at);
             place(Run { start, len })
-        });
+        };
+        // All but the first line and the last have a word on either side.
+        let before = line.first_word().0.wrapping_sub(1);
+        let whole = self.bits.words().get(before..);
+        let found = match whole.and_then(<[_]>::first_chunk::<{ SURROUNDED.end }>) {
+            Some(words) => {
+                let look = |at: usize| {
+                    seen[at] = words[at].load(Ordering::Relaxed);
+                    seen[at]
+                };
+                find_in_line(len, look, place)
+            }
+            None => {
+                let look = |at: usize| {
+                    seen[at] = self.word_near(line, at, Ordering::Relaxed);
+                    seen[at]
+                };
+                find_in_line(len, look, place)
+            }
+        };
         if !is_refused {
             run_index.lower(line, len, || {
                 let mut words = SURROUNDED;

@@ -29,25 +29,42 @@ pub(in crate::bitmap) fn find_in_line<R>(
         let ends = free_bits(word).wrapping_add(begins).wrapping_add(goes_on);
         let starts = begins << len | begins >> (len.wrapping_neg() % WORD_BITS);
         // A run ends there, and a run begins at the right distance from there.
-        let mut found = ends & word & (starts_before & low | starts & !low);
-        while found != 0 {
-            let end = found.trailing_zeros() as usize;
-            if at > LINE_WORDS && end >= len {
-                // It begins in the next line.
-                return None;
-            }
-            // The granules up to the end, the last of them highest.
-            let window = word << 1 << (WORD_BITS - 1 - end) | before >> end;
-            // Or else a shorter run ends there.
-            if window & FULL & !(FULL >> len) == 0
-                && let at_last @ Some(_) = place((at - 1) * WORD_BITS + end - len)
-            {
-                return at_last;
-            }
-            found &= found - 1;
+        let found = ends & word & (starts_before & low | starts & !low);
+        if found != 0
+            && let at_last @ Some(_) = first_whole(len, at, (before, word), found, &mut place)
+        {
+            return at_last;
         }
         (before, starts_before) = (word, starts);
         at += 1;
+    }
+    None
+}
+
+/// Does the same for the runs that may end at the granules `ends` of the word at this position.
+#[inline(never)]
+fn first_whole<R>(
+    len: usize,
+    at: usize,
+    (before, word): (usize, usize),
+    mut ends: usize,
+    place: &mut impl FnMut(usize) -> Option<R>,
+) -> Option<R> {
+    if at > LINE_WORDS {
+        // Others begin in the next line.
+        ends &= mask(0, len);
+    }
+    while ends != 0 {
+        let end = ends.trailing_zeros() as usize;
+        // The granules up to the end, the last of them highest.
+        let window = word << 1 << (WORD_BITS - 1 - end) | before >> end;
+        // Or else a shorter run ends there.
+        if window & FULL & !(FULL >> len) == 0
+            && let at_last @ Some(_) = place((at - 1) * WORD_BITS + end - len)
+        {
+            return at_last;
+        }
+        ends &= ends - 1;
     }
     None
 }
