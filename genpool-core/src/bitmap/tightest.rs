@@ -306,14 +306,14 @@ impl Bitmap {
     fn record_runs_beside(&self, start: Granule, n: usize) {
         let (mut first, end) = (start, start.plus(n));
         // At each word: meanwhile others may have released by mistake what was claimed before it.
-        while first < end {
+        loop {
             if let Some(below) = first.0.checked_sub(1) {
                 self.record_run(Granule(below));
             }
-            if seeded(Fault::UnrecordedRest) {
+            first = first.word().end();
+            if first >= end || seeded(Fault::UnrecordedRest) {
                 break;
             }
-            first = first.word().end();
         }
         self.record_run(end);
     }

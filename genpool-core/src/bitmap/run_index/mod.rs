@@ -184,11 +184,9 @@ impl<'h> RunIndex<'h> {
             // Two cells at a time, without a branch between them, because it could not be predicted.
             let next = (at / BITS + 1) * BITS;
             let near = self.load(at, order);
-            let far = if next < bits.end {
-                self.load(next, order)
-            } else {
-                0
-            };
+            // It may hold bits of the next row, or there may be none.
+            let far = self.cells.get(next / BITS);
+            let far = far.map_or(0, |cell| cell.load(order));
             if near | far != 0 {
                 let from = select_unpredictable(near != 0, at, next);
                 let seen = select_unpredictable(near != 0, near, far);
