@@ -113,44 +113,38 @@ impl Bitmap {
         len: usize,
         place: impl Fn(Run) -> Option<Granule>,
     ) -> Option<Option<Granule>> {
-        let first = line.first_word().granule(0);
         let mut seen = [FULL; SURROUNDED.end];
+        let mut keep = |at: usize, word| {
+            seen[at] = word;
+            word
+        };
         let mut is_refused = false;
         let place = |at| {
             is_refused = true;
-            let start = first.plus(at);
+            let start = line.first_word().granule(at);
             place(Run { start, len })
         };
-        // All but the first line and the last have a word on either side.
-        let before = line.first_word().0.wrapping_sub(1);
-        let whole = self.bits.words().get(before..);
+        // All but the first line and the last have a word on either side, so that no look needs a check.
+        let whole = self.bits.words().get(line.first_word().0.wrapping_sub(1)..);
         let found = match whole.and_then(<[_]>::first_chunk::<{ SURROUNDED.end }>) {
             Some(words) => {
-                let look = |at: usize| {
-                    seen[at] = words[at].load(Ordering::Relaxed);
-                    seen[at]
-                };
+                let look = |at: usize| keep(at, words[at].load(Ordering::Relaxed));
                 find_in_line(len, look, place)
             }
             None => {
-                let look = |at: usize| {
-                    seen[at] = self.word_near(line, at, Ordering::Relaxed);
-                    seen[at]
-                };
+                let look = |at| keep(at, self.word_near(line, at, Ordering::Relaxed));
                 find_in_line(len, look, place)
             }
         };
-        if !is_refused {
-            run_index.lower(line, len, || {
-                let mut words = SURROUNDED;
-                let changed =
-                    words.any(|at| self.word_near(line, at, Ordering::SeqCst) != seen[at]);
-                let again = |at| self.word_near(line, at, Ordering::SeqCst);
-                changed && find_in_line(len, again, Some).is_some()
-            });
-            return None;
+        if is_refused {
+            return Some(found);
         }
-        Some(found)
+        run_index.lower(line, len, || {
+            let again = |at| self.word_near(line, at, Ordering::SeqCst);
+            let changed = SURROUNDED.into_iter().any(|at| again(at) != seen[at]);
+            changed && find_in_line(len, again, Some).is_some()
+        });
+        None
     }
 
     /// Returns a word by its position in a line: the words of the line come after the word before it, which is 0.
@@ -160,7 +154,8 @@ impl Bitmap {
         self.word_or_full(WordIndex((line.first_word().0 + at).wrapping_sub(1)), order)
     }
 
-    /// Does the same among runs of at least [`WORD_BITS`] granules. Looks at each of them, until one fits exactly.
+    /// Returns a place in the shortest run of at least [`WORD_BITS`] granules that has one. Looks at each of them, until
+    /// one fits exactly.
     #[inline(never)]
     fn find_tightest_long(
         &self,
@@ -283,7 +278,7 @@ impl Bitmap {
     #[inline(always)]
     pub(super) fn record_claim(&self, start: Granule, n: usize, activity: &Activity) {
         if self.records_runs(activity) {
-            self.record_runs_beside(start, n);
+            self.record_runs_around(start, n);
         }
     }
 
@@ -295,6 +290,7 @@ impl Bitmap {
         }
     }
 
+    /// Returns true if changes are to be recorded.
     #[inline(always)]
     fn records_runs(&self, activity: &Activity) -> bool {
         RunIndex::is_kept(self.bits.words().len())
@@ -302,8 +298,9 @@ impl Bitmap {
             && !seeded(Fault::UnrecordedRun)
     }
 
+    /// Records the runs on either side of `n` granules that were claimed.
     #[inline(never)]
-    fn record_runs_beside(&self, start: Granule, n: usize) {
+    fn record_runs_around(&self, start: Granule, n: usize) {
         let (mut first, end) = (start, start.plus(n));
         // At each word: meanwhile others may have released by mistake what was claimed before it.
         loop {
@@ -318,6 +315,7 @@ impl Bitmap {
         self.record_run(end);
     }
 
+    /// Records the runs that `n` released granules are part of.
     #[inline(never)]
     fn record_runs_in(&self, start: Granule, n: usize) {
         let (mut first, end) = (start, start.plus(n));
@@ -342,8 +340,7 @@ impl Bitmap {
         }
     }
 
-    /// Records the length of a free run, of which `run` is the part that lies in `word`. `run` was seen after the
-    /// change, or is what the change itself left.
+    /// Records the length of a free run, of which `run` is the part that lies in `word`, as it was after the change.
     #[inline(never)]
     fn record_run_of(&self, word: WordIndex, run: WordRun) {
         let Some(run_index) = self.run_index() else {
