@@ -104,6 +104,12 @@ impl WordIndex {
         self.next().granule(0)
     }
 
+    /// Returns the line that holds it.
+    #[inline(always)]
+    pub(crate) const fn line(self) -> LineIndex {
+        LineIndex(self.0 / LINE_WORDS)
+    }
+
     #[inline(always)]
     pub(crate) const fn next(self) -> Self {
         Self(self.0 + 1)
@@ -116,12 +122,6 @@ impl WordIndex {
 pub(crate) struct LineIndex(pub(crate) usize);
 
 impl LineIndex {
-    /// Returns the granule at this distance from the first of the line.
-    #[inline(always)]
-    pub(crate) const fn granule(self, offset: usize) -> Granule {
-        Granule(self.0 * LINE_GRANULES + offset)
-    }
-
     #[inline(always)]
     pub(crate) const fn first_word(self) -> WordIndex {
         WordIndex(self.0 * LINE_WORDS)

@@ -100,7 +100,6 @@ pub(crate) use self::hints::{Hints, Need, ParentSlot};
 use self::run_index::RunIndex;
 pub(crate) use self::search::Attempt;
 pub(crate) use self::starts::{AlignedStarts, AnyStart};
-use self::tightest::Change;
 use self::word::{AtomicWord, free_suffix, longest_free};
 use crate::activity::Activity;
 use crate::memory::{NoMemory, Node};
@@ -238,7 +237,7 @@ impl Bitmap {
     #[inline(never)]
     fn notify_claims(&self, starts: impl Iterator<Item = Granule>, n: usize, activity: &Activity) {
         for start in starts {
-            self.record_runs(Change::Claim, start, n, activity);
+            self.record_claim(start, n, activity);
         }
         if !seeded(Fault::UnnotifiedClaim) {
             activity.notify();
@@ -260,13 +259,13 @@ impl Bitmap {
                     // As after a free: another thread may have lowered a hint meanwhile.
                     let n = last.word.end().0 - start.0;
                     self.raise_hints(start, n);
-                    self.record_runs(Change::Release, start, n, activity);
+                    self.record_release(start, n, activity);
                 }
                 return Err(Taken);
             }
         }
         drop(in_flight);
-        self.record_runs(Change::Claim, start, n, activity);
+        self.record_claim(start, n, activity);
         Ok(())
     }
 
@@ -382,7 +381,7 @@ impl Bitmap {
             }
         }
         self.raise_hints(start, n);
-        self.record_runs(Change::Release, start, n, activity);
+        self.record_release(start, n, activity);
         outcome
     }
 
@@ -414,7 +413,7 @@ impl Bitmap {
             }
         }
         self.raise_hints(start, n);
-        self.record_runs(Change::Release, start, n, activity);
+        self.record_release(start, n, activity);
         Ok(())
     }
 
@@ -427,15 +426,14 @@ impl Bitmap {
         }
         self.raise_hint(piece.word, run);
         if !activity.has_no_listeners() {
-            self.notify_release(piece, activity);
+            self.notify_release(piece.word, run, activity);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn notify_release(&self, piece: Piece, activity: &Activity) {
-        let n = piece.mask.count_ones() as usize;
-        self.record_runs(Change::Release, piece.start(), n, activity);
+    fn notify_release(&self, word: WordIndex, run: WordRun, activity: &Activity) {
+        self.record_word_release(word, run, activity);
         if !seeded(Fault::UnnotifiedFree) {
             activity.notify();
         }
@@ -495,7 +493,9 @@ impl Bitmap {
         let before = first.saturating_sub(1)..first;
         for word in before.chain(long_end..end.div_ceil(WORD_BITS)) {
             let word = WordIndex(word);
-            self.hints.raise(word, self.longest_from(word));
+            if self.hints.get(word) < LONG {
+                self.hints.raise(word, self.longest_from(word));
+            }
         }
     }
 

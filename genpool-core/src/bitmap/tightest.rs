@@ -2,24 +2,17 @@
 //! of changes in the run index, on which the search relies.
 
 use super::hints::Need;
-use super::run_index::{RunIndex, WordLine};
+use super::run_index::{RunIndex, SURROUNDED, find_in_line};
 use super::word::{FULL, begins, find_all, free_bits, free_prefix, free_suffix, mask};
-use super::{Bitmap, Look, Piece};
+use super::{Bitmap, Look, Piece, WordRun};
 use crate::activity::Activity;
 use crate::sync::{Fault, Ordering, seeded};
-use crate::units::{Granule, LINE_WORDS, LineIndex, Run, WORD_BITS, WordIndex};
+use crate::units::{Granule, LineIndex, Run, WORD_BITS, WordIndex};
 
 /// How many lengths are tried before all words are looked at: four times each (2026-11). A caller that is alone
 /// needs no more. To find that a length is gone takes it as many tries as there are levels, or two if there is one
 /// level: one for the lines and one for the root. Four levels are enough for 34 thousand million granules.
 const TRIES: usize = 4 * WORD_BITS;
-
-/// What was done to a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    Claim,
-    Release,
-}
 
 impl Bitmap {
     /// Returns the start of the shortest free run of at least `n` granules (not zero). Of equal runs it is the
@@ -31,17 +24,23 @@ impl Bitmap {
         activity: &Activity,
     ) -> Option<Granule> {
         if look == Look::Exact {
-            let runs = self.free_runs(Granule(0), n, look);
-            return runs.min_by_key(|run| run.len).map(|run| run.start);
+            return self.find_tightest_exactly(n);
         }
         let found = self.find_indexed(n, activity, |run| Some(run.start));
         // Also lowers hints if there is no such run, so that the chunk is not asked again.
         found.or_else(|| self.scan_tightest(n))
     }
 
+    #[cold]
+    fn find_tightest_exactly(&self, n: usize) -> Option<Granule> {
+        let runs = self.free_runs(Granule(0), n, Look::Exact);
+        runs.min_by_key(|run| run.len).map(|run| run.start)
+    }
+
     /// Returns a place in the shortest free run of at least `n` granules that has one. Of equal runs it is the lowest.
     /// `place` returns the place of `n` granules in a run. A longer run with the same start has the same place, or none
     /// is found in the shorter one.
+    #[inline(never)]
     pub(crate) fn find_tightest_where(
         &self,
         n: usize,
@@ -80,30 +79,23 @@ impl Bitmap {
     ) -> Option<Granule> {
         let run_index = self.run_index()?;
         if !run_index.is_complete() {
-            self.build_run_index(run_index, activity);
+            self.build_run_index(&run_index, activity);
         }
         let mut shortest = n;
         for _ in 0..TRIES {
             let len = run_index.shortest(shortest)?;
             if len == WORD_BITS {
-                return self.find_tightest_long(run_index, n, place);
+                return self.find_tightest_long(&run_index, n, place);
             }
             let mut next = LineIndex(0);
             while let Some(line) = run_index.next(next, len) {
-                let seen = self.line(line, Ordering::Relaxed);
-                let starts = seen.all(len).map(|at| line.granule(at));
-                let mut runs = starts.map(|start| Run { start, len }).peekable();
-                if runs.peek().is_some() {
-                    if let Some(found) = runs.find_map(&place) {
-                        return Some(found);
+                match self.place_in_line(&run_index, line, len, &place) {
+                    Some(None) => {
+                        // There is no place in a run of this length.
+                        shortest = len + 1;
                     }
-                    // There is no place in a run of this length.
-                    shortest = len + 1;
-                } else {
-                    run_index.lower(line, len, || {
-                        let changed = !self.is_still(line, &seen);
-                        changed && self.line(line, Ordering::SeqCst).first(len).is_some()
-                    });
+                    Some(found) => return found,
+                    None => {}
                 }
                 next = line.next();
             }
@@ -111,27 +103,77 @@ impl Bitmap {
         None
     }
 
-    /// Does the same among runs of at least [`WORD_BITS`] granules. Looks at each of them, until one fits exactly.
+    /// Returns the first place in a run of this length, below [`WORD_BITS`], that begins in the line, or nothing inside
+    /// if there is none. If there is no such run, clears the bit that led here.
+    #[inline(never)]
+    fn place_in_line(
+        &self,
+        run_index: &RunIndex<'_>,
+        line: LineIndex,
+        len: usize,
+        place: impl Fn(Run) -> Option<Granule>,
+    ) -> Option<Option<Granule>> {
+        let mut seen = [FULL; SURROUNDED.end];
+        let mut keep = |at: usize, word| {
+            seen[at] = word;
+            word
+        };
+        let mut is_refused = false;
+        let place = |at| {
+            is_refused = true;
+            let start = line.first_word().granule(at);
+            place(Run { start, len })
+        };
+        // All but the first line and the last have a word on either side, so that no look needs a check.
+        let whole = self.bits.words().get(line.first_word().0.wrapping_sub(1)..);
+        let found = match whole.and_then(<[_]>::first_chunk::<{ SURROUNDED.end }>) {
+            Some(words) => {
+                let look = |at: usize| keep(at, words[at].load(Ordering::Relaxed));
+                find_in_line(len, look, place)
+            }
+            None => {
+                let look = |at| keep(at, self.word_near(line, at, Ordering::Relaxed));
+                find_in_line(len, look, place)
+            }
+        };
+        if is_refused {
+            return Some(found);
+        }
+        run_index.lower(line, len, || {
+            let again = |at| self.word_near(line, at, Ordering::SeqCst);
+            let changed = SURROUNDED.into_iter().any(|at| again(at) != seen[at]);
+            changed && find_in_line(len, again, Some).is_some()
+        });
+        None
+    }
+
+    /// Returns a word by its position in a line: the words of the line come after the word before it, which is 0.
+    /// Past the ends of the bitmap, everything is taken.
+    #[inline(always)]
+    fn word_near(&self, line: LineIndex, at: usize, order: Ordering) -> usize {
+        self.word_or_full(WordIndex((line.first_word().0 + at).wrapping_sub(1)), order)
+    }
+
+    /// Returns a place in the shortest run of at least [`WORD_BITS`] granules that has one. Looks at each of them, until
+    /// one fits exactly.
+    #[inline(never)]
     fn find_tightest_long(
         &self,
-        run_index: RunIndex<'_>,
+        run_index: &RunIndex<'_>,
         n: usize,
         place: impl Fn(Run) -> Option<Granule>,
     ) -> Option<Granule> {
-        let mut runs = self.long_runs(run_index);
-        let first = runs.next()?;
-        let Some(second) = runs.next() else {
+        let first = self.next_long(run_index, WordIndex(0))?;
+        let further = |start: &Granule| self.next_long(run_index, start.word().next());
+        if further(&first).is_none() {
             // It is the only candidate, so it does not matter how much longer it is.
-            let whole = Run {
-                start: first,
-                len: self.len() - first.0,
-            };
-            let found = place(whole)?;
+            let len = self.len() - first.0;
+            let found = place(Run { start: first, len })?;
             let reach = found.0 + n - first.0;
             return (self.free_from(first, reach) == reach).then_some(found);
-        };
+        }
         let (mut found, mut shortest) = (None, usize::MAX);
-        for start in [first, second].into_iter().chain(runs) {
+        for start in core::iter::successors(Some(first), further) {
             let len = self.free_from(start, shortest);
             if (n..shortest).contains(&len)
                 && let Some(at) = place(Run { start, len })
@@ -145,25 +187,49 @@ impl Bitmap {
         found
     }
 
-    /// Iterates over the starts of the runs of at least [`WORD_BITS`] granules, in ascending order.
-    fn long_runs(&self, run_index: RunIndex<'_>) -> impl Iterator<Item = Granule> {
-        let mut next = LineIndex(0);
-        let lines = core::iter::from_fn(move || {
-            let line = run_index.next(next, WORD_BITS)?;
-            next = line.next();
-            Some(line)
-        });
-        lines.flat_map(move |line| {
-            let seen = self.line(line, Ordering::Relaxed);
-            let mut runs = seen.long().peekable();
-            if runs.peek().is_none() {
+    /// Returns the start of the first run of at least [`WORD_BITS`] granules that begins in word `from` or a later one.
+    #[inline(never)]
+    fn next_long(&self, run_index: &RunIndex<'_>, mut from: WordIndex) -> Option<Granule> {
+        loop {
+            let mut line = from.line();
+            let is_whole = from == line.first_word();
+            if is_whole {
+                line = run_index.next(line, WORD_BITS)?;
+                from = line.first_word();
+            }
+            let found = self.long_in_line(from, Ordering::Relaxed);
+            if found.is_some() {
+                return found;
+            }
+            if is_whole {
                 run_index.lower(line, WORD_BITS, || {
-                    self.line(line, Ordering::SeqCst).long().next().is_some()
+                    self.long_in_line(from, Ordering::SeqCst).is_some()
                 });
             }
-            let first = line.granule(0);
-            runs.map(move |at| first.plus(at))
-        })
+            from = line.next().first_word();
+        }
+    }
+
+    /// Returns the start of the first such run that begins in word `from` or a later one of its line.
+    #[inline(always)]
+    fn long_in_line(&self, from: WordIndex, order: Ordering) -> Option<Granule> {
+        let words = self.bits.words();
+        let past = from.line().next().first_word().0.min(words.len());
+        let is_last_free = |word| word >> (WORD_BITS - 1) == 0;
+        let mut before = self.before(from, order);
+        for (at, word) in (from.0..).zip(words.get(from.0..past)?) {
+            let word = word.load(order);
+            let goes_on = word == 0 && is_last_free(before);
+            if is_last_free(word) && !goes_on {
+                let (at, suffix) = (WordIndex(at), free_suffix(word));
+                let after = self.word_or_full(at.next(), order);
+                if suffix + free_prefix(after) >= WORD_BITS {
+                    return Some(at.granule(WORD_BITS - suffix));
+                }
+            }
+            before = word;
+        }
+        None
     }
 
     /// Returns how many granules are free from `start` on, up to `most`.
@@ -197,38 +263,9 @@ impl Bitmap {
         before.map_or(FULL, |at| self.word_or_full(WordIndex(at), order))
     }
 
-    /// Reads a line of words. Past the last word, everything is taken.
-    #[inline(always)]
-    fn line(&self, line: LineIndex, order: Ordering) -> WordLine {
-        let first = line.first_word();
-        let mut seen = WordLine {
-            before: self.before(first, order),
-            words: [FULL; LINE_WORDS],
-            after: self.word_or_full(line.next().first_word(), order),
-        };
-        for (seen, word) in seen.words.iter_mut().zip(&self.bits.words()[first.0..]) {
-            *seen = word.load(order);
-        }
-        seen
-    }
-
-    /// Returns true if a line is still as it was seen.
-    #[inline(always)]
-    fn is_still(&self, line: LineIndex, seen: &WordLine) -> bool {
-        let first = line.first_word();
-        let before = self.before(first, Ordering::SeqCst);
-        let after = self.word_or_full(line.next().first_word(), Ordering::SeqCst);
-        let outside = before ^ seen.before | after ^ seen.after;
-        // Word by word, because `seen` was written word by word.
-        let pairs = self.bits.words()[first.0..].iter().zip(&seen.words);
-        pairs.fold(outside, |changed, (word, seen)| {
-            changed | word.load(Ordering::SeqCst) ^ seen
-        }) == 0
-    }
-
     /// Turns on the recording of changes, and records all runs that there are.
     #[cold]
-    fn build_run_index(&self, run_index: RunIndex<'_>, activity: &Activity) {
+    fn build_run_index(&self, run_index: &RunIndex<'_>, activity: &Activity) {
         activity.start_run_index();
         for run in self.free_runs(Granule(0), 1, Look::Exact) {
             run_index.record(run.start.line(), run.len);
@@ -236,81 +273,108 @@ impl Bitmap {
         run_index.set_complete();
     }
 
-    /// Records the lengths of the free runs that a change of `n` granules at `start` made or left, if a run index
-    /// is kept.
+    /// Records the lengths of the free runs that a claim of `n` granules at `start` left on either side, if a run
+    /// index is kept.
     #[inline(always)]
-    pub(super) fn record_runs(
-        &self,
-        change: Change,
-        start: Granule,
-        n: usize,
-        activity: &Activity,
-    ) {
-        let kept = RunIndex::is_kept(self.bits.words().len()) && activity.keeps_run_index();
-        if kept && !seeded(Fault::UnrecordedRun) {
-            self.record_runs_around(change, start, n);
+    pub(super) fn record_claim(&self, start: Granule, n: usize, activity: &Activity) {
+        if self.records_runs(activity) {
+            self.record_runs_around(start, n);
         }
     }
 
+    /// Records the lengths of the free runs that a release of `n` granules at `start` made, if a run index is kept.
+    #[inline(always)]
+    pub(super) fn record_release(&self, start: Granule, n: usize, activity: &Activity) {
+        if self.records_runs(activity) {
+            self.record_runs_in(start, n);
+        }
+    }
+
+    /// Returns true if changes are to be recorded.
+    #[inline(always)]
+    fn records_runs(&self, activity: &Activity) -> bool {
+        RunIndex::is_kept(self.bits.words().len())
+            && activity.keeps_run_index()
+            && !seeded(Fault::UnrecordedRun)
+    }
+
+    /// Records the runs on either side of `n` granules that were claimed.
     #[inline(never)]
-    fn record_runs_around(&self, change: Change, start: Granule, n: usize) {
-        let Some(run_index) = self.run_index() else {
-            return;
-        };
-        let words = if seeded(Fault::UnrecordedRest) {
-            1
-        } else {
-            usize::MAX
-        };
-        let pieces = Piece::all(start, n).take(words);
-        let firsts = pieces.map(Piece::start);
-        match change {
-            // At each word: meanwhile others may have released by mistake what was claimed before it, or claimed
-            // what was released before it.
-            Change::Claim => {
-                for first in firsts {
-                    if let Some(below) = first.0.checked_sub(1) {
-                        self.record_run(run_index, Granule(below));
-                    }
-                }
-                self.record_run(run_index, start.plus(n));
+    fn record_runs_around(&self, start: Granule, n: usize) {
+        let (mut first, end) = (start, start.plus(n));
+        // At each word: meanwhile others may have released by mistake what was claimed before it.
+        loop {
+            if let Some(below) = first.0.checked_sub(1) {
+                self.record_run(Granule(below));
             }
-            Change::Release => firsts.for_each(|first| self.record_run(run_index, first)),
+            first = first.word().end();
+            if first >= end || seeded(Fault::UnrecordedRest) {
+                break;
+            }
+        }
+        self.record_run(end);
+    }
+
+    /// Records the runs that `n` released granules are part of.
+    #[inline(never)]
+    fn record_runs_in(&self, start: Granule, n: usize) {
+        let (mut first, end) = (start, start.plus(n));
+        // At each word: meanwhile others may have claimed what was released before it.
+        while first < end {
+            self.record_run(first);
+            if seeded(Fault::UnrecordedRest) {
+                break;
+            }
+            first = first.word().end();
         }
     }
 
     /// Records the length of the free run that the granule is part of, if there is one.
-    fn record_run(&self, run_index: RunIndex<'_>, granule: Granule) {
-        let (word, at) = (granule.word(), granule.bit());
-        let Some(seen) = self.bits.words().get(word.0) else {
+    #[inline(always)]
+    fn record_run(&self, granule: Granule) {
+        let (word, bit) = (granule.word(), granule.bit());
+        // SeqCst: comes after the change (pairs with the second look of a thread that cleared a bit).
+        let seen = self.word_or_full(word, Ordering::SeqCst);
+        if seen >> bit & 1 == 0 {
+            self.record_run_of(word, WordRun::around(Piece::new(word, bit, 1), seen));
+        }
+    }
+
+    /// Records the length of a free run, of which `run` is the part that lies in `word`, as it was after the change.
+    #[inline(never)]
+    fn record_run_of(&self, word: WordIndex, run: WordRun) {
+        let Some(run_index) = self.run_index() else {
             return;
         };
-        // SeqCst: comes after the change (pairs with the second look of a thread that cleared a bit).
-        let seen = seen.load(Ordering::SeqCst);
-        if seen >> at & 1 != 0 {
-            return;
-        }
-        // Free granules below the granule, and from the granule itself on.
-        let mut below = free_suffix(seen << (WORD_BITS - 1 - at) << 1).min(at);
-        let mut above = free_prefix(seen >> at).min(WORD_BITS - at);
-        if below == at && word.0 > 0 {
-            // SeqCst: as above.
+        let (mut start, mut end) = (word.granule(run.start), word.granule(run.end));
+        if run.start == 0 && word.0 > 0 {
+            // SeqCst: as in `record_run`.
             // Not caught: a free has looked at the word before for the hints, with `SeqCst`, and reads it no older
             // now; after a claim loom orders this look with the one above, and Miri's schedules do not reach it.
-            let before = self.word(WordIndex(word.0 - 1)).load(Ordering::SeqCst);
+            let before = self.before(word, Ordering::SeqCst);
             if before == 0 {
                 // It begins further down, and was of the longest kind before the change.
                 return;
             }
-            below += free_suffix(before);
+            start.0 -= free_suffix(before);
         }
-        if at + above == WORD_BITS {
-            above += self.bits.free_prefix_of(word.next());
+        if run.end == WORD_BITS {
+            end = end.plus(self.bits.free_prefix_of(word.next()));
         }
-        run_index.record(Granule(granule.0 - below).line(), below + above);
+        run_index.record(start.line(), end.0 - start.0);
+    }
+
+    /// Records the length of the run that a release inside one word made, if a run index is kept. `run` is the part
+    /// of it that lies in `word`, as the release left it.
+    #[inline(always)]
+    pub(super) fn record_word_release(&self, word: WordIndex, run: WordRun, activity: &Activity) {
+        if self.records_runs(activity) {
+            self.record_run_of(word, run);
+        }
     }
 
     /// Returns the tightest run without the run index. Ends at the first run of exactly `n` granules.
+    #[inline(never)]
     pub(super) fn scan_tightest(&self, n: usize) -> Option<Granule> {
         let (mut start, mut shortest) = (None, usize::MAX);
         let need = Need::of(n);
@@ -370,38 +434,6 @@ impl Bitmap {
 mod tests {
     use super::*;
     use crate::units::LINE_GRANULES;
-
-    #[test]
-    fn a_line_is_still_as_it_was_seen_until_a_word_of_it_or_next_to_it_changes() {
-        let activity = Activity::new();
-        for line in 0..3 {
-            let bitmap = Bitmap::new(3 * LINE_GRANULES, None).unwrap();
-            bitmap
-                .claim(Granule(1), 3 * LINE_GRANULES - 2, &activity)
-                .unwrap();
-            let seen = bitmap.line(LineIndex(line), Ordering::SeqCst);
-            let of_it = (line * LINE_WORDS).saturating_sub(1)..=(line + 1) * LINE_WORDS;
-            for (one, other) in
-                (0..3 * LINE_WORDS).flat_map(|one| (0..=one).map(move |at| (one, at)))
-            {
-                assert!(bitmap.is_still(LineIndex(line), &seen));
-                let mut changed = [one, other].map(|word| word * WORD_BITS + 1).to_vec();
-                changed.dedup();
-                for &granule in &changed {
-                    bitmap.release(Granule(granule), 1, &activity).unwrap();
-                }
-                let expected = !of_it.contains(&one) && !of_it.contains(&other);
-                assert_eq!(
-                    bitmap.is_still(LineIndex(line), &seen),
-                    expected,
-                    "{one}, {other}"
-                );
-                for &granule in &changed {
-                    bitmap.claim(Granule(granule), 1, &activity).unwrap();
-                }
-            }
-        }
-    }
 
     #[test]
     fn a_run_over_a_border_is_recorded_whole() {

@@ -28,8 +28,7 @@ pub(crate) const fn free_bits(word: usize) -> usize {
 /// Returns the free granules of a word that begin a run, where `before` is the word before.
 #[inline(always)]
 pub(crate) const fn begins(before: usize, word: usize) -> usize {
-    let free = free_bits(word);
-    free & !(free << 1 | free_bits(before) >> (WORD_BITS - 1))
+    free_bits(word) & (word << 1 | before >> (WORD_BITS - 1))
 }
 
 /// Returns how many granules are free from the first of the word on.

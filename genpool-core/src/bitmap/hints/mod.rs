@@ -78,6 +78,8 @@ use crate::units::WordIndex;
 pub(crate) struct Hints {
     /// Level by level, the lowest first. Then cells that are reserved for the owner of the hints.
     nodes: Table<AtomicUsize>,
+    /// Where the reserved cells begin.
+    reserved: usize,
     words: usize,
     above: Option<ParentSlot>,
 }
@@ -119,6 +121,7 @@ impl Hints {
         let nodes: usize = levels().map(Level::nodes).sum();
         let hints = Self {
             nodes: Table::zeroed(nodes + reserved, numa)?,
+            reserved: nodes,
             words,
             above: None,
         };
@@ -151,8 +154,7 @@ impl Hints {
     /// Returns the reserved cells.
     #[inline]
     pub(super) fn reserved(&self) -> Option<&[AtomicUsize]> {
-        let nodes: usize = self.lowest().upwards().map(Level::nodes).sum();
-        self.nodes.get(nodes..)
+        self.nodes.get(self.reserved..)
     }
 
     #[inline]

@@ -1,87 +1,78 @@
-//! A line of words as it was read: which runs begin in it.
+//! Which runs begin in a line of words, found from one look at each word.
 
-use crate::bitmap::word::{begins, free_bits, free_prefix, free_suffix};
+use core::ops::Range;
+
+use crate::bitmap::word::{FULL, begins, free_bits, mask};
 use crate::units::{LINE_WORDS, WORD_BITS};
 
-/// The values of a line of words, and of the words on either side.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::bitmap) struct WordLine {
-    pub(in crate::bitmap) before: usize,
-    pub(in crate::bitmap) words: [usize; LINE_WORDS],
-    pub(in crate::bitmap) after: usize,
+/// The words of a line by their positions, and the words on either side.
+pub(in crate::bitmap) const SURROUNDED: Range<usize> = 0..LINE_WORDS + 2;
+
+/// Calls `place` with the start of each run of this length, below [`WORD_BITS`], that begins in a line, until it
+/// returns something. The start is counted from the first granule of the line. `word_at` reads a word by its position:
+/// the words of the line come after the word before it, which is 0.
+#[inline(always)]
+pub(in crate::bitmap) fn find_in_line<R>(
+    len: usize,
+    mut word_at: impl FnMut(usize) -> usize,
+    mut place: impl FnMut(usize) -> Option<R>,
+) -> Option<R> {
+    let low = mask(0, len);
+    // Where runs begin in the word before, rotated up by the length. So the low bits stand for granules of the next.
+    let (mut before, mut starts_before) = (word_at(0), 0);
+    let mut at = 1;
+    while at < SURROUNDED.end {
+        let word = word_at(at);
+        let begins = begins(before, word);
+        let goes_on = free_bits(before) >> (WORD_BITS - 1);
+        // The sum carries through each run to the taken granule that ends the run.
+        let ends = free_bits(word).wrapping_add(begins).wrapping_add(goes_on);
+        let starts = begins << len | begins >> (len.wrapping_neg() % WORD_BITS);
+        // A run ends there, and a run begins at the right distance from there.
+        let found = ends & word & (starts_before & low | starts & !low);
+        if found != 0
+            && let at_last @ Some(_) = first_whole(len, at, (before, word), found, &mut place)
+        {
+            return at_last;
+        }
+        (before, starts_before) = (word, starts);
+        at += 1;
+    }
+    None
 }
 
-impl WordLine {
-    /// Returns a word of the line between the word before it and the word after it.
-    #[inline(always)]
-    fn around(&self, at: usize) -> (usize, usize, usize) {
-        let before = if at == 0 {
-            self.before
-        } else {
-            self.words[at - 1]
-        };
-        let after = *self.words.get(at + 1).unwrap_or(&self.after);
-        (before, self.words[at], after)
+/// Does the same for the runs that may end at the granules `ends` of the word at this position.
+#[inline(never)]
+fn first_whole<R>(
+    len: usize,
+    at: usize,
+    (before, word): (usize, usize),
+    mut ends: usize,
+    place: &mut impl FnMut(usize) -> Option<R>,
+) -> Option<R> {
+    if at > LINE_WORDS {
+        // Others begin in the next line.
+        ends &= mask(0, len);
     }
-
-    /// Returns where the first run of this length begins, counted from the first granule of the line. The length is
-    /// below [`WORD_BITS`].
-    #[inline]
-    pub(in crate::bitmap) fn first(&self, len: usize) -> Option<usize> {
-        (0..LINE_WORDS).find_map(|at| self.starts_in(at, len).next())
+    while ends != 0 {
+        let end = ends.trailing_zeros() as usize;
+        // The granules up to the end, the last of them highest.
+        let window = word << 1 << (WORD_BITS - 1 - end) | before >> end;
+        // Or else a shorter run ends there.
+        if window & FULL & !(FULL >> len) == 0
+            && let at_last @ Some(_) = place((at - 1) * WORD_BITS + end - len)
+        {
+            return at_last;
+        }
+        ends &= ends - 1;
     }
-
-    /// Iterates over the starts of the runs of this length, below [`WORD_BITS`], in ascending order.
-    pub(in crate::bitmap) fn all(&self, len: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..LINE_WORDS).flat_map(move |at| self.starts_in(at, len))
-    }
-
-    /// Iterates over the starts of the runs of this length that begin in one word.
-    #[inline(always)]
-    fn starts_in(&self, at: usize, len: usize) -> impl Iterator<Item = usize> + use<> {
-        let (before, word, after) = self.around(at);
-        let begins = begins(before, word);
-        // The sum carries from the beginning of each run to the taken granule that ends the run.
-        let ends = free_bits(word).wrapping_add(begins) & word;
-        let suffix = free_suffix(word);
-        let through = suffix > 0 && suffix + free_prefix(after) == len;
-        let last = if through {
-            1 << (WORD_BITS - suffix)
-        } else {
-            0
-        };
-        let mut found = begins & (ends >> len | last);
-        core::iter::from_fn(move || {
-            while found != 0 {
-                let from = found.trailing_zeros() as usize;
-                let lowest = found & found.wrapping_neg();
-                found &= found - 1;
-                // The taken granule at that distance may end another run.
-                if lowest == last || free_prefix(word >> from) == len {
-                    return Some(at * WORD_BITS + from);
-                }
-            }
-            None
-        })
-    }
-
-    /// Iterates over the starts of the runs of at least [`WORD_BITS`] granules, in ascending order.
-    pub(in crate::bitmap) fn long(self) -> impl Iterator<Item = usize> {
-        (0..LINE_WORDS).filter_map(move |at| {
-            let (before, word, after) = self.around(at);
-            let suffix = free_suffix(word);
-            let begin = suffix > 0 && begins(before, word) >> (WORD_BITS - suffix) != 0;
-            let is_long = begin && suffix + free_prefix(after) >= WORD_BITS;
-            is_long.then_some(at * WORD_BITS + WORD_BITS - suffix)
-        })
-    }
+    None
 }
 
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
     use super::*;
     use crate::bitmap::word::FULL;
-    use crate::units::LINE_GRANULES;
     use proptest::prelude::*;
 
     /// Words with few runs and with many, and with long runs over their borders.
@@ -95,17 +86,17 @@ mod tests {
     }
 
     /// The runs that begin in a line, bit by bit: where each begins, and how long it is as far as it is seen.
-    fn runs(line: &WordLine) -> Vec<(usize, usize)> {
-        let words = [line.before].into_iter().chain(line.words);
+    fn runs(words: &[usize]) -> Vec<(usize, usize)> {
         let bits: Vec<bool> = words
-            .chain([line.after, FULL])
+            .iter()
+            .chain([&FULL])
             .flat_map(|word| (0..WORD_BITS).map(move |at| word >> at & 1 == 0))
             .collect();
-        (0..LINE_GRANULES)
-            .filter(|at| !bits[at + WORD_BITS - 1] && bits[at + WORD_BITS])
+        (WORD_BITS..(LINE_WORDS + 1) * WORD_BITS)
+            .filter(|&at| !bits[at - 1] && bits[at])
             .map(|at| {
-                let free = bits[at + WORD_BITS..].iter().take_while(|&&free| free);
-                (at, free.count())
+                let free = bits[at..].iter().take_while(|&&free| free);
+                (at - WORD_BITS, free.count())
             })
             .collect()
     }
@@ -113,21 +104,23 @@ mod tests {
     proptest! {
         #[test]
         #[cfg_attr(miri, ignore = "plain arithmetic")]
-        fn the_first_of_each_length_and_the_long_ones_are_found(
-            before in word(),
-            words in proptest::array::uniform::<_, LINE_WORDS>(word()),
-            after in word(),
+        fn the_runs_of_each_length_are_found(
+            words in proptest::array::uniform::<_, { SURROUNDED.end }>(word()),
         ) {
-            let line = WordLine { before, words, after };
-            let runs = runs(&line);
+            let runs = runs(&words);
             for len in 1..WORD_BITS {
-                let first = runs.iter().find(|run| run.1 == len).map(|run| run.0);
-                prop_assert_eq!(line.first(len), first, "of {}", len);
-                let all = runs.iter().filter(|run| run.1 == len).map(|run| run.0);
-                prop_assert!(line.all(len).eq(all), "of {}", len);
+                let expected = runs.iter().filter(|run| run.1 == len).map(|run| run.0);
+                let expected: Vec<_> = expected.collect();
+                let mut starts = Vec::new();
+                let none = find_in_line(len, |at| words[at], |start| {
+                    starts.push(start);
+                    None::<()>
+                });
+                prop_assert_eq!(none, None);
+                prop_assert_eq!(&starts, &expected, "of {}", len);
+                let first = find_in_line(len, |at| words[at], Some);
+                prop_assert_eq!(first, expected.first().copied(), "of {}", len);
             }
-            let long = runs.iter().filter(|run| run.1 >= WORD_BITS).map(|run| run.0);
-            prop_assert!(line.long().eq(long));
         }
     }
 }

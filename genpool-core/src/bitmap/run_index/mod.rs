@@ -32,6 +32,9 @@
 //! instead it sees a whole free word below, it stops, because the run was of the longest kind already, and another
 //! thread has recorded where it begins.
 //!
+//! After a release inside one word, the look at that word is the value that the release itself left. A later change
+//! of the word has another author, who looks after it.
+//!
 //! A thread that changes several words looks at the run at each of them. Others may claim the first word before the
 //! thread releases the last, or may release by mistake what the thread claimed first (models:
 //! `free across vs a claim`, `refused growth vs a claim`, `claim across vs a foreign free`).
@@ -60,9 +63,10 @@
 
 mod line;
 
+use core::hint::select_unpredictable;
 use core::ops::Range;
 
-pub(super) use self::line::WordLine;
+pub(super) use self::line::{SURROUNDED, find_in_line};
 use super::levels;
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 use crate::units::{LINE_WORDS, LineIndex, WORD_BITS};
@@ -82,7 +86,7 @@ const FEWEST: usize = if cfg!(genpool_small) { 4 } else { 16 };
 type Level = levels::Level<1, BITS, TOP>;
 
 /// The run index of a bitmap. Zeroed memory is an empty index.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct RunIndex<'h> {
     /// The root, whether all runs have been recorded, and the levels, the lowest first. A level has a row of bits
     /// for each length, as long as the level and without gaps, so it has as many cells as slots.
@@ -128,7 +132,7 @@ impl<'h> RunIndex<'h> {
         Level::lowest(Self::FIRST_LEVEL, lines)
     }
 
-    fn levels(self) -> impl Iterator<Item = Level> {
+    fn levels(&self) -> impl Iterator<Item = Level> + use<> {
         Self::lowest(self.lines).upwards()
     }
 
@@ -152,24 +156,24 @@ impl<'h> RunIndex<'h> {
     }
 
     #[inline]
-    fn load(self, bit: usize, order: Ordering) -> usize {
+    fn load(&self, bit: usize, order: Ordering) -> usize {
         self.cells[bit / BITS].load(order) >> (bit % BITS)
     }
 
     #[inline]
-    fn has(self, bit: usize) -> bool {
+    fn has(&self, bit: usize) -> bool {
         // SeqCst: comes after the change that is recorded (pairs with `clear`).
         self.load(bit, Ordering::SeqCst) & 1 != 0
     }
 
     #[inline]
-    fn set(self, bit: usize) {
+    fn set(&self, bit: usize) {
         self.cells[bit / BITS].fetch_or(1 << (bit % BITS), Ordering::SeqCst);
         model_fence();
     }
 
     #[inline]
-    fn clear(self, bit: usize) {
+    fn clear(&self, bit: usize) {
         // SeqCst: comes before the second look (pairs with `has`).
         self.cells[bit / BITS].fetch_and(!(1 << (bit % BITS)), Ordering::SeqCst);
         model_fence();
@@ -177,29 +181,36 @@ impl<'h> RunIndex<'h> {
 
     /// Returns the first of these bits that is set.
     #[inline]
-    fn first(self, bits: Range<usize>, order: Ordering) -> Option<usize> {
+    fn first(&self, bits: Range<usize>, order: Ordering) -> Option<usize> {
         let mut at = bits.start;
         while at < bits.end {
-            let seen = self.load(at, order);
-            if seen != 0 {
-                let found = at + seen.trailing_zeros() as usize;
+            // Two cells at a time, without a branch between them, because it could not be predicted.
+            let next = (at / BITS + 1) * BITS;
+            let near = self.load(at, order);
+            // It may hold bits of the next row, or there may be none.
+            let far = self.cells.get(next / BITS);
+            let far = far.map_or(0, |cell| cell.load(order));
+            if near | far != 0 {
+                let from = select_unpredictable(near != 0, at, next);
+                let seen = select_unpredictable(near != 0, near, far);
+                let found = from + seen.trailing_zeros() as usize;
                 return (found < bits.end).then_some(found);
             }
-            at = (at / BITS + 1) * BITS;
+            at = next + BITS;
         }
         None
     }
 
     /// Returns true if all runs have been recorded.
     #[inline]
-    pub(super) fn is_complete(self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         // Relaxed: a reader that sees the flag but not the bits set before it may miss runs. That is allowed, as it
         // is concurrently with any thread that records.
         self.cells[Self::COMPLETE].load(Ordering::Relaxed) != 0
     }
 
     /// Notes that all runs have been recorded.
-    pub(super) fn set_complete(self) {
+    pub(super) fn set_complete(&self) {
         // Relaxed: see `is_complete`.
         self.cells[Self::COMPLETE].store(1, Ordering::Relaxed);
     }
@@ -208,7 +219,7 @@ impl<'h> RunIndex<'h> {
 
     /// Returns the shortest length of at least `n` of which there may be a run.
     #[inline]
-    pub(super) fn shortest(self, n: usize) -> Option<usize> {
+    pub(super) fn shortest(&self, n: usize) -> Option<usize> {
         // Relaxed, as in `next_in`: a proposal; the claim decides.
         let fitting = self.load(Self::root(n), Ordering::Relaxed);
         (fitting != 0).then(|| n.min(WORD_BITS) + fitting.trailing_zeros() as usize)
@@ -216,26 +227,45 @@ impl<'h> RunIndex<'h> {
 
     /// Returns the first line from `line` on where a run of this length may begin.
     #[inline(always)]
-    pub(super) fn next(self, line: LineIndex, len: usize) -> Option<LineIndex> {
-        let found = self.next_in(Self::lowest(self.lines), line.0, len);
+    pub(super) fn next(&self, line: LineIndex, len: usize) -> Option<LineIndex> {
+        let lowest = Self::lowest(self.lines);
+        let found = if lowest.above().is_none() {
+            self.next_in_row(lowest, line.0, len)
+        } else {
+            self.next_in(lowest, line.0, len)
+        };
         if found.is_none() && line.0 == 0 {
-            // The root promised more than there is.
-            let top = self.levels().last()?;
+            self.lower_root(len);
+        }
+        found.map(LineIndex)
+    }
+
+    /// Clears the bit of the root for this length, which promised more than there is.
+    #[inline(never)]
+    fn lower_root(&self, len: usize) {
+        if let Some(top) = self.levels().last() {
             self.clear(Self::root(len));
             if self.looks_again(Self::row(top, len)) {
                 self.set(Self::root(len));
             }
         }
-        found.map(LineIndex)
+    }
+
+    /// Returns the first slot of the highest level, from `slot` on, whose bit is set.
+    #[inline(always)]
+    fn next_in_row(&self, top: Level, slot: usize, len: usize) -> Option<usize> {
+        let row = Self::row(top, len);
+        let found = self.first(row.start + slot..row.end, Ordering::Relaxed);
+        found.map(|bit| bit - row.start)
     }
 
     /// Returns the first slot of a level, from `slot` on, whose bit is set.
-    fn next_in(self, level: Level, slot: usize, len: usize) -> Option<usize> {
-        let row = Self::row(level, len);
+    #[inline(never)]
+    fn next_in(&self, level: Level, slot: usize, len: usize) -> Option<usize> {
         let Some(above) = level.above() else {
-            let found = self.first(row.start + slot..row.end, Ordering::Relaxed);
-            return found.map(|bit| bit - row.start);
+            return self.next_in_row(level, slot, len);
         };
+        let row = Self::row(level, len);
         let (mut group, mut from) = (slot / BITS, slot);
         loop {
             if from == group * BITS {
@@ -260,20 +290,26 @@ impl<'h> RunIndex<'h> {
     }
 
     /// The second look, after a bit above was cleared: returns true if one of these bits is set.
-    fn looks_again(self, bits: Range<usize>) -> bool {
+    fn looks_again(&self, bits: Range<usize>) -> bool {
         !seeded(Fault::NoSecondLook) && self.first(bits, Ordering::SeqCst).is_some()
     }
 
     // ---- changes ----
 
     /// Records that a run of this length, at least one, begins in the line. Called after a change of bits.
-    pub(super) fn record(self, line: LineIndex, len: usize) {
-        self.raise_in(Self::lowest(self.lines), line.0, len);
+    #[inline]
+    pub(super) fn record(&self, line: LineIndex, len: usize) {
+        let lowest = Self::lowest(self.lines);
+        // The thread that has set the bit goes on to the levels above.
+        if !self.has(Self::row(lowest, len).start + line.0) {
+            self.raise_in(lowest, line.0, len);
+        }
     }
 
     /// Clears the bit of a length in a line, because the caller saw that no such run begins there. `again` looks a
     /// second time.
-    pub(super) fn lower(self, line: LineIndex, len: usize, again: impl Fn() -> bool) {
+    #[inline(always)]
+    pub(super) fn lower(&self, line: LineIndex, len: usize, again: impl Fn() -> bool) {
         let lowest = Self::lowest(self.lines);
         self.clear(Self::row(lowest, len).start + line.0);
         if !seeded(Fault::NoSecondLook) && again() {
@@ -281,16 +317,16 @@ impl<'h> RunIndex<'h> {
         }
     }
 
-    fn raise_in(self, mut level: Level, mut slot: usize, len: usize) {
+    /// Sets a bit that was just clear, and those above it.
+    #[inline(never)]
+    fn raise_in(&self, mut level: Level, mut slot: usize, len: usize) {
         loop {
-            let bit = Self::row(level, len).start + slot;
-            if self.has(bit) {
-                // The thread that set it goes on to the levels above.
-                return;
-            }
-            self.set(bit);
+            self.set(Self::row(level, len).start + slot);
             let Some(above) = level.above() else { break };
             (level, slot) = (above, slot / BITS);
+            if self.has(Self::row(level, len).start + slot) {
+                return;
+            }
         }
         if !self.has(Self::root(len)) {
             self.set(Self::root(len));
@@ -299,7 +335,7 @@ impl<'h> RunIndex<'h> {
 
     /// At rest: returns true if all levels say that a run of this length may begin in the line, or if not all runs
     /// have been recorded yet.
-    pub(super) fn includes(self, line: LineIndex, len: usize) -> bool {
+    pub(super) fn includes(&self, line: LineIndex, len: usize) -> bool {
         let mut slot = line.0;
         let mut levels = self.levels();
         let observed = levels.all(|level| {
