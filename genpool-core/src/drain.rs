@@ -155,6 +155,8 @@ impl Drop for Drain {
         let drained = panics.run(|| self.is_drained());
         if drained.unwrap_or_else(|| self.chunk.state() == State::Drained) {
             panics.run(|| self.shared.remove_drained(&self.chunk));
+        } else {
+            self.shared.chunk_set.leaving.push(Arc::clone(&self.chunk));
         }
         panics.resume();
     }

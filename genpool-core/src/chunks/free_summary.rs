@@ -180,7 +180,7 @@ mod tests {
     fn published(free_summary: &FreeSummary, count: usize) -> Vec<Arc<Chunk>> {
         let publish = |index| {
             let spec = ChunkSpec::new(index * GRANULES, GRANULES);
-            let mut chunk = Chunk::new(&spec, 0, 0, true, false, None).unwrap();
+            let mut chunk = Chunk::new(&spec, 0, index as u64, true, false, None).unwrap();
             chunk.set_parent(free_summary.parent_of(index).unwrap());
             let chunk = Arc::new(chunk);
             // SAFETY: no test uses the free summary once its chunks are dropped.

@@ -37,6 +37,15 @@ pub(crate) fn probe_spare() -> Result<(), NoMemory> {
     had.map_err(|_| NoMemory { bytes: SPARE })
 }
 
+/// Returns an empty list with room for `len` items.
+pub(crate) fn list_of<T>(len: usize) -> Result<Vec<T>, NoMemory> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(len).map_err(|_| NoMemory {
+        bytes: len.saturating_mul(size_of::<T>()),
+    })?;
+    Ok(list)
+}
+
 /// Bytes in a cache line.
 #[cfg(not(genpool_loom))]
 const CACHE_LINE: usize = 64;

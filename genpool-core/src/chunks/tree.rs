@@ -1,0 +1,387 @@
+//! Sorted chunks, in versions that share what they have in common: a B-tree that is copied on write.
+//!
+//! A clone of a tree shares all of its nodes. A change copies the nodes on the way to the place that it changes, unless
+//! this tree alone has them. So a clone takes constant time, and a change takes logarithmic time and memory. Both the
+//! list of chunks that readers have and the next one that a change makes are such clones.
+//!
+//! A full node is split in half, unless it grew at one of its ends, where chunks that come in order are put. Then the
+//! new item alone goes to a node of its own, so that the nodes of such chunks stay full. A node that has become nearly
+//! empty is merged with a neighbour if both are far from full.
+
+use core::iter::FusedIterator;
+use core::marker::PhantomData;
+use core::slice;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::chunk::Chunk;
+use crate::memory::{NoMemory, list_of};
+
+/// The most items of a node. A pool with no more chunks has them all in one (2026-11).
+const MOST: usize = if cfg!(genpool_small) { 4 } else { 16 };
+
+/// A node with no more items is merged with a neighbour.
+const FEW: usize = MOST / 4;
+
+/// The most items of a node that two others are merged to.
+const MERGED: usize = MOST * 3 / 4;
+
+/// What chunks are sorted by. No two chunks of a tree have the same key.
+pub(super) trait SortBy {
+    fn key(chunk: &Chunk) -> u64;
+}
+
+/// The newest chunk comes first.
+pub(super) struct ByAge;
+
+impl SortBy for ByAge {
+    fn key(chunk: &Chunk) -> u64 {
+        !chunk.number()
+    }
+}
+
+/// The lowest address comes first.
+pub(super) struct ByStart;
+
+impl SortBy for ByStart {
+    fn key(chunk: &Chunk) -> u64 {
+        chunk.start() as u64
+    }
+}
+
+/// Chunks sorted by `S`: see the module's text.
+///
+/// A change that fails for lack of memory leaves a tree that is only good to be dropped.
+pub(super) struct Tree<S> {
+    /// None if there are no chunks.
+    root: Option<Arc<Node>>,
+    len: usize,
+    by: PhantomData<fn() -> S>,
+}
+
+/// # Invariants
+///
+/// A node has at least one item. All leaves of a tree are at the same depth.
+enum Node {
+    Leaf(Vec<Arc<Chunk>>),
+    Inner(Vec<Child>),
+}
+
+#[derive(Clone)]
+struct Child {
+    /// The least key of its chunks.
+    least: u64,
+    node: Arc<Node>,
+}
+
+/// Returns a copy of `items` with room for one more.
+fn copy_of<T: Clone>(items: &[T]) -> Result<Vec<T>, NoMemory> {
+    let mut copy = list_of(items.len() + 1)?;
+    copy.extend_from_slice(items);
+    Ok(copy)
+}
+
+/// Appends copies of `more` to `items`.
+fn append<T: Clone>(items: &mut Vec<T>, more: &[T]) -> Result<(), NoMemory> {
+    let bytes = size_of_val(more);
+    let had = items.try_reserve_exact(more.len());
+    had.map_err(|_| NoMemory { bytes })?;
+    items.extend_from_slice(more);
+    Ok(())
+}
+
+/// Inserts an item. If there are too many then, returns the second part of them, to be put into another node.
+fn insert<T>(items: &mut Vec<T>, at: usize, item: T) -> Result<Option<Vec<T>>, NoMemory> {
+    let bytes = size_of::<T>();
+    let had = items.try_reserve_exact(1);
+    had.map_err(|_| NoMemory { bytes })?;
+    items.insert(at, item);
+    let len = items.len();
+    if len <= MOST {
+        return Ok(None);
+    }
+    let from = match at {
+        // An inner node grows by a second child if its first is split.
+        0 | 1 => 1,
+        last if last + 1 == len => last,
+        _ => len / 2,
+    };
+    let mut rest = list_of(len - from)?;
+    rest.extend(items.drain(from..));
+    Ok(Some(rest))
+}
+
+/// Returns the place of the child that has the key, if any has.
+fn child_for(children: &[Child], key: u64) -> usize {
+    let after = children.partition_point(|child| child.least <= key);
+    after.saturating_sub(1)
+}
+
+impl Node {
+    fn len(&self) -> usize {
+        match self {
+            Self::Leaf(chunks) => chunks.len(),
+            Self::Inner(children) => children.len(),
+        }
+    }
+
+    fn least<S: SortBy>(&self) -> u64 {
+        let least = match self {
+            Self::Leaf(chunks) => chunks.first().map(|chunk| S::key(chunk)),
+            Self::Inner(children) => children.first().map(|child| child.least),
+        };
+        least.unwrap_or(0)
+    }
+
+    /// Returns the node to be changed: it is copied if other trees have it.
+    fn own(node: &mut Arc<Self>) -> Result<&mut Self, NoMemory> {
+        if Arc::get_mut(node).is_none() {
+            *node = Arc::new(match &**node {
+                Self::Leaf(chunks) => Self::Leaf(copy_of(chunks)?),
+                Self::Inner(children) => Self::Inner(copy_of(children)?),
+            });
+        }
+        // It is there: no other tree has the node now.
+        let bytes = size_of::<Self>();
+        Arc::get_mut(node).ok_or(NoMemory { bytes })
+    }
+
+    /// Inserts a chunk. Returns the node that comes after this one if it was split.
+    fn insert<S: SortBy>(
+        node: &mut Arc<Self>,
+        chunk: &Arc<Chunk>,
+    ) -> Result<Option<Child>, NoMemory> {
+        let key = S::key(chunk);
+        let rest = match Self::own(node)? {
+            Self::Leaf(chunks) => {
+                let at = chunks.partition_point(|other| S::key(other) < key);
+                insert(chunks, at, Arc::clone(chunk))?.map(Self::Leaf)
+            }
+            Self::Inner(children) => {
+                let at = child_for(children, key);
+                let child = &mut children[at];
+                child.least = child.least.min(key);
+                match Self::insert::<S>(&mut child.node, chunk)? {
+                    Some(more) => insert(children, at + 1, more)?.map(Self::Inner),
+                    None => None,
+                }
+            }
+        };
+        Ok(rest.map(Child::new::<S>))
+    }
+
+    /// Removes the chunk that has the key, and that is there.
+    fn remove<S: SortBy>(node: &mut Arc<Self>, key: u64) -> Result<(), NoMemory> {
+        match Self::own(node)? {
+            Self::Leaf(chunks) => chunks.retain(|chunk| S::key(chunk) != key),
+            Self::Inner(children) => {
+                let at = child_for(children, key);
+                Self::remove::<S>(&mut children[at].node, key)?;
+                Self::tidy::<S>(children, at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the child that lost an item if it has none left. Merges it with a neighbour if it has few.
+    fn tidy<S: SortBy>(children: &mut Vec<Child>, at: usize) -> Result<(), NoMemory> {
+        let len = children[at].node.len();
+        if len == 0 {
+            children.remove(at);
+            return Ok(());
+        }
+        children[at].least = children[at].node.least::<S>();
+        if len > FEW {
+            return Ok(());
+        }
+        for left in [at.wrapping_sub(1), at] {
+            let pair = left.checked_add(2).and_then(|end| children.get(left..end));
+            if pair.is_some_and(|pair| pair[0].node.len() + pair[1].node.len() <= MERGED) {
+                let right = children.remove(left + 1);
+                return match (Self::own(&mut children[left].node)?, &*right.node) {
+                    (Self::Leaf(chunks), Self::Leaf(more)) => append(chunks, more),
+                    (Self::Inner(children), Self::Inner(more)) => append(children, more),
+                    // They are at the same depth.
+                    _ => Ok(()),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn footprint(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Leaf(chunks) => chunks.capacity() * size_of::<Arc<Chunk>>(),
+                Self::Inner(children) => {
+                    let nodes = children.iter().map(|child| child.node.footprint());
+                    children.capacity() * size_of::<Child>() + nodes.sum::<usize>()
+                }
+            }
+    }
+}
+
+impl Child {
+    fn new<S: SortBy>(node: Node) -> Self {
+        Self {
+            least: node.least::<S>(),
+            node: Arc::new(node),
+        }
+    }
+}
+
+impl<S: SortBy> Tree<S> {
+    pub(super) fn new() -> Self {
+        Self {
+            root: None,
+            len: 0,
+            by: PhantomData,
+        }
+    }
+
+    /// Returns the number of chunks.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns the chunks of the leaf in which the key belongs, and the first key of the next leaf.
+    fn leaf_for(&self, key: u64) -> (&[Arc<Chunk>], Option<u64>) {
+        let Some(mut node) = self.root.as_deref() else {
+            return (&[], None);
+        };
+        let mut next = None;
+        loop {
+            match node {
+                Node::Leaf(chunks) => return (chunks, next),
+                Node::Inner(children) => {
+                    let at = child_for(children, key);
+                    let after = children.get(at + 1).map(|child| child.least);
+                    next = after.or(next);
+                    node = &children[at].node;
+                }
+            }
+        }
+    }
+
+    /// Returns the last chunk whose key is at most this one.
+    pub(super) fn at_or_before(&self, key: u64) -> Option<&Arc<Chunk>> {
+        let (chunks, _) = self.leaf_for(key);
+        let after = chunks.partition_point(|chunk| S::key(chunk) <= key);
+        chunks[..after].last()
+    }
+
+    /// Returns true if this chunk is there.
+    pub(super) fn has(&self, chunk: &Chunk) -> bool {
+        let found = self.at_or_before(S::key(chunk));
+        found.is_some_and(|found| core::ptr::eq(&**found, chunk))
+    }
+
+    /// Returns the chunks in order.
+    pub(super) fn iter(&self) -> Iter<'_, S> {
+        self.iter_from(0)
+    }
+
+    /// Returns the chunks in order, without those whose key is less than this one.
+    pub(super) fn iter_from(&self, key: u64) -> Iter<'_, S> {
+        let (chunks, next) = self.leaf_for(key);
+        let from = chunks.partition_point(|chunk| S::key(chunk) < key);
+        Iter {
+            tree: self,
+            chunks: chunks[from..].iter(),
+            next,
+        }
+    }
+
+    /// Inserts a chunk whose key no other has.
+    pub(super) fn insert(&mut self, chunk: &Arc<Chunk>) -> Result<(), NoMemory> {
+        self.len += 1;
+        let Some(root) = &mut self.root else {
+            let mut chunks = list_of(1)?;
+            chunks.push(Arc::clone(chunk));
+            self.root = Some(Arc::new(Node::Leaf(chunks)));
+            return Ok(());
+        };
+        if let Some(second) = Node::insert::<S>(root, chunk)? {
+            let mut children = list_of(2)?;
+            children.push(Child {
+                least: root.least::<S>(),
+                node: Arc::clone(root),
+            });
+            children.push(second);
+            *root = Arc::new(Node::Inner(children));
+        }
+        Ok(())
+    }
+
+    /// Removes a chunk. Returns true if it was there.
+    pub(super) fn remove(&mut self, chunk: &Chunk) -> Result<bool, NoMemory> {
+        if !self.has(chunk) {
+            return Ok(false);
+        }
+        self.len -= 1;
+        if let Some(root) = &mut self.root {
+            Node::remove::<S>(root, S::key(chunk))?;
+        }
+        // The root needs no node above it that has no other child.
+        while let Some(root) = &self.root {
+            self.root = match &**root {
+                Node::Inner(children) if children.len() == 1 => Some(Arc::clone(&children[0].node)),
+                node if node.len() == 0 => None,
+                _ => break,
+            };
+        }
+        Ok(true)
+    }
+
+    /// Returns the bytes on the heap, without those of the chunks.
+    pub(super) fn footprint(&self) -> usize {
+        self.root.as_ref().map_or(0, |root| root.footprint())
+    }
+}
+
+impl<S> Clone for Tree<S> {
+    fn clone(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            len: self.len,
+            by: PhantomData,
+        }
+    }
+}
+
+/// An iterator over the chunks of a tree, in order.
+pub(super) struct Iter<'t, S> {
+    tree: &'t Tree<S>,
+    /// What is left of the current leaf.
+    chunks: slice::Iter<'t, Arc<Chunk>>,
+    /// The first key of the next leaf.
+    next: Option<u64>,
+}
+
+impl<S> Clone for Iter<'_, S> {
+    fn clone(&self) -> Self {
+        Self {
+            chunks: self.chunks.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<'t, S: SortBy> Iterator for Iter<'t, S> {
+    type Item = &'t Arc<Chunk>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(chunk) = self.chunks.next() {
+                return Some(chunk);
+            }
+            // Found from the root, so that an iterator needs no stack.
+            let (chunks, next) = self.tree.leaf_for(self.next?);
+            (self.chunks, self.next) = (chunks.iter(), next);
+        }
+    }
+}
+
+impl<S: SortBy> FusedIterator for Iter<'_, S> {}
