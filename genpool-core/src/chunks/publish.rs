@@ -34,15 +34,13 @@ impl<'s> Change<'s> {
         }
     }
 
-    /// Publishes what `edit` makes of the next version of the list if it returns true. Takes the chunks off the list
-    /// that leave the pool and are drained, as far as there is memory. Lock-free: `edit` is called again only if another
-    /// change was published in between.
+    /// Publishes what `edit` makes of the next version of the list if it returns true. Lock-free: `edit` is called again
+    /// only if another change was published in between.
     pub(crate) fn publish<E>(
         &mut self,
         mut edit: impl FnMut(&mut ChunkList) -> Result<bool, E>,
     ) -> Result<(), E> {
         let chunk_set = self.chunk_set;
-        self.take_leaving();
         loop {
             let seen = chunk_set.load();
             let (mut next, without) = seen.next_without(&self.leaving);
@@ -65,8 +63,8 @@ impl<'s> Change<'s> {
         }
     }
 
-    /// Takes over the drained ones of the chunks that leave.
-    fn take_leaving(&mut self) {
+    /// Makes the call take the chunks off the list that leave and are drained, as far as there is memory.
+    pub(crate) fn takes_leaving(&mut self) {
         let leaving = &self.chunk_set.leaving;
         for chunk in leaving.take() {
             if chunk.state() == State::Drained && self.leaving.try_reserve(1).is_ok() {
@@ -100,9 +98,12 @@ impl Drop for Change<'_> {
             for chunk in self.leaving.drain(..) {
                 if current.lists(&chunk) {
                     self.chunk_set.leaving.push(chunk);
-                } else {
-                    panics.run(|| drop(chunk));
+                    continue;
                 }
+                if chunk.is_permanent() {
+                    self.chunk_set.forget_address(&chunk);
+                }
+                panics.run(|| drop(chunk));
             }
             panics.run(|| drop(current));
         }

@@ -16,7 +16,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::chunk::Chunk;
-use crate::memory::{NoMemory, list_of};
+use crate::memory::{NoMemory, reserve_exact};
 
 /// The most items of a node. A pool with no more chunks has them all in one (2026-11).
 const MOST: usize = if cfg!(genpool_small) { 4 } else { 16 };
@@ -75,27 +75,24 @@ struct Child {
     node: Arc<Node>,
 }
 
-/// Returns a copy of `items` with room for one more.
-fn copy_of<T: Clone>(items: &[T]) -> Result<Vec<T>, NoMemory> {
-    let mut copy = list_of(items.len() + 1)?;
+/// Returns a list of copies of `items`, with room for `more`.
+fn copy_of<T: Clone>(items: &[T], more: usize) -> Result<Vec<T>, NoMemory> {
+    let mut copy = Vec::new();
+    reserve_exact(&mut copy, items.len() + more)?;
     copy.extend_from_slice(items);
     Ok(copy)
 }
 
 /// Appends copies of `more` to `items`.
 fn append<T: Clone>(items: &mut Vec<T>, more: &[T]) -> Result<(), NoMemory> {
-    let bytes = size_of_val(more);
-    let had = items.try_reserve_exact(more.len());
-    had.map_err(|_| NoMemory { bytes })?;
+    reserve_exact(items, more.len())?;
     items.extend_from_slice(more);
     Ok(())
 }
 
 /// Inserts an item. If there are too many then, returns the second part of them, to be put into another node.
-fn insert<T>(items: &mut Vec<T>, at: usize, item: T) -> Result<Option<Vec<T>>, NoMemory> {
-    let bytes = size_of::<T>();
-    let had = items.try_reserve_exact(1);
-    had.map_err(|_| NoMemory { bytes })?;
+fn insert<T: Clone>(items: &mut Vec<T>, at: usize, item: T) -> Result<Option<Vec<T>>, NoMemory> {
+    reserve_exact(items, 1)?;
     items.insert(at, item);
     let len = items.len();
     if len <= MOST {
@@ -107,8 +104,8 @@ fn insert<T>(items: &mut Vec<T>, at: usize, item: T) -> Result<Option<Vec<T>>, N
         last if last + 1 == len => last,
         _ => len / 2,
     };
-    let mut rest = list_of(len - from)?;
-    rest.extend(items.drain(from..));
+    let rest = copy_of(&items[from..], 0)?;
+    items.truncate(from);
     Ok(Some(rest))
 }
 
@@ -138,8 +135,8 @@ impl Node {
     fn own(node: &mut Arc<Self>) -> Result<&mut Self, NoMemory> {
         if Arc::get_mut(node).is_none() {
             *node = Arc::new(match &**node {
-                Self::Leaf(chunks) => Self::Leaf(copy_of(chunks)?),
-                Self::Inner(children) => Self::Inner(copy_of(children)?),
+                Self::Leaf(chunks) => Self::Leaf(copy_of(chunks, 1)?),
+                Self::Inner(children) => Self::Inner(copy_of(children, 1)?),
             });
         }
         // It is there: no other tree has the node now.
@@ -297,18 +294,16 @@ impl<S: SortBy> Tree<S> {
     pub(super) fn insert(&mut self, chunk: &Arc<Chunk>) -> Result<(), NoMemory> {
         self.len += 1;
         let Some(root) = &mut self.root else {
-            let mut chunks = list_of(1)?;
-            chunks.push(Arc::clone(chunk));
+            let chunks = copy_of(slice::from_ref(chunk), 0)?;
             self.root = Some(Arc::new(Node::Leaf(chunks)));
             return Ok(());
         };
         if let Some(second) = Node::insert::<S>(root, chunk)? {
-            let mut children = list_of(2)?;
-            children.push(Child {
+            let first = Child {
                 least: root.least::<S>(),
                 node: Arc::clone(root),
-            });
-            children.push(second);
+            };
+            let children = copy_of(&[first, second], 0)?;
             *root = Arc::new(Node::Inner(children));
         }
         Ok(())

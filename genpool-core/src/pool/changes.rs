@@ -10,7 +10,7 @@ use crate::chunk::{Chunk, ChunkSpec, check_spec};
 use crate::chunks::{Change, ChunkList};
 use crate::drain::Drain;
 use crate::error::{AddError, AddManyError, AddRefused, RemoveError};
-use crate::memory::{list_of, probe_spare};
+use crate::memory::{probe_spare, reserve};
 #[cfg(feature = "observe")]
 use crate::observe::Event;
 use crate::shared::Shared;
@@ -167,7 +167,7 @@ impl Pool {
                 let checked = check_spec(chunk, shared.order, shared.tracked);
                 checked.map_err(|reason| (at, reason))?;
             }
-            permanent = list_of(chunks.len()).map_err(|refused| (0, refused.into()))?;
+            change.takes_leaving();
             change.publish(|list| {
                 permanent.clear();
                 for (at, chunk) in chunks.iter().enumerate() {
@@ -175,6 +175,7 @@ impl Pool {
                     let new = shared.add_to(list, chunk);
                     let new = new.map_err(|reason| (at, reason))?;
                     if new.is_permanent() {
+                        reserve(&mut permanent, 1).map_err(|refused| (at, refused.into()))?;
                         permanent.push((index, new));
                     }
                 }
@@ -256,7 +257,7 @@ impl Shared {
     fn add_to(&self, list: &mut ChunkList, spec: &ChunkSpec) -> Result<Arc<Chunk>, AddRefused> {
         list.admit(spec)?;
         probe_spare()?;
-        // Greater than that of every chunk that is listed, whose number was drawn before the list was read.
+        // Greater than that of every listed chunk, which was drawn before the list was published.
         let number = unlike_others();
         // Read again after every concurrent change, because a permanent chunk must be older than all chunks that are
         // not permanent.
@@ -280,7 +281,10 @@ impl Shared {
     pub(crate) fn remove_drained(&self, chunk: &Arc<Chunk>) {
         let mut change = self.chunk_set.change();
         change.reclaims();
-        let taken_off = probe_spare().and_then(|()| change.publish(|list| list.take_off(chunk)));
+        let taken_off = probe_spare().and_then(|()| {
+            change.takes_leaving();
+            change.publish(|list| list.take_off(chunk))
+        });
         match taken_off {
             Ok(()) if chunk.is_permanent() => self.chunk_set.forget_address(chunk),
             Ok(()) => {}
