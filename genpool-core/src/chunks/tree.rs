@@ -380,3 +380,154 @@ impl<'t, S: SortBy> Iterator for Iter<'t, S> {
 }
 
 impl<S: SortBy> FusedIterator for Iter<'_, S> {}
+
+#[cfg(all(test, not(genpool_loom)))]
+mod tests {
+    use alloc::collections::BTreeMap;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::chunk::ChunkSpec;
+
+    fn chunk(number: u64, start: usize) -> Arc<Chunk> {
+        let spec = ChunkSpec::new(start, 1);
+        Arc::new(Chunk::new(&spec, 0, number, false, false, None).unwrap())
+    }
+
+    /// Checks the nodes of a subtree, and returns the depth of its leaves.
+    fn check_node<S: SortBy>(node: &Node, least: u64, depth: usize) -> usize {
+        assert_eq!(node.least::<S>(), least);
+        assert!((1..=MOST).contains(&node.len()));
+        match node {
+            Node::Leaf(_) => depth,
+            Node::Inner(children) => {
+                assert!(children.is_sorted_by(|one, other| one.least < other.least));
+                let below = children.iter();
+                let mut depths =
+                    below.map(|child| check_node::<S>(&child.node, child.least, depth + 1));
+                let first = depths.next().unwrap();
+                assert!(depths.all(|depth| depth == first));
+                first
+            }
+        }
+    }
+
+    /// Checks that a tree has exactly these chunks.
+    fn check<S: SortBy>(tree: &Tree<S>, model: &BTreeMap<u64, Arc<Chunk>>) {
+        let depth = tree
+            .root
+            .as_ref()
+            .map(|root| check_node::<S>(root, root.least::<S>(), 0));
+        assert!(depth.unwrap_or(0) <= 20);
+        assert_eq!(
+            (tree.len(), tree.root.is_none()),
+            (model.len(), model.is_empty())
+        );
+        assert!(
+            tree.iter()
+                .map(Arc::as_ptr)
+                .eq(model.values().map(Arc::as_ptr))
+        );
+    }
+
+    /// Inserts chunks with these keys, or removes them if they are there. Each version stays as it was.
+    fn churn<S: SortBy>(keys: &[u64], chunk_at: impl Fn(u64) -> Arc<Chunk>) {
+        let mut versions: Vec<(Tree<S>, BTreeMap<u64, Arc<Chunk>>)> = Vec::new();
+        let (mut tree, mut model) = (Tree::<S>::new(), BTreeMap::<u64, Arc<Chunk>>::new());
+        for (step, &at) in keys.iter().enumerate() {
+            let chunk = chunk_at(at);
+            let key = S::key(&chunk);
+            if let Some(there) = model.remove(&key) {
+                assert!(!tree.remove(&chunk).unwrap(), "another chunk with its key");
+                assert!(tree.remove(&there).unwrap());
+            } else {
+                tree.insert(&chunk).unwrap();
+                model.insert(key, chunk);
+            }
+            if step % 16 == 0 {
+                versions.push((tree.clone(), model.clone()));
+            }
+            let from = |key| tree.iter_from(key).next().map(|chunk| S::key(chunk));
+            assert_eq!(from(key), model.range(key..).next().map(|(&key, _)| key));
+            let until = tree.at_or_before(key).map(|chunk| S::key(chunk));
+            assert_eq!(until, model.range(..=key).next_back().map(|(&key, _)| key));
+        }
+        versions.push((tree, model));
+        for (tree, model) in &versions {
+            check(tree, model);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 24 }))]
+
+        #[test]
+        fn a_tree_is_a_sorted_map_in_versions(keys in prop::collection::vec(0_u64..600, 0..1500)) {
+            churn::<ByAge>(&keys, |at| chunk(at, 0));
+            churn::<ByStart>(&keys, |at| chunk(0, at as usize));
+        }
+    }
+
+    #[test]
+    fn a_tree_that_grows_at_an_end_and_shrinks_is_whole() {
+        let count = if cfg!(miri) { 40 } else { 500 };
+        let up: Vec<u64> = (0..count).collect();
+        let down: Vec<u64> = up.iter().rev().copied().collect();
+        for (grow, shrink) in [(&up, &up), (&up, &down), (&down, &up), (&down, &down)] {
+            let keys: Vec<u64> = grow.iter().chain(shrink).chain(grow).copied().collect();
+            churn::<ByStart>(&keys, |at| chunk(0, at as usize));
+        }
+    }
+
+    /// Returns the number of nodes of `tree` that `other` does not have.
+    fn copied<S>(tree: &Tree<S>, other: &Tree<S>) -> usize {
+        fn nodes(node: &Arc<Node>, all: &mut Vec<*const Node>) {
+            all.push(Arc::as_ptr(node));
+            if let Node::Inner(children) = &**node {
+                children.iter().for_each(|child| nodes(&child.node, all));
+            }
+        }
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        tree.root.iter().for_each(|root| nodes(root, &mut ours));
+        other.root.iter().for_each(|root| nodes(root, &mut others));
+        others.sort_unstable();
+        let is_new = |node: &&*const Node| others.binary_search(node).is_err();
+        ours.iter().filter(is_new).count()
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "long")]
+    fn a_change_copies_few_nodes() {
+        const COUNT: usize = 20_000;
+        // 7919 is coprime to the count.
+        let places: [fn(usize) -> usize; 3] = [|at| at, |at| COUNT - at, |at| at * 7919 % COUNT];
+        for place in places {
+            let mut tree = Tree::<ByStart>::new();
+            let chunks: Vec<_> = (0..COUNT).map(|at| chunk(0, place(at))).collect();
+            let mut most = 0;
+            for chunk in &chunks {
+                let before = tree.clone();
+                tree.insert(chunk).unwrap();
+                if tree.len() % 100 == 0 {
+                    most = most.max(copied(&tree, &before));
+                }
+            }
+            // One of each depth, and one more where a node was split.
+            assert!(most <= 10, "{most}");
+            // Nodes are at least half full, and those of chunks that came in order are full.
+            let least = COUNT * size_of::<Arc<Chunk>>();
+            assert!((least..3 * least).contains(&tree.footprint()));
+            for chunk in &chunks {
+                let before = tree.clone();
+                assert!(tree.remove(chunk).unwrap());
+                if tree.len() % 100 == 0 {
+                    most = most.max(copied(&tree, &before));
+                }
+            }
+            assert!(most <= 10 && tree.root.is_none(), "{most}");
+            assert_eq!(tree.footprint(), 0);
+        }
+    }
+}

@@ -163,10 +163,6 @@ impl Pool {
         // Permanent chunks, with their indices.
         let mut permanent = Vec::new();
         let mut add = || {
-            for (at, chunk) in chunks.iter().enumerate() {
-                let checked = check_spec(chunk, shared.order, shared.tracked);
-                checked.map_err(|reason| (at, reason))?;
-            }
             change.takes_leaving();
             change.publish(|list| {
                 permanent.clear();
@@ -253,8 +249,10 @@ impl Pool {
 }
 
 impl Shared {
-    /// Adds a chunk, valid by itself, to a list that is to be published.
+    /// Adds a chunk to a list that is to be published.
     fn add_to(&self, list: &mut ChunkList, spec: &ChunkSpec) -> Result<Arc<Chunk>, AddRefused> {
+        let (order, tracked, node) = (self.order, self.tracked, self.node);
+        check_spec(spec, order, tracked)?;
         list.admit(spec)?;
         probe_spare()?;
         // Greater than that of every listed chunk, which was drawn before the list was published.
@@ -263,7 +261,6 @@ impl Shared {
         // not permanent.
         // Relaxed: a thread that sees a non-permanent chunk in the list also sees the removal that made it so.
         let permanent = !self.removals.load(Ordering::Relaxed);
-        let (order, tracked, node) = (self.order, self.tracked, self.node);
         let mut new = Chunk::new(spec, order, number, permanent, tracked, node)?;
         if permanent {
             let parent = self.chunk_set.free_summary.parent_of(list.permanent())?;
