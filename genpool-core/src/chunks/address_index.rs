@@ -194,7 +194,7 @@ impl AddressIndex {
             let other = find(table.end_of(addr)).filter(reaches);
             let other = other.map_or(ptr::null_mut(), |other| ptr::from_ref(other).cast_mut());
             let gone = ptr::from_ref(gone).cast_mut();
-            // Release: as in `BucketTable::put`. If the writer rewrites the table meanwhile, the chunk may get into a
+            // Release: as in `BucketTable::put`. Not caught: models make such chunks before their threads. If the writer rewrites the table meanwhile, the chunk may get into a
             // bucket that it does not reach, which is only a hint.
             bucket
                 .compare_exchange(gone, other, Ordering::Release, Ordering::Relaxed)

@@ -2,7 +2,8 @@
 //!
 //! `arc_swap` owns the current [`ChunkList`]. A change (adding a chunk, removing one, setting the default algorithm)
 //! reads the current list, builds the next one, and swaps it in if no other change came first: read, copy, update. So
-//! all changes are lock-free. An iterator holds a reference count on its list for as long as it likes.
+//! all changes are lock-free. The two lists share most of what they consist of (`tree.rs`), so the cost of a change
+//! hardly depends on the number of chunks. An iterator holds a reference count on its list for as long as it likes.
 //!
 //! A replaced list holds owners and algorithms, whose destructors are user code. It is dropped at the end of the call
 //! ([`Change`]), when all of the call's own work is complete.
@@ -21,7 +22,7 @@
 //! ## Permanent chunks need no pin
 //!
 //! A chunk that was added before the first removal is *permanent*: it is kept until the pool is dropped. After its own
-//! removal it stays in `Members::kept`. Permanent chunks are found without a pin:
+//! removal the list keeps it. Permanent chunks are found without a pin:
 //!
 //! - `newest` points at the chunk that is tried first, if that chunk is permanent.
 //! - `free_summary` finds the others by what is free in them.

@@ -19,8 +19,9 @@ use crate::unwind::FirstPanic;
 
 impl Pool {
     /// Adds `size` bytes at the address `start`, without a physical address. Other threads may allocate and free
-    /// meanwhile. Logarithmic in the number of chunks, plus zeroed memory for the bookkeeping: a little more than one
-    /// bit per granule, and two more words per granule with boundary tracking. Not [signal-safe](crate#signal-safety).
+    /// meanwhile. Logarithmic in the number of chunks, linear in the removed ones that are held and whose [`Drain`] was
+    /// dropped, plus zeroed memory for the bookkeeping: a little more than one bit per granule, and two more words per
+    /// granule with boundary tracking. Not [signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::Pool;
