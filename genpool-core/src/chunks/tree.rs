@@ -434,7 +434,7 @@ mod tests {
 
     /// Inserts chunks with these keys, or removes them if they are there. Each version stays as it was.
     fn churn<S: SortBy>(keys: &[u64], chunk_at: impl Fn(u64) -> Arc<Chunk>) {
-        let mut versions: Vec<(Tree<S>, BTreeMap<u64, Arc<Chunk>>)> = Vec::new();
+        let mut versions = Vec::new();
         let (mut tree, mut model) = (Tree::<S>::new(), BTreeMap::<u64, Arc<Chunk>>::new());
         for (step, &at) in keys.iter().enumerate() {
             let chunk = chunk_at(at);
@@ -510,7 +510,7 @@ mod tests {
             for chunk in &chunks {
                 let before = tree.clone();
                 tree.insert(chunk).unwrap();
-                if tree.len() % 100 == 0 {
+                if tree.len().is_multiple_of(100) {
                     most = most.max(copied(&tree, &before));
                 }
             }
@@ -522,7 +522,7 @@ mod tests {
             for chunk in &chunks {
                 let before = tree.clone();
                 assert!(tree.remove(chunk).unwrap());
-                if tree.len() % 100 == 0 {
+                if tree.len().is_multiple_of(100) {
                     most = most.max(copied(&tree, &before));
                 }
             }
