@@ -80,11 +80,11 @@ pub use genpool_algos::{
     BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, ThreadStart,
 };
 pub use genpool_core::{
-    AddError, AddRefused, Algorithm, AlgorithmName, AllocError, Allocation, BuildError, Builder,
-    Cache, ChunkInfo, ChunkSpec, ChunkView, Chunks, Claim, Claimed, Constrained, ConstraintError,
-    Constraints, Destroyed, Drain, FirstFit, Fragmentation, FreeError, Granule, Held, Impossible,
-    NotTracked, OwnedAllocation, Owner, Pool, PoolView, RawRange, RemoveError, Request,
-    ResizeError, Run, Stats, Unsuitable,
+    AddError, AddManyError, AddRefused, Algorithm, AlgorithmName, AllocError, Allocation,
+    BuildError, Builder, Cache, ChunkInfo, ChunkSpec, ChunkView, Chunks, Claim, Claimed,
+    Constrained, ConstraintError, Constraints, Destroyed, Drain, FirstFit, Fragmentation,
+    FreeError, Granule, Held, Impossible, NotTracked, OwnedAllocation, Owner, Pool, PoolView,
+    RawRange, RemoveError, Request, ResizeError, Run, Stats, Unsuitable,
 };
 
 #[cfg(feature = "observe")]

@@ -254,6 +254,13 @@ fn add_error() {
 }
 
 #[test]
+fn add_many_error() {
+    let chunks = vec![ChunkSpec::new(BASE, PAGE), ChunkSpec::new(0, 0)];
+    let refused: AddManyError = Pool::new(12).unwrap().add_many(chunks).unwrap_err();
+    assert_eq!((refused.at, refused.chunks.len()), (1, 2));
+}
+
+#[test]
 fn add_refused() {
     let refused = Pool::new(12).unwrap().add(BASE, 0).unwrap_err();
     assert_eq!(refused.reason, AddRefused::ZeroSize);

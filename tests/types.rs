@@ -82,6 +82,7 @@ fn pool() {
         ConstraintError,
         NotTracked,
         AddError,
+        AddManyError,
     ];
     assert_eq!(table("# Types"), types);
 }

@@ -133,7 +133,8 @@ impl Drain {
     }
 
     /// Takes the chunk off the pool's list and returns it as it was given, if the last allocation was given back.
-    /// Linear in the number of chunks. Not [signal-safe](crate#signal-safety).
+    /// Logarithmic in the number of chunks, and linear in the removed ones that are held and whose `Drain` was dropped.
+    /// Not [signal-safe](crate#signal-safety).
     ///
     /// # Errors
     ///
@@ -155,6 +156,8 @@ impl Drop for Drain {
         let drained = panics.run(|| self.is_drained());
         if drained.unwrap_or_else(|| self.chunk.state() == State::Drained) {
             panics.run(|| self.shared.remove_drained(&self.chunk));
+        } else {
+            self.shared.chunk_set.leaving.push(Arc::clone(&self.chunk));
         }
         panics.resume();
     }

@@ -77,8 +77,8 @@ pub use crate::cache::Cache;
 pub use crate::chunk::{ChunkSpec, Owner};
 pub use crate::drain::Drain;
 pub use crate::error::{
-    AddError, AddRefused, AllocError, BuildError, FreeError, Impossible, NotTracked, RemoveError,
-    ResizeError, Unsuitable,
+    AddError, AddManyError, AddRefused, AllocError, BuildError, FreeError, Impossible, NotTracked,
+    RemoveError, ResizeError, Unsuitable,
 };
 #[cfg(feature = "observe")]
 pub use crate::observe::{Event, Observer};

@@ -29,7 +29,7 @@
 //! | [`Stats`](crate::Stats), [`Fragmentation`](crate::Fragmentation) | everything | |
 //! | [`Held`](crate::Held), [`Destroyed`](crate::Destroyed), [`Owner`](crate::Owner) | reading. Not the drop | |
 //! | [`AllocError`](crate::AllocError), [`Impossible`](crate::Impossible), [`Unsuitable`](crate::Unsuitable), [`FreeError`](crate::FreeError), [`ResizeError`](crate::ResizeError), [`RemoveError`](crate::RemoveError), [`AddRefused`](crate::AddRefused), [`BuildError`](crate::BuildError), [`ConstraintError`](crate::ConstraintError), [`NotTracked`](crate::NotTracked) | everything | |
-//! | [`AddError`](crate::AddError) | reading. Not the drop, which drops the chunk's owner | |
+//! | [`AddError`](crate::AddError), [`AddManyError`](crate::AddManyError) | reading. Not the drop, which drops the chunk's owner | |
 //!
 //! Of `genpool::dma`:
 //!

@@ -17,8 +17,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use genpool::{
-    Algorithm, BestFit, Constrained, Constraints, FirstFit, FirstFitAlign, NextFit, OrderAlign,
-    Pool, ThreadStart,
+    Algorithm, BestFit, ChunkSpec, Constrained, Constraints, FirstFit, FirstFitAlign, NextFit,
+    OrderAlign, Pool, ThreadStart,
 };
 use genpool_plain::{Fit, LockedPool};
 use thiserror::Error;
@@ -239,10 +239,10 @@ fn boundary(plan: &Plan) -> usize {
 fn lock_free_pool(plan: &Plan, arena: &Arena) -> Result<Pool, RunError> {
     let setup = |error: &dyn fmt::Display| RunError::Setup(error.to_string());
     let pool = Pool::new(plan.order()).map_err(|error| setup(&error))?;
-    for (offset, size) in plan.chunks() {
-        pool.add(arena.start() + offset, size)
-            .map_err(|error| setup(&error))?;
-    }
+    let chunks = plan.chunks();
+    let chunks = chunks.map(|(offset, size)| ChunkSpec::new(arena.start() + offset, size));
+    pool.add_many(chunks.collect())
+        .map_err(|error| setup(&error))?;
     Ok(pool)
 }
 

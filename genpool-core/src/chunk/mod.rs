@@ -15,6 +15,7 @@ mod boundary_tags;
 pub(crate) mod spec;
 
 use core::fmt;
+use core::ptr;
 
 use alloc::boxed::Box;
 #[cfg(feature = "observe")]
@@ -31,7 +32,7 @@ use crate::error::{AddRefused, FreeError};
 use crate::memory::{AtomicOptionBox, Node};
 #[cfg(feature = "observe")]
 use crate::observe::{Account, Event, Notifier};
-use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, seeded};
+use crate::sync::{Atomic, AtomicPtr, AtomicUsize, Fault, Ordering, seeded};
 use crate::units::Granule;
 use crate::unwind::{Guarded, contained};
 
@@ -110,9 +111,8 @@ pub(crate) struct Chunk {
     has_phys: bool,
     phys: u64,
     bitmap: Bitmap,
-    /// Differs from that of every other chunk, including one at the same address. Less than half of what a word can
-    /// hold, because an allocation keeps it in a word with a flag.
-    generation: usize,
+    /// Greater than that of every chunk that was listed before.
+    number: u64,
     boundary_tags: Option<BoundaryTags>,
     owner: Option<Guarded<Owner>>,
     /// Where the last look for granules that are still held found one.
@@ -120,6 +120,8 @@ pub(crate) struct Chunk {
     on_drained: AtomicOptionBox<Callback>,
     /// A callback that was called. It is freed with the chunk, not where it was called, which may be a signal handler.
     called: AtomicOptionBox<Callback>,
+    /// See `chunks/leaving.rs`.
+    next_leaving: AtomicPtr<Chunk>,
     /// Present if the pool has an observer.
     #[cfg(feature = "observe")]
     account: Option<Box<Account>>,
@@ -133,7 +135,7 @@ impl Chunk {
     pub(crate) fn new(
         spec: &ChunkSpec,
         order: u32,
-        generation: usize,
+        number: u64,
         permanent: bool,
         tracked: bool,
         node: Option<Node>,
@@ -142,7 +144,7 @@ impl Chunk {
         Ok(Self {
             start: spec.start(),
             order,
-            generation,
+            number,
             permanent,
             state: Atomic::new(State::Alive),
             bitmap: Bitmap::new(granules, node)?,
@@ -155,6 +157,7 @@ impl Chunk {
             busy: AtomicUsize::new(0),
             on_drained: AtomicOptionBox::new(),
             called: AtomicOptionBox::new(),
+            next_leaving: AtomicPtr::new(ptr::null_mut()),
             #[cfg(feature = "observe")]
             account: None,
         })
@@ -221,8 +224,22 @@ impl Chunk {
         self.order
     }
 
+    /// Returns the number of the chunk. In a list, a newer chunk has a greater number.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Returns a number that differs from that of every other chunk, including one at the same address. (On a 32-bit
+    /// machine, numbers repeat after 2^31 chunks.) It is less than half of what a word can hold, because an allocation
+    /// keeps it in a word with a flag.
+    #[allow(clippy::cast_possible_truncation, reason = "documented")]
     pub(crate) fn generation(&self) -> usize {
-        self.generation
+        self.number as usize & (usize::MAX >> 1)
+    }
+
+    /// Returns the chunk's link on the stack of chunks that leave.
+    pub(crate) fn next_leaving(&self) -> &AtomicPtr<Chunk> {
+        &self.next_leaving
     }
 
     pub(crate) fn is_permanent(&self) -> bool {

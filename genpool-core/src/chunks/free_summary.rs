@@ -6,7 +6,7 @@
 //!
 //! The newest index of a segment has the lowest slot, so a search from the newest segment to the oldest meets the
 //! newest chunk first. A chunk's slot is fixed by its age, and segments never move, so the summary only grows. Each
-//! segment is twice as long as the one before.
+//! segment is as long as all before it together.
 //!
 //! A search passes over a chunk that is being removed, and closes its slot.
 //!
@@ -48,9 +48,8 @@ pub(crate) struct FreeSummary {
 impl Segment {
     /// Returns an empty segment for the indices that follow those of `before`.
     fn after(before: Option<&Segment>) -> Result<Self, NoMemory> {
-        let (first, len) = before.map_or((0, FIRST), |segment| {
-            (segment.end(), 2 * segment.chunks.len())
-        });
+        let first = before.map_or(0, Segment::end);
+        let len = first.max(FIRST);
         Ok(Self {
             first,
             hints: Arc::new(Hints::closed(len)?),
@@ -180,7 +179,7 @@ mod tests {
     fn published(free_summary: &FreeSummary, count: usize) -> Vec<Arc<Chunk>> {
         let publish = |index| {
             let spec = ChunkSpec::new(index * GRANULES, GRANULES);
-            let mut chunk = Chunk::new(&spec, 0, 0, true, false, None).unwrap();
+            let mut chunk = Chunk::new(&spec, 0, index as u64, true, false, None).unwrap();
             chunk.set_parent(free_summary.parent_of(index).unwrap());
             let chunk = Arc::new(chunk);
             // SAFETY: no test uses the free summary once its chunks are dropped.
@@ -242,10 +241,10 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "long")]
-    fn segments_double() {
+    fn the_number_of_slots_doubles() {
         let free_summary = FreeSummary::new();
         let _chunks = published(&free_summary, 7 * FIRST);
-        assert_eq!(free_summary.segments.iter().count(), 3);
+        assert_eq!(free_summary.segments.iter().count(), 4);
         let slot = size_of::<usize>() + 1;
         assert!((7 * FIRST * slot..9 * FIRST * slot).contains(&free_summary.footprint()));
     }

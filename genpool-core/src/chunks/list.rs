@@ -1,17 +1,33 @@
-//! One version of the chunk list: immutable, and each made from the one before.
+//! One version of the chunk list: immutable once it is published, and made from the one before.
+//!
+//! The chunks are in trees whose versions share what they have in common (`tree.rs`). So a change costs about as much
+//! in a list of many chunks as in one of few.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use super::hazard::Protected;
+use super::tree::{ByAge, ByStart, SortBy, Tree};
 use crate::chunk::{Chunk, ChunkSpec, State};
 use crate::error::AddRefused;
+use crate::memory::NoMemory;
 use crate::placement::Algorithm;
+use crate::sync::HighMark;
 
 /// One immutable version of the chunk list: the pool's chunks and default algorithm at one instant.
 pub(crate) struct ChunkList {
     version: usize,
-    members: Arc<Members>,
+    /// The chunks, newest first, which is the order in which they are tried. No two of them overlap.
+    by_age: Tree<ByAge>,
+    /// The same chunks by address.
+    by_start: Tree<ByStart>,
+    /// Permanent chunks that were removed.
+    kept: Tree<ByAge>,
+    /// The number of permanent chunks, including removed ones.
+    permanent: usize,
+    /// The bytes of all chunks.
+    size: usize,
+    /// The key of a chunk before which none is alive.
+    served_from: HighMark,
     algorithm: Arc<dyn Algorithm>,
     default: DefaultAlgorithm,
 }
@@ -44,95 +60,120 @@ impl DefaultVersion {
     }
 }
 
-/// The chunks of a list.
-#[derive(Debug)]
-struct Members {
-    /// Newest first, which is the order in which they are tried.
-    chunks: Vec<Arc<Chunk>>,
-    /// Indices into `chunks`, sorted by start address.
-    by_start: Vec<u32>,
-    /// Permanent chunks that were removed.
-    kept: Vec<Arc<Chunk>>,
-}
-
-/// Returns an empty list with room for `len` items.
-fn list_of<T>(len: usize) -> Result<Vec<T>, AddRefused> {
-    let mut list = Vec::new();
-    list.try_reserve_exact(len)
-        .map_err(|_| AddRefused::NoMemory {
-            bytes: len.saturating_mul(size_of::<T>()),
-        })?;
-    Ok(list)
-}
-
-impl Members {
-    const EMPTY: Self = Self {
-        chunks: Vec::new(),
-        by_start: Vec::new(),
-        kept: Vec::new(),
-    };
-
-    /// Returns this list with `newest`, if given, before the others and without the drained chunks.
-    fn next(&self, newest: Option<&Arc<Chunk>>) -> Result<Self, AddRefused> {
-        // Each state is read once: a chunk that is drained a moment later stays until the next change.
-        let mut gone = list_of(self.chunks.len())?;
-        gone.extend(
-            self.chunks
-                .iter()
-                .map(|chunk| chunk.state() == State::Drained),
-        );
-        let count = gone.iter().filter(|&&gone| gone).count();
-        let mut chunks = list_of(self.chunks.len() - count + 1)?;
-        let mut kept = list_of(self.kept.len() + count)?;
-        kept.extend(self.kept.iter().cloned());
-        chunks.extend(newest.cloned());
-        for (chunk, gone) in self.chunks.iter().zip(gone) {
-            if !gone {
-                chunks.push(Arc::clone(chunk));
-            } else if chunk.is_permanent() {
-                kept.push(Arc::clone(chunk));
-            }
-        }
-        let mut by_start = list_of(chunks.len())?;
-        by_start.extend((0..).take(chunks.len()));
-        by_start.sort_unstable_by_key(|&at: &u32| chunks[at as usize].start());
-        Ok(Self {
-            chunks,
-            by_start,
-            kept,
-        })
-    }
-}
-
 impl ChunkList {
     /// Returns the first version of a list.
     pub(super) fn empty(algorithm: Arc<dyn Algorithm>, default: DefaultAlgorithm) -> Self {
-        Self::new(0, Arc::new(Members::EMPTY), algorithm, default)
-    }
-
-    fn new(
-        version: usize,
-        members: Arc<Members>,
-        algorithm: Arc<dyn Algorithm>,
-        default: DefaultAlgorithm,
-    ) -> Self {
         Self {
-            version,
-            members,
+            version: 0,
+            by_age: Tree::new(),
+            by_start: Tree::new(),
+            kept: Tree::new(),
+            permanent: 0,
+            size: 0,
+            served_from: HighMark::new(0),
             algorithm,
             default,
         }
     }
 
-    fn with_members(&self, members: Members) -> Self {
-        let algorithm = Arc::clone(&self.algorithm);
-        Self::new(
-            self.version.wrapping_add(1),
-            Arc::new(members),
-            algorithm,
-            self.default,
-        )
+    // ---- making the next version ----
+
+    /// Returns the next version of the list, to be changed. Takes constant time.
+    pub(super) fn next(&self) -> Self {
+        Self {
+            version: self.version.wrapping_add(1),
+            by_age: self.by_age.clone(),
+            by_start: self.by_start.clone(),
+            kept: self.kept.clone(),
+            permanent: self.permanent,
+            size: self.size,
+            served_from: HighMark::new(self.served_from.get()),
+            algorithm: Arc::clone(&self.algorithm),
+            default: self.default,
+        }
     }
+
+    /// Returns the next version of the list, to be changed, without these chunks, as far as they are listed. They are
+    /// drained. Returns true with it if there was one. If there is no memory for a list without them, they stay.
+    pub(super) fn next_without(&self, drained: &[Arc<Chunk>]) -> (Self, bool) {
+        let mut next = self.next();
+        let mut changed = false;
+        for chunk in drained {
+            match next.take_off(chunk) {
+                Ok(was_listed) => changed |= was_listed,
+                Err(_) => return (self.next(), false),
+            }
+        }
+        (next, changed)
+    }
+
+    /// Takes a chunk, which is drained, off the list. Returns true if it was listed. If there is no memory for the list,
+    /// it is only good to be dropped. Logarithmic in the number of chunks, as all changes of a list.
+    pub(crate) fn take_off(&mut self, chunk: &Arc<Chunk>) -> Result<bool, NoMemory> {
+        if !self.by_age.remove(chunk)? {
+            return Ok(false);
+        }
+        self.by_start.remove(chunk)?;
+        self.size -= chunk.size();
+        if chunk.is_permanent() {
+            self.kept.insert(chunk)?;
+        }
+        Ok(true)
+    }
+
+    /// Checks that a chunk, valid by itself, can be added to this list. Takes the drained chunks off the list that are
+    /// in its way.
+    pub(crate) fn admit(&mut self, spec: &ChunkSpec) -> Result<(), AddRefused> {
+        while let Some(other) = self.by_start.at_or_before(spec.last() as u64).cloned()
+            && spec.start() <= other.last()
+        {
+            if other.state() != State::Drained {
+                return Err(AddRefused::Overlaps {
+                    start: other.start(),
+                    size: other.size(),
+                });
+            }
+            self.take_off(&other)?;
+        }
+        if self.size.checked_add(spec.size()).is_none() {
+            // Only if the chunks cover all addresses.
+            self.take_off_drained()?;
+        }
+        let total = self.size.checked_add(spec.size());
+        total.map(drop).ok_or(AddRefused::TotalSize)
+    }
+
+    /// Takes all drained chunks off the list. Linear in the number of chunks.
+    fn take_off_drained(&mut self) -> Result<(), NoMemory> {
+        for chunk in self.by_age.clone().iter() {
+            if chunk.state() == State::Drained {
+                self.take_off(chunk)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a chunk that the list admits as the newest.
+    pub(crate) fn add(&mut self, chunk: &Arc<Chunk>) -> Result<(), NoMemory> {
+        self.by_age.insert(chunk)?;
+        self.by_start.insert(chunk)?;
+        self.size += chunk.size();
+        self.permanent += usize::from(chunk.is_permanent());
+        self.served_from = HighMark::new(ByAge::key(chunk));
+        Ok(())
+    }
+
+    /// Sets the default algorithm.
+    pub(crate) fn set_algorithm(
+        &mut self,
+        algorithm: &Arc<dyn Algorithm>,
+        default: DefaultAlgorithm,
+    ) {
+        self.algorithm = Arc::clone(algorithm);
+        self.default = default;
+    }
+
+    // ---- readers ----
 
     /// Returns true if `other` is a later version.
     pub(super) fn is_older_than(&self, other: &Self) -> bool {
@@ -152,67 +193,29 @@ impl ChunkList {
         }
     }
 
-    /// Checks that a chunk, valid by itself, can be added to this list.
-    pub(crate) fn admits(&self, chunk: &ChunkSpec) -> Result<(), AddRefused> {
-        let mut total = chunk.size();
-        for other in self.chunks() {
-            if other.start() <= chunk.last() && chunk.start() <= other.last() {
-                return Err(AddRefused::Overlaps {
-                    start: other.start(),
-                    size: other.size(),
-                });
-            }
-            total = total
-                .checked_add(other.size())
-                .ok_or(AddRefused::TotalSize)?;
-        }
-        Ok(())
-    }
-
-    /// Returns this list with `chunk`, which it admits, as the newest and without the drained chunks.
-    pub(crate) fn with_chunk(&self, chunk: &Arc<Chunk>) -> Result<Self, AddRefused> {
-        Ok(self.with_members(self.members.next(Some(chunk))?))
-    }
-
-    /// Returns this list without the drained chunks, or `None` if no chunk is drained.
-    pub(crate) fn without_drained(&self) -> Result<Option<Self>, AddRefused> {
-        let chunks = &self.members.chunks;
-        if chunks.iter().all(|chunk| chunk.state() != State::Drained) {
-            return Ok(None);
-        }
-        Ok(Some(self.with_members(self.members.next(None)?)))
-    }
-
-    /// Returns this list with another default algorithm.
-    pub(crate) fn with_algorithm(
-        &self,
-        algorithm: &Arc<dyn Algorithm>,
-        default: DefaultAlgorithm,
-    ) -> Self {
-        let members = Arc::clone(&self.members);
-        Self::new(
-            self.version.wrapping_add(1),
-            members,
-            Arc::clone(algorithm),
-            default,
-        )
-    }
-
     /// Returns the number of permanent chunks, including removed ones. This is the index of the next permanent chunk.
     pub(crate) fn permanent(&self) -> usize {
-        let listed = self.listed().filter(|chunk| chunk.is_permanent());
-        listed.count() + self.members.kept.len()
+        self.permanent
     }
 
-    /// Returns true if the chunk is listed, or is kept after its removal.
-    pub(super) fn keeps(&self, chunk: &Arc<Chunk>) -> bool {
-        let mut all = self.members.chunks.iter().chain(&self.members.kept);
-        all.any(|known| Arc::ptr_eq(known, chunk))
+    /// Returns the number of listed chunks.
+    pub(super) fn len(&self) -> usize {
+        self.by_age.len()
+    }
+
+    /// Returns true if the chunk is listed. Logarithmic in the number of chunks.
+    pub(super) fn lists(&self, chunk: &Chunk) -> bool {
+        self.by_age.has(chunk)
+    }
+
+    /// Returns true if the chunk is listed, or is kept after its removal. Logarithmic in the number of chunks.
+    pub(super) fn keeps(&self, chunk: &Chunk) -> bool {
+        self.lists(chunk) || self.kept.has(chunk)
     }
 
     /// Returns all chunks of the list, newest first, including those that were drained since.
     pub(super) fn listed(&self) -> impl Iterator<Item = &Arc<Chunk>> + Clone {
-        self.members.chunks.iter()
+        self.by_age.iter()
     }
 
     /// Returns the chunks that are not drained, newest first.
@@ -223,16 +226,23 @@ impl ChunkList {
 
     /// Returns the chunk that is tried first: the newest one that is alive.
     pub(super) fn first_alive(&self) -> Option<&Arc<Chunk>> {
-        self.listed().find(|chunk| chunk.state() == State::Alive)
+        // A chunk that was not alive never will be.
+        let mut served = self.by_age.iter_from(self.served_from.get());
+        let first = served.find(|chunk| chunk.state() == State::Alive);
+        self.served_from
+            .raise(first.map_or(u64::MAX, |chunk| ByAge::key(chunk)));
+        first
+    }
+
+    /// Returns the last chunk that starts at `addr` or before, even if it is drained. Logarithmic in the number of
+    /// chunks.
+    pub(super) fn at_or_before(&self, addr: usize) -> Option<&Arc<Chunk>> {
+        self.by_start.at_or_before(addr as u64)
     }
 
     /// Returns the chunk that contains `addr`, unless it is drained. Logarithmic in the number of chunks.
     pub(crate) fn find(&self, addr: usize) -> Option<&Arc<Chunk>> {
-        let Members {
-            chunks, by_start, ..
-        } = &*self.members;
-        let after = by_start.partition_point(|&at| chunks[at as usize].start() <= addr);
-        let chunk = &chunks[*by_start[..after].last()? as usize];
+        let chunk = self.at_or_before(addr)?;
         (chunk.contains(addr) && chunk.state() != State::Drained).then_some(chunk)
     }
 
@@ -242,12 +252,11 @@ impl ChunkList {
 
     /// Returns the bytes of bookkeeping, including those of the chunks.
     pub(crate) fn footprint(&self) -> usize {
-        let members = &*self.members;
-        let all = members.chunks.iter().chain(&members.kept);
+        let all = self.by_age.iter().chain(self.kept.iter());
         size_of::<Protected<Self>>()
-            + size_of::<Members>()
-            + members.by_start.capacity() * size_of::<u32>()
-            + (members.chunks.capacity() + members.kept.capacity()) * size_of::<Arc<Chunk>>()
+            + self.by_age.footprint()
+            + self.by_start.footprint()
+            + self.kept.footprint()
             + all.map(|chunk| chunk.footprint()).sum::<usize>()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `arc_swap` owns the current [`ChunkList`]. A change (adding a chunk, removing one, setting the default algorithm)
 //! reads the current list, builds the next one, and swaps it in if no other change came first: read, copy, update. So
-//! all changes are lock-free. An iterator holds a reference count on its list for as long as it likes.
+//! all changes are lock-free. The two lists share most of what they consist of (`tree.rs`), so the cost of a change
+//! hardly depends on the number of chunks. An iterator holds a reference count on its list for as long as it likes.
 //!
 //! A replaced list holds owners and algorithms, whose destructors are user code. It is dropped at the end of the call
 //! ([`Change`]), when all of the call's own work is complete.
@@ -21,7 +22,7 @@
 //! ## Permanent chunks need no pin
 //!
 //! A chunk that was added before the first removal is *permanent*: it is kept until the pool is dropped. After its own
-//! removal it stays in `Members::kept`. Permanent chunks are found without a pin:
+//! removal the list keeps it. Permanent chunks are found without a pin:
 //!
 //! - `newest` points at the chunk that is tried first, if that chunk is permanent.
 //! - `free_summary` finds the others by what is free in them.
@@ -47,18 +48,21 @@
 //!
 //! # Submodules
 //!
-//! - `list` is one version of the list.
+//! - `list` is one version of the list, and `tree` is what versions of it share.
 //! - `hazard` is hazard pointers. It knows no chunk.
 //! - `publish` is a change of the list.
+//! - `leaving` is chunks that are taken off the list when they are drained.
 //! - `free_summary` and `address_index` find permanent chunks.
 
 mod address_index;
 mod free_summary;
 mod hazard;
+mod leaving;
 mod list;
 mod publish;
 #[cfg(all(test, not(genpool_loom)))]
 mod tests;
+mod tree;
 
 use core::ptr::{self, NonNull};
 
@@ -67,6 +71,7 @@ use alloc::sync::Arc;
 use self::address_index::AddressIndex;
 use self::free_summary::FreeSummary;
 use self::hazard::{HazardCell, Protected};
+use self::leaving::LeavingChunks;
 pub(crate) use self::list::{ChunkList, DefaultAlgorithm, DefaultVersion};
 pub(crate) use self::publish::Change;
 use crate::chunk::{Chunk, State};
@@ -90,6 +95,8 @@ pub(crate) struct ChunkSet {
     pub(crate) free_summary: FreeSummary,
     pub(crate) address_index: AddressIndex,
     tag: Atomic<DefaultVersion>,
+    /// Chunks that are taken off the list when they are drained.
+    pub(crate) leaving: LeavingChunks,
     /// The list that readers pin.
     current: HazardCell<ChunkList>,
     /// The list that changes start from. It has every change first.
@@ -106,6 +113,7 @@ impl ChunkSet {
             free_summary: FreeSummary::new(),
             address_index: AddressIndex::new(),
             tag: Atomic::new(tag),
+            leaving: LeavingChunks::new(),
             current: HazardCell::new(Arc::clone(&first)),
             published: Published::new(first),
         }
@@ -197,29 +205,42 @@ impl ChunkSet {
         self.current.reclaim();
     }
 
-    /// Makes a chunk that is permanent and was published findable without a pin.
-    pub(crate) fn publish(&self, index: usize, chunk: &Arc<Chunk>) {
+    /// Makes chunks that were published findable without a pin, if they are permanent. They come with their indices.
+    pub(crate) fn publish<'c>(&self, chunks: impl IntoIterator<Item = (usize, &'c Arc<Chunk>)>) {
         let pin = self.pin();
-        if chunk.is_permanent() && pin.keeps(chunk) {
-            // SAFETY: by the invariant the chunk lives as long as the chunk set.
-            unsafe { self.free_summary.publish(index, chunk) };
+        for (index, chunk) in chunks {
+            if chunk.is_permanent() && pin.keeps(chunk) {
+                // SAFETY: by the invariant the chunk lives as long as the chunk set.
+                unsafe { self.free_summary.publish(index, chunk) };
+            }
         }
         drop(pin);
-        self.rebuild_address_index();
+        self.update_address_index();
     }
 
-    /// Rewrites the address index from the permanent chunks of the current list. If another thread is rewriting it,
-    /// that thread does so once more.
-    pub(crate) fn rebuild_address_index(&self) {
-        let mut rebuilder = self.address_index.request_rebuild();
-        while let Some(writing) = rebuilder {
+    /// Adds the permanent chunks of the current list to the address index. If another thread is writing it, that thread
+    /// does so once more.
+    fn update_address_index(&self) {
+        let mut writer = self.address_index.request_update();
+        while let Some(writing) = writer {
             let pin = self.pin();
             let listed = pin.listed().map(|chunk| &**chunk);
             let permanent = listed.filter(|chunk| chunk.is_permanent());
             // SAFETY: by the invariant these chunks live as long as the chunk set.
-            unsafe { writing.write(permanent) };
-            rebuilder = writing.done();
+            unsafe { writing.write(permanent, pin.len()) };
+            writer = writing.done();
         }
+    }
+
+    /// Lets the address index find permanent chunks that shared a bucket with one that was removed.
+    pub(crate) fn forget_address(&self, gone: &Chunk) {
+        let pin = self.pin();
+        let find = |addr| {
+            let found = pin.at_or_before(addr).map(|chunk| &**chunk);
+            found.filter(|chunk| chunk.is_permanent())
+        };
+        // SAFETY: by the invariant these chunks live as long as the chunk set.
+        unsafe { self.address_index.forget(gone, find) };
     }
 
     /// Brings everything that readers look at (`current`, the tag, `newest`) up to `next` or a later list.
@@ -296,7 +317,7 @@ impl<'s> Pin<'s> {
     ///
     /// `chunk` is a chunk of the pinned list.
     pub(crate) unsafe fn permanent(&self, chunk: &Chunk) -> Option<&'s Chunk> {
-        debug_assert!(self.listed().any(|known| ptr::eq(&**known, chunk)));
+        debug_assert!(self.lists(chunk));
         // SAFETY: by the chunk set's invariant a permanent chunk of a published list lives as long
         // as the chunk set.
         chunk

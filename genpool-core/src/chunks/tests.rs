@@ -7,9 +7,10 @@ fn a_change_that_another_thread_brings_to_the_readers_is_there_when_it_returns()
     let chunk_set = ChunkSet::new(Arc::new(FirstFit), DefaultAlgorithm::FirstFit);
     let chunk = Chunk::new(&ChunkSpec::new(64, 64), 0, 0, true, false, None).unwrap();
     let seen = chunk_set.published.load_full();
-    let listed = seen.with_chunk(&Arc::new(chunk)).unwrap();
+    let mut next = seen.next();
+    next.add(&Arc::new(chunk)).unwrap();
     let algorithm: Arc<dyn Algorithm> = Arc::new(FirstFit);
-    let next = listed.with_algorithm(&algorithm, DefaultAlgorithm::Other);
+    next.set_algorithm(&algorithm, DefaultAlgorithm::Other);
     let next = Arc::new(Protected::new(next));
     assert!(chunk_set.published.replace(&seen, Arc::clone(&next)));
     // Another thread that saw the list was stopped after the first step of `advance`.

@@ -1,5 +1,7 @@
 //! Errors of adding and removing chunks.
 
+use alloc::vec::Vec;
+
 use thiserror::Error;
 
 use crate::chunk::spec::ChunkSpec;
@@ -23,6 +25,30 @@ pub struct AddError {
     pub reason: AddRefused,
     /// The chunk as it was given.
     pub chunk: ChunkSpec,
+}
+
+/// Why [`Pool::add_many`](crate::Pool::add_many) added no chunk. The pool is unchanged, and `chunks` returns the chunks
+/// with their owners.
+///
+/// ```
+/// use genpool::{AddRefused, ChunkSpec, Pool};
+///
+/// let pool = Pool::new(12)?;
+/// let chunks = vec![ChunkSpec::new(0x1000, 0x2000), ChunkSpec::new(0x4000, 0)];
+/// let refused = pool.add_many(chunks).unwrap_err();
+/// assert_eq!((refused.at, refused.reason), (1, AddRefused::ZeroSize));
+/// assert_eq!(refused.chunks.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Error)]
+#[error("chunk number {at} of {}: {reason}", chunks.len())]
+pub struct AddManyError {
+    /// The index of the chunk that was refused.
+    pub at: usize,
+    /// The rule that it breaks. The chunk that it [overlaps](AddRefused::Overlaps) may be an earlier one of the call.
+    pub reason: AddRefused,
+    /// All chunks as they were given.
+    pub chunks: Vec<ChunkSpec>,
 }
 
 /// The rule that a chunk breaks.

@@ -7,5 +7,5 @@ mod free;
 
 pub use alloc::{AllocError, Impossible, Unsuitable};
 pub use build::BuildError;
-pub use chunk::{AddError, AddRefused, RemoveError};
+pub use chunk::{AddError, AddManyError, AddRefused, RemoveError};
 pub use free::{FreeError, NotTracked, ResizeError};

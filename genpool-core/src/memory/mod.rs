@@ -8,4 +8,4 @@ mod table;
 pub(crate) use self::append_list::AppendList;
 pub(crate) use self::node::{Node, NodeError};
 pub(crate) use self::option_box::AtomicOptionBox;
-pub(crate) use self::table::{NoMemory, Table, probe_spare};
+pub(crate) use self::table::{NoMemory, Table, probe_spare, reserve, reserve_exact};

@@ -37,6 +37,20 @@ pub(crate) fn probe_spare() -> Result<(), NoMemory> {
     had.map_err(|_| NoMemory { bytes: SPARE })
 }
 
+/// Makes room in a list for `more` items besides those that it has.
+pub(crate) fn reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), NoMemory> {
+    list.try_reserve(more).map_err(|_| NoMemory {
+        bytes: more.saturating_mul(size_of::<T>()),
+    })
+}
+
+/// Makes room as [`reserve`] does, and no more than is asked for.
+pub(crate) fn reserve_exact<T>(list: &mut Vec<T>, more: usize) -> Result<(), NoMemory> {
+    list.try_reserve_exact(more).map_err(|_| NoMemory {
+        bytes: more.saturating_mul(size_of::<T>()),
+    })
+}
+
 /// Bytes in a cache line.
 #[cfg(not(genpool_loom))]
 const CACHE_LINE: usize = 64;
@@ -45,13 +59,12 @@ const CACHE_LINE: usize = 64;
 ///
 /// # Invariants
 ///
-/// `items` points to initialised items that this table alone owns. They are allocated as
-/// [`layout_of`](Self::layout_of) says, `skipped` bytes into the allocation, or are a mapping that was taken apart.
+/// `items` points to initialised items that this table alone owns. If they are not empty, the byte before them belongs
+/// to the table too, and says how many bytes of the allocation come before the items. The allocation is as
+/// [`layout_of`](Self::layout_of) says. Or the byte is 0, and the items come [`CACHE_LINE`] bytes after the start of a
+/// mapping that was taken apart.
 pub(crate) struct Table<T> {
     items: NonNull<[T]>,
-    /// Bytes of the allocation before the items. None if the items are on a node.
-    #[cfg(not(genpool_loom))]
-    skipped: Option<u8>,
 }
 
 // SAFETY: the table owns its items, as a `Box<[T]>` does.
@@ -61,17 +74,22 @@ unsafe impl<T: Sync> Sync for Table<T> {}
 
 #[cfg(not(genpool_loom))]
 impl<T> Table<T> {
-    /// Returns what to allocate for `len` items, if it can be allocated. Items that fill a cache line get enough to
-    /// begin at one. No greater alignment is asked for, because the allocator would then write memory that the
-    /// system gave zeroed.
-    fn layout_of(len: usize) -> Option<Layout> {
-        let items = Layout::array::<T>(len).ok()?;
-        let spare = if items.size() < CACHE_LINE {
-            0
+    /// Returns a multiple of which items of so many bytes begin at. At most so many bytes come before them.
+    fn boundary(bytes: usize) -> usize {
+        const { assert!(align_of::<T>() <= CACHE_LINE) };
+        if bytes < CACHE_LINE {
+            align_of::<T>()
         } else {
             CACHE_LINE
-        };
-        Layout::from_size_align(items.size().checked_add(spare)?, items.align()).ok()
+        }
+    }
+
+    /// Returns what to allocate for `len` items, if it can be allocated. No greater alignment is asked for than that of
+    /// the items, because the allocator would then write memory that the system gave zeroed.
+    fn layout_of(len: usize) -> Option<Layout> {
+        let items = Layout::array::<T>(len).ok()?;
+        let size = items.size().checked_add(Self::boundary(items.size()))?;
+        Layout::from_size_align(size, items.align()).ok()
     }
 }
 
@@ -82,26 +100,31 @@ impl<T: Zeroable> Table<T> {
         let layout = Self::layout_of(len).ok_or(NoMemory { bytes: usize::MAX })?;
         let bytes = size_of::<T>() * len;
         let no_memory = NoMemory { bytes };
-        let (start, skipped) = match node {
-            _ if bytes == 0 => (NonNull::dangling(), None),
+        let start = match node {
+            _ if bytes == 0 => NonNull::dangling(),
             None => {
                 // SAFETY: the layout is not empty.
                 let begin = unsafe { alloc::alloc::alloc_zeroed(layout) };
                 let begin = NonNull::new(begin).ok_or(no_memory)?;
-                let spare = layout.size() - bytes;
-                let skipped = begin.addr().get().wrapping_neg() % CACHE_LINE;
-                let skipped = if spare == 0 { 0 } else { skipped };
-                // SAFETY: the allocation is longer than the items by `spare`, which is at least `skipped`.
-                (unsafe { begin.add(skipped) }.cast(), Some(skipped as u8))
+                let boundary = Self::boundary(bytes);
+                let skipped = boundary - begin.addr().get() % boundary;
+                // SAFETY: the allocation is longer than the items by `boundary`, which is at least `skipped`.
+                let start = unsafe { begin.add(skipped) };
+                // SAFETY: at least one byte of the allocation comes before the items.
+                let before = unsafe { start.sub(1) };
+                // SAFETY: the byte is ours.
+                unsafe { before.write(skipped as u8) };
+                start
             }
             Some(node) => {
-                let mapping = Mapping::new(bytes, node.number());
-                (mapping.map_err(|_| no_memory)?.into_start().cast(), None)
+                let mapped = bytes.checked_add(CACHE_LINE).ok_or(no_memory)?;
+                let mapping = Mapping::new(mapped, node.number()).map_err(|_| no_memory)?;
+                // SAFETY: the mapping is longer than this.
+                unsafe { mapping.into_start().cast::<u8>().add(CACHE_LINE) }
             }
         };
         Ok(Self {
-            items: NonNull::slice_from_raw_parts(start, len),
-            skipped,
+            items: NonNull::slice_from_raw_parts(start.cast(), len),
         })
     }
 }
@@ -136,17 +159,23 @@ impl<T> Drop for Table<T> {
         if bytes == 0 {
             return;
         }
-        if let Some(skipped) = self.skipped
+        let start = self.items.cast::<u8>();
+        // SAFETY: by the invariant the byte before the items belongs to the table.
+        let before = unsafe { start.sub(1) };
+        // SAFETY: it was written, or mapped, when the table was made.
+        let skipped = usize::from(unsafe { before.read() });
+        if skipped != 0
             && let Some(layout) = Self::layout_of(self.items.len())
         {
-            let start = self.items.as_ptr().cast::<u8>();
             // SAFETY: by the invariant the allocation begins there.
-            let begin = unsafe { start.sub(usize::from(skipped)) };
+            let begin = unsafe { start.sub(skipped) };
             // SAFETY: by the invariant it was allocated with this layout, and nothing uses the items any more.
-            unsafe { alloc::alloc::dealloc(begin, layout) };
+            unsafe { alloc::alloc::dealloc(begin.as_ptr(), layout) };
         } else {
+            // SAFETY: by the invariant the mapping begins there.
+            let begin = unsafe { start.sub(CACHE_LINE) };
             // SAFETY: by the invariant these are the parts of a mapping, and nothing uses it any more.
-            drop(unsafe { Mapping::from_parts(self.items.cast(), bytes) });
+            drop(unsafe { Mapping::from_parts(begin.cast(), bytes + CACHE_LINE) });
         }
     }
 }

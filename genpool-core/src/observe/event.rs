@@ -161,7 +161,7 @@ pub enum Event<'e> {
         /// The physical address of the first byte, if the chunk has one.
         phys: Option<u64>,
     },
-    /// A chunk was refused.
+    /// A chunk was refused, or another of the same [`add_many`](crate::Pool::add_many) was.
     #[non_exhaustive]
     AddRefused {
         /// The first address that the chunk would have.

@@ -69,10 +69,15 @@ impl Notifier {
 
     /// Draws the number of an event. The caller must report exactly one event with it.
     pub(crate) fn number(&self) -> usize {
+        self.numbers(1)
+    }
+
+    /// Draws the numbers of `count` events, and returns the first of them.
+    fn numbers(&self, count: usize) -> usize {
         // Relaxed: claims and releases order what the numbers order (see the module's text).
         self.next
             .as_ref()
-            .map_or(0, |next| next.fetch_add(1, Ordering::Relaxed))
+            .map_or(0, |next| next.fetch_add(count, Ordering::Relaxed))
     }
 
     /// Reports an operation that took something or changed nothing.
@@ -104,6 +109,24 @@ impl Notifier {
         let number = self.number();
         let done = catch_unwind(AssertUnwindSafe(step));
         self.notify_as(number, &event(done.as_ref().ok()));
+        done.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    /// Runs `step` as [`around`](Self::around) does, and reports `count` events, each of which `event` makes of its
+    /// index and of the result.
+    pub(crate) fn around_all<'e, R>(
+        &self,
+        count: usize,
+        step: impl FnOnce() -> R,
+        event: impl Fn(usize, Option<&R>) -> Event<'e>,
+    ) -> R {
+        let first = self.numbers(count);
+        let done = catch_unwind(AssertUnwindSafe(step));
+        for at in 0..count {
+            let after = if self.next.is_some() { at } else { 0 };
+            let number = first.wrapping_add(after);
+            self.notify_as(number, &event(at, done.as_ref().ok()));
+        }
         done.unwrap_or_else(|payload| resume_unwind(payload))
     }
 }

@@ -7,10 +7,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::allocation::{Allocation, Origin, OriginKind, Parts};
-use crate::chunk::Extent;
-use crate::chunk::{Chunk, granules_for};
+use crate::chunk::{Chunk, ChunkSpec, Extent, granules_for};
 use crate::chunks::DefaultAlgorithm;
-use crate::error::{AddError, AllocError, FreeError, RemoveError};
+use crate::error::{AddRefused, AllocError, FreeError, RemoveError};
 use crate::observe::{Event, Notifier};
 use crate::placement::{Algorithm, AlgorithmName, FirstFit};
 use crate::shared::Shared;
@@ -302,18 +301,23 @@ impl Shared {
         freed.map(|(_, _, with)| with)
     }
 
+    /// Calls `add`, which adds all of these chunks or none, and notifies the observer of each.
     pub(crate) fn add_observed(
         notifier: &Notifier,
-        (start, size, phys): (usize, usize, Option<u64>),
-        add: impl FnOnce() -> Result<(), AddError>,
-    ) -> Result<(), AddError> {
-        notifier.around(add, |outcome| match outcome {
-            Some(Err(error)) => Event::AddRefused {
-                start,
-                size,
-                reason: error.reason,
-            },
-            _ => Event::ChunkAdded { start, size, phys },
+        chunks: &[ChunkSpec],
+        add: impl FnOnce() -> Result<(), (usize, AddRefused)>,
+    ) -> Result<(), (usize, AddRefused)> {
+        notifier.around_all(chunks.len(), add, |at, outcome| {
+            let (start, size) = (chunks[at].start(), chunks[at].size());
+            let phys = chunks[at].phys_of_start();
+            match outcome {
+                Some(&Err((_, reason))) => Event::AddRefused {
+                    start,
+                    size,
+                    reason,
+                },
+                _ => Event::ChunkAdded { start, size, phys },
+            }
         })
     }
 

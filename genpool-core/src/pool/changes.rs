@@ -1,13 +1,16 @@
 //! Adds and removes chunks.
 
+use core::slice;
+
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::Pool;
 use crate::chunk::{Chunk, ChunkSpec, check_spec};
 use crate::chunks::{Change, ChunkList};
 use crate::drain::Drain;
-use crate::error::{AddError, RemoveError};
-use crate::memory::probe_spare;
+use crate::error::{AddError, AddManyError, AddRefused, RemoveError};
+use crate::memory::{probe_spare, reserve};
 #[cfg(feature = "observe")]
 use crate::observe::Event;
 use crate::shared::Shared;
@@ -16,8 +19,9 @@ use crate::unwind::FirstPanic;
 
 impl Pool {
     /// Adds `size` bytes at the address `start`, without a physical address. Other threads may allocate and free
-    /// meanwhile. Linear in the number of chunks, plus zeroed memory for the bookkeeping: a little more than one bit
-    /// per granule, and two more words per granule with boundary tracking. Not [signal-safe](crate#signal-safety).
+    /// meanwhile. Logarithmic in the number of chunks, linear in the removed ones that are held and whose [`Drain`] was
+    /// dropped, plus zeroed memory for the bookkeeping: a little more than one bit per granule, and two more words per
+    /// granule with boundary tracking. Not [signal-safe](crate#signal-safety).
     ///
     /// ```
     /// use genpool::Pool;
@@ -74,17 +78,75 @@ impl Pool {
         then: impl FnOnce(),
         panics: &mut FirstPanic,
     ) -> Result<(), AddError> {
-        #[cfg(feature = "observe")]
-        let range = (chunk.start(), chunk.size(), chunk.phys_of_start());
+        self.add_all(slice::from_ref(&chunk), then, panics)
+            .map_err(|(_, reason)| AddError { reason, chunk })
+    }
+
+    /// Adds several chunks: all, or none if one is refused. They come into the pool in one step, as if they were added
+    /// one after the other, so the last is the newest. Costs as much as adding each, but changes the chunk list once.
+    /// Not [signal-safe](crate#signal-safety).
+    ///
+    /// An observer is notified of each chunk. If one is refused, it is notified that each is, for the same reason.
+    ///
+    /// ```
+    /// use genpool::{AddRefused, ChunkSpec, Pool};
+    ///
+    /// let pool = Pool::new(12)?;
+    /// let banks = (0..1000).map(|bank| ChunkSpec::new(bank * 0x10_0000, 0x4000));
+    /// pool.add_many(banks.collect())?;
+    /// assert_eq!((pool.chunks().len(), pool.size()), (1000, 1000 * 0x4000));
+    ///
+    /// let two = vec![ChunkSpec::new(0x8000, 0x4000), ChunkSpec::new(0x10_0000, 0x4000)];
+    /// let refused = pool.add_many(two).unwrap_err();
+    /// let reason = AddRefused::Overlaps { start: 0x10_0000, size: 0x4000 };
+    /// assert_eq!((refused.at, refused.reason), (1, reason));
+    /// assert!(!pool.contains(0x8000, 1)); // the other was not added either
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AddManyError`], which says which chunk breaks which rule and returns all chunks. Nothing was changed.
+    ///
+    /// # Panics
+    ///
+    /// As [`add`](Self::add).
+    pub fn add_many(&self, chunks: Vec<ChunkSpec>) -> Result<(), AddManyError> {
+        let mut panics = FirstPanic::default();
+        let added = self.add_many_then(chunks, || {}, &mut panics);
+        panics.resume();
+        added
+    }
+
+    /// Adds chunks as [`add_many`](Self::add_many) does; `then` and `panics` are as in
+    /// [`add_chunk_then`](Self::add_chunk_then).
+    #[doc(hidden)]
+    pub fn add_many_then(
+        &self,
+        chunks: Vec<ChunkSpec>,
+        then: impl FnOnce(),
+        panics: &mut FirstPanic,
+    ) -> Result<(), AddManyError> {
+        let added = self.add_all(&chunks, then, panics);
+        added.map_err(|(at, reason)| AddManyError { at, reason, chunks })
+    }
+
+    /// Adds all chunks, or says which was refused, and why.
+    fn add_all(
+        &self,
+        chunks: &[ChunkSpec],
+        then: impl FnOnce(),
+        panics: &mut FirstPanic,
+    ) -> Result<(), (usize, AddRefused)> {
         let mut change = self.shared.chunk_set.change();
         let add = || {
-            let added = self.add_unobserved(chunk, &mut change);
+            let added = self.add_unobserved(chunks, &mut change);
             then();
             added
         };
         #[cfg(feature = "observe")]
         let added = match self.shared.notifier() {
-            Some(notifier) => Shared::add_observed(notifier, range, add),
+            Some(notifier) => Shared::add_observed(notifier, chunks, add),
             None => add(),
         };
         #[cfg(not(feature = "observe"))]
@@ -93,39 +155,37 @@ impl Pool {
         added
     }
 
-    fn add_unobserved(&self, chunk: ChunkSpec, change: &mut Change<'_>) -> Result<(), AddError> {
+    fn add_unobserved(
+        &self,
+        chunks: &[ChunkSpec],
+        change: &mut Change<'_>,
+    ) -> Result<(), (usize, AddRefused)> {
         let shared = &*self.shared;
-        let generation = unlike_others();
-        let (order, tracked, node) = (shared.order, shared.tracked, shared.node);
-        let mut unpublished = None;
-        let added = check_spec(&chunk, order, tracked).and_then(|()| {
+        // Permanent chunks, with their indices.
+        let mut permanent = Vec::new();
+        let mut add = || {
+            change.takes_leaving();
             change.publish(|list| {
-                list.admits(&chunk)?;
-                probe_spare()?;
-                // Read again after every concurrent change, because a permanent chunk must be older than all chunks
-                // that are not permanent.
-                // Relaxed: a thread that sees a non-permanent chunk in the list also sees the removal that made it
-                // so.
-                let permanent = !shared.removals.load(Ordering::Relaxed);
-                let mut new = Chunk::new(&chunk, order, generation, permanent, tracked, node)?;
-                let index = permanent.then(|| list.permanent());
-                if let Some(index) = index {
-                    new.set_parent(shared.chunk_set.free_summary.parent_of(index)?);
+                permanent.clear();
+                for (at, chunk) in chunks.iter().enumerate() {
+                    let index = list.permanent();
+                    let new = shared.add_to(list, chunk);
+                    let new = new.map_err(|reason| (at, reason))?;
+                    if new.is_permanent() {
+                        reserve(&mut permanent, 1).map_err(|refused| (at, refused.into()))?;
+                        permanent.push((index, new));
+                    }
                 }
-                #[cfg(feature = "observe")]
-                new.set_notifier(shared.notifier());
-                let new = Arc::new(new);
-                unpublished = index.map(|index| (index, Arc::clone(&new)));
-                list.with_chunk(&new).map(Some)
+                Ok(!chunks.is_empty())
             })
-        });
-        if let (Ok(()), Some((index, new))) = (&added, unpublished) {
-            shared.chunk_set.publish(index, &new);
+        };
+        let added = add();
+        if added.is_ok() && !permanent.is_empty() {
+            let permanent = permanent.iter().map(|(index, chunk)| (*index, chunk));
+            shared.chunk_set.publish(permanent);
         }
         // Either room was added, or the refusal reveals what the pool contains.
-        shared
-            .reveal(added)
-            .map_err(|reason| AddError { reason, chunk })
+        shared.reveal(added)
     }
 
     /// Begins to remove the chunk that starts at `start`. The chunk hands out nothing more; ranges held in it stay
@@ -190,17 +250,43 @@ impl Pool {
 }
 
 impl Shared {
-    /// Takes all drained chunks, including this one, off the list. Best effort: without memory for a new list they
-    /// stay on it, handing out nothing, until the next change.
-    pub(crate) fn remove_drained(&self, chunk: &Chunk) {
+    /// Adds a chunk to a list that is to be published.
+    fn add_to(&self, list: &mut ChunkList, spec: &ChunkSpec) -> Result<Arc<Chunk>, AddRefused> {
+        let (order, tracked, node) = (self.order, self.tracked, self.node);
+        check_spec(spec, order, tracked)?;
+        list.admit(spec)?;
+        probe_spare()?;
+        // Greater than that of every listed chunk, which was drawn before the list was published.
+        let number = unlike_others();
+        // Read again after every concurrent change, because a permanent chunk must be older than all chunks that are
+        // not permanent.
+        // Relaxed: a thread that sees a non-permanent chunk in the list also sees the removal that made it so.
+        let permanent = !self.removals.load(Ordering::Relaxed);
+        let mut new = Chunk::new(spec, order, number, permanent, tracked, node)?;
+        if permanent {
+            let parent = self.chunk_set.free_summary.parent_of(list.permanent())?;
+            new.set_parent(parent);
+        }
+        #[cfg(feature = "observe")]
+        new.set_notifier(self.notifier());
+        let new = Arc::new(new);
+        list.add(&new)?;
+        Ok(new)
+    }
+
+    /// Takes a drained chunk off the list, and those that leave. Best effort: without memory for a new list they stay on
+    /// it, handing out nothing, until a later change.
+    pub(crate) fn remove_drained(&self, chunk: &Arc<Chunk>) {
         let mut change = self.chunk_set.change();
         change.reclaims();
-        if probe_spare().is_err() {
-            return;
-        }
-        change.publish(ChunkList::without_drained).ok();
-        if chunk.is_permanent() {
-            self.chunk_set.rebuild_address_index();
+        let taken_off = probe_spare().and_then(|()| {
+            change.takes_leaving();
+            change.publish(|list| list.take_off(chunk))
+        });
+        match taken_off {
+            Ok(()) if chunk.is_permanent() => self.chunk_set.forget_address(chunk),
+            Ok(()) => {}
+            Err(_) => self.chunk_set.leaving.push(Arc::clone(chunk)),
         }
     }
 }

@@ -379,7 +379,8 @@ impl PoolView {
         let (algorithm, default) = as_default(algorithm);
         let mut change = self.shared.chunk_set.change();
         let changed = change.publish(|list| {
-            Ok::<_, core::convert::Infallible>(Some(list.with_algorithm(&algorithm, default)))
+            list.set_algorithm(&algorithm, default);
+            Ok::<_, core::convert::Infallible>(true)
         });
         match changed {
             Ok(()) => {}

@@ -117,6 +117,8 @@ pub enum Fault {
     LostUpdate,
     /// A change of the chunk list is revealed before the readers have it.
     ShownTooSoon,
+    /// A change of the chunk list forgets a chunk that leaves and is not yet drained.
+    ForgottenLeaving,
     /// The chunk in an address's bucket is not asked whether it contains the address.
     UncheckedBucket,
     /// A rewrite of the address index ends although it was asked for again.
@@ -133,12 +135,32 @@ pub enum Fault {
 
 impl Seed for Fault {}
 
-/// Returns a number that is unique in the process and less than half of what a word can hold. (On 32-bit machines
-/// numbers repeat after 2^31.) Nothing is ordered by it, so models use the machine's atomics for it too.
-pub(crate) fn unlike_others() -> usize {
-    use core::sync::atomic::{AtomicUsize, Ordering};
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed) & (usize::MAX >> 1)
+/// Returns a number that is greater than all that were returned before. Nothing is ordered by it, so models use the
+/// machine's atomics for it too.
+pub(crate) fn unlike_others() -> u64 {
+    use core::sync::atomic::AtomicU64;
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, core::sync::atomic::Ordering::Relaxed)
+}
+
+/// A number that only grows, and of which an earlier value serves as well. Nothing is ordered by it, so models use the
+/// machine's atomics for it too.
+#[derive(Debug)]
+pub(crate) struct HighMark(core::sync::atomic::AtomicU64);
+
+impl HighMark {
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(core::sync::atomic::AtomicU64::new(value))
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(core::sync::atomic::Ordering::Relaxed)
+    }
+
+    pub(crate) fn raise(&self, value: u64) {
+        self.0
+            .fetch_max(value, core::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 #[cfg(not(genpool_loom))]

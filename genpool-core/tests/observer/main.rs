@@ -10,7 +10,7 @@ mod sums;
 use std::sync::{Arc, Mutex};
 
 use genpool_core::{
-    Algorithm, AlgorithmName, AllocError, Builder, ChunkView, Event, FreeError, Granule,
+    Algorithm, AlgorithmName, AllocError, Builder, ChunkSpec, ChunkView, Event, FreeError, Granule,
     Impossible, Observer, Pool, RawRange, RemoveError, Request, ResizeError,
 };
 
@@ -119,6 +119,29 @@ fn chunks() {
             "RemoveRefused { start: 0, error: Draining { start: 0 } }".to_owned(),
             "Freed { addr: 0, size: 4096, cached: false, serves: false }".to_owned(),
             "Drained { start: 0, size: 16384 }".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn each_of_many_chunks_is_reported() {
+    let (log, pool) = logged(false);
+    pool.add_many(Vec::new()).unwrap();
+    let chunks = [0, 2].map(|at| ChunkSpec::new(at * PAGE, PAGE).phys(at as u64));
+    pool.add_many(chunks.to_vec()).unwrap();
+    let chunks = [4, 2].map(|at| ChunkSpec::new(at * PAGE, PAGE));
+    assert!(pool.add_many(chunks.to_vec()).is_err());
+    drop(pool.alloc(1).unwrap());
+    let overlaps = "reason: Overlaps { start: 8192, size: 4096 }";
+    assert_eq!(
+        log.said()[1..],
+        [
+            "ChunkAdded { start: 0, size: 4096, phys: Some(0) }".to_owned(),
+            "ChunkAdded { start: 8192, size: 4096, phys: Some(2) }".to_owned(),
+            format!("AddRefused {{ start: 16384, size: 4096, {overlaps} }}"),
+            format!("AddRefused {{ start: 8192, size: 4096, {overlaps} }}"),
+            allocated(2 * PAGE, 1, FIRST),
+            freed(2 * PAGE, PAGE),
         ]
     );
 }

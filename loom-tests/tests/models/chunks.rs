@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
 use genpool_core::sync::Fault;
-use genpool_core::{AllocError, Pool};
+use genpool_core::{AllocError, ChunkSpec, Pool};
 use loom_tests::checker::{AtomicBool, Ordering, UnsafeCell};
 use loom_tests::{
     At, BASE, ONCE, Peek, Race, THREE, TWO, explore, hold, must_fail, pinned_pool, pool,
@@ -101,6 +101,47 @@ fn an_add_is_seen_whole_or_not_at_all() {
 #[test]
 fn control_unpublished_chunk() {
     must_fail("add vs alloc", &[Fault::Unpublished], THREE, add_vs_alloc);
+}
+
+/// Two chunks are added by one call, while another thread looks at what the pool contains.
+fn add_many_vs_size() -> usize {
+    let prepared = pool(1);
+    let before = prepared.size();
+    let race = Race::on(prepared);
+    let added = Arc::new(AtomicBool::new(false));
+    let add = {
+        let added = Arc::clone(&added);
+        race.start(move |pool| {
+            let chunks = [BASE + 8, BASE + 12].map(|start| ChunkSpec::new(start, 1));
+            pool.add_many(chunks.to_vec()).unwrap();
+            added.store(true, Ordering::Release);
+        })
+    };
+    let size = race.start(move |pool| {
+        let late = added.load(Ordering::Acquire);
+        let more = pool.size() - before;
+        assert!(!late || more == 2, "the chunks had been added");
+        more
+    });
+    add.join().unwrap();
+    let more = size.join().unwrap();
+    assert!(race.pool().is_sound(), "a chunk is not found");
+    more
+}
+
+#[test]
+fn many_chunks_are_seen_all_or_none() {
+    explore("add many vs size", TWO, &[0, 2], add_many_vs_size);
+}
+
+#[test]
+fn control_unpublished_chunks() {
+    must_fail(
+        "add many vs size",
+        &[Fault::Unpublished],
+        TWO,
+        add_many_vs_size,
+    );
 }
 
 /// Two chunks are added at once. Both are there afterwards, unless they overlap.

@@ -104,3 +104,48 @@ fn control_unnoticed_rollback() {
         drop_vs_rollback,
     );
 }
+
+/// The `Drain` of a chunk is dropped while something is held in the chunk, during a change of the chunk list that finds
+/// another such chunk. Both leave the list with a change after the last free.
+fn leaving_vs_change() {
+    let prepared = pinned_pool(1);
+    let mut drains = Vec::new();
+    for start in [BASE + 4, BASE + 8] {
+        prepared.add(start, 1).unwrap();
+        // In the newest chunk.
+        let _ = prepared.alloc(1).unwrap().into_raw();
+        drains.push(prepared.remove(start).unwrap());
+    }
+    let (last, first) = (drains.pop(), drains.pop());
+    drop(first);
+    let race = Race::on(prepared);
+    let leave = race.start(move |_| drop(last));
+    let change = race.start(|pool| pool.add(BASE + 12, 1).unwrap());
+    leave.join().unwrap();
+    change.join().unwrap();
+    for start in [BASE + 4, BASE + 8] {
+        race.pool().free(start, 1).unwrap();
+    }
+    race.pool().add(BASE + 16, 1).unwrap();
+    // A pool with the chunks that are left.
+    let rest = pinned_pool(1);
+    rest.add(BASE + 12, 1).unwrap();
+    rest.add(BASE + 16, 1).unwrap();
+    let [ours, least] = [race.pool(), &rest].map(|pool| pool.stats().bookkeeping);
+    assert_eq!(ours, least, "a chunk has not left the list");
+}
+
+#[test]
+fn chunks_that_are_held_leave_later() {
+    explore("leaving vs change", THREE, &[()], leaving_vs_change);
+}
+
+#[test]
+fn control_forgotten_leaving() {
+    must_fail(
+        "leaving vs change",
+        &[Fault::ForgottenLeaving],
+        THREE,
+        leaving_vs_change,
+    );
+}
