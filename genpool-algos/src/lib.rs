@@ -38,6 +38,7 @@ mod around;
 mod best_fit;
 mod fixed;
 mod next_fit;
+mod spread_fit;
 mod thread_places;
 mod thread_start;
 
@@ -45,4 +46,5 @@ pub use crate::align::{FirstFitAlign, OrderAlign};
 pub use crate::best_fit::BestFit;
 pub use crate::fixed::{FixedAddress, FixedOffset};
 pub use crate::next_fit::NextFit;
+pub use crate::spread_fit::SpreadFit;
 pub use crate::thread_start::ThreadStart;

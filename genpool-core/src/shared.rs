@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     /// Whether a chunk was ever removed. Chunks that are added after that are not permanent (see `chunks/mod.rs`).
     pub(crate) removals: AtomicBool,
     pub(crate) tracked: bool,
+    /// Whether chunks keep what spread first fit needs.
+    pub(crate) spread: bool,
     pub(crate) node: Option<Node>,
     pub(crate) name: Option<String>,
     #[cfg(feature = "observe")]
@@ -40,6 +42,7 @@ impl Shared {
         algorithm: Arc<dyn Algorithm>,
         default: DefaultAlgorithm,
         tracked: bool,
+        spread: bool,
         node: Option<Node>,
         name: Option<String>,
         #[cfg(feature = "observe")] notifier: Option<Arc<Notifier>>,
@@ -53,6 +56,7 @@ impl Shared {
             built_with: algorithm,
             removals: AtomicBool::new(false),
             tracked,
+            spread,
             node,
             name,
             #[cfg(feature = "observe")]

@@ -123,6 +123,7 @@ impl Bitmap {
             let len = (rest >> at).trailing_ones() as usize;
             let run = Piece::new(piece.word, at, len);
             rest &= !run.mask;
+            self.record_free(run, now);
             self.update_and_notify(
                 Released {
                     piece: run,

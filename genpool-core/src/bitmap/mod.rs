@@ -86,10 +86,12 @@ mod levels;
 mod run_index;
 mod runs;
 mod search;
+mod spread;
 mod starts;
 #[cfg(all(test, not(genpool_loom)))]
 mod tests;
 mod tightest;
+mod unit_index;
 mod word;
 
 pub(crate) use self::batch::Batch;
@@ -101,7 +103,10 @@ use self::run_index::RunIndex;
 pub(crate) use self::search::Attempt;
 pub(crate) use self::starts::{AlignedStarts, AnyStart};
 use self::tightest::Change;
+use self::unit_index::UnitIndex;
 use self::word::{AtomicWord, free_suffix, longest_free};
+use alloc::boxed::Box;
+
 use crate::activity::Activity;
 use crate::memory::{NoMemory, Node};
 use crate::sync::{AtomicUsize, Fault, Ordering, seeded};
@@ -161,6 +166,8 @@ impl WordRun {
 pub(crate) struct Bitmap {
     bits: Bits,
     hints: Hints,
+    /// Present if the pool keeps one.
+    units: Option<Box<UnitIndex>>,
 }
 
 impl Bitmap {
@@ -171,7 +178,14 @@ impl Bitmap {
         Ok(Self {
             hints: Hints::new(words, RunIndex::cells(words), node)?,
             bits,
+            units: None,
         })
+    }
+
+    /// Adds a unit index, before any other thread sees the bitmap. A bitmap that is too small has none.
+    pub(crate) fn keep_units(&mut self, node: Option<Node>) -> Result<(), NoMemory> {
+        self.units = UnitIndex::new(self.bits.words().len(), node)?.map(Box::new);
+        Ok(())
     }
 
     /// Returns the number of granules.
@@ -182,7 +196,8 @@ impl Bitmap {
 
     /// Returns the bytes of bookkeeping.
     pub(crate) fn footprint(&self) -> usize {
-        self.bits.footprint() + self.hints.footprint()
+        let units = self.units.as_deref().map_or(0, UnitIndex::footprint);
+        self.bits.footprint() + self.hints.footprint() + units
     }
 
     #[inline]
@@ -294,6 +309,7 @@ impl Bitmap {
         // for the release.
         self.hints.fetch(piece.word);
         let seen = self.bits.release_piece(piece);
+        self.record_free(piece, seen);
         Some(Released { piece, seen })
     }
 
@@ -387,6 +403,7 @@ impl Bitmap {
         self.bits.check_taken(start, n)?;
         if let Some(piece) = Piece::single(start, n) {
             let seen = self.bits.release_piece_checked(piece)?;
+            self.record_free(piece, seen);
             self.update_and_notify(Released { piece, seen }, activity);
             return Ok(());
         }
@@ -478,6 +495,7 @@ impl Bitmap {
             if !seeded(Fault::UnraisedHint) {
                 self.hints.raise(word, self.longest_from(word));
             }
+            self.record_free_in(word);
         }
     }
 

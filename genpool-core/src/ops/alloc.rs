@@ -116,18 +116,7 @@ impl Shared {
             return self.take_with(request, &FirstFit);
         }
         let attempt = |chunk: &Chunk| {
-            let search = chunk.bitmap().take_lowest(n, &self.activity);
-            match search {
-                Attempt::Found(start) if chunk.confirm_claim(start, n, &self.activity).is_err() => {
-                    Attempt::Nowhere
-                }
-                Attempt::Missed => {
-                    self.counters.lost_claim();
-                    chunk.after_rollback();
-                    search
-                }
-                _ => search,
-            }
+            self.confirm(chunk, n, chunk.bitmap().take_lowest(n, &self.activity))
         };
         match attempt(newest) {
             Attempt::Found(start) => Some((newest, start)),
@@ -262,6 +251,40 @@ impl Shared {
         self.chunk_set.free_summary.find(n, visit).flatten()
     }
 
+    /// Makes one attempt in a chunk by spread first fit.
+    #[inline(always)]
+    fn attempt_spread(&self, chunk: &Chunk, n: usize) -> Attempt {
+        if let Some(start) = chunk.bitmap().take_own(n) {
+            return match self.finish_claim(chunk, start, n) {
+                Some((_, start)) => Attempt::Found(start),
+                None => Attempt::Nowhere,
+            };
+        }
+        self.attempt_spread_further(chunk, n)
+    }
+
+    /// Continues [`attempt_spread`](Self::attempt_spread) where the own units have no fit.
+    #[inline(never)]
+    fn attempt_spread_further(&self, chunk: &Chunk, n: usize) -> Attempt {
+        self.confirm(chunk, n, chunk.bitmap().take_spread(n, &self.activity))
+    }
+
+    /// Keeps what a search in a chunk has claimed, or gives it back if the chunk is being removed.
+    #[inline(always)]
+    fn confirm(&self, chunk: &Chunk, n: usize, search: Attempt) -> Attempt {
+        match search {
+            Attempt::Found(start) if chunk.confirm_claim(start, n, &self.activity).is_err() => {
+                Attempt::Nowhere
+            }
+            Attempt::Missed => {
+                self.counters.lost_claim();
+                chunk.after_rollback();
+                search
+            }
+            _ => search,
+        }
+    }
+
     /// Makes one attempt in a chunk: one proposal and one claim.
     #[inline]
     fn attempt<A: Algorithm + ?Sized>(
@@ -274,6 +297,9 @@ impl Shared {
         let Some(last) = chunk.bitmap().len().checked_sub(n) else {
             return Attempt::Nowhere;
         };
+        if algorithm.spreads() && n <= WORD_BITS {
+            return self.attempt_spread(chunk, n);
+        }
         let view = ChunkView::new(chunk, Look::Hinted, &self.activity);
         let Some(granule) = algorithm.propose(&view, &request) else {
             return Attempt::Nowhere;

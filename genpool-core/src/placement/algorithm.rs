@@ -89,6 +89,16 @@ pub trait Algorithm: Send + Sync {
         false
     }
 
+    /// Returns true if threads shall keep apart: a thread gets the lowest fit among the parts of the chunk that are its
+    /// own, if there is one. The pool finds and claims it without a call of [`propose`](Self::propose), unless the
+    /// request is longer than a word of the bitmap (64 granules on 64-bit machines). `propose` is called for all
+    /// else, and must propose the first fit. False by default.
+    #[doc(hidden)]
+    #[inline]
+    fn spreads(&self) -> bool {
+        false
+    }
+
     /// Returns the algorithm's name and parameter, which observers get with each allocation. A trace keeps the names
     /// that its format defines, from which a replay can recreate the algorithm. None by default.
     #[inline]
@@ -157,6 +167,11 @@ macro_rules! forward {
             #[inline]
             fn any_place(&self) -> bool {
                 (**self).any_place()
+            }
+
+            #[inline]
+            fn spreads(&self) -> bool {
+                (**self).spreads()
             }
 
             #[inline]

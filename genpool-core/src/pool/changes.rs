@@ -108,6 +108,9 @@ impl Pool {
                 // so.
                 let permanent = !shared.removals.load(Ordering::Relaxed);
                 let mut new = Chunk::new(&chunk, order, generation, permanent, tracked, node)?;
+                if shared.spread {
+                    new.keep_units(node)?;
+                }
                 let index = permanent.then(|| list.permanent());
                 if let Some(index) = index {
                     new.set_parent(shared.chunk_set.free_summary.parent_of(index)?);
