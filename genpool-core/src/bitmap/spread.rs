@@ -9,7 +9,7 @@
 //! So whatever the index says, nothing is overlooked that strict first fit finds.
 
 use super::bits::{Bits, Piece};
-use super::unit_index::{Shard, UnitIndex, UnitNumber, WORTH_TAKING};
+use super::unit_index::{Shard, UnitIndex, UnitNumber};
 use super::word::{FULL, find, free_bits, longest_free};
 use super::{Attempt, Bitmap, WordRun};
 use crate::activity::Activity;
@@ -18,6 +18,9 @@ use crate::units::{Granule, WordIndex};
 
 /// How often a thread searches its units again after it corrected a byte or lost a claim (2026-11).
 const TRIES: usize = 8;
+
+/// The granules that must be free in a unit for a thread to take it (2026-11).
+const WORTH_TAKING: usize = if cfg!(genpool_small) { 1 } else { 64 };
 
 impl Bitmap {
     /// Finds and claims `n` free granules, 1 to [`WORD_BITS`](crate::units::WORD_BITS), in the calling thread's units,
@@ -40,8 +43,12 @@ impl Bitmap {
         let seen = self.word(word).load(Ordering::Relaxed);
         let at = find(seen, n, FULL)?;
         let piece = Piece::new(word, at, n);
-        Bits::try_claim(self.word(word), piece.mask, seen).ok()?;
+        // Before the claim, so that its loads need not wait for the claim.
         shard.set(unit, word, longest_free(seen | piece.mask));
+        if let Err(now) = Bits::try_claim(self.word(word), piece.mask, seen) {
+            shard.set(unit, word, longest_free(now));
+            return None;
+        }
         Some(word.granule(at))
     }
 

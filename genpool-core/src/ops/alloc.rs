@@ -252,7 +252,7 @@ impl Shared {
     }
 
     /// Makes one attempt in a chunk by spread first fit.
-    #[inline(always)]
+    #[inline(never)]
     fn attempt_spread(&self, chunk: &Chunk, n: usize) -> Attempt {
         if let Some(start) = chunk.bitmap().take_own(n) {
             return match self.finish_claim(chunk, start, n) {

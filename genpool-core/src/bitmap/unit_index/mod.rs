@@ -7,18 +7,19 @@
 //! threads with one number, modulo the number of shards. Usually that is a single thread. A thread allocates from the
 //! lowest unit of its shard that can serve it, so threads do not meet on cache lines, and what is allocated stays low.
 //!
-//! The last units are never owned. Only strict first fit fills them, so long runs survive there even in a chunk that is
-//! nearly full.
+//! The last units of a chunk are never owned. Only strict first fit fills them, so long runs survive there even if the
+//! chunk is nearly full.
 //!
-//! # Three levels of bytes
+//! # Levels of bytes
 //!
-//! - A byte for each word: its longest free run inside the word, 0 to [`WORD_BITS`]. The bytes of a unit have a cache
-//!   line of their own.
-//! - For each shard, a byte for each unit: the highest byte of the unit, or 0 if the shard does not own it.
-//! - For each shard, a byte for each line of these, the highest of the line.
+//! - A byte for each word: its longest free run inside the word, 0 to [`WORD_BITS`](crate::units::WORD_BITS).
+//! - In a large unit, a byte for each node of these, the highest of the node.
+//! - For each shard, a byte for each unit: the highest of the unit, or 0 if the shard does not own it.
+//! - For each shard, a byte for each group of these, the highest of the group.
 //!
 //! All are in the order of addresses, so the first byte that is high enough is the lowest unit, or word. All start out
-//! zeroed, so a fresh index touches no memory.
+//! zeroed, so a fresh index touches no memory. The bytes of a unit, and those of a shard, share no cache line with
+//! others.
 //!
 //! # Everything here is a hint
 //!
@@ -40,35 +41,45 @@
 //!
 //! All accesses are `Relaxed`: the claim of the bits decides.
 
-mod line;
+mod node;
 
-use self::line::{LINE_BYTES, LINE_NODES, Line, NODE_BYTES};
-use crate::memory::{NoMemory, Node, Table};
+use crossbeam_utils::CachePadded;
+
+use self::node::{GROUP_BYTES, Group, NODE_BYTES, Node, first_in, highest_in};
+use super::CACHE_LINE_WORDS;
+use crate::memory::{self, NoMemory, Table};
 use crate::sync::{AtomicUsize, Ordering};
 use crate::units::{WORD_BITS, WordIndex};
 
-/// Words of a unit in a chunk of up to [`SMALL`] granules: a cache line of the bitmap.
-const SMALL_UNIT: usize = super::CACHE_LINE_WORDS;
+/// Words of a small unit: as many as a node has bytes. A cache line of the bitmap on 64-bit machines.
+const SMALL_UNIT: usize = NODE_BYTES;
 
-/// Words of a unit in a larger chunk: as many as a line has bytes.
-const LARGE_UNIT: usize = LINE_BYTES;
+/// Words of a large unit: as many as so many nodes have bytes.
+const LARGE_UNIT: usize = NODE_BYTES * NODE_BYTES;
 
-/// The most granules of a chunk with small units. Larger units leave more holes, smaller ones take more memory
-/// (2026-11).
-const SMALL: usize = 1 << 18;
+/// The most words of a bitmap with small units, if these fill a cache line. Large units leave more holes, small ones
+/// take more memory (2026-11).
+const SMALL: usize = if SMALL_UNIT < CACHE_LINE_WORDS {
+    0
+} else {
+    (1 << 18) / WORD_BITS
+};
 
 /// The share of the units that are never owned, one in so many. In a chunk that is 90 % full, two threads then keep 0.7
-/// of strict first fit's longest run instead of 0.1. More makes strict first fit serve more requests there (2026-11).
+/// of strict first fit's longest run instead of 0.1. If it were more, strict first fit would serve more requests there
+/// (2026-11).
 const UNOWNED: usize = 10;
 
-/// The most shards of a chunk, and how many units there are for each at least (2026-11).
+/// The most shards of a chunk (2026-11).
 const MAX_SHARDS: usize = if cfg!(genpool_small) { 2 } else { 64 };
+
+/// How many units there are for each shard, at least (2026-11).
 const SHARD_UNITS: usize = if cfg!(genpool_small) { 1 } else { 4 };
 
-/// The granules that must be free in a unit for a thread to take it (2026-11).
-pub(super) const WORTH_TAKING: usize = if cfg!(genpool_small) { 1 } else { 64 };
+/// Groups of a cache line, to which the groups of a shard are filled up.
+const LINE_GROUPS: usize = 64 / size_of::<Group>();
 
-/// How many owners a search for a unit to take reads, and how many unowned units it looks into (2026-11).
+/// How many owners a search for an unowned unit reads, and how many unowned units it looks into (2026-11).
 const MOST_OWNERS: usize = 64;
 const MOST_UNITS: usize = 8;
 
@@ -76,24 +87,39 @@ const MOST_UNITS: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct UnitNumber(usize);
 
+/// What a unit has, a cache line on 64-bit machines.
+#[derive(Debug)]
+#[cfg_attr(not(genpool_loom), derive(bytemuck::Zeroable))]
+#[cfg_attr(genpool_loom, derive(Default))]
+#[repr(C)]
+struct Unit {
+    /// The bytes of the words of a small unit, or those of the nodes of a large one.
+    node: Node,
+    /// The mark of the shard that owns it, or 0.
+    owner: AtomicUsize,
+    rest: [usize; 6],
+}
+
 /// The owned units of a bitmap, and where in them something is free.
 #[derive(Debug)]
 pub(super) struct UnitIndex {
-    /// The owners, a cell each. Then a line of bytes for each unit. Then the lines of each shard: the highest bytes of
-    /// its lines, and the bytes of its units.
-    cells: Table<AtomicUsize>,
-    /// A unit has two to the power of this many words.
-    shift: u32,
+    /// The groups of each shard: the highest bytes of its groups of units, then these.
+    shards: Table<Group>,
     /// The units that may be owned. The others come after them.
-    units: usize,
+    units: Table<Unit>,
+    /// The nodes of the words of large units.
+    words: Table<[Node; NODE_BYTES]>,
     /// The number of shards, a power of two, less one.
     last_shard: usize,
-    /// The first line of bytes of words, and that of shards.
-    first_unit: usize,
-    first_shard: usize,
-    /// How many lines of a shard sum up the lines of its units, and how many it has in all.
-    top_lines: usize,
-    shard_lines: usize,
+    /// How many groups sum up the groups of a shard's units, and how many it has in all.
+    top_groups: usize,
+    shard_groups: usize,
+    cursors: CachePadded<Cursors>,
+}
+
+/// What searches for other units change.
+#[derive(Debug)]
+struct Cursors {
     /// No more units than this are unowned.
     unowned: AtomicUsize,
     /// Where the next search for an unowned unit begins.
@@ -106,309 +132,309 @@ pub(super) struct UnitIndex {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shard<'i> {
     index: &'i UnitIndex,
-    /// The mark of its units: its number plus one.
-    mark: usize,
-    first_line: usize,
-}
-
-/// A byte of a node.
-#[derive(Clone, Copy, Debug)]
-struct Byte<'i> {
-    node: &'i AtomicUsize,
-    at: usize,
-}
-
-impl Byte<'_> {
-    #[inline(always)]
-    fn set(self, byte: usize) {
-        line::set(self.node, self.at, byte);
-    }
-
-    #[inline(always)]
-    fn raise(self, byte: usize) -> bool {
-        line::raise(self.node, self.at, byte)
-    }
+    number: usize,
 }
 
 impl UnitIndex {
     /// Creates the index of a bitmap of `words` words. None if that is too small for one.
-    pub(super) fn new(words: usize, node: Option<Node>) -> Result<Option<Self>, NoMemory> {
-        let unit = if words > SMALL / WORD_BITS {
-            LARGE_UNIT
-        } else {
-            SMALL_UNIT
-        };
-        let all = words.div_ceil(unit);
+    pub(super) fn new(words: usize, node: Option<memory::Node>) -> Result<Option<Self>, NoMemory> {
+        let large = words > SMALL;
+        let all = words.div_ceil(if large { LARGE_UNIT } else { SMALL_UNIT });
         let units = all - all.div_ceil(UNOWNED);
         if units == 0 {
             return Ok(None);
         }
         // The highest power of two that is not above.
         let shards = 1 << (units / SHARD_UNITS).clamp(1, MAX_SHARDS).ilog2();
-        let first_unit = units.div_ceil(LINE_NODES);
-        let first_shard = first_unit + units;
-        let unit_lines = units.div_ceil(LINE_BYTES);
-        let top_lines = unit_lines.div_ceil(LINE_BYTES);
-        let shard_lines = top_lines + unit_lines;
+        let unit_groups = units.div_ceil(GROUP_BYTES);
+        let top_groups = unit_groups.div_ceil(GROUP_BYTES);
+        let shard_groups = (top_groups + unit_groups).next_multiple_of(LINE_GROUPS);
         Ok(Some(Self {
-            cells: Table::zeroed((first_shard + shards * shard_lines) * LINE_NODES, node)?,
-            shift: unit.trailing_zeros(),
-            units,
+            shards: Table::zeroed(shards * shard_groups, node)?,
+            units: Table::zeroed(units, node)?,
+            words: Table::zeroed(if large { units } else { 0 }, node)?,
             last_shard: shards - 1,
-            first_unit,
-            first_shard,
-            top_lines,
-            shard_lines,
-            unowned: AtomicUsize::new(units),
-            next: AtomicUsize::new(0),
-            turn: AtomicUsize::new(0),
+            top_groups,
+            shard_groups,
+            cursors: CachePadded::new(Cursors {
+                unowned: AtomicUsize::new(units),
+                next: AtomicUsize::new(0),
+                turn: AtomicUsize::new(0),
+            }),
         }))
     }
 
     /// Returns the bytes of bookkeeping.
     pub(super) fn footprint(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.cells)
+        size_of::<Self>()
+            + size_of_val(&*self.shards)
+            + size_of_val(&*self.units)
+            + size_of_val(&*self.words)
     }
 
     /// Returns the shard of the thread of this number.
     #[inline(always)]
     pub(super) fn shard(&self, thread: usize) -> Shard<'_> {
-        let number = thread & self.last_shard;
         Shard {
             index: self,
-            mark: number + 1,
-            first_line: self.first_shard + number * self.shard_lines,
+            number: thread & self.last_shard,
+        }
+    }
+
+    #[inline(always)]
+    fn is_large(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    #[inline(always)]
+    fn unit_words(&self) -> usize {
+        if self.is_large() {
+            LARGE_UNIT
+        } else {
+            SMALL_UNIT
         }
     }
 
     /// Returns the unit of a word, if it may be owned.
-    #[inline(always)]
     pub(super) fn unit_of(&self, word: WordIndex) -> Option<UnitNumber> {
-        let unit = word.0 >> self.shift;
-        (unit < self.units).then_some(UnitNumber(unit))
+        let unit = word.0 / self.unit_words();
+        (unit < self.units.len()).then_some(UnitNumber(unit))
     }
 
     /// Returns the words of a unit.
     pub(super) fn words_of(&self, unit: UnitNumber) -> impl Iterator<Item = WordIndex> + use<> {
-        (unit.0 << self.shift..(unit.0 + 1) << self.shift).map(WordIndex)
+        let words = self.unit_words();
+        (unit.0 * words..(unit.0 + 1) * words).map(WordIndex)
     }
 
     #[inline(always)]
     fn owner(&self, unit: UnitNumber) -> &AtomicUsize {
-        &self.cells[unit.0]
-    }
-
-    #[inline(always)]
-    fn line(&self, line: usize) -> Option<&Line> {
-        self.cells.get(line * LINE_NODES..)?.first_chunk()
-    }
-
-    /// Returns the byte of a word.
-    #[inline(always)]
-    fn word(&self, unit: UnitNumber, word: WordIndex) -> Byte<'_> {
-        let within = word.0 & ((1 << self.shift) - 1);
-        let first = (self.first_unit + unit.0) * LINE_NODES;
-        Byte {
-            node: &self.cells[first + within / NODE_BYTES],
-            at: within % NODE_BYTES,
-        }
-    }
-
-    /// Returns the highest byte of a unit.
-    #[inline(always)]
-    fn highest(&self, unit: UnitNumber) -> usize {
-        let Some(line) = self.line(self.first_unit + unit.0) else {
-            return 0;
-        };
-        // A unit of eight words on a 64-bit machine, and those in small models.
-        if 1 << self.shift == NODE_BYTES {
-            line::highest_in_node(&line[0])
-        } else {
-            line::highest_in_line(line)
-        }
+        &self.units[unit.0].owner
     }
 
     /// Returns the first word of a unit whose byte is at least `n`.
     #[inline(always)]
     fn first_word(&self, unit: UnitNumber, n: usize) -> Option<WordIndex> {
-        let line = self.line(self.first_unit + unit.0)?;
-        let within = if 1 << self.shift == NODE_BYTES {
-            line::first_in_node(&line[0], n)
-        } else {
-            line::first_in_line(line, n)
-        };
-        Some(WordIndex((unit.0 << self.shift) + within?))
+        let at = self.units[unit.0].node.first(n)?;
+        if !self.is_large() {
+            return Some(WordIndex(unit.0 * SMALL_UNIT + at));
+        }
+        let word = self.words[unit.0][at % NODE_BYTES].first(n)?;
+        Some(WordIndex(unit.0 * LARGE_UNIT + at * NODE_BYTES + word))
+    }
+
+    /// Sets the byte of a word, whose longest free run is `run`, and the one above it in the unit.
+    #[inline(always)]
+    fn set(&self, word: WordIndex, run: usize) {
+        let (mut above, mut byte) = (word.0, run);
+        if self.is_large() {
+            let (node, at) = (word.0 / NODE_BYTES, word.0 % NODE_BYTES);
+            let words = &self.words[node / NODE_BYTES][node % NODE_BYTES];
+            words.set(at, run);
+            (above, byte) = (node, words.highest());
+        }
+        let unit = &self.units[above / NODE_BYTES];
+        unit.node.set(above % NODE_BYTES, byte);
     }
 
     /// Records that a free run of `run` granules lies in a word, after a free by the thread of this number.
     #[inline(always)]
     pub(super) fn raise(&self, word: WordIndex, run: usize, thread: usize) {
-        let Some(unit) = self.unit_of(word) else {
+        let node = word.0 / NODE_BYTES;
+        let (unit, at) = if self.is_large() {
+            (node / NODE_BYTES, node % NODE_BYTES)
+        } else {
+            (node, word.0 % NODE_BYTES)
+        };
+        let Some(cells) = self.units.get(unit) else {
             return;
         };
-        let owner = self.owner(unit).load(Ordering::Relaxed);
+        let owner = cells.owner.load(Ordering::Relaxed);
         let shard = self.shard(thread);
-        if owner == shard.mark {
-            // Without a look at what was there, because the branch would be mispredicted.
-            self.word(unit, word).raise(run);
-            shard.unit(unit).raise(run);
-            shard.top(unit).raise(run);
-        } else if owner != 0 {
-            self.raise_for(owner - 1, unit, word, run);
+        if owner == shard.mark() {
+            shard.raise(UnitNumber(unit), run);
+        } else if owner == 0 {
+            return;
+        } else {
+            self.raise_for(owner, shard, UnitNumber(unit), run);
+        }
+        // Without a look at what there was, because the branch would be mispredicted.
+        cells.node.raise(at, run);
+        if self.is_large() {
+            self.words[unit][at].raise(word.0 % NODE_BYTES, run);
         }
     }
 
-    /// Does the same for another thread's unit. Touches no more of its lines than it must.
+    /// Raises the byte of another shard's unit. Touches no more of its lines than it must.
     #[inline(never)]
-    fn raise_for(&self, owner: usize, unit: UnitNumber, word: WordIndex, run: usize) {
-        if run > self.highest(unit) {
-            let shard = self.shard(owner);
-            shard.unit(unit).raise(run);
-            shard.top(unit).raise(run);
+    fn raise_for(&self, owner: usize, shard: Shard<'_>, unit: UnitNumber, run: usize) {
+        if run > self.units[unit.0].node.highest() {
+            self.shard(owner - 1).raise(unit, run);
         }
-        self.word(unit, word).raise(run);
+        // It may have set this in the middle of the take-over.
+        shard.unit(unit).set(unit.0 % NODE_BYTES, 0);
     }
 
-    /// Returns words for a second look, other ones each time: as many as fit a node.
+    /// Returns words for a second look, other ones each time: as many as a node has bytes.
     pub(super) fn next_look(&self) -> (UnitNumber, impl Iterator<Item = WordIndex> + use<>) {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let first = turn.wrapping_mul(NODE_BYTES) % (self.units << self.shift);
-        let unit = UnitNumber(first >> self.shift);
+        let turn = self.cursors.turn.fetch_add(1, Ordering::Relaxed);
+        let words = self.unit_words();
+        let first = turn.wrapping_mul(NODE_BYTES) % (self.units.len() * words);
+        let unit = UnitNumber(first / words);
         (unit, (first..first + NODE_BYTES).map(WordIndex))
     }
 
-    /// Returns the lowest unowned unit, as far as that is known, that `suits`. Looks at a bounded number of units, and
-    /// goes on there the next time.
+    /// Returns the lowest unowned unit that `suits`. Looks at a bounded number of units, and goes on there the next
+    /// time.
     pub(super) fn find_unowned(&self, suits: impl Fn(UnitNumber) -> bool) -> Option<UnitNumber> {
-        if self.unowned.load(Ordering::Relaxed) == 0 {
+        if self.cursors.unowned.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let first = self.next.load(Ordering::Relaxed);
-        let (mut unit, mut seen) = (first, 0);
+        let (mut unit, mut looks) = (self.cursors.next.load(Ordering::Relaxed), 0);
         let mut found = None;
-        for _ in 0..self.units.min(MOST_OWNERS) {
+        for _ in 0..self.units.len().min(MOST_OWNERS) {
             if self.owner(UnitNumber(unit)).load(Ordering::Relaxed) == 0 {
                 if suits(UnitNumber(unit)) {
                     found = Some(UnitNumber(unit));
                     break;
                 }
-                seen += 1;
-                if seen == MOST_UNITS {
+                looks += 1;
+                if looks == MOST_UNITS {
                     break;
                 }
             }
-            unit = if unit + 1 < self.units { unit + 1 } else { 0 };
+            unit = if unit + 1 < self.units.len() { unit + 1 } else { 0 };
         }
-        self.next.store(unit, Ordering::Relaxed);
+        self.cursors.next.store(unit, Ordering::Relaxed);
         found
     }
 }
 
 impl<'i> Shard<'i> {
-    /// Returns the line of shards' bytes of this number.
+    /// Returns what marks its units: its number plus one.
     #[inline(always)]
-    fn byte(self, first: usize, at: usize) -> Byte<'i> {
-        let cell = (self.first_line + first) * LINE_NODES + at / NODE_BYTES;
-        Byte {
-            node: &self.index.cells[cell],
-            at: at % NODE_BYTES,
-        }
+    fn mark(self) -> usize {
+        self.number + 1
     }
 
-    /// Returns the byte of a unit.
     #[inline(always)]
-    fn unit(self, unit: UnitNumber) -> Byte<'i> {
-        self.byte(self.index.top_lines, unit.0)
+    pub(super) fn owns(self, unit: UnitNumber) -> bool {
+        self.index.owner(unit).load(Ordering::Relaxed) == self.mark()
     }
 
-    /// Returns the byte of the line that a unit's byte lies in.
+    /// Returns group `number` of those that sum up the others.
     #[inline(always)]
-    fn top(self, unit: UnitNumber) -> Byte<'i> {
-        self.byte(0, unit.0 / LINE_BYTES)
+    fn top(self, number: usize) -> &'i Group {
+        &self.index.shards[self.number * self.index.shard_groups + number]
     }
 
-    /// Returns the line that a unit's byte lies in.
+    /// Returns group `number` of its units.
     #[inline(always)]
-    fn unit_line(self, line: usize) -> Option<&'i Line> {
-        self.index
-            .line(self.first_line + self.index.top_lines + line)
+    fn group(self, number: usize) -> &'i Group {
+        self.top(self.index.top_groups + number)
     }
 
-    /// Returns the first word of the shard's units whose byte is at least `n`.
+    /// Returns the node of a unit.
+    #[inline(always)]
+    fn unit(self, unit: UnitNumber) -> &'i Node {
+        &self.group(unit.0 / GROUP_BYTES)[unit.0 % GROUP_BYTES / NODE_BYTES]
+    }
+
+    /// Returns the node of a group.
+    #[inline(always)]
+    fn group_node(self, group: usize) -> &'i Node {
+        &self.top(group / GROUP_BYTES)[group % GROUP_BYTES / NODE_BYTES]
+    }
+
+    /// Returns the first word of the shard's units whose byte is at least `n`, if all bytes on the way are right.
     #[inline(always)]
     pub(super) fn find(self, n: usize) -> Option<(UnitNumber, WordIndex)> {
-        // Few chunks have so many units that there is a second.
-        let top = self.index.line(self.first_line)?;
-        let line = line::first_in_node(&top[0], n)?;
-        let unit = line * LINE_BYTES + line::first_in_line(self.unit_line(line)?, n)?;
-        let unit = UnitNumber(unit);
+        let mut tops = 0..self.index.top_groups;
+        let group = tops.find_map(|top| Some(top * GROUP_BYTES + first_in(self.top(top), n)?))?;
+        let unit = UnitNumber(group * GROUP_BYTES + first_in(self.group(group), n)?);
         Some((unit, self.index.first_word(unit, n)?))
     }
 
     /// Does the same, but lowers bytes that turn out too high on the way.
     pub(super) fn find_slowly(self, n: usize) -> Option<(UnitNumber, WordIndex)> {
-        for top in 0..self.index.top_lines {
-            let line = self.index.line(self.first_line + top)?;
-            while let Some(at) = line::first_in_line(line, n) {
-                let number = top * LINE_BYTES + at;
-                let units = self.unit_line(number)?;
-                let Some(at) = line::first_in_line(units, n) else {
-                    self.byte(0, number).set(line::highest_in_line(units));
+        for top in 0..self.index.top_groups {
+            while let Some(at) = first_in(self.top(top), n) {
+                let group = top * GROUP_BYTES + at;
+                let Some(at) = first_in(self.group(group), n) else {
+                    let highest = highest_in(self.group(group));
+                    self.group_node(group).set(group % NODE_BYTES, highest);
                     continue;
                 };
-                let unit = UnitNumber(number * LINE_BYTES + at);
+                let unit = UnitNumber(group * GROUP_BYTES + at);
                 if let Some(word) = self.index.first_word(unit, n) {
                     return Some((unit, word));
                 }
-                self.update(unit);
+                self.look_again(unit);
             }
         }
         None
     }
 
-    /// Sets the byte of a word, whose longest free run is `run` now, and those above it.
+    /// Corrects the bytes above those of a unit's words.
+    #[cold]
+    fn look_again(self, unit: UnitNumber) {
+        if self.index.is_large() {
+            let cells = &self.index.units[unit.0];
+            for (at, words) in self.index.words[unit.0].iter().enumerate() {
+                cells.node.set(at, words.highest());
+            }
+        }
+        let highest = self.index.units[unit.0].node.highest();
+        self.set_unit(unit, if self.owns(unit) { highest } else { 0 });
+    }
+
+    /// Sets the byte of a word, whose longest free run is `run`, and those above it.
     #[inline(always)]
     pub(super) fn set(self, unit: UnitNumber, word: WordIndex, run: usize) {
-        self.index.word(unit, word).set(run);
-        self.update(unit);
+        self.index.set(word, run);
+        self.set_unit(unit, self.index.units[unit.0].node.highest());
     }
 
-    /// Sets the bytes above those of a unit's words.
+    /// Sets the byte of a unit, and the one above it.
     #[inline(always)]
-    fn update(self, unit: UnitNumber) {
-        let owned = self.owns(unit);
-        let highest = self.index.highest(unit);
-        self.unit(unit).set(if owned { highest } else { 0 });
-        let highest = self.unit_line(unit.0 / LINE_BYTES);
-        self.top(unit).set(highest.map_or(0, line::highest_in_line));
+    fn set_unit(self, unit: UnitNumber, highest: usize) {
+        self.unit(unit).set(unit.0 % NODE_BYTES, highest);
+        let group = unit.0 / GROUP_BYTES;
+        let highest = highest_in(self.group(group));
+        self.group_node(group).set(group % NODE_BYTES, highest);
     }
 
+    /// Raises the byte of a unit, and the one above it.
     #[inline(always)]
-    pub(super) fn owns(self, unit: UnitNumber) -> bool {
-        self.index.owner(unit).load(Ordering::Relaxed) == self.mark
+    fn raise(self, unit: UnitNumber, run: usize) {
+        let group = unit.0 / GROUP_BYTES;
+        self.unit(unit).raise(unit.0 % NODE_BYTES, run);
+        self.group_node(group).raise(group % NODE_BYTES, run);
     }
 
-    /// Makes the shard the owner of a unit. `longest` returns the longest free run inside a word. Returns false if
-    /// another thread was faster.
-    pub(super) fn take(self, unit: UnitNumber, longest: impl Fn(WordIndex) -> usize) -> bool {
+    /// Makes the shard the owner of a unit. `longest` returns the longest free run inside a word. Does nothing if another
+    /// thread is faster.
+    pub(super) fn take(self, unit: UnitNumber, longest: impl Fn(WordIndex) -> usize) {
         let owner = self.index.owner(unit);
         let former = owner.load(Ordering::Relaxed);
         let taken =
-            owner.compare_exchange(former, self.mark, Ordering::Relaxed, Ordering::Relaxed);
+            owner.compare_exchange(former, self.mark(), Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_err() {
-            return false;
+            return;
         }
         match former {
             0 => {
-                // Not below zero: each unit is unowned once.
-                self.index.unowned.fetch_sub(1, Ordering::Relaxed);
+                // Not below zero: a unit is unowned only once.
+                self.index.cursors.unowned.fetch_sub(1, Ordering::Relaxed);
             }
-            mark => self.index.shard(mark - 1).unit(unit).set(0),
+            mark => {
+                let former = self.index.shard(mark - 1);
+                former.unit(unit).set(unit.0 % NODE_BYTES, 0);
+            }
         }
         for word in self.index.words_of(unit) {
-            self.index.word(unit, word).set(longest(word));
+            self.index.set(word, longest(word));
         }
-        self.update(unit);
-        true
+        self.look_again(unit);
     }
 }
