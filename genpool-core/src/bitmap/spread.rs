@@ -28,28 +28,22 @@ impl Bitmap {
     #[inline(always)]
     pub(crate) fn take_own(&self, n: usize) -> Option<Granule> {
         let shard = self.units.as_deref()?.shard(thread_index());
-        let (unit, word) = shard.find(n)?;
-        self.take_in(shard, unit, word, n)
+        // The second time, the byte that misled the first is right.
+        (0..2).find_map(|_| self.take_in(shard, shard.find(n)?, n))
     }
 
     #[inline(always)]
-    fn take_in(
-        &self,
-        shard: Shard<'_>,
-        unit: UnitNumber,
-        word: WordIndex,
-        n: usize,
-    ) -> Option<Granule> {
+    fn take_in(&self, shard: Shard<'_>, word: WordIndex, n: usize) -> Option<Granule> {
         let seen = self.word(word).load(Ordering::Relaxed);
-        let at = find(seen, n, FULL)?;
-        let piece = Piece::new(word, at, n);
-        // Before the claim, so that its loads need not wait for the claim.
-        shard.set(unit, word, longest_free(seen | piece.mask));
-        if let Err(now) = Bits::try_claim(self.word(word), piece.mask, seen) {
-            shard.set(unit, word, longest_free(now));
-            return None;
-        }
-        Some(word.granule(at))
+        let at = find(seen, n, FULL);
+        // The byte of the last claim is corrected here, because it takes no longer than the search, which does not
+        // wait for it.
+        let last = shard.last();
+        shard.set(last, self.longest_in(last));
+        shard.set_last(word);
+        let piece = Piece::new(word, at?, n);
+        Bits::try_claim(self.word(word), piece.mask, seen).ok()?;
+        Some(piece.start())
     }
 
     /// Finds and claims `n` free granules, 1 to [`WORD_BITS`](crate::units::WORD_BITS), where
@@ -82,7 +76,7 @@ impl Bitmap {
         let (unit, words) = index.next_look();
         if shard.owns(unit) {
             for word in words {
-                shard.set(unit, word, self.longest_in(word));
+                shard.set(word, self.longest_in(word));
             }
         }
         let suits = |unit| {
@@ -99,11 +93,11 @@ impl Bitmap {
     /// Searches the shard's units, and corrects the bytes that are wrong.
     fn take_own_again(&self, shard: Shard<'_>, n: usize) -> Option<Granule> {
         for _ in 0..TRIES {
-            let (unit, word) = shard.find_slowly(n)?;
-            if let Some(start) = self.take_in(shard, unit, word, n) {
+            let word = shard.find_slowly(n)?;
+            if let Some(start) = self.take_in(shard, word, n) {
                 return Some(start);
             }
-            shard.set(unit, word, self.longest_in(word));
+            shard.set(word, self.longest_in(word));
         }
         None
     }

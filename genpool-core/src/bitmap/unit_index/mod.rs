@@ -148,7 +148,7 @@ impl UnitIndex {
         let shards = 1 << (units / SHARD_UNITS).clamp(1, MAX_SHARDS).ilog2();
         let unit_groups = units.div_ceil(GROUP_BYTES);
         let top_groups = unit_groups.div_ceil(GROUP_BYTES);
-        let shard_groups = (top_groups + unit_groups).next_multiple_of(LINE_GROUPS);
+        let shard_groups = (1 + top_groups + unit_groups).next_multiple_of(LINE_GROUPS);
         Ok(Some(Self {
             shards: Table::zeroed(shards * shard_groups, node)?,
             units: Table::zeroed(units, node)?,
@@ -196,6 +196,7 @@ impl UnitIndex {
     }
 
     /// Returns the unit of a word, if it may be owned.
+    #[inline(always)]
     pub(super) fn unit_of(&self, word: WordIndex) -> Option<UnitNumber> {
         let unit = word.0 / self.unit_words();
         (unit < self.units.len()).then_some(UnitNumber(unit))
@@ -325,7 +326,21 @@ impl<'i> Shard<'i> {
     /// Returns group `number` of those that sum up the others.
     #[inline(always)]
     fn top(self, number: usize) -> &'i Group {
-        &self.index.shards[self.number * self.index.shard_groups + number]
+        &self.index.shards[self.number * self.index.shard_groups + 1 + number]
+    }
+
+    /// Returns the word of the last claim, whose byte is still that before the claim.
+    #[inline(always)]
+    pub(super) fn last(self) -> WordIndex {
+        let cell = &self.index.shards[self.number * self.index.shard_groups][0];
+        WordIndex(cell.number())
+    }
+
+    /// Sets the word of the last claim.
+    #[inline(always)]
+    pub(super) fn set_last(self, word: WordIndex) {
+        let cell = &self.index.shards[self.number * self.index.shard_groups][0];
+        cell.set_number(word.0);
     }
 
     /// Returns group `number` of its units.
@@ -348,15 +363,15 @@ impl<'i> Shard<'i> {
 
     /// Returns the first word of the shard's units whose byte is at least `n`, if all bytes on the way are right.
     #[inline(always)]
-    pub(super) fn find(self, n: usize) -> Option<(UnitNumber, WordIndex)> {
+    pub(super) fn find(self, n: usize) -> Option<WordIndex> {
         let mut tops = 0..self.index.top_groups;
         let group = tops.find_map(|top| Some(top * GROUP_BYTES + first_in(self.top(top), n)?))?;
         let unit = UnitNumber(group * GROUP_BYTES + first_in(self.group(group), n)?);
-        Some((unit, self.index.first_word(unit, n)?))
+        self.index.first_word(unit, n)
     }
 
     /// Does the same, but lowers bytes that turn out too high on the way.
-    pub(super) fn find_slowly(self, n: usize) -> Option<(UnitNumber, WordIndex)> {
+    pub(super) fn find_slowly(self, n: usize) -> Option<WordIndex> {
         for top in 0..self.index.top_groups {
             while let Some(at) = first_in(self.top(top), n) {
                 let group = top * GROUP_BYTES + at;
@@ -367,7 +382,7 @@ impl<'i> Shard<'i> {
                 };
                 let unit = UnitNumber(group * GROUP_BYTES + at);
                 if let Some(word) = self.index.first_word(unit, n) {
-                    return Some((unit, word));
+                    return Some(word);
                 }
                 self.look_again(unit);
             }
@@ -390,7 +405,10 @@ impl<'i> Shard<'i> {
 
     /// Sets the byte of a word, whose longest free run is `run`, and those above it.
     #[inline(always)]
-    pub(super) fn set(self, unit: UnitNumber, word: WordIndex, run: usize) {
+    pub(super) fn set(self, word: WordIndex, run: usize) {
+        let Some(unit) = self.index.unit_of(word) else {
+            return;
+        };
         self.index.set(word, run);
         self.set_unit(unit, self.index.units[unit.0].node.highest());
     }

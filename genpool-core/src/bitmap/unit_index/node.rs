@@ -47,6 +47,18 @@ impl Node {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Returns the number that the node holds instead of bytes.
+    #[inline(always)]
+    pub(super) fn number(&self) -> usize {
+        self.load()
+    }
+
+    /// Stores a number instead of bytes.
+    #[inline(always)]
+    pub(super) fn set_number(&self, number: usize) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
     /// Returns the first byte that is at least `n`.
     #[inline(always)]
     pub(super) fn first(&self, n: usize) -> Option<usize> {
