@@ -123,14 +123,12 @@ impl Bitmap {
             let len = (rest >> at).trailing_ones() as usize;
             let run = Piece::new(piece.word, at, len);
             rest &= !run.mask;
-            self.record_free(run, now);
-            self.update_and_notify(
-                Released {
-                    piece: run,
-                    seen: now,
-                },
-                activity,
-            );
+            let released = Released {
+                piece: run,
+                seen: now,
+            };
+            self.update_and_notify(released, activity);
+            self.record_free(released);
         }
         NotTaken::check(piece, piece.mask & !seen)
     }

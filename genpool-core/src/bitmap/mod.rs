@@ -309,7 +309,6 @@ impl Bitmap {
         // for the release.
         self.hints.fetch(piece.word);
         let seen = self.bits.release_piece(piece);
-        self.record_free(piece, seen);
         Some(Released { piece, seen })
     }
 
@@ -352,6 +351,7 @@ impl Bitmap {
         activity: &Activity,
     ) -> Result<(), NotTaken> {
         self.update_and_notify(released, activity);
+        self.record_free(released);
         let Released { piece, seen } = released;
         NotTaken::check(piece, piece.mask & !seen)
     }
@@ -403,8 +403,9 @@ impl Bitmap {
         self.bits.check_taken(start, n)?;
         if let Some(piece) = Piece::single(start, n) {
             let seen = self.bits.release_piece_checked(piece)?;
-            self.record_free(piece, seen);
-            self.update_and_notify(Released { piece, seen }, activity);
+            let released = Released { piece, seen };
+            self.update_and_notify(released, activity);
+            self.record_free(released);
             return Ok(());
         }
         {

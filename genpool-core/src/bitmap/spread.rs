@@ -11,7 +11,7 @@
 use super::bits::{Bits, Piece};
 use super::unit_index::{Shard, UnitIndex, UnitNumber};
 use super::word::{FULL, find, free_bits, longest_free};
-use super::{Attempt, Bitmap, WordRun};
+use super::{Attempt, Bitmap, Released, WordRun};
 use crate::activity::Activity;
 use crate::sync::{Ordering, thread_index};
 use crate::units::{Granule, WordIndex};
@@ -120,9 +120,9 @@ impl Bitmap {
         self.word(word).load(Ordering::Relaxed)
     }
 
-    /// Records in the unit index the run that a free of this piece left in its word, which was `seen` before.
+    /// Records in the unit index the run that a release left in its word.
     #[inline(always)]
-    pub(super) fn record_free(&self, piece: Piece, seen: usize) {
+    pub(crate) fn record_free(&self, Released { piece, seen }: Released) {
         if let Some(index) = self.units.as_deref() {
             let run = WordRun::around(piece, seen);
             index.raise(piece.word, run.end - run.start, thread_index());

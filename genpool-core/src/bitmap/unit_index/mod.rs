@@ -132,7 +132,10 @@ struct Cursors {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shard<'i> {
     index: &'i UnitIndex,
-    number: usize,
+    /// What marks its units: its number plus one.
+    mark: usize,
+    /// Its first group, which holds the word of the last claim.
+    first: usize,
 }
 
 impl UnitIndex {
@@ -175,9 +178,11 @@ impl UnitIndex {
     /// Returns the shard of the thread of this number.
     #[inline(always)]
     pub(super) fn shard(&self, thread: usize) -> Shard<'_> {
+        let number = thread & self.last_shard;
         Shard {
             index: self,
-            number: thread & self.last_shard,
+            mark: number + 1,
+            first: number * self.shard_groups,
         }
     }
 
@@ -239,7 +244,7 @@ impl UnitIndex {
     }
 
     /// Records that a free run of `run` granules lies in a word, after a free by the thread of this number.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn raise(&self, word: WordIndex, run: usize, thread: usize) {
         let node = word.0 / NODE_BYTES;
         let (unit, at) = if self.is_large() {
@@ -252,7 +257,7 @@ impl UnitIndex {
         };
         let owner = cells.owner.load(Ordering::Relaxed);
         let shard = self.shard(thread);
-        if owner == shard.mark() {
+        if owner == shard.mark {
             shard.raise(UnitNumber(unit), run);
         } else if owner == 0 {
             return;
@@ -312,34 +317,28 @@ impl UnitIndex {
 }
 
 impl<'i> Shard<'i> {
-    /// Returns what marks its units: its number plus one.
-    #[inline(always)]
-    fn mark(self) -> usize {
-        self.number + 1
-    }
-
     #[inline(always)]
     pub(super) fn owns(self, unit: UnitNumber) -> bool {
-        self.index.owner(unit).load(Ordering::Relaxed) == self.mark()
+        self.index.owner(unit).load(Ordering::Relaxed) == self.mark
     }
 
     /// Returns group `number` of those that sum up the others.
     #[inline(always)]
     fn top(self, number: usize) -> &'i Group {
-        &self.index.shards[self.number * self.index.shard_groups + 1 + number]
+        &self.index.shards[self.first + 1 + number]
     }
 
     /// Returns the word of the last claim, whose byte is still that before the claim.
     #[inline(always)]
     pub(super) fn last(self) -> WordIndex {
-        let cell = &self.index.shards[self.number * self.index.shard_groups][0];
+        let cell = &self.index.shards[self.first][0];
         WordIndex(cell.number())
     }
 
     /// Sets the word of the last claim.
     #[inline(always)]
     pub(super) fn set_last(self, word: WordIndex) {
-        let cell = &self.index.shards[self.number * self.index.shard_groups][0];
+        let cell = &self.index.shards[self.first][0];
         cell.set_number(word.0);
     }
 
@@ -436,7 +435,7 @@ impl<'i> Shard<'i> {
         let owner = self.index.owner(unit);
         let former = owner.load(Ordering::Relaxed);
         let taken =
-            owner.compare_exchange(former, self.mark(), Ordering::Relaxed, Ordering::Relaxed);
+            owner.compare_exchange(former, self.mark, Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_err() {
             return;
         }
