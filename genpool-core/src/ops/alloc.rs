@@ -285,9 +285,24 @@ impl Shared {
         }
     }
 
+    /// Makes one attempt in a chunk.
+    #[inline(always)]
+    fn attempt<A: Algorithm + ?Sized>(
+        &self,
+        chunk: &Chunk,
+        algorithm: &A,
+        request: Request,
+    ) -> Attempt {
+        let n = request.granules();
+        if algorithm.spreads() && n <= WORD_BITS {
+            return self.attempt_spread(chunk, n);
+        }
+        self.attempt_proposal(chunk, algorithm, request)
+    }
+
     /// Makes one attempt in a chunk: one proposal and one claim.
     #[inline]
-    fn attempt<A: Algorithm + ?Sized>(
+    fn attempt_proposal<A: Algorithm + ?Sized>(
         &self,
         chunk: &Chunk,
         algorithm: &A,
@@ -297,9 +312,6 @@ impl Shared {
         let Some(last) = chunk.bitmap().len().checked_sub(n) else {
             return Attempt::Nowhere;
         };
-        if algorithm.spreads() && n <= WORD_BITS {
-            return self.attempt_spread(chunk, n);
-        }
         let view = ChunkView::new(chunk, Look::Hinted, &self.activity);
         let Some(granule) = algorithm.propose(&view, &request) else {
             return Attempt::Nowhere;

@@ -363,10 +363,16 @@ impl<'i> Shard<'i> {
     /// Returns the first word of the shard's units whose byte is at least `n`, if all bytes on the way are right.
     #[inline(always)]
     pub(super) fn find(self, n: usize) -> Option<WordIndex> {
-        let mut tops = 0..self.index.top_groups;
-        let group = tops.find_map(|top| Some(top * GROUP_BYTES + first_in(self.top(top), n)?))?;
+        let group = first_in(self.top(0), n).or_else(|| self.find_further(n))?;
         let unit = UnitNumber(group * GROUP_BYTES + first_in(self.group(group), n)?);
         self.index.first_word(unit, n)
+    }
+
+    /// Returns the first group past those of the first top group whose byte is at least `n`.
+    #[cold]
+    fn find_further(self, n: usize) -> Option<usize> {
+        let mut tops = 1..self.index.top_groups;
+        tops.find_map(|top| Some(top * GROUP_BYTES + first_in(self.top(top), n)?))
     }
 
     /// Does the same, but lowers bytes that turn out too high on the way.
