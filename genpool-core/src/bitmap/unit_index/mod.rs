@@ -76,8 +76,8 @@ const MAX_SHARDS: usize = if cfg!(genpool_small) { 2 } else { 64 };
 /// How many units there are for each shard, at least (2026-11).
 const SHARD_UNITS: usize = if cfg!(genpool_small) { 1 } else { 4 };
 
-/// Groups of a cache line, to which the groups of a shard are filled up.
-const LINE_GROUPS: usize = 64 / size_of::<Group>();
+/// Groups of two cache lines, to which the groups of a shard are filled up. Processors prefetch lines in pairs.
+const PAIR_GROUPS: usize = 128 / size_of::<Group>();
 
 /// How many owners a search for an unowned unit reads, and how many unowned units it looks into (2026-11).
 const MOST_OWNERS: usize = 64;
@@ -151,7 +151,7 @@ impl UnitIndex {
         let shards = 1 << (units / SHARD_UNITS).clamp(1, MAX_SHARDS).ilog2();
         let unit_groups = units.div_ceil(GROUP_BYTES);
         let top_groups = unit_groups.div_ceil(GROUP_BYTES);
-        let shard_groups = (1 + top_groups + unit_groups).next_multiple_of(LINE_GROUPS);
+        let shard_groups = (1 + top_groups + unit_groups).next_multiple_of(PAIR_GROUPS);
         Ok(Some(Self {
             shards: Table::zeroed(shards * shard_groups, node)?,
             units: Table::zeroed(units, node)?,
