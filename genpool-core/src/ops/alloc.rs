@@ -115,9 +115,8 @@ impl Shared {
             let request = Request::new(n.checked_mul(1 << self.order)?, self.order)?;
             return self.take_with(request, &FirstFit);
         }
-        let attempt = |chunk: &Chunk| {
-            self.confirm(chunk, n, chunk.bitmap().take_lowest(n, &self.activity))
-        };
+        let attempt =
+            |chunk: &Chunk| self.confirm(chunk, n, chunk.bitmap().take_lowest(n, &self.activity));
         match attempt(newest) {
             Attempt::Found(start) => Some((newest, start)),
             Attempt::Nowhere => self.try_others(newest, n, attempt),

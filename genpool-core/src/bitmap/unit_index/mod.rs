@@ -309,7 +309,11 @@ impl UnitIndex {
                     break;
                 }
             }
-            unit = if unit + 1 < self.units.len() { unit + 1 } else { 0 };
+            unit = if unit + 1 < self.units.len() {
+                unit + 1
+            } else {
+                0
+            };
         }
         self.cursors.next.store(unit, Ordering::Relaxed);
         found
@@ -440,8 +444,7 @@ impl<'i> Shard<'i> {
     pub(super) fn take(self, unit: UnitNumber, longest: impl Fn(WordIndex) -> usize) {
         let owner = self.index.owner(unit);
         let former = owner.load(Ordering::Relaxed);
-        let taken =
-            owner.compare_exchange(former, self.mark, Ordering::Relaxed, Ordering::Relaxed);
+        let taken = owner.compare_exchange(former, self.mark, Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_err() {
             return;
         }
@@ -459,5 +462,38 @@ impl<'i> Shard<'i> {
             self.index.set(word, longest(word));
         }
         self.look_again(unit);
+    }
+
+    /// At rest, while no other thread has worked in its units: returns true if the byte of each word but that of the
+    /// last claim is right, and each byte above is the highest of those below.
+    #[cfg(all(test, not(genpool_loom)))]
+    pub(super) fn is_exact(self, longest: impl Fn(WordIndex) -> usize) -> bool {
+        let last = self.last();
+        (0..self.index.units.len()).map(UnitNumber).all(|unit| {
+            let right = |word: WordIndex| {
+                let (above, byte) = if self.index.is_large() {
+                    let node = word.0 / NODE_BYTES;
+                    let words = &self.index.words[unit.0][node % NODE_BYTES];
+                    assert_eq!(
+                        self.index.units[unit.0].node.get(node % NODE_BYTES),
+                        words.highest()
+                    );
+                    (words, word.0 % NODE_BYTES)
+                } else {
+                    (&self.index.units[unit.0].node, word.0 % NODE_BYTES)
+                };
+                word == last || above.get(byte) == longest(word)
+            };
+            let owned = self.owns(unit);
+            let highest = if owned {
+                self.index.units[unit.0].node.highest()
+            } else {
+                0
+            };
+            let group = unit.0 / GROUP_BYTES;
+            (!owned || self.index.words_of(unit).all(right))
+                && self.unit(unit).get(unit.0 % NODE_BYTES) == highest
+                && self.group_node(group).get(group % NODE_BYTES) == highest_in(self.group(group))
+        })
     }
 }

@@ -67,6 +67,12 @@ impl Node {
         (serving != 0).then(|| serving.trailing_zeros() as usize / 8)
     }
 
+    /// Returns byte `at`.
+    #[cfg(all(test, not(genpool_loom)))]
+    pub(super) fn get(&self, at: usize) -> usize {
+        self.load() >> (at * 8) & 0xff
+    }
+
     /// Returns the highest byte.
     #[inline(always)]
     pub(super) fn highest(&self) -> usize {
