@@ -158,6 +158,7 @@ fn algorithms(wish: &Wish) -> Vec<AlgorithmSpec> {
             AlgorithmSpec::BestFit,
             AlgorithmSpec::OrderAlign,
             AlgorithmSpec::ThreadStart,
+            AlgorithmSpec::SpreadFit,
         ]);
     }
     let mut seen = Vec::new();
