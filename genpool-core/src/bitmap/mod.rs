@@ -12,11 +12,13 @@
 //!   their hints.
 //! - The *run index* records in which lines of words free runs of each length begin (`run_index`). It serves best
 //!   fit, and is kept only once best fit has asked for it.
+//! - The *unit index* records which thread allocates in which part of the bitmap, and where something is free there
+//!   (`unit_index`). It serves spread first fit, and is kept only by pools that ask for it.
 //! - A *search* goes by hints and may miss a run. An *exact* look reads every word ([`Look`]).
 //! - A *prober* is a caller that found no room and is proving it. An *in-flight guard* announces an operation of
 //!   several steps ([`Activity`]).
 //!
-//! The bits are the truth. Hints and the run index are summaries that only say where to look.
+//! The bits are the truth. Hints and the two indexes are summaries that only say where to look.
 //!
 //! # Claims and releases
 //!
@@ -76,6 +78,7 @@
 //! - `hints` and `run_index` are the two summaries; `levels` is the shape of their trees.
 //! - `search` finds a run and is first fit; `starts` restricts where a run may begin.
 //! - `tightest` is best fit, and records changes in the run index.
+//! - `spread` is spread first fit; `unit_index` is what it goes by.
 //! - `runs` iterates over the free and the taken runs.
 //! - `batch` claims and releases several runs of one length, for caches.
 
