@@ -123,13 +123,15 @@ impl Bitmap {
             let len = (rest >> at).trailing_ones() as usize;
             let run = Piece::new(piece.word, at, len);
             rest &= !run.mask;
-            let released = Released {
-                piece: run,
-                seen: now,
-            };
-            self.update_and_notify(released, activity);
-            self.record_free(released);
+            self.update_and_notify(
+                Released {
+                    piece: run,
+                    seen: now,
+                },
+                activity,
+            );
         }
+        self.record_free_in(piece.word);
         NotTaken::check(piece, piece.mask & !seen)
     }
 }

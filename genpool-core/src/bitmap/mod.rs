@@ -406,9 +406,8 @@ impl Bitmap {
         self.bits.check_taken(start, n)?;
         if let Some(piece) = Piece::single(start, n) {
             let seen = self.bits.release_piece_checked(piece)?;
-            let released = Released { piece, seen };
-            self.update_and_notify(released, activity);
-            self.record_free(released);
+            self.update_and_notify(Released { piece, seen }, activity);
+            self.record_free_in(piece.word);
             return Ok(());
         }
         {

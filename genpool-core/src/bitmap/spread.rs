@@ -201,9 +201,14 @@ mod tests {
         bitmap.release(Granule(start), n, activity).unwrap();
     }
 
-    /// Returns what another thread makes of the bitmap.
-    fn elsewhere<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-        std::thread::scope(|threads| threads.spawn(work).join().unwrap())
+    /// Returns what a thread of another shard makes of a bitmap, which has four.
+    fn elsewhere<T: Send>(work: impl Fn() -> T + Sync) -> T {
+        let here = thread_index() % 4;
+        let there = || (thread_index() % 4 != here).then(&work);
+        // Other tests number threads too.
+        let mut threads =
+            (0..).map(|_| std::thread::scope(|threads| threads.spawn(there).join().unwrap()));
+        threads.find_map(|found| found).unwrap()
     }
 
     /// Frees and allocates at random, and checks the index all along.

@@ -48,7 +48,7 @@ use crossbeam_utils::CachePadded;
 use self::node::{GROUP_BYTES, Group, NODE_BYTES, Node, first_in, highest_in};
 use super::CACHE_LINE_WORDS;
 use crate::memory::{self, NoMemory, Table};
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, load_hint};
 use crate::units::{WORD_BITS, WordIndex};
 
 /// Words of a small unit: as many as a node has bytes. A cache line of the bitmap on 64-bit machines.
@@ -255,7 +255,7 @@ impl UnitIndex {
         let Some(cells) = self.units.get(unit) else {
             return;
         };
-        let owner = cells.owner.load(Ordering::Relaxed);
+        let owner = load_hint(&cells.owner);
         let shard = self.shard(thread);
         if owner == shard.mark {
             shard.raise(UnitNumber(unit), run);
@@ -293,13 +293,13 @@ impl UnitIndex {
     /// Returns the lowest unowned unit that `suits`. Looks at a bounded number of units, and goes on there the next
     /// time.
     pub(super) fn find_unowned(&self, suits: impl Fn(UnitNumber) -> bool) -> Option<UnitNumber> {
-        if self.cursors.unowned.load(Ordering::Relaxed) == 0 {
+        if load_hint(&self.cursors.unowned) == 0 {
             return None;
         }
-        let (mut unit, mut looks) = (self.cursors.next.load(Ordering::Relaxed), 0);
+        let (mut unit, mut looks) = (load_hint(&self.cursors.next), 0);
         let mut found = None;
         for _ in 0..self.units.len().min(MOST_OWNERS) {
-            if self.owner(UnitNumber(unit)).load(Ordering::Relaxed) == 0 {
+            if load_hint(self.owner(UnitNumber(unit))) == 0 {
                 if suits(UnitNumber(unit)) {
                     found = Some(UnitNumber(unit));
                     break;
@@ -323,7 +323,7 @@ impl UnitIndex {
 impl<'i> Shard<'i> {
     #[inline(always)]
     pub(super) fn owns(self, unit: UnitNumber) -> bool {
-        self.index.owner(unit).load(Ordering::Relaxed) == self.mark
+        load_hint(self.index.owner(unit)) == self.mark
     }
 
     /// Returns group `number` of those that sum up the others.
@@ -443,7 +443,7 @@ impl<'i> Shard<'i> {
     /// thread is faster.
     pub(super) fn take(self, unit: UnitNumber, longest: impl Fn(WordIndex) -> usize) {
         let owner = self.index.owner(unit);
-        let former = owner.load(Ordering::Relaxed);
+        let former = load_hint(owner);
         let taken = owner.compare_exchange(former, self.mark, Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_err() {
             return;

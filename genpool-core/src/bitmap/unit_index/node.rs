@@ -6,7 +6,7 @@
 
 use wide::{i8x16, u8x16, u64x2};
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, load_hint};
 
 /// Bytes of a node in use. Two in small models, so that a few words fill several nodes.
 pub(super) const NODE_BYTES: usize = if cfg!(genpool_small) {
@@ -44,7 +44,7 @@ pub(super) type Group = [Node; GROUP_NODES];
 impl Node {
     #[inline(always)]
     fn load(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        load_hint(&self.0)
     }
 
     /// Returns the number that the node holds instead of bytes.
