@@ -42,7 +42,6 @@ impl Shared {
         algorithm: Arc<dyn Algorithm>,
         default: DefaultAlgorithm,
         tracked: bool,
-        spread: bool,
         node: Option<Node>,
         name: Option<String>,
         #[cfg(feature = "observe")] notifier: Option<Arc<Notifier>>,
@@ -56,7 +55,7 @@ impl Shared {
             built_with: algorithm,
             removals: AtomicBool::new(false),
             tracked,
-            spread,
+            spread: false,
             node,
             name,
             #[cfg(feature = "observe")]

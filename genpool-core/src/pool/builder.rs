@@ -219,19 +219,20 @@ impl Builder {
             });
             notifier
         });
+        let mut shared = Shared::new(
+            order,
+            algorithm,
+            default,
+            self.tracked,
+            node,
+            self.name,
+            #[cfg(feature = "observe")]
+            notifier,
+        );
+        shared.spread = spread;
         Ok(Pool {
             view: PoolView {
-                shared: Arc::new(Shared::new(
-                    order,
-                    algorithm,
-                    default,
-                    self.tracked,
-                    spread,
-                    node,
-                    self.name,
-                    #[cfg(feature = "observe")]
-                    notifier,
-                )),
+                shared: Arc::new(shared),
             },
             on_leak: self.on_leak,
         })
