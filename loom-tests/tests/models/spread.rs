@@ -14,7 +14,7 @@ use genpool_core::sync::{Fault, number_thread};
 use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, OwnedAllocation, Pool, Request};
 use loom_tests::checker::AtomicBool;
 use loom_tests::{
-    Answer, BEFORE, ONCE, Race, THREE, WORD, check_rest, explore, hold, must_fail, take,
+    Answer, BEFORE, Race, THREE, WORD, check_rest, explore, hold, must_fail, take,
     with_chunk,
 };
 use std::sync::atomic::Ordering;
@@ -77,7 +77,7 @@ const BEGINNINGS: [fn(Pool) -> Race; 2] = [Race::on, Race::apart];
 #[test]
 fn two_threads_take_a_unit() {
     for begin in BEGINNINGS {
-        explore("unit taken twice", ONCE, &[()], move || take_vs_take(begin));
+        explore("unit taken twice", THREE, &[()], move || take_vs_take(begin));
     }
 }
 
@@ -105,7 +105,7 @@ fn take_over_vs_alloc() {
 
 #[test]
 fn a_unit_is_taken_over_during_an_alloc() {
-    explore("take-over vs alloc", ONCE, &[()], take_over_vs_alloc);
+    explore("take-over vs alloc", THREE, &[()], take_over_vs_alloc);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn one_shard() {
 
 #[test]
 fn two_threads_change_one_index() {
-    explore("two threads of one shard", ONCE, &[()], one_shard);
+    explore("two threads of one shard", THREE, &[()], one_shard);
 }
 
 #[test]
