@@ -77,7 +77,7 @@
 pub mod guide;
 
 pub use genpool_algos::{
-    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, ThreadStart,
+    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, SpreadFit, ThreadStart,
 };
 pub use genpool_core::{
     AddError, AddManyError, AddRefused, Algorithm, AlgorithmName, AllocError, Allocation,

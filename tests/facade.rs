@@ -84,6 +84,18 @@ fn next_fit() {
 }
 
 #[test]
+fn spread_fit() {
+    let pool = Pool::builder().algorithm(SpreadFit).build().unwrap();
+    pool.add(0, 1 << 16).unwrap();
+    let alloc = || pool.alloc(16).unwrap().into_raw().addr;
+    assert_eq!([(); 3].map(|()| alloc()), [0, 16, 32]);
+    let elsewhere = std::thread::scope(|threads| threads.spawn(alloc).join().unwrap());
+    assert!(elsewhere >= 48);
+    pool.free(16, 16).unwrap();
+    assert_eq!(alloc(), 16);
+}
+
+#[test]
 fn thread_start() {
     let pool = sixteen_pages();
     let all: Vec<Allocation<'_>> = (0..16)

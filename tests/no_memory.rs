@@ -72,11 +72,12 @@ unsafe impl GlobalAlloc for Scarce {
 #[global_allocator]
 static HEAP: Scarce = Scarce;
 
-/// Bitmap, hints and ownership words: each in turn cannot be allocated. Nothing is changed, nothing leaks, and the next
-/// try succeeds.
+/// Bitmap, hints, unit index and ownership words: each in turn cannot be allocated. Nothing is changed, nothing leaks, and
+/// the next try succeeds.
 #[test]
 fn an_add_without_memory_changes_nothing() {
-    let pool = Pool::builder().boundary_tracking().build().unwrap();
+    let builder = Pool::builder().boundary_tracking().unit_index();
+    let pool = builder.build().unwrap();
     for at in 0..1700 {
         pool.add(at * 2, 1).unwrap();
     }
@@ -169,7 +170,8 @@ fn bookkeeping_is_what_is_on_the_heap() {
     check_shown(before, &pool);
 
     let before = HELD.get();
-    let pool = Pool::builder().boundary_tracking().build().unwrap();
+    let builder = Pool::builder().boundary_tracking().unit_index();
+    let pool = builder.build().unwrap();
     pool.add(0, 1 << 12).unwrap();
     check_shown(before, &pool);
 

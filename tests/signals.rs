@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::Done;
-use genpool::{AllocError, BestFit, Builder, ChunkSpec, NextFit, Pool, ThreadStart};
+use genpool::{AllocError, BestFit, Builder, ChunkSpec, NextFit, Pool, SpreadFit, ThreadStart};
 
 thread_local! {
     static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
@@ -56,11 +56,12 @@ static HEAP: Watched = Watched;
 /// Makes one of each call that a handler may make.
 fn work(pool: &Pool, step: usize) -> bool {
     let size = step % 150 + 1;
-    let outcome = match step % 5 {
+    let outcome = match step % 6 {
         0 => pool.alloc(size),
         1 => pool.alloc_with(size, &ThreadStart),
         2 => pool.alloc_with(size, &BestFit),
         3 => pool.alloc_with(size, &NextFit::new()),
+        4 => pool.alloc_with(size, &SpreadFit),
         _ => pool.alloc(1),
     };
     match outcome {
@@ -98,9 +99,9 @@ extern "C" fn interrupt(_: libc::c_int) {
 /// Returns one pool whose chunk is permanent, and one that needs a pin in every call, because its chunks were added
 /// after a removal.
 fn two_pools(chosen: impl Fn(Builder) -> Builder) -> Vec<Pool> {
-    let permanent = chosen(Pool::builder()).build().unwrap();
+    let permanent = chosen(Pool::builder().unit_index()).build().unwrap();
     permanent.add_virt(0, 0x1_0000, 4096).unwrap();
-    let pinned = chosen(Pool::builder().boundary_tracking());
+    let pinned = chosen(Pool::builder().unit_index().boundary_tracking());
     let pinned = pinned.build().unwrap();
     pinned.add(0, 1).unwrap();
     drop(pinned.remove(0).unwrap());

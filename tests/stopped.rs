@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use common::Done;
 use genpool::{
     AllocError, Allocation, BestFit, FirstFit, FixedOffset, Impossible, NextFit, OrderAlign, Pool,
-    ThreadStart,
+    SpreadFit, ThreadStart,
 };
 
 /// Granules of one byte; word borders at 64 and 128.
@@ -294,12 +294,13 @@ fn go_on<'s>(scene: &'s Scene, seen: &mut Seen) -> Vec<Held<'s>> {
     let next = NextFit::new();
     for step in 0..400 {
         let n = 1 + step % 40;
-        let found = match step % 6 {
+        let found = match step % 7 {
             0 => pool.alloc(n),
             1 => pool.alloc_with(n, &BestFit),
             2 => pool.alloc_with(n, &next),
             3 => pool.alloc_with(n, &ThreadStart),
             4 => pool.alloc_with(n, &OrderAlign),
+            5 => pool.alloc_with(n, &SpreadFit),
             _ => pool.alloc_many(&[n]).map(|mut list| list.remove(0)),
         };
         seen.calls += 1;

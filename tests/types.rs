@@ -58,6 +58,7 @@ fn pool() {
         FixedAddress,
         FixedOffset,
         Constraints,
+        SpreadFit,
         ThreadStart,
         Constrained<FirstFit>,
         dyn Algorithm,

@@ -9,6 +9,7 @@
 //! | [`FixedOffset`], [`FixedAddress`] | exactly there |
 //! | [`NextFit`] | after the last allocation, wrapping around |
 //! | [`ThreadStart`] | from a start position of the thread's own, wrapping around |
+//! | [`SpreadFit`] | the lowest address in the thread's own parts of the chunk, or else the lowest of all |
 //! | [`Constrained`](genpool_core::Constrained) (core) | as any of these, among the places that [`Constraints`](genpool_core::Constraints) allow |
 //!
 //! All of them are [signal-safe](genpool_core#signal-safety). Applications depend on the crate `genpool`, which
@@ -38,6 +39,7 @@ mod around;
 mod best_fit;
 mod fixed;
 mod next_fit;
+mod spread_fit;
 mod thread_places;
 mod thread_start;
 
@@ -45,4 +47,5 @@ pub use crate::align::{FirstFitAlign, OrderAlign};
 pub use crate::best_fit::BestFit;
 pub use crate::fixed::{FixedAddress, FixedOffset};
 pub use crate::next_fit::NextFit;
+pub use crate::spread_fit::SpreadFit;
 pub use crate::thread_start::ThreadStart;

@@ -7,7 +7,9 @@ use crate::around::first_around;
 use crate::thread_places::{ThreadPlace, move_thread_place, set_thread_place, thread_place};
 
 /// Gives each thread a region of its own in a chunk. Threads that allocate and free concurrently then work on
-/// different cache lines of the bitmap. The last free granule is still found.
+/// different cache lines of the bitmap. The last free granule is still found. But few long runs remain: in a chunk of
+/// 65,536 granules that is 70 % full, the longest may have less than a hundred. [`SpreadFit`](crate::SpreadFit) leaves
+/// them.
 ///
 /// Within its region, a thread continues where it last found something, and wraps around at the region's end. It
 /// thereby reuses what it gave back, which is likely to be in the processor's caches. A region in which nothing is

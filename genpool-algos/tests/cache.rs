@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use genpool_algos::{
-    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, ThreadStart,
+    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, SpreadFit, ThreadStart,
 };
 use genpool_core::{Algorithm, FirstFit, Pool};
 use genpool_core::{Constrained, Constraints};
@@ -27,6 +27,7 @@ fn runs_are_kept_where_any_place_will_do() {
     assert!(is_kept(BestFit));
     assert!(is_kept(NextFit::new()));
     assert!(is_kept(ThreadStart));
+    assert!(is_kept(SpreadFit));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use genpool_algos::{
-    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, ThreadStart,
+    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, SpreadFit, ThreadStart,
 };
 use genpool_core::{Algorithm, AllocError, ChunkSpec, FirstFit, FreeError, Pool, RemoveError};
 use genpool_core::{Constrained, Constraints};
@@ -134,6 +134,7 @@ impl Menu {
             Box::new(BestFit),
             Box::new(NextFit::new()),
             Box::new(ThreadStart),
+            Box::new(SpreadFit),
             Box::new(Constrained::new(FirstFit, border)),
             Box::new(Constrained::new(BestFit, window)),
             Box::new(Constrained::new(NextFit::new(), window)),
@@ -401,12 +402,13 @@ fn manage(mix: &Mix<'_>, done: &AtomicBool, owner: &Arc<()>, permanent: &AtomicU
                     }
                 }
             }
-            6 => match rng.below(6) {
+            6 => match rng.below(7) {
                 0 => pool.set_algorithm(FirstFit),
                 1 => pool.set_algorithm(BestFit),
                 2 => pool.set_algorithm(ThreadStart),
                 3 => pool.set_algorithm(NextFit::new()),
                 4 => pool.set_algorithm(OrderAlign),
+                5 => pool.set_algorithm(SpreadFit),
                 _ => pool.set_algorithm(FirstFitAlign::new(2 * GRANULE).expect("a power of two")),
             },
             _ => {
@@ -446,7 +448,7 @@ fn manage(mix: &Mix<'_>, done: &AtomicBool, owner: &Arc<()>, permanent: &AtomicU
 
 /// One round: several threads work, then rest, then everything is counted.
 fn mix(threads: usize, tracked: bool, steps: usize) {
-    let builder = Pool::builder().order(ORDER);
+    let builder = Pool::builder().order(ORDER).unit_index();
     let builder = if tracked {
         builder.boundary_tracking()
     } else {

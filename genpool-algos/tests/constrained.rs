@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use genpool_algos::{BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, ThreadStart};
+use genpool_algos::{
+    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, SpreadFit, ThreadStart,
+};
 use genpool_core::{
     Algorithm, AllocError, ChunkView, Constrained, ConstraintError, Constraints, FirstFit, Granule,
     Impossible, Pool, Request, Unsuitable,
@@ -164,7 +166,8 @@ proptest! {
         prop_assert!(!possible || refused.is_none_or(|refused| refused == exhausted), "{refused:?}");
         prop_assert!(possible || refused.is_some_and(|refused| refused != exhausted), "{refused:?}");
         let all = case.constraints();
-        let searching: [&dyn Algorithm; 3] = [&BestFit, &NextFit::new(), &ThreadStart];
+        let searching: [&dyn Algorithm; 4] =
+            [&BestFit, &NextFit::new(), &ThreadStart, &SpreadFit];
         for (number, algorithm) in searching.into_iter().enumerate() {
             let found = pool.alloc_with(size, &Constrained::new(algorithm, all));
             let at = found.as_ref().ok().map(|found| found.addr() - case.start);
@@ -342,6 +345,7 @@ fn a_mask_holds_for_the_last_byte_too() {
     check(FirstFit);
     check(BestFit);
     check(ThreadStart);
+    check(SpreadFit);
 }
 
 #[test]

@@ -310,10 +310,10 @@ fn the_reason_is_the_rule_that_leaves_no_place() {
 
 #[test]
 fn algorithms_have_the_names_that_traces_have() {
-    use genpool_algos::{BestFit, NextFit, ThreadStart};
+    use genpool_algos::{BestFit, NextFit, SpreadFit, ThreadStart};
 
     let bytes = 64;
-    let names: [(&dyn Algorithm, AlgorithmName); 8] = [
+    let names: [(&dyn Algorithm, AlgorithmName); 9] = [
         (&FirstFit, AlgorithmName::new("first-fit")),
         (
             &FirstFitAlign::new(bytes).unwrap(),
@@ -328,6 +328,7 @@ fn algorithms_have_the_names_that_traces_have() {
         ),
         (&NextFit::new(), AlgorithmName::new("next-fit")),
         (&ThreadStart, AlgorithmName::new("thread-start")),
+        (&SpreadFit, AlgorithmName::new("spread-fit")),
     ];
     for (algorithm, name) in names {
         assert_eq!(algorithm.name(), Some(name));

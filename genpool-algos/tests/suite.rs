@@ -70,6 +70,7 @@ suite! {
     fixed_address: ops::fixed_address;
     next_fit: |_| Just(Spec::NextFit);
     thread_start: |_| Just(Spec::ThreadStart);
+    spread_fit: |_| Just(Spec::SpreadFit);
     constrained_first_fit: |order| ops::constrained(Among::FirstFit, order);
     constrained_best_fit: |order| ops::constrained(Among::BestFit, order);
     constrained_next_fit: |order| ops::constrained(Among::NextFit, order);
@@ -77,15 +78,16 @@ suite! {
     all_mixed: ops::any_spec;
 }
 
-/// Threads with other numbers start elsewhere, so the same suite runs on several of them.
+/// Threads with other numbers allocate elsewhere, so the same suite runs on several of them.
 #[test]
-fn thread_start_on_other_threads() {
+fn algorithms_by_thread_on_other_threads() {
     std::thread::scope(|scope| {
         for _ in 0..if cfg!(miri) { 1 } else { 4 } {
             scope.spawn(|| {
                 run(|order| {
                     prop_oneof![
                         Just(Spec::ThreadStart),
+                        Just(Spec::SpreadFit),
                         ops::constrained(Among::ThreadStart, order)
                     ]
                 });

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use genpool::{
     Algorithm, BestFit, ConstraintError, FirstFit, FirstFitAlign, FixedAddress, FixedOffset,
-    NextFit, OrderAlign, ThreadStart,
+    NextFit, OrderAlign, SpreadFit, ThreadStart,
 };
 use thiserror::Error;
 
@@ -42,6 +42,8 @@ pub enum AlgorithmSpec {
     NextFit,
     /// `thread-start`
     ThreadStart,
+    /// `spread-fit`
+    SpreadFit,
 }
 
 impl AlgorithmSpec {
@@ -60,6 +62,7 @@ impl AlgorithmSpec {
             Self::FixedAddress(addr) => Box::new(FixedAddress::new(addr)),
             Self::NextFit => Box::new(NextFit::new()),
             Self::ThreadStart => Box::new(ThreadStart),
+            Self::SpreadFit => Box::new(SpreadFit),
         })
     }
 }
@@ -91,6 +94,7 @@ impl FromStr for AlgorithmSpec {
             "fixed-address" => return Ok(Self::FixedAddress(number("fixed-address", "address")?)),
             "next-fit" => Self::NextFit,
             "thread-start" => Self::ThreadStart,
+            "spread-fit" => Self::SpreadFit,
             _ => return Err(SpecError::Unknown),
         };
         match data {
@@ -111,6 +115,7 @@ impl fmt::Display for AlgorithmSpec {
             Self::FixedAddress(addr) => write!(f, "fixed-address:{addr:#x}"),
             Self::NextFit => f.write_str("next-fit"),
             Self::ThreadStart => f.write_str("thread-start"),
+            Self::SpreadFit => f.write_str("spread-fit"),
         }
     }
 }
@@ -122,7 +127,7 @@ pub enum SpecError {
     /// No algorithm has this name.
     #[error(
         "unknown algorithm; known are first-fit, first-fit-align:BYTES, order-align, best-fit, fixed:OFFSET, \
-         fixed-address:ADDRESS, next-fit and thread-start"
+         fixed-address:ADDRESS, next-fit, thread-start and spread-fit"
     )]
     Unknown,
     /// The algorithm needs a number.
@@ -166,6 +171,7 @@ mod tests {
             AlgorithmSpec::FixedAddress(0x1000),
             AlgorithmSpec::NextFit,
             AlgorithmSpec::ThreadStart,
+            AlgorithmSpec::SpreadFit,
         ] {
             assert_eq!(spec.to_string().parse(), Ok(spec));
             let name = spec.build().unwrap().name().unwrap();

@@ -188,6 +188,7 @@ fn the_algorithm_is_for_those_that_name_none() {
         "fixed:0",
         "next-fit",
         "thread-start",
+        "spread-fit",
     ] {
         let output = genpool(&["replay", "--repeats", "1", "--algorithm", algorithm, path]);
         assert_eq!(output.status.code(), Some(0), "{algorithm}");

@@ -7,7 +7,7 @@ use genpool::dma::DmaAlloc;
 use genpool::observe::{Recorder, Tap};
 use genpool::{
     Algorithm, Allocation, BestFit, ChunkSpec, Constrained, Constraints, FirstFit, FirstFitAlign,
-    FixedAddress, FixedOffset, NextFit, OrderAlign, Pool, ThreadStart,
+    FixedAddress, FixedOffset, NextFit, OrderAlign, Pool, SpreadFit, ThreadStart,
 };
 use genpool_cli::algorithm::AlgorithmSpec;
 use genpool_cli::replay::replay;
@@ -107,7 +107,7 @@ fn random() -> impl FnMut(usize) -> usize {
 #[test]
 fn every_algorithm_verifies() {
     let aligned = FirstFitAlign::new(4 * PAGE).unwrap();
-    let all: [(&dyn Algorithm, &str); 8] = [
+    let all: [(&dyn Algorithm, &str); 9] = [
         (&FirstFit, " algo=first-fit "),
         (&aligned, " algo=first-fit-align:0x4000 "),
         (&OrderAlign, " algo=order-align "),
@@ -119,6 +119,7 @@ fn every_algorithm_verifies() {
         ),
         (&NextFit::new(), " algo=next-fit "),
         (&ThreadStart, " algo=thread-start "),
+        (&SpreadFit, " algo=spread-fit "),
     ];
     for (algorithm, names) in all {
         let (recorder, tap) = Recorder::new(1 << 13).unwrap();

@@ -29,6 +29,7 @@ fn algorithm() -> impl Strategy<Value = String> {
             "best-fit",
             "next-fit",
             "thread-start",
+            "spread-fit",
             "other"
         ])
         .prop_map(|name| format!("algo={name}")),

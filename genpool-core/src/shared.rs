@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     /// Whether a chunk was ever removed. Chunks that are added after that are not permanent (see `chunks/mod.rs`).
     pub(crate) removals: AtomicBool,
     pub(crate) tracked: bool,
+    /// Whether chunks keep what spread first fit needs.
+    pub(crate) spread: bool,
     pub(crate) node: Option<Node>,
     pub(crate) name: Option<String>,
     #[cfg(feature = "observe")]
@@ -53,6 +55,7 @@ impl Shared {
             built_with: algorithm,
             removals: AtomicBool::new(false),
             tracked,
+            spread: false,
             node,
             name,
             #[cfg(feature = "observe")]

@@ -3,8 +3,10 @@
 //! In short:
 //!
 //! - [`FirstFit`](crate::FirstFit), the default, for a pool that is used by one thread, or rarely.
-//! - [`ThreadStart`](crate::ThreadStart) for many threads that allocate and free all the time, and a
-//!   [`Cache`](crate::Cache) in each thread for short runs.
+//! - [`SpreadFit`](crate::SpreadFit) for many threads that allocate and free all the time, and a
+//!   [`Cache`](crate::Cache) in each thread for short runs. [`ThreadStart`](crate::ThreadStart) is faster, but leaves no
+//!   long runs: in a pool of 65,536 granules that is 70 % full, its longest free run is some 70 granules, that of
+//!   `SpreadFit` 14,000, and that of first fit 16,000.
 //! - [`BestFit`](crate::BestFit) for a pool that is nearly full, with requests of many sizes, where a refusal is worse
 //!   than a slow call.
 //!
@@ -76,7 +78,8 @@
 //! | you have | take | because |
 //! |---|---|---|
 //! | one thread, or rare calls | [`FirstFit`](crate::FirstFit) | fast, leaves long runs, same addresses as the kernel's |
-//! | threads that allocate all the time | [`ThreadStart`](crate::ThreadStart) | threads do not contend |
+//! | threads that allocate all the time | [`SpreadFit`](crate::SpreadFit) | threads seldom contend, and long runs remain |
+//! | the same, and no request is long | [`ThreadStart`](crate::ThreadStart) | threads do not contend |
 //! | the same, and requests of one to sixteen granules | a [`Cache`](crate::Cache) in each thread | most calls touch no shared memory at all |
 //! | a pool that is mostly full, sizes of all kinds | [`BestFit`](crate::BestFit) | the last to refuse a request |
 //! | hardware that wants blocks aligned to their size: MSI, page tables | [`OrderAlign`](crate::OrderAlign) | does just that, but fragments the most: name it for these requests only |
@@ -85,9 +88,9 @@
 //! | a range that the firmware has placed | [`FixedAddress`](crate::FixedAddress), [`FixedOffset`](crate::FixedOffset) | reserves it before anything else allocates |
 //! | numbers that should not be reused soon: ports, ids | [`NextFit`](crate::NextFit), one value for all calls | reuses a freed number as late as possible |
 //!
-//! The algorithm can be chosen for the pool or in each call: a service may have `ThreadStart` as the default and name
+//! The algorithm can be chosen for the pool or in each call: a service may have `SpreadFit` as the default and name
 //! `OrderAlign` for the few blocks that have to be aligned. A cache keeps runs only while the pool's default is an
-//! algorithm whose callers may be given any free run: first fit, best fit, next fit, thread start
+//! algorithm whose callers may be given any free run: first fit, best fit, next fit, thread start, spread fit
 //! ([`caches`](super::caches)).
 //!
 //! # Which order

@@ -22,7 +22,7 @@
 //! | [`ChunkInfo`](crate::ChunkInfo) | all calls. Not the drop | |
 //! | [`Chunks`](crate::Chunks) | nothing | |
 //! | [`FirstFit`](crate::FirstFit), [`FirstFitAlign`](crate::FirstFitAlign), [`OrderAlign`](crate::OrderAlign), [`BestFit`](crate::BestFit), [`NextFit`](crate::NextFit), [`FixedAddress`](crate::FixedAddress), [`FixedOffset`](crate::FixedOffset), [`Constraints`](crate::Constraints) | everything | |
-//! | [`ThreadStart`](crate::ThreadStart) | everything, unless it is in a library that was loaded at run time | |
+//! | [`SpreadFit`](crate::SpreadFit), [`ThreadStart`](crate::ThreadStart) | everything, unless it is in a library that was loaded at run time | |
 //! | [`Constrained`](crate::Constrained) | as its algorithm | |
 //! | [`Algorithm`](crate::Algorithm) (of your own) | if you write it so | |
 //! | [`ChunkView`](crate::ChunkView), [`Claim`](crate::Claim), [`Claimed`](crate::Claimed), [`Request`](crate::Request), [`Granule`](crate::Granule), [`Run`](crate::Run), [`AlgorithmName`](crate::AlgorithmName) | everything | |

@@ -7,12 +7,14 @@ mod who;
 
 use std::time::{Duration, Instant};
 
+use genpool::SpreadFit;
 use genpool_plain::Fit;
 
 use crate::before::Before;
 use crate::cell::Cell;
 use crate::contestant::{
-    Buddy, BuildFailure, Floor, Layout, Locked, Mutexed, OffsetTable, RangeList, Sharded, VmTree,
+    Buddy, BuildFailure, By, Floor, Layout, Locked, Mutexed, OffsetTable, Ours, RangeList, Sharded,
+    VmTree,
 };
 use crate::crew::Crew;
 use crate::measure::{Measure, Round};
@@ -289,8 +291,10 @@ impl Row {
         match self.who {
             Who::Floor => Cell::new(Floor, task, deadline),
             Who::Ours(call) => call.cell(task, deadline),
-            // With the algorithm: Cell::new(Ours::new(layout, FirstFit, By(SpreadFit))?, task, deadline)
-            Who::SpreadFit | Who::Before(_) => Err(BuildFailure::Absent),
+            Who::SpreadFit => {
+                Cell::new(Ours::new(layout, SpreadFit, By(SpreadFit))?, task, deadline)
+            }
+            Who::Before(_) => Err(BuildFailure::Absent),
             Who::MutexFirstFit => Cell::new(Locked::new(layout, Fit::FirstFit)?, task, deadline),
             Who::MutexBestFit => Cell::new(Locked::new(layout, Fit::BestFit)?, task, deadline),
             Who::Buddy => Cell::new(Mutexed::<Buddy>::new(layout)?, task, deadline),

@@ -299,6 +299,7 @@ pub(crate) fn any_spec(order: u32) -> impl Strategy<Value = Spec> {
         fixed_address(order),
         Just(Spec::NextFit),
         Just(Spec::ThreadStart),
+        Just(Spec::SpreadFit),
         constrained(Among::FirstFit, order),
         constrained(Among::BestFit, order),
         constrained(Among::NextFit, order),

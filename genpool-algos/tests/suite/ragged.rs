@@ -64,6 +64,7 @@ pub(crate) fn either_side_of_a_full_word() -> impl Iterator<Item = Ragged> {
         Spec::BestFit,
         Spec::NextFit,
         Spec::ThreadStart,
+        Spec::SpreadFit,
     ];
     (1..WORDS - 1).map(move |word| Ragged {
         order: 0,

@@ -1,7 +1,7 @@
 //! Every algorithm twice: the real one, and its rule by brute force over the granules of the oracle.
 
 use genpool_algos::{
-    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, ThreadStart,
+    BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, SpreadFit, ThreadStart,
 };
 use genpool_core::{Algorithm, AllocError, FirstFit, Impossible, Unsuitable};
 use genpool_core::{Constrained, Constraints};
@@ -18,6 +18,7 @@ pub(crate) enum Spec {
     FixedAddress(usize),
     NextFit,
     ThreadStart,
+    SpreadFit,
     Constrained(Among, Limits),
 }
 
@@ -65,6 +66,10 @@ impl Algorithm for Shared {
         self.0.only_address()
     }
 
+    fn spreads(&self) -> bool {
+        self.0.spreads()
+    }
+
     fn propose(
         &self,
         chunk: &genpool_core::ChunkView<'_>,
@@ -96,6 +101,7 @@ impl Spec {
             Self::FixedAddress(addr) => Box::new(FixedAddress::new(addr)),
             Self::NextFit => Box::new(NextFit::new()),
             Self::ThreadStart => Box::new(ThreadStart),
+            Self::SpreadFit => Box::new(SpreadFit),
             Self::Constrained(among, limits) => {
                 let limits = constraints(limits);
                 match among {
@@ -162,7 +168,7 @@ impl Rule {
     pub(crate) fn is_free(&self) -> bool {
         matches!(
             self.spec,
-            Spec::ThreadStart | Spec::Constrained(Among::ThreadStart, _)
+            Spec::ThreadStart | Spec::SpreadFit | Spec::Constrained(Among::ThreadStart, _)
         )
     }
 
@@ -194,12 +200,11 @@ impl Rule {
             Spec::BestFit => oracle.alloc(size, Fit::BestFit),
             Spec::FixedOffset(offset) => oracle.alloc(size, Fit::FixedOffset(offset)),
             Spec::FixedAddress(addr) => oracle.alloc_at(addr, size),
-            Spec::NextFit | Spec::ThreadStart | Spec::Constrained(..) => {
-                oracle.alloc_where(size, |chunk| {
+            Spec::NextFit | Spec::ThreadStart | Spec::SpreadFit | Spec::Constrained(..) => oracle
+                .alloc_where(size, |chunk| {
                     let n = usize::try_from(granules(size, order)).expect("a size in granules");
                     self.choose(chunk, n, chosen)
-                })
-            }
+                }),
         };
         let addr = found.ok_or_else(|| vec![self.refusal(oracle, order, size)])?;
         // The address past the top of the address space wraps to 0, which is in no chunk.
@@ -233,7 +238,11 @@ impl Rule {
             Spec::FixedOffset(offset) => chunk.exist(offset >> order, n),
             Spec::FixedAddress(addr) => chunk.granule_at(addr).is_some_and(|at| chunk.exist(at, n)),
             Spec::Constrained(_, limits) => chunk.all().any(|at| chunk.meet(at, n, &limits)),
-            Spec::FirstFit | Spec::BestFit | Spec::NextFit | Spec::ThreadStart => chunk.exist(0, n),
+            Spec::FirstFit
+            | Spec::BestFit
+            | Spec::NextFit
+            | Spec::ThreadStart
+            | Spec::SpreadFit => chunk.exist(0, n),
         }
     }
 
@@ -241,7 +250,7 @@ impl Rule {
         let next = || chunk.granule_at(self.next).unwrap_or(0);
         match self.spec {
             Spec::NextFit => around(chunk, next(), n, &Limits::NONE),
-            Spec::ThreadStart => any(chunk, chosen, n, &Limits::NONE),
+            Spec::ThreadStart | Spec::SpreadFit => any(chunk, chosen, n, &Limits::NONE),
             Spec::Constrained(among, limits) => match among {
                 Among::FirstFit => around(chunk, 0, n, &limits),
                 Among::BestFit => best(chunk, n, &limits),

@@ -72,6 +72,13 @@ pub(crate) fn pool(script: &Script) -> Pool {
     if script.tracked {
         builder = builder.boundary_tracking();
     }
+    if script
+        .specs
+        .iter()
+        .any(|spec| matches!(spec, Spec::SpreadFit))
+    {
+        builder = builder.unit_index();
+    }
     if let Some(spec) = default_of(script) {
         builder = match spec {
             Spec::FirstFit => builder.algorithm(FirstFit),

@@ -120,7 +120,7 @@ struct CompareArgs {
     /// Granules are 2^ORDER bytes [default: the trace's order, two below and two above]
     #[arg(long, value_name = "ORDER,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_ORDER)))]
     order: Vec<u32>,
-    /// Algorithms, named as in traces [default: first-fit, next-fit, best-fit, order-align, thread-start]
+    /// Algorithms, named as in traces [default: first-fit, next-fit, best-fit, order-align, thread-start, spread-fit]
     #[arg(long, value_name = "ALGO,…", value_delimiter = ',')]
     algorithm: Vec<AlgorithmSpec>,
     #[command(flatten)]
@@ -177,7 +177,7 @@ struct ShowArgs {
 #[derive(Debug, Args)]
 struct Unnamed {
     /// For allocations that name no algorithm: first-fit, first-fit-align:BYTES, order-align,
-    /// best-fit, fixed:OFFSET, fixed-address:ADDRESS, next-fit or thread-start
+    /// best-fit, fixed:OFFSET, fixed-address:ADDRESS, next-fit, thread-start or spread-fit
     #[arg(long, value_name = "ALGO", default_value_t)]
     algorithm: AlgorithmSpec,
 }

@@ -158,6 +158,7 @@ fn algorithms(wish: &Wish) -> Vec<AlgorithmSpec> {
             AlgorithmSpec::BestFit,
             AlgorithmSpec::OrderAlign,
             AlgorithmSpec::ThreadStart,
+            AlgorithmSpec::SpreadFit,
         ]);
     }
     let mut seen = Vec::new();
@@ -200,7 +201,7 @@ mod tests {
             (entry.operations.failed, entry.timeline.is_some())
         };
         let order = found.advice.as_ref().unwrap().order;
-        assert_eq!(found.entries.len(), 15);
+        assert_eq!(found.entries.len(), 18);
         assert_eq!(failed("first-fit", 4), (1, order == 4));
         assert_eq!(failed("best-fit", 4), (0, order == 4));
         assert_eq!(failed("best-fit", 2), (0, order == 2));
@@ -260,7 +261,7 @@ mod tests {
             ..Wish::default()
         };
         let found = compared(&trace(&text), &wish);
-        assert_eq!(found.entries.len(), 15);
+        assert_eq!(found.entries.len(), 18);
         for entry in &found.entries {
             assert_eq!(entry.operations.failed, 1, "{entry:?}");
         }

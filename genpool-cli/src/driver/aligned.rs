@@ -25,7 +25,8 @@ impl Alignment {
             | AlgorithmSpec::FixedOffset(_)
             | AlgorithmSpec::FixedAddress(_)
             | AlgorithmSpec::NextFit
-            | AlgorithmSpec::ThreadStart => None,
+            | AlgorithmSpec::ThreadStart
+            | AlgorithmSpec::SpreadFit => None,
         }
     }
 
@@ -80,6 +81,7 @@ mod tests {
             "best-fit",
             "next-fit",
             "thread-start",
+            "spread-fit",
         ] {
             let spec: AlgorithmSpec = name.parse().unwrap();
             for (wanted, size, bytes) in [

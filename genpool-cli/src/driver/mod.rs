@@ -57,7 +57,7 @@ impl Driver {
         let of_pool = |error: String| TraceError::new(trace.pool_line(), error);
         let build = |spec: AlgorithmSpec| spec.build().map_err(|error| of_pool(error.to_string()));
         let algorithms = trace.algorithms().iter().copied();
-        let (named, unnamed) = match manner.choice {
+        let (named, unnamed): (Vec<Option<Box<dyn Algorithm>>>, _) = match manner.choice {
             Choice::Unnamed(unnamed) => {
                 let named = algorithms.map(|spec| build(spec).map(Some));
                 (named.collect::<Result<_, _>>()?, unnamed)
@@ -73,11 +73,19 @@ impl Driver {
                 (named.collect::<Result<_, _>>()?, spec)
             }
         };
+        let unnamed = build(unnamed)?;
+        let mut builder = Pool::builder().order(manner.order);
+        let all = named.iter().flatten().chain([&unnamed]);
+        if { all }.any(|algorithm| algorithm.spreads()) {
+            builder = builder.unit_index();
+        }
         Ok(Self {
-            pool: Pool::new(manner.order).map_err(|error| of_pool(error.to_string()))?,
+            pool: builder
+                .build()
+                .map_err(|error| of_pool(error.to_string()))?,
             cuts: manner.order != trace.order(),
             named,
-            unnamed: build(unnamed)?,
+            unnamed,
             held: vec![None; trace.allocs()],
         })
     }

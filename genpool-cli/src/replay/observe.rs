@@ -289,7 +289,12 @@ mod tests {
             .collect();
         let text = format!("# genpool trace v1\npool order=4\nchunk virt=0 size=0x40000\n{lines}");
         let trace = Trace::parse(&text).unwrap();
-        for spec in [AlgorithmSpec::NextFit, AlgorithmSpec::ThreadStart] {
+        let specs = [
+            AlgorithmSpec::NextFit,
+            AlgorithmSpec::ThreadStart,
+            AlgorithmSpec::SpreadFit,
+        ];
+        for spec in specs {
             let manner = Manner::recorded(&trace, spec);
             let seen = || observe(&trace, trace.steps(), manner, None, &mut |_| ()).unwrap();
             let first = seen();

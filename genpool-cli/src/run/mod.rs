@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use genpool::{
     Algorithm, BestFit, ChunkSpec, Constrained, Constraints, FirstFit, FirstFitAlign, NextFit,
-    OrderAlign, Pool, ThreadStart,
+    OrderAlign, Pool, SpreadFit, ThreadStart,
 };
 use genpool_plain::{Fit, LockedPool};
 use thiserror::Error;
@@ -106,7 +106,7 @@ pub fn run(
     for entry in entries {
         for plan in &plans {
             let Entry { name, fit, .. } = &entry;
-            let pool = lock_free_pool(plan, arena)?;
+            let pool = lock_free_pool(plan, arena, entry.algorithm.spreads())?;
             let mut watch = extent.watch.then(|| Watch::new(plan, arena, phases.time));
             let (lock_free, free) = phases.next(name, plan, entry.alignment, |setting, tick| {
                 lock_free(&pool, &*entry.algorithm, setting, &mut || {
@@ -216,6 +216,7 @@ fn entries(plan: &Plan) -> Result<Vec<Entry>, RunError> {
         entry("best fit", Box::new(BestFit), Some(Fit::BestFit)),
         entry("next fit", Box::new(NextFit::new()), None),
         entry("thread start", Box::new(ThreadStart), None),
+        entry("spread fit", Box::new(SpreadFit), None),
         entry(
             "constrained",
             Box::new(Constrained::new(FirstFit, constraints)),
@@ -236,9 +237,13 @@ fn boundary(plan: &Plan) -> usize {
     BOUNDARY_GRANULES << plan.order()
 }
 
-fn lock_free_pool(plan: &Plan, arena: &Arena) -> Result<Pool, RunError> {
+fn lock_free_pool(plan: &Plan, arena: &Arena, spreads: bool) -> Result<Pool, RunError> {
     let setup = |error: &dyn fmt::Display| RunError::Setup(error.to_string());
-    let pool = Pool::new(plan.order()).map_err(|error| setup(&error))?;
+    let mut builder = Pool::builder().order(plan.order());
+    if spreads {
+        builder = builder.unit_index();
+    }
+    let pool = builder.build().map_err(|error| setup(&error))?;
     let chunks = plan.chunks();
     let chunks = chunks.map(|(offset, size)| ChunkSpec::new(arena.start() + offset, size));
     pool.add_many(chunks.collect())

@@ -131,6 +131,7 @@ impl Bitmap {
                 activity,
             );
         }
+        self.record_free_in(piece.word);
         NotTaken::check(piece, piece.mask & !seen)
     }
 }

@@ -12,11 +12,13 @@
 //!   their hints.
 //! - The *run index* records in which lines of words free runs of each length begin (`run_index`). It serves best
 //!   fit, and is kept only once best fit has asked for it.
+//! - The *unit index* records which thread allocates in which part of the bitmap, and where something is free there
+//!   (`unit_index`). It serves spread first fit, and is kept only by pools that ask for it.
 //! - A *search* goes by hints and may miss a run. An *exact* look reads every word ([`Look`]).
 //! - A *prober* is a caller that found no room and is proving it. An *in-flight guard* announces an operation of
 //!   several steps ([`Activity`]).
 //!
-//! The bits are the truth. Hints and the run index are summaries that only say where to look.
+//! The bits are the truth. Hints and the two indexes are summaries that only say where to look.
 //!
 //! # Claims and releases
 //!
@@ -76,6 +78,7 @@
 //! - `hints` and `run_index` are the two summaries; `levels` is the shape of their trees.
 //! - `search` finds a run and is first fit; `starts` restricts where a run may begin.
 //! - `tightest` is best fit, and records changes in the run index.
+//! - `spread` is spread first fit; `unit_index` is what it goes by.
 //! - `runs` iterates over the free and the taken runs.
 //! - `batch` claims and releases several runs of one length, for caches.
 
@@ -86,10 +89,12 @@ mod levels;
 mod run_index;
 mod runs;
 mod search;
+mod spread;
 mod starts;
 #[cfg(all(test, not(genpool_loom)))]
 mod tests;
 mod tightest;
+mod unit_index;
 mod word;
 
 pub(crate) use self::batch::Batch;
@@ -100,7 +105,10 @@ pub(crate) use self::hints::{Hints, Need, ParentSlot};
 use self::run_index::RunIndex;
 pub(crate) use self::search::Attempt;
 pub(crate) use self::starts::{AlignedStarts, AnyStart};
+use self::unit_index::UnitIndex;
 use self::word::{AtomicWord, free_suffix, longest_free};
+use alloc::boxed::Box;
+
 use crate::activity::Activity;
 use crate::memory::{NoMemory, Node};
 use crate::sync::{AtomicUsize, Fault, Ordering, seeded};
@@ -160,6 +168,8 @@ impl WordRun {
 pub(crate) struct Bitmap {
     bits: Bits,
     hints: Hints,
+    /// Present if the pool keeps one.
+    units: Option<Box<UnitIndex>>,
 }
 
 impl Bitmap {
@@ -170,7 +180,14 @@ impl Bitmap {
         Ok(Self {
             hints: Hints::new(words, RunIndex::cells(words), node)?,
             bits,
+            units: None,
         })
+    }
+
+    /// Adds a unit index, before any other thread sees the bitmap. A bitmap that is too small has none.
+    pub(crate) fn keep_units(&mut self, node: Option<Node>) -> Result<(), NoMemory> {
+        self.units = UnitIndex::new(self.bits.words().len(), node)?.map(Box::new);
+        Ok(())
     }
 
     /// Returns the number of granules.
@@ -181,7 +198,8 @@ impl Bitmap {
 
     /// Returns the bytes of bookkeeping.
     pub(crate) fn footprint(&self) -> usize {
-        self.bits.footprint() + self.hints.footprint()
+        let units = self.units.as_deref().map_or(0, UnitIndex::footprint);
+        self.bits.footprint() + self.hints.footprint() + units
     }
 
     #[inline]
@@ -345,6 +363,7 @@ impl Bitmap {
         activity: &Activity,
     ) -> Result<(), NotTaken> {
         self.update_and_notify(released, activity);
+        self.record_free(released);
         let Released { piece, seen } = released;
         NotTaken::check(piece, piece.mask & !seen)
     }
@@ -397,6 +416,7 @@ impl Bitmap {
         if let Some(piece) = Piece::single(start, n) {
             let seen = self.bits.release_piece_checked(piece)?;
             self.update_and_notify(Released { piece, seen }, activity);
+            self.record_free_in(piece.word);
             return Ok(());
         }
         {
@@ -496,6 +516,9 @@ impl Bitmap {
             if self.hints.get(word) < LONG {
                 self.hints.raise(word, self.longest_from(word));
             }
+        }
+        for word in first..end.div_ceil(WORD_BITS) {
+            self.record_free_in(WordIndex(word));
         }
     }
 

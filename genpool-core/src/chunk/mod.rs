@@ -190,6 +190,11 @@ impl Chunk {
         account.map_or((0, 0), |account| account.close())
     }
 
+    /// Adds what spread first fit needs, before the chunk is shared.
+    pub(crate) fn keep_units(&mut self, node: Option<Node>) -> Result<(), AddRefused> {
+        Ok(self.bitmap.keep_units(node)?)
+    }
+
     /// Sets the slot in which the chunk's hints continue, before the chunk is shared.
     pub(crate) fn set_parent(&mut self, above: ParentSlot) {
         self.bitmap.set_parent(above);

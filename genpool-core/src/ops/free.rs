@@ -57,6 +57,7 @@ impl Shared {
             && (self.activity.has_no_listeners() || seeded(Fault::UnnotifiedDrop))
             && chunk.state() == State::Alive
         {
+            bitmap.record_free(released);
             return true;
         }
         self.complete_release(chunk, released)

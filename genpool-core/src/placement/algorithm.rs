@@ -90,6 +90,14 @@ pub trait Algorithm: Send + Sync {
         false
     }
 
+    /// Returns true if the algorithm claims by [`ChunkView::claim_own`]. The chunks of a pool that is built with it then
+    /// keep an index of units, as if its builder had been asked to ([`Builder::unit_index`](crate::Builder::unit_index)).
+    /// False by default.
+    #[inline]
+    fn spreads(&self) -> bool {
+        false
+    }
+
     /// Returns the algorithm's name and parameter, which observers get with each allocation. A trace keeps the names
     /// that its format defines, from which a replay can recreate the algorithm. None by default.
     #[inline]
@@ -177,6 +185,11 @@ macro_rules! forward {
             #[inline]
             fn any_place(&self) -> bool {
                 (**self).any_place()
+            }
+
+            #[inline]
+            fn spreads(&self) -> bool {
+                (**self).spreads()
             }
 
             #[inline]

@@ -1,11 +1,14 @@
-//! What an algorithm that claims returns.
+//! Claims by an algorithm: a run that it finds and claims in one step.
 
 use core::mem::ManuallyDrop;
 
+use super::plain::PlainView;
+use super::request::Request;
+use super::view::ChunkView;
 use crate::activity::Activity;
 use crate::bitmap::Attempt;
 use crate::chunk::{Chunk, ClaimError};
-use crate::units::Granule;
+use crate::units::{Granule, WORD_BITS};
 
 /// The outcome of [`Algorithm::claim`](super::Algorithm::claim) in one chunk.
 ///
@@ -155,5 +158,166 @@ impl Claimed<'_> {
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
         self.chunk.give_back(self.start, self.n, self.activity).ok();
+    }
+}
+
+impl<'c> ChunkView<'c> {
+    /// Claims the run of the request's length at `start`. [`Claim::Missed`] if it is not free or leaves the chunk.
+    /// Whether the constraints allow the place is not checked.
+    ///
+    /// ```
+    /// use genpool::{Algorithm, ChunkView, Claim, FirstFit, Granule, Pool, Request};
+    ///
+    /// struct Claims;
+    ///
+    /// impl Algorithm for Claims {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         FirstFit.propose(chunk, request)
+    ///     }
+    ///
+    ///     fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+    ///         chunk.claim(Granule(2), request)
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// assert_eq!(pool.alloc_with(1, &Claims)?.addr(), 0x3000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline(always)]
+    pub fn claim(&self, start: Granule, request: &Request) -> Claim<'c> {
+        let &PlainView {
+            chunk, activity, ..
+        } = self.plain();
+        Claim::at(chunk, activity, start, request.granules())
+    }
+
+    /// Claims the lowest free run of the request's length, in one step. Under constraints, finds it first.
+    ///
+    /// ```
+    /// use genpool::{Algorithm, ChunkView, Claim, FirstFit, Granule, Pool, Request};
+    ///
+    /// struct Claims;
+    ///
+    /// impl Algorithm for Claims {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         FirstFit.propose(chunk, request)
+    ///     }
+    ///
+    ///     fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+    ///         chunk.claim_lowest(request)
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// assert_eq!(pool.alloc_with(1, &Claims)?.addr(), 0x1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline(always)]
+    pub fn claim_lowest(&self, request: &Request) -> Claim<'c> {
+        let n = request.granules();
+        if n > WORD_BITS || !self.is_unrestricted() {
+            return match self.find_run(Granule(0), Granule(usize::MAX), n) {
+                Some(start) => self.claim(start, request),
+                None => Claim::Nowhere,
+            };
+        }
+        let &PlainView {
+            chunk, activity, ..
+        } = self.plain();
+        let attempt = chunk.bitmap().take_lowest(n, activity);
+        Claim::of_attempt(attempt, chunk, activity, n)
+    }
+
+    /// Claims the lowest free run of the request's length in the parts of the chunk that belong to the calling thread, or
+    /// else in all of it, in one step, as [`SpreadFit`](https://docs.rs/genpool/latest/genpool/struct.SpreadFit.html)
+    /// does. As [`claim_lowest`](Self::claim_lowest) if the pool keeps no index of units
+    /// ([`Builder::unit_index`](crate::Builder::unit_index)), if the request is longer than a word of the bitmap, and
+    /// under constraints.
+    ///
+    /// ```
+    /// use genpool::{Algorithm, ChunkView, Claim, FirstFit, Granule, Pool, Request};
+    ///
+    /// struct Claims;
+    ///
+    /// impl Algorithm for Claims {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         FirstFit.propose(chunk, request)
+    ///     }
+    ///
+    ///     fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+    ///         chunk.claim_own(request)
+    ///     }
+    ///
+    ///     fn spreads(&self) -> bool {
+    ///         true
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::builder().order(12).algorithm(Claims).build()?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// assert_eq!(pool.alloc(1)?.addr(), 0x1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline(always)]
+    pub fn claim_own(&self, request: &Request) -> Claim<'c> {
+        let n = request.granules();
+        if n > WORD_BITS || !self.is_unrestricted() {
+            return self.claim_lowest(request);
+        }
+        let &PlainView {
+            chunk, activity, ..
+        } = self.plain();
+        let attempt = match chunk.bitmap().take_own(n) {
+            Some(start) => {
+                chunk.bitmap().claimed(start, n, activity);
+                Attempt::Found(start)
+            }
+            None => chunk.bitmap().take_spread(n, activity),
+        };
+        Claim::of_attempt(attempt, chunk, activity, n)
+    }
+
+    /// Claims a free run of the request's length in the word of `from` or the next, the first there, in one step.
+    /// [`Claim::Nowhere`] if there is none, if `accept` is false of its first granule, or under constraints.
+    ///
+    /// ```
+    /// use genpool::{Algorithm, ChunkView, Claim, FirstFit, Granule, Pool, Request};
+    ///
+    /// struct Claims;
+    ///
+    /// impl Algorithm for Claims {
+    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
+    ///         FirstFit.propose(chunk, request)
+    ///     }
+    ///
+    ///     fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+    ///         chunk.claim_nearby(Granule(0), request, |start| start.0 < 4)
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::new(12)?;
+    /// pool.add(0x1000, 0x8000)?;
+    /// assert_eq!(pool.alloc_with(1, &Claims)?.addr(), 0x1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline(always)]
+    pub fn claim_nearby(
+        &self,
+        from: Granule,
+        request: &Request,
+        accept: impl FnOnce(Granule) -> bool,
+    ) -> Claim<'c> {
+        if !self.is_unrestricted() {
+            return Claim::Nowhere;
+        }
+        let &PlainView {
+            chunk, activity, ..
+        } = self.plain();
+        let n = request.granules();
+        let attempt = chunk.bitmap().take_nearby(from, n, accept, activity);
+        Claim::of_attempt(attempt, chunk, activity, n)
     }
 }

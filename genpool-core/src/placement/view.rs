@@ -1,14 +1,12 @@
-//! The read-only view of a chunk's bitmap that an algorithm gets.
+//! The view of a chunk's bitmap that an algorithm gets. What it claims by is in `claim.rs`.
 
-use super::claim::Claim;
 use super::constraints::Constraints;
 use super::places::Places;
 use super::plain::PlainView;
-use super::request::Request;
 use crate::activity::Activity;
 use crate::bitmap::{AnyStart, Look};
 use crate::chunk::Chunk;
-use crate::units::{Granule, Run, WORD_BITS};
+use crate::units::{Granule, Run};
 
 /// One chunk, as an algorithm sees it while other threads allocate and free.
 ///
@@ -75,7 +73,13 @@ impl<'c> ChunkView<'c> {
         Places::new(constraints, &self.plain, self.places)
     }
 
-    #[inline]
+    /// Returns true if first fit may claim in a single step: there are no constraints, and no failure is being proved.
+    #[inline(always)]
+    pub(super) fn is_unrestricted(&self) -> bool {
+        self.places.is_none() && self.plain.look == Look::Hinted
+    }
+
+    #[inline(always)]
     pub(super) fn plain(&self) -> &PlainView<'c> {
         &self.plain
     }
@@ -343,116 +347,6 @@ impl<'c> ChunkView<'c> {
                 bitmap.find_nearby(from, n, AnyStart)
             }
         }
-    }
-
-    /// Claims the run of the request's length at `start`. [`Claim::Missed`] if it is not free or leaves the chunk.
-    /// Whether the constraints allow the place is not checked.
-    ///
-    /// ```
-    /// use genpool::{Algorithm, ChunkView, Claim, FirstFit, Granule, Pool, Request};
-    ///
-    /// struct Claims;
-    ///
-    /// impl Algorithm for Claims {
-    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-    ///         FirstFit.propose(chunk, request)
-    ///     }
-    ///
-    ///     fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
-    ///         chunk.claim(Granule(2), request)
-    ///     }
-    /// }
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add(0x1000, 0x8000)?;
-    /// assert_eq!(pool.alloc_with(1, &Claims)?.addr(), 0x3000);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[inline(always)]
-    pub fn claim(&self, start: Granule, request: &Request) -> Claim<'c> {
-        let PlainView {
-            chunk, activity, ..
-        } = self.plain;
-        Claim::at(chunk, activity, start, request.granules())
-    }
-
-    /// Claims the lowest free run of the request's length, in one step. Under constraints, finds it first.
-    ///
-    /// ```
-    /// use genpool::{Algorithm, ChunkView, Claim, FirstFit, Granule, Pool, Request};
-    ///
-    /// struct Claims;
-    ///
-    /// impl Algorithm for Claims {
-    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-    ///         FirstFit.propose(chunk, request)
-    ///     }
-    ///
-    ///     fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
-    ///         chunk.claim_lowest(request)
-    ///     }
-    /// }
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add(0x1000, 0x8000)?;
-    /// assert_eq!(pool.alloc_with(1, &Claims)?.addr(), 0x1000);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[inline(always)]
-    pub fn claim_lowest(&self, request: &Request) -> Claim<'c> {
-        let n = request.granules();
-        if n > WORD_BITS || self.places.is_some() || self.plain.look == Look::Exact {
-            return match self.find_run(Granule(0), Granule(usize::MAX), n) {
-                Some(start) => self.claim(start, request),
-                None => Claim::Nowhere,
-            };
-        }
-        let PlainView {
-            chunk, activity, ..
-        } = self.plain;
-        let attempt = chunk.bitmap().take_lowest(n, activity);
-        Claim::of_attempt(attempt, chunk, activity, n)
-    }
-
-    /// Claims a free run of the request's length in the word of `from` or the next, the first there, in one step.
-    /// [`Claim::Nowhere`] if there is none, if `accept` is false of its first granule, or under constraints.
-    ///
-    /// ```
-    /// use genpool::{Algorithm, ChunkView, Claim, FirstFit, Granule, Pool, Request};
-    ///
-    /// struct Claims;
-    ///
-    /// impl Algorithm for Claims {
-    ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-    ///         FirstFit.propose(chunk, request)
-    ///     }
-    ///
-    ///     fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
-    ///         chunk.claim_nearby(Granule(0), request, |start| start.0 < 4)
-    ///     }
-    /// }
-    ///
-    /// let pool = Pool::new(12)?;
-    /// pool.add(0x1000, 0x8000)?;
-    /// assert_eq!(pool.alloc_with(1, &Claims)?.addr(), 0x1000);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[inline(always)]
-    pub fn claim_nearby(
-        &self,
-        from: Granule,
-        request: &Request,
-        accept: impl FnOnce(Granule) -> bool,
-    ) -> Claim<'c> {
-        if self.places.is_some() {
-            return Claim::Nowhere;
-        }
-        let PlainView {
-            chunk, activity, ..
-        } = self.plain;
-        let n = request.granules();
-        let attempt = chunk.bitmap().take_nearby(from, n, accept, activity);
-        Claim::of_attempt(attempt, chunk, activity, n)
     }
 
     /// Searches as [`find_run`](Self::find_run) does, but only among granules whose address leaves the remainder

@@ -263,6 +263,9 @@ impl Shared {
         // Relaxed: a thread that sees a non-permanent chunk in the list also sees the removal that made it so.
         let permanent = !self.removals.load(Ordering::Relaxed);
         let mut new = Chunk::new(spec, order, number, permanent, tracked, node)?;
+        if self.spread {
+            new.keep_units(node)?;
+        }
         if permanent {
             let parent = self.chunk_set.free_summary.parent_of(list.permanent())?;
             new.set_parent(parent);

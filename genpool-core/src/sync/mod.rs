@@ -182,6 +182,14 @@ mod real {
         false
     }
 
+    /// Loads a hint on which nothing depends, `Relaxed`. In a model, loads its latest value: an earlier one is as wrong as
+    /// that after another interleaving, and to explore both takes many times as long.
+    #[inline(always)]
+    #[must_use]
+    pub fn load_hint(hint: &AtomicUsize) -> usize {
+        hint.load(Ordering::Relaxed)
+    }
+
     /// Returns a small number of this thread's own. Numbers are given out in order of first use and never reused.
     ///
     /// The thread-local is constant-initialised and has no destructor, so the first use allocates nothing. It is

@@ -149,7 +149,7 @@ impl Entry {
 }
 
 /// The names that the trace format defines, and whether they have a parameter.
-const NAMES: [(&str, bool); 8] = [
+const NAMES: [(&str, bool); 9] = [
     ("first-fit", false),
     ("first-fit-align", true),
     ("order-align", false),
@@ -158,6 +158,7 @@ const NAMES: [(&str, bool); 8] = [
     ("fixed-address", true),
     ("next-fit", false),
     ("thread-start", false),
+    ("spread-fit", false),
 ];
 
 /// Packs an algorithm as a number and a parameter. An algorithm whose name no trace can express becomes one without a
@@ -200,6 +201,7 @@ mod tests {
             Some(AlgorithmName::with("fixed-address", usize::MAX)),
             Some(AlgorithmName::new("next-fit")),
             Some(AlgorithmName::new("thread-start")),
+            Some(AlgorithmName::new("spread-fit")),
         ];
         let allocs = algorithms.map(|algorithm| Entry::Alloc {
             addr,

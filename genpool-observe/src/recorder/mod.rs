@@ -75,7 +75,7 @@ const PIECE: usize = 1 << 16;
 ///
 /// - A [`Cache`](genpool_core::Cache) names no algorithm, and the runs that it keeps block other requests without
 ///   appearing in the trace.
-/// - Results of `thread-start` depend on the thread. Those of `next-fit` depend on everything that one value of it was
+/// - Results of `thread-start` and `spread-fit` depend on the thread. Those of `next-fit` depend on everything that one value of it was
 ///   used for.
 /// - A chunk that was removed and added again is the newest one in the pool, but not in the trace.
 ///

@@ -8,6 +8,7 @@ mod cached_refusal;
 mod claims;
 mod exhausted;
 mod fast_paths;
+mod spread;
 
 #[cfg(genpool_small)]
 mod cache;

@@ -66,7 +66,8 @@ fn by_the_oracle(trace: &Trace) -> Option<String> {
                     AlgorithmSpec::FixedOffset(offset) => Fit::FixedOffset(offset),
                     AlgorithmSpec::FixedAddress(_)
                     | AlgorithmSpec::NextFit
-                    | AlgorithmSpec::ThreadStart => return None,
+                    | AlgorithmSpec::ThreadStart
+                    | AlgorithmSpec::SpreadFit => return None,
                 };
                 let found = oracle.alloc(size, fit);
                 let answer = found.map_or_else(|| "none".to_owned(), |addr| format!("{addr:#x}"));

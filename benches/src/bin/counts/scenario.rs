@@ -11,7 +11,7 @@ use benches::contestant::{
 use benches::load::{Churn, Load, Refusal};
 use benches::task::Mix;
 use clap::ValueEnum;
-use genpool::{BestFit, Constrained, FirstFit, ThreadStart};
+use genpool::{BestFit, Constrained, FirstFit, SpreadFit, ThreadStart};
 
 const LAYOUT: Layout = Layout {
     order: 12,
@@ -60,6 +60,10 @@ pub(crate) enum Scenario {
     CachedChurn,
     /// [`Churn`](Self::Churn) in four million granules, right after they were filled.
     LargeChurn,
+    /// Alloc and free of one granule in an empty pool, by spread first fit.
+    SpreadFit,
+    /// [`Churn`](Self::Churn) by spread first fit.
+    SpreadFitChurn,
     /// Alloc of one granule in a full pool.
     Refused,
     /// [`Refused`](Self::Refused), with first fit named in the call.
@@ -72,6 +76,8 @@ pub(crate) enum Scenario {
     RefusedThreadStart,
     /// [`Refused`](Self::Refused) by best fit.
     RefusedBestFit,
+    /// [`Refused`](Self::Refused) by spread first fit.
+    RefusedSpreadFit,
     /// [`Refused`](Self::Refused) through a cache.
     RefusedCached,
     /// [`One`](Self::One) with a look-up of the physical address: more than its figure allows.
@@ -123,6 +129,8 @@ impl Scenario {
             Self::BestFitChurn => churn(ours(By(BestFit))?, operations),
             Self::CachedChurn => churn(ours(ThroughCache)?, operations),
             Self::LargeChurn => large_churn(operations),
+            Self::SpreadFit => pairs(1).run(spread()?, 0, ignore),
+            Self::SpreadFitChurn => churn(spread()?, operations),
             Self::Refused => refused(ours(Plain)?, operations),
             Self::RefusedNamed => refused(ours(By(FirstFit))?, operations),
             Self::RefusedByAddress => refused(ours(ByAddress)?, operations),
@@ -132,6 +140,7 @@ impl Scenario {
             }
             Self::RefusedThreadStart => refused(ours(By(ThreadStart))?, operations),
             Self::RefusedBestFit => refused(ours(By(BestFit))?, operations),
+            Self::RefusedSpreadFit => refused(spread()?, operations),
             Self::RefusedCached => refused(ours(ThroughCache)?, operations),
             Self::Control => pairs(1).run(ours(Plain)?, 0, |pool, addr| {
                 black_box(pool.phys_of(addr));
@@ -142,6 +151,11 @@ impl Scenario {
 
 fn ours<W: Way>(way: W) -> Result<&'static Ours<W>, Box<dyn Error>> {
     ours_in(&LAYOUT, way)
+}
+
+fn spread() -> Result<&'static Ours<By<SpreadFit>>, Box<dyn Error>> {
+    let pool = Ours::new(&LAYOUT, SpreadFit, By(SpreadFit))?;
+    Ok(Box::leak(Box::new(pool)))
 }
 
 fn ours_in<W: Way>(layout: &Layout, way: W) -> Result<&'static Ours<W>, Box<dyn Error>> {

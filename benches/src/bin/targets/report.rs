@@ -174,15 +174,11 @@ pub(crate) fn remarks(lines: &[Line<'_>], pinned: bool) {
             widest * 100.0
         );
     }
-    let is_absent = |is: fn(Who) -> bool| {
-        let mut rows = lines.iter().filter(|line| is(line.row.who));
-        rows.any(|line| line.outcomes().any(|outcome| *outcome == Outcome::Absent))
-    };
-    if is_absent(|who| matches!(who, Who::Before(_))) {
+    let mut before = lines
+        .iter()
+        .filter(|line| matches!(line.row.who, Who::Before(_)));
+    if before.any(|line| line.outcomes().any(|outcome| *outcome == Outcome::Absent)) {
         println!("- The earlier genpool was not measured: benches/before.sh builds it.");
-    }
-    if is_absent(|who| who == Who::SpreadFit) {
-        println!("- {} is not part of this build.", Who::SpreadFit);
     }
     remark(
         lines,

@@ -86,6 +86,11 @@ use loom::thread_local as model_thread_local;
 #[cfg(genpool_machine)]
 use std::thread_local as model_thread_local;
 
+/// Loads the latest value of a hint.
+pub fn load_hint(hint: &AtomicUsize) -> usize {
+    hint.fetch_add(0, Ordering::Relaxed)
+}
+
 #[cfg(not(genpool_shuttle))]
 model_thread_local! {
     static NUMBER: Cell<usize> = Cell::new(0);
