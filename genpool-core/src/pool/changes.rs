@@ -36,7 +36,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`AddError`], which holds the [`AddRefused`](crate::AddRefused) rule that the chunk breaks and the chunk
+    /// [`AddError`], which holds the [`AddRefused`] rule that the chunk breaks and the chunk
     /// itself. Nothing was changed.
     ///
     /// # Panics

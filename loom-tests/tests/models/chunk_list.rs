@@ -212,7 +212,7 @@ fn replacement_vs_sweep() {
     let prepared = pinned_pool(2);
     let drain = prepared.remove(BASE).unwrap();
     // This takes the chunk off the list, so that the sweep has only old lists to drop.
-    prepared.add(BASE + 4, 1).unwrap();
+    prepared.add(BASE, 1).unwrap();
     let race = Race::on(prepared);
     let replace = race.start(|pool| pool.set_algorithm(At(0)));
     let sweep = race.start(move |_| drop(drain));

@@ -126,11 +126,14 @@ fn leaving_vs_change() {
     for start in [BASE + 4, BASE + 8] {
         race.pool().free(start, 1).unwrap();
     }
-    race.pool().add(BASE + 16, 1).unwrap();
     // A pool with the chunks that are left.
     let rest = pinned_pool(1);
     rest.add(BASE + 12, 1).unwrap();
-    rest.add(BASE + 16, 1).unwrap();
+    for pool in [race.pool(), &rest] {
+        pool.add(BASE + 16, 1).unwrap();
+        // The lists of both have no room to spare.
+        pool.add(BASE + 20, 1).unwrap();
+    }
     let [ours, least] = [race.pool(), &rest].map(|pool| pool.stats().bookkeeping);
     assert_eq!(ours, least, "a chunk has not left the list");
 }
