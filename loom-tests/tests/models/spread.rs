@@ -14,8 +14,7 @@ use genpool_core::sync::{Fault, number_thread};
 use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, OwnedAllocation, Pool, Request};
 use loom_tests::checker::AtomicBool;
 use loom_tests::{
-    Answer, BEFORE, Race, THREE, WORD, check_rest, explore, hold, must_fail, take,
-    with_chunk,
+    Answer, BEFORE, Race, THREE, WORD, check_rest, explore, hold, must_fail, take, with_chunk,
 };
 use std::sync::atomic::Ordering;
 
@@ -50,7 +49,9 @@ fn pool(room: usize) -> Pool {
 fn owned(room: usize) -> (Pool, OwnedAllocation) {
     let prepared = pool(room + 1);
     number_thread(1);
-    let held = prepared.alloc_owned_with(1, &Spread).expect("there is room");
+    let held = prepared
+        .alloc_owned_with(1, &Spread)
+        .expect("there is room");
     number_thread(0);
     (prepared, held)
 }
@@ -77,7 +78,9 @@ const BEGINNINGS: [fn(Pool) -> Race; 2] = [Race::on, Race::apart];
 #[test]
 fn two_threads_take_a_unit() {
     for begin in BEGINNINGS {
-        explore("unit taken twice", THREE, &[()], move || take_vs_take(begin));
+        explore("unit taken twice", THREE, &[()], move || {
+            take_vs_take(begin)
+        });
     }
 }
 
@@ -199,7 +202,9 @@ fn control_foreign_free_vs_owner() {
 /// handler had come in between.
 fn one_shard() {
     let prepared = pool(3);
-    let held = prepared.alloc_owned_with(1, &Spread).expect("there is room");
+    let held = prepared
+        .alloc_owned_with(1, &Spread)
+        .expect("there is room");
     let race = Race::on(prepared);
     let one = race.start(move |pool| {
         drop(held);
