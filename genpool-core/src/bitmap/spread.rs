@@ -147,6 +147,12 @@ impl Bitmap {
         self.word(word).load(Ordering::Relaxed)
     }
 
+    /// Returns true if there is a unit index.
+    #[inline(always)]
+    pub(crate) fn keeps_units(&self) -> bool {
+        self.units.is_some()
+    }
+
     /// Records in the unit index the run that a release left in its word.
     #[inline(always)]
     pub(crate) fn record_free(&self, Released { piece, seen }: Released) {
@@ -157,10 +163,17 @@ impl Bitmap {
     }
 
     /// Records in the unit index what is free in a word.
+    #[inline(always)]
     pub(super) fn record_free_in(&self, word: WordIndex) {
         if let Some(index) = self.units.as_deref() {
-            index.raise(word, self.longest_in(word), thread_index());
+            self.record_word(index, word);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_word(&self, index: &UnitIndex, word: WordIndex) {
+        index.raise(word, self.longest_in(word), thread_index());
     }
 }
 

@@ -57,7 +57,9 @@ impl Shared {
             && (self.activity.has_no_listeners() || seeded(Fault::UnnotifiedDrop))
             && chunk.state() == State::Alive
         {
-            bitmap.record_free(released);
+            if bitmap.keeps_units() {
+                return self.record_free(chunk, released);
+            }
             return true;
         }
         self.complete_release(chunk, released)
@@ -74,6 +76,12 @@ impl Shared {
     #[inline(never)]
     fn give_back_across(&self, chunk: &Chunk, start: Granule, n: usize) -> bool {
         chunk.give_back(start, n, &self.activity).is_ok()
+    }
+
+    #[inline(never)]
+    fn record_free(&self, chunk: &Chunk, released: Released) -> bool {
+        chunk.bitmap().record_free(released);
+        true
     }
 
     #[inline(never)]

@@ -244,7 +244,7 @@ impl UnitIndex {
     }
 
     /// Records that a free run of `run` granules lies in a word, after a free by the thread of this number.
-    #[inline(never)]
+    #[inline]
     pub(super) fn raise(&self, word: WordIndex, run: usize, thread: usize) {
         let node = word.0 / NODE_BYTES;
         let (unit, at) = if self.is_large() {
