@@ -140,7 +140,7 @@ fn leaving_vs_change() {
 
 #[test]
 fn chunks_that_are_held_leave_later() {
-    explore("leaving vs change", THREE, &[()], leaving_vs_change);
+    explore("leaving vs change", TWO, &[()], leaving_vs_change);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn control_forgotten_leaving() {
     must_fail(
         "leaving vs change",
         &[Fault::ForgottenLeaving],
-        THREE,
+        TWO,
         leaving_vs_change,
     );
 }
