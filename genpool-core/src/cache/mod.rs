@@ -412,7 +412,10 @@ impl<'p> Cache<'p> {
             return None;
         }
         let n = granules_for(size, self.order);
-        self.refill(n);
+        // While a refusal is cached, there is nothing to refill from.
+        if !self.shared.activity.is_refused(n) {
+            self.refill(n);
+        }
         self.pop(n)
     }
 

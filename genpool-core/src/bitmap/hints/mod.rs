@@ -80,8 +80,6 @@ use crate::units::WordIndex;
 pub(crate) struct Hints {
     /// Level by level, the lowest first. Then cells that are reserved for the owner of the hints.
     nodes: Table<AtomicUsize>,
-    /// Where the reserved cells begin.
-    reserved: usize,
     words: usize,
     above: Option<ParentSlot>,
 }
@@ -123,7 +121,6 @@ impl Hints {
         let nodes: usize = levels().map(Level::nodes).sum();
         let hints = Self {
             nodes: Table::zeroed(nodes + reserved, numa)?,
-            reserved: nodes,
             words,
             above: None,
         };
@@ -156,7 +153,9 @@ impl Hints {
     /// Returns the reserved cells.
     #[inline]
     pub(super) fn reserved(&self) -> Option<&[AtomicUsize]> {
-        self.nodes.get(self.reserved..)
+        let top = self.lowest().upwards().last()?;
+        let start = top.start + top.nodes();
+        self.nodes.get(start..)
     }
 
     #[inline]
