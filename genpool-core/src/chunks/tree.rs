@@ -460,11 +460,13 @@ mod tests {
         }
     }
 
+    const MOST_STEPS: usize = if cfg!(miri) { 60 } else { 1500 };
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 24 }))]
 
         #[test]
-        fn a_tree_is_a_sorted_map_in_versions(keys in prop::collection::vec(0_u64..600, 0..1500)) {
+        fn a_tree_is_a_sorted_map_in_versions(keys in prop::collection::vec(0_u64..600, 0..MOST_STEPS)) {
             churn::<ByAge>(&keys, |at| chunk(at, 0));
             churn::<ByStart>(&keys, |at| chunk(0, at as usize));
         }
