@@ -63,6 +63,8 @@ fn pool() {
         Constrained<FirstFit>,
         dyn Algorithm,
         ChunkView<'static>,
+        Claim<'static>,
+        Claimed<'static>,
         Request,
         Granule,
         Run,

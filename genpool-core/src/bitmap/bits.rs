@@ -5,7 +5,7 @@
 
 use super::word::{AtomicWord, FULL, free_prefix, mask};
 use crate::memory::{NoMemory, Node, Table};
-use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
+use crate::sync::{Atomic, Fault, Ordering, model_fence, seeded};
 use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// A claim was refused because a granule of the run is taken.
@@ -267,18 +267,18 @@ impl Bits {
 
     /// Returns true if no granule is taken. `busy` remembers the word that the last call found taken. It is read
     /// first, so while something stays there, a call is one load.
-    pub(super) fn is_empty(&self, busy: &AtomicUsize) -> bool {
+    pub(super) fn is_empty(&self, busy: &Atomic<u32>) -> bool {
         let is_clear = |at: usize| {
             let word = WordIndex(at);
             self.word(word).load(Ordering::SeqCst) == self.padding(word)
         };
         // Relaxed: any word will do to begin with.
-        if !is_clear(busy.load(Ordering::Relaxed)) {
+        if !is_clear(busy.load(Ordering::Relaxed) as usize) {
             return false;
         }
         let found = (0..self.words.len()).find(|&at| !is_clear(at));
         if let Some(at) = found {
-            busy.store(at, Ordering::Relaxed);
+            busy.store(u32::try_from(at).unwrap_or(0), Ordering::Relaxed);
         }
         found.is_none()
     }

@@ -111,7 +111,7 @@ use alloc::boxed::Box;
 
 use crate::activity::Activity;
 use crate::memory::{NoMemory, Node};
-use crate::sync::{AtomicUsize, Fault, Ordering, seeded};
+use crate::sync::{Atomic, Fault, Ordering, seeded};
 use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// Words in a cache line of the bitmap. Two in small models.
@@ -558,7 +558,7 @@ impl Bitmap {
 
     /// Returns true if no granule is taken. `busy` remembers the word that the last call found taken. It is read
     /// first, so while something stays there, a call is one load.
-    pub(crate) fn is_empty(&self, busy: &AtomicUsize) -> bool {
+    pub(crate) fn is_empty(&self, busy: &Atomic<u32>) -> bool {
         self.bits.is_empty(busy)
     }
 

@@ -159,7 +159,7 @@ fn check_taken(bitmap: &Bitmap) {
         taken.0.iter().filter(|&&taken| taken).count()
     );
     assert!(bitmap.taken_runs().eq(taken.runs(0)));
-    let busy = AtomicUsize::new(0);
+    let busy = Atomic::new(0);
     assert_eq!(bitmap.is_empty(&busy), taken.runs(0).is_empty());
 }
 

@@ -32,7 +32,7 @@ use crate::error::{AddRefused, FreeError};
 use crate::memory::{AtomicOptionBox, Node};
 #[cfg(feature = "observe")]
 use crate::observe::{Account, Event, Notifier};
-use crate::sync::{Atomic, AtomicPtr, AtomicUsize, Fault, Ordering, seeded};
+use crate::sync::{Atomic, AtomicPtr, Fault, Ordering, seeded};
 use crate::units::Granule;
 use crate::unwind::{Guarded, contained};
 
@@ -103,20 +103,21 @@ type Callback = Box<dyn FnMut() + Send>;
 #[repr(C)]
 pub(crate) struct Chunk {
     start: usize,
-    order: u32,
+    /// Below the number of bits of an address.
+    order: u8,
     /// Kept until the pool is dropped, because callers may reach it without a pin (see `chunks/mod.rs`).
     permanent: bool,
     state: Atomic<State>,
     /// Whether `phys` was given. An `Option` would take eight bytes more, of the 256 that a chunk may cost.
     has_phys: bool,
+    /// Where the last look for granules that are still held found one: a word of the bitmap, or the first.
+    busy: Atomic<u32>,
     phys: u64,
     bitmap: Bitmap,
     /// Greater than that of every chunk that was listed before.
     number: u64,
     boundary_tags: Option<BoundaryTags>,
     owner: Option<Guarded<Owner>>,
-    /// Where the last look for granules that are still held found one.
-    busy: AtomicUsize,
     on_drained: AtomicOptionBox<Callback>,
     /// A callback that was called. It is freed with the chunk, not where it was called, which may be a signal handler.
     called: AtomicOptionBox<Callback>,
@@ -143,7 +144,8 @@ impl Chunk {
         let granules = spec.size() >> order;
         Ok(Self {
             start: spec.start(),
-            order,
+            order: order as u8,
+            busy: Atomic::new(0),
             number,
             permanent,
             state: Atomic::new(State::Alive),
@@ -154,7 +156,6 @@ impl Chunk {
             has_phys: spec.phys_of_start().is_some(),
             phys: spec.phys_of_start().unwrap_or(0),
             owner: spec.guarded_owner().cloned(),
-            busy: AtomicUsize::new(0),
             on_drained: AtomicOptionBox::new(),
             called: AtomicOptionBox::new(),
             next_leaving: AtomicPtr::new(ptr::null_mut()),
@@ -226,7 +227,7 @@ impl Chunk {
     }
 
     pub(crate) fn order(&self) -> u32 {
-        self.order
+        u32::from(self.order)
     }
 
     /// Returns the number of the chunk. In a list, a newer chunk has a greater number.
@@ -490,7 +491,7 @@ impl Chunk {
         }
         let last = self.last();
         let start = self.granule_of(addr);
-        let n = granules_for(size, self.order);
+        let n = granules_for(size, self.order());
         if n > self.bitmap.len() - start.0 {
             return Err(FreeError::PastChunk { addr, size, last });
         }
