@@ -368,6 +368,11 @@ fn first_of_second_line_free() -> Pool {
     prepared
 }
 
+/// Takes a granule by first fit, and keeps it taken.
+fn claim(pool: &Pool) {
+    let _ = pool.alloc(1).expect("there is room").into_raw();
+}
+
 /// A free concurrently with a claim in the word before, which lowers the hints of its word and of its line by what it saw
 /// of them before. The freed run begins in another word of the line.
 fn free_vs_claim_in_its_line() {
@@ -377,7 +382,7 @@ fn free_vs_claim_in_its_line() {
             pool.free(BASE + 7, 1).unwrap();
             pool.free(BASE + 6, 1).unwrap();
         },
-        |pool| pool.alloc(1).map(|taken| drop(taken.into_raw())).unwrap(),
+        claim,
     );
 }
 
@@ -407,8 +412,8 @@ fn free_vs_two_claims() {
         first_of_second_line_free(),
         |pool| pool.free(BASE + 6, 1).unwrap(),
         |pool| {
-            pool.alloc(1).map(|taken| drop(taken.into_raw())).unwrap();
-            pool.alloc(1).map(|taken| drop(taken.into_raw())).unwrap();
+            claim(pool);
+            claim(pool);
         },
     );
 }

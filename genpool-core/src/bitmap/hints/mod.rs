@@ -298,10 +298,8 @@ impl Hints {
                 let slot = serving.trailing_zeros() as usize;
                 return Some((WordIndex(line * LINE_HINTS + slot), seen));
             }
-            if above.is_none() {
-                return None;
-            }
-            // The byte above promised more than the line holds.
+            // The byte above, if there is one, promised more than the line holds.
+            above?;
             self.lower_line(lowest, line);
         }
     }

@@ -146,6 +146,11 @@ impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
     }
 
     /// Like the method of `atomic::Atomic`.
+    pub fn store(&self, value: T, order: Ordering) {
+        self.bits.store(Self::pack(value), order);
+    }
+
+    /// Like the method of `atomic::Atomic`.
     pub fn compare_exchange(
         &self,
         current: T,
