@@ -12,7 +12,7 @@
 //!
 //! # Levels of bytes
 //!
-//! - A byte for each word: its longest free run inside the word, 0 to [`WORD_BITS`](crate::units::WORD_BITS).
+//! - A byte for each word: its longest free run inside the word, 0 to [`WORD_BITS`].
 //! - In a large unit, a byte for each node of these, the highest of the node.
 //! - For each shard, a byte for each unit: the highest of the unit, or 0 if the shard does not own it.
 //! - For each shard, a byte for each group of these, the highest of the group.
