@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
 # Builds the program with which `targets` runs genpool as it was at the commit that the targets are compared with. It
-# needs the history of this repository, and no network that the repository's own build does not need.
+# needs the history of this repository, and no network that the repository's own build does not need. With --commit it
+# prints the commit and does nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 commit="$(sed -n 's/^pub const COMMIT: &str = "\(.*\)";$/\1/p' benches/src/before.rs)"
+if [[ "${1:-}" == --commit ]]; then
+    echo "$commit"
+    exit
+fi
 
 tree=target/before/tree
 if [[ "$(cat "$tree.commit" 2>/dev/null)" != "$commit" ]]; then
