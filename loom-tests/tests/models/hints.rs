@@ -368,21 +368,18 @@ fn first_of_second_line_free() -> Pool {
     prepared
 }
 
-/// Takes a granule by first fit, and keeps it taken.
-fn claim(pool: &Pool) {
-    let _ = pool.alloc(1).expect("there is room").into_raw();
+/// Takes `n` granules by first fit, and keeps them taken.
+fn claim(pool: &Pool, n: usize) {
+    let _ = pool.alloc(n).expect("there is room").into_raw();
 }
 
-/// A free concurrently with a claim in the word before, which lowers the hints of its word and of its line by what it saw
+/// A free concurrently with a claim of the word before, which lowers the hints of its word and of its line by what it saw
 /// of them before. The freed run begins in another word of the line.
 fn free_vs_claim_in_its_line() {
     race_to_rest(
         first_of_second_line_free(),
-        |pool| {
-            pool.free(BASE + 7, 1).unwrap();
-            pool.free(BASE + 6, 1).unwrap();
-        },
-        claim,
+        |pool| pool.free(BASE + 7, 1).unwrap(),
+        |pool| claim(pool, 2),
     );
 }
 
@@ -412,8 +409,8 @@ fn free_vs_two_claims() {
         first_of_second_line_free(),
         |pool| pool.free(BASE + 6, 1).unwrap(),
         |pool| {
-            claim(pool);
-            claim(pool);
+            claim(pool, 1);
+            claim(pool, 1);
         },
     );
 }
