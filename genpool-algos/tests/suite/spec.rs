@@ -77,6 +77,14 @@ impl Algorithm for Shared {
     ) -> Option<genpool_core::Granule> {
         self.0.propose(chunk, request)
     }
+
+    fn claim<'c>(
+        &self,
+        chunk: &genpool_core::ChunkView<'c>,
+        request: &genpool_core::Request,
+    ) -> genpool_core::Claim<'c> {
+        self.0.claim(chunk, request)
+    }
 }
 
 impl Chooser {

@@ -11,7 +11,9 @@
 use std::sync::Arc;
 
 use genpool_core::sync::{Fault, number_thread};
-use genpool_core::{Algorithm, ChunkView, FirstFit, Granule, OwnedAllocation, Pool, Request};
+use genpool_core::{
+    Algorithm, ChunkView, Claim, FirstFit, Granule, OwnedAllocation, Pool, Request,
+};
 use loom_tests::checker::AtomicBool;
 use loom_tests::{
     Answer, BEFORE, Race, THREE, WORD, check_rest, explore, hold, must_fail, take, with_chunk,
@@ -28,6 +30,10 @@ impl Algorithm for Spread {
 
     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
         FirstFit.propose(chunk, request)
+    }
+
+    fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+        chunk.claim_own(request)
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use fastrand::Rng;
 use genpool_algos::{BestFit, FirstFitAlign, FixedAddress, NextFit, ThreadStart};
 use genpool_core::{
-    Algorithm, AllocError, Allocation, ChunkView, FirstFit, FreeError, Granule, Pool, PoolView,
-    Request,
+    Algorithm, AllocError, Allocation, ChunkView, Claim, FirstFit, FreeError, Granule, Pool,
+    PoolView, Request,
 };
 use genpool_core::{Constrained, Constraints};
 
@@ -308,6 +308,13 @@ impl Algorithm for Slowly<'_> {
         let found = self.0.propose(chunk, request);
         std::thread::yield_now();
         found
+    }
+
+    fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
+        std::thread::yield_now();
+        let claim = self.0.claim(chunk, request);
+        std::thread::yield_now();
+        claim
     }
 }
 
