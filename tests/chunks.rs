@@ -427,3 +427,32 @@ fn bookkeeping_stays_bounded_under_endless_add_and_remove() {
     }
     assert_eq!(pool.stats().bookkeeping, before);
 }
+
+#[test]
+fn an_index_of_addresses_keeps_a_chunk_whose_bucket_others_left() {
+    // The first two share a bucket, because the last is so far away.
+    let places = [0, PAGE, usize::MAX - PAGE + 1];
+    let orders = [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ];
+    for order in orders {
+        for removed in places {
+            let pool = Pool::new(12).unwrap();
+            for at in order {
+                pool.add(places[at], PAGE).unwrap();
+            }
+            // Chunks that are added from now on are not in the index. The first takes the place of the removed one.
+            let drain = pool.remove(removed).unwrap();
+            pool.add(removed, PAGE).unwrap();
+            pool.add(2 * PAGE, PAGE).unwrap();
+            assert!(pool.is_sound(), "{order:?}, {removed:#x}");
+            drop(drain);
+            assert!(pool.is_sound(), "{order:?}, {removed:#x}");
+        }
+    }
+}

@@ -21,6 +21,7 @@
 //! A table that has become too small stays until the pool is dropped, since readers hold no count on it. Each table has
 //! at least twice as many buckets as the one before, so all of them together are at most twice the last.
 
+use core::ops::RangeInclusive;
 use core::ptr::{self, NonNull};
 
 use crate::chunk::{Chunk, State};
@@ -68,11 +69,11 @@ impl BucketTable {
         self.buckets.get(self.number_of(addr))
     }
 
-    /// Returns the last address of the bucket of an address.
-    fn end_of(&self, addr: usize) -> usize {
+    /// Returns the first and the last address of the bucket of an address.
+    fn bounds_of(&self, addr: usize) -> RangeInclusive<usize> {
         let (low, shift) = self.layout();
-        let last = addr.wrapping_sub(low) | ((1 << shift) - 1);
-        last.saturating_add(low)
+        let (offset, rest) = (addr.wrapping_sub(low), (1 << shift) - 1);
+        (offset & !rest).saturating_add(low)..=(offset | rest).saturating_add(low)
     }
 
     /// Returns true if there is a bucket for each address of the chunk.
@@ -172,8 +173,8 @@ impl AddressIndex {
         self.candidate(chunk.start()).is_some()
     }
 
-    /// Lets the chunks be found that shared a bucket with a chunk that was removed. `find` returns the permanent chunk
-    /// that is listed and starts last at an address or before, if it can tell.
+    /// Lets the chunks be found that shared a bucket with a chunk that was removed. `find` returns the listed permanent
+    /// chunk that starts last of those that reach into a range of addresses.
     ///
     /// # Safety
     ///
@@ -181,7 +182,7 @@ impl AddressIndex {
     pub(crate) unsafe fn forget<'c>(
         &self,
         gone: &Chunk,
-        find: impl Fn(usize) -> Option<&'c Chunk>,
+        find: impl Fn(RangeInclusive<usize>) -> Option<&'c Chunk>,
     ) {
         let Some(table) = self.tables.newest().value() else {
             return;
@@ -190,8 +191,7 @@ impl AddressIndex {
             let Some(bucket) = table.bucket_of(addr) else {
                 continue;
             };
-            let reaches = |other: &&Chunk| table.number_of(other.last()) >= table.number_of(addr);
-            let other = find(table.end_of(addr)).filter(reaches);
+            let other = find(table.bounds_of(addr));
             let other = other.map_or(ptr::null_mut(), |other| ptr::from_ref(other).cast_mut());
             let gone = ptr::from_ref(gone).cast_mut();
             // Release: as in `BucketTable::put`. Not caught: models make such chunks before their threads. If the writer rewrites the table meanwhile, the chunk may get into a
@@ -373,9 +373,11 @@ mod tests {
         );
         // Both ends of the bucket are in it, and the next chunk is not.
         let table = address_index.tables.newest().value().unwrap();
-        let end = table.end_of(50);
-        assert_eq!(table.number_of(end), table.number_of(50));
-        assert_eq!(table.number_of(end + 1), table.number_of(50) + 1);
+        let (first, last) = table.bounds_of(50).into_inner();
+        let numbers = [first, last, last + 1].map(|addr| table.number_of(addr));
+        let number = table.number_of(50);
+        assert_eq!(numbers, [number, number, number + 1]);
+        assert!(first == 0 || table.number_of(first - 1) != number);
         // SAFETY: as in `write`.
         unsafe { address_index.forget(&chunks[1], |_| None) };
         assert_eq!([55, 1 << 30].map(found), [None, Some(1 << 30)]);

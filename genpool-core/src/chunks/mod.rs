@@ -64,6 +64,7 @@ mod publish;
 mod tests;
 mod tree;
 
+use core::ops::RangeInclusive;
 use core::ptr::{self, NonNull};
 
 use alloc::sync::Arc;
@@ -235,9 +236,19 @@ impl ChunkSet {
     /// Lets the address index find permanent chunks that shared a bucket with one that was removed.
     pub(crate) fn forget_address(&self, gone: &Chunk) {
         let pin = self.pin();
-        let find = |addr| {
-            let found = pin.at_or_before(addr).map(|chunk| &**chunk);
-            found.filter(|chunk| chunk.is_permanent())
+        let find = |range: RangeInclusive<usize>| {
+            let mut last = *range.end();
+            loop {
+                let chunk = pin.at_or_before(last)?;
+                if chunk.is_permanent() {
+                    return (chunk.last() >= *range.start()).then_some(&**chunk);
+                }
+                // Chunks do not overlap, so if this one reaches down to the range, no other does.
+                last = chunk.start().checked_sub(1)?;
+                if last < *range.start() {
+                    return None;
+                }
+            }
         };
         // SAFETY: by the invariant these chunks live as long as the chunk set.
         unsafe { self.address_index.forget(gone, find) };
