@@ -112,7 +112,7 @@ fn comparing_real_programs() {
     arguments.extend(traces.iter().map(|path| path.to_str().unwrap()));
     let found = written("compare", &arguments);
     let entries = found.json["entries"].as_array().unwrap();
-    assert_eq!(entries.len(), 15 * traces.len());
+    assert_eq!(entries.len(), 18 * traces.len());
     for path in &traces {
         let name = path.to_str().unwrap();
         let of_trace = |entry: &&Value| entry["load"] == name;
@@ -122,7 +122,7 @@ fn comparing_real_programs() {
             .map(|entry| &entry["order"])
             .collect();
         assert_eq!(
-            (orders[0], orders[5], orders[10]),
+            (orders[0], orders[6], orders[12]),
             (&10.into(), &12.into(), &14.into())
         );
         let advice = found.json["advice"].as_array().unwrap();
@@ -146,6 +146,7 @@ fn comparing_real_programs() {
         "map",
         "map",
         "map",
+        "map",
     ];
     assert_eq!(pictures(&found.html), each.repeat(traces.len()));
     let counts = figures(
@@ -158,7 +159,7 @@ fn comparing_real_programs() {
             entries.len(),
             entries.len(),
             entries.len(),
-            160 * 5 * traces.len()
+            160 * 6 * traces.len()
         ]
     );
 }
@@ -184,7 +185,7 @@ fn a_trace_given_twice_and_one_that_is_missing() {
         let entries = report["entries"].as_array().unwrap().iter();
         entries.filter(|entry| entry["load"] == name).count()
     };
-    assert_eq!((loads(trace), loads(&again)), (5, 5));
+    assert_eq!((loads(trace), loads(&again)), (6, 6));
     let all = report["advice"].as_array().unwrap().last().unwrap();
     assert!(all["load"].is_null());
     let reason = all["reason"].as_str().unwrap();
@@ -273,7 +274,7 @@ fn a_run_with_a_report() {
         kinds[..5],
         ["bars", "threads", "free", "fragmentation", "latency"]
     );
-    assert_eq!(kinds[5..], ["map"; 9]);
+    assert_eq!(kinds[5..], ["map"; 10]);
     let entries = found.json["entries"].as_array().unwrap();
     let with = |threads: u64| {
         entries
@@ -281,10 +282,10 @@ fn a_run_with_a_report() {
             .filter(|entry| entry["threads"] == threads)
             .count()
     };
-    assert_eq!((with(1), with(2)), (13, 13));
+    assert_eq!((with(1), with(2)), (14, 14));
     assert_eq!(
         figures(&found.csv, &["checked", "free_at_end_runs"]),
-        [26, 18]
+        [28, 20]
     );
     assert!(found.text.contains("0 overlaps, all memory given back"));
 }

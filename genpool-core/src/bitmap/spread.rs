@@ -177,7 +177,7 @@ impl Bitmap {
     }
 }
 
-#[cfg(all(test, not(genpool_loom)))]
+#[cfg(all(test, not(genpool_loom), target_pointer_width = "64"))]
 mod tests {
     use alloc::vec::Vec;
 

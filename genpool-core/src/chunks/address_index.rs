@@ -387,17 +387,19 @@ mod tests {
     /// Counts how often a table is rewritten: its buckets lose a chunk that was not written again.
     #[test]
     fn a_table_is_rewritten_seldom() {
+        // Powers of two below the last address.
+        const SPREAD: usize = usize::BITS as usize - 14;
         let count = if cfg!(miri) { 20 } else { 1000 };
         let ways: [fn(usize) -> usize; 4] = [
             |at| at,
             |at| usize::MAX / 64 - 1 - at,
             |at| if at % 2 == 0 { 5000 + at } else { 5000 - at },
-            |at| 1 << (at % 50),
+            |at| 1 << (at % SPREAD),
         ];
         for (way, place) in ways.into_iter().enumerate() {
             let mut places: Vec<_> = (0..count).map(place).collect();
             places.dedup();
-            places.truncate(if way == 3 { 50 } else { count });
+            places.truncate(if way == 3 { SPREAD } else { count });
             let address_index = AddressIndex::new();
             let mut chunks = Vec::new();
             let (mut rewritten, mut layout) = (0, None);

@@ -33,13 +33,13 @@ fn a_cache_reports_what_it_hands_out_and_takes_back() {
             ]
         );
         // A range that it does not keep returns to the pool.
-        let long = cache.alloc(9 * PAGE).unwrap();
+        let long = cache.alloc(17 * PAGE).unwrap();
         let at = long.addr();
         cache.free(long);
         cache.free(other.alloc(1).unwrap());
         assert_eq!(
             log.said(),
-            [allocated(at, 9 * PAGE, None), freed(at, 9 * PAGE)]
+            [allocated(at, 17 * PAGE, None), freed(at, 17 * PAGE)]
         );
         // A request that finds no room makes the cache give back what it keeps.
         let held = pool.alloc(20 * PAGE).unwrap();
