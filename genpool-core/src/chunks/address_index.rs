@@ -108,8 +108,8 @@ impl BucketTable {
     unsafe fn put(&self, chunk: &Chunk) {
         let reached = self.number_of(chunk.start())..=self.number_of(chunk.last());
         for bucket in &self.buckets[reached] {
-            // Relaxed: the last writer handed the index over.
-            let there = NonNull::new(bucket.load(Ordering::Relaxed));
+            // Acquire: `AddressIndex::forget`, which needs not be a writer, may have put a chunk here.
+            let there = NonNull::new(bucket.load(Ordering::Acquire));
             // SAFETY: by the contract.
             let older =
                 there.is_none_or(|there| unsafe { there.as_ref() }.number() < chunk.number());
