@@ -22,7 +22,7 @@
 //!
 //! # Claims and releases
 //!
-//! A run inside one word is claimed by one compare-exchange and released by one `fetch_and`. Each is one atomic
+//! A run inside one word is claimed by one compare-exchange and released by another. Each is one atomic
 //! change, so no thread ever sees half of it.
 //!
 //! One read-modify-write to take and one to give back is the floor of an allocator on shared bits, and the common

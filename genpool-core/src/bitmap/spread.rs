@@ -281,9 +281,13 @@ mod tests {
         give(&bitmap, 16, 3, &activity);
         assert_eq!(take(&bitmap, 4, &activity), Some(96));
         assert_eq!(take(&bitmap, 3, &activity), Some(16));
-        // Another thread has the next unit.
-        let other = elsewhere(|| take(&bitmap, 1, &activity));
-        assert!(other.is_some_and(|start| start >= 512));
+        // Another thread has the next unit, and keeps to it.
+        let others: Vec<_> = elsewhere(|| (0..20).map(|_| take(&bitmap, 1, &activity)).collect());
+        assert!(
+            others
+                .iter()
+                .all(|start| (512..1024).contains(&start.unwrap()))
+        );
         assert_eq!(take(&bitmap, 1, &activity), Some(100));
     }
 

@@ -14,7 +14,7 @@
 //! no division and no rounding to a size class, and a run from the cache is as long as one from the pool. An alloc
 //! from a magazine that is not empty and a free into one that is not full change only the cache's memory. An empty
 //! magazine is refilled by one compare-and-swap on a word of the bitmap. A full one is emptied by half, by one
-//! fetch-and per word.
+//! compare-and-swap per word.
 //!
 //! # What every call checks
 //!

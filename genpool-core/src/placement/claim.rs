@@ -44,36 +44,45 @@ pub enum Claim<'c> {
     Found(Claimed<'c>),
     /// The algorithm saw no fit in the chunk.
     Nowhere,
-    /// The algorithm saw a fit, but could not claim it: another thread was faster. The pool asks the algorithm again.
+    /// The algorithm saw a fit, but could not claim it: another thread was faster, or it leaves the chunk. The pool asks
+    /// for a proposal.
     Missed,
 }
 
-/// A run that is claimed. Dropping it gives it back. Its calls take constant time and are
+/// A run that is claimed. Dropping it gives it back; forgetting it leaks it. Its calls take constant time and are
 /// [signal-safe](crate#signal-safety); so is the drop, as that of an [`Allocation`](crate::Allocation).
 ///
+/// Claim nothing that you may give back: another caller may be refused for want of it meanwhile.
+///
 /// ```
-/// use genpool::{Algorithm, ChunkView, Claim, Granule, Pool, Request};
+/// use std::sync::atomic::{AtomicUsize, Ordering};
 ///
-/// /// The second free run rather than the first.
-/// struct Second;
+/// use genpool::{Algorithm, ChunkView, Claim, FirstFit, Granule, Pool, Request};
 ///
-/// impl Algorithm for Second {
+/// /// First fit that counts the granules in the first half of a chunk.
+/// struct Counting(AtomicUsize);
+///
+/// impl Algorithm for Counting {
 ///     fn propose(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Granule> {
-///         chunk.find_run(Granule(0), Granule(usize::MAX), request.granules())
+///         FirstFit.propose(chunk, request)
 ///     }
 ///
 ///     fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
-///         let first = chunk.claim_lowest(request);
-///         if let Claim::Found(claimed) = &first {
-///             assert_eq!((claimed.start(), claimed.granules()), (Granule(0), 1));
+///         let claim = chunk.claim_lowest(request);
+///         if let Claim::Found(claimed) = &claim
+///             && claimed.start().0 < chunk.granules() / 2
+///         {
+///             self.0.fetch_add(claimed.granules(), Ordering::Relaxed);
 ///         }
-///         chunk.claim_lowest(request) // `first` is given back
+///         claim
 ///     }
 /// }
 ///
-/// let pool = Pool::new(12)?;
+/// let (pool, counting) = (Pool::new(12)?, Counting(AtomicUsize::new(0)));
 /// pool.add(0x1000, 0x4000)?;
-/// assert_eq!(pool.alloc_with(1, &Second)?.addr(), 0x2000);
+/// let pages = [pool.alloc_with(0x2000, &counting)?, pool.alloc_with(1, &counting)?];
+/// assert_eq!(counting.0.into_inner(), 2);
+/// # drop(pages);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

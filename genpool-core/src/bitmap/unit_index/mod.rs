@@ -243,7 +243,8 @@ impl UnitIndex {
         unit.node.set(above % NODE_BYTES, byte);
     }
 
-    /// Records that a free run of `run` granules lies in a word, after a free by the thread of this number.
+    /// Records that a free run of `run` granules lies in a word, after a free by the thread of this number. Goes from the
+    /// word up: a search that sees a byte above sees those below it too, or finds them at its second look.
     #[inline]
     pub(super) fn raise(&self, word: WordIndex, run: usize, thread: usize) {
         let node = word.0 / NODE_BYTES;
@@ -255,29 +256,40 @@ impl UnitIndex {
         let Some(cells) = self.units.get(unit) else {
             return;
         };
-        let owner = load_hint(&cells.owner);
-        let shard = self.shard(thread);
-        if owner == shard.mark {
-            shard.raise(UnitNumber(unit), run);
-        } else if owner == 0 {
+        let (owner, shard) = (load_hint(&cells.owner), self.shard(thread));
+        if owner == 0 {
             return;
-        } else {
-            self.raise_for(owner, shard, UnitNumber(unit), run);
+        }
+        if owner != shard.mark {
+            return self.raise_for(owner, shard, word, run);
         }
         // Without a look at what there was, because the branch would be mispredicted.
-        cells.node.raise(at, run);
         if self.is_large() {
             self.words[unit][at].raise(word.0 % NODE_BYTES, run);
         }
+        cells.node.raise(at, run);
+        shard.raise(UnitNumber(unit), run);
     }
 
-    /// Raises the byte of another shard's unit. Touches no more of its lines than it must.
+    /// Does the same in a unit of another shard. Touches no more of that shard's lines than it must.
     #[inline(never)]
-    fn raise_for(&self, owner: usize, shard: Shard<'_>, unit: UnitNumber, run: usize) {
-        if run > self.units[unit.0].node.highest() {
+    fn raise_for(&self, owner: usize, shard: Shard<'_>, word: WordIndex, run: usize) {
+        let Some(unit) = self.unit_of(word) else {
+            return;
+        };
+        let cells = &self.units[unit.0];
+        let before = cells.node.highest();
+        let mut at = word.0 % NODE_BYTES;
+        if self.is_large() {
+            let node = word.0 / NODE_BYTES % NODE_BYTES;
+            self.words[unit.0][node].raise(at, run);
+            at = node;
+        }
+        cells.node.raise(at, run);
+        if run > before {
             self.shard(owner - 1).raise(unit, run);
         }
-        // It may have set this in the middle of the take-over.
+        // A take-over may have left this byte set.
         shard.unit(unit).set(unit.0 % NODE_BYTES, 0);
     }
 
@@ -418,8 +430,18 @@ impl<'i> Shard<'i> {
         let Some(unit) = self.index.unit_of(word) else {
             return;
         };
+        if !self.owns(unit) {
+            return self.pass_over(unit);
+        }
         self.index.set(word, run);
         self.set_unit(unit, self.index.units[unit.0].node.highest());
+    }
+
+    /// Passes over a unit from now on. The word of the last claim may belong to another shard by now.
+    #[cold]
+    #[inline(never)]
+    fn pass_over(self, unit: UnitNumber) {
+        self.set_unit(unit, 0);
     }
 
     /// Sets the byte of a unit, and the one above it.
