@@ -101,7 +101,7 @@ impl<T: Zeroable> Table<T> {
         let bytes = size_of::<T>() * len;
         let no_memory = NoMemory { bytes };
         let start = match node {
-            _ if bytes == 0 => NonNull::dangling(),
+            _ if bytes == 0 => NonNull::<T>::dangling().cast(),
             None => {
                 // SAFETY: the layout is not empty.
                 let begin = unsafe { alloc::alloc::alloc_zeroed(layout) };
