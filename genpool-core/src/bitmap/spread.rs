@@ -265,6 +265,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long")]
     fn the_index_is_exact_while_one_thread_works() {
         let operations = if cfg!(miri) { 200 } else { 20_000 };
         churn(40 * LINE_GRANULES + 3, operations);
@@ -305,6 +306,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long")]
     fn the_index_takes_few_bits_a_granule() {
         for granules in [1 << 12, 1 << 16, 1 << 18, (1 << 18) + 1, 1 << 22] {
             if cfg!(miri) && granules > 1 << 16 {
@@ -317,6 +319,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long")]
     fn the_last_units_are_left_to_strict_first_fit() {
         let (bitmap, activity) = spread(20 * 512);
         let index = index(&bitmap);
@@ -332,6 +335,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long")]
     fn units_of_a_thread_that_is_gone_are_taken_over() {
         let (bitmap, activity) = spread(20 * 512);
         let held: Vec<_> = elsewhere(|| {
@@ -363,6 +367,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long")]
     fn wrong_bytes_are_corrected() {
         let (bitmap, activity) = spread(20 * 512);
         for _ in 0..8 {
@@ -382,6 +387,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long")]
     fn threads_with_one_shard_share_its_units() {
         let (bitmap, activity) = spread(20 * 512);
         // There are four shards.
