@@ -89,10 +89,8 @@ impl ThreadStart {
     /// Claims what [`propose`](Algorithm::propose) finds.
     #[inline(never)]
     fn claim_proposed<'c>(chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
-        match Self.propose(chunk, request) {
-            Some(start) => chunk.claim(start, request),
-            None => Claim::Nowhere,
-        }
+        let found = Self.propose(chunk, request);
+        found.map_or(Claim::Nowhere, |start| chunk.claim(start, request))
     }
 
     /// Returns the first granule of the word in which something was found.

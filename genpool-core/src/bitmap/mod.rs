@@ -97,6 +97,8 @@ mod tightest;
 mod unit_index;
 mod word;
 
+use alloc::boxed::Box;
+
 pub(crate) use self::batch::Batch;
 use self::bits::{Bits, Piece};
 pub(crate) use self::bits::{MAX_GRANULES, NotTaken, Taken};
@@ -107,8 +109,6 @@ pub(crate) use self::search::Attempt;
 pub(crate) use self::starts::{AlignedStarts, AnyStart};
 use self::unit_index::UnitIndex;
 use self::word::{AtomicWord, free_suffix, longest_free};
-use alloc::boxed::Box;
-
 use crate::activity::Activity;
 use crate::memory::{NoMemory, Node};
 use crate::sync::{Atomic, Fault, Ordering, seeded};
@@ -415,9 +415,7 @@ impl Bitmap {
         self.bits.check_taken(start, n)?;
         if let Some(piece) = Piece::single(start, n) {
             let seen = self.bits.release_piece_checked(piece)?;
-            self.update_and_notify(Released { piece, seen }, activity);
-            self.record_free_in(piece.word);
-            return Ok(());
+            return self.complete_release(Released { piece, seen }, activity);
         }
         {
             let _in_flight = activity.enter();
@@ -517,8 +515,10 @@ impl Bitmap {
                 self.hints.raise(word, self.longest_from(word));
             }
         }
-        for word in first..end.div_ceil(WORD_BITS) {
-            self.record_free_in(WordIndex(word));
+        if self.keeps_units() {
+            for word in first..end.div_ceil(WORD_BITS) {
+                self.record_free_in(WordIndex(word));
+            }
         }
     }
 

@@ -4,9 +4,9 @@ use crate::chunk::Chunk;
 use crate::shared::Shared;
 use crate::units::Granule;
 
-/// The granules that a magazine holds, unless they are fewer than [`FEWEST`] runs. They are unavailable to other threads, so there are few. A batch is half
-/// of them, so a thread that alternates around a full or an empty magazine calls the pool every sixteenth time
-/// (2026-11).
+/// The granules that a magazine holds, unless they are fewer than [`FEWEST`] runs. They are unavailable to other
+/// threads, so there are few. A batch is half of them, so a thread that alternates around a full or an empty magazine
+/// of single granules calls the pool every sixteenth time (2026-11).
 pub(super) const GRANULES: usize = if cfg!(genpool_small) { 4 } else { 32 };
 
 /// The fewest runs that a magazine holds, however long they are. With fewer, a thread that frees and allocates runs of

@@ -103,8 +103,8 @@ pub(crate) const SIZES: usize = if cfg!(genpool_small) { 2 } else { 16 };
 ///
 /// # What it keeps, and for how long
 ///
-/// A cache keeps allocations of one to sixteen granules, at most 32 granules of each length, or four runs if they are more:
-/// [`MOST_GRANULES`](Self::MOST_GRANULES) in all. Everything else goes straight to the pool. Caching is off
+/// A cache keeps allocations of one to sixteen granules: at most 32 granules of each length, or four runs if they are
+/// more, and [`MOST_GRANULES`](Self::MOST_GRANULES) in all. Everything else goes straight to the pool. Caching is off
 ///
 /// - while the pool's default algorithm restricts where a run may lie, as aligned and constrained fits do;
 /// - for chunks that were added after the pool's first removal of a chunk.

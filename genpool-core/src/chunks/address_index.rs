@@ -194,8 +194,9 @@ impl AddressIndex {
             let other = find(table.bounds_of(addr));
             let other = other.map_or(ptr::null_mut(), |other| ptr::from_ref(other).cast_mut());
             let gone = ptr::from_ref(gone).cast_mut();
-            // Release: as in `BucketTable::put`. Not caught: models make such chunks before their threads. If the writer rewrites the table meanwhile, the chunk may get into a
-            // bucket that it does not reach, which is only a hint.
+            // Release: as in `BucketTable::put`. If the writer rewrites the table meanwhile, the chunk may get into a bucket
+            // that it does not reach, which is only a hint.
+            // Not caught: models make such chunks before their threads.
             bucket
                 .compare_exchange(gone, other, Ordering::Release, Ordering::Relaxed)
                 .ok();

@@ -104,12 +104,9 @@ impl Notifier {
     pub(crate) fn around<'e, R>(
         &self,
         step: impl FnOnce() -> R,
-        event: impl FnOnce(Option<&R>) -> Event<'e>,
+        event: impl Fn(Option<&R>) -> Event<'e>,
     ) -> R {
-        let number = self.number();
-        let done = catch_unwind(AssertUnwindSafe(step));
-        self.notify_as(number, &event(done.as_ref().ok()));
-        done.unwrap_or_else(|payload| resume_unwind(payload))
+        self.around_all(1, step, |_, outcome| event(outcome))
     }
 
     /// Runs `step` as [`around`](Self::around) does, and reports `count` events, each of which `event` makes of its

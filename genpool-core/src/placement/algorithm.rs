@@ -160,10 +160,8 @@ pub trait Algorithm: Send + Sync {
     /// an example.
     #[inline]
     fn claim<'c>(&self, chunk: &ChunkView<'c>, request: &Request) -> Claim<'c> {
-        match self.propose(chunk, request) {
-            Some(start) => chunk.claim(start, request),
-            None => Claim::Nowhere,
-        }
+        let found = self.propose(chunk, request);
+        found.map_or(Claim::Nowhere, |start| chunk.claim(start, request))
     }
 
     /// Returns true if this is [`FirstFit`](crate::FirstFit), which the pool need not ask in the simplest case.

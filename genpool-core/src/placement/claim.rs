@@ -6,8 +6,8 @@ use super::plain::PlainView;
 use super::request::Request;
 use super::view::ChunkView;
 use crate::activity::Activity;
-use crate::bitmap::Attempt;
-use crate::chunk::{Chunk, ClaimError};
+use crate::bitmap::{Attempt, Taken};
+use crate::chunk::Chunk;
 use crate::units::{Granule, WORD_BITS};
 
 /// The outcome of [`Algorithm::claim`](super::Algorithm::claim) in one chunk.
@@ -95,25 +95,6 @@ pub struct Claimed<'c> {
 }
 
 impl<'c> Claim<'c> {
-    /// Claims the run of `n` granules at `start`, if it lies in the chunk.
-    #[inline(always)]
-    pub(super) fn at(chunk: &'c Chunk, activity: &'c Activity, start: Granule, n: usize) -> Self {
-        let last = chunk.bitmap().len().checked_sub(n);
-        if last.is_none_or(|last| start.0 > last) {
-            return Self::Missed;
-        }
-        match chunk.claim(start, n, activity) {
-            Ok(()) => Self::Found(Claimed {
-                chunk,
-                activity,
-                start,
-                n,
-            }),
-            Err(ClaimError::Draining) => Self::Nowhere,
-            Err(ClaimError::Taken) => Self::Missed,
-        }
-    }
-
     /// Keeps the run of `n` granules that an attempt claimed in the bitmap of `chunk`, unless the chunk is being
     /// removed.
     #[inline(always)]
@@ -199,7 +180,16 @@ impl<'c> ChunkView<'c> {
         let &PlainView {
             chunk, activity, ..
         } = self.plain();
-        Claim::at(chunk, activity, start, request.granules())
+        let n = request.granules();
+        let last = chunk.bitmap().len().checked_sub(n);
+        if last.is_none_or(|last| start.0 > last) {
+            return Claim::Missed;
+        }
+        let attempt = match chunk.bitmap().claim(start, n, activity) {
+            Ok(()) => Attempt::Found(start),
+            Err(Taken) => Attempt::Missed,
+        };
+        Claim::of_attempt(attempt, chunk, activity, n)
     }
 
     /// Claims the lowest free run of the request's length, in one step. Under constraints, finds it first.
@@ -228,10 +218,8 @@ impl<'c> ChunkView<'c> {
     pub fn claim_lowest(&self, request: &Request) -> Claim<'c> {
         let n = request.granules();
         if n > WORD_BITS || !self.is_unrestricted() {
-            return match self.find_run(Granule(0), Granule(usize::MAX), n) {
-                Some(start) => self.claim(start, request),
-                None => Claim::Nowhere,
-            };
+            let found = self.find_run(Granule(0), Granule(usize::MAX), n);
+            return found.map_or(Claim::Nowhere, |start| self.claim(start, request));
         }
         let &PlainView {
             chunk, activity, ..

@@ -113,17 +113,17 @@ const GROUPS: usize = LINE_NODES.div_ceil(GROUP);
 
 /// The slots of a line, in order.
 const SLOTS: [u8x16; GROUPS] = {
-    let (mut slots, mut slot) = ([[0; size_of::<u8x16>()]; GROUPS], 0);
-    while slot < GROUPS * size_of::<u8x16>() {
-        slots[slot / size_of::<u8x16>()][slot % size_of::<u8x16>()] = slot as u8;
-        slot += 1;
-    }
-    let (mut vectors, mut group) = ([u8x16::new([0; 16]); GROUPS], 0);
+    let (mut groups, mut group) = ([u8x16::new([0; _]); GROUPS], 0);
     while group < GROUPS {
-        vectors[group] = u8x16::new(slots[group]);
+        let (mut slots, mut at) = ([0; size_of::<u8x16>()], 0);
+        while at < slots.len() {
+            slots[at] = (group * slots.len() + at) as u8;
+            at += 1;
+        }
+        groups[group] = u8x16::new(slots);
         group += 1;
     }
-    vectors
+    groups
 };
 
 /// The hints of a line as they were seen.

@@ -32,8 +32,8 @@
 //! instead it sees a whole free word below, it stops, because the run was of the longest kind already, and another
 //! thread has recorded where it begins.
 //!
-//! After a release inside one word, the look at that word is the value that the release itself left. A later change
-//! of the word has another author, who looks after it.
+//! After a release inside one word, the look at that word is the value that the release itself left. The author of a
+//! later change of the word looks at it after that change.
 //!
 //! A thread that changes several words looks at the run at each of them. Others may claim the first word before the
 //! thread releases the last, or may release by mistake what the thread claimed first (models:
