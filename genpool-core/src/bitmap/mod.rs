@@ -415,7 +415,10 @@ impl Bitmap {
         self.bits.check_taken(start, n)?;
         if let Some(piece) = Piece::single(start, n) {
             let seen = self.bits.release_piece_checked(piece)?;
-            return self.complete_release(Released { piece, seen }, activity);
+            let released = Released { piece, seen };
+            self.update_and_notify(released, activity);
+            self.record_free(released);
+            return Ok(());
         }
         {
             let _in_flight = activity.enter();
