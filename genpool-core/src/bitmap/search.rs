@@ -260,15 +260,16 @@ impl Bitmap {
 
     // ---- search and take ----
 
-    /// Finds and claims the lowest `n` free granules in the simplest case only: they are in the words of the first node
-    /// of the hints, and no hint has to be changed. Calls no function, so that its caller keeps everything in registers.
-    /// The caller still has to notify the probers.
+    /// Finds and claims the lowest `n` free granules in the simplest case only: they are in the words of the first two
+    /// nodes of the hints, and no hint has to be changed. Without the second node, an alloc and a free in a nearly full
+    /// pool took half as long again (2026-11). Calls no function, so that its caller keeps everything in registers. The
+    /// caller still has to notify the probers.
     #[inline(always)]
     pub(crate) fn take_at_once(&self, n: usize) -> Option<Granule> {
         if n > WORD_BITS {
             return None;
         }
-        let (word, hint) = self.hints.in_first_node(Need::of(n))?;
+        let (word, hint) = self.hints.in_first_nodes(Need::of(n))?;
         let seen = self.word(word).load(Ordering::Relaxed);
         let at = find(seen, n, FULL)?;
         let piece = Piece::new(word, at, n);
@@ -414,6 +415,10 @@ mod tests {
             Attempt::Found(Granule(word(NODE)))
         );
         // The first node has nothing.
+        assert_eq!(at_once(&bitmap, 1), Some(Granule(word(NODE) + 1)));
+        let rest = Granule(word(NODE) + 2);
+        bitmap.claim(rest, word(NODE) - 2, &activity).unwrap();
+        // Nor has the second.
         assert_eq!(at_once(&bitmap, 1), None);
         let bitmap = Bitmap::new(WORD_BITS, None).unwrap();
         assert_eq!(at_once(&bitmap, WORD_BITS), Some(Granule(0)));

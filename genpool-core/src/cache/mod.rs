@@ -139,6 +139,8 @@ pub struct Cache<'p> {
     largest: usize,
     order: u32,
     slot: &'p CacheSlot,
+    /// False if no magazine is turned to a chunk. Then all are empty.
+    is_turned: bool,
     /// The magazines for runs of one granule, of two, and so on.
     magazines: [Magazine<'p>; SIZES],
 }
@@ -208,6 +210,7 @@ impl<'p> Cache<'p> {
             largest: 0,
             order: shared.order(),
             slot: shared.slots.take(),
+            is_turned: false,
             magazines: core::array::from_fn(|at| Magazine::new(at + 1)),
         };
         cache.go_by(tag);
@@ -368,7 +371,15 @@ impl<'p> Cache<'p> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn flush(&mut self) {
+        self.is_turned = false;
         self.leave(|_| true);
+    }
+
+    /// Gives back everything that the cache keeps. Returns true if that was anything.
+    fn flush_any(&mut self) -> bool {
+        let kept = self.held();
+        self.flush();
+        kept > 0
     }
 
     /// Returns the pool that this is a cache of.
@@ -394,6 +405,10 @@ impl<'p> Cache<'p> {
 
     #[cold]
     fn alloc_slowly(&mut self, size: usize) -> Result<Parts<'p>, AllocError> {
+        if !self.is_turned && self.shared.refuses_size(size) {
+            // Nothing is kept, and there is nothing to keep.
+            return self.shared.alloc_default_further(size, 0);
+        }
         let found = match self.restocked(size) {
             Some(found) => found,
             None => self.alloc_past(size)?,
@@ -413,7 +428,7 @@ impl<'p> Cache<'p> {
         }
         let n = granules_for(size, self.order);
         // While a refusal is cached, there is nothing to refill from.
-        if !self.shared.activity.is_refused(n) {
+        if !self.shared.refuses_size(size) {
             self.refill(n);
         }
         self.pop(n)
@@ -427,8 +442,9 @@ impl<'p> Cache<'p> {
     /// Allocates from the pool.
     fn alloc_past(&mut self, size: usize) -> Result<Allocation<'p>, AllocError> {
         let found = match self.shared.alloc_default(size, 0) {
-            Err(AllocError::Exhausted { .. } | AllocError::Contended { .. }) if self.held() > 0 => {
-                self.flush();
+            Err(AllocError::Exhausted { .. } | AllocError::Contended { .. })
+                if self.flush_any() =>
+            {
                 self.shared.alloc_default(size, 0)
             }
             outcome => outcome,
@@ -452,6 +468,7 @@ impl<'p> Cache<'p> {
                 chunk.bitmap().start_apart(self.slot.number())
             });
             magazine.turn_to(newest, from);
+            self.is_turned = true;
         }
         magazine.refill(n, self.shared);
         self.slot.record(n, magazine.len());
@@ -472,6 +489,7 @@ impl<'p> Cache<'p> {
         let magazine = &mut self.magazines[allocation.granules() - 1];
         if magazine.len() == 0 {
             magazine.turn_to(Some(chunk), chunk.granule_of(allocation.addr()));
+            self.is_turned = true;
         }
         let may = chunk.state() == State::Alive
             && magazine.chunk().is_some_and(|own| ptr::eq(own, chunk));

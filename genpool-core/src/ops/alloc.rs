@@ -137,19 +137,44 @@ impl Shared {
     /// Continues [`alloc_default`](Self::alloc_default) with a default algorithm that is known only at run time, or
     /// where the fast path of first fit found nothing.
     #[inline(never)]
-    fn alloc_default_further(
+    pub(crate) fn alloc_default_further(
         &self,
         size: usize,
         own_guards: usize,
     ) -> Result<Parts<'_>, AllocError> {
-        let found = match self.chunk_set.default() {
-            DefaultAlgorithm::FirstFit => return self.alloc_slowly(size, &FirstFit, own_guards),
-            DefaultAlgorithm::BuiltWith => self.alloc_with(size, &*self.built_with, own_guards),
+        match self.chunk_set.default() {
+            DefaultAlgorithm::FirstFit => self.alloc_slowly(size, &FirstFit, own_guards),
+            DefaultAlgorithm::BuiltWith => self.alloc_by(size, &*self.built_with, own_guards),
             DefaultAlgorithm::Other => {
                 let pin = self.chunk_set.pin();
-                self.alloc_with(size, pin.algorithm(), own_guards)
+                self.alloc_by(size, pin.algorithm(), own_guards)
             }
-        };
+        }
+    }
+
+    /// Allocates by an algorithm that is known only at run time.
+    #[inline(always)]
+    fn alloc_by(
+        &self,
+        size: usize,
+        algorithm: &dyn Algorithm,
+        own_guards: usize,
+    ) -> Result<Parts<'_>, AllocError> {
+        if self.refuses_size(size) {
+            return self.alloc_slowly(size, algorithm, own_guards);
+        }
+        self.alloc_by_further(size, algorithm, own_guards)
+    }
+
+    /// Continues [`alloc_by`](Self::alloc_by) where no cached refusal answers.
+    #[inline(never)]
+    fn alloc_by_further(
+        &self,
+        size: usize,
+        algorithm: &dyn Algorithm,
+        own_guards: usize,
+    ) -> Result<Parts<'_>, AllocError> {
+        let found = self.alloc_with(size, algorithm, own_guards);
         found.map(Allocation::into_parts)
     }
 
@@ -163,7 +188,7 @@ impl Shared {
         own_guards: usize,
     ) -> Result<Allocation<'_>, AllocError> {
         if let Some(request) = Request::new(size, self.order)
-            && !self.is_refused(algorithm, &request)
+            && !self.activity.is_refused(request.granules())
             && let Some((chunk, granule)) = if algorithm.is_first_fit() {
                 self.first_fit(request.granules())
             } else {

@@ -7,6 +7,13 @@ use crate::placement::{Algorithm, ChunkView, Request};
 use crate::shared::Shared;
 
 impl Shared {
+    /// Returns true if the cached refusal covers requests of this size, under any algorithm but one for a single address.
+    #[inline(always)]
+    pub(crate) fn refuses_size(&self, size: usize) -> bool {
+        let request = Request::new(size, self.order);
+        request.is_some_and(|request| self.activity.is_refused(request.granules()))
+    }
+
     /// Returns true if the cached refusal covers the request. It never covers one for a single address, whose refusal
     /// says that the address is taken: the chunk may be newer than the cached refusal, and free.
     #[inline(always)]
@@ -18,7 +25,7 @@ impl Shared {
         self.activity.is_refused(request.granules()) && algorithm.only_address().is_none()
     }
 
-    /// Returns why a request that the cached refusal covers is refused. `Exhausted` says nothing of whether a chunk is
+    /// Returns why a request that the cached refusal covers is refused. It is not for a single address. `Exhausted` says nothing of whether a chunk is
     /// long enough, so the newest chunk may be asked without a pin, whatever its state.
     pub(super) fn refuse_from_cache<A: Algorithm + ?Sized>(
         &self,
@@ -29,7 +36,9 @@ impl Shared {
             && request.granules() <= newest.bitmap().len()
             && algorithm.rules_out(&self.exact(newest), request).is_none()
         {
-            return self.exhausted(algorithm, request);
+            self.counters.exhausted();
+            let size = request.size();
+            return AllocError::Exhausted { size };
         }
         self.refuse_by_all(algorithm, request)
     }

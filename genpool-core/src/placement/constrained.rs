@@ -52,13 +52,17 @@ impl<A: Algorithm> Algorithm for Constrained<A> {
     }
 
     fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
-        let places = chunk.places_under(&self.constraints);
-        let reason = rule_out(&self.constraints, places.as_ref(), chunk, request);
+        // Where the answer is plain, the places are computed only if the algorithm has rules of its own.
+        if !chunk.plainly_allows(&self.constraints, request.granules()) {
+            let places = chunk.places_under(&self.constraints);
+            let reason = rule_out(&self.constraints, places.as_ref(), chunk, request);
+            if reason.is_some() {
+                return reason;
+            }
+        }
         // Without any allowed place, the algorithm is not asked: its own reason would be about other places.
-        reason.or_else(|| {
-            self.algorithm
-                .rules_out(&chunk.under(places.as_ref()?), request)
-        })
+        let places = chunk.places_under(&self.constraints)?;
+        self.algorithm.rules_out(&chunk.under(&places), request)
     }
 
     fn only_address(&self) -> Option<usize> {

@@ -96,7 +96,7 @@ impl Rule {
         }
         match self.boundary {
             // In granules, because a `usize` may be too small for the bytes of whole granules.
-            Some(boundary) if request.granules() as u64 > boundary / request.granule() as u64 => {
+            Some(boundary) if request.granules() as u64 > boundary >> request.order() => {
                 Err(Unsuitable::LongerThanBoundary {
                     size: request.size(),
                     boundary,
@@ -386,7 +386,7 @@ impl Constraints {
         let granule = request.granule();
         // It was given as a `usize`.
         let phase = self.virt.phase as usize;
-        if !phase.is_multiple_of(granule) {
+        if phase & (granule - 1) != 0 {
             return Err(Unsuitable::Phase { phase, granule });
         }
         self.virt.check(request)?;

@@ -262,7 +262,30 @@ impl Places {
     }
 }
 
+impl Constraints {
+    /// Returns true if it is plain that they allow a place for `n` granules while all of the chunk is free. Unlike
+    /// [`Places::allow_any`], it may return false where they do.
+    #[inline]
+    pub(super) fn plainly_allow(&self, chunk: &PlainView<'_>, n: usize) -> bool {
+        self.dma.is_none() && n <= chunk.granules() && self.virt.plainly_allows(chunk, n)
+    }
+}
+
 impl Rule {
+    /// Returns true if the allowed part of the chunk is twice as long as a run of `n` granules, at most the chunk's, with
+    /// what is skipped before its aligned start. If that run crosses a boundary, one that begins past it crosses none.
+    #[inline]
+    fn plainly_allows(&self, chunk: &PlainView<'_>, n: usize) -> bool {
+        let granule = 1_u64 << chunk.order();
+        let run = (n as u64) << chunk.order();
+        let reach = run.saturating_add(self.align.max(granule));
+        let (start, last) = (chunk.start() as u64, chunk.last() as u64);
+        let room = (self.highest.min(last)).saturating_sub(self.lowest.max(start));
+        self.phase & (granule - 1) == 0
+            && self.boundary.is_none_or(|distance| reach <= distance)
+            && reach <= room / 2
+    }
+
     /// Returns the granules between the lowest and the highest address, from the first to before the second. The
     /// chunk's first byte has the address `first`.
     fn window(&self, first: u64, chunk: &PlainView<'_>) -> Option<(usize, usize)> {

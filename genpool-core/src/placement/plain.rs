@@ -18,6 +18,10 @@ impl<'c> PlainView<'c> {
         self.chunk.start()
     }
 
+    pub(super) fn last(&self) -> usize {
+        self.chunk.last()
+    }
+
     pub(super) fn phys(&self) -> Option<u64> {
         self.chunk.phys_of(self.chunk.start())
     }

@@ -47,6 +47,10 @@ impl Request {
         granules_for(self.size, self.order)
     }
 
+    pub(super) fn order(&self) -> u32 {
+        self.order
+    }
+
     /// Returns the size of a granule in bytes.
     #[must_use]
     pub fn granule(&self) -> usize {

@@ -73,6 +73,12 @@ impl<'c> ChunkView<'c> {
         Places::new(constraints, &self.plain, self.places)
     }
 
+    /// Returns true if it is plain that constraints allow a place for `n` granules while all of the chunk is free.
+    #[inline]
+    pub(super) fn plainly_allows(&self, constraints: &Constraints, n: usize) -> bool {
+        self.places.is_none() && constraints.plainly_allow(&self.plain, n)
+    }
+
     /// Returns true if first fit may claim in a single step: there are no constraints, and no failure is being proved.
     #[inline(always)]
     pub(super) fn is_unrestricted(&self) -> bool {
@@ -101,7 +107,7 @@ impl<'c> ChunkView<'c> {
     /// Returns the address of the chunk's last byte.
     #[must_use]
     pub fn last(&self) -> usize {
-        self.plain.chunk.last()
+        self.plain.last()
     }
 
     /// Returns the physical address of the chunk's first byte, if the chunk has one.

@@ -236,13 +236,16 @@ impl Hints {
 
     // ---- search ----
 
-    /// Returns the first word of the first node that may serve, and its hint.
+    /// Returns the first word of the first two nodes that may serve, and its hint.
     #[inline(always)]
-    pub(super) fn in_first_node(&self, need: Need) -> Option<(WordIndex, usize)> {
-        // Relaxed: a proposal; the claim decides.
-        let node = HintNode(self.nodes.first()?.load(Ordering::Relaxed));
-        let slot = node.first(0, need)?;
-        Some((WordIndex(slot), node.hint(slot)))
+    pub(super) fn in_first_nodes(&self, need: Need) -> Option<(WordIndex, usize)> {
+        let look = |at: usize| {
+            // Relaxed: a proposal; the claim decides.
+            let node = HintNode(self.nodes.get(at)?.load(Ordering::Relaxed));
+            let slot = node.first(0, need)?;
+            Some((WordIndex(at * NODE_HINTS + slot), node.hint(slot)))
+        };
+        look(0).or_else(|| look(1))
     }
 
     /// Returns the first word from `word` on that may serve.

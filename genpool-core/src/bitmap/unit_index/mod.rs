@@ -34,6 +34,9 @@
 //! free or a claim in that word, or a second look ([`UnitIndex::next_look`]), corrects it. No caller is refused because
 //! of it: a search of the own units that finds nothing is followed by strict first fit, and that by the proof.
 //!
+//! A last claim that is wrong makes a claim of the same length go to a unit that another shard took over, or not to the
+//! lowest word, until it no longer fits there.
+//!
 //! Nobody waits for an owner. The units of a thread that is gone serve other shards through strict first fit, and are
 //! taken over when that finds much room in them.
 //!
@@ -103,7 +106,7 @@ struct Unit {
 /// The owned units of a bitmap, and where in them something is free.
 #[derive(Debug)]
 pub(super) struct UnitIndex {
-    /// The groups of each shard: the highest bytes of its groups of units, then these.
+    /// The groups of each shard: one with its last claim, the highest bytes of its groups of units, then these.
     shards: Table<Group>,
     /// The units that may be owned. The others come after them.
     units: Table<Unit>,
@@ -134,8 +137,37 @@ pub(super) struct Shard<'i> {
     index: &'i UnitIndex,
     /// What marks its units: its number plus one.
     mark: usize,
-    /// Its first group, which holds the word of the last claim.
+    /// Its first group, which holds the last claim.
     first: usize,
+}
+
+/// The last claim of a shard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastClaim {
+    /// {word, granules, or 0 if a fit for as many may lie in a lower word of the shard's units by now}.
+    packed: usize,
+}
+
+impl LastClaim {
+    const GRANULES: usize = 0xff;
+
+    /// Returns the word, whose byte is still that before the claim.
+    #[inline(always)]
+    pub(super) fn word(self) -> WordIndex {
+        WordIndex(self.packed >> 8)
+    }
+
+    /// Returns true if the shard has claimed nothing yet.
+    fn is_none(self) -> bool {
+        self.packed == 0
+    }
+
+    /// Returns true if it was of `n` granules, and no lower word of the shard's units has a fit for as many. Fewer would
+    /// be no reason to search again either, but then the branch would be mispredicted half of the time.
+    #[inline(always)]
+    pub(super) fn is_lowest_for(self, n: usize) -> bool {
+        self.packed & Self::GRANULES == n
+    }
 }
 
 impl UnitIndex {
@@ -269,6 +301,7 @@ impl UnitIndex {
         }
         cells.node.raise(at, run);
         shard.raise(UnitNumber(unit), run);
+        shard.freed_in(word);
     }
 
     /// Does the same in a unit of another shard. Touches no more of that shard's lines than it must.
@@ -302,23 +335,33 @@ impl UnitIndex {
         (unit, (first..first + NODE_BYTES).map(WordIndex))
     }
 
-    /// Returns the lowest unowned unit that `suits`. Looks at a bounded number of units, and goes on there the next
-    /// time.
-    pub(super) fn find_unowned(&self, suits: impl Fn(UnitNumber) -> bool) -> Option<UnitNumber> {
+    /// Returns the lowest unowned unit that `suits`. Looks at a bounded number of units, and goes on there the next time.
+    /// The first unit of a shard lies beside none of another shard, if possible: processors prefetch lines in pairs, so
+    /// threads that hold little would slow each other down for as long as they live (2026-11).
+    pub(super) fn find_unowned(
+        &self,
+        shard: Shard<'_>,
+        suits: impl Fn(UnitNumber) -> bool,
+    ) -> Option<UnitNumber> {
         if load_hint(&self.cursors.unowned) == 0 {
             return None;
         }
+        let is_first = shard.last().is_none();
         let (mut unit, mut looks) = (load_hint(&self.cursors.next), 0);
-        let mut found = None;
+        let (mut found, mut passed) = (None, None);
         for _ in 0..self.units.len().min(MOST_OWNERS) {
-            if load_hint(self.owner(UnitNumber(unit))) == 0 {
-                if suits(UnitNumber(unit)) {
-                    found = Some(UnitNumber(unit));
+            let number = UnitNumber(unit);
+            if load_hint(self.owner(number)) == 0 {
+                if is_first && self.is_beside_others(number, shard) {
+                    passed = passed.or(Some(number));
+                } else if suits(number) {
+                    found = Some(number);
                     break;
-                }
-                looks += 1;
-                if looks == MOST_UNITS {
-                    break;
+                } else {
+                    looks += 1;
+                    if looks == MOST_UNITS {
+                        break;
+                    }
                 }
             }
             unit = if unit + 1 < self.units.len() {
@@ -327,8 +370,17 @@ impl UnitIndex {
                 0
             };
         }
-        self.cursors.next.store(unit, Ordering::Relaxed);
-        found
+        // What was passed over is where the next search begins.
+        let next = passed.map_or(unit, |unit| unit.0);
+        self.cursors.next.store(next, Ordering::Relaxed);
+        found.or_else(|| passed.filter(|&unit| suits(unit)))
+    }
+
+    /// Returns true if another shard owns a neighbour of a unit.
+    fn is_beside_others(&self, unit: UnitNumber, shard: Shard<'_>) -> bool {
+        let neighbours = [unit.0.wrapping_sub(1), unit.0 + 1];
+        let mut cells = neighbours.into_iter().filter_map(|at| self.units.get(at));
+        cells.any(|unit| ![0, shard.mark].contains(&load_hint(&unit.owner)))
     }
 }
 
@@ -344,18 +396,42 @@ impl<'i> Shard<'i> {
         &self.index.shards[self.first + 1 + number]
     }
 
-    /// Returns the word of the last claim, whose byte is still that before the claim.
     #[inline(always)]
-    pub(super) fn last(self) -> WordIndex {
-        let cell = &self.index.shards[self.first][0];
-        WordIndex(cell.number())
+    fn last_cell(self) -> &'i Node {
+        &self.index.shards[self.first][0]
     }
 
-    /// Sets the word of the last claim.
+    /// Returns the last claim.
     #[inline(always)]
-    pub(super) fn set_last(self, word: WordIndex) {
-        let cell = &self.index.shards[self.first][0];
-        cell.set_number(word.0);
+    pub(super) fn last(self) -> LastClaim {
+        let packed = self.last_cell().number();
+        LastClaim { packed }
+    }
+
+    /// Records a claim in the lowest word that has a fit for `n` granules.
+    #[inline(always)]
+    pub(super) fn set_last(self, word: WordIndex, n: usize) {
+        self.last_cell().set_number(word.0 << 8 | n);
+    }
+
+    /// Makes the next claim search for the lowest fit.
+    fn search_again(self) {
+        let last = self.last();
+        self.last_cell()
+            .set_number(last.packed & !LastClaim::GRANULES);
+    }
+
+    /// Does so if a free made room in a word below that of the last claim. Without a branch, because it would be
+    /// mispredicted.
+    #[inline(always)]
+    fn freed_in(self, word: WordIndex) {
+        let last = self.last();
+        let kept = if word.0 < last.word().0 {
+            last.packed & !LastClaim::GRANULES
+        } else {
+            last.packed
+        };
+        self.last_cell().set_number(kept);
     }
 
     /// Returns group `number` of its units.
@@ -478,8 +554,10 @@ impl<'i> Shard<'i> {
             mark => {
                 let former = self.index.shard(mark - 1);
                 former.unit(unit).set(unit.0 % NODE_BYTES, 0);
+                former.search_again();
             }
         }
+        self.search_again();
         for word in self.index.words_of(unit) {
             self.index.set(word, longest(word));
         }
@@ -490,7 +568,7 @@ impl<'i> Shard<'i> {
     /// last claim is right, and each byte above is the highest of those below.
     #[cfg(all(test, not(genpool_loom)))]
     pub(super) fn is_exact(self, longest: impl Fn(WordIndex) -> usize) -> bool {
-        let last = self.last();
+        let last = self.last().word();
         (0..self.index.units.len()).map(UnitNumber).all(|unit| {
             let right = |word: WordIndex| {
                 let (above, byte) = if self.index.is_large() {
