@@ -7,11 +7,11 @@ use genpool_core::{Algorithm, AlgorithmName, ChunkView, Claim, FirstFit, Granule
 /// [`ThreadStart`](crate::ThreadStart), and the long runs survive, as under [`FirstFit`].
 ///
 /// A chunk is divided into units of 512 granules (4,096 in a chunk of more than 262,144). A thread that finds nothing in
-/// its own units takes the lowest that nobody owns. If there is none with room, strict first fit serves it, from any
-/// unit, and it takes that unit over if at least 64 granules are free there. The last tenth of the units is never owned,
-/// so that long runs remain even in a chunk that is nearly full. At most 64 threads have units of their own in a chunk,
-/// and fewer in a small one: one for each four units. With more, several share theirs. What a thread owned when it ended
-/// serves the others in the same way.
+/// its own units takes the lowest that nobody owns, and at first one that is not beside another thread's. If there is none
+/// with room, strict first fit serves it, from any unit, and it takes that unit over if at least 64 granules are free
+/// there. The last tenth of the units is never owned, so that long runs remain even in a chunk that is nearly full. At
+/// most 64 threads have units of their own in a chunk, and fewer in a small one: one for each four units. With more,
+/// several share theirs. What a thread owned when it ended serves the others in the same way.
 ///
 /// # What it promises, and what not
 ///

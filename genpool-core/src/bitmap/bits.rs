@@ -5,7 +5,7 @@
 
 use super::word::{AtomicWord, FULL, free_prefix, mask};
 use crate::memory::{NoMemory, Node, Table};
-use crate::sync::{Atomic, Fault, Ordering, model_fence, seeded};
+use crate::sync::{Atomic, Fault, Ordering, fence, model_fence, seeded};
 use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// A claim was refused because a granule of the run is taken.
@@ -41,6 +41,16 @@ fn release_order() -> Ordering {
         Ordering::Relaxed
     } else {
         Ordering::SeqCst
+    }
+}
+
+/// The ordering of a release by a store.
+#[inline]
+fn release_store_order() -> Ordering {
+    if seeded(Fault::RelaxedRelease) {
+        Ordering::Relaxed
+    } else {
+        Ordering::Release
     }
 }
 
@@ -190,6 +200,41 @@ impl Bits {
             model_fence();
         }
         seen
+    }
+
+    /// Clears the bits of a run that the caller owns, of more than one word. Returns an error if one was clear before.
+    ///
+    /// After the first word, whole words are cleared by a store, which costs a fraction of an exchange: nobody else changes
+    /// a word that is full, except who frees by address what it does not own.
+    #[inline]
+    pub(super) fn release_run(&self, start: Granule, n: usize) -> Result<(), NotTaken> {
+        let (first, end) = (start.word(), Granule(start.0 + n));
+        let whole = first.0 + 1..end.word().0;
+        let mut outcome = Ok(());
+        let mut note = |piece: Piece, seen: usize| {
+            if seen & piece.mask != piece.mask && outcome.is_ok() {
+                outcome = NotTaken::check(piece, piece.mask & !seen);
+            }
+        };
+        let piece = Piece::new(first, start.bit(), WORD_BITS - start.bit());
+        note(piece, self.release_piece(piece));
+        for at in whole.clone() {
+            let word = WordIndex(at);
+            let cell = self.word(word);
+            // Relaxed: the bits are the caller's.
+            note(Piece { word, mask: FULL }, cell.load(Ordering::Relaxed));
+            // Release pairs with `claim_piece` (handover).
+            cell.store(0, release_store_order());
+        }
+        if !whole.is_empty() && !seeded(Fault::NoFence) {
+            // For the loads that follow, as the exchange of `release_piece`.
+            fence(Ordering::SeqCst);
+        }
+        if end.bit() > 0 {
+            let piece = Piece::new(end.word(), 0, end.bit());
+            note(piece, self.release_piece(piece));
+        }
+        outcome
     }
 
     pub(super) fn release_piece_checked(&self, piece: Piece) -> Result<usize, NotTaken> {

@@ -68,7 +68,8 @@
 //! A claim is at least `Acquire` and a release at least `Release`, so what an owner wrote before it released a
 //! granule happens before the next owner's use (models: `handover`, `handover by drop`). Both are `SeqCst` because
 //! each is followed by a load that must not be ordered before it: of the chunk's state, of the listeners, of a
-//! hint. Looks that are part of a proof load with `SeqCst`, because they stand between two readings of the epochs.
+//! hint. The whole words of a long run are released by stores with a fence after them (models: `handover of a whole
+//! word`, `whole word vs search`). Looks that are part of a proof load with `SeqCst`, because they stand between two readings of the epochs.
 //! Searches load `Relaxed`; see `search`.
 //!
 //! # Submodules
@@ -391,14 +392,10 @@ impl Bitmap {
         n: usize,
         activity: &Activity,
     ) -> Result<(), NotTaken> {
-        let mut outcome = Ok(());
-        {
+        let outcome = {
             let _in_flight = activity.enter();
-            for piece in Piece::all(start, n) {
-                let missing = piece.mask & !self.bits.release_piece(piece);
-                outcome = outcome.and(NotTaken::check(piece, missing));
-            }
-        }
+            self.bits.release_run(start, n)
+        };
         self.raise_hints(start, n);
         self.record_release(start, n, activity);
         outcome

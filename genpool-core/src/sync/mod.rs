@@ -167,7 +167,7 @@ impl HighMark {
 mod real {
     pub use super::published::Published;
     pub use atomic::Atomic;
-    pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+    pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 
     use core::cell::Cell;
 

@@ -11,7 +11,8 @@ use genpool_core::sync::Fault;
 use genpool_core::{AllocError, Event, Observer, Pool};
 use loom_tests::checker::UnsafeCell;
 use loom_tests::{
-    At, BASE, Begin, Insist, Race, STUBBORN, THREE, TWO, explore, hold, must_fail, pool, with_chunk,
+    At, BASE, Begin, Insist, Race, STUBBORN, THREE, TWO, WORD, explore, hold, must_fail, pool,
+    with_chunk,
 };
 
 /// Two runs that share a granule and cross the word border: granules 1-2 and 2-3 of four. Each owner writes to what it
@@ -191,6 +192,53 @@ fn handover_by_drop() -> bool {
 #[test]
 fn handover_by_drop_happens_before() {
     explore("handover by drop", TWO, &[false, true], handover_by_drop);
+}
+
+/// Like `handover by drop`, in a word that is cleared by a store.
+fn handover_of_a_whole_word() -> bool {
+    let prepared = pool(2 + WORD);
+    let whole = prepared.alloc_owned_with(1 + WORD, &At(1)).expect("free");
+    let race = Race::on(prepared);
+    let memory = Arc::new(UnsafeCell::new(0));
+    let first = {
+        let memory = Arc::clone(&memory);
+        race.start(move |_| {
+            // SAFETY: this thread owns the granule; loom reports it otherwise.
+            memory.with_mut(|byte| unsafe { *byte = 1 });
+            drop(whole);
+        })
+    };
+    let second = race.start(move |pool| {
+        let claimed = pool.alloc_with(1, &At(2));
+        if claimed.is_ok() {
+            // SAFETY: as above.
+            memory.with_mut(|byte| assert_eq!(unsafe { byte.replace(2) }, 1));
+        }
+        claimed.is_ok()
+    });
+    first.join().unwrap();
+    second.join().unwrap()
+}
+
+#[test]
+fn handover_of_a_whole_word_happens_before() {
+    explore(
+        "handover of a whole word",
+        TWO,
+        &[false, true],
+        handover_of_a_whole_word,
+    );
+}
+
+/// The fence with which loom announces a change of several words would hand over too.
+#[test]
+fn control_relaxed_whole_word() {
+    must_fail(
+        "handover of a whole word",
+        &[Fault::RelaxedRelease, Fault::NoFence, Fault::Unannounced],
+        TWO,
+        handover_of_a_whole_word,
+    );
 }
 
 /// In loom, sequentially consistent fences also hand over plain accesses, which the machine's do not guarantee, so the

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use genpool_core::sync::Fault;
 use genpool_core::{Algorithm, ChunkView, Granule, Pool, Request};
 use loom_tests::{
-    At, BASE, ONCE, Race, THREE, TWO, explore, hold, must_fail, pool, race_to_rest, search,
+    At, BASE, ONCE, Race, THREE, TWO, WORD, explore, hold, must_fail, pool, race_to_rest, search,
 };
 
 /// A free concurrently with a search that may fail and lower the hint.
@@ -48,6 +48,29 @@ fn control_no_second_look() {
 #[test]
 fn control_no_fence() {
     must_fail("free vs search", &[Fault::NoFence], TWO, free_vs_search);
+}
+
+/// A drop that clears a whole word by a store, concurrently with a search that may fail and lower its hint.
+fn whole_word_vs_search() {
+    let prepared = pool(2 + WORD);
+    hold(&prepared, 0, 1);
+    let whole = prepared.alloc_owned_with(1 + WORD, &At(1)).expect("free");
+    race_to_rest(prepared, |_| drop(whole), |pool| search(pool, 1));
+}
+
+#[test]
+fn hints_hold_if_a_whole_word_is_freed_during_a_search() {
+    explore("whole word vs search", TWO, &[()], whole_word_vs_search);
+}
+
+#[test]
+fn control_no_fence_after_a_whole_word() {
+    must_fail(
+        "whole word vs search",
+        &[Fault::NoFence],
+        TWO,
+        whole_word_vs_search,
+    );
 }
 
 /// A free in the word after the one whose hint a search lowers. The run of that word extends into the freed one.
