@@ -103,8 +103,8 @@ use alloc::boxed::Box;
 pub(crate) use self::batch::Batch;
 use self::bits::{Bits, Piece};
 pub(crate) use self::bits::{MAX_GRANULES, NotTaken, Taken};
-use self::hints::LONG;
 pub(crate) use self::hints::{Hints, Need, ParentSlot};
+use self::hints::{LONG, NODE_HINTS};
 use self::run_index::RunIndex;
 pub(crate) use self::search::Attempt;
 pub(crate) use self::starts::{AlignedStarts, AnyStart};
@@ -228,6 +228,14 @@ impl Bitmap {
         // In a bitmap of more than 2^32 lines, all positions lie in the first 2^32.
         let blocks = ((self.len() / CACHE_LINE_GRANULES) as u64).min(1 << 32);
         Granule(((blocks * fraction) >> 32) as usize * CACHE_LINE_GRANULES)
+    }
+
+    /// Returns true if the bitmap is small, and its hints say that it has no fit for `n` granules: what
+    /// [`take_at_once`](Self::take_at_once) looks at is all there is.
+    #[inline(always)]
+    pub(crate) fn plainly_lacks(&self, n: usize) -> bool {
+        let is_small = self.bits.words().len() <= 2 * NODE_HINTS;
+        is_small && self.hints.in_first_nodes(Need::of(n)).is_none()
     }
 
     // ---- claims and releases ----

@@ -94,6 +94,10 @@ impl Shared {
     #[inline(never)]
     fn first_fit_further(&self, n: usize) -> Option<(&Chunk, Granule)> {
         let request = Request::new(n.checked_mul(1 << self.order)?, self.order)?;
+        let newest = self.chunk_set.newest()?;
+        if newest.bitmap().plainly_lacks(n) {
+            return self.take_from_others(newest, &FirstFit, request);
+        }
         self.take_with(request, &FirstFit)
     }
 
