@@ -14,35 +14,38 @@
 //!
 //! # What an algorithm costs
 //!
-//! Times are multiples of the *floor*, the cost of two atomic instructions: one to take and one to give back. A pair is
-//! an allocation and a free of one granule. Churn frees a random allocation and takes one of 1 to 16 granules, in a
-//! pool of 65,536 granules that is 70 % full.
+//! Nanoseconds per operation and thread. A pair is an allocation and a free of one granule. Churn frees a random
+//! allocation and takes one of 1 to 16 granules, in a pool of 65,536 granules that is 70 % full. The longest free run, in
+//! granules, is what two threads leave in that pool.
 //!
-//! | | pair | pair, 2 threads | churn | churn, 2 threads | churn, 64 threads on 2 processors | 99.9 % full, a random granule | the same, 2 threads |
-//! |---|---|---|---|---|---|---|---|
-//! | [`FirstFit`](crate::FirstFit) | 1.4 | 5.7 | 8.3 | 19 | 19 | 8.7 | 24 |
-//! | [`ThreadStart`](crate::ThreadStart) | 1.8 | 1.9 | 2.3 | 2.6 | 2.8 | 4.3 | 4.8 |
-//! | [`Cache`](crate::Cache) over first fit | 0.25 | 0.29 | | | | | |
-//! | [`BestFit`](crate::BestFit) | 7.2 | 20 | 12 | | | | |
-//! | a mutex around a plain bitmap, first fit | 3.3 | 8.5 | 53 | 151 | 136 | 16 | 48 |
-//! | a mutex around `offset-allocator` | 3.6 | 8.9 | 3.5 | 12 | 11 | | |
+//! | | pair | pair, 2 threads | churn | churn, 2 threads | churn, 16 threads on 2 processors | 99.9 % full, a random granule | the same, 2 threads | longest free run |
+//! |---|---|---|---|---|---|---|---|---|
+//! | [`FirstFit`](crate::FirstFit) | 25 | 143 | 121 | 486 | 431 | 26 | 267 | 15,900 |
+//! | [`SpreadFit`](crate::SpreadFit) | 31 | 32 | 63 | 75 | 72 | 258 | 538 | 13,600 |
+//! | [`ThreadStart`](crate::ThreadStart) | 27 | 28 | 35 | 39 | 35 | 28 | 30 | 65 |
+//! | [`Cache`](crate::Cache) over first fit | 3.8 | 3.9 | 41 | 67 | 67 | | | |
+//! | [`BestFit`](crate::BestFit) | 72 | 289 | 150 | 514 | 446 | 72 | 397 | 17,300 |
+//! | a mutex around a plain bitmap, first fit | 47 | 256 | 975 | 3,111 | 2,506 | 51 | 260 | |
+//! | a mutex around `offset-allocator` | 53 | 268 | 59 | 528 | 363 | 46 | 252 | 16,400 |
 //!
-//! The floor was 10.9 ns. The machine is virtual, with two processors, and some rows vary by a quarter or more from run
-//! to run; the folder named below has the spread. The table shows:
+//! Two atomic instructions, one to take and one to give back, take 24 ns on this machine, which is more than on most. It
+//! is virtual, with two processors, and some rows vary by a quarter or more from run to run; the folder named below has
+//! the spread. The table shows:
 //!
 //! - With first fit, threads contend for the same word of the bitmap, so every thread waits for a cache line that the
-//!   others write. With a start position for each thread, 64 threads cost the same as 2.
-//! - The first `BestFit` call makes every later call on this pool maintain a run-length index: a pair costs 2.6 instead
-//!   of 1.4 floors. Where only runs of 64 granules or more fit, `BestFit` has to measure each of them.
-//! - The size of the pool matters little. Churn in 4,194,304 granules, 64 times as many, costs 13 instead of 8.3 for
-//!   first fit and 3.0 instead of 2.3 for thread start. Take a pool of which 30 % is free in single granules, with one
-//!   hole of 512 granules: finding that hole costs 17 to 24 in 65,536 granules and 20 to 25 in 4,194,304, with each of
-//!   the three.
-//! - A full pool refuses at once: a refusal costs 0.6 to 2.2, however large the pool is (measured where the floor is
-//!   5.4 ns: `benches/results/2026-11-22-epyc-zen4-2cpu`).
-//! - Many chunks cost little: in 1,024 chunks a pair costs 1.4, or 5.5 if only the oldest has room.
+//!   others write. With units or a start position for each thread, 16 threads cost the same as 2.
+//! - `SpreadFit` costs half of first fit in churn on one thread, and a sixth on two, and the long runs survive. In a pool
+//!   that is all but full its threads find nothing in their units, and then it costs a search by first fit besides.
+//! - The first `BestFit` call makes every later call on this pool maintain a run-length index. Where only runs of 64
+//!   granules or more fit, `BestFit` has to measure each of them.
+//! - The size of the pool matters little. Churn in 4,194,304 granules, 64 times as many, costs 154 instead of 121 for
+//!   first fit, 85 instead of 63 for `SpreadFit`, and 40 instead of 35 for thread start. Take a pool of which 30 % is free
+//!   in single granules, with one hole of 512 granules: to take that hole and give it back costs 160 to 230 in 65,536
+//!   granules and 180 to 250 in 4,194,304. An `offset-allocator` needs 46 for it, because it does not mark the granules.
+//! - A full pool refuses at once: a refusal costs 8 to 15, however large the pool is.
+//! - Many chunks cost little: in 1,024 chunks a pair costs 25, or 84 if only the oldest has room.
 //!
-//! The figures are from `benches/results/2026-11-22-epyc-zen5-2cpu/targets.md`. To measure your own machine:
+//! The figures are from `benches/results/2026-11-30-xeon-2cpu/targets.md`. To measure your own machine:
 //!
 //! ```sh
 //! cargo run --release -p benches --bin targets
