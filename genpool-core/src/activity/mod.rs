@@ -326,7 +326,8 @@ impl Drop for InFlight<'_> {
         // One off the count and one onto the epoch, in one step. Release: a thread that reads that the operation is
         // over sees all its changes (pairs with `Prober::read`). A thread that does not read it yet reads that the
         // operation is in flight, and proves nothing.
-        // Not caught: the changes are `SeqCst`, and what loom and Miri execute later reads none of them older.
+        // Not caught: the changes are `SeqCst`, or a fence comes after them, and what loom and Miri execute later reads none
+        // of them older.
         self.0.fetch_add(passed.wrapping_sub(1), Ordering::Release);
     }
 }

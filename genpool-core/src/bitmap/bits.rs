@@ -204,17 +204,16 @@ impl Bits {
 
     /// Clears the bits of a run that the caller owns, of more than one word. Returns an error if one was clear before.
     ///
-    /// After the first word, whole words are cleared by a store, which costs a fraction of an exchange: nobody else changes
-    /// a word that is full, except who frees by address what it does not own.
+    /// After the first word, whole words are cleared by a store, which costs a fraction of an exchange: no other thread
+    /// changes a word that the caller owns whole, unless it frees by address what it does not own. The first word is
+    /// cleared by an exchange, which decides between two frees of one run.
     #[inline]
     pub(super) fn release_run(&self, start: Granule, n: usize) -> Result<(), NotTaken> {
         let (first, end) = (start.word(), Granule(start.0 + n));
         let whole = first.0 + 1..end.word().0;
         let mut outcome = Ok(());
         let mut note = |piece: Piece, seen: usize| {
-            if seen & piece.mask != piece.mask && outcome.is_ok() {
-                outcome = NotTaken::check(piece, piece.mask & !seen);
-            }
+            outcome = outcome.and(NotTaken::check(piece, piece.mask & !seen));
         };
         let piece = Piece::new(first, start.bit(), WORD_BITS - start.bit());
         note(piece, self.release_piece(piece));
@@ -223,11 +222,11 @@ impl Bits {
             let cell = self.word(word);
             // Relaxed: the bits are the caller's.
             note(Piece { word, mask: FULL }, cell.load(Ordering::Relaxed));
-            // Release pairs with `claim_piece` (handover).
+            // Release pairs with `claim_piece` (model `handover of a whole word`).
             cell.store(0, release_store_order());
         }
         if !whole.is_empty() && !seeded(Fault::NoFence) {
-            // For the loads that follow, as the exchange of `release_piece`.
+            // For the loads that follow, as the exchange of `release_piece` (model `whole word vs search`).
             fence(Ordering::SeqCst);
         }
         if end.bit() > 0 {

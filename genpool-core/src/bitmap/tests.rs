@@ -180,25 +180,21 @@ fn take_all(bitmap: &Bitmap, n: usize) {
 }
 
 #[test]
-fn a_small_bitmap_plainly_lacks_what_its_hints_do_not_promise() {
+fn a_small_bitmap_is_without_what_its_hints_do_not_promise() {
     let activity = Activity::new();
-    for (words, is_small) in [
-        (1, true),
-        (2 * NODE_HINTS, true),
-        (2 * NODE_HINTS + 1, false),
-    ] {
+    for (words, is_small) in [(1, true), (FIRST_HINTS, true), (FIRST_HINTS + 1, false)] {
         let bitmap = Bitmap::new(words * WORD_BITS, None).unwrap();
         bitmap
             .claim(Granule(0), words * WORD_BITS, &activity)
             .unwrap();
         // The hints are not lowered yet.
-        assert!(!bitmap.plainly_lacks(1), "{words}");
+        assert!(!bitmap.is_small_without_fit(1), "{words}");
         assert_eq!(bitmap.take_lowest(1, &activity), Attempt::Nowhere);
-        assert_eq!(bitmap.plainly_lacks(1), is_small, "{words}");
+        assert_eq!(bitmap.is_small_without_fit(1), is_small, "{words}");
         let last = Granule(words * WORD_BITS - 2);
         bitmap.release(last, 2, &activity).unwrap();
-        assert!(!bitmap.plainly_lacks(2), "{words}");
-        assert_eq!(bitmap.plainly_lacks(3), is_small, "{words}");
+        assert!(!bitmap.is_small_without_fit(2), "{words}");
+        assert_eq!(bitmap.is_small_without_fit(3), is_small, "{words}");
     }
 }
 

@@ -109,6 +109,8 @@ impl BucketTable {
         let reached = self.number_of(chunk.start())..=self.number_of(chunk.last());
         for bucket in &self.buckets[reached] {
             // Acquire: `AddressIndex::forget`, which needs not be a writer, may have put a chunk here.
+            // Not caught: that takes a chunk that another thread has just added, one that a third forgets, and this one,
+            // which is more than a model can explore.
             let there = NonNull::new(bucket.load(Ordering::Acquire));
             // SAFETY: by the contract.
             let older =

@@ -95,7 +95,8 @@ impl Shared {
     fn first_fit_further(&self, n: usize) -> Option<(&Chunk, Granule)> {
         let request = Request::new(n.checked_mul(1 << self.order)?, self.order)?;
         let newest = self.chunk_set.newest()?;
-        if newest.bitmap().plainly_lacks(n) {
+        // The newest chunk has just been searched as a whole.
+        if newest.bitmap().is_small_without_fit(n) {
             return self.take_from_others(newest, &FirstFit, request);
         }
         self.take_with(request, &FirstFit)
@@ -139,7 +140,7 @@ impl Shared {
     }
 
     /// Continues [`alloc_default`](Self::alloc_default) with a default algorithm that is known only at run time, or
-    /// where the fast path of first fit found nothing.
+    /// where the fast path of first fit found nothing, or a cache knows that it would not.
     #[inline(never)]
     pub(crate) fn alloc_default_further(
         &self,
@@ -148,17 +149,17 @@ impl Shared {
     ) -> Result<Parts<'_>, AllocError> {
         match self.chunk_set.default() {
             DefaultAlgorithm::FirstFit => self.alloc_slowly(size, &FirstFit, own_guards),
-            DefaultAlgorithm::BuiltWith => self.alloc_by(size, &*self.built_with, own_guards),
+            DefaultAlgorithm::BuiltWith => self.alloc_dyn(size, &*self.built_with, own_guards),
             DefaultAlgorithm::Other => {
                 let pin = self.chunk_set.pin();
-                self.alloc_by(size, pin.algorithm(), own_guards)
+                self.alloc_dyn(size, pin.algorithm(), own_guards)
             }
         }
     }
 
     /// Allocates by an algorithm that is known only at run time.
     #[inline(always)]
-    fn alloc_by(
+    fn alloc_dyn(
         &self,
         size: usize,
         algorithm: &dyn Algorithm,
@@ -167,12 +168,12 @@ impl Shared {
         if self.refuses_size(size) {
             return self.alloc_slowly(size, algorithm, own_guards);
         }
-        self.alloc_by_further(size, algorithm, own_guards)
+        self.alloc_dyn_further(size, algorithm, own_guards)
     }
 
-    /// Continues [`alloc_by`](Self::alloc_by) where no cached refusal answers.
+    /// Continues [`alloc_dyn`](Self::alloc_dyn) where no cached refusal answers.
     #[inline(never)]
-    fn alloc_by_further(
+    fn alloc_dyn_further(
         &self,
         size: usize,
         algorithm: &dyn Algorithm,

@@ -25,8 +25,9 @@ impl Shared {
         self.activity.is_refused(request.granules()) && algorithm.only_address().is_none()
     }
 
-    /// Returns why a request that the cached refusal covers is refused. It is not for a single address. `Exhausted` says nothing of whether a chunk is
-    /// long enough, so the newest chunk may be asked without a pin, whatever its state.
+    /// Returns why a request that the cached refusal covers is refused. The request must not be for a single address.
+    /// `Exhausted` says nothing of whether a chunk is long enough, so the newest chunk may be asked without a pin, whatever
+    /// its state.
     pub(super) fn refuse_from_cache<A: Algorithm + ?Sized>(
         &self,
         algorithm: &A,

@@ -52,8 +52,8 @@ impl<A: Algorithm> Algorithm for Constrained<A> {
     }
 
     fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
-        // Where the answer is plain, the places are computed only if the algorithm has rules of its own.
-        if !chunk.plainly_allows(&self.constraints, request.granules()) {
+        // Where the answer is sure, the compiler leaves the places out if the algorithm has no rules of its own.
+        if !chunk.surely_allows(&self.constraints, request.granules()) {
             let places = chunk.places_under(&self.constraints);
             let reason = rule_out(&self.constraints, places.as_ref(), chunk, request);
             if reason.is_some() {

@@ -386,6 +386,7 @@ impl Constraints {
         let granule = request.granule();
         // It was given as a `usize`.
         let phase = self.virt.phase as usize;
+        // A division would cost more than the rest of a refusal.
         if phase & (granule - 1) != 0 {
             return Err(Unsuitable::Phase { phase, granule });
         }

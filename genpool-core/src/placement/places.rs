@@ -263,19 +263,19 @@ impl Places {
 }
 
 impl Constraints {
-    /// Returns true if it is plain that they allow a place for `n` granules while all of the chunk is free. Unlike
-    /// [`Places::allow_any`], it may return false where they do.
+    /// Returns true only if they surely allow a place for `n` granules while all of the chunk is free. Cheaper than
+    /// [`Places::allow_any`], and false in some cases in which they do.
     #[inline]
-    pub(super) fn plainly_allow(&self, chunk: &PlainView<'_>, n: usize) -> bool {
-        self.dma.is_none() && n <= chunk.granules() && self.virt.plainly_allows(chunk, n)
+    pub(super) fn surely_allow(&self, chunk: &PlainView<'_>, n: usize) -> bool {
+        self.dma.is_none() && n <= chunk.granules() && self.virt.surely_allows(chunk, n)
     }
 }
 
 impl Rule {
-    /// Returns true if the allowed part of the chunk is twice as long as a run of `n` granules, at most the chunk's, with
-    /// what is skipped before its aligned start. If that run crosses a boundary, one that begins past it crosses none.
+    /// Returns true only if the rule surely allows a place for `n` granules, no more than the chunk has. The allowed part
+    /// holds twice the run with what is skipped to align it. So a run that crosses a boundary can move past it.
     #[inline]
-    fn plainly_allows(&self, chunk: &PlainView<'_>, n: usize) -> bool {
+    fn surely_allows(&self, chunk: &PlainView<'_>, n: usize) -> bool {
         let granule = 1_u64 << chunk.order();
         let run = (n as u64) << chunk.order();
         let reach = run.saturating_add(self.align.max(granule));

@@ -73,10 +73,10 @@ impl<'c> ChunkView<'c> {
         Places::new(constraints, &self.plain, self.places)
     }
 
-    /// Returns true if it is plain that constraints allow a place for `n` granules while all of the chunk is free.
+    /// Returns true only if constraints surely allow a place for `n` granules while all of the chunk is free.
     #[inline]
-    pub(super) fn plainly_allows(&self, constraints: &Constraints, n: usize) -> bool {
-        self.places.is_none() && constraints.plainly_allow(&self.plain, n)
+    pub(super) fn surely_allows(&self, constraints: &Constraints, n: usize) -> bool {
+        self.places.is_none() && constraints.surely_allow(&self.plain, n)
     }
 
     /// Returns true if first fit may claim in a single step: there are no constraints, and no failure is being proved.

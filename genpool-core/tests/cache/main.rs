@@ -282,6 +282,21 @@ fn an_algorithm_with_rules_is_asked_every_time() {
 }
 
 #[test]
+fn a_refused_cache_follows_the_algorithm_too() {
+    let pool = pool(64);
+    let mut cache = pool.cache();
+    let mut live: Vec<_> = (0..4).map(|_| pool.alloc(16 * PAGE).unwrap()).collect();
+    let exhausted = AllocError::Exhausted { size: PAGE };
+    for _ in 0..2 {
+        assert_eq!(cache.alloc(PAGE).unwrap_err(), exhausted);
+    }
+    pool.set_algorithm(Even);
+    assert_eq!(cache.alloc(PAGE).unwrap_err(), exhausted);
+    cache.free(live.remove(0));
+    assert_eq!((cache.held(), used(&pool)), (0, 48 * PAGE));
+}
+
+#[test]
 fn another_algorithm_finds_what_is_at_hand() {
     let pool = pool(256);
     let mut cache = pool.cache();

@@ -58,7 +58,7 @@
 //! # Orderings
 //!
 //! "Bits cleared, now the hint" against "hint lowered, now the bits" is store-to-load order, so the accesses on
-//! both sides are `SeqCst`.
+//! both sides are `SeqCst`, or have a `SeqCst` fence between them.
 
 mod node;
 #[cfg(all(test, not(genpool_loom)))]
@@ -68,8 +68,8 @@ use alloc::sync::Arc;
 use core::ops::Range;
 
 pub(crate) use self::node::Need;
+pub(super) use self::node::{FIRST_HINTS, LINE_HINTS, LONG, NODE_HINTS};
 use self::node::{HintNode, LINE_NODES, SeenLine};
-pub(super) use self::node::{LINE_HINTS, LONG, NODE_HINTS};
 use super::levels;
 use crate::memory::{NoMemory, Node, Table};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
@@ -236,9 +236,10 @@ impl Hints {
 
     // ---- search ----
 
-    /// Returns the first word of the first two nodes that may serve, and its hint.
+    /// Returns the first word that may serve, if it is among the first [`FIRST_HINTS`], and its hint.
     #[inline(always)]
     pub(super) fn in_first_nodes(&self, need: Need) -> Option<(WordIndex, usize)> {
+        // A single node has nothing after it: no level above, and no cells that are reserved.
         let look = |at: usize| {
             // Relaxed: a proposal; the claim decides.
             let node = HintNode(self.nodes.get(at)?.load(Ordering::Relaxed));

@@ -20,6 +20,9 @@ pub(in crate::bitmap) const NODE_HINTS: usize = if cfg!(genpool_small) {
     size_of::<usize>()
 };
 
+/// The hints of the first two nodes.
+pub(in crate::bitmap) const FIRST_HINTS: usize = 2 * NODE_HINTS;
+
 /// Nodes in a line: a cache line on 64-bit machines. A search goes through a line in about the time of a locked
 /// instruction, and the highest hint of so many words changes half as often as their hints do (2026-11). One in
 /// small models.

@@ -59,7 +59,7 @@
 //! # Orderings
 //!
 //! "Bits changed, now the index" against "bit of the index cleared, now the bits" is store-to-load order, so the
-//! accesses on both sides are `SeqCst`.
+//! accesses on both sides are `SeqCst`, or have a `SeqCst` fence between them.
 
 mod line;
 

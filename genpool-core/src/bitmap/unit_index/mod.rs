@@ -6,6 +6,7 @@
 //! A chunk is divided into *units* of whole cache lines of the bitmap. A unit is free to take, or owned by a *shard*: the
 //! threads with one number, modulo the number of shards. Usually that is a single thread. A thread allocates from the
 //! lowest unit of its shard that can serve it, so threads do not meet on cache lines, and what is allocated stays low.
+//! The first unit of a shard is not beside one of another shard, if possible.
 //!
 //! The last units of a chunk are never owned. Only strict first fit fills them, so long runs survive there even if the
 //! chunk is nearly full.
@@ -17,7 +18,9 @@
 //! - For each shard, a byte for each unit: the highest of the unit, or 0 if the shard does not own it.
 //! - For each shard, a byte for each group of these, the highest of the group.
 //!
-//! All are in the order of addresses, so the first byte that is high enough is the lowest unit, or word. All start out
+//! A shard also records its last claim. An alloc of as many granules looks there first.
+//!
+//! All bytes are in the order of addresses, so the first byte that is high enough is the lowest unit, or word. All start out
 //! zeroed, so a fresh index touches no memory. The bytes of a unit, and those of a shard, share no cache line with
 //! others.
 //!
@@ -34,8 +37,9 @@
 //! free or a claim in that word, or a second look ([`UnitIndex::next_look`]), corrects it. No caller is refused because
 //! of it: a search of the own units that finds nothing is followed by strict first fit, and that by the proof.
 //!
-//! A last claim that is wrong makes a claim of the same length go to a unit that another shard took over, or not to the
-//! lowest word, until it no longer fits there.
+//! A recorded claim is wrong after a free by another thread in a lower word, and where a take-over or a signal handler
+//! comes in between. Then allocs of the same length go on there, although it is not the lowest fit or another shard's
+//! unit by now, until there is no fit.
 //!
 //! Nobody waits for an owner. The units of a thread that is gone serve other shards through strict first fit, and are
 //! taken over when that finds much room in them.
@@ -144,26 +148,41 @@ pub(super) struct Shard<'i> {
 /// The last claim of a shard.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LastClaim {
-    /// {word, granules, or 0 if a fit for as many may lie in a lower word of the shard's units by now}.
+    /// {word, granules, or 0 if the thread freed something in a lower word of its units since}.
     packed: usize,
 }
 
 impl LastClaim {
-    const GRANULES: usize = 0xff;
+    const GRANULES_BITS: u32 = u8::BITS;
+    const GRANULES: usize = (1 << Self::GRANULES_BITS) - 1;
+
+    #[inline(always)]
+    fn new(word: WordIndex, n: usize) -> Self {
+        let packed = word.0 << Self::GRANULES_BITS | n;
+        Self { packed }
+    }
 
     /// Returns the word, whose byte is still that before the claim.
     #[inline(always)]
     pub(super) fn word(self) -> WordIndex {
-        WordIndex(self.packed >> 8)
+        WordIndex(self.packed >> Self::GRANULES_BITS)
     }
 
-    /// Returns true if the shard has claimed nothing yet.
+    /// Returns the same claim as one that is no longer the lowest for any length.
+    #[inline(always)]
+    fn outdated(self) -> Self {
+        let packed = self.packed & !Self::GRANULES;
+        Self { packed }
+    }
+
+    /// Returns true if no claim is recorded, as before the first.
     fn is_none(self) -> bool {
         self.packed == 0
     }
 
-    /// Returns true if it was of `n` granules, and no lower word of the shard's units has a fit for as many. Fewer would
-    /// be no reason to search again either, but then the branch would be mispredicted half of the time.
+    /// Returns true if it was of `n` granules, and no lower word of the shard's units has a fit for as many, unless another
+    /// thread freed something there. After a claim of fewer than `n` no search is needed either, but that test is often
+    /// mispredicted.
     #[inline(always)]
     pub(super) fn is_lowest_for(self, n: usize) -> bool {
         self.packed & Self::GRANULES == n
@@ -370,17 +389,21 @@ impl UnitIndex {
                 0
             };
         }
-        // What was passed over is where the next search begins.
-        let next = passed.map_or(unit, |unit| unit.0);
+        let found = found.or_else(|| passed.filter(|&unit| suits(unit)));
+        // The next search begins at the first unit that was passed over, unless that may be full.
+        let next = found.and(passed).map_or(unit, |unit| unit.0);
         self.cursors.next.store(next, Ordering::Relaxed);
-        found.or_else(|| passed.filter(|&unit| suits(unit)))
+        found
     }
 
     /// Returns true if another shard owns a neighbour of a unit.
     fn is_beside_others(&self, unit: UnitNumber, shard: Shard<'_>) -> bool {
         let neighbours = [unit.0.wrapping_sub(1), unit.0 + 1];
         let mut cells = neighbours.into_iter().filter_map(|at| self.units.get(at));
-        cells.any(|unit| ![0, shard.mark].contains(&load_hint(&unit.owner)))
+        cells.any(|unit| {
+            let owner = load_hint(&unit.owner);
+            owner != 0 && owner != shard.mark
+        })
     }
 }
 
@@ -411,27 +434,29 @@ impl<'i> Shard<'i> {
     /// Records a claim in the lowest word that has a fit for `n` granules.
     #[inline(always)]
     pub(super) fn set_last(self, word: WordIndex, n: usize) {
-        self.last_cell().set_number(word.0 << 8 | n);
+        self.put_last(LastClaim::new(word, n));
+    }
+
+    #[inline(always)]
+    fn put_last(self, last: LastClaim) {
+        self.last_cell().set_number(last.packed);
     }
 
     /// Makes the next claim search for the lowest fit.
     fn search_again(self) {
-        let last = self.last();
-        self.last_cell()
-            .set_number(last.packed & !LastClaim::GRANULES);
+        self.put_last(self.last().outdated());
     }
 
-    /// Does so if a free made room in a word below that of the last claim. Without a branch, because it would be
+    /// Makes the next claim search if `word` lies below that of the last claim. Without a branch, because it would be
     /// mispredicted.
     #[inline(always)]
     fn freed_in(self, word: WordIndex) {
         let last = self.last();
-        let kept = if word.0 < last.word().0 {
-            last.packed & !LastClaim::GRANULES
+        self.put_last(if word.0 < last.word().0 {
+            last.outdated()
         } else {
-            last.packed
-        };
-        self.last_cell().set_number(kept);
+            last
+        });
     }
 
     /// Returns group `number` of its units.
