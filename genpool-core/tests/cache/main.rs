@@ -5,6 +5,7 @@
 mod model;
 mod threads;
 
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -336,6 +337,13 @@ fn what_it_keeps_never_makes_it_fail() {
             cache.free(held);
         }
     }
+    // What it was filled with and never asked for.
+    cache.flush();
+    let held = cache.alloc(PAGE).unwrap();
+    let rest: Vec<_> = iter::from_fn(|| pool.alloc(PAGE).ok()).collect();
+    // No query, because it would withdraw the cached refusal.
+    assert!(cache.held() > PAGE && cache.alloc(2 * PAGE).is_ok());
+    drop((held, rest));
 }
 
 #[test]
