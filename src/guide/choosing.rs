@@ -6,7 +6,7 @@
 //! - [`SpreadFit`](crate::SpreadFit) for many threads that allocate and free all the time, and a
 //!   [`Cache`](crate::Cache) in each thread for short runs. [`ThreadStart`](crate::ThreadStart) is faster, but leaves no
 //!   long runs: in a pool of 65,536 granules that is 70 % full, its longest free run is some 70 granules, that of
-//!   `SpreadFit` 14,000, and that of first fit 16,000.
+//!   `SpreadFit` 13,600, and that of first fit 15,900 (two threads; with 16, `SpreadFit` leaves 6,900).
 //! - [`BestFit`](crate::BestFit) for a pool that is nearly full, with requests of many sizes, where a refusal is worse
 //!   than a slow call.
 //!
@@ -28,14 +28,16 @@
 //! | a mutex around a plain bitmap, first fit | 47 | 256 | 975 | 3,111 | 2,506 | 51 | 260 | |
 //! | a mutex around `offset-allocator` | 53 | 268 | 59 | 528 | 363 | 46 | 252 | 16,400 |
 //!
-//! Two atomic instructions, one to take and one to give back, take 24 ns on this machine, which is more than on most. It
-//! is virtual, with two processors, and some rows vary by a quarter or more from run to run; the folder named below has
+//! Two atomic instructions, one to take and one to give back, take 24 ns on this machine, and 5 to 11 on others. It is
+//! virtual, with two processors, and some rows vary by a quarter or more from run to run; the folder named below has
 //! the spread. The table shows:
 //!
 //! - With first fit, threads contend for the same word of the bitmap, so every thread waits for a cache line that the
-//!   others write. With units or a start position for each thread, 16 threads cost the same as 2.
+//!   others write. With units or a start position for each thread, two threads cost about the same as one.
 //! - `SpreadFit` costs half of first fit in churn on one thread, and a sixth on two, and the long runs survive. In a pool
-//!   that is all but full its threads find nothing in their units, and then it costs a search by first fit besides.
+//!   that is all but full, its threads find nothing in their units, and it costs ten times first fit on one thread and twice
+//!   on two. For a pool that is kept that full, take first fit.
+//! - A cache makes pairs cheap. In churn it costs more than thread start, because its magazines run empty and full.
 //! - The first `BestFit` call makes every later call on this pool maintain a run-length index. Where only runs of 64
 //!   granules or more fit, `BestFit` has to measure each of them.
 //! - The size of the pool matters little. Churn in 4,194,304 granules, 64 times as many, costs 154 instead of 121 for
@@ -43,7 +45,7 @@
 //!   in single granules, with one hole of 512 granules: to take that hole and give it back costs 160 to 230 in 65,536
 //!   granules and 180 to 250 in 4,194,304. An `offset-allocator` needs 46 for it, because it does not mark the granules.
 //! - A full pool refuses at once: a refusal costs 8 to 15, however large the pool is.
-//! - Many chunks cost little: in 1,024 chunks a pair costs 25, or 84 if only the oldest has room.
+//! - In 1,024 chunks a pair costs 25, or 84 if only the oldest has room, and churn by first fit 217.
 //!
 //! The figures are from `benches/results/2026-11-30-xeon-2cpu/targets.md`. To measure your own machine:
 //!
@@ -80,9 +82,9 @@
 //!
 //! | you have | take | because |
 //! |---|---|---|
-//! | one thread, or rare calls | [`FirstFit`](crate::FirstFit) | fast, leaves long runs, same addresses as the kernel's |
-//! | threads that allocate all the time | [`SpreadFit`](crate::SpreadFit) | threads seldom contend, and long runs remain |
-//! | the same, and no request is long | [`ThreadStart`](crate::ThreadStart) | threads do not contend |
+//! | rare calls, or the kernel's addresses wanted | [`FirstFit`](crate::FirstFit) | simple, leaves long runs, and is fast unless the load is churn |
+//! | threads that allocate all the time, or one with much churn | [`SpreadFit`](crate::SpreadFit) | threads seldom contend, and long runs remain |
+//! | the same, no request is long, and the pool is not nearly full | [`ThreadStart`](crate::ThreadStart) | threads do not contend |
 //! | the same, and requests of one to sixteen granules | a [`Cache`](crate::Cache) in each thread | most calls touch no shared memory at all |
 //! | a pool that is mostly full, sizes of all kinds | [`BestFit`](crate::BestFit) | the last to refuse a request |
 //! | hardware that wants blocks aligned to their size: MSI, page tables | [`OrderAlign`](crate::OrderAlign) | does just that, but fragments the most: name it for these requests only |
@@ -117,12 +119,12 @@
 //!
 //! | order | granule | bookkeeping for 1 MiB | with boundary tracking | a network frame of 1514 bytes |
 //! |---|---|---|---|---|
-//! | 6 | 64 bytes | 3.4 KiB (0.3 %) | 259 KiB (25 %) | 24 granules |
+//! | 6 | 64 bytes | 3.5 KiB (0.3 %) | 259 KiB (25 %) | 24 granules |
 //! | 9 | 512 bytes | 0.4 KiB | 32 KiB (3 %) | 3 granules |
 //! | 11 | 2 KiB | 0.1 KiB | 8 KiB (0.8 %) | 1 granule |
 //! | 12 | 4 KiB | 0.05 KiB | 4 KiB (0.4 %) | 1 granule, of which 63 % are wasted |
 //!
-//! The bookkeeping is that of a large pool: 1.69 bits a granule in 65,536 granules and 1.26 in 4,194,304, or 129.7 and
+//! The bookkeeping is that of a large pool: 1.73 bits a granule in 65,536 granules and 1.26 in 4,194,304, or 129.7 and
 //! 129.3 with boundary tracking (from the same file). In addition, a pool has a few kilobytes of its own and a chunk up
 //! to 256 bytes.
 //!
