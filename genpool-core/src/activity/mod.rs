@@ -340,6 +340,7 @@ impl Prober<'_> {
     pub(crate) fn read(&self) -> Reading {
         model_fence();
         // SeqCst: an answer that this thread has seen the effects of came before (pairs with `notify_of_refusal`).
+        // Not caught: in a model the threads tell each other of an answer by what orders the count too.
         let refusals = self.0.refusals.load(Ordering::SeqCst);
         let changes = self.read_changes();
         Reading { changes, refusals }
@@ -364,6 +365,7 @@ impl Prober<'_> {
     /// nowhere. It withdraws no cached refusal.
     pub(crate) fn notify_of_refusal(&self) {
         if !seeded(Fault::UnnotifiedRefusal) {
+            // Not caught: as in `Prober::read`.
             self.0.refusals.fetch_add(1, Ordering::SeqCst);
             model_fence();
         }
