@@ -405,8 +405,10 @@ impl<'p> Cache<'p> {
 
     #[cold]
     fn alloc_slowly(&mut self, size: usize) -> Result<Parts<'p>, AllocError> {
-        let is_current = self.shared.chunk_set.tag() == self.tag;
-        if is_current && !self.may_hold && self.shared.refuses_size(size) {
+        if !self.may_hold
+            && self.shared.refuses_size(size)
+            && self.shared.chunk_set.tag() == self.tag
+        {
             // Nothing is kept, and there is nothing to keep.
             return self.shared.alloc_default_further(size, 0);
         }

@@ -157,30 +157,18 @@ impl Shared {
         }
     }
 
-    /// Allocates by an algorithm that is known only at run time.
-    #[inline(always)]
+    /// Allocates by an algorithm that is known only at run time. A refusal is passed on as it is.
+    #[inline(never)]
     fn alloc_dyn(
         &self,
         size: usize,
         algorithm: &dyn Algorithm,
         own_guards: usize,
     ) -> Result<Parts<'_>, AllocError> {
-        if self.refuses_size(size) {
-            return self.alloc_slowly(size, algorithm, own_guards);
+        match self.take_unless_refused(size, algorithm) {
+            Some(found) => Ok(found.into_parts()),
+            None => self.alloc_slowly(size, algorithm, own_guards),
         }
-        self.alloc_dyn_further(size, algorithm, own_guards)
-    }
-
-    /// Continues [`alloc_dyn`](Self::alloc_dyn) where no cached refusal answers.
-    #[inline(never)]
-    fn alloc_dyn_further(
-        &self,
-        size: usize,
-        algorithm: &dyn Algorithm,
-        own_guards: usize,
-    ) -> Result<Parts<'_>, AllocError> {
-        let found = self.alloc_with(size, algorithm, own_guards);
-        found.map(Allocation::into_parts)
     }
 
     /// Allocates by `algorithm`, in the newest chunk first, then anywhere. Inlined, so that the allocation is assembled
@@ -192,18 +180,32 @@ impl Shared {
         algorithm: &A,
         own_guards: usize,
     ) -> Result<Allocation<'_>, AllocError> {
-        if let Some(request) = Request::new(size, self.order)
-            && !self.activity.is_refused(request.granules())
-            && let Some((chunk, granule)) = if algorithm.is_first_fit() {
-                self.first_fit(request.granules())
-            } else {
-                self.take_with(request, algorithm)
-            }
-        {
-            return Ok(self.hand_out(chunk, granule, request.granules()));
+        match self.take_unless_refused(size, algorithm) {
+            Some(found) => Ok(found),
+            None => self
+                .alloc_slowly(size, algorithm, own_guards)
+                .map(Parts::whole),
         }
-        self.alloc_slowly(size, algorithm, own_guards)
-            .map(Parts::whole)
+    }
+
+    /// Allocates by `algorithm` on the fast path, unless the cached refusal covers the size.
+    #[inline(always)]
+    fn take_unless_refused<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Option<Allocation<'_>> {
+        let request = Request::new(size, self.order)?;
+        let n = request.granules();
+        if self.activity.is_refused(n) {
+            return None;
+        }
+        let (chunk, granule) = if algorithm.is_first_fit() {
+            self.first_fit(n)?
+        } else {
+            self.take_with(request, algorithm)?
+        };
+        Some(self.hand_out(chunk, granule, n))
     }
 
     /// Makes one attempt in each of the permanent chunks that may have room. Takes and returns what fits in registers.

@@ -52,17 +52,16 @@ impl<A: Algorithm> Algorithm for Constrained<A> {
     }
 
     fn rules_out(&self, chunk: &ChunkView<'_>, request: &Request) -> Option<Impossible> {
-        // Where the answer is sure, the compiler leaves the places out if the algorithm has no rules of its own.
-        if !chunk.surely_allows(&self.constraints, request.granules()) {
-            let places = chunk.places_under(&self.constraints);
-            let reason = rule_out(&self.constraints, places.as_ref(), chunk, request);
-            if reason.is_some() {
-                return reason;
-            }
+        let of_algorithm =
+            |places: &Places| self.algorithm.rules_out(&chunk.under(places), request);
+        if chunk.surely_allows(&self.constraints, request.granules()) {
+            // The compiler leaves the places out if the algorithm has no rules of its own.
+            return of_algorithm(&chunk.places_under(&self.constraints)?);
         }
+        let places = chunk.places_under(&self.constraints);
+        let reason = rule_out(&self.constraints, places.as_ref(), chunk, request);
         // Without any allowed place, the algorithm is not asked: its own reason would be about other places.
-        let places = chunk.places_under(&self.constraints)?;
-        self.algorithm.rules_out(&chunk.under(&places), request)
+        reason.or_else(|| of_algorithm(places.as_ref()?))
     }
 
     fn only_address(&self) -> Option<usize> {

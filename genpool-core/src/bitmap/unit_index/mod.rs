@@ -20,8 +20,8 @@
 //!
 //! A shard also records its last claim. An alloc of as many granules looks there first.
 //!
-//! All bytes are in the order of addresses, so the first byte that is high enough is the lowest unit, or word. All start out
-//! zeroed, so a fresh index touches no memory. The bytes of a unit, and those of a shard, share no cache line with
+//! All bytes are in the order of addresses, so the first byte that is high enough is the lowest unit, or word. All start
+//! out zeroed, so a fresh index touches no memory. The bytes of a unit, and those of a shard, share no cache line with
 //! others.
 //!
 //! # Everything here is a hint
@@ -48,10 +48,12 @@
 //!
 //! All accesses are `Relaxed`: the claim of the bits decides.
 
+mod last_claim;
 mod node;
 
 use crossbeam_utils::CachePadded;
 
+use self::last_claim::LastClaim;
 use self::node::{GROUP_BYTES, Group, NODE_BYTES, Node, first_in, highest_in};
 use super::CACHE_LINE_WORDS;
 use crate::memory::{self, NoMemory, Table};
@@ -143,50 +145,6 @@ pub(super) struct Shard<'i> {
     mark: usize,
     /// Its first group, which holds the last claim.
     first: usize,
-}
-
-/// The last claim of a shard.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LastClaim {
-    /// {word, granules, or 0 if the thread freed something in a lower word of its units since}.
-    packed: usize,
-}
-
-impl LastClaim {
-    const GRANULES_BITS: u32 = u8::BITS;
-    const GRANULES: usize = (1 << Self::GRANULES_BITS) - 1;
-
-    #[inline(always)]
-    fn new(word: WordIndex, n: usize) -> Self {
-        let packed = word.0 << Self::GRANULES_BITS | n;
-        Self { packed }
-    }
-
-    /// Returns the word, whose byte is still that before the claim.
-    #[inline(always)]
-    pub(super) fn word(self) -> WordIndex {
-        WordIndex(self.packed >> Self::GRANULES_BITS)
-    }
-
-    /// Returns the same claim as one that is no longer the lowest for any length.
-    #[inline(always)]
-    fn outdated(self) -> Self {
-        let packed = self.packed & !Self::GRANULES;
-        Self { packed }
-    }
-
-    /// Returns true if no claim is recorded, as before the first.
-    fn is_none(self) -> bool {
-        self.packed == 0
-    }
-
-    /// Returns true if it was of `n` granules, and no lower word of the shard's units has a fit for as many, unless another
-    /// thread freed something there. After a claim of fewer than `n` no search is needed either, but that test is often
-    /// mispredicted.
-    #[inline(always)]
-    pub(super) fn is_lowest_for(self, n: usize) -> bool {
-        self.packed & Self::GRANULES == n
-    }
 }
 
 impl UnitIndex {
@@ -427,8 +385,7 @@ impl<'i> Shard<'i> {
     /// Returns the last claim.
     #[inline(always)]
     pub(super) fn last(self) -> LastClaim {
-        let packed = self.last_cell().number();
-        LastClaim { packed }
+        LastClaim(self.last_cell().number())
     }
 
     /// Records a claim in the lowest word that has a fit for `n` granules.
@@ -439,7 +396,7 @@ impl<'i> Shard<'i> {
 
     #[inline(always)]
     fn put_last(self, last: LastClaim) {
-        self.last_cell().set_number(last.packed);
+        self.last_cell().set_number(last.0);
     }
 
     /// Makes the next claim search for the lowest fit.
