@@ -72,6 +72,7 @@
 //! body of a function that returns `Result<(), Box<dyn std::error::Error>>`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![no_std]
 #![forbid(unsafe_code)]
 
 pub mod guide;
@@ -80,11 +81,18 @@ pub use genpool_algos::{
     BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, SpreadFit, ThreadStart,
 };
 pub use genpool_core::{
-    AddError, AddManyError, AddRefused, Algorithm, AlgorithmName, AllocError, Allocation,
-    BuildError, Builder, Cache, ChunkInfo, ChunkSpec, ChunkView, Chunks, Claim, Claimed,
-    Constrained, ConstraintError, Constraints, Destroyed, Drain, FirstFit, Fragmentation,
-    FreeError, Granule, Held, Impossible, NotTracked, OwnedAllocation, Owner, Pool, PoolView,
-    RawRange, RemoveError, Request, ResizeError, Run, Stats, Unsuitable,
+    AddRefused, Algorithm, AlgorithmName, AllocError, BuildError, ChunkView, Claim, Claimed,
+    Constrained, ConstraintError, Constraints, FirstFit, FreeError, Granule, Impossible, RawRange,
+    Request, ResizeError, Run, StaticAllocation, StaticPool, Unsuitable, platform,
+};
+#[cfg(not(genpool_loom))]
+pub use genpool_core::{HeapMemory, StaticBooks, StaticHeap, static_heap, static_pool};
+
+#[cfg(feature = "alloc")]
+pub use genpool_core::{
+    AddError, AddManyError, Allocation, Builder, Cache, ChunkInfo, ChunkSpec, Chunks, Destroyed,
+    Drain, Fragmentation, Held, NotTracked, OwnedAllocation, Owner, Pool, PoolView, RemoveError,
+    Stats,
 };
 
 #[cfg(feature = "observe")]

@@ -32,7 +32,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+//! Without the feature `std`, which is on by default, the crate is `no_std`, and threads do not remember where they
+//! allocated last.
+
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "std")]
+extern crate std;
 
 mod align;
 mod around;

@@ -1,12 +1,13 @@
 //! Where each thread allocates: the regions that a thread remembers in the chunks that it used last.
 //!
-//! In models, threads remember nothing, so that every execution runs alike.
+//! In models, threads remember nothing, so that every execution runs alike. Nor do they without the feature `std`: they
+//! have no storage of their own there.
 
 use genpool_core::Granule;
 
-#[cfg(genpool_loom)]
-pub(crate) use self::model::*;
-#[cfg(not(genpool_loom))]
+#[cfg(any(genpool_loom, not(feature = "std")))]
+pub(crate) use self::forgetful::*;
+#[cfg(all(feature = "std", not(genpool_loom)))]
 pub(crate) use self::real::*;
 
 /// The region of a chunk in which a thread allocates, in granules.
@@ -29,7 +30,7 @@ impl ThreadPlace {
     }
 }
 
-#[cfg(not(genpool_loom))]
+#[cfg(all(feature = "std", not(genpool_loom)))]
 mod real {
     use std::cell::Cell;
 
@@ -128,8 +129,8 @@ mod real {
     }
 }
 
-#[cfg(genpool_loom)]
-mod model {
+#[cfg(any(genpool_loom, not(feature = "std")))]
+mod forgetful {
     use super::ThreadPlace;
 
     /// Returns `None`.

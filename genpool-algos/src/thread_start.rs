@@ -18,7 +18,8 @@ use crate::thread_places::{ThreadPlace, move_thread_place, set_thread_place, thr
 /// A region begins small, at a place that depends on the thread. Threads are numbered in order of their first use,
 /// and a thread begins at the fraction of the chunk that results from reversing the bits of its number (0, 1/2, 1/4,
 /// 3/4, …). So the few threads that run at a time are well spread, no matter how many came and went before. A thread
-/// remembers its regions in the few chunks that it used last; there is no table.
+/// remembers its regions in the few chunks that it used last; there is no table. Without the feature `std` it remembers
+/// none, and begins at its place each time.
 ///
 /// At worst linear in the granules of the chunk, like first fit. [Signal-safe](genpool_core#signal-safety) in
 /// executables and in libraries that are loaded at program start, because of thread-local storage.

@@ -6,36 +6,16 @@ use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-use alloc::sync::Arc;
+use crate::sync::Arc;
 
 use crate::chunk::Extent;
 use crate::chunk::{Chunk, Owner, granules_for};
 use crate::error::ResizeError;
 #[cfg(feature = "observe")]
 use crate::observe::{Event, Notifier};
+use crate::ops::{Free, PoolState};
+use crate::raw_range::RawRange;
 use crate::shared::Shared;
-
-/// An address range that was taken out of its pool, as plain numbers. It stays taken until it is passed to
-/// [`Pool::free`](crate::Pool::free), [`free_addr`](crate::Pool::free_addr) or [`adopt`](crate::Pool::adopt).
-///
-/// ```
-/// use genpool::Pool;
-///
-/// let pool = Pool::new(12)?;
-/// pool.add(0x1000, 0x4000)?;
-/// let range = pool.alloc(5000)?.into_raw(); // numbers, which a device can keep
-/// assert_eq!((range.addr, range.size), (0x1000, 8192));
-/// pool.free(range.addr, range.size)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use = "a range that is forgotten stays taken: give it back with `Pool::free`"]
-pub struct RawRange {
-    /// The address of the first byte.
-    pub addr: usize,
-    /// The size in bytes, a multiple of the granule.
-    pub size: usize,
-}
 
 /// The chunk of an allocation, in one word, because allocations are moved often.
 ///

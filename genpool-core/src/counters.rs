@@ -2,7 +2,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, const_fn, zeroed_array};
 
 /// The counters of a pool. They are written only on failure, so sharing a cache line does no harm. They are `Relaxed`,
 /// because nothing is concluded from them.
@@ -25,9 +25,11 @@ macro_rules! counters {
 counters!(0 exhausted, 1 contended, 2 lost_claim, 3 refused_free, 4 unsuitable, 5 bad_proposal);
 
 impl Counters {
-    pub(crate) fn new() -> Self {
-        Self {
-            counts: CachePadded::new(core::array::from_fn(|_| AtomicUsize::new(0))),
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                counts: CachePadded::new(zeroed_array!(AtomicUsize::new(0))),
+            }
         }
     }
 

@@ -1,11 +1,14 @@
 //! [`Drain`]: the removal of a chunk, which lasts until its last allocation was given back.
 
 use core::fmt;
+#[cfg(feature = "std")]
 use core::time::Duration;
+#[cfg(feature = "std")]
 use std::time::Instant;
 
+use crate::sync::Arc;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+#[cfg(feature = "std")]
 use crossbeam_utils::Backoff;
 
 use crate::chunk::{Chunk, ChunkSpec, State};
@@ -14,6 +17,7 @@ use crate::unwind::{FirstPanic, Guarded};
 
 /// The longest nap while waiting for a chunk to drain: short compared with the work of taking a device down, long
 /// enough to cost nothing (2026-11).
+#[cfg(feature = "std")]
 const NAP: Duration = Duration::from_millis(1);
 
 /// A chunk that is being removed, as returned by [`Pool::remove`](crate::Pool::remove).
@@ -79,6 +83,7 @@ impl Drain {
     ///
     /// This is the only call of the crate that waits. It spins a while, and then sleeps for a millisecond between
     /// looks. Not [signal-safe](crate#signal-safety).
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let begin = Instant::now();

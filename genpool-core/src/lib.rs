@@ -34,7 +34,19 @@
 //! The module texts of `bitmap`, `chunks` and `activity` in the source say why each protocol works. ARCHITECTURE.md is
 //! the map.
 
+//! # Features
+//!
+//! - `std`, on by default: what takes an operating system. It includes `alloc`.
+//! - `alloc`: pools on the heap. Without it there is [`StaticPool`], and a program needs no allocator.
+//! - `portable-atomic`, `critical-section`: atomics for processors without compare-and-swap.
+//! - `observe` and `serde`, which include `std` and `alloc`.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(
+    not(feature = "alloc"),
+    allow(dead_code, reason = "pools on the heap use it")
+)]
 
 // What the dependencies are for:
 // - `arc-swap`: the owner of the current chunk list (see `chunks/mod.rs`).
@@ -44,7 +56,10 @@
 // - `thiserror`: the texts of the errors (see `error/mod.rs`), when the crate is compiled.
 // - `wide`: comparing sixteen hints at once, with the vectors that every machine of a kind has (SSE2, NEON) and byte by
 //   byte elsewhere. So the core needs neither intrinsics nor `unsafe` for it.
+#[cfg(any(feature = "alloc", test))]
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 #[doc(hidden)]
 pub mod sync;
@@ -52,33 +67,50 @@ pub mod sync;
 mod activity;
 mod bitmap;
 mod chunk;
+#[cfg(feature = "alloc")]
 mod chunks;
 mod counters;
 mod memory;
 mod placement;
 mod units;
+#[cfg(feature = "alloc")]
 mod unwind;
 
+#[cfg(feature = "alloc")]
 mod allocation;
+#[cfg(feature = "alloc")]
 mod cache;
+#[cfg(feature = "alloc")]
 mod drain;
 mod error;
 #[cfg(feature = "observe")]
 mod observe;
 mod ops;
+#[cfg(feature = "alloc")]
 mod pool;
+mod raw_range;
 #[cfg(feature = "serde")]
 mod serial;
+#[cfg(feature = "alloc")]
 mod shared;
+#[cfg(not(genpool_loom))]
+mod static_heap;
+mod static_pool;
+#[cfg(feature = "alloc")]
 mod stats;
 
-pub use crate::allocation::{Allocation, OwnedAllocation, RawRange};
+#[cfg(feature = "alloc")]
+pub use crate::allocation::{Allocation, OwnedAllocation};
+#[cfg(feature = "alloc")]
 pub use crate::cache::Cache;
+#[cfg(feature = "alloc")]
 pub use crate::chunk::{ChunkSpec, Owner};
+#[cfg(feature = "alloc")]
 pub use crate::drain::Drain;
+#[cfg(feature = "alloc")]
+pub use crate::error::{AddError, AddManyError, NotTracked, RemoveError};
 pub use crate::error::{
-    AddError, AddManyError, AddRefused, AllocError, BuildError, FreeError, Impossible, NotTracked,
-    RemoveError, ResizeError, Unsuitable,
+    AddRefused, AllocError, BuildError, FreeError, Impossible, ResizeError, Unsuitable,
 };
 #[cfg(feature = "observe")]
 pub use crate::observe::{Event, Observer};
@@ -86,10 +118,24 @@ pub use crate::placement::{
     Algorithm, AlgorithmName, ChunkView, Claim, Claimed, Constrained, ConstraintError, Constraints,
     FirstFit, Request,
 };
+#[cfg(feature = "alloc")]
 pub use crate::pool::{Builder, ChunkInfo, Chunks, Pool, PoolView};
+pub use crate::raw_range::RawRange;
+#[cfg(not(genpool_loom))]
+pub use crate::static_heap::{HeapMemory, StaticHeap};
+#[cfg(not(genpool_loom))]
+pub use crate::static_pool::StaticBooks;
+pub use crate::static_pool::{StaticAllocation, StaticPool};
+#[cfg(feature = "alloc")]
 #[doc(hidden)]
 pub use crate::stats::owner_name;
+#[cfg(feature = "alloc")]
 pub use crate::stats::{Destroyed, Fragmentation, Held, Stats};
+pub use crate::sync::platform;
 pub use crate::units::{Granule, Run};
 #[doc(hidden)]
-pub use crate::unwind::{FirstPanic, contained, discard_panic};
+#[cfg(feature = "std")]
+pub use crate::unwind::discard_panic;
+#[cfg(feature = "alloc")]
+#[doc(hidden)]
+pub use crate::unwind::{FirstPanic, contained};

@@ -1,19 +1,22 @@
 //! The state that all handles on one pool share.
 
+use crate::sync::Arc;
 use alloc::string::String;
-use alloc::sync::Arc;
 
 use crate::activity::Activity;
+use crate::allocation::{Origin, Parts};
 use crate::cache::slots::CacheSlots;
-use crate::chunk::{Chunk, State};
-use crate::chunks::{ChunkSet, DefaultAlgorithm, DefaultVersion};
+use crate::chunk::{Chunk, Extent, State};
+use crate::chunks::{ChunkSet, DefaultAlgorithm, DefaultVersion, Pin};
 use crate::counters::Counters;
 use crate::memory::Node;
 #[cfg(feature = "observe")]
 use crate::observe::Notifier;
+use crate::ops::PoolState;
 use crate::placement::{Algorithm, FirstFit};
 
-use crate::sync::{AtomicBool, Fault, model_fence, seeded};
+use crate::sync::AtomicBool;
+use crate::units::Granule;
 
 /// The state that all handles on one pool share.
 pub(crate) struct Shared {
@@ -63,10 +66,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn order(&self) -> u32 {
-        self.order
-    }
-
     pub(crate) fn observer_panics(&self) -> usize {
         #[cfg(feature = "observe")]
         if let Some(notifier) = self.notifier() {
@@ -77,28 +76,11 @@ impl Shared {
 
     /// Returns true if every place is equally good to the default algorithm of this tag, or of a later one.
     pub(crate) fn any_place(&self, tag: DefaultVersion) -> bool {
-        match tag.default {
+        match tag.default() {
             DefaultAlgorithm::FirstFit => FirstFit.any_place(),
             DefaultAlgorithm::BuiltWith => self.built_with.any_place(),
             DefaultAlgorithm::Other => self.chunk_set.pin().algorithm().any_place(),
         }
-    }
-
-    /// Calls `with` on the chunk that contains `addr`, if there is one. The chunk may not outlive the call, so only
-    /// what `with` returns may leave it.
-    #[inline]
-    pub(crate) fn in_chunk<R>(&self, addr: usize, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
-        if let Some(chunk) = self.chunk_set.newest()
-            && chunk.contains(addr)
-            && chunk.state() != State::Drained
-        {
-            return Some(with(chunk));
-        }
-        if let Some(chunk) = self.chunk_set.address_index.find(addr) {
-            return Some(with(chunk));
-        }
-        let pin = self.chunk_set.pin();
-        pin.find(addr).map(|chunk| with(chunk))
     }
 
     /// Calls `with` as [`in_chunk`](Self::in_chunk) does, but only if the chunk is of this generation.
@@ -113,15 +95,74 @@ impl Shared {
             .filter(|chunk| chunk.generation() == generation)
             .map(|chunk| with(chunk))
     }
+}
 
-    /// Notifies the probers, and returns `answer`, which was read from bitmaps or from the chunk list. The answer may
-    /// reveal a change whose author has not notified the probers yet.
-    pub(crate) fn reveal<T>(&self, answer: T) -> T {
-        if !seeded(Fault::UnnotifiedAnswer) {
-            // "Bits read, now the probers" takes `SeqCst` loads, as everywhere in the protocol.
-            model_fence();
-            self.activity.notify();
+impl PoolState for Shared {
+    type Pin<'p> = Pin<'p>;
+    type Found<'p> = Parts<'p>;
+
+    #[inline(always)]
+    fn order(&self) -> u32 {
+        self.order
+    }
+
+    #[inline(always)]
+    fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    #[inline(always)]
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    #[inline(always)]
+    fn newest(&self) -> Option<&Chunk> {
+        self.chunk_set.newest()
+    }
+
+    fn pin(&self) -> Pin<'_> {
+        self.chunk_set.pin()
+    }
+
+    fn is_current(&self, pin: &Pin<'_>) -> bool {
+        self.chunk_set.is_current(pin)
+    }
+
+    fn chunks<'a, 'p: 'a>(pin: &'a Pin<'p>) -> impl Iterator<Item = &'a Chunk> {
+        pin.chunks().map(|chunk| &**chunk)
+    }
+
+    fn found<'p>(
+        &'p self,
+        pin: &Pin<'p>,
+        chunk: &Chunk,
+        granule: Granule,
+        extent: Extent,
+    ) -> Parts<'p> {
+        // SAFETY: the chunk is a chunk of the pinned list.
+        let permanent = unsafe { pin.permanent(chunk) };
+        let listed = || Origin::by_generation(chunk.generation());
+        Parts {
+            extent,
+            addr: chunk.addr_of(granule),
+            origin: permanent.map_or_else(listed, Origin::permanent),
+            shared: self,
         }
-        answer
+    }
+
+    #[inline]
+    fn in_chunk<R>(&self, addr: usize, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
+        if let Some(chunk) = self.chunk_set.newest()
+            && chunk.contains(addr)
+            && chunk.state() != State::Drained
+        {
+            return Some(with(chunk));
+        }
+        if let Some(chunk) = self.chunk_set.address_index.find(addr) {
+            return Some(with(chunk));
+        }
+        let pin = self.chunk_set.pin();
+        pin.find(addr).map(|chunk| with(chunk))
     }
 }

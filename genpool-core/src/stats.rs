@@ -70,7 +70,7 @@ pub struct Stats {
 
 impl Stats {
     pub(crate) fn gather(list: &ChunkList, shared: &Shared) -> Self {
-        let (counters, order) = (&shared.counters, shared.order());
+        let (counters, order) = (&shared.counters, shared.order);
         let mut stats = Self {
             cached: shared.slots.granules() << order,
             bookkeeping: size_of::<Shared>()
@@ -139,7 +139,7 @@ pub struct Fragmentation {
 impl Fragmentation {
     pub(crate) fn gather(list: &ChunkList, order: u32) -> Self {
         let mut all = Self::default();
-        let alive = |chunk: &&alloc::sync::Arc<Chunk>| chunk.state() == State::Alive;
+        let alive = |chunk: &&crate::sync::Arc<Chunk>| chunk.state() == State::Alive;
         for chunk in list.chunks().filter(alive) {
             for run in chunk.bitmap().free_runs(Granule(0), 1, Look::Exact) {
                 let bytes = run.len << order;

@@ -4,59 +4,94 @@
 //! dropped or called too, and then the first panic continues in the caller. Later panics are discarded. So is every
 //! panic in a thread that is panicking already, because it would abort the process if it left a destructor. The
 //! program's panic hook has seen each of them.
+//!
+//! Without the feature `std` nothing unwinds, and a panic is the end.
 
-use core::any::Any;
 use core::mem::{self, ManuallyDrop};
 use core::ops::{Deref, DerefMut};
-use core::panic::AssertUnwindSafe;
-use std::panic::{catch_unwind, resume_unwind};
-use std::thread::panicking;
 
-use alloc::boxed::Box;
+pub use self::imp::*;
 
-/// Drops the payload of a panic. Its destructor is user code too and may panic. For the workspace's crates.
-#[doc(hidden)]
-pub fn discard_panic(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(again);
+#[cfg(feature = "std")]
+mod imp {
+    use core::any::Any;
+    use core::mem;
+    use core::panic::AssertUnwindSafe;
+    use std::panic::{catch_unwind, resume_unwind};
+    use std::thread::panicking;
+
+    use alloc::boxed::Box;
+
+    /// Drops the payload of a panic. Its destructor is user code too and may panic. For the workspace's crates.
+    #[doc(hidden)]
+    pub fn discard_panic(payload: Box<dyn Any + Send>) {
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            mem::forget(again);
+        }
+    }
+
+    /// Runs a step that may run user code in a destructor. If the thread is panicking already, a panic of the step is
+    /// discarded. For the workspace's crates.
+    #[doc(hidden)]
+    pub fn contained(step: impl FnOnce()) {
+        if !panicking() {
+            step();
+        } else if let Err(payload) = catch_unwind(AssertUnwindSafe(step)) {
+            discard_panic(payload);
+        }
+    }
+
+    /// The first panic of several steps, all of which are run. For the workspace's crates.
+    #[doc(hidden)]
+    #[derive(Default)]
+    #[must_use = "a panic goes on to the caller"]
+    pub struct FirstPanic(Option<Box<dyn Any + Send>>);
+
+    impl FirstPanic {
+        /// Runs a step. Returns `None` if it panicked.
+        pub fn run<R>(&mut self, step: impl FnOnce() -> R) -> Option<R> {
+            match catch_unwind(AssertUnwindSafe(step)) {
+                Ok(outcome) => return Some(outcome),
+                Err(payload) if self.0.is_none() => self.0 = Some(payload),
+                Err(payload) => discard_panic(payload),
+            }
+            None
+        }
+
+        /// Resumes the first panic of a step, if there was one and the thread is not panicking already.
+        pub fn resume(self) {
+            match self.0 {
+                Some(payload) if panicking() => discard_panic(payload),
+                Some(payload) => resume_unwind(payload),
+                None => {}
+            }
+        }
     }
 }
 
-/// Runs a step that may run user code in a destructor. If the thread is panicking already, a panic of the step is
-/// discarded. For the workspace's crates.
-#[doc(hidden)]
-pub fn contained(step: impl FnOnce()) {
-    if !panicking() {
+/// The same where nothing unwinds.
+#[cfg(not(feature = "std"))]
+mod imp {
+    /// Runs a step. For the workspace's crates.
+    #[doc(hidden)]
+    pub fn contained(step: impl FnOnce()) {
         step();
-    } else if let Err(payload) = catch_unwind(AssertUnwindSafe(step)) {
-        discard_panic(payload);
-    }
-}
-
-/// The first panic of several steps, all of which are run. For the workspace's crates.
-#[doc(hidden)]
-#[derive(Default)]
-#[must_use = "a panic goes on to the caller"]
-pub struct FirstPanic(Option<Box<dyn Any + Send>>);
-
-impl FirstPanic {
-    /// Runs a step. Returns `None` if it panicked.
-    pub fn run<R>(&mut self, step: impl FnOnce() -> R) -> Option<R> {
-        match catch_unwind(AssertUnwindSafe(step)) {
-            Ok(outcome) => return Some(outcome),
-            Err(payload) if self.0.is_none() => self.0 = Some(payload),
-            Err(payload) => discard_panic(payload),
-        }
-        None
     }
 
-    /// Resumes the first panic of a step, if there was one and the thread is not panicking already.
-    pub fn resume(self) {
-        match self.0 {
-            Some(payload) if panicking() => discard_panic(payload),
-            Some(payload) => resume_unwind(payload),
-            None => {}
+    /// Several steps, all of which are run. For the workspace's crates.
+    #[doc(hidden)]
+    #[derive(Default)]
+    #[must_use = "as with the feature `std`"]
+    pub struct FirstPanic;
+
+    impl FirstPanic {
+        /// Runs a step.
+        pub fn run<R>(&mut self, step: impl FnOnce() -> R) -> Option<R> {
+            Some(step())
         }
+
+        /// Does nothing.
+        pub fn resume(self) {}
     }
 }
 
@@ -108,7 +143,8 @@ impl<T: Clone> Clone for Guarded<T> {
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
     use alloc::vec::Vec;
-    use std::panic::panic_any;
+    use core::panic::AssertUnwindSafe;
+    use std::panic::{catch_unwind, panic_any};
     use std::sync::Mutex;
 
     use super::*;

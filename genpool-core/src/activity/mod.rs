@@ -99,7 +99,9 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded, thread_index};
+use crate::sync::{
+    AtomicUsize, Fault, Ordering, const_fn, model_fence, seeded, thread_index, zeroed_array,
+};
 
 /// Operations that cross words write to a stripe, so that threads seldom share one. With more than eight, threads
 /// meet on the lines of the bitmap instead (2026-11). Two in small models.
@@ -202,11 +204,13 @@ impl Reading {
 }
 
 impl Activity {
-    pub(crate) fn new() -> Self {
-        Self {
-            stripes: core::array::from_fn(|_| CachePadded::new(AtomicUsize::new(0))),
-            listeners: CachePadded::new(AtomicUsize::new(0)),
-            refusals: CachePadded::new(AtomicUsize::new(0)),
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                stripes: zeroed_array!(CachePadded::new(AtomicUsize::new(0))),
+                listeners: CachePadded::new(AtomicUsize::new(0)),
+                refusals: CachePadded::new(AtomicUsize::new(0)),
+            }
         }
     }
 

@@ -4,7 +4,9 @@
 //! change. The orderings are explained there.
 
 use super::word::{AtomicWord, FULL, free_prefix, mask};
-use crate::memory::{NoMemory, Node, Table};
+use crate::memory::Table;
+#[cfg(feature = "alloc")]
+use crate::memory::{NoMemory, Node};
 use crate::sync::{Atomic, Fault, Ordering, fence, model_fence, seeded};
 use crate::units::{Granule, WORD_BITS, WordIndex};
 
@@ -103,6 +105,17 @@ impl Piece {
     }
 }
 
+/// Returns the bits of word `at` that stand for no granule in a bitmap of `len` granules.
+pub(super) const fn padding(len: usize, at: WordIndex) -> usize {
+    let granules = len.saturating_sub(at.granule(0).0);
+    let granules = if granules < WORD_BITS {
+        granules
+    } else {
+        WORD_BITS
+    };
+    FULL & !mask(0, granules)
+}
+
 /// The words of a bitmap. `len` is the first field: see `Chunk`.
 #[derive(Debug)]
 #[repr(C)]
@@ -112,7 +125,14 @@ pub(super) struct Bits {
 }
 
 impl Bits {
+    /// Creates `len` free granules in borrowed words, whose padding is set (see [`padding`]).
+    #[cfg(not(genpool_loom))]
+    pub(super) const fn of(len: usize, words: Table<AtomicWord>) -> Self {
+        Self { len, words }
+    }
+
     /// Creates `len` free granules, at least one.
+    #[cfg(feature = "alloc")]
     pub(super) fn new(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         let words = Table::zeroed(len.div_ceil(WORD_BITS), node)?;
         let bits = Self { len, words };
@@ -144,8 +164,7 @@ impl Bits {
 
     /// Returns the bits of word `at` that stand for no granule.
     pub(super) fn padding(&self, at: WordIndex) -> usize {
-        let granules = self.len.saturating_sub(at.granule(0).0).min(WORD_BITS);
-        FULL & !mask(0, granules)
+        padding(self.len, at)
     }
 
     // ---- claims and releases ----

@@ -22,16 +22,29 @@ impl<const PACK: usize, const SPAN: usize, const TOP: usize> Level<PACK, SPAN, T
     }
 
     #[inline]
-    pub(super) fn nodes(self) -> usize {
+    pub(super) const fn nodes(self) -> usize {
         self.slots.div_ceil(PACK)
     }
 
     /// Returns the level above, unless this is the highest.
     #[inline]
-    pub(super) fn above(self) -> Option<Self> {
-        (self.slots > TOP).then(|| Self {
+    pub(super) const fn above(self) -> Option<Self> {
+        if self.slots <= TOP {
+            return None;
+        }
+        Some(Self {
             start: self.start + self.nodes(),
             slots: self.slots.div_ceil(SPAN),
         })
+    }
+
+    /// Returns where the highest level ends.
+    #[inline]
+    pub(super) const fn end(self) -> usize {
+        let mut level = self;
+        while let Some(above) = level.above() {
+            level = above;
+        }
+        level.start + level.nodes()
     }
 }

@@ -99,8 +99,6 @@ mod tightest;
 mod unit_index;
 mod word;
 
-use alloc::boxed::Box;
-
 pub(crate) use self::batch::Batch;
 use self::bits::{Bits, Piece};
 pub(crate) use self::bits::{MAX_GRANULES, NotTaken, Taken};
@@ -110,10 +108,13 @@ use self::run_index::RunIndex;
 pub(crate) use self::search::Attempt;
 pub(crate) use self::starts::{AlignedStarts, AnyStart};
 use self::unit_index::UnitIndex;
-use self::word::{AtomicWord, free_suffix, longest_free};
+pub(crate) use self::word::AtomicWord;
+use self::word::{free_suffix, longest_free};
 use crate::activity::Activity;
+use crate::memory::{Box, Table};
+#[cfg(feature = "alloc")]
 use crate::memory::{NoMemory, Node};
-use crate::sync::{Atomic, Fault, Ordering, seeded};
+use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, seeded};
 use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// Words in a cache line of the bitmap. Two in small models.
@@ -175,7 +176,44 @@ pub(crate) struct Bitmap {
 }
 
 impl Bitmap {
+    /// Creates a bitmap of `len` free granules in borrowed memory: of as many words as [`words_for`](Self::words_for) says,
+    /// each as [`fresh_word`](Self::fresh_word) says, and so on.
+    #[cfg(not(genpool_loom))]
+    pub(crate) const fn of(
+        len: usize,
+        words: Table<AtomicWord>,
+        cells: Table<AtomicUsize>,
+    ) -> Self {
+        Self {
+            bits: Bits::of(len, words),
+            hints: Hints::of(Self::words_for(len), cells),
+            units: None,
+        }
+    }
+
+    /// Returns how many words a bitmap of `len` granules has.
+    pub(crate) const fn words_for(len: usize) -> usize {
+        len.div_ceil(WORD_BITS)
+    }
+
+    /// Returns how many words its summaries have: the hints and the run index.
+    pub(crate) const fn cells_for(len: usize) -> usize {
+        let words = Self::words_for(len);
+        Hints::nodes(words) + RunIndex::cells(words)
+    }
+
+    /// Returns word `at` of a bitmap of `len` free granules.
+    pub(crate) const fn fresh_word(len: usize, at: usize) -> usize {
+        bits::padding(len, WordIndex(at))
+    }
+
+    /// Returns word `at` of the summaries of a bitmap of `len` free granules.
+    pub(crate) const fn fresh_cell(len: usize, at: usize) -> usize {
+        Hints::fresh_node(Self::words_for(len), at)
+    }
+
     /// Creates a bitmap of `len` free granules, at least one.
+    #[cfg(feature = "alloc")]
     pub(crate) fn new(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         let bits = Bits::new(len, node)?;
         let words = bits.words().len();
@@ -187,6 +225,7 @@ impl Bitmap {
     }
 
     /// Adds a unit index, before any other thread sees the bitmap. A bitmap that is too small has none.
+    #[cfg(feature = "alloc")]
     pub(crate) fn keep_units(&mut self, node: Option<Node>) -> Result<(), NoMemory> {
         self.units = UnitIndex::new(self.bits.words().len(), node)?.map(Box::new);
         Ok(())

@@ -65,6 +65,7 @@ use crate::chunks::DefaultVersion;
 use crate::error::AllocError;
 #[cfg(feature = "observe")]
 use crate::observe::{Event, Notifier};
+use crate::ops::{PoolState, Refuse};
 use crate::pool::PoolView;
 use crate::shared::Shared;
 use crate::sync::{Fault, seeded};

@@ -15,8 +15,10 @@
 //! sees the user's tag, and a thread that shows it has seen what the allocation's owner did. Models:
 //! `racing tracked frees`, `tracked frees and a new allocation`, `tag vs alloc`.
 
-use crate::memory::{NoMemory, Node, Table};
-use crate::sync::{AtomicUsize, Fault, Ordering, seeded};
+use crate::memory::Table;
+#[cfg(feature = "alloc")]
+use crate::memory::{NoMemory, Node};
+use crate::sync::{AtomicUsize, Fault, Ordering, const_fn, seeded};
 use crate::units::Granule;
 
 const LEN_BITS: u32 = if usize::BITS == 64 { 40 } else { 24 };
@@ -79,7 +81,7 @@ impl Extent {
 #[derive(Debug, Default)]
 #[cfg_attr(not(genpool_loom), derive(bytemuck::Zeroable))]
 #[repr(C)]
-struct BoundaryTag {
+pub(crate) struct BoundaryTag {
     ownership: AtomicUsize,
     tag: AtomicUsize,
 }
@@ -91,7 +93,26 @@ pub(crate) struct StaleOwnership;
 #[derive(Debug)]
 pub(crate) struct BoundaryTags(Table<BoundaryTag>);
 
+impl BoundaryTag {
+    const_fn! {
+        /// Returns the tag of a granule at which no allocation starts.
+        pub(crate) fn fresh() -> Self {
+            Self {
+                ownership: AtomicUsize::new(0),
+                tag: AtomicUsize::new(0),
+            }
+        }
+    }
+}
+
 impl BoundaryTags {
+    /// Creates the tags of a chunk in borrowed memory: as many fresh tags as it has granules.
+    #[cfg(not(genpool_loom))]
+    pub(crate) const fn of(tags: Table<BoundaryTag>) -> Self {
+        Self(tags)
+    }
+
+    #[cfg(feature = "alloc")]
     pub(crate) fn new(granules: usize, node: Option<Node>) -> Result<Self, NoMemory> {
         Table::zeroed(granules, node).map(Self)
     }

@@ -12,33 +12,57 @@
 //! free memory.
 
 mod boundary_tags;
+#[cfg(feature = "alloc")]
 pub(crate) mod spec;
 
 use core::fmt;
+#[cfg(feature = "alloc")]
 use core::ptr;
 
-use alloc::boxed::Box;
-#[cfg(feature = "observe")]
-use alloc::sync::Arc;
-
+#[cfg(not(genpool_loom))]
+pub(crate) use self::boundary_tags::BoundaryTag;
 pub(crate) use self::boundary_tags::{
     BoundaryTags, Extent, MAX_TRACKED, Ownership, StaleOwnership,
 };
+#[cfg(feature = "alloc")]
 pub(crate) use self::spec::text_of;
+#[cfg(feature = "alloc")]
 pub use self::spec::{ChunkSpec, Owner};
 use crate::activity::Activity;
-use crate::bitmap::{Batch, Bitmap, MAX_GRANULES, NotTaken, ParentSlot, Released};
+#[cfg(feature = "alloc")]
+use crate::bitmap::ParentSlot;
+use crate::bitmap::{Batch, Bitmap, MAX_GRANULES, NotTaken, Released};
 use crate::error::{AddRefused, FreeError};
-use crate::memory::{AtomicOptionBox, Node};
+#[cfg(feature = "alloc")]
+use crate::memory::{AtomicOptionBox, Box, Node};
 #[cfg(feature = "observe")]
 use crate::observe::{Account, Event, Notifier};
-use crate::sync::{Atomic, AtomicPtr, Fault, Ordering, seeded};
+#[cfg(feature = "observe")]
+use crate::sync::Arc;
+#[cfg(feature = "alloc")]
+use crate::sync::AtomicPtr;
+use crate::sync::{Atomic, Fault, Ordering, const_fn, seeded};
 use crate::units::Granule;
+#[cfg(feature = "alloc")]
 use crate::unwind::{Guarded, contained};
 
 /// Checks everything about a chunk that does not depend on other chunks.
+#[cfg(feature = "alloc")]
 pub(crate) fn check_spec(spec: &ChunkSpec, order: u32, tracked: bool) -> Result<(), AddRefused> {
-    let (start, size) = (spec.start(), spec.size());
+    check_range(spec.start(), spec.size(), order, tracked)?;
+    match spec.phys_of_start() {
+        Some(phys) => check_phys(phys, spec.size()),
+        None => Ok(()),
+    }
+}
+
+/// Checks the addresses of a chunk. The order is below the number of bits of an address.
+pub(crate) const fn check_range(
+    start: usize,
+    size: usize,
+    order: u32,
+    tracked: bool,
+) -> Result<(), AddRefused> {
     let granule = 1 << order;
     if size == 0 {
         return Err(AddRefused::ZeroSize);
@@ -52,16 +76,19 @@ pub(crate) fn check_spec(spec: &ChunkSpec, order: u32, tracked: bool) -> Result<
     if start.checked_add(size - 1).is_none() {
         return Err(AddRefused::Wraps);
     }
-    if let Some(phys) = spec.phys_of_start()
-        && phys.checked_add(size as u64 - 1).is_none()
-    {
-        return Err(AddRefused::PhysWraps { phys });
-    }
     let most = if tracked { MAX_TRACKED } else { MAX_GRANULES };
     if size >> order > most {
         return Err(AddRefused::TooManyGranules { most });
     }
     Ok(())
+}
+
+/// Checks the physical addresses of a chunk that is otherwise valid.
+pub(crate) const fn check_phys(phys: u64, size: usize) -> Result<(), AddRefused> {
+    match phys.checked_add(size as u64 - 1) {
+        Some(_) => Ok(()),
+        None => Err(AddRefused::PhysWraps { phys }),
+    }
 }
 
 /// How far the removal of a chunk has come. The state only moves forward.
@@ -85,6 +112,7 @@ pub(crate) enum ClaimError {
     Draining,
 }
 
+#[cfg(feature = "alloc")]
 type Callback = Box<dyn FnMut() + Send>;
 
 /// One address range of a pool.
@@ -117,11 +145,15 @@ pub(crate) struct Chunk {
     /// Greater than that of every chunk that was listed before.
     number: u64,
     boundary_tags: Option<BoundaryTags>,
+    #[cfg(feature = "alloc")]
     owner: Option<Guarded<Owner>>,
+    #[cfg(feature = "alloc")]
     on_drained: AtomicOptionBox<Callback>,
     /// A callback that was called. It is freed with the chunk, not where it was called, which may be a signal handler.
+    #[cfg(feature = "alloc")]
     called: AtomicOptionBox<Callback>,
     /// See `chunks/leaving.rs`.
+    #[cfg(feature = "alloc")]
     next_leaving: AtomicPtr<Chunk>,
     /// Present if the pool has an observer.
     #[cfg(feature = "observe")]
@@ -132,7 +164,46 @@ pub(crate) struct Chunk {
 const _: () = assert!(Atomic::<State>::is_lock_free());
 
 impl Chunk {
+    const_fn! {
+        /// Creates a chunk that stays for good, over memory that its tables borrow, from a range that passed
+        /// [`check_range`]. The bitmap has as many granules as the range.
+        pub(crate) fn lasting(
+            start: usize,
+            order: u32,
+            phys: Option<u64>,
+            bitmap: Bitmap,
+            boundary_tags: Option<BoundaryTags>
+        ) -> Self {
+            Self {
+                start,
+                order: order as u8,
+                busy: Atomic::new(0),
+                number: 0,
+                permanent: true,
+                state: Atomic::new(State::Alive),
+                bitmap,
+                boundary_tags,
+                has_phys: phys.is_some(),
+                phys: match phys {
+                    Some(phys) => phys,
+                    None => 0,
+                },
+                #[cfg(feature = "alloc")]
+                owner: None,
+                #[cfg(feature = "alloc")]
+                on_drained: AtomicOptionBox::new(),
+                #[cfg(feature = "alloc")]
+                called: AtomicOptionBox::new(),
+                #[cfg(feature = "alloc")]
+                next_leaving: AtomicPtr::new(ptr::null_mut()),
+                #[cfg(feature = "observe")]
+                account: None,
+            }
+        }
+    }
+
     /// Creates a chunk from a spec that passed [`check_spec`].
+    #[cfg(feature = "alloc")]
     pub(crate) fn new(
         spec: &ChunkSpec,
         order: u32,
@@ -192,16 +263,19 @@ impl Chunk {
     }
 
     /// Adds what spread first fit needs, before the chunk is shared.
+    #[cfg(feature = "alloc")]
     pub(crate) fn keep_units(&mut self, node: Option<Node>) -> Result<(), AddRefused> {
         Ok(self.bitmap.keep_units(node)?)
     }
 
     /// Sets the slot in which the chunk's hints continue, before the chunk is shared.
+    #[cfg(feature = "alloc")]
     pub(crate) fn set_parent(&mut self, above: ParentSlot) {
         self.bitmap.set_parent(above);
     }
 
     /// Returns the chunk as it was given.
+    #[cfg(feature = "alloc")]
     pub(crate) fn spec(&self) -> ChunkSpec {
         ChunkSpec::of_parts(
             self.start,
@@ -244,6 +318,7 @@ impl Chunk {
     }
 
     /// Returns the chunk's link on the stack of chunks that leave.
+    #[cfg(feature = "alloc")]
     pub(crate) fn next_leaving(&self) -> &AtomicPtr<Chunk> {
         &self.next_leaving
     }
@@ -252,6 +327,7 @@ impl Chunk {
         self.permanent
     }
 
+    #[cfg(feature = "alloc")]
     pub(crate) fn owner(&self) -> Option<&Owner> {
         self.owner.as_deref()
     }
@@ -553,12 +629,14 @@ impl Chunk {
                     .notifier
                     .around(|| self.call_back(), |_| Event::Drained { start, size });
             }
+            #[cfg(feature = "alloc")]
             self.call_back();
         }
     }
 
     /// Sets a callback that is called once when the chunk is drained, or now if it is drained already. Returns the
     /// earlier callback that this one replaces, if that was not called yet.
+    #[cfg(feature = "alloc")]
     pub(crate) fn on_drained(&self, callback: Callback) -> Option<Callback> {
         let earlier = self.on_drained.put(Box::new(callback));
         // The thread that drains the chunk looks for a callback after it has changed the state. Each look and each put
@@ -570,6 +648,7 @@ impl Chunk {
         earlier.map(|callback| *callback)
     }
 
+    #[cfg(feature = "alloc")]
     fn call_back(&self) {
         if let Some(mut callback) = self.on_drained.take() {
             contained(&mut *callback);
@@ -592,7 +671,7 @@ impl fmt::Debug for Chunk {
 
 /// Returns the number of granules that hold `size` bytes. `size` is at least 1.
 #[inline]
-pub(crate) fn granules_for(size: usize, order: u32) -> usize {
+pub(crate) const fn granules_for(size: usize, order: u32) -> usize {
     ((size - 1) >> order) + 1
 }
 

@@ -4,8 +4,8 @@ use core::any::Any;
 use core::fmt;
 
 use alloc::string::String;
-use alloc::sync::Arc;
 
+use crate::sync::{Arc, arc_dyn};
 use crate::unwind::Guarded;
 
 /// A value that the owner of a chunk's memory attaches to the chunk. Allocations and frees hand it back.
@@ -76,7 +76,7 @@ impl ChunkSpec {
     /// Attaches a value that comes back with every allocation in the chunk.
     #[must_use]
     pub fn owner(self, owner: impl Any + Send + Sync) -> Self {
-        self.shared_owner(Arc::new(owner))
+        self.shared_owner(arc_dyn!(owner, dyn Any + Send + Sync))
     }
 
     /// Attaches a value as [`owner`](Self::owner) does, but one that is shared with others.

@@ -17,7 +17,7 @@
 use core::ops::ControlFlow;
 use core::ptr::{self, NonNull};
 
-use alloc::sync::Arc;
+use crate::sync::Arc;
 
 use crate::bitmap::{Hints, Need, ParentSlot};
 use crate::chunk::{Chunk, State};

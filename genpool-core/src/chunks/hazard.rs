@@ -21,11 +21,10 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 
-use alloc::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use crate::sync::{
-    AtomicPtr, AtomicUsize, Fault, Life, Ordering, model_fence, seeded, thread_index,
+    Arc, AtomicPtr, AtomicUsize, Fault, Life, Ordering, model_fence, seeded, thread_index,
 };
 use crate::unwind::FirstPanic;
 
@@ -124,6 +123,17 @@ impl<T> HazardCell<T> {
         }
         model_fence();
         Pin::new(self, self.current.load(Ordering::SeqCst), None)
+    }
+
+    /// Returns the current value with a reference count of its own.
+    #[cfg(any(not(feature = "std"), genpool_own_list))]
+    pub(super) fn load(&self) -> Arc<Protected<T>> {
+        let pin = self.pin();
+        let value = pin.value.as_ptr();
+        // SAFETY: the pointer came from `Arc::into_raw`. It owns a count, and the pin keeps that from being dropped.
+        unsafe { Arc::increment_strong_count(value) };
+        // SAFETY: the count is the one that was just added.
+        unsafe { Arc::from_raw(value) }
     }
 
     /// Returns true if the pinned value has not been replaced.
@@ -259,6 +269,14 @@ impl<'s, T> Pin<'s, T> {
     }
 }
 
+impl<T> Pin<'_, T> {
+    /// Returns true if the pinned value is this one, on which the caller holds a count.
+    #[cfg(any(not(feature = "std"), genpool_own_list))]
+    pub(super) fn is(&self, value: &Arc<Protected<T>>) -> bool {
+        ptr::eq(self.value.as_ptr(), Arc::as_ptr(value))
+    }
+}
+
 impl<T> Deref for Pin<'_, T> {
     type Target = T;
 
@@ -289,10 +307,10 @@ impl<T> Drop for Pin<'_, T> {
 
 #[cfg(all(test, not(genpool_loom)))]
 mod tests {
-    use alloc::sync::Weak;
     use alloc::vec::Vec;
 
     use super::*;
+    use crate::sync::Weak;
 
     type Watch = Weak<Protected<usize>>;
 

@@ -9,7 +9,7 @@
 
 use core::ptr::{self, NonNull};
 
-use alloc::sync::Arc;
+use crate::sync::Arc;
 
 use crate::chunk::Chunk;
 use crate::sync::{AtomicPtr, Ordering};

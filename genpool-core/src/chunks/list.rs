@@ -3,15 +3,13 @@
 //! The chunks are in trees whose versions share what they have in common (`tree.rs`). So a change costs about as much
 //! in a list of many chunks as in one of few.
 
-use alloc::sync::Arc;
-
 use super::hazard::Protected;
 use super::tree::{ByAge, ByStart, SortBy, Tree};
 use crate::chunk::{Chunk, ChunkSpec, State};
 use crate::error::AddRefused;
 use crate::memory::NoMemory;
 use crate::placement::Algorithm;
-use crate::sync::HighMark;
+use crate::sync::{Arc, HighMark};
 
 /// One immutable version of the chunk list: the pool's chunks and default algorithm at one instant.
 pub(crate) struct ChunkList {
@@ -33,8 +31,7 @@ pub(crate) struct ChunkList {
 }
 
 /// How `alloc` finds the default algorithm. The first two need no list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
-#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DefaultAlgorithm {
     /// First fit, which the code calls directly.
     FirstFit,
@@ -44,19 +41,35 @@ pub(crate) enum DefaultAlgorithm {
     Other,
 }
 
-/// How `alloc` finds the default algorithm, with the version of the list that set it. A later version replaces an
-/// earlier one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
-#[repr(C, align(8))]
-pub(crate) struct DefaultVersion {
-    version: u32,
-    pub(crate) default: DefaultAlgorithm,
-}
+/// How `alloc` finds the default algorithm, with the version of the list that set it: {version, default}. A later
+/// version replaces an earlier one. One word, because 32-bit machines may have no greater atomics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub(crate) struct DefaultVersion(usize);
 
 impl DefaultVersion {
-    /// Returns true if `other` is a later version.
+    /// Bits of the default algorithm.
+    const BITS: u32 = 2;
+    const DEFAULT: usize = (1 << Self::BITS) - 1;
+
+    fn new(version: usize, default: DefaultAlgorithm) -> Self {
+        Self(version << Self::BITS | default as usize)
+    }
+
+    /// Returns how the default algorithm is found.
+    #[inline(always)]
+    pub(crate) fn default(self) -> DefaultAlgorithm {
+        match self.0 & Self::DEFAULT {
+            0 => DefaultAlgorithm::FirstFit,
+            1 => DefaultAlgorithm::BuiltWith,
+            _ => DefaultAlgorithm::Other,
+        }
+    }
+
+    /// Returns true if `other` is a later version. Versions wrap; two of them are never half the range apart.
     pub(super) fn is_older_than(self, other: Self) -> bool {
-        self.version.wrapping_sub(other.version).cast_signed() < 0
+        let (version, others) = (self.0 & !Self::DEFAULT, other.0 & !Self::DEFAULT);
+        version.wrapping_sub(others).cast_signed() < 0
     }
 }
 
@@ -182,15 +195,8 @@ impl ChunkList {
     }
 
     /// Returns how `alloc` finds the default algorithm of this version.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "compared by wrapping distance"
-    )]
     pub(super) fn tag(&self) -> DefaultVersion {
-        DefaultVersion {
-            version: self.version as u32,
-            default: self.default,
-        }
+        DefaultVersion::new(self.version, self.default)
     }
 
     /// Returns the number of permanent chunks, including removed ones. This is the index of the next permanent chunk.

@@ -1,6 +1,7 @@
 //! The chunk list: immutable versions, replaced as a whole (RCU) and read without waiting.
 //!
-//! `arc_swap` owns the current [`ChunkList`]. A change (adding a chunk, removing one, setting the default algorithm)
+//! `arc_swap` owns the current [`ChunkList`], or, without the feature `std`, the hazard cell that readers pin
+//! (`owner.rs`). A change (adding a chunk, removing one, setting the default algorithm)
 //! reads the current list, builds the next one, and swaps it in if no other change came first: read, copy, update. So
 //! all changes are lock-free. The two lists share most of what they consist of (`tree.rs`), so the cost of a change
 //! hardly depends on the number of chunks. An iterator holds a reference count on its list for as long as it likes.
@@ -50,6 +51,7 @@
 //!
 //! - `list` is one version of the list, and `tree` is what versions of it share.
 //! - `hazard` is hazard pointers. It knows no chunk.
+//! - `owner` owns the current list.
 //! - `publish` is a change of the list.
 //! - `leaving` is chunks that are taken off the list when they are drained.
 //! - `free_summary` and `address_index` find permanent chunks.
@@ -59,6 +61,7 @@ mod free_summary;
 mod hazard;
 mod leaving;
 mod list;
+mod owner;
 mod publish;
 #[cfg(all(test, not(genpool_loom)))]
 mod tests;
@@ -67,17 +70,16 @@ mod tree;
 use core::ops::RangeInclusive;
 use core::ptr::{self, NonNull};
 
-use alloc::sync::Arc;
-
 use self::address_index::AddressIndex;
 use self::free_summary::FreeSummary;
 use self::hazard::{HazardCell, Protected};
 use self::leaving::LeavingChunks;
 pub(crate) use self::list::{ChunkList, DefaultAlgorithm, DefaultVersion};
+use self::owner::ListOwner;
 pub(crate) use self::publish::Change;
 use crate::chunk::{Chunk, State};
 use crate::placement::Algorithm;
-use crate::sync::{Atomic, AtomicPtr, Fault, Ordering, Published, model_fence, seeded};
+use crate::sync::{Arc, Atomic, AtomicPtr, Fault, Ordering, model_fence, seeded};
 
 #[cfg(not(genpool_loom))]
 const _: () = assert!(Atomic::<DefaultVersion>::is_lock_free());
@@ -100,8 +102,8 @@ pub(crate) struct ChunkSet {
     pub(crate) leaving: LeavingChunks,
     /// The list that readers pin.
     current: HazardCell<ChunkList>,
-    /// The list that changes start from. It has every change first.
-    published: Published<Protected<ChunkList>>,
+    /// Holds the list that changes start from.
+    owner: ListOwner,
 }
 
 impl ChunkSet {
@@ -115,8 +117,8 @@ impl ChunkSet {
             address_index: AddressIndex::new(),
             tag: Atomic::new(tag),
             leaving: LeavingChunks::new(),
-            current: HazardCell::new(Arc::clone(&first)),
-            published: Published::new(first),
+            owner: ListOwner::new(&first),
+            current: HazardCell::new(first),
         }
     }
 
@@ -124,7 +126,7 @@ impl ChunkSet {
 
     /// Returns the current list with a reference count of its own. Not signal-safe.
     pub(crate) fn load(&self) -> Arc<Protected<ChunkList>> {
-        let seen = self.published.load_full();
+        let seen = self.owner.load(&self.current);
         self.catch_up(&seen);
         seen
     }
@@ -148,7 +150,7 @@ impl ChunkSet {
     /// Returns how `alloc` finds the default algorithm.
     #[inline]
     pub(crate) fn default(&self) -> DefaultAlgorithm {
-        self.tag().default
+        self.tag().default()
     }
 
     /// Returns how `alloc` finds the default algorithm, and since which version of the list. If the tag is the same
@@ -189,12 +191,12 @@ impl ChunkSet {
 
     /// Puts a list on the heap, to be published.
     fn allocate(&self, list: ChunkList) -> Arc<Protected<ChunkList>> {
-        self.published.allocate(Protected::new(list))
+        self.owner.allocate(list)
     }
 
     /// Publishes `next` after `seen`, unless another list came first. Returns true if it did.
     fn replace(&self, seen: &Arc<Protected<ChunkList>>, next: &Arc<Protected<ChunkList>>) -> bool {
-        let replaced = self.published.replace(seen, Arc::clone(next));
+        let replaced = self.owner.replace(&self.current, seen, next);
         if replaced {
             self.advance(next);
         }
@@ -313,7 +315,7 @@ impl ChunkSet {
     /// Returns true if readers have the list that was published last and try its first chunk first. Meaningful only at
     /// rest.
     pub(crate) fn readers_are_current(&self) -> bool {
-        let published = self.published.load_full();
+        let published = self.owner.load(&self.current);
         let first = published.first_alive().filter(|chunk| chunk.is_permanent());
         let first = first.map_or(ptr::null(), Arc::as_ptr);
         let newest = self.newest.load(Ordering::Relaxed).cast_const();

@@ -1,6 +1,6 @@
 //! Changes of the chunk list: read the current list, make the next one, publish it.
 
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use alloc::vec::Vec;
 
 use super::ChunkSet;

@@ -12,7 +12,7 @@ use core::iter::FusedIterator;
 use core::marker::PhantomData;
 use core::slice;
 
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::chunk::Chunk;

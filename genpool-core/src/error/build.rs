@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::chunk::AddRefused;
+#[cfg(feature = "alloc")]
 use crate::memory::NodeError;
 
 /// Why a pool was not built.
@@ -50,10 +52,20 @@ pub enum BuildError {
         /// The number of bytes requested.
         bytes: usize,
     },
+    /// The chunk of a [`StaticPool`](crate::StaticPool) breaks a rule.
+    #[error("the chunk: {0}")]
+    Chunk(AddRefused),
+    /// The bookkeeping of a [`StaticPool`](crate::StaticPool) has the sizes of another pool.
+    #[error("the bookkeeping does not have the sizes of a pool of {granules} granules")]
+    Books {
+        /// The number of granules that it was made for.
+        granules: usize,
+    },
 }
 
 impl BuildError {
     /// Returns the reason why memory could not be placed on `node`.
+    #[cfg(feature = "alloc")]
     pub(crate) fn of_node(node: u32, error: NodeError) -> Self {
         match error {
             NodeError::Unknown => Self::UnknownNode { node },

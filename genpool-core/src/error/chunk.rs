@@ -1,9 +1,11 @@
 //! Errors of adding and removing chunks.
 
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
 use thiserror::Error;
 
+#[cfg(feature = "alloc")]
 use crate::chunk::spec::ChunkSpec;
 use crate::memory::NoMemory;
 
@@ -18,6 +20,7 @@ use crate::memory::NoMemory;
 /// assert!(refused.chunk.into_owner().is_some()); // nothing is lost
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[cfg(feature = "alloc")]
 #[derive(Debug, Error)]
 #[error("chunk of {:#x} bytes at {:#x}: {reason}", chunk.size(), chunk.start())]
 pub struct AddError {
@@ -40,6 +43,7 @@ pub struct AddError {
 /// assert_eq!(refused.chunks.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[cfg(feature = "alloc")]
 #[derive(Debug, Error)]
 #[error("chunk number {at} of {}: {reason}", chunks.len())]
 pub struct AddManyError {
@@ -85,6 +89,10 @@ pub enum AddRefused {
     /// It does not end inside the address space.
     #[error("it wraps around the end of the address space")]
     Wraps,
+    /// All numbers of chunks were given out, 2^32 on a machine without atomics of 64 bits. On other machines there is no
+    /// such refusal.
+    #[error("the numbers of chunks are used up")]
+    NoNumber,
     /// Its physical range does not end inside 64 bits.
     #[error("its physical range from {phys:#x} on wraps around the end of 64 bits")]
     PhysWraps {
@@ -135,6 +143,7 @@ impl From<NoMemory> for AddRefused {
 /// assert_eq!(pool.remove(0x1000).unwrap_err(), RemoveError::Draining { start: 0x1000 });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RemoveError {

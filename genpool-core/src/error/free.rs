@@ -123,6 +123,7 @@ pub enum ResizeError {
 /// assert_eq!(Pool::new(12)?.live().err(), Some(NotTracked));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the pool was built without boundary tracking")]
 pub struct NotTracked;

@@ -7,5 +7,9 @@ mod free;
 
 pub use alloc::{AllocError, Impossible, Unsuitable};
 pub use build::BuildError;
-pub use chunk::{AddError, AddManyError, AddRefused, RemoveError};
-pub use free::{FreeError, NotTracked, ResizeError};
+pub use chunk::AddRefused;
+#[cfg(feature = "alloc")]
+pub use chunk::{AddError, AddManyError, RemoveError};
+#[cfg(feature = "alloc")]
+pub use free::NotTracked;
+pub use free::{FreeError, ResizeError};

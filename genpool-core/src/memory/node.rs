@@ -6,14 +6,28 @@ pub(super) use self::imp::Mapping;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NodeError {
     /// The system has no such node.
+    #[cfg_attr(
+        not(all(feature = "std", target_os = "linux")),
+        expect(dead_code, reason = "for Linux")
+    )]
     Unknown,
     /// There is no memory for a mapping of this size.
+    #[cfg_attr(
+        not(all(feature = "std", target_os = "linux")),
+        expect(dead_code, reason = "for Linux")
+    )]
     NoMemory { bytes: usize },
     /// This system offers no way to place memory on a node.
-    #[cfg_attr(target_os = "linux", expect(dead_code, reason = "for other systems"))]
+    #[cfg_attr(
+        all(feature = "std", target_os = "linux"),
+        expect(dead_code, reason = "for other systems")
+    )]
     Unsupported,
     /// The system refused to place memory on the node.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for Linux"))]
+    #[cfg_attr(
+        not(all(feature = "std", target_os = "linux")),
+        expect(dead_code, reason = "for Linux")
+    )]
     Refused { errno: i32 },
 }
 
@@ -33,7 +47,7 @@ impl Node {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "std", target_os = "linux"))]
 mod imp {
     use core::ffi::c_void;
     #[cfg(not(genpool_loom))]
@@ -109,14 +123,14 @@ mod imp {
             ManuallyDrop::new(self).start
         }
 
-        /// Puts a mapping together again.
+        /// Ends a mapping that was taken apart.
         ///
         /// # Safety
         ///
-        /// The parts are those of one mapping that was taken apart, and are used for this only.
+        /// The parts are those of one such mapping, and are used for this only.
         #[cfg(not(genpool_loom))]
-        pub(crate) unsafe fn from_parts(start: NonNull<c_void>, len: usize) -> Self {
-            Self { start, len }
+        pub(crate) unsafe fn end(start: NonNull<c_void>, len: usize) {
+            drop(Self { start, len });
         }
     }
 
@@ -129,7 +143,7 @@ mod imp {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(feature = "std", target_os = "linux")))]
 mod imp {
     use core::ffi::c_void;
     use core::ptr::NonNull;
@@ -141,7 +155,7 @@ mod imp {
     pub(crate) enum Mapping {}
 
     impl Mapping {
-        pub(crate) fn new(_len: usize, node: u32) -> Result<Self, NodeError> {
+        pub(crate) fn new(_len: usize, _node: u32) -> Result<Self, NodeError> {
             Err(NodeError::Unsupported)
         }
 
@@ -149,13 +163,11 @@ mod imp {
             match self {}
         }
 
-        /// Never called: no mapping was ever taken apart.
+        /// Does nothing: no mapping was ever taken apart.
         ///
         /// # Safety
         ///
         /// As on Linux.
-        pub(crate) unsafe fn from_parts(_start: NonNull<c_void>, _len: usize) -> Self {
-            unreachable!("no mapping was ever taken apart")
-        }
+        pub(crate) unsafe fn end(_start: NonNull<c_void>, _len: usize) {}
     }
 }

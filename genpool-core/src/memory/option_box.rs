@@ -5,7 +5,7 @@ use core::ptr::{self, NonNull};
 
 use alloc::boxed::Box;
 
-use crate::sync::{AtomicPtr, Ordering};
+use crate::sync::{AtomicPtr, Ordering, const_fn};
 
 /// An atomic slot for one boxed value.
 ///
@@ -25,10 +25,12 @@ unsafe impl<T: Send> Send for AtomicOptionBox<T> {}
 unsafe impl<T: Send> Sync for AtomicOptionBox<T> {}
 
 impl<T> AtomicOptionBox<T> {
-    pub(crate) fn new() -> Self {
-        Self {
-            boxed: AtomicPtr::new(ptr::null_mut()),
-            owns: PhantomData,
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                boxed: AtomicPtr::new(ptr::null_mut()),
+                owns: PhantomData,
+            }
         }
     }
 

@@ -1,20 +1,22 @@
-//! Fixed-size tables that start out zeroed, on the heap or on one NUMA node. A table that fills a cache line begins
-//! at the start of one.
+//! Fixed-size tables: zeroed ones on the heap or on one NUMA node, and borrowed ones. A table on the heap that fills a
+//! cache line begins at the start of one.
 
 use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-#[cfg(not(genpool_loom))]
+#[cfg(all(feature = "alloc", not(genpool_loom)))]
 use alloc::alloc::Layout;
 #[cfg(genpool_loom)]
 use alloc::boxed::Box;
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
-#[cfg(not(genpool_loom))]
+#[cfg(all(feature = "alloc", not(genpool_loom)))]
 use bytemuck::Zeroable;
 
-#[cfg(not(genpool_loom))]
+#[cfg(all(feature = "alloc", not(genpool_loom)))]
 use super::node::Mapping;
+#[cfg(feature = "alloc")]
 use super::node::Node;
 
 /// There was no memory for a table of this many bytes.
@@ -24,11 +26,13 @@ pub(crate) struct NoMemory {
 }
 
 /// More bytes than a change of the chunk list allocates in small pieces (2026-11).
+#[cfg(feature = "alloc")]
 const SPARE: usize = 2048;
 
 /// Checks that there is memory for the small pieces of bookkeeping that a change of the chunk list allocates, in
 /// `Arc`s and boxes. Such an allocation cannot report a failure: it ends the process. This is a check and no
 /// reservation, so other threads may take the memory meanwhile.
+#[cfg(feature = "alloc")]
 pub(crate) fn probe_spare() -> Result<(), NoMemory> {
     let mut spare = Vec::<u8>::new();
     let had = spare.try_reserve_exact(SPARE);
@@ -38,6 +42,7 @@ pub(crate) fn probe_spare() -> Result<(), NoMemory> {
 }
 
 /// Makes room in a list for `more` items besides those that it has.
+#[cfg(feature = "alloc")]
 pub(crate) fn reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), NoMemory> {
     list.try_reserve(more).map_err(|_| NoMemory {
         bytes: more.saturating_mul(size_of::<T>()),
@@ -45,6 +50,7 @@ pub(crate) fn reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), NoMemory>
 }
 
 /// Makes room as [`reserve`] does, and no more than is asked for.
+#[cfg(feature = "alloc")]
 pub(crate) fn reserve_exact<T>(list: &mut Vec<T>, more: usize) -> Result<(), NoMemory> {
     list.try_reserve_exact(more).map_err(|_| NoMemory {
         bytes: more.saturating_mul(size_of::<T>()),
@@ -52,17 +58,21 @@ pub(crate) fn reserve_exact<T>(list: &mut Vec<T>, more: usize) -> Result<(), NoM
 }
 
 /// Bytes in a cache line.
-#[cfg(not(genpool_loom))]
+#[cfg(all(feature = "alloc", not(genpool_loom)))]
 const CACHE_LINE: usize = 64;
 
-/// `len` zeroed items that stay in place until the table is dropped.
+/// The byte before the items of a table that borrows them.
+#[cfg(not(genpool_loom))]
+const BORROWED: u8 = u8::MAX;
+
+/// Items that stay in place until the table is dropped.
 ///
 /// # Invariants
 ///
-/// `items` points to initialised items that this table alone owns. If they are not empty, the byte before them belongs
-/// to the table too, and says how many bytes of the allocation come before the items. The allocation is as
-/// [`layout_of`](Self::layout_of) says. Or the byte is 0, and the items come [`CACHE_LINE`] bytes after the start of a
-/// mapping that was taken apart.
+/// `items` points to initialised items that this table alone owns, or that it borrows for good. If they are not empty,
+/// the byte before them belongs to the table too. It says how many bytes of the allocation come before the items. The
+/// allocation is as [`layout_of`](Self::layout_of) says. Or the byte is 0, and the items come [`CACHE_LINE`] bytes after
+/// the start of a mapping that was taken apart. Or it is [`BORROWED`].
 pub(crate) struct Table<T> {
     items: NonNull<[T]>,
 }
@@ -72,7 +82,51 @@ unsafe impl<T: Send> Send for Table<T> {}
 // SAFETY: a shared table hands out shared references only.
 unsafe impl<T: Sync> Sync for Table<T> {}
 
+/// Items for a table to borrow.
 #[cfg(not(genpool_loom))]
+#[derive(Debug)]
+#[cfg_attr(target_pointer_width = "64", repr(C, align(64)))]
+#[cfg_attr(not(target_pointer_width = "64"), repr(C))]
+pub(crate) struct TableMemory<T, const N: usize> {
+    before: [u8; BEFORE],
+    items: [T; N],
+}
+
+/// Bytes before borrowed items. A cache line on 64-bit machines, so that the items begin at one.
+#[cfg(not(genpool_loom))]
+const BEFORE: usize = if cfg!(target_pointer_width = "64") {
+    64
+} else {
+    size_of::<usize>()
+};
+
+#[cfg(not(genpool_loom))]
+impl<T, const N: usize> TableMemory<T, N> {
+    pub(crate) const fn new(items: [T; N]) -> Self {
+        // Or there are bytes in between.
+        const { assert!(BEFORE.is_multiple_of(align_of::<T>())) };
+        let before = [BORROWED; BEFORE];
+        Self { before, items }
+    }
+}
+
+#[cfg(not(genpool_loom))]
+impl<T> Table<T> {
+    /// Creates a table that borrows its items.
+    pub(crate) const fn borrowed<const N: usize>(memory: &'static TableMemory<T, N>) -> Self {
+        let memory = core::ptr::from_ref(memory);
+        // SAFETY: the place is inside the memory. The pointer may be used for all of the memory, also for the byte before
+        // the items.
+        let items = unsafe { memory.cast::<u8>().add(BEFORE) };
+        // SAFETY: it is inside what a reference points to.
+        let items = unsafe { NonNull::new_unchecked(items.cast_mut()) };
+        Self {
+            items: NonNull::slice_from_raw_parts(items.cast(), N),
+        }
+    }
+}
+
+#[cfg(all(feature = "alloc", not(genpool_loom)))]
 impl<T> Table<T> {
     /// Returns a multiple of which items of so many bytes begin at. At most so many bytes come before them.
     fn boundary(bytes: usize) -> usize {
@@ -93,7 +147,7 @@ impl<T> Table<T> {
     }
 }
 
-#[cfg(not(genpool_loom))]
+#[cfg(all(feature = "alloc", not(genpool_loom)))]
 impl<T: Zeroable> Table<T> {
     /// Creates a table of `len` zeroed items, on `node` if one is given.
     pub(crate) fn zeroed(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
@@ -151,7 +205,7 @@ impl<T> Deref for Table<T> {
     }
 }
 
-#[cfg(not(genpool_loom))]
+#[cfg(all(feature = "alloc", not(genpool_loom)))]
 impl<T> Drop for Table<T> {
     fn drop(&mut self) {
         const { assert!(!core::mem::needs_drop::<T>()) };
@@ -163,7 +217,11 @@ impl<T> Drop for Table<T> {
         // SAFETY: by the invariant the byte before the items belongs to the table.
         let before = unsafe { start.sub(1) };
         // SAFETY: it was written, or mapped, when the table was made.
-        let skipped = usize::from(unsafe { before.read() });
+        let before = unsafe { before.read() };
+        if before == BORROWED {
+            return;
+        }
+        let skipped = usize::from(before);
         if skipped != 0
             && let Some(layout) = Self::layout_of(self.items.len())
         {
@@ -175,7 +233,7 @@ impl<T> Drop for Table<T> {
             // SAFETY: by the invariant the mapping begins there.
             let begin = unsafe { start.sub(CACHE_LINE) };
             // SAFETY: by the invariant these are the parts of a mapping, and nothing uses it any more.
-            drop(unsafe { Mapping::from_parts(begin.cast(), bytes + CACHE_LINE) });
+            unsafe { Mapping::end(begin.cast(), bytes + CACHE_LINE) };
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The account of a chunk: what allocations hold and what caches keep in it.
 
-use alloc::sync::Arc;
+use crate::sync::Arc;
 
 use super::Notifier;
 use crate::sync::{AtomicUsize, Ordering};

@@ -48,8 +48,8 @@ mod account;
 mod event;
 mod notifier;
 
+use crate::sync::Arc;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 pub(crate) use self::account::Account;
 pub use self::event::Event;

@@ -35,6 +35,7 @@ use core::ptr;
 
 use alloc::vec::Vec;
 
+use super::search::Search;
 use crate::allocation::{Allocation, Origin, Parts};
 use crate::bitmap::{Attempt, Look};
 use crate::chunk::{Chunk, State};

@@ -1,49 +1,20 @@
-//! Giving ranges back, from an [`Allocation`] or by address; adopting and resizing them.
-//!
-//! A chunk that is not permanent is looked up under a pin and is used only inside the call. So a range that was freed
-//! by address while an allocation held it leaves nothing dangling (see `chunks/mod.rs`).
+//! Giving ranges back to their chunk, by address or by who holds them; adopting and resizing them. For every kind of
+//! pool.
 
-use crate::allocation::{Allocation, Origin, OriginKind, RawRange};
+use super::state::PoolState;
 use crate::bitmap::Released;
 use crate::chunk::{BoundaryTags, Extent, Ownership};
 use crate::chunk::{Chunk, ClaimError, State, granules_for};
 use crate::error::{FreeError, ResizeError};
-use crate::shared::Shared;
 use crate::sync::{Fault, seeded};
 use crate::units::Granule;
 
-impl Shared {
-    /// Gives back what an allocation held.
-    #[inline(always)]
-    pub(crate) fn give_back(&self, origin: Origin<'_>, addr: usize, extent: Extent) {
-        #[cfg(feature = "observe")]
-        if let Some(notifier) = self.notifier() {
-            return self.give_back_observed(notifier, origin, addr, extent);
-        }
-        let taken_back = match origin.kind() {
-            OriginKind::Permanent(chunk) => self.give_back_to(chunk, addr, extent),
-            OriginKind::ByGeneration { generation } => {
-                self.give_back_by_generation(generation, addr, extent)
-            }
-        };
-        if !taken_back {
-            // Only a free by address can have released this range before.
-            self.counters.refused_free();
-        }
-    }
-
-    #[cold]
-    fn give_back_by_generation(&self, generation: usize, addr: usize, extent: Extent) -> bool {
-        self.in_generation(addr, generation, |chunk| {
-            self.give_back_to(chunk, addr, extent)
-        })
-        .unwrap_or(false)
-    }
-
+/// Giving back, adopting and resizing, for every kind of pool.
+pub(crate) trait Free: PoolState {
     /// Gives a run back to its chunk. Returns false if it had been freed already. Takes what fits in registers, and
     /// leaves everything uncommon to functions that it ends with, so that no registers need to be saved.
     #[inline(never)]
-    pub(crate) fn give_back_to(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
+    fn give_back_to(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
         let start = chunk.granule_of(addr);
         if extent.ownership().is_some() {
             return self.give_back_tracked(chunk, start, extent);
@@ -54,7 +25,7 @@ impl Shared {
             return self.give_back_across(chunk, start, n);
         };
         if bitmap.is_settled(released)
-            && (self.activity.has_no_listeners() || seeded(Fault::UnnotifiedDrop))
+            && (self.activity().has_no_listeners() || seeded(Fault::UnnotifiedDrop))
             && chunk.state() == State::Alive
         {
             if bitmap.keeps_units() {
@@ -68,14 +39,18 @@ impl Shared {
     #[inline(never)]
     fn give_back_tracked(&self, chunk: &Chunk, start: Granule, extent: Extent) -> bool {
         let exchange_ownership = || chunk.exchange(start, extent, 0);
-        let given =
-            chunk.give_back_with_ownership(start, extent.len(), &self.activity, exchange_ownership);
+        let given = chunk.give_back_with_ownership(
+            start,
+            extent.len(),
+            self.activity(),
+            exchange_ownership,
+        );
         given.is_ok_and(|(_, outcome)| outcome.is_ok())
     }
 
     #[inline(never)]
     fn give_back_across(&self, chunk: &Chunk, start: Granule, n: usize) -> bool {
-        chunk.give_back(start, n, &self.activity).is_ok()
+        chunk.give_back(start, n, self.activity()).is_ok()
     }
 
     #[inline(never)]
@@ -86,35 +61,21 @@ impl Shared {
 
     #[inline(never)]
     fn complete_release(&self, chunk: &Chunk, released: Released) -> bool {
-        chunk.complete_release(released, &self.activity).is_ok()
+        chunk.complete_release(released, self.activity()).is_ok()
     }
 
     /// Ends an allocation; its granules stay taken. Returns false if the boundary tags say that it was freed by address
     /// meanwhile.
-    pub(crate) fn close(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
+    fn close(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
         let closed = chunk.exchange(chunk.granule_of(addr), extent, 0).is_ok();
         if !closed {
-            self.counters.refused_free();
+            self.counters().refused_free();
         }
         closed
     }
 
-    /// Frees a range by its address, and by its size if one is given. Returns what `with` makes of the chunk and the
-    /// size in granules. The chunk may not outlive the call.
-    pub(crate) fn free<R>(
-        &self,
-        addr: usize,
-        size: Option<usize>,
-        with: impl FnOnce(&Chunk, usize) -> R,
-    ) -> Result<R, FreeError> {
-        #[cfg(feature = "observe")]
-        if let Some(notifier) = self.notifier() {
-            return self.free_observed(notifier, addr, size, with);
-        }
-        self.free_unobserved(addr, size, with)
-    }
-
-    pub(crate) fn free_unobserved<R>(
+    /// Frees a range as [`free`](Shared::free) does, without an observer.
+    fn free_unobserved<R>(
         &self,
         addr: usize,
         size: Option<usize>,
@@ -127,7 +88,7 @@ impl Shared {
             })
             .unwrap_or_else(|| Err(outside(addr, size)));
         if outcome.is_err() {
-            self.counters.refused_free();
+            self.counters().refused_free();
             // The refusal reveals what is free.
             self.reveal(());
         }
@@ -140,7 +101,7 @@ impl Shared {
         let Some(boundary_tags) = chunk.boundary_tags() else {
             size.ok_or(FreeError::NotTracked)?;
             return chunk
-                .give_back_checked(start, asked, &self.activity)
+                .give_back_checked(start, asked, self.activity())
                 .map(|()| asked)
                 .map_err(|free| FreeError::NotAllocated {
                     addr: chunk.addr_of(free.granule),
@@ -151,11 +112,11 @@ impl Shared {
             let n = ownership.len();
             // The thread that exchanges the ownership word owns the range. A thread that loses reads the word again.
             if seeded(Fault::BitsBeforeOwnership) {
-                chunk.give_back(start, n, &self.activity).ok();
+                chunk.give_back(start, n, self.activity()).ok();
             }
             let exchange_ownership = || boundary_tags.exchange(start, ownership, 0);
             if chunk
-                .give_back_with_ownership(start, n, &self.activity, exchange_ownership)
+                .give_back_with_ownership(start, n, self.activity(), exchange_ownership)
                 .is_ok()
             {
                 return Ok(n);
@@ -163,9 +124,13 @@ impl Shared {
         }
     }
 
-    /// Returns the allocation of a range that was turned into plain numbers.
-    pub(crate) fn adopt(&self, range: RawRange) -> Result<Allocation<'_>, FreeError> {
-        let RawRange { addr, size } = range;
+    /// Returns what `with` makes of the chunk of a range that was turned into plain numbers, and of its extent.
+    fn adopt<R>(
+        &self,
+        addr: usize,
+        size: usize,
+        with: impl FnOnce(&Chunk, Extent) -> R,
+    ) -> Result<R, FreeError> {
         let found = self.in_chunk(addr, |chunk| {
             let (start, n) = chunk.locate(addr, size)?;
             let extent = match chunk.boundary_tags() {
@@ -180,17 +145,14 @@ impl Shared {
                     Extent::untracked(n)
                 }
             };
-            // The chunk may not outlive the call, so later calls look it up.
-            Ok((Origin::by_generation(chunk.generation()), extent))
+            Ok(with(chunk, extent))
         });
         // The answer reveals what is taken and what is free.
-        let (origin, extent) =
-            self.reveal(found.unwrap_or_else(|| Err(outside(addr, Some(size)))))?;
-        Ok(Allocation::new(self, origin, addr, extent))
+        self.reveal(found.unwrap_or_else(|| Err(outside(addr, Some(size)))))
     }
 
     /// Resizes the allocation at `addr` in place, to `wanted` granules.
-    pub(crate) fn resize(
+    fn resize(
         &self,
         chunk: &Chunk,
         addr: usize,
@@ -208,22 +170,22 @@ impl Shared {
                 return Err(ResizeError::PastChunk);
             }
             // Announced, so that claiming the granules and changing the ownership word count as one step.
-            let _in_flight = chunk.boundary_tags().map(|_| self.activity.enter());
+            let _in_flight = chunk.boundary_tags().map(|_| self.activity().enter());
             chunk
-                .claim(end, tail, &self.activity)
+                .claim(end, tail, self.activity())
                 .map_err(|refused| match refused {
                     // It shows that a granule is taken.
                     ClaimError::Taken => self.reveal(ResizeError::Neighbour),
                     ClaimError::Draining => ResizeError::Draining,
                 })?;
             return exchange_ownership().inspect_err(|_| {
-                chunk.give_back(end, tail, &self.activity).ok();
+                chunk.give_back(end, tail, self.activity()).ok();
             });
         }
         let (extent, outcome) =
-            chunk.give_back_with_ownership(end, tail, &self.activity, exchange_ownership)?;
+            chunk.give_back_with_ownership(end, tail, self.activity(), exchange_ownership)?;
         if outcome.is_err() {
-            self.counters.refused_free();
+            self.counters().refused_free();
         }
         Ok(extent)
     }
@@ -239,11 +201,11 @@ impl Shared {
         let ownership = boundary_tags.get(start);
         match size {
             _ if ownership.len() == 0 => Err(self.no_allocation_at(chunk, boundary_tags, start)),
-            Some(size) if granules_for(size, self.order) != ownership.len() => {
+            Some(size) if granules_for(size, self.order()) != ownership.len() => {
                 Err(FreeError::WrongSize {
                     addr: chunk.addr_of(start),
                     size,
-                    allocated: ownership.len() << self.order,
+                    allocated: ownership.len() << self.order(),
                 })
             }
             _ => Ok(ownership),
@@ -266,6 +228,8 @@ impl Shared {
         }
     }
 }
+
+impl<P: PoolState> Free for P {}
 
 /// Returns why a range that lies in no chunk is refused.
 fn outside(addr: usize, size: Option<usize>) -> FreeError {

@@ -3,9 +3,10 @@
 use core::panic::AssertUnwindSafe;
 use std::panic::{catch_unwind, resume_unwind};
 
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use alloc::vec::Vec;
 
+use super::free::Free;
 use crate::allocation::{Allocation, Origin, OriginKind, Parts};
 use crate::chunk::{Chunk, ChunkSpec, Extent, granules_for};
 use crate::chunks::DefaultAlgorithm;

@@ -1,43 +1,40 @@
 //! Refusals: which error a request gets that was not served.
 
+use super::state::PoolState;
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, State};
 use crate::error::{AllocError, Impossible};
 use crate::placement::{Algorithm, ChunkView, Request};
-use crate::shared::Shared;
 
-impl Shared {
+/// Refusals, for every kind of pool.
+pub(crate) trait Refuse: PoolState {
     /// Returns true if the cached refusal covers requests of this size, under any algorithm but one for a single address.
     #[inline(always)]
-    pub(crate) fn refuses_size(&self, size: usize) -> bool {
-        let request = Request::new(size, self.order);
-        request.is_some_and(|request| self.activity.is_refused(request.granules()))
+    fn refuses_size(&self, size: usize) -> bool {
+        let request = Request::new(size, self.order());
+        request.is_some_and(|request| self.activity().is_refused(request.granules()))
     }
 
     /// Returns true if the cached refusal covers the request. It never covers one for a single address, whose refusal
     /// says that the address is taken: the chunk may be newer than the cached refusal, and free.
     #[inline(always)]
-    pub(super) fn is_refused<A: Algorithm + ?Sized>(
-        &self,
-        algorithm: &A,
-        request: &Request,
-    ) -> bool {
-        self.activity.is_refused(request.granules()) && algorithm.only_address().is_none()
+    fn is_refused<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> bool {
+        self.activity().is_refused(request.granules()) && algorithm.only_address().is_none()
     }
 
     /// Returns why a request that the cached refusal covers is refused. The request must not be for a single address.
     /// `Exhausted` says nothing of whether a chunk is long enough, so the newest chunk may be asked without a pin, whatever
     /// its state.
-    pub(super) fn refuse_from_cache<A: Algorithm + ?Sized>(
+    fn refuse_from_cache<A: Algorithm + ?Sized>(
         &self,
         algorithm: &A,
         request: &Request,
     ) -> AllocError {
-        if let Some(newest) = self.chunk_set.newest()
+        if let Some(newest) = self.newest()
             && request.granules() <= newest.bitmap().len()
             && algorithm.rules_out(&self.exact(newest), request).is_none()
         {
-            self.counters.exhausted();
+            self.counters().exhausted();
             let size = request.size();
             return AllocError::Exhausted { size };
         }
@@ -50,29 +47,23 @@ impl Shared {
     #[inline(never)]
     fn refuse_by_all<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
         let outlook = |chunk| Feasibility::of(&self.exact(chunk), algorithm, request);
-        let pin = self.chunk_set.pin();
-        let alive = pin.chunks().filter(|chunk| chunk.state() == State::Alive);
+        let pin = self.pin();
+        let alive = Self::chunks(&pin).filter(|chunk| chunk.state() == State::Alive);
         let all = alive.fold(Feasibility::NO_CHUNK, |all, chunk| {
             all.and(outlook(chunk), request)
         });
         match all {
-            Feasibility::Never(reason) if self.chunk_set.is_current(&pin) => {
-                self.impossible(reason)
-            }
+            Feasibility::Never(reason) if self.is_current(&pin) => self.impossible(reason),
             _ => self.exhausted(algorithm, request),
         }
     }
 
     fn exact<'c>(&'c self, chunk: &'c Chunk) -> ChunkView<'c> {
-        ChunkView::new(chunk, Look::Exact, &self.activity)
+        ChunkView::new(chunk, Look::Exact, self.activity())
     }
 
-    pub(super) fn exhausted<A: Algorithm + ?Sized>(
-        &self,
-        algorithm: &A,
-        request: &Request,
-    ) -> AllocError {
-        self.counters.exhausted();
+    fn exhausted<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
+        self.counters().exhausted();
         let size = request.size();
         match algorithm.only_address() {
             Some(addr) => AllocError::Taken { addr, size },
@@ -82,20 +73,22 @@ impl Shared {
 
     /// Refuses a request that no chunk could ever serve. The reason may show a chunk whose author has not notified yet.
     #[cold]
-    pub(super) fn impossible(&self, reason: Impossible) -> AllocError {
+    fn impossible(&self, reason: Impossible) -> AllocError {
         self.reveal(self.unsuitable(AllocError::Impossible(reason)))
     }
 
     #[cold]
-    pub(super) fn unsuitable(&self, error: AllocError) -> AllocError {
-        self.counters.unsuitable();
+    fn unsuitable(&self, error: AllocError) -> AllocError {
+        self.counters().unsuitable();
         error
     }
 }
 
+impl<P: PoolState> Refuse for P {}
+
 /// Whether chunks could serve a request if all of their granules were free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Feasibility {
+pub(crate) enum Feasibility {
     Possible,
     Never(Impossible),
 }

@@ -1,16 +1,12 @@
 //! The slow path of an allocation: a search of all chunks, and the proof that there is no room in any of them.
 
-use crossbeam_utils::Backoff;
-
-use super::refusal::Feasibility;
-use crate::allocation::{Origin, Parts};
+use super::refusal::{Feasibility, Refuse};
+use super::state::PoolState;
 use crate::bitmap::{AnyStart, Look};
 use crate::chunk::{Chunk, ClaimError, Extent, State};
-use crate::chunks::Pin;
 use crate::error::AllocError;
 use crate::placement::{Algorithm, ChunkView, Request};
-use crate::shared::Shared;
-use crate::sync::{Fault, seeded};
+use crate::sync::{Backoff, Fault, seeded};
 use crate::units::Granule;
 
 /// How often a chunk's algorithm is asked again after a lost claim. Each loss means that another thread got something.
@@ -28,14 +24,14 @@ const MAX_CLAIMS: usize = if cfg!(genpool_small) {
 const MAX_PROOFS: usize = if cfg!(genpool_small) { 2 } else { 16 };
 
 /// The outcome of a search that claims what it finds.
-enum Outcome<T> {
+pub(crate) enum Outcome<T> {
     Found(T),
     /// Nothing was found.
     Nowhere(Feasibility),
 }
 
 /// The outcome of an attempt at a proof.
-enum Proof<T> {
+pub(crate) enum Proof<T> {
     Found(T),
     /// There is no room.
     NoRoom(AllocError),
@@ -45,18 +41,19 @@ enum Proof<T> {
     NoProber,
 }
 
-impl Shared {
+/// The slow path, for every kind of pool.
+pub(crate) trait Search: Refuse {
     /// Allocates by `algorithm` where the fast path found nothing, or returns why there is no room. `own_guards`: see
     /// [`alloc_default`](Self::alloc_default).
     #[cold]
     #[inline(never)]
-    pub(super) fn alloc_slowly<A: Algorithm + ?Sized>(
+    fn alloc_slowly<A: Algorithm + ?Sized>(
         &self,
         size: usize,
         algorithm: &A,
         own_guards: usize,
-    ) -> Result<Parts<'_>, AllocError> {
-        let Some(request) = Request::new(size, self.order) else {
+    ) -> Result<Self::Found<'_>, AllocError> {
+        let Some(request) = Request::new(size, self.order()) else {
             return Err(self.unsuitable(AllocError::ZeroSize));
         };
         if let Err(reason) = algorithm.check(&request) {
@@ -75,21 +72,21 @@ impl Shared {
         algorithm: &A,
         request: &Request,
         own_guards: usize,
-    ) -> Result<Parts<'_>, AllocError> {
+    ) -> Result<Self::Found<'_>, AllocError> {
         let size = request.size();
         for attempt in 0..MAX_PROOFS {
             // Another prober may have been faster.
             if attempt > 0 && self.is_refused(algorithm, request) {
                 return Err(self.refuse_from_cache(algorithm, request));
             }
-            let pin = self.chunk_set.pin();
+            let pin = self.pin();
             match self.try_chunks(&pin, algorithm, request, own_guards)? {
                 Outcome::Found(found) => return Ok(found),
                 Outcome::Nowhere(Feasibility::Possible) => {}
                 Outcome::Nowhere(Feasibility::Never(reason)) => {
                     // If the list is still current, no chunk that was added meanwhile was left out. Chunks do not
                     // change, and one that is being removed never serves again.
-                    if self.chunk_set.is_current(&pin) {
+                    if self.is_current(&pin) {
                         return Err(self.impossible(reason));
                     }
                     continue;
@@ -105,23 +102,23 @@ impl Shared {
                 Proof::NoProber => break,
             }
         }
-        self.counters.contended();
+        self.counters().contended();
         Err(AllocError::Contended { size })
     }
 
     /// Searches the chunks of a list by their hints.
     fn try_chunks<'p, A: Algorithm + ?Sized>(
         &'p self,
-        pin: &Pin<'p>,
+        pin: &Self::Pin<'p>,
         algorithm: &A,
         request: &Request,
         own_guards: usize,
-    ) -> Result<Outcome<Parts<'p>>, AllocError> {
+    ) -> Result<Outcome<Self::Found<'p>>, AllocError> {
         let mut feasibility = Feasibility::NO_CHUNK;
-        for chunk in pin.chunks() {
+        for chunk in Self::chunks(pin) {
             match self.try_chunk(chunk, algorithm, request, Look::Hinted, own_guards)? {
-                Outcome::Found(extent) => {
-                    return Ok(Outcome::Found(self.parts(pin, chunk, extent)));
+                Outcome::Found((granule, extent)) => {
+                    return Ok(Outcome::Found(self.found(pin, chunk, granule, extent)));
                 }
                 Outcome::Nowhere(of_chunk) => feasibility = feasibility.and(of_chunk, request),
             }
@@ -133,28 +130,30 @@ impl Shared {
     /// proves that there is no room.
     fn prove<'p, A: Algorithm + ?Sized>(
         &'p self,
-        pin: &Pin<'p>,
+        pin: &Self::Pin<'p>,
         algorithm: &A,
         request: &Request,
         own_guards: usize,
-    ) -> Result<Proof<Parts<'p>>, AllocError> {
+    ) -> Result<Proof<Self::Found<'p>>, AllocError> {
         let n = request.granules();
-        let Some(prober) = self.activity.probe() else {
+        let Some(prober) = self.activity().probe() else {
             return Ok(Proof::NoProber);
         };
         let before = prober.read();
         // A cached refusal holds for every algorithm, so each chunk is also searched without this one's rules. A request
         // for one address shows by its answer which chunks there are, so its refusal is not cached.
         let mut nowhere = algorithm.only_address().is_none();
-        for chunk in pin.chunks() {
+        for chunk in Self::chunks(pin) {
             match self.try_chunk(chunk, algorithm, request, Look::Exact, own_guards)? {
-                Outcome::Found(extent) => return Ok(Proof::Found(self.parts(pin, chunk, extent))),
+                Outcome::Found((granule, extent)) => {
+                    return Ok(Proof::Found(self.found(pin, chunk, granule, extent)));
+                }
                 Outcome::Nowhere(_) => nowhere = nowhere && !has_room(chunk, n),
             }
         }
         let after = prober.read();
         // The list must be the same too: room may have come with a new chunk.
-        let is_current = || seeded(Fault::UncheckedList) || self.chunk_set.is_current(pin);
+        let is_current = || seeded(Fault::UncheckedList) || self.is_current(pin);
         if before != after || !before.is_quiet(own_guards) || !is_current() {
             return Ok(Proof::Failed);
         }
@@ -175,24 +174,6 @@ impl Shared {
         }))
     }
 
-    /// Returns the parts of an allocation that was claimed in a chunk of the pinned list.
-    fn parts<'p>(
-        &'p self,
-        pin: &Pin<'p>,
-        chunk: &Chunk,
-        (granule, extent): (Granule, Extent),
-    ) -> Parts<'p> {
-        // SAFETY: the chunk is a chunk of the pinned list.
-        let permanent = unsafe { pin.permanent(chunk) };
-        let listed = || Origin::by_generation(chunk.generation());
-        Parts {
-            extent,
-            addr: chunk.addr_of(granule),
-            origin: permanent.map_or_else(listed, Origin::permanent),
-            shared: self,
-        }
-    }
-
     /// Asks the algorithm until a run that it proposes in this chunk could be claimed.
     fn try_chunk<A: Algorithm + ?Sized>(
         &self,
@@ -207,7 +188,7 @@ impl Shared {
         if chunk.state() != State::Alive {
             return Ok(Outcome::Nowhere(Feasibility::NO_CHUNK));
         }
-        let view = ChunkView::new(chunk, look, &self.activity);
+        let view = ChunkView::new(chunk, look, self.activity());
         let nowhere = || Outcome::Nowhere(Feasibility::of(&view, algorithm, request));
         if n > granules {
             return Ok(nowhere());
@@ -218,17 +199,17 @@ impl Shared {
                 return Ok(nowhere());
             };
             if granule.0 > granules - n {
-                self.counters.bad_proposal();
+                self.counters().bad_proposal();
                 let granule = granule.0;
                 // It shows that there is a chunk of this length.
                 let error = AllocError::BadProposal { granule, granules };
                 return Err(self.reveal(error));
             }
-            match chunk.claim(granule, n, &self.activity) {
+            match chunk.claim(granule, n, self.activity()) {
                 Ok(()) => return Ok(Outcome::Found((granule, chunk.open(granule, n)))),
                 Err(ClaimError::Draining) => return Ok(Outcome::Nowhere(Feasibility::NO_CHUNK)),
                 Err(ClaimError::Taken) => {
-                    self.counters.lost_claim();
+                    self.counters().lost_claim();
                     backoff.spin();
                 }
             }
@@ -249,7 +230,7 @@ impl Shared {
         let (size, granules) = (request.size(), view.granules());
         let mut bad = None;
         for _ in 0..MAX_PROOFS {
-            let Some(prober) = self.activity.probe() else {
+            let Some(prober) = self.activity().probe() else {
                 bad = None;
                 break;
             };
@@ -265,17 +246,19 @@ impl Shared {
         }
         match bad {
             Some(Granule(granule)) => {
-                self.counters.bad_proposal();
+                self.counters().bad_proposal();
                 // It shows that a granule is taken.
                 self.reveal(AllocError::BadProposal { granule, granules })
             }
             None => {
-                self.counters.contended();
+                self.counters().contended();
                 AllocError::Contended { size }
             }
         }
     }
 }
+
+impl<P: PoolState> Search for P {}
 
 /// Returns true if there is room for `n` granules. Looks at every bit.
 fn has_room(chunk: &Chunk, n: usize) -> bool {

@@ -2,15 +2,15 @@
 //!
 //! `ops/alloc.rs` says when the pool asks [`Algorithm::rules_out`], and why that needs no proof.
 
-use alloc::boxed::Box;
-use alloc::sync::Arc;
-
 use super::claim::Claim;
 use super::name::AlgorithmName;
 use super::request::Request;
 use super::view::ChunkView;
 use crate::error::{Impossible, Unsuitable};
+#[cfg(feature = "alloc")]
+use crate::memory::{Arc, Box};
 use crate::units::Granule;
+#[cfg(feature = "alloc")]
 use crate::unwind::Guarded;
 
 /// Chooses where in a chunk an allocation goes.
@@ -223,4 +223,6 @@ macro_rules! forward {
     };
 }
 
-forward!(&A, Box<A>, Arc<A>, Guarded<A>);
+forward!(&A);
+#[cfg(feature = "alloc")]
+forward!(Box<A>, Arc<A>, Guarded<A>);

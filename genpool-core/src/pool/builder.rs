@@ -1,8 +1,8 @@
 //! The options of a pool, checked once when it is built.
 
+use crate::sync::Arc;
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::sync::Arc;
 
 use super::{Pool, PoolView, Report, as_default};
 use crate::chunks::DefaultAlgorithm;

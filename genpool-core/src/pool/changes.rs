@@ -2,7 +2,7 @@
 
 use core::slice;
 
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Pool;
@@ -13,6 +13,7 @@ use crate::error::{AddError, AddManyError, AddRefused, RemoveError};
 use crate::memory::{probe_spare, reserve};
 #[cfg(feature = "observe")]
 use crate::observe::Event;
+use crate::ops::PoolState;
 use crate::shared::Shared;
 use crate::sync::{Ordering, unlike_others};
 use crate::unwind::FirstPanic;
@@ -257,7 +258,7 @@ impl Shared {
         list.admit(spec)?;
         probe_spare()?;
         // Greater than that of every listed chunk, which was drawn before the list was published.
-        let number = unlike_others();
+        let number = unlike_others().ok_or(AddRefused::NoNumber)?;
         // Read again after every concurrent change, because a permanent chunk must be older than all chunks that are
         // not permanent.
         // Relaxed: a thread that sees a non-permanent chunk in the list also sees the removal that made it so.

@@ -1,10 +1,11 @@
 //! An iterator over the chunks of a pool at one instant.
 
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use core::fmt;
 
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State, text_of};
+use crate::ops::PoolState;
 use crate::shared::Shared;
 use crate::units::{Granule, Run};
 

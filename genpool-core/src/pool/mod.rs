@@ -8,8 +8,8 @@ mod queries;
 use core::fmt;
 use core::ops::Deref;
 
+use crate::sync::{Arc, arc_dyn};
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::TypeId;
 
@@ -17,13 +17,14 @@ pub use self::builder::Builder;
 pub use self::chunks::{ChunkInfo, Chunks};
 #[cfg(feature = "observe")]
 use crate::allocation::Parts;
-use crate::allocation::{Allocation, OwnedAllocation, RawRange};
+use crate::allocation::{Allocation, OwnedAllocation};
 use crate::chunk::Owner;
 use crate::chunks::DefaultAlgorithm;
 use crate::drain::Drain;
 use crate::error::{AllocError, BuildError, FreeError};
 use crate::memory::Node;
 use crate::placement::{Algorithm, FirstFit};
+use crate::raw_range::RawRange;
 use crate::shared::Shared;
 use crate::stats::Destroyed;
 use crate::unwind::{Guarded, contained};
@@ -487,7 +488,7 @@ impl Pool {
     ///
     /// As [`free`](Self::free). Nothing was changed.
     pub fn adopt(&self, range: RawRange) -> Result<Allocation<'_>, FreeError> {
-        self.shared.adopt(range)
+        self.shared.adopt_range(range)
     }
 
     // ---- the end ----
@@ -560,5 +561,5 @@ fn as_default<A: Algorithm + 'static>(algorithm: A) -> (Arc<dyn Algorithm>, Defa
     } else {
         DefaultAlgorithm::Other
     };
-    (Arc::new(Guarded::new(algorithm)), default)
+    (arc_dyn!(Guarded::new(algorithm), dyn Algorithm), default)
 }

@@ -5,6 +5,10 @@
 //! `--cfg genpool_machine` is given as well, they are the machine's after all, for Miri. This module is public for the
 //! workspace's own crates. It is hidden from users, and is no part of the stable API.
 //!
+//! Without the feature `std` the code asks the [`platform`] which thread or core it runs on, and what a pause is. With the
+//! feature `portable-atomic` the machine's atomics are those of that crate, for processors without compare-and-swap
+//! (`portable.rs`).
+//!
 //! None of these changes a constant: words and tables have the sizes that users get. `--cfg genpool_small` makes them
 //! so small that a few granules cross the borders of words, lines and levels. This keeps models short.
 //!
@@ -34,16 +38,78 @@ pub use self::real::*;
 pub use self::model::*;
 
 pub use self::life::Life;
+#[cfg(feature = "std")]
 pub use self::lock::{Counted, Guard, Mutex};
 
+/// A shared count and its weak form. The standard library has them only where there is compare-and-swap.
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+pub use alloc::sync::{Arc, Weak};
+#[cfg(all(feature = "alloc", not(target_has_atomic = "ptr")))]
+pub use portable_atomic_util::{Arc, Weak};
+
+#[cfg(not(feature = "std"))]
+pub(crate) use self::platform::Backoff;
+#[cfg(feature = "std")]
+pub(crate) use crossbeam_utils::Backoff;
+
 mod life;
+#[cfg(feature = "std")]
 mod lock;
 #[cfg(genpool_loom)]
 mod model;
-#[cfg(any(not(genpool_loom), genpool_machine))]
+#[cfg(any(genpool_loom, feature = "portable-atomic"))]
+mod packed;
+pub mod platform;
+#[cfg(all(not(genpool_loom), feature = "portable-atomic"))]
+mod portable;
+#[cfg(all(feature = "std", any(not(genpool_loom), genpool_machine)))]
 mod published;
 
 use core::fmt;
+
+/// Defines a function that is `const`, except in models, whose atomics are made at run time.
+macro_rules! const_fn {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),*) -> $returned:ty $body:block) => {
+        #[cfg(not(genpool_loom))]
+        $(#[$meta])*
+        $vis const fn $name($($arg: $type),*) -> $returned $body
+
+        #[cfg(genpool_loom)]
+        $(#[$meta])*
+        $vis fn $name($($arg: $type),*) -> $returned $body
+    };
+}
+pub(crate) use const_fn;
+
+/// Puts a value on the heap, under a shared count, as a trait object. Only the standard library's `Arc` makes one by
+/// itself.
+#[cfg(feature = "alloc")]
+macro_rules! arc_dyn {
+    ($value:expr, $trait:ty) => {{
+        #[cfg(target_has_atomic = "ptr")]
+        let arc: crate::sync::Arc<$trait> = crate::sync::Arc::new($value);
+        #[cfg(not(target_has_atomic = "ptr"))]
+        let arc: crate::sync::Arc<$trait> = {
+            let boxed: alloc::boxed::Box<$trait> = alloc::boxed::Box::new($value);
+            crate::sync::Arc::from(boxed)
+        };
+        arc
+    }};
+}
+#[cfg(feature = "alloc")]
+pub(crate) use arc_dyn;
+
+/// Returns an array of atomics with the value 0, each in cache lines of its own if it is padded.
+macro_rules! zeroed_array {
+    ($item:expr) => {{
+        #[cfg(not(genpool_loom))]
+        let array = [const { $item }; _];
+        #[cfg(genpool_loom)]
+        let array = core::array::from_fn(|_| $item);
+        array
+    }};
+}
+pub(crate) use zeroed_array;
 
 /// A fault that a model can seed: a step of a protocol that a control of `loom-tests` leaves out on purpose.
 pub trait Seed: Copy + fmt::Debug + PartialEq + 'static {}
@@ -135,41 +201,91 @@ pub enum Fault {
 
 impl Seed for Fault {}
 
-/// Returns a number that is greater than all that were returned before. Nothing is ordered by it, so models use the
-/// machine's atomics for it too.
-pub(crate) fn unlike_others() -> u64 {
-    use core::sync::atomic::AtomicU64;
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, core::sync::atomic::Ordering::Relaxed)
+#[cfg(all(feature = "alloc", target_has_atomic = "64"))]
+pub(crate) use self::counts::*;
+
+/// Counts of 64 bits. Nothing is ordered by them, so models use the machine's atomics for them too.
+#[cfg(all(feature = "alloc", target_has_atomic = "64"))]
+mod counts {
+    use core::sync::atomic::{AtomicU64, Ordering};
+
+    /// Returns a number that is greater than all that were returned before, or none if all were.
+    pub(crate) fn unlike_others() -> Option<u64> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Some(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number that only grows, and of which an earlier value serves as well.
+    #[derive(Debug)]
+    pub(crate) struct HighMark(AtomicU64);
+
+    impl HighMark {
+        pub(crate) const fn new(value: u64) -> Self {
+            Self(AtomicU64::new(value))
+        }
+
+        pub(crate) fn get(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        pub(crate) fn raise(&self, value: u64) {
+            self.0.fetch_max(value, Ordering::Relaxed);
+        }
+    }
 }
 
-/// A number that only grows, and of which an earlier value serves as well. Nothing is ordered by it, so models use the
-/// machine's atomics for it too.
-#[derive(Debug)]
-pub(crate) struct HighMark(core::sync::atomic::AtomicU64);
+#[cfg(all(feature = "alloc", not(target_has_atomic = "64")))]
+pub(crate) use self::narrow_counts::*;
 
-impl HighMark {
-    pub(crate) const fn new(value: u64) -> Self {
-        Self(core::sync::atomic::AtomicU64::new(value))
+/// The same where no atomic has 64 bits: there are as many numbers as a word holds, and marks stay where they are.
+#[cfg(all(feature = "alloc", not(target_has_atomic = "64")))]
+mod narrow_counts {
+    use super::{AtomicUsize, Ordering};
+
+    pub(crate) fn unlike_others() -> Option<u64> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let mut next = NEXT.load(Ordering::Relaxed);
+        loop {
+            let after = next.checked_add(1)?;
+            match NEXT.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(next as u64),
+                Err(now) => next = now,
+            }
+        }
     }
 
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(core::sync::atomic::Ordering::Relaxed)
-    }
+    /// A number of which an earlier value serves as well. So it never grows here.
+    #[derive(Debug)]
+    pub(crate) struct HighMark(u64);
 
-    pub(crate) fn raise(&self, value: u64) {
-        self.0
-            .fetch_max(value, core::sync::atomic::Ordering::Relaxed);
+    impl HighMark {
+        pub(crate) const fn new(value: u64) -> Self {
+            Self(value)
+        }
+
+        pub(crate) fn get(&self) -> u64 {
+            self.0
+        }
+
+        pub(crate) fn raise(&self, _value: u64) {}
     }
 }
 
 #[cfg(not(genpool_loom))]
 mod real {
+    #[cfg(feature = "portable-atomic")]
+    pub use super::packed::Atomic;
+    #[cfg(not(feature = "std"))]
+    pub use super::platform::thread_index;
+    #[cfg(feature = "portable-atomic")]
+    pub use super::portable::{AtomicBool, AtomicPtr, AtomicUsize};
+    #[cfg(feature = "std")]
     pub use super::published::Published;
+    #[cfg(not(feature = "portable-atomic"))]
     pub use atomic::Atomic;
-    pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
-
-    use core::cell::Cell;
+    #[cfg(not(feature = "portable-atomic"))]
+    pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
+    pub use core::sync::atomic::{Ordering, fence};
 
     /// Does nothing here; in a model, a `SeqCst` fence (see the module's text).
     #[inline(always)]
@@ -194,8 +310,11 @@ mod real {
     ///
     /// The thread-local is constant-initialised and has no destructor, so the first use allocates nothing. It is
     /// async-signal-safe wherever plain thread-local storage is (executables and libraries loaded at start).
+    #[cfg(feature = "std")]
     #[inline]
     pub fn thread_index() -> usize {
+        use core::cell::Cell;
+
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         std::thread_local! {
             static INDEX: Cell<usize> = const { Cell::new(usize::MAX) };
@@ -210,7 +329,7 @@ mod real {
         })
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "std"))]
     mod tests {
         use super::*;
 

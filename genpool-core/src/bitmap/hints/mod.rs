@@ -64,14 +64,15 @@ mod node;
 #[cfg(all(test, not(genpool_loom)))]
 mod tests;
 
-use alloc::sync::Arc;
 use core::ops::Range;
 
 pub(crate) use self::node::Need;
 pub(super) use self::node::{FIRST_HINTS, LINE_HINTS, LONG, NODE_HINTS};
 use self::node::{HintNode, LINE_NODES, SeenLine};
 use super::levels;
-use crate::memory::{NoMemory, Node, Table};
+use crate::memory::{Arc, Table};
+#[cfg(feature = "alloc")]
+use crate::memory::{NoMemory, Node};
 use crate::sync::{AtomicUsize, Fault, Ordering, model_fence, seeded};
 use crate::units::WordIndex;
 
@@ -115,28 +116,57 @@ impl Sighting {
 type Level = levels::Level<NODE_HINTS, LINE_HINTS, LINE_HINTS>;
 
 impl Hints {
+    /// Creates hints for `words` words in borrowed nodes, which are as [`fresh_node`](Self::fresh_node) says, and cells.
+    #[cfg(not(genpool_loom))]
+    pub(super) const fn of(words: usize, nodes: Table<AtomicUsize>) -> Self {
+        let above = None;
+        Self {
+            nodes,
+            words,
+            above,
+        }
+    }
+
+    /// Returns how many nodes the hints of `words` words have.
+    pub(super) const fn nodes(words: usize) -> usize {
+        Level::lowest(0, words).end()
+    }
+
+    /// Returns node `at` of fresh hints for `words` words: anything may be free. Slots that stand for no word never
+    /// serve. A node past the last is zero, as the cells that are reserved are.
+    pub(super) const fn fresh_node(words: usize, at: usize) -> usize {
+        let mut level = Some(Level::lowest(0, words));
+        while let Some(this) = level {
+            if at < this.start + this.nodes() {
+                let before = (at - this.start) * NODE_HINTS;
+                return HintNode::open(this.slots - before).0;
+            }
+            level = this.above();
+        }
+        0
+    }
+
     /// Creates hints that say "anything may be free", for `words` words, at least one. Reserves so many zeroed cells.
+    #[cfg(feature = "alloc")]
     pub(super) fn new(words: usize, reserved: usize, numa: Option<Node>) -> Result<Self, NoMemory> {
-        let levels = || Level::lowest(0, words).upwards();
-        let nodes: usize = levels().map(Level::nodes).sum();
         let hints = Self {
-            nodes: Table::zeroed(nodes + reserved, numa)?,
+            nodes: Table::zeroed(Self::nodes(words) + reserved, numa)?,
             words,
             above: None,
         };
-        for level in levels() {
-            // Slots that stand for no word never serve.
-            for slot in level.slots..level.nodes() * NODE_HINTS {
-                let node = &hints.nodes[level.start + slot / NODE_HINTS];
-                // Relaxed: no other thread has seen the hints yet.
-                let none = HintNode(node.load(Ordering::Relaxed)).with(slot % NODE_HINTS, 0);
-                node.store(none.0, Ordering::Relaxed);
-            }
+        // All others are zero.
+        for last in Level::lowest(0, words)
+            .upwards()
+            .map(|level| level.start + level.nodes() - 1)
+        {
+            // Relaxed: no other thread has seen the hints yet.
+            hints.nodes[last].store(Self::fresh_node(words, last), Ordering::Relaxed);
         }
         Ok(hints)
     }
 
     /// Creates hints that say "nothing is free", for `words` words, at least one.
+    #[cfg(feature = "alloc")]
     pub(crate) fn closed(words: usize) -> Result<Self, NoMemory> {
         let hints = Self::new(words, 0, None)?;
         for node in &*hints.nodes {

@@ -84,6 +84,15 @@ impl HintNode {
         LONG - (self.0 >> (slot * 8) & 0xff)
     }
 
+    /// Returns a node of which the first `slots` slots may have anything free, and the others never serve.
+    pub(in crate::bitmap) const fn open(slots: usize) -> Self {
+        if slots >= NODE_HINTS {
+            return Self(0);
+        }
+        let absent = usize::MAX << (8 * slots);
+        Self(Self::CLOSED.0 & absent & (TOPS / 0x80 * 0xff))
+    }
+
     pub(in crate::bitmap) fn with(self, slot: usize, hint: usize) -> Self {
         Self(self.0 & !(0xff << (slot * 8)) | (LONG - hint) << (slot * 8))
     }

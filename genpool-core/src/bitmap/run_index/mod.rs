@@ -101,13 +101,13 @@ impl<'h> RunIndex<'h> {
 
     /// Returns true if an index is kept for so many words. A look at all of fewer words costs little more.
     #[inline]
-    pub(super) fn is_kept(words: usize) -> bool {
+    pub(super) const fn is_kept(words: usize) -> bool {
         words > (FEWEST - 1) * LINE_WORDS
     }
 
     /// Returns how many cells an index of so many words takes.
     #[inline]
-    pub(super) fn cells(words: usize) -> usize {
+    pub(super) const fn cells(words: usize) -> usize {
         if !Self::is_kept(words) {
             return 0;
         }
@@ -115,9 +115,8 @@ impl<'h> RunIndex<'h> {
     }
 
     #[inline]
-    fn cells_for(lines: usize) -> usize {
-        let levels = Self::lowest(lines).upwards();
-        Self::FIRST_LEVEL + levels.map(Level::nodes).sum::<usize>()
+    const fn cells_for(lines: usize) -> usize {
+        Self::lowest(lines).end()
     }
 
     /// The index in these cells, of so many words.
@@ -128,7 +127,7 @@ impl<'h> RunIndex<'h> {
     }
 
     #[inline]
-    fn lowest(lines: usize) -> Level {
+    const fn lowest(lines: usize) -> Level {
         Level::lowest(Self::FIRST_LEVEL, lines)
     }
 

@@ -56,7 +56,9 @@ use crossbeam_utils::CachePadded;
 use self::last_claim::LastClaim;
 use self::node::{GROUP_BYTES, Group, NODE_BYTES, Node, first_in, highest_in};
 use super::CACHE_LINE_WORDS;
-use crate::memory::{self, NoMemory, Table};
+use crate::memory::Table;
+#[cfg(feature = "alloc")]
+use crate::memory::{self, NoMemory};
 use crate::sync::{AtomicUsize, Ordering, load_hint};
 use crate::units::{WORD_BITS, WordIndex};
 
@@ -149,6 +151,7 @@ pub(super) struct Shard<'i> {
 
 impl UnitIndex {
     /// Creates the index of a bitmap of `words` words. None if that is too small for one.
+    #[cfg(feature = "alloc")]
     pub(super) fn new(words: usize, node: Option<memory::Node>) -> Result<Option<Self>, NoMemory> {
         let large = words > SMALL;
         let all = words.div_ceil(if large { LARGE_UNIT } else { SMALL_UNIT });

@@ -12,6 +12,7 @@ mod mended;
 
 #[cfg(not(any(genpool_shuttle, genpool_machine)))]
 pub use self::mended::{AtomicBool, AtomicPtr, AtomicUsize};
+pub use super::packed::Atomic;
 #[cfg(genpool_machine)]
 pub use super::published::Published;
 #[cfg(genpool_machine)]
@@ -27,7 +28,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::cell::{Cell, RefCell};
-use core::marker::PhantomData;
 
 #[cfg(not(genpool_machine))]
 use super::Fault;
@@ -112,57 +112,6 @@ pub fn thread_index() -> usize {
 #[cfg(genpool_shuttle)]
 pub fn thread_index() -> usize {
     shuttle::thread::current().id().into()
-}
-
-/// `atomic::Atomic`, for values of at most a word.
-#[derive(Debug)]
-pub struct Atomic<T> {
-    bits: AtomicUsize,
-    value: PhantomData<T>,
-}
-
-impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
-    fn pack(value: T) -> usize {
-        let mut bytes = [0; size_of::<usize>()];
-        bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
-        usize::from_ne_bytes(bytes)
-    }
-
-    fn unpack(bits: usize) -> T {
-        bytemuck::checked::pod_read_unaligned(&bits.to_ne_bytes()[..size_of::<T>()])
-    }
-
-    /// Creates an atomic with this value.
-    pub fn new(value: T) -> Self {
-        Self {
-            bits: AtomicUsize::new(Self::pack(value)),
-            value: PhantomData,
-        }
-    }
-
-    /// Like the method of `atomic::Atomic`.
-    pub fn load(&self, order: Ordering) -> T {
-        Self::unpack(self.bits.load(order))
-    }
-
-    /// Like the method of `atomic::Atomic`.
-    pub fn store(&self, value: T, order: Ordering) {
-        self.bits.store(Self::pack(value), order);
-    }
-
-    /// Like the method of `atomic::Atomic`.
-    pub fn compare_exchange(
-        &self,
-        current: T,
-        new: T,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<T, T> {
-        self.bits
-            .compare_exchange(Self::pack(current), Self::pack(new), success, failure)
-            .map(Self::unpack)
-            .map_err(Self::unpack)
-    }
 }
 
 /// Stands in for `arc_swap::ArcSwap` with what it guarantees and no more: a version index (load

@@ -1,0 +1,554 @@
+//! A pool of one chunk that needs no heap, for a `static`.
+//!
+//! The pool's bookkeeping is a `static` too, whose sizes are computed when the program is compiled. The chunk's tables
+//! borrow it. Everything that changes is in there, so the pool itself is only a description: what the operations do is
+//! what they do in a chunk of a [`Pool`](crate::Pool), by the same code.
+//!
+//! Zeroed memory is a fresh bitmap but for the padding of the last word and for the hints of words that are not there.
+//! These are computed too, so a pool is ready before the program's first instruction.
+
+use core::fmt;
+use core::iter;
+use core::mem::ManuallyDrop;
+
+use crate::activity::Activity;
+use crate::bitmap::Look;
+use crate::chunk::{Chunk, Extent, granules_for};
+use crate::counters::Counters;
+use crate::error::{AllocError, FreeError, ResizeError};
+use crate::ops::{Free, PoolState, Search};
+use crate::placement::{Algorithm, ChunkView, Claim, FirstFit, Request};
+use crate::raw_range::RawRange;
+use crate::units::Granule;
+#[cfg(not(genpool_loom))]
+use crate::{
+    bitmap::{AtomicWord, Bitmap},
+    chunk::{BoundaryTag, BoundaryTags, check_phys, check_range},
+    error::{AddRefused, BuildError},
+    memory::{Table, TableMemory},
+    sync::AtomicUsize,
+};
+
+/// The bookkeeping of a [`StaticPool`]. [`static_pool!`](crate::static_pool) makes it, with the right sizes.
+#[cfg(not(genpool_loom))]
+#[derive(Debug)]
+pub struct StaticBooks<const WORDS: usize, const CELLS: usize, const TAGS: usize> {
+    activity: Activity,
+    counters: Counters,
+    words: TableMemory<AtomicWord, WORDS>,
+    cells: TableMemory<AtomicUsize, CELLS>,
+    tags: TableMemory<BoundaryTag, TAGS>,
+    granules: usize,
+}
+
+#[cfg(not(genpool_loom))]
+impl<const WORDS: usize, const CELLS: usize, const TAGS: usize> StaticBooks<WORDS, CELLS, TAGS> {
+    /// Creates the bookkeeping of a pool of so many granules, all of them free. The sizes must be those that
+    /// [`StaticPool::sizes`] returns, or [`StaticPool::new`] refuses it.
+    #[must_use]
+    pub const fn new(granules: usize) -> Self {
+        let mut words = [const { AtomicWord::new(0) }; WORDS];
+        let mut at = 0;
+        while at < WORDS {
+            words[at] = AtomicWord::new(Bitmap::fresh_word(granules, at));
+            at += 1;
+        }
+        let mut cells = [const { AtomicUsize::new(0) }; CELLS];
+        at = 0;
+        while at < CELLS {
+            cells[at] = AtomicUsize::new(Bitmap::fresh_cell(granules, at));
+            at += 1;
+        }
+        Self {
+            activity: Activity::new(),
+            counters: Counters::new(),
+            words: TableMemory::new(words),
+            cells: TableMemory::new(cells),
+            tags: TableMemory::new([const { BoundaryTag::fresh() }; TAGS]),
+            granules,
+        }
+    }
+}
+
+/// Creates a [`StaticPool`] and, in a `static` of its own, its bookkeeping. The values are constants. If they make no
+/// valid pool, the program does not compile.
+///
+/// - `order`: a granule is `1 << order` bytes.
+/// - `start`, `size`: the range of addresses, multiples of a granule. Nothing is read or written there.
+/// - `phys`: the physical address of the first byte, if it has one.
+/// - `tracked`: whether the pool keeps boundary tags, for frees by address alone and with the wrong size. Two words for
+///   each granule. False if it is left out.
+///
+/// A granule takes 1.2 bits on 64-bit machines, 1.4 on 32-bit machines, and the pool some 1.3 KiB besides, of which most
+/// keeps cores apart.
+///
+/// ```
+/// use genpool::{StaticPool, static_pool};
+///
+/// /// The buffers of the network device, in its own memory.
+/// static BUFFERS: StaticPool = static_pool!(order: 6, start: 0x2000_0000, size: 0x1_0000);
+/// static TRACKED: StaticPool = static_pool!(order: 4, start: 0, size: 0x1000, phys: 1 << 40, tracked: true);
+///
+/// let buffer = BUFFERS.alloc(1500)?;
+/// assert_eq!((buffer.addr(), buffer.size()), (0x2000_0000, 1536));
+/// let held = TRACKED.alloc(100)?;
+/// assert_eq!(held.phys(), Some(1 << 40));
+/// TRACKED.free_addr(held.into_raw().addr)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A size that is no multiple of the granule:
+///
+/// ```compile_fail,E0080
+/// # use genpool::{StaticPool, static_pool};
+/// static ODD: StaticPool = static_pool!(order: 6, start: 0x2000_0000, size: 0x1_0001);
+/// ```
+#[macro_export]
+macro_rules! static_pool {
+    (
+        order: $order:expr,
+        start: $start:expr,
+        size: $size:expr
+        $(, phys: $phys:expr)?
+        $(, tracked: $tracked:expr)?
+        $(,)?
+    ) => {{
+        const TRACKED: bool = [$($tracked,)? false][0];
+        const PHYS: ::core::option::Option<u64> =
+            [$(::core::option::Option::Some($phys),)? ::core::option::Option::None][0];
+        // Evaluated when the program is compiled, wherever the pool is made.
+        const SIZES: [usize; 4] = {
+            $crate::StaticPool::check($order, $start, $size, PHYS, TRACKED);
+            $crate::StaticPool::sizes($order, $size, TRACKED)
+        };
+        static BOOKS: $crate::StaticBooks<{ SIZES[1] }, { SIZES[2] }, { SIZES[3] }> =
+            $crate::StaticBooks::new(SIZES[0]);
+        match $crate::StaticPool::new(&BOOKS, $order, $start, PHYS) {
+            ::core::result::Result::Ok(pool) => pool,
+            ::core::result::Result::Err(_) => ::core::panic!("the values were checked"),
+        }
+    }};
+}
+
+/// A pool of one chunk that needs no heap and can be a `static`: see [`static_pool!`](crate::static_pool).
+///
+/// It does what a [`Pool`](crate::Pool) does with a chunk, at the same cost and by the same code. Any number of threads,
+/// cores and interrupt handlers allocate and free at once, by any [`Algorithm`], also with
+/// [`Constraints`](crate::Constraints). Refusals are proofs, and frees by address are checked. Its chunk stays for
+/// good, it has no caches and no observers, and its default algorithm is first fit.
+/// [`SpreadFit`](https://docs.rs/genpool/latest/genpool/struct.SpreadFit.html) is first fit here.
+///
+/// Allocations of a pool that is a `static` are `'static`.
+///
+/// All calls are [signal-safe](crate#signal-safety), and interrupt handlers may make them. In a handler, as in a signal
+/// handler, [`Contended`](AllocError::Contended) is a refusal.
+///
+/// ```
+/// use genpool::{AllocError, Constrained, Constraints, BestFit, StaticAllocation, StaticPool, static_pool};
+///
+/// static SRAM: StaticPool = static_pool!(order: 5, start: 0x1000_0000, size: 0x8000);
+///
+/// fn buffer() -> Result<StaticAllocation<'static>, AllocError> {
+///     SRAM.alloc(200)
+/// }
+///
+/// let held = buffer()?;
+/// assert_eq!((held.addr(), held.size(), SRAM.avail()), (0x1000_0000, 224, 0x8000 - 224));
+/// let aligned = Constrained::new(BestFit, Constraints::new().align(0x1000)?);
+/// assert_eq!(SRAM.alloc_with(64, &aligned)?.addr(), 0x1000_1000);
+/// assert!(matches!(SRAM.alloc(0x8000), Err(AllocError::Exhausted { .. })));
+/// drop(held);
+/// assert_eq!(SRAM.avail(), SRAM.size());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct StaticPool {
+    chunk: Chunk,
+    activity: &'static Activity,
+    counters: &'static Counters,
+}
+
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<StaticPool>();
+    shared::<StaticAllocation<'_>>();
+};
+
+#[cfg(not(genpool_loom))]
+impl StaticPool {
+    /// Creates a pool over bookkeeping that nothing else uses, with the chunk at `start`, and at `phys` as far as devices
+    /// see it. A granule is `1 << order` bytes. For [`static_pool!`](crate::static_pool), and for programs that place the bookkeeping themselves, say in
+    /// another section.
+    ///
+    /// ```
+    /// use genpool::{StaticBooks, StaticPool};
+    ///
+    /// const SIZES: [usize; 4] = StaticPool::sizes(6, 0x1_0000, false);
+    /// // #[unsafe(link_section = ".dtcm")]
+    /// static BOOKS: StaticBooks<{ SIZES[1] }, { SIZES[2] }, { SIZES[3] }> = StaticBooks::new(SIZES[0]);
+    /// static POOL: StaticPool = match StaticPool::new(&BOOKS, 6, 0x2000_0000, None) {
+    ///     Ok(pool) => pool,
+    ///     Err(_) => panic!("the values are valid"),
+    /// };
+    /// assert_eq!(POOL.alloc(64)?.addr(), 0x2000_0000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Two pools over the same bookkeeping hand out a granule once between them.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Order`], or [`BuildError::Chunk`] with the rule that the chunk breaks. [`BuildError::Books`] if the
+    /// bookkeeping has the wrong sizes.
+    pub const fn new<const WORDS: usize, const CELLS: usize, const TAGS: usize>(
+        books: &'static StaticBooks<WORDS, CELLS, TAGS>,
+        order: u32,
+        start: usize,
+        phys: Option<u64>,
+    ) -> Result<Self, BuildError> {
+        let granules = books.granules;
+        let tracked = TAGS > 0;
+        if order >= usize::BITS {
+            return Err(BuildError::Order { order });
+        }
+        if granules > usize::MAX >> order {
+            let most = usize::MAX >> order;
+            return Err(BuildError::Chunk(AddRefused::TooManyGranules { most }));
+        }
+        if let Err(refused) = check_range(start, granules << order, order, tracked) {
+            return Err(BuildError::Chunk(refused));
+        }
+        if let Some(phys) = phys
+            && let Err(refused) = check_phys(phys, granules << order)
+        {
+            return Err(BuildError::Chunk(refused));
+        }
+        let fits = WORDS == Bitmap::words_for(granules)
+            && CELLS == Bitmap::cells_for(granules)
+            && (TAGS == granules || !tracked);
+        if !fits {
+            return Err(BuildError::Books { granules });
+        }
+        let bitmap = Bitmap::of(
+            granules,
+            Table::borrowed(&books.words),
+            Table::borrowed(&books.cells),
+        );
+        let boundary_tags = if tracked {
+            Some(BoundaryTags::of(Table::borrowed(&books.tags)))
+        } else {
+            None
+        };
+        Ok(Self {
+            chunk: Chunk::lasting(start, order, phys, bitmap, boundary_tags),
+            activity: &books.activity,
+            counters: &books.counters,
+        })
+    }
+
+    /// Returns the number of granules of a pool of `size` bytes, and the sizes of its bookkeeping: the parameters of
+    /// [`StaticBooks`].
+    ///
+    /// # Panics
+    ///
+    /// If `order` is not below the number of bits of an address, or `size` is less than a granule.
+    #[must_use]
+    pub const fn sizes(order: u32, size: usize, tracked: bool) -> [usize; 4] {
+        assert!(order < usize::BITS, "order: a granule is 1 << order bytes");
+        let granules = size >> order;
+        assert!(granules > 0, "size: a pool has at least one granule");
+        let tags = if tracked { granules } else { 0 };
+        [
+            granules,
+            Bitmap::words_for(granules),
+            Bitmap::cells_for(granules),
+            tags,
+        ]
+    }
+
+    /// Checks the values of [`static_pool!`](crate::static_pool).
+    ///
+    /// # Panics
+    ///
+    /// If they make no valid pool. The text says which of them is wrong.
+    #[doc(hidden)]
+    pub const fn check(order: u32, start: usize, size: usize, phys: Option<u64>, tracked: bool) {
+        assert!(order < usize::BITS, "order: a granule is 1 << order bytes");
+        match check_range(start, size, order, tracked) {
+            Ok(()) => {}
+            Err(AddRefused::ZeroSize) => panic!("size: a pool has at least one granule"),
+            Err(AddRefused::MisalignedStart { .. }) => panic!("start: not a multiple of a granule"),
+            Err(AddRefused::MisalignedSize { .. }) => panic!("size: not a multiple of a granule"),
+            Err(AddRefused::Wraps) => panic!("size: past the end of the address space"),
+            Err(_) => panic!("size: more granules than can be counted"),
+        }
+        if let Some(phys) = phys {
+            assert!(
+                check_phys(phys, size).is_ok(),
+                "phys: the range goes past 64 bits"
+            );
+        }
+    }
+}
+
+impl StaticPool {
+    /// Returns the order: a granule is `1 << order` bytes.
+    #[must_use]
+    pub fn order(&self) -> u32 {
+        self.chunk.order()
+    }
+
+    /// Returns the size of a granule in bytes.
+    #[must_use]
+    pub fn granule(&self) -> usize {
+        1 << self.chunk.order()
+    }
+
+    /// Returns the address of the first byte.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.chunk.start()
+    }
+
+    /// Returns the size in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.chunk.size()
+    }
+
+    /// Returns the number of free bytes. Linear in the granules, 64 at a time.
+    #[must_use]
+    pub fn avail(&self) -> usize {
+        self.reveal(self.chunk.avail())
+    }
+
+    /// Whether the pool has boundary tags.
+    #[must_use]
+    pub fn is_tracked(&self) -> bool {
+        self.chunk.boundary_tags().is_some()
+    }
+
+    /// Allocates `size` bytes, rounded up to whole granules, by first fit. Dropping the allocation gives the range back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::alloc`](crate::Pool).
+    #[inline]
+    pub fn alloc(&self, size: usize) -> Result<StaticAllocation<'_>, AllocError> {
+        self.alloc_with(size, &FirstFit)
+    }
+
+    /// Allocates as [`alloc`](Self::alloc) does, but by the given algorithm.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::alloc`](crate::Pool).
+    #[inline]
+    pub fn alloc_with<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Result<StaticAllocation<'_>, AllocError> {
+        let (granule, extent) = self.take(size, algorithm)?;
+        Ok(StaticAllocation {
+            pool: self,
+            addr: self.chunk.addr_of(granule),
+            extent,
+        })
+    }
+
+    /// Takes the range on the fast path, as [`Pool`](crate::Pool) does, or on the slow path.
+    fn take<A: Algorithm + ?Sized>(
+        &self,
+        size: usize,
+        algorithm: &A,
+    ) -> Result<(Granule, Extent), AllocError> {
+        if let Some(request) = Request::new(size, self.order())
+            && !self.activity.is_refused(request.granules())
+            && request.granules() <= self.chunk.bitmap().len()
+            && algorithm.check(&request).is_ok()
+            && let Some(granule) = self.attempt(&request, algorithm)
+        {
+            return Ok((granule, self.chunk.open(granule, request.granules())));
+        }
+        self.alloc_slowly(size, algorithm, 0)
+    }
+
+    fn attempt<A: Algorithm + ?Sized>(&self, request: &Request, algorithm: &A) -> Option<Granule> {
+        let n = request.granules();
+        let view = ChunkView::new(&self.chunk, Look::Hinted, self.activity);
+        match algorithm.claim(&view, request) {
+            Claim::Found(claimed) if claimed.granules() == n => Some(claimed.keep()),
+            Claim::Nowhere => None,
+            Claim::Found(_) | Claim::Missed => {
+                self.counters.lost_claim();
+                None
+            }
+        }
+    }
+
+    /// Gives back `size` bytes at `addr`, without a [`StaticAllocation`]. The whole range is checked before anything
+    /// changes, and of two frees of one allocation that race, one succeeds.
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] if the range is not allocated as a whole. Then nothing was freed.
+    pub fn free(&self, addr: usize, size: usize) -> Result<(), FreeError> {
+        self.free_unobserved(addr, Some(size), |_, _| ())
+    }
+
+    /// Gives back the allocation at `addr`, whatever its size, in a pool with boundary tags. Returns its size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] if no allocation begins there, or the pool has no boundary tags.
+    pub fn free_addr(&self, addr: usize) -> Result<usize, FreeError> {
+        let order = self.order();
+        self.free_unobserved(addr, None, |_, n| n << order)
+    }
+
+    /// Turns a range into an allocation again that [`into_raw`](StaticAllocation::into_raw) turned into plain numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`FreeError`] if the range is not allocated as a whole.
+    pub fn adopt(&self, range: RawRange) -> Result<StaticAllocation<'_>, FreeError> {
+        let RawRange { addr, size } = range;
+        let extent = Free::adopt(self, addr, size, |_, extent| extent)?;
+        let pool = self;
+        Ok(StaticAllocation { pool, addr, extent })
+    }
+}
+
+impl PoolState for StaticPool {
+    /// The chunk stays for good.
+    type Pin<'p> = &'p Chunk;
+    type Found<'p> = (Granule, Extent);
+
+    #[inline(always)]
+    fn order(&self) -> u32 {
+        self.chunk.order()
+    }
+
+    #[inline(always)]
+    fn activity(&self) -> &Activity {
+        self.activity
+    }
+
+    #[inline(always)]
+    fn counters(&self) -> &Counters {
+        self.counters
+    }
+
+    fn newest(&self) -> Option<&Chunk> {
+        Some(&self.chunk)
+    }
+
+    fn pin(&self) -> &Chunk {
+        &self.chunk
+    }
+
+    fn is_current(&self, _pin: &&Chunk) -> bool {
+        true
+    }
+
+    fn chunks<'a, 'p: 'a>(pin: &'a &'p Chunk) -> impl Iterator<Item = &'a Chunk> {
+        iter::once(*pin)
+    }
+
+    fn found<'p>(
+        &'p self,
+        _pin: &&'p Chunk,
+        _chunk: &Chunk,
+        granule: Granule,
+        extent: Extent,
+    ) -> (Granule, Extent) {
+        (granule, extent)
+    }
+
+    fn in_chunk<R>(&self, addr: usize, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
+        self.chunk.contains(addr).then(|| with(&self.chunk))
+    }
+}
+
+impl fmt::Debug for StaticPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticPool")
+            .field("start", &format_args!("{:#x}", self.start()))
+            .field("size", &format_args!("{:#x}", self.size()))
+            .field("granule", &self.granule())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A range of a [`StaticPool`], which is given back when this value is dropped. What was written to the memory before
+/// happens before the next owner's use of it. As [`Allocation`](crate::Allocation) otherwise.
+#[must_use = "the range is given back when this is dropped"]
+pub struct StaticAllocation<'p> {
+    pool: &'p StaticPool,
+    addr: usize,
+    extent: Extent,
+}
+
+impl StaticAllocation<'_> {
+    /// Returns the address of the first byte.
+    #[must_use]
+    pub fn addr(&self) -> usize {
+        self.addr
+    }
+
+    /// Returns the size in bytes, a multiple of the granule.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.extent.len() << self.pool.order()
+    }
+
+    /// Returns the physical address of the first byte, if the pool has one.
+    #[must_use]
+    pub fn phys(&self) -> Option<u64> {
+        self.pool.chunk.phys_of(self.addr)
+    }
+
+    /// Grows or shrinks the allocation in place to hold `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ResizeError`]; the size is unchanged.
+    pub fn resize(&mut self, size: usize) -> Result<(), ResizeError> {
+        if size == 0 {
+            return Err(ResizeError::ZeroSize);
+        }
+        let (pool, wanted) = (self.pool, granules_for(size, self.pool.order()));
+        if wanted != self.extent.len() {
+            self.extent = Free::resize(pool, &pool.chunk, self.addr, self.extent, wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Turns the allocation into plain numbers without giving the range back. [`StaticPool::free`] gives it back, and
+    /// [`StaticPool::adopt`] makes an allocation of it again.
+    pub fn into_raw(self) -> RawRange {
+        let this = ManuallyDrop::new(self);
+        let (addr, size) = (this.addr, this.size());
+        RawRange { addr, size }
+    }
+}
+
+impl Drop for StaticAllocation<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let pool = self.pool;
+        if !pool.give_back_to(&pool.chunk, self.addr, self.extent) {
+            // Only a free by address can have released this range before.
+            pool.counters.refused_free();
+        }
+    }
+}
+
+impl fmt::Debug for StaticAllocation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticAllocation")
+            .field("addr", &format_args!("{:#x}", self.addr))
+            .field("size", &format_args!("{:#x}", self.size()))
+            .finish()
+    }
+}
