@@ -446,6 +446,48 @@ fn cache() {
 }
 
 #[test]
+fn static_pool() {
+    static POOL: StaticPool = genpool::static_pool!(order: 12, start: BASE, size: 16 * PAGE);
+    assert_eq!((POOL.size(), POOL.granule()), (16 * PAGE, PAGE));
+}
+
+#[test]
+fn static_allocation() {
+    static POOL: StaticPool = genpool::static_pool!(order: 12, start: BASE, size: 16 * PAGE);
+    let held: StaticAllocation<'static> = POOL.alloc(PAGE + 1).unwrap();
+    assert_eq!((held.addr(), held.size()), (BASE, 2 * PAGE));
+}
+
+#[test]
+fn static_books() {
+    const SIZES: [usize; 4] = StaticPool::sizes(12, 16 * PAGE, false);
+    static BOOKS: StaticBooks<{ SIZES[1] }, { SIZES[2] }, { SIZES[3] }> = StaticBooks::new(16);
+    assert!(StaticPool::new(&BOOKS, 12, BASE, None).is_ok());
+}
+
+#[test]
+fn static_heap() {
+    use std::alloc::{GlobalAlloc, Layout};
+    static HEAP: StaticHeap = genpool::static_heap!(order: 4, size: 4096);
+    let layout = Layout::new::<u64>();
+    // SAFETY: the layout has a size.
+    let block = unsafe { HEAP.alloc(layout) };
+    assert_eq!(HEAP.pool().avail(), 4096 - 16);
+    // SAFETY: the block is of this heap and layout.
+    unsafe { HEAP.dealloc(block, layout) };
+    assert_eq!(HEAP.pool().avail(), 4096);
+}
+
+#[test]
+fn heap_memory() {
+    static MEMORY: HeapMemory<4096> = HeapMemory::new();
+    let pool = genpool::static_pool!(order: 4, start: 0, size: 4096);
+    // SAFETY: nothing else uses the memory, and the pool is as long.
+    let heap = unsafe { StaticHeap::new(&MEMORY, pool) };
+    assert_eq!(heap.pool().size(), 4096);
+}
+
+#[test]
 fn algorithm_name() {
     let aligned = FirstFitAlign::new(64).unwrap().name();
     assert_eq!(aligned, Some(AlgorithmName::with("first-fit-align", 64)));

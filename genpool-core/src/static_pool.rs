@@ -162,7 +162,8 @@ macro_rules! static_pool {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct StaticPool {
-    chunk: Chunk,
+    /// It borrows all that it has, so there is nothing to drop. A type that says so can be made in a constant.
+    chunk: ManuallyDrop<Chunk>,
     activity: &'static Activity,
     counters: &'static Counters,
 }
@@ -239,7 +240,7 @@ impl StaticPool {
             None
         };
         Ok(Self {
-            chunk: Chunk::lasting(start, order, phys, bitmap, boundary_tags),
+            chunk: ManuallyDrop::new(Chunk::lasting(start, order, phys, bitmap, boundary_tags)),
             activity: &books.activity,
             counters: &books.counters,
         })

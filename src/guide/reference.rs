@@ -16,6 +16,9 @@
 //! | [`Builder`](crate::Builder), [`ChunkSpec`](crate::ChunkSpec) | nothing | |
 //! | [`Allocation`](crate::Allocation) | all calls and the drop. Not the drop of an owner's value | a drop frees the range in the child's copy, not in the parent |
 //! | [`OwnedAllocation`](crate::OwnedAllocation) | the same, while the pool lives | the same |
+//! | [`StaticPool`](crate::StaticPool), [`StaticAllocation`](crate::StaticAllocation) | all calls and the drop, if the algorithm is signal-safe | as `Pool` and `Allocation` |
+//! | [`StaticBooks`](crate::StaticBooks), [`HeapMemory`](crate::HeapMemory) | there are no calls but `new` | |
+//! | [`StaticHeap`](crate::StaticHeap) | everything | the child has a copy |
 //! | [`RawRange`](crate::RawRange) | it is two numbers | |
 //! | [`Cache`](crate::Cache) | nothing: the interrupted code may be inside of its cache. Use the pool | the forking thread's works. What those of other threads kept stays taken |
 //! | [`Drain`](crate::Drain) | `start`, `held`; `is_drained` if the callback is signal-safe. Not the drop | never drained if other threads held something; the callback runs in each process |

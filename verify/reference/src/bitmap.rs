@@ -1,5 +1,7 @@
 //! A plain bitmap and its searches, a word at a time. A set bit is an allocated granule.
 
+use alloc::vec::Vec;
+
 const BITS: usize = u64::BITS as usize;
 
 /// One bit a granule. The bits past the last granule are set for good, so that no search finds them.

@@ -1,5 +1,8 @@
 //! A chunk of the oracle, granule by granule.
 
+use alloc::vec::Vec;
+use core::ops::Range;
+
 use crate::Limits;
 
 /// The granules of a chunk of an [`Oracle`](crate::Oracle).
@@ -15,7 +18,7 @@ pub struct Granules<'o> {
 
 impl Granules<'_> {
     /// Returns the indices of all granules.
-    pub fn all(&self) -> std::ops::Range<usize> {
+    pub fn all(&self) -> Range<usize> {
         0..self.bits.len()
     }
 

@@ -23,12 +23,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+//! Without the feature `std`, which is on by default, the crate is `no_std` with `alloc`, and has no [`LockedPool`].
+
+#![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
 
 mod bitmap;
 mod error;
 mod granules;
 mod limits;
+#[cfg(feature = "std")]
 mod locked;
 mod oracle;
 mod pool;
@@ -37,6 +43,7 @@ mod span;
 pub use error::{AddError, FreeError};
 pub use granules::Granules;
 pub use limits::Limits;
+#[cfg(feature = "std")]
 pub use locked::LockedPool;
 pub use oracle::Oracle;
 pub use pool::PlainPool;

@@ -1,5 +1,8 @@
 //! The oracle: one `bool` per granule, and every rule written as the contract states it.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::span::Span;
 use crate::{AddError, Fit, FreeError, Granules};
 

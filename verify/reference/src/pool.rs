@@ -1,5 +1,7 @@
 //! The single-threaded pool: a bitmap and a count of free granules for each chunk.
 
+use alloc::vec::Vec;
+
 use crate::bitmap::Bitmap;
 use crate::span::Span;
 use crate::{AddError, Fit, FreeError};

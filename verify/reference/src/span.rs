@@ -1,6 +1,6 @@
 //! The addresses of a chunk: what every pool refuses without a look at its granules.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use crate::{AddError, FreeError};
 

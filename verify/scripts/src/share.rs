@@ -1,0 +1,170 @@
+//! What several cores, threads and interrupt handlers use at once.
+
+use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use genpool::{AllocError, FirstFit, FreeError, RawRange};
+
+use crate::random::Random;
+use crate::target::Target;
+
+/// Ranges that a user holds at most. Each of one granule or a few.
+const HELD: usize = 4;
+
+/// The most granules of a range.
+const LONGEST: usize = 5;
+
+/// Something that a pool must never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A granule was handed out that another user holds.
+    HandedOutTwice {
+        /// The address of the granule.
+        addr: usize,
+        /// Who holds it.
+        holder: usize,
+        /// Who got it too.
+        taker: usize,
+    },
+    /// A granule that a user held was given to another meanwhile.
+    Lost {
+        /// The address of the granule.
+        addr: usize,
+        /// Who has written to it.
+        holder: usize,
+    },
+    /// A request for one granule was refused though there must be one.
+    RefusedFalsely(AllocError),
+    /// A free of what a user held was refused.
+    RefusedFree(FreeError),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HandedOutTwice {
+                addr,
+                holder,
+                taker,
+            } => {
+                write!(
+                    f,
+                    "{addr:#x} was handed out twice, to {holder} and to {taker}"
+                )
+            }
+            Self::Lost { addr, holder } => {
+                write!(f, "{addr:#x} was given to {holder} while it was held")
+            }
+            Self::RefusedFalsely(error) => write!(f, "refused though there is room: {error}"),
+            Self::RefusedFree(error) => write!(f, "a right free was refused: {error}"),
+        }
+    }
+}
+
+/// A pool that several users share, and who holds which granule: 0, or a user's number plus one.
+pub struct Share<'p, T> {
+    target: &'p T,
+    holders: &'p [AtomicUsize],
+    contended: AtomicUsize,
+}
+
+impl<'p, T: Target> Share<'p, T> {
+    /// Creates a share of a pool of which nothing is taken. There are as many holders as granules, all of them 0.
+    pub const fn new(target: &'p T, holders: &'p [AtomicUsize]) -> Self {
+        let contended = AtomicUsize::new(0);
+        Self {
+            target,
+            holders,
+            contended,
+        }
+    }
+
+    /// Returns how many granules a pool must have for so many users, so that a granule is always free.
+    #[must_use]
+    pub const fn granules_for(users: usize) -> usize {
+        users * (HELD + 1) * LONGEST
+    }
+
+    /// Returns how many requests were answered with `Contended`.
+    pub fn contended(&self) -> usize {
+        self.contended.load(Ordering::Relaxed)
+    }
+
+    /// Allocates and frees for so many rounds, as the user of this number. Returns how many allocations there were.
+    ///
+    /// # Errors
+    ///
+    /// The first fault that shows.
+    pub fn work(&self, user: usize, seed: u64, rounds: usize) -> Result<usize, Fault> {
+        let mut random = Random::new(seed ^ user as u64);
+        let mut held: [Option<RawRange>; HELD] = [None; HELD];
+        let mut allocated = 0;
+        for _ in 0..rounds {
+            let place = &mut held[random.below(HELD)];
+            if let Some(range) = place.take() {
+                self.give_back(user, range)?;
+            }
+            let n = if random.one_in(2) {
+                1
+            } else {
+                1 + random.below(LONGEST)
+            };
+            *place = self.take(user, n)?;
+            allocated += usize::from(place.is_some());
+        }
+        for range in held.into_iter().flatten() {
+            self.give_back(user, range)?;
+        }
+        Ok(allocated)
+    }
+
+    /// Allocates so many granules. Returns none if the pool has no run as long, or could not prove that it has none.
+    fn take(&self, user: usize, n: usize) -> Result<Option<RawRange>, Fault> {
+        let range = match self.target.alloc(n << self.target.order(), &FirstFit) {
+            Ok(range) => range,
+            Err(AllocError::Contended { .. }) => {
+                self.contended.fetch_add(1, Ordering::Relaxed);
+                return Ok(None);
+            }
+            Err(AllocError::Exhausted { .. }) if n > 1 => return Ok(None),
+            Err(error) => return Err(Fault::RefusedFalsely(error)),
+        };
+        for (addr, holder) in self.granules(range) {
+            let before = holder.swap(user + 1, Ordering::Relaxed);
+            if before != 0 {
+                return Err(Fault::HandedOutTwice {
+                    addr,
+                    holder: before - 1,
+                    taker: user,
+                });
+            }
+        }
+        Ok(Some(range))
+    }
+
+    fn give_back(&self, user: usize, range: RawRange) -> Result<(), Fault> {
+        for (addr, holder) in self.granules(range) {
+            let before = holder.swap(0, Ordering::Relaxed);
+            if before != user + 1 {
+                let holder = before.saturating_sub(1);
+                return Err(Fault::Lost { addr, holder });
+            }
+        }
+        self.target
+            .free(range.addr, range.size)
+            .map_err(Fault::RefusedFree)
+    }
+
+    /// Returns the addresses and the holders of the granules of a range.
+    fn granules(&self, range: RawRange) -> impl Iterator<Item = (usize, &AtomicUsize)> {
+        let (start, _) = self.target.range();
+        let order = self.target.order();
+        let first = (range.addr - start) >> order;
+        let count = range.size >> order;
+        let holders = self.holders[first..first + count].iter();
+        (0..count)
+            .map(move |at| range.addr + (at << order))
+            .zip(holders)
+    }
+}
