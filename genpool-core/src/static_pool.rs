@@ -168,6 +168,10 @@ pub struct StaticPool {
     counters: &'static Counters,
 }
 
+/// Whether the pool takes little code rather than little time. The fast path of an allocation does what the slow path
+/// does as well, by twice the code.
+const SMALL_CODE: bool = cfg!(not(feature = "alloc"));
+
 const _: () = {
     const fn shared<T: Send + Sync>() {}
     shared::<StaticPool>();
@@ -363,7 +367,8 @@ impl StaticPool {
         size: usize,
         algorithm: &A,
     ) -> Result<(Granule, Extent), AllocError> {
-        if let Some(request) = Request::new(size, self.order())
+        if !SMALL_CODE
+            && let Some(request) = Request::new(size, self.order())
             && !self.activity.is_refused(request.granules())
             && request.granules() <= self.chunk.bitmap().len()
             && algorithm.check(&request).is_ok()
@@ -424,6 +429,8 @@ impl PoolState for StaticPool {
     /// The chunk stays for good.
     type Pin<'p> = &'p Chunk;
     type Found<'p> = (Granule, Extent);
+
+    const HAS_ONE_CHUNK: bool = true;
 
     #[inline(always)]
     fn order(&self) -> u32 {
@@ -538,7 +545,12 @@ impl Drop for StaticAllocation<'_> {
     #[inline]
     fn drop(&mut self) {
         let pool = self.pool;
-        if !pool.give_back_to(&pool.chunk, self.addr, self.extent) {
+        let given_back = if SMALL_CODE {
+            pool.give_back_slowly(&pool.chunk, self.addr, self.extent)
+        } else {
+            pool.give_back_to(&pool.chunk, self.addr, self.extent)
+        };
+        if !given_back {
             // Only a free by address can have released this range before.
             pool.counters.refused_free();
         }

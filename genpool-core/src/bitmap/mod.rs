@@ -252,6 +252,9 @@ impl Bitmap {
     /// second table would cost each chunk more than it may.
     #[inline]
     fn run_index(&self) -> Option<RunIndex<'_>> {
+        if !RunIndex::IS_THERE {
+            return None;
+        }
         let cells = self.hints.reserved()?;
         (!cells.is_empty()).then(|| RunIndex::of(cells, self.bits.words().len()))
     }

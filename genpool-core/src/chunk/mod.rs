@@ -40,8 +40,8 @@ use crate::observe::{Account, Event, Notifier};
 #[cfg(feature = "observe")]
 use crate::sync::Arc;
 #[cfg(feature = "alloc")]
-use crate::sync::AtomicPtr;
-use crate::sync::{Atomic, Fault, Ordering, const_fn, seeded};
+use crate::sync::{Atomic, AtomicPtr, Ordering};
+use crate::sync::{Fault, const_fn, seeded};
 use crate::units::Granule;
 #[cfg(feature = "alloc")]
 use crate::unwind::{Guarded, contained};
@@ -135,10 +135,13 @@ pub(crate) struct Chunk {
     order: u8,
     /// Kept until the pool is dropped, because callers may reach it without a pin (see `chunks/mod.rs`).
     permanent: bool,
+    /// Without the feature `alloc` no chunk is ever removed.
+    #[cfg(feature = "alloc")]
     state: Atomic<State>,
     /// Whether `phys` was given. An `Option` would take eight bytes more, of the 256 that a chunk may cost.
     has_phys: bool,
     /// Where the last look for granules that are still held found one: a word of the bitmap, or the first.
+    #[cfg(feature = "alloc")]
     busy: Atomic<u32>,
     phys: u64,
     bitmap: Bitmap,
@@ -160,7 +163,7 @@ pub(crate) struct Chunk {
     account: Option<Box<Account>>,
 }
 
-#[cfg(not(genpool_loom))]
+#[cfg(all(feature = "alloc", not(genpool_loom)))]
 const _: () = assert!(Atomic::<State>::is_lock_free());
 
 impl Chunk {
@@ -177,9 +180,11 @@ impl Chunk {
             Self {
                 start,
                 order: order as u8,
+                #[cfg(feature = "alloc")]
                 busy: Atomic::new(0),
                 number: 0,
                 permanent: true,
+                #[cfg(feature = "alloc")]
                 state: Atomic::new(State::Alive),
                 bitmap,
                 boundary_tags,
@@ -340,10 +345,17 @@ impl Chunk {
         self.boundary_tags.as_ref()
     }
 
+    #[cfg(feature = "alloc")]
     #[inline]
     pub(crate) fn state(&self) -> State {
         // SeqCst: see the orderings of the type.
         self.state.load(Ordering::SeqCst)
+    }
+
+    #[cfg(not(feature = "alloc"))]
+    #[inline]
+    pub(crate) fn state(&self) -> State {
+        State::Alive
     }
 
     /// Returns the physical address of `addr`, which lies in the chunk.
@@ -577,6 +589,7 @@ impl Chunk {
     // ---- removal ----
 
     /// Seals the chunk. Returns false if it was sealed before.
+    #[cfg(feature = "alloc")]
     #[must_use]
     pub(crate) fn seal(&self) -> bool {
         let sealed = self.state.compare_exchange(
@@ -594,6 +607,7 @@ impl Chunk {
 
     /// Returns true if the last allocation was given back. Looks at the bits itself, because the thread that gave it
     /// back may have been stopped before it could change the state.
+    #[cfg(feature = "alloc")]
     pub(crate) fn is_drained(&self) -> bool {
         self.check_drained();
         self.state() == State::Drained
@@ -602,12 +616,14 @@ impl Chunk {
     /// Looks whether the bits that were just cleared were the last, if the chunk is being removed.
     #[inline(always)]
     fn advance_drain(&self) {
+        #[cfg(feature = "alloc")]
         if self.state() != State::Alive && !seeded(Fault::UncheckedDrain) {
             self.check_drained();
         }
     }
 
     /// Declares the chunk drained if it is draining and empty. This happens once.
+    #[cfg(feature = "alloc")]
     #[cold]
     fn check_drained(&self) {
         if self.state() != State::Draining || !self.bitmap.is_empty(&self.busy) {
@@ -629,7 +645,6 @@ impl Chunk {
                     .notifier
                     .around(|| self.call_back(), |_| Event::Drained { start, size });
             }
-            #[cfg(feature = "alloc")]
             self.call_back();
         }
     }

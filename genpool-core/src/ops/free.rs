@@ -36,6 +36,15 @@ pub(crate) trait Free: PoolState {
         self.complete_release(chunk, released)
     }
 
+    /// Does the same without a path of its own for the simplest case.
+    fn give_back_slowly(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
+        let start = chunk.granule_of(addr);
+        if extent.ownership().is_some() {
+            return self.give_back_tracked(chunk, start, extent);
+        }
+        self.give_back_across(chunk, start, extent.len())
+    }
+
     #[inline(never)]
     fn give_back_tracked(&self, chunk: &Chunk, start: Granule, extent: Extent) -> bool {
         let exchange_ownership = || chunk.exchange(start, extent, 0);

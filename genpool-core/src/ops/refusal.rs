@@ -46,16 +46,24 @@ pub(crate) trait Refuse: PoolState {
     #[cold]
     #[inline(never)]
     fn refuse_by_all<A: Algorithm + ?Sized>(&self, algorithm: &A, request: &Request) -> AllocError {
-        let outlook = |chunk| Feasibility::of(&self.exact(chunk), algorithm, request);
         let pin = self.pin();
         let alive = Self::chunks(&pin).filter(|chunk| chunk.state() == State::Alive);
-        let all = alive.fold(Feasibility::NO_CHUNK, |all, chunk| {
-            all.and(outlook(chunk), request)
-        });
+        let all = alive
+            .map(|chunk| Feasibility::of(&self.exact(chunk), algorithm, request))
+            .reduce(|all, one| Self::and(all, one, request))
+            .unwrap_or(Feasibility::NO_CHUNK);
         match all {
             Feasibility::Never(reason) if self.is_current(&pin) => self.impossible(reason),
             _ => self.exhausted(algorithm, request),
         }
+    }
+
+    /// Returns the feasibility in these chunks and others together.
+    fn and(these: Feasibility, others: Feasibility, request: &Request) -> Feasibility {
+        if Self::HAS_ONE_CHUNK {
+            return others;
+        }
+        these.and(others, request)
     }
 
     fn exact<'c>(&'c self, chunk: &'c Chunk) -> ChunkView<'c> {
@@ -74,7 +82,9 @@ pub(crate) trait Refuse: PoolState {
     /// Refuses a request that no chunk could ever serve. The reason may show a chunk whose author has not notified yet.
     #[cold]
     fn impossible(&self, reason: Impossible) -> AllocError {
-        self.reveal(self.unsuitable(AllocError::Impossible(reason)))
+        self.counters().unsuitable();
+        self.reveal(());
+        AllocError::Impossible(reason)
     }
 
     #[cold]
@@ -115,7 +125,7 @@ impl Feasibility {
     }
 
     /// Returns the feasibility in these chunks and others together.
-    pub(super) fn and(self, others: Self, request: &Request) -> Self {
+    fn and(self, others: Self, request: &Request) -> Self {
         match (self, others) {
             (Self::Never(one), Self::Never(other)) => Self::Never(one.and(other, request.size())),
             _ => Self::Possible,

@@ -34,7 +34,7 @@ pub(crate) enum Outcome<T> {
 pub(crate) enum Proof<T> {
     Found(T),
     /// There is no room.
-    NoRoom(AllocError),
+    NoRoom,
     /// Other threads changed something meanwhile.
     Failed,
     /// There are too many probers.
@@ -97,7 +97,7 @@ pub(crate) trait Search: Refuse {
             }
             match self.prove(&pin, algorithm, request, own_guards)? {
                 Proof::Found(found) => return Ok(found),
-                Proof::NoRoom(error) => return Err(error),
+                Proof::NoRoom => return Err(self.exhausted(algorithm, request)),
                 Proof::Failed => {}
                 Proof::NoProber => break,
             }
@@ -120,7 +120,9 @@ pub(crate) trait Search: Refuse {
                 Outcome::Found((granule, extent)) => {
                     return Ok(Outcome::Found(self.found(pin, chunk, granule, extent)));
                 }
-                Outcome::Nowhere(of_chunk) => feasibility = feasibility.and(of_chunk, request),
+                Outcome::Nowhere(of_chunk) => {
+                    feasibility = Self::and(feasibility, of_chunk, request)
+                }
             }
         }
         Ok(Outcome::Nowhere(feasibility))
@@ -164,14 +166,12 @@ pub(crate) trait Search: Refuse {
             }
         }
         drop(prober);
-        let refusal = self.exhausted(algorithm, request);
         // If there is room that the algorithm may not use, the refusal shows which granules are taken, and with them
         // claims whose authors have not notified yet. An earlier cached refusal would contradict it.
-        Ok(Proof::NoRoom(if nowhere {
-            refusal
-        } else {
-            self.reveal(refusal)
-        }))
+        if !nowhere {
+            self.reveal(());
+        }
+        Ok(Proof::NoRoom)
     }
 
     /// Asks the algorithm until a run that it proposes in this chunk could be claimed.
@@ -195,15 +195,15 @@ pub(crate) trait Search: Refuse {
         }
         let backoff = Backoff::new();
         for _ in 0..MAX_CLAIMS {
-            let Some(granule) = algorithm.propose(&view, request) else {
+            let Some(granule) = self.ask(chunk, algorithm, request, look) else {
                 return Ok(nowhere());
             };
             if granule.0 > granules - n {
                 self.counters().bad_proposal();
                 let granule = granule.0;
                 // It shows that there is a chunk of this length.
-                let error = AllocError::BadProposal { granule, granules };
-                return Err(self.reveal(error));
+                self.reveal(());
+                return Err(AllocError::BadProposal { granule, granules });
             }
             match chunk.claim(granule, n, self.activity()) {
                 Ok(()) => return Ok(Outcome::Found((granule, chunk.open(granule, n)))),
@@ -214,7 +214,20 @@ pub(crate) trait Search: Refuse {
                 }
             }
         }
-        Err(self.never_claimed(&view, algorithm, request, own_guards))
+        Err(self.never_claimed(chunk, algorithm, request, look, own_guards))
+    }
+
+    /// Asks the algorithm for a place. A function of its own, because the code of a search is long, and it makes the view
+    /// itself, because a view without constraints takes little of that.
+    #[inline(never)]
+    fn ask<A: Algorithm + ?Sized>(
+        &self,
+        chunk: &Chunk,
+        algorithm: &A,
+        request: &Request,
+        look: Look,
+    ) -> Option<Granule> {
+        algorithm.propose(&ChunkView::new(chunk, look, self.activity()), request)
     }
 
     /// Returns why every claim in a chunk was lost: to other threads, or because the algorithm proposes runs that are
@@ -222,12 +235,13 @@ pub(crate) trait Search: Refuse {
     #[cold]
     fn never_claimed<A: Algorithm + ?Sized>(
         &self,
-        view: &ChunkView<'_>,
+        chunk: &Chunk,
         algorithm: &A,
         request: &Request,
+        look: Look,
         own_guards: usize,
     ) -> AllocError {
-        let (size, granules) = (request.size(), view.granules());
+        let (size, granules) = (request.size(), chunk.bitmap().len());
         let mut bad = None;
         for _ in 0..MAX_PROOFS {
             let Some(prober) = self.activity().probe() else {
@@ -235,8 +249,8 @@ pub(crate) trait Search: Refuse {
                 break;
             };
             let before = prober.read();
-            let proposed = algorithm.propose(view, request);
-            bad = proposed.filter(|&start| !view.is_free(start, request.granules()));
+            let proposed = self.ask(chunk, algorithm, request, look);
+            bad = proposed.filter(|&start| !chunk.bitmap().is_free(start, request.granules()));
             // A single such look proves nothing: a claim may have come in between that has not notified the probers
             // yet. A correct algorithm sees that claim at the next look.
             if bad.is_none() || before != prober.read() || !before.is_quiet(own_guards) {
@@ -248,7 +262,8 @@ pub(crate) trait Search: Refuse {
             Some(Granule(granule)) => {
                 self.counters().bad_proposal();
                 // It shows that a granule is taken.
-                self.reveal(AllocError::BadProposal { granule, granules })
+                self.reveal(());
+                AllocError::BadProposal { granule, granules }
             }
             None => {
                 self.counters().contended();

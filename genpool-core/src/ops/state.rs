@@ -19,6 +19,9 @@ pub(crate) trait PoolState {
     where
         Self: 'p;
 
+    /// Whether there is one chunk for good. Then no code is needed for what several chunks say together.
+    const HAS_ONE_CHUNK: bool = false;
+
     fn order(&self) -> u32;
 
     fn activity(&self) -> &Activity;

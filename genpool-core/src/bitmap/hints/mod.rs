@@ -63,12 +63,40 @@
 mod node;
 #[cfg(all(test, not(genpool_loom)))]
 mod tests;
+#[cfg(any(
+    test,
+    target_feature = "sse2",
+    target_feature = "neon",
+    target_feature = "simd128"
+))]
+mod vectors;
+#[cfg(any(
+    all(test, not(genpool_loom)),
+    not(any(
+        target_feature = "sse2",
+        target_feature = "neon",
+        target_feature = "simd128"
+    ))
+))]
+mod words;
 
 use core::ops::Range;
 
 pub(crate) use self::node::Need;
 pub(super) use self::node::{FIRST_HINTS, LINE_HINTS, LONG, NODE_HINTS};
-use self::node::{HintNode, LINE_NODES, SeenLine};
+use self::node::{HintNode, LINE_NODES};
+#[cfg(any(
+    target_feature = "sse2",
+    target_feature = "neon",
+    target_feature = "simd128"
+))]
+use self::vectors::SeenLine;
+#[cfg(not(any(
+    target_feature = "sse2",
+    target_feature = "neon",
+    target_feature = "simd128"
+)))]
+use self::words::SeenLine;
 use super::levels;
 use crate::memory::{Arc, Table};
 #[cfg(feature = "alloc")]
@@ -232,7 +260,8 @@ impl Hints {
         self.hint(self.lowest(), word.0)
     }
 
-    /// Returns the nodes of a line, as an array if there are all of them.
+    /// Returns the nodes of a line, as an array if there are all of them and a line takes one. A slice may go on after
+    /// the line.
     #[inline(always)]
     fn nodes_of(
         &self,
@@ -241,7 +270,9 @@ impl Hints {
     ) -> Result<&[AtomicUsize; LINE_NODES], &[AtomicUsize]> {
         let nodes = &self.nodes[level.start + line * LINE_NODES..];
         match nodes.first_chunk() {
-            Some(whole) if (line + 1) * LINE_HINTS <= level.slots => Ok(whole),
+            Some(whole) if SeenLine::TAKES_ARRAYS && (line + 1) * LINE_HINTS <= level.slots => {
+                Ok(whole)
+            }
             _ => Err(&nodes[..level.nodes() - line * LINE_NODES]),
         }
     }
@@ -251,7 +282,7 @@ impl Hints {
     fn line(&self, level: Level, line: usize) -> SeenLine {
         match self.nodes_of(level, line) {
             Ok(nodes) => SeenLine::look(nodes),
-            Err(nodes) => SeenLine::look_at_few(nodes).copied(),
+            Err(nodes) => SeenLine::look_at_few(nodes),
         }
     }
 

@@ -1,16 +1,7 @@
-//! Nodes and lines of hints: what one look at either shows.
-//!
-//! # Orderings
-//!
-//! A look at a line is `SeqCst`, as is a look at a node (`Hints::load`). It may be the second look of a thread that
-//! lowered the byte above.
+//! Nodes of hints, and what a search needs of a hint. Lines of nodes are in `line.rs`.
 
-use core::array;
 use core::ops::Range;
 
-use wide::{i8x16, u8x16};
-
-use crate::sync::{AtomicUsize, Ordering};
 use crate::units::WORD_BITS;
 
 /// Hints in a node. Two in small models, so that a few words have two levels.
@@ -41,16 +32,14 @@ pub(in crate::bitmap) const LONG: usize = WORD_BITS + 1;
 const ONES: usize = usize::MAX / 0xff;
 
 /// The top bit of every byte that is a hint.
-const TOPS: usize = (usize::MAX >> (usize::BITS as usize - 8 * NODE_HINTS)) / 0xff * 0x80;
-
-/// Nodes that are compared together, as one vector.
-const GROUP: usize = size_of::<u8x16>() / size_of::<usize>();
+pub(super) const TOPS: usize =
+    (usize::MAX >> (usize::BITS as usize - 8 * NODE_HINTS)) / 0xff * 0x80;
 
 /// A node without hints. Each of its bytes is above every deficit.
-const ABSENT: usize = ONES * 0x7f;
+pub(super) const ABSENT: usize = ONES * 0x7f;
 
 /// The bytes of a node that are no hints, set as in [`ABSENT`]. There are none except in small models.
-const UNUSED: usize = ABSENT & !(TOPS / 0x80 * 0xff);
+pub(super) const UNUSED: usize = ABSENT & !(TOPS / 0x80 * 0xff);
 
 /// The hint that a search needs, as a pattern that is compared with all bytes of a node at once.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +53,10 @@ impl Need {
         Self(ONES * (0x80 + LONG - n.min(LONG)))
     }
 
-    /// Returns one more than the highest deficit that will do, in every byte.
+    /// Returns one more than the highest deficit that will do.
     #[inline(always)]
-    fn limit(self) -> i8x16 {
-        i8x16::splat((self.0 & 0x7f) as i8 + 1)
+    pub(super) fn limit(self) -> u8 {
+        (self.0 & 0x7f) as u8 + 1
     }
 }
 
@@ -113,122 +102,9 @@ impl HintNode {
 
     /// Returns the top bit of each byte that may serve. The other bits have no meaning.
     #[inline(always)]
-    fn serving(self, need: Need) -> usize {
+    pub(super) fn serving(self, need: Need) -> usize {
         // The top bit stays set where the deficit is not above what will do. No byte borrows from the next, because
         // a deficit is below 0x80.
         need.0.wrapping_sub(self.0)
-    }
-}
-
-/// Vectors in a line.
-const GROUPS: usize = LINE_NODES.div_ceil(GROUP);
-
-/// The slots of a line, in order.
-const SLOTS: [u8x16; GROUPS] = {
-    let (mut groups, mut group) = ([u8x16::new([0; _]); GROUPS], 0);
-    while group < GROUPS {
-        let (mut slots, mut at) = ([0; size_of::<u8x16>()], 0);
-        while at < slots.len() {
-            slots[at] = (group * slots.len() + at) as u8;
-            at += 1;
-        }
-        groups[group] = u8x16::new(slots);
-        group += 1;
-    }
-    groups
-};
-
-/// The hints of a line as they were seen.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::bitmap) struct SeenLine([u8x16; GROUPS]);
-
-impl SeenLine {
-    /// Looks at the nodes of a line. An array of known length, so that the loops are unrolled.
-    #[inline(always)]
-    pub(in crate::bitmap) fn look(nodes: &[AtomicUsize; LINE_NODES]) -> Self {
-        Self(array::from_fn(|group| Self::group(nodes, group)))
-    }
-
-    /// Looks at the nodes of a line that has fewer.
-    #[cold]
-    #[inline(never)]
-    pub(in crate::bitmap) fn look_at_few(nodes: &[AtomicUsize]) -> Self {
-        Self(array::from_fn(|group| Self::group(nodes, group)))
-    }
-
-    /// Returns the same in registers.
-    #[inline(always)]
-    pub(in crate::bitmap) fn copied(self) -> Self {
-        Self(array::from_fn(|group| self.0[group]))
-    }
-
-    /// Returns what [`serving`](Self::serving) would for a line of only a few nodes.
-    #[inline(always)]
-    pub(in crate::bitmap) fn serving_of_few(nodes: &[AtomicUsize], need: Need) -> usize {
-        if nodes.len() <= GROUP {
-            return Self::serving_of(Self::group(nodes, 0), need);
-        }
-        Self::look_at_few(nodes).serving(need)
-    }
-
-    #[inline(always)]
-    fn group(nodes: &[AtomicUsize], group: usize) -> u8x16 {
-        // SeqCst: as in `Hints::load` (pairs with the exchanges there). `to_le` puts the first slot's byte first,
-        // as in a vector.
-        let node = |node: &AtomicUsize| (node.load(Ordering::SeqCst) | UNUSED).to_le();
-        let nodes: [usize; GROUP] =
-            array::from_fn(|at| nodes.get(group * GROUP + at).map_or(ABSENT, node));
-        bytemuck::cast(nodes)
-    }
-
-    /// Returns the highest hint.
-    #[inline(always)]
-    pub(in crate::bitmap) fn highest(self) -> usize {
-        Self::highest_of(self.0)
-    }
-
-    /// Returns the highest hint of the other slots.
-    #[inline(always)]
-    pub(in crate::bitmap) fn highest_but(self, slot: usize) -> usize {
-        let slot = u8x16::splat(slot as u8);
-        Self::highest_of(array::from_fn(|at| self.0[at] | SLOTS[at].simd_eq(slot)))
-    }
-
-    #[inline(always)]
-    fn highest_of(groups: [u8x16; GROUPS]) -> usize {
-        let mut least = groups[0];
-        for &group in &groups[1..] {
-            least = least.min(group);
-        }
-        let [low, high]: [u64; 2] = bytemuck::cast(least);
-        let least_of = |a: u64, b: u64| -> u64 {
-            let [least, _]: [u64; 2] = bytemuck::cast(
-                bytemuck::cast::<_, u8x16>([a, 0_u64]).min(bytemuck::cast([b, 0_u64])),
-            );
-            least
-        };
-        // The least of two halves, again and again, until one byte is left.
-        let mut all = least_of(low, high);
-        for half in [32, 16, 8] {
-            all = least_of(all, all >> half);
-        }
-        LONG.saturating_sub(usize::from(all as u8))
-    }
-
-    /// Returns a bit for each slot that may serve, the first slot lowest. No branch depends on what is found,
-    /// because it would be mispredicted.
-    #[inline(always)]
-    pub(in crate::bitmap) fn serving(self, need: Need) -> usize {
-        let mut all = 0;
-        for (at, &group) in self.0.iter().enumerate() {
-            all |= Self::serving_of(group, need) << (at * size_of::<u8x16>());
-        }
-        all
-    }
-
-    #[inline(always)]
-    fn serving_of(group: u8x16, need: Need) -> usize {
-        let serving = bytemuck::cast::<_, i8x16>(group).simd_lt(need.limit());
-        serving.to_bitmask() as usize
     }
 }

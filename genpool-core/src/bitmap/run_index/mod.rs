@@ -95,6 +95,9 @@ pub(super) struct RunIndex<'h> {
 }
 
 impl<'h> RunIndex<'h> {
+    /// Without the feature `alloc` there is no index: pools are small there, and so is the code to be.
+    pub(super) const IS_THERE: bool = cfg!(any(feature = "alloc", test));
+
     const ROOT: usize = 0;
     const COMPLETE: usize = 1;
     const FIRST_LEVEL: usize = 2;
@@ -102,7 +105,7 @@ impl<'h> RunIndex<'h> {
     /// Returns true if an index is kept for so many words. A look at all of fewer words costs little more.
     #[inline]
     pub(super) const fn is_kept(words: usize) -> bool {
-        words > (FEWEST - 1) * LINE_WORDS
+        Self::IS_THERE && words > (FEWEST - 1) * LINE_WORDS
     }
 
     /// Returns how many cells an index of so many words takes.
