@@ -295,6 +295,23 @@ impl StaticPool {
     }
 }
 
+#[cfg(genpool_loom)]
+impl StaticPool {
+    /// Creates a pool for a model, whose atomics are made at run time. Its bookkeeping is on the heap and stays.
+    #[must_use]
+    pub fn for_model(order: u32, start: usize, size: usize) -> Self {
+        use alloc::boxed::Box;
+
+        let spec = crate::chunk::ChunkSpec::new(start, size);
+        let chunk = Chunk::new(&spec, order, 0, true, false, None);
+        Self {
+            chunk: ManuallyDrop::new(chunk.expect("the model's chunk is valid")),
+            activity: Box::leak(Box::new(Activity::new())),
+            counters: Box::leak(Box::new(Counters::new())),
+        }
+    }
+}
+
 impl StaticPool {
     /// Returns the order: a granule is `1 << order` bytes.
     #[must_use]

@@ -111,10 +111,14 @@ use self::unit_index::UnitIndex;
 pub(crate) use self::word::AtomicWord;
 use self::word::{free_suffix, longest_free};
 use crate::activity::Activity;
-use crate::memory::{Box, Table};
+use crate::memory::Box;
+#[cfg(not(genpool_loom))]
+use crate::memory::Table;
 #[cfg(feature = "alloc")]
 use crate::memory::{NoMemory, Node};
-use crate::sync::{Atomic, AtomicUsize, Fault, Ordering, seeded};
+#[cfg(not(genpool_loom))]
+use crate::sync::AtomicUsize;
+use crate::sync::{Atomic, Fault, Ordering, seeded};
 use crate::units::{Granule, WORD_BITS, WordIndex};
 
 /// Words in a cache line of the bitmap. Two in small models.
@@ -192,22 +196,26 @@ impl Bitmap {
     }
 
     /// Returns how many words a bitmap of `len` granules has.
+    #[cfg(not(genpool_loom))]
     pub(crate) const fn words_for(len: usize) -> usize {
         len.div_ceil(WORD_BITS)
     }
 
     /// Returns how many words its summaries have: the hints and the run index.
+    #[cfg(not(genpool_loom))]
     pub(crate) const fn cells_for(len: usize) -> usize {
         let words = Self::words_for(len);
         Hints::nodes(words) + RunIndex::cells(words)
     }
 
     /// Returns word `at` of a bitmap of `len` free granules.
+    #[cfg(not(genpool_loom))]
     pub(crate) const fn fresh_word(len: usize, at: usize) -> usize {
         bits::padding(len, WordIndex(at))
     }
 
     /// Returns word `at` of the summaries of a bitmap of `len` free granules.
+    #[cfg(not(genpool_loom))]
     pub(crate) const fn fresh_cell(len: usize, at: usize) -> usize {
         Hints::fresh_node(Self::words_for(len), at)
     }

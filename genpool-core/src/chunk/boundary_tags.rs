@@ -18,7 +18,7 @@
 use crate::memory::Table;
 #[cfg(feature = "alloc")]
 use crate::memory::{NoMemory, Node};
-use crate::sync::{AtomicUsize, Fault, Ordering, const_fn, seeded};
+use crate::sync::{AtomicUsize, Fault, Ordering, seeded};
 use crate::units::Granule;
 
 const LEN_BITS: u32 = if usize::BITS == 64 { 40 } else { 24 };
@@ -93,14 +93,13 @@ pub(crate) struct StaleOwnership;
 #[derive(Debug)]
 pub(crate) struct BoundaryTags(Table<BoundaryTag>);
 
+#[cfg(not(genpool_loom))]
 impl BoundaryTag {
-    const_fn! {
-        /// Returns the tag of a granule at which no allocation starts.
-        pub(crate) fn fresh() -> Self {
-            Self {
-                ownership: AtomicUsize::new(0),
-                tag: AtomicUsize::new(0),
-            }
+    /// Returns the tag of a granule at which no allocation starts.
+    pub(crate) const fn fresh() -> Self {
+        Self {
+            ownership: AtomicUsize::new(0),
+            tag: AtomicUsize::new(0),
         }
     }
 }

@@ -41,7 +41,7 @@ use crate::observe::{Account, Event, Notifier};
 use crate::sync::Arc;
 #[cfg(feature = "alloc")]
 use crate::sync::{Atomic, AtomicPtr, Ordering};
-use crate::sync::{Fault, const_fn, seeded};
+use crate::sync::{Fault, seeded};
 use crate::units::Granule;
 #[cfg(feature = "alloc")]
 use crate::unwind::{Guarded, contained};
@@ -167,43 +167,42 @@ pub(crate) struct Chunk {
 const _: () = assert!(Atomic::<State>::is_lock_free());
 
 impl Chunk {
-    const_fn! {
-        /// Creates a chunk that stays for good, over memory that its tables borrow, from a range that passed
-        /// [`check_range`]. The bitmap has as many granules as the range.
-        pub(crate) fn lasting(
-            start: usize,
-            order: u32,
-            phys: Option<u64>,
-            bitmap: Bitmap,
-            boundary_tags: Option<BoundaryTags>
-        ) -> Self {
-            Self {
-                start,
-                order: order as u8,
-                #[cfg(feature = "alloc")]
-                busy: Atomic::new(0),
-                number: 0,
-                permanent: true,
-                #[cfg(feature = "alloc")]
-                state: Atomic::new(State::Alive),
-                bitmap,
-                boundary_tags,
-                has_phys: phys.is_some(),
-                phys: match phys {
-                    Some(phys) => phys,
-                    None => 0,
-                },
-                #[cfg(feature = "alloc")]
-                owner: None,
-                #[cfg(feature = "alloc")]
-                on_drained: AtomicOptionBox::new(),
-                #[cfg(feature = "alloc")]
-                called: AtomicOptionBox::new(),
-                #[cfg(feature = "alloc")]
-                next_leaving: AtomicPtr::new(ptr::null_mut()),
-                #[cfg(feature = "observe")]
-                account: None,
-            }
+    /// Creates a chunk that stays for good, over memory that its tables borrow, from a range that passed
+    /// [`check_range`]. The bitmap has as many granules as the range.
+    #[cfg(not(genpool_loom))]
+    pub(crate) const fn lasting(
+        start: usize,
+        order: u32,
+        phys: Option<u64>,
+        bitmap: Bitmap,
+        boundary_tags: Option<BoundaryTags>,
+    ) -> Self {
+        Self {
+            start,
+            order: order as u8,
+            #[cfg(feature = "alloc")]
+            busy: Atomic::new(0),
+            number: 0,
+            permanent: true,
+            #[cfg(feature = "alloc")]
+            state: Atomic::new(State::Alive),
+            bitmap,
+            boundary_tags,
+            has_phys: phys.is_some(),
+            phys: match phys {
+                Some(phys) => phys,
+                None => 0,
+            },
+            #[cfg(feature = "alloc")]
+            owner: None,
+            #[cfg(feature = "alloc")]
+            on_drained: AtomicOptionBox::new(),
+            #[cfg(feature = "alloc")]
+            called: AtomicOptionBox::new(),
+            #[cfg(feature = "alloc")]
+            next_leaving: AtomicPtr::new(ptr::null_mut()),
+            #[cfg(feature = "observe")]
+            account: None,
         }
     }
 

@@ -26,3 +26,5 @@ mod hints;
 mod ring;
 #[cfg(genpool_small)]
 mod run_index;
+#[cfg(genpool_small)]
+mod static_pool;

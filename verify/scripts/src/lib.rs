@@ -1,7 +1,7 @@
 //! Random scripts on pools, without the standard library: for machines that have none, and for hosts too.
 //!
 //! - [`play`] runs a script on a pool and on the oracle, and compares every answer.
-//! - [`Share`] is what several cores, threads and interrupt handlers use at once. Each writes down which granules it
+//! - [`Share`] is what several cores, threads and interrupt handlers use at once. Each [`User`] writes down which granules it
 //!   holds, so that two that hold the same granule find out.
 //!
 //! Both work on any pool that is a [`Target`].
@@ -18,5 +18,5 @@ mod target;
 
 pub use random::Random;
 pub use script::{Difference, Tally, play};
-pub use share::{Fault, Share};
+pub use share::{Fault, Share, User};
 pub use target::Target;

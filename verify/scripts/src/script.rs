@@ -29,6 +29,22 @@ pub struct Tally {
     pub resized: usize,
 }
 
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            allocated,
+            refused,
+            freed,
+            refused_frees,
+            resized,
+        } = self;
+        write!(
+            f,
+            "{allocated} allocations, {refused} refusals, {freed} frees, {refused_frees} refused frees, {resized} resizes"
+        )
+    }
+}
+
 /// An answer of the pool that is not the oracle's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {

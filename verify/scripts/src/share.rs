@@ -62,6 +62,61 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A user of a [`Share`]: a core, a thread, or an interrupt handler. It holds ranges from one round to the next.
+pub struct User<'s, T> {
+    share: &'s Share<'s, T>,
+    number: usize,
+    random: Random,
+    held: [Option<RawRange>; HELD],
+}
+
+impl<'s, T: Target> User<'s, T> {
+    /// Creates a user of this number, which no other user of the share has.
+    pub const fn new(share: &'s Share<'s, T>, number: usize) -> Self {
+        Self {
+            share,
+            number,
+            random: Random::new(number as u64),
+            held: [None; HELD],
+        }
+    }
+
+    /// Gives back what it holds in one place, and allocates again. Returns whether it got something.
+    ///
+    /// # Errors
+    ///
+    /// The fault that shows.
+    pub fn round(&mut self) -> Result<bool, Fault> {
+        let place = &mut self.held[self.random.below(HELD)];
+        if let Some(range) = place.take() {
+            self.share.give_back(self.number, range)?;
+        }
+        let is_short = self.random.one_in(2);
+        let n = if is_short { 1 } else { 1 + self.random.below(LONGEST) };
+        *place = self.share.take(self.number, n)?;
+        Ok(place.is_some())
+    }
+
+    /// Makes so many rounds. Returns how often it got something.
+    ///
+    /// # Errors
+    ///
+    /// The first fault that shows.
+    pub fn rounds(&mut self, count: usize) -> Result<usize, Fault> {
+        (0..count).try_fold(0, |allocated, _| Ok(allocated + usize::from(self.round()?)))
+    }
+
+    /// Gives back all that it holds.
+    ///
+    /// # Errors
+    ///
+    /// The fault that shows.
+    pub fn give_back_all(&mut self) -> Result<(), Fault> {
+        let mut held = self.held.iter_mut().filter_map(Option::take);
+        held.try_for_each(|range| self.share.give_back(self.number, range))
+    }
+}
+
 /// A pool that several users share, and who holds which granule: 0, or a user's number plus one.
 pub struct Share<'p, T> {
     target: &'p T,
@@ -89,34 +144,6 @@ impl<'p, T: Target> Share<'p, T> {
     /// Returns how many requests were answered with `Contended`.
     pub fn contended(&self) -> usize {
         self.contended.load(Ordering::Relaxed)
-    }
-
-    /// Allocates and frees for so many rounds, as the user of this number. Returns how many allocations there were.
-    ///
-    /// # Errors
-    ///
-    /// The first fault that shows.
-    pub fn work(&self, user: usize, seed: u64, rounds: usize) -> Result<usize, Fault> {
-        let mut random = Random::new(seed ^ user as u64);
-        let mut held: [Option<RawRange>; HELD] = [None; HELD];
-        let mut allocated = 0;
-        for _ in 0..rounds {
-            let place = &mut held[random.below(HELD)];
-            if let Some(range) = place.take() {
-                self.give_back(user, range)?;
-            }
-            let n = if random.one_in(2) {
-                1
-            } else {
-                1 + random.below(LONGEST)
-            };
-            *place = self.take(user, n)?;
-            allocated += usize::from(place.is_some());
-        }
-        for range in held.into_iter().flatten() {
-            self.give_back(user, range)?;
-        }
-        Ok(allocated)
     }
 
     /// Allocates so many granules. Returns none if the pool has no run as long, or could not prove that it has none.

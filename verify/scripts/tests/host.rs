@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use genpool::{Pool, StaticPool, static_pool};
-use genpool_scripts::{Share, Target, play};
+use genpool_scripts::{Share, Target, User, play};
 
 const STEPS: usize = if cfg!(miri) { 200 } else { 20_000 };
 
@@ -49,8 +49,10 @@ fn threads_share_static_pools() {
         for user in 0..USERS {
             let share = &share;
             threads.spawn(move || {
-                let allocated = share.work(user, 7, STEPS);
+                let mut user = User::new(share, user);
+                let allocated = user.rounds(STEPS);
                 assert!(allocated.unwrap_or_else(|fault| panic!("{fault}")) > STEPS / 4);
+                user.give_back_all().unwrap_or_else(|fault| panic!("{fault}"));
             });
         }
     });

@@ -54,6 +54,12 @@ impl Need {
     }
 
     /// Returns one more than the highest deficit that will do.
+    #[cfg(any(
+        test,
+        target_feature = "sse2",
+        target_feature = "neon",
+        target_feature = "simd128"
+    ))]
     #[inline(always)]
     pub(super) fn limit(self) -> u8 {
         (self.0 & 0x7f) as u8 + 1

@@ -26,6 +26,7 @@ const _: () = assert!(LINE_NODES <= NODES);
 pub(in crate::bitmap::hints) struct SeenLine([usize; NODES]);
 
 impl SeenLine {
+    #[cfg_attr(test, expect(dead_code, reason = "the vectors are in use"))]
     pub(in crate::bitmap::hints) const TAKES_ARRAYS: bool = false;
 
     /// Looks at the nodes of a line.

@@ -7,13 +7,13 @@
 #![no_main]
 
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::{entry, exception};
 use cortex_m_semihosting::{debug, hprintln};
 use genpool::{Pool, StaticHeap, StaticPool, static_heap, static_pool};
-use genpool_scripts::{Share, Target, play};
+use genpool_scripts::{Share, Target, User, play};
 
 #[global_allocator]
 static HEAP: StaticHeap = static_heap!(order: 4, size: 1 << 20);
@@ -22,11 +22,11 @@ static HEAP: StaticHeap = static_heap!(order: 4, size: 1 << 20);
 const STEPS: usize = 20_000;
 
 /// Rounds of the program while the handler interrupts it, and of the handler each time.
-const ROUNDS: usize = 600_000;
+const ROUNDS: usize = 100_000;
 const HANDLER_ROUNDS: usize = 3;
 
-/// Cycles between two interrupts, at first. An odd number, so that they come at all places.
-const PERIOD: u32 = 2003;
+/// Cycles between two interrupts. A prime number, so that they come at all places.
+const PERIOD: u32 = 10_007;
 
 static WORD: StaticPool = static_pool!(order: 2, start: 0x2000_0000, size: 32 << 2);
 static WORDS: StaticPool = static_pool!(order: 6, start: 0x6000_0000, size: 1000 << 6);
@@ -43,6 +43,9 @@ static SHARE: Share<'static, StaticPool> = Share::new(&SHARED, &HOLDERS);
 
 static INTERRUPTS: AtomicUsize = AtomicUsize::new(0);
 static BY_HANDLER: AtomicUsize = AtomicUsize::new(0);
+/// Asks the handler to give back what it holds, and whether it has.
+static ENDS: AtomicBool = AtomicBool::new(false);
+static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// Ends the machine.
 fn end(status: debug::ExitStatus) -> ! {
@@ -59,26 +62,22 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 
 #[exception]
 fn SysTick() {
-    let number = INTERRUPTS.fetch_add(1, Ordering::Relaxed);
-    match SHARE.work(HANDLER, number as u64, HANDLER_ROUNDS) {
-        Ok(allocated) => {
-            BY_HANDLER.fetch_add(allocated, Ordering::Relaxed);
-        }
-        Err(fault) => panic!("{fault}"),
+    static mut USER: User<'static, StaticPool> = User::new(&SHARE, HANDLER);
+    if ENDED.load(Ordering::Relaxed) {
+        return;
+    }
+    INTERRUPTS.fetch_add(1, Ordering::Relaxed);
+    let allocated = USER.rounds(HANDLER_ROUNDS).unwrap_or_else(|fault| panic!("{fault}"));
+    BY_HANDLER.fetch_add(allocated, Ordering::Relaxed);
+    if ENDS.load(Ordering::Relaxed) {
+        USER.give_back_all().unwrap_or_else(|fault| panic!("{fault}"));
+        ENDED.store(true, Ordering::Relaxed);
     }
 }
 
 fn script(name: &str, target: &dyn Target, seed: u64) {
     match play(target, seed, STEPS) {
-        Ok(tally) => hprintln!(
-            "row|{}|{} allocations, {} refusals, {} frees, {} refused frees, {} resizes",
-            name,
-            tally.allocated,
-            tally.refused,
-            tally.freed,
-            tally.refused_frees,
-            tally.resized
-        ),
+        Ok(tally) => hprintln!("row|{}|{}", name, tally),
         Err(difference) => panic!("{name}: {difference}"),
     }
 }
@@ -105,9 +104,12 @@ fn main() -> ! {
     core.SYST.clear_current();
     core.SYST.enable_counter();
     core.SYST.enable_interrupt();
-    let allocated = SHARE.work(PROGRAM, 5, ROUNDS);
+    let mut user = User::new(&SHARE, PROGRAM);
+    let allocated = user.rounds(ROUNDS).unwrap_or_else(|fault| panic!("{fault}"));
+    user.give_back_all().unwrap_or_else(|fault| panic!("{fault}"));
+    ENDS.store(true, Ordering::Relaxed);
+    while !ENDED.load(Ordering::Relaxed) {}
     core.SYST.disable_interrupt();
-    let allocated = allocated.unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(SHARED.avail(), SHARED.size(), "everything is back");
     hprintln!(
         "row|program and interrupt handler|{} and {} allocations, {} interrupts, {} contended",
