@@ -5,5 +5,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo fmt --all -- --check
 cargo fmt --manifest-path verify/fuzz/Cargo.toml -- --check
+cargo fmt --manifest-path verify/machines/Cargo.toml --all -- --check
 rustfmt --check --edition 2024 benches/before/src/main.rs
 echo "fmt: ok"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks that every model holds in every interleaving that loom tries, that every control fails as it must, and that the
 # number of executions of each is the one in loom-tests/MODELS.md. All models run with small words and tables, some also
-# with the sizes that users get. Arguments go to the test runner: with a model's name, only that model runs.
+# with the sizes that users get, and those of the chunk list also without arc-swap. Arguments go to the test runner: with a model's name, only that model runs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target="${CARGO_TARGET_DIR:-target}"
@@ -21,6 +21,9 @@ models() { # cfg flags, arguments of the test runner
     models "--cfg genpool_loom --cfg genpool_small" "$@"
     # Few models run at full size, so that build optimises less.
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 models "--cfg genpool_loom" "$@"
+    if (($# == 0)); then set -- answers chunk_list chunks drain; fi
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        models "--cfg genpool_loom --cfg genpool_small --cfg genpool_own_list" "$@"
 } | tee "$log"
 
 if (($# > 0)); then
@@ -38,7 +41,7 @@ check() { # function, pattern of its line after the model's name
         missing=1
     fi
     while read -r name; do
-        if ! grep -qE "$name( at full size)?: $2" "$log"; then
+        if ! grep -qE "$name( at full size| without arc-swap)?: $2" "$log"; then
             echo "loom: '$name' of $1 reported no executions" >&2
             missing=1
         fi

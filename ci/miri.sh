@@ -16,7 +16,7 @@ export PROPTEST_CASES=4
 tests=(
     "-p genpool --lib --test genalloc --test alloc --test algorithm --test refusals --test facade"
     "-p genpool --test chunks --test free --test pool --test handover"
-    "-p genpool-core --test stale --test cache --test tightest"
+    "-p genpool-core --test stale --test cache --test tightest --test static_pool"
     "-p genpool-core --lib"
     "-p genpool --test many_chunks"
 )

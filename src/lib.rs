@@ -30,8 +30,10 @@
 //! | [`guide::caches`] | sizing a [`Cache`] |
 //! | [`guide::service`] | one pool in a program that runs for months: when it is full, async code, what to watch, leaks |
 //! | [`guide::driver`] | testing a driver without its device, barriers and doorbells |
+//! | [`guide::bare`] | kernels and firmware: without the standard library, and without a heap |
 //! | [`guide::reference`] | tables: `Send` and `Sync`, signal handlers, `fork`; platforms |
 //! | [`Pool`], [`Allocation`], [`Cache`], [`Drain`] | what most programs use |
+//! | [`StaticPool`], [`StaticHeap`] | a pool, and a global allocator, that are a `static` and need no heap |
 //! | [`Algorithm`], [`Constraints`] | where an allocation goes |
 //! | `devm` (feature) | pools that belong to devices, and device trees |
 //! | `dma` (feature) | pools that own their memory, such as huge pages and PCI BARs; DMA addresses; with `vfio` or `vfio-cdev`, memory behind an IOMMU |
@@ -107,7 +109,7 @@ pub use genpool_dma as dma;
 #[cfg(feature = "observe")]
 pub use genpool_observe as observe;
 
-/// Compiles the README's examples, of which one takes Linux and one a feature, and runs what it can.
-#[cfg(all(doctest, target_os = "linux", feature = "devm"))]
+/// Compiles the README's examples, of which one takes Linux and a feature, and runs what it can.
+#[cfg(all(doctest, target_os = "linux", feature = "dma"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

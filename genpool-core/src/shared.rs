@@ -76,10 +76,12 @@ impl Shared {
 
     /// Returns true if every place is equally good to the default algorithm of this tag, or of a later one.
     pub(crate) fn any_place(&self, tag: DefaultVersion) -> bool {
-        match tag.default() {
-            DefaultAlgorithm::FirstFit => FirstFit.any_place(),
-            DefaultAlgorithm::BuiltWith => self.built_with.any_place(),
-            DefaultAlgorithm::Other => self.chunk_set.pin().algorithm().any_place(),
+        if tag.is(DefaultAlgorithm::FirstFit) {
+            FirstFit.any_place()
+        } else if tag.is(DefaultAlgorithm::BuiltWith) {
+            self.built_with.any_place()
+        } else {
+            self.chunk_set.pin().algorithm().any_place()
         }
     }
 

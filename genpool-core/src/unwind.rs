@@ -82,7 +82,7 @@ mod imp {
     #[doc(hidden)]
     #[derive(Default)]
     #[must_use = "as with the feature `std`"]
-    pub struct FirstPanic;
+    pub struct FirstPanic(());
 
     impl FirstPanic {
         /// Runs a step.

@@ -1,6 +1,8 @@
 //! `StaticPool` and `StaticHeap`: what their own code does. The scripts of `verify/scripts` compare their operations with
 //! the oracle.
 
+#![cfg(not(genpool_loom))]
+
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -12,8 +12,10 @@ pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub use loom::sync::mpsc;
 pub use loom::thread::{JoinHandle, spawn};
 
-/// The suffix to the name of a model that runs with the sizes that users get.
-const SIZE: &str = if cfg!(genpool_small) {
+/// The suffix to the name of a model that runs with the sizes that users get, or without `arc_swap`.
+const SIZE: &str = if cfg!(genpool_own_list) {
+    " without arc-swap"
+} else if cfg!(genpool_small) {
     ""
 } else {
     " at full size"

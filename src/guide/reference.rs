@@ -76,7 +76,10 @@
 //! | macOS (arm64), Windows (x86-64) | compiles with all features, without what only Linux has (below) | compiled by hand; not run |
 //! | other systems with the standard library | nothing is known to be missing but what only Linux has | not checked |
 //! | big-endian processors | nothing is known to be missing | not checked |
-//! | without the standard library | nothing: the core needs `std` | |
+//! | bare x86-64 (`x86_64-unknown-none`) | the pool, its algorithms, static pools | CI runs four cores and their interrupt handlers in qemu (`ci/machines.sh`). Every answer of a script is the oracle's, for a static pool and for a [`Pool`](crate::Pool) |
+//! | Cortex-M4 (`thumbv7em-none-eabihf`) | the same | the same, one core and an interrupt handler |
+//! | Cortex-M0 (`thumbv6m-none-eabi`), `riscv32imc-unknown-none-elf` | the same, with the feature `critical-section` or `portable-atomic` | CI compiles it |
+//! | `wasm32-unknown-unknown` | the same | CI compiles it |
 //!
 //! "By hand" is `cargo check --target aarch64-unknown-linux-gnu --all-features`, and the same for
 //! `aarch64-apple-darwin` and `x86_64-pc-windows-msvc` (2026-11).
@@ -92,5 +95,6 @@
 //! - [`Builder::node`](crate::Builder::node): elsewhere `build` returns
 //!   [`NodeUnsupported`](crate::BuildError::NodeUnsupported).
 //!
-//! On every platform, the processor needs a compare-and-swap on words of pointer size. On 32-bit machines the order is
+//! On every platform, the processor needs a compare-and-swap on words of pointer size, or something that makes one: see
+//! [bare](super::bare#processors-without-compare-and-swap). On 32-bit machines the order is
 //! at most 31, and some counts inside the pool are smaller; the items that depend on it say so.

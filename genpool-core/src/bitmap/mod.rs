@@ -463,6 +463,7 @@ impl Bitmap {
 
     /// Releases a run that the caller only claims to own. Refuses the whole run if a granule of it is free. The
     /// first word decides between racing frees of one run.
+    #[inline(always)]
     pub(crate) fn release_checked(
         &self,
         start: Granule,

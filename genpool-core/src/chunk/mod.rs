@@ -527,6 +527,7 @@ impl Chunk {
 
     /// Gives back a run as [`give_back`](Self::give_back) does, but checks that it is taken: the caller only claims to
     /// own it.
+    #[inline(always)]
     pub(crate) fn give_back_checked(
         &self,
         start: Granule,

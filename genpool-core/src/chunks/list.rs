@@ -56,14 +56,11 @@ impl DefaultVersion {
         Self(version << Self::BITS | default as usize)
     }
 
-    /// Returns how the default algorithm is found.
+    /// Returns true if the default algorithm is found in this way. A comparison of bits: to make a value of the enum of
+    /// them costs as much as a call.
     #[inline(always)]
-    pub(crate) fn default(self) -> DefaultAlgorithm {
-        match self.0 & Self::DEFAULT {
-            0 => DefaultAlgorithm::FirstFit,
-            1 => DefaultAlgorithm::BuiltWith,
-            _ => DefaultAlgorithm::Other,
-        }
+    pub(crate) fn is(self, default: DefaultAlgorithm) -> bool {
+        self.0 & Self::DEFAULT == default as usize
     }
 
     /// Returns true if `other` is a later version. Versions wrap; two of them are never half the range apart.

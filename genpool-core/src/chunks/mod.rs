@@ -147,12 +147,6 @@ impl ChunkSet {
         self.free_summary.footprint() + self.address_index.footprint()
     }
 
-    /// Returns how `alloc` finds the default algorithm.
-    #[inline]
-    pub(crate) fn default(&self) -> DefaultAlgorithm {
-        self.tag().default()
-    }
-
     /// Returns how `alloc` finds the default algorithm, and since which version of the list. If the tag is the same
     /// later, nothing has changed.
     #[inline]

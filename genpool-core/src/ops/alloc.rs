@@ -54,7 +54,7 @@ impl Shared {
         size: usize,
         own_guards: usize,
     ) -> Result<Allocation<'_>, AllocError> {
-        if self.chunk_set.default() == DefaultAlgorithm::FirstFit
+        if self.chunk_set.tag().is(DefaultAlgorithm::FirstFit)
             && let Some(request) = Request::new(size, self.order)
             && !self.activity.is_refused(request.granules())
             && let Some((chunk, granule)) = self.first_fit(request.granules())
@@ -148,13 +148,14 @@ impl Shared {
         size: usize,
         own_guards: usize,
     ) -> Result<Parts<'_>, AllocError> {
-        match self.chunk_set.default() {
-            DefaultAlgorithm::FirstFit => self.alloc_slowly(size, &FirstFit, own_guards),
-            DefaultAlgorithm::BuiltWith => self.alloc_dyn(size, &*self.built_with, own_guards),
-            DefaultAlgorithm::Other => {
-                let pin = self.chunk_set.pin();
-                self.alloc_dyn(size, pin.algorithm(), own_guards)
-            }
+        let tag = self.chunk_set.tag();
+        if tag.is(DefaultAlgorithm::FirstFit) {
+            self.alloc_slowly(size, &FirstFit, own_guards)
+        } else if tag.is(DefaultAlgorithm::BuiltWith) {
+            self.alloc_dyn(size, &*self.built_with, own_guards)
+        } else {
+            let pin = self.chunk_set.pin();
+            self.alloc_dyn(size, pin.algorithm(), own_guards)
         }
     }
 

@@ -207,10 +207,13 @@ impl Shared {
 
     /// Returns the name of the current default algorithm.
     fn default_name(&self) -> Option<AlgorithmName> {
-        match self.chunk_set.default() {
-            DefaultAlgorithm::FirstFit => FirstFit.name(),
-            DefaultAlgorithm::BuiltWith => self.built_with.name(),
-            DefaultAlgorithm::Other => self.chunk_set.pin().algorithm().name(),
+        let tag = self.chunk_set.tag();
+        if tag.is(DefaultAlgorithm::FirstFit) {
+            FirstFit.name()
+        } else if tag.is(DefaultAlgorithm::BuiltWith) {
+            self.built_with.name()
+        } else {
+            self.chunk_set.pin().algorithm().name()
         }
     }
 

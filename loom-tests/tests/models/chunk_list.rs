@@ -64,6 +64,8 @@ fn an_earlier_list_does_not_come_back() {
     );
 }
 
+// Without arc-swap there is no such step. What a change replaces is kept by the count of its caller.
+#[cfg(not(genpool_own_list))]
 #[test]
 fn control_unpinned_advance() {
     must_fail(

@@ -7,7 +7,10 @@ use loom_tests::Answer::{Contended, Exhausted, Found};
 use loom_tests::{Answer, At, Race, START, STUBBORN, TWO, explore, must_fail};
 
 fn take(pool: &StaticPool) -> Answer {
-    Answer::of(pool.alloc_with(1, &FirstFit).map(StaticAllocation::into_raw))
+    Answer::of(
+        pool.alloc_with(1, &FirstFit)
+            .map(StaticAllocation::into_raw),
+    )
 }
 
 /// Two threads want the last granule.
@@ -18,7 +21,10 @@ fn two_claims() -> (Answer, Answer) {
     let (one, other) = (race.start(take), race.start(take));
     let answers = (one.join().unwrap(), other.join().unwrap());
     assert_ne!(answers, (Found, Found), "one granule for two");
-    assert!(answers.0 == Found || answers.1 == Found, "refused, and nobody has it");
+    assert!(
+        answers.0 == Found || answers.1 == Found,
+        "refused, and nobody has it"
+    );
     assert_eq!(race.shared().avail(), 0);
     answers
 }

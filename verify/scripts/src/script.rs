@@ -211,7 +211,7 @@ impl Script<'_> {
                 self.held.push(range);
             }
             Err(AllocError::Contended { .. }) => {
-                return Err(format!("alloc: contended, though nobody else is here"));
+                return Err(String::from("alloc: contended, though nobody else is here"));
             }
             Err(refused) => {
                 same("alloc", None, expected).map_err(|what| format!("{what}: {refused}"))?;

@@ -92,7 +92,11 @@ impl<'s, T: Target> User<'s, T> {
             self.share.give_back(self.number, range)?;
         }
         let is_short = self.random.one_in(2);
-        let n = if is_short { 1 } else { 1 + self.random.below(LONGEST) };
+        let n = if is_short {
+            1
+        } else {
+            1 + self.random.below(LONGEST)
+        };
         *place = self.share.take(self.number, n)?;
         Ok(place.is_some())
     }

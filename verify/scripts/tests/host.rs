@@ -52,7 +52,8 @@ fn threads_share_static_pools() {
                 let mut user = User::new(share, user);
                 let allocated = user.rounds(STEPS);
                 assert!(allocated.unwrap_or_else(|fault| panic!("{fault}")) > STEPS / 4);
-                user.give_back_all().unwrap_or_else(|fault| panic!("{fault}"));
+                user.give_back_all()
+                    .unwrap_or_else(|fault| panic!("{fault}"));
             });
         }
     });

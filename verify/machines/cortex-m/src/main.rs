@@ -67,10 +67,13 @@ fn SysTick() {
         return;
     }
     INTERRUPTS.fetch_add(1, Ordering::Relaxed);
-    let allocated = USER.rounds(HANDLER_ROUNDS).unwrap_or_else(|fault| panic!("{fault}"));
+    let allocated = USER
+        .rounds(HANDLER_ROUNDS)
+        .unwrap_or_else(|fault| panic!("{fault}"));
     BY_HANDLER.fetch_add(allocated, Ordering::Relaxed);
     if ENDS.load(Ordering::Relaxed) {
-        USER.give_back_all().unwrap_or_else(|fault| panic!("{fault}"));
+        USER.give_back_all()
+            .unwrap_or_else(|fault| panic!("{fault}"));
         ENDED.store(true, Ordering::Relaxed);
     }
 }
@@ -105,10 +108,15 @@ fn main() -> ! {
     core.SYST.enable_counter();
     core.SYST.enable_interrupt();
     let mut user = User::new(&SHARE, PROGRAM);
-    let allocated = user.rounds(ROUNDS).unwrap_or_else(|fault| panic!("{fault}"));
-    user.give_back_all().unwrap_or_else(|fault| panic!("{fault}"));
+    let allocated = user
+        .rounds(ROUNDS)
+        .unwrap_or_else(|fault| panic!("{fault}"));
+    user.give_back_all()
+        .unwrap_or_else(|fault| panic!("{fault}"));
     ENDS.store(true, Ordering::Relaxed);
-    while !ENDED.load(Ordering::Relaxed) {}
+    while !ENDED.load(Ordering::Relaxed) {
+        core::hint::spin_loop();
+    }
     core.SYST.disable_interrupt();
     assert_eq!(SHARED.avail(), SHARED.size(), "everything is back");
     hprintln!(

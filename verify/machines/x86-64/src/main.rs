@@ -84,11 +84,14 @@ extern "C" fn timer() {
     let number = INTERRUPTS[core].fetch_add(1, Ordering::Relaxed);
     // SAFETY: only this core's handler takes it, and no interrupt comes before the handler returns.
     let user = unsafe { &mut *HANDLERS.0[core].get() };
-    let allocated = user.rounds(HANDLER_ROUNDS).unwrap_or_else(|fault| panic!("{fault}"));
+    let allocated = user
+        .rounds(HANDLER_ROUNDS)
+        .unwrap_or_else(|fault| panic!("{fault}"));
     BY_HANDLERS.fetch_add(allocated, Ordering::Relaxed);
     machine::end_of_interrupt();
     if ENDS.load(Ordering::Relaxed) {
-        user.give_back_all().unwrap_or_else(|fault| panic!("{fault}"));
+        user.give_back_all()
+            .unwrap_or_else(|fault| panic!("{fault}"));
         ENDED[core].store(true, Ordering::Relaxed);
         return;
     }
@@ -113,9 +116,12 @@ extern "C" fn begin(core: usize) -> ! {
     machine::interrupt_after(PERIOD);
     x86_64::instructions::interrupts::enable();
     let mut user = User::new(&SHARE, core);
-    let allocated = user.rounds(ROUNDS).unwrap_or_else(|fault| panic!("{fault}"));
+    let allocated = user
+        .rounds(ROUNDS)
+        .unwrap_or_else(|fault| panic!("{fault}"));
     ALLOCATED.fetch_add(allocated, Ordering::Relaxed);
-    user.give_back_all().unwrap_or_else(|fault| panic!("{fault}"));
+    user.give_back_all()
+        .unwrap_or_else(|fault| panic!("{fault}"));
     ENDS.store(true, Ordering::Relaxed);
     while !ENDED[core].load(Ordering::Relaxed) {
         core::hint::spin_loop();
