@@ -21,7 +21,7 @@ models() { # cfg flags, arguments of the test runner
     models "--cfg genpool_loom --cfg genpool_small" "$@"
     # Few models run at full size, so that build optimises less.
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 models "--cfg genpool_loom" "$@"
-    if (($# == 0)); then set -- answers chunk_list chunks drain; fi
+    if (($# == 0)); then set -- chunk_list chunks; fi
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         models "--cfg genpool_loom --cfg genpool_small --cfg genpool_own_list" "$@"
 } | tee "$log"

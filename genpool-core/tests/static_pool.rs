@@ -31,10 +31,9 @@ fn a_pool_is_ready_at_once_whatever_its_size() {
             assert_eq!(POOL.avail(), POOL.size());
         })+};
     }
-    sizes!(
-        1, 2, 31, 32, 33, 63, 64, 65, 127, 128, 129, 511, 512, 513, 1023, 1025, 4095, 4097
-    );
+    sizes!(1, 2, 31, 33, 64, 65, 129);
     if !cfg!(miri) {
+        sizes!(32, 63, 127, 128, 511, 512, 513, 1023, 1025, 4095, 4097);
         // Hints of three levels, and a run index.
         sizes!(32_768, 32_769, 270_001);
     }
