@@ -686,7 +686,7 @@ impl fmt::Debug for Chunk {
 
 /// Returns the number of granules that hold `size` bytes. `size` is at least 1.
 #[inline]
-pub(crate) const fn granules_for(size: usize, order: u32) -> usize {
+pub(crate) fn granules_for(size: usize, order: u32) -> usize {
     ((size - 1) >> order) + 1
 }
 
