@@ -314,19 +314,19 @@ fn blocks_grow_and_shrink_in_place_where_they_can() {
     let first = layout(16, 8);
     // SAFETY: the layout has a size.
     let block = unsafe { HEAP.alloc(first) };
-    // SAFETY: the block is as long.
-    unsafe { block.write_bytes(7, 16) };
     // SAFETY: the block is of this heap and layout.
     let grown = unsafe { HEAP.realloc(block, first, 100) };
     assert_eq!(grown, block);
+    // SAFETY: the block is as long.
+    unsafe { grown.write_bytes(7, 100) };
     // SAFETY: the layout has a size.
     let neighbour = unsafe { HEAP.alloc(first) };
     // SAFETY: the block is of this heap and layout.
     let moved = unsafe { HEAP.realloc(grown, layout(100, 8), 4000) };
     assert!(!moved.is_null() && moved != grown);
     // SAFETY: the block is longer, and this part of it was written.
-    let bytes = unsafe { std::slice::from_raw_parts(moved, 16) };
-    assert_eq!(bytes, [7; 16]);
+    let bytes = unsafe { std::slice::from_raw_parts(moved, 100) };
+    assert_eq!(bytes, [7; 100]);
     // SAFETY: the block is of this heap and layout.
     let shrunk = unsafe { HEAP.realloc(moved, layout(4000, 8), 16) };
     assert_eq!(shrunk, moved);

@@ -76,6 +76,7 @@
 //! # Submodules
 //!
 //! - `word` is arithmetic on the value of one word.
+//! - `fresh` makes bitmaps, on the heap or over borrowed memory.
 //! - `bits` is the words and every atomic change of them. It knows no summary.
 //! - `hints` and `run_index` are summaries; `levels` is the shape of their trees.
 //! - `search` finds a run and is first fit; `starts` restricts where a run may begin.
@@ -86,6 +87,7 @@
 
 mod batch;
 mod bits;
+mod fresh;
 mod hints;
 mod levels;
 mod run_index;
@@ -112,12 +114,6 @@ pub(crate) use self::word::AtomicWord;
 use self::word::{free_suffix, longest_free};
 use crate::activity::Activity;
 use crate::memory::Box;
-#[cfg(not(genpool_loom))]
-use crate::memory::Table;
-#[cfg(feature = "alloc")]
-use crate::memory::{NoMemory, Node};
-#[cfg(not(genpool_loom))]
-use crate::sync::AtomicUsize;
 use crate::sync::{Atomic, Fault, Ordering, seeded};
 use crate::units::{Granule, WORD_BITS, WordIndex};
 
@@ -180,65 +176,6 @@ pub(crate) struct Bitmap {
 }
 
 impl Bitmap {
-    /// Creates a bitmap of `len` free granules in borrowed memory: of as many words as [`words_for`](Self::words_for) says,
-    /// each as [`fresh_word`](Self::fresh_word) says, and so on.
-    #[cfg(not(genpool_loom))]
-    pub(crate) const fn of(
-        len: usize,
-        words: Table<AtomicWord>,
-        cells: Table<AtomicUsize>,
-    ) -> Self {
-        Self {
-            bits: Bits::of(len, words),
-            hints: Hints::of(Self::words_for(len), cells),
-            units: None,
-        }
-    }
-
-    /// Returns how many words a bitmap of `len` granules has.
-    #[cfg(not(genpool_loom))]
-    pub(crate) const fn words_for(len: usize) -> usize {
-        len.div_ceil(WORD_BITS)
-    }
-
-    /// Returns how many words its summaries have: the hints and the run index.
-    #[cfg(not(genpool_loom))]
-    pub(crate) const fn cells_for(len: usize) -> usize {
-        let words = Self::words_for(len);
-        Hints::nodes(words) + RunIndex::cells(words)
-    }
-
-    /// Returns word `at` of a bitmap of `len` free granules.
-    #[cfg(not(genpool_loom))]
-    pub(crate) const fn fresh_word(len: usize, at: usize) -> usize {
-        bits::padding(len, WordIndex(at))
-    }
-
-    /// Returns word `at` of the summaries of a bitmap of `len` free granules.
-    #[cfg(not(genpool_loom))]
-    pub(crate) const fn fresh_cell(len: usize, at: usize) -> usize {
-        Hints::fresh_node(Self::words_for(len), at)
-    }
-
-    /// Creates a bitmap of `len` free granules, at least one.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn new(len: usize, node: Option<Node>) -> Result<Self, NoMemory> {
-        let bits = Bits::new(len, node)?;
-        let words = bits.words().len();
-        Ok(Self {
-            hints: Hints::new(words, RunIndex::cells(words), node)?,
-            bits,
-            units: None,
-        })
-    }
-
-    /// Adds a unit index, before any other thread sees the bitmap. A bitmap that is too small has none.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn keep_units(&mut self, node: Option<Node>) -> Result<(), NoMemory> {
-        self.units = UnitIndex::new(self.bits.words().len(), node)?.map(Box::new);
-        Ok(())
-    }
-
     /// Returns the number of granules.
     #[inline]
     pub(crate) fn len(&self) -> usize {

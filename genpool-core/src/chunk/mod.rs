@@ -1,17 +1,11 @@
 //! A chunk: one address range with its bitmap, its boundary tags, its owner, and its removal.
 //!
-//! # Removal
-//!
-//! A chunk is alive, draining, or drained ([`State`]). A removal seals it: it sets the state to draining, then looks at
-//! the bits. A claim sets its bits, then looks at the state. So a claim that raced with a removal takes itself back.
-//!
-//! A chunk is drained when a look after the seal found no bit set. Every release in a draining chunk looks. So does
-//! `Drain::is_drained`, because the thread that released the last bits may have been stopped before its look. The
-//! thread that changes the state to drained runs the callback and notifies the observer, so both happen once. The box
-//! of the callback is kept until the chunk is dropped, because that thread may be in a signal handler, which must not
-//! free memory.
+//! Its removal is in `removal.rs`, and what a range of addresses must satisfy in `check.rs`.
 
 mod boundary_tags;
+mod check;
+#[cfg(feature = "alloc")]
+mod removal;
 #[cfg(feature = "alloc")]
 pub(crate) mod spec;
 
@@ -25,14 +19,20 @@ pub(crate) use self::boundary_tags::{
     BoundaryTags, Extent, MAX_TRACKED, Ownership, StaleOwnership,
 };
 #[cfg(feature = "alloc")]
+pub(crate) use self::check::check_spec;
+#[cfg(not(genpool_loom))]
+pub(crate) use self::check::{check_phys, check_range};
+#[cfg(feature = "alloc")]
 pub(crate) use self::spec::text_of;
 #[cfg(feature = "alloc")]
 pub use self::spec::{ChunkSpec, Owner};
 use crate::activity::Activity;
 #[cfg(feature = "alloc")]
 use crate::bitmap::ParentSlot;
-use crate::bitmap::{Batch, Bitmap, MAX_GRANULES, NotTaken, Released};
-use crate::error::{AddRefused, FreeError};
+use crate::bitmap::{Batch, Bitmap, NotTaken, Released};
+#[cfg(feature = "alloc")]
+use crate::error::AddRefused;
+use crate::error::FreeError;
 #[cfg(feature = "alloc")]
 use crate::memory::{AtomicOptionBox, Box, Node};
 #[cfg(feature = "observe")]
@@ -44,52 +44,7 @@ use crate::sync::{Atomic, AtomicPtr, Ordering};
 use crate::sync::{Fault, seeded};
 use crate::units::Granule;
 #[cfg(feature = "alloc")]
-use crate::unwind::{Guarded, contained};
-
-/// Checks everything about a chunk that does not depend on other chunks.
-#[cfg(feature = "alloc")]
-pub(crate) fn check_spec(spec: &ChunkSpec, order: u32, tracked: bool) -> Result<(), AddRefused> {
-    check_range(spec.start(), spec.size(), order, tracked)?;
-    match spec.phys_of_start() {
-        Some(phys) => check_phys(phys, spec.size()),
-        None => Ok(()),
-    }
-}
-
-/// Checks the addresses of a chunk. The order is below the number of bits of an address.
-pub(crate) const fn check_range(
-    start: usize,
-    size: usize,
-    order: u32,
-    tracked: bool,
-) -> Result<(), AddRefused> {
-    let granule = 1 << order;
-    if size == 0 {
-        return Err(AddRefused::ZeroSize);
-    }
-    if !start.is_multiple_of(granule) {
-        return Err(AddRefused::MisalignedStart { granule });
-    }
-    if !size.is_multiple_of(granule) {
-        return Err(AddRefused::MisalignedSize { granule });
-    }
-    if start.checked_add(size - 1).is_none() {
-        return Err(AddRefused::Wraps);
-    }
-    let most = if tracked { MAX_TRACKED } else { MAX_GRANULES };
-    if size >> order > most {
-        return Err(AddRefused::TooManyGranules { most });
-    }
-    Ok(())
-}
-
-/// Checks the physical addresses of a chunk that is otherwise valid.
-pub(crate) const fn check_phys(phys: u64, size: usize) -> Result<(), AddRefused> {
-    match phys.checked_add(size as u64 - 1) {
-        Some(_) => Ok(()),
-        None => Err(AddRefused::PhysWraps { phys }),
-    }
-}
+use crate::unwind::Guarded;
 
 /// How far the removal of a chunk has come. The state only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
@@ -586,90 +541,12 @@ impl Chunk {
         Ok((start, n))
     }
 
-    // ---- removal ----
-
-    /// Seals the chunk. Returns false if it was sealed before.
-    #[cfg(feature = "alloc")]
-    #[must_use]
-    pub(crate) fn seal(&self) -> bool {
-        let sealed = self.state.compare_exchange(
-            State::Alive,
-            State::Draining,
-            Ordering::SeqCst,
-            Ordering::Relaxed,
-        );
-        if sealed.is_ok() {
-            crate::sync::model_fence();
-            self.check_drained();
-        }
-        sealed.is_ok()
-    }
-
-    /// Returns true if the last allocation was given back. Looks at the bits itself, because the thread that gave it
-    /// back may have been stopped before it could change the state.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn is_drained(&self) -> bool {
-        self.check_drained();
-        self.state() == State::Drained
-    }
-
     /// Looks whether the bits that were just cleared were the last, if the chunk is being removed.
     #[inline(always)]
     fn advance_drain(&self) {
         #[cfg(feature = "alloc")]
         if self.state() != State::Alive && !seeded(Fault::UncheckedDrain) {
             self.check_drained();
-        }
-    }
-
-    /// Declares the chunk drained if it is draining and empty. This happens once.
-    #[cfg(feature = "alloc")]
-    #[cold]
-    fn check_drained(&self) {
-        if self.state() != State::Draining || !self.bitmap.is_empty(&self.busy) {
-            return;
-        }
-        // Release: a thread that reads that the chunk is drained sees everything that was done to it until then (pairs
-        // with `state`). We saw it with the bits.
-        let last = self.state.compare_exchange(
-            State::Draining,
-            State::Drained,
-            Ordering::Release,
-            Ordering::Relaxed,
-        );
-        if last.is_ok() {
-            #[cfg(feature = "observe")]
-            if let Some(account) = &self.account {
-                let (start, size) = (self.start, self.size());
-                return account
-                    .notifier
-                    .around(|| self.call_back(), |_| Event::Drained { start, size });
-            }
-            self.call_back();
-        }
-    }
-
-    /// Sets a callback that is called once when the chunk is drained, or now if it is drained already. Returns the
-    /// earlier callback that this one replaces, if that was not called yet.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn on_drained(&self, callback: Callback) -> Option<Callback> {
-        let earlier = self.on_drained.put(Box::new(callback));
-        // The thread that drains the chunk looks for a callback after it has changed the state. Each look and each put
-        // reads what the one before left (`AtomicOptionBox::swap`). So either that look finds this callback, or we see
-        // that the chunk is drained.
-        if self.state() == State::Drained {
-            self.call_back();
-        }
-        earlier.map(|callback| *callback)
-    }
-
-    #[cfg(feature = "alloc")]
-    fn call_back(&self) {
-        if let Some(mut callback) = self.on_drained.take() {
-            contained(&mut *callback);
-            // `called` is empty unless a callback was set after the chunk was drained. In that case the caller is not a
-            // signal handler, so it may free the earlier box.
-            drop(self.called.put(callback));
         }
     }
 }
