@@ -17,6 +17,7 @@ cargo clippy -p genpool -p genpool-algos -p genpool-core --no-default-features \
     cd verify/machines
     # One after the other: together they have the features of both, and one has no heap.
     cargo clippy --target thumbv7em-none-eabihf -p machine-cortex-m -- -D warnings
+    cargo clippy --target thumbv7em-none-eabihf -p machine-cortex-m --no-default-features -- -D warnings
     cargo clippy --target thumbv7em-none-eabihf -p machine-size -- -D warnings
     cargo clippy --target x86_64-unknown-none -p machine-x86-64 -- -D warnings
 )

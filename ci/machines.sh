@@ -60,19 +60,26 @@ build() { # tree, where the programs go
     (
         cd "$tree/verify/machines"
         cargo build --locked --release --target "$ARM" -p machine-cortex-m
+        cargo build --locked --release --target "$ARM" -p machine-cortex-m --no-default-features
+        cp "$out/$ARM/release/machine-cortex-m" "$to/machine-heapless"
+        cargo build --locked --release --target "$ARM" -p machine-cortex-m
         cargo build --locked --release --target "$X86" -p machine-x86-64
     )
     cp "$out/$ARM/release/machine-cortex-m" "$out/$X86/release/machine-x86-64" "$to"
 }
 
 # With -icount time is the number of instructions, of 32 ns here, and interrupts come between any two of them.
-cortex_m() { # program
+cortex_m() { # folder of programs, program
     timeout "$LIMIT" qemu-system-arm -machine mps2-an386 -cpu cortex-m4 -nographic -icount shift=5 \
-        -semihosting-config enable=on,target=native -kernel "$1/machine-cortex-m" </dev/null
+        -semihosting-config enable=on,target=native -kernel "$1/${2:-machine-cortex-m}" </dev/null
+}
+
+heapless() { # folder of programs
+    cortex_m "$1" machine-heapless
 }
 
 # qemu's status is twice the program's and one more.
-x86_64() { # program
+x86_64() { # folder of programs
     local status=0
     timeout "$LIMIT" qemu-system-x86_64 -accel tcg,thread=multi -smp 4 -m 128M -display none -serial stdio -no-reboot \
         -device isa-debug-exit,iobase=0xf4,iosize=4 -kernel "$1/machine-x86-64" </dev/null || status=$?
@@ -107,11 +114,12 @@ control() { # name, function
 
 build . "$out/programs"
 run "Cortex-M4" cortex_m
+run "Cortex-M4 without a heap" heapless
 run "x86-64, 4 cores" x86_64
 
 rm -rf "$out/tree"
 mkdir -p "$out/tree"
-git ls-files -z | xargs -0 cp --parents -t "$out/tree"
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$out/tree"
 sed -i 's/seeded(Fault::TornClaim)/true/' "$out/tree/genpool-core/src/bitmap/bits.rs"
 if diff -q genpool-core/src/bitmap/bits.rs "$out/tree/genpool-core/src/bitmap/bits.rs"; then
     echo "machines: the fault of the controls is not in the code any more" >&2
@@ -119,6 +127,7 @@ if diff -q genpool-core/src/bitmap/bits.rs "$out/tree/genpool-core/src/bitmap/bi
 fi
 build "$out/tree" "$out/control-programs"
 control "Cortex-M4" cortex_m
+control "Cortex-M4 without a heap" heapless
 control "x86-64, 4 cores" x86_64
 
 # ---- the smallest program ----

@@ -472,10 +472,10 @@ fn static_heap() {
     let layout = Layout::new::<u64>();
     // SAFETY: the layout has a size.
     let block = unsafe { HEAP.alloc(layout) };
-    assert_eq!(HEAP.pool().avail(), 4096 - 16);
+    assert_eq!(HEAP.avail(), 4096 - 16);
     // SAFETY: the block is of this heap and layout.
     unsafe { HEAP.dealloc(block, layout) };
-    assert_eq!(HEAP.pool().avail(), 4096);
+    assert_eq!(HEAP.avail(), 4096);
 }
 
 #[test]
@@ -484,7 +484,7 @@ fn heap_memory() {
     let pool = genpool::static_pool!(order: 4, start: 0, size: 4096);
     // SAFETY: nothing else uses the memory, and the pool is as long.
     let heap = unsafe { StaticHeap::new(&MEMORY, pool) };
-    assert_eq!(heap.pool().size(), 4096);
+    assert_eq!(heap.size(), 4096);
 }
 
 #[test]

@@ -39,7 +39,7 @@
 //! - `std`, on by default: what takes an operating system. It includes `alloc`.
 //! - `alloc`: pools on the heap. Without it there is [`StaticPool`], and a program needs no allocator.
 //! - `portable-atomic`, `critical-section`: atomics for processors without compare-and-swap.
-//! - `observe` and `serde`, which include `std` and `alloc`.
+//! - `observe`, which includes `std`; `serde`, which includes `alloc`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), no_std)]

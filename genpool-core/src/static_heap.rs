@@ -10,7 +10,7 @@ use crate::placement::{Algorithm, ChunkView, FirstFit, Request};
 use crate::static_pool::StaticPool;
 use crate::units::Granule;
 
-/// The memory of a [`StaticHeap`]. It is not initialised, so it takes no place in the program's file.
+/// The memory of a [`StaticHeap`], aligned to 64 bytes. It is not initialised, so it takes no place in the program's file.
 ///
 /// # Invariants
 ///
@@ -47,16 +47,17 @@ impl<const SIZE: usize> Default for HeapMemory<SIZE> {
 /// let mut numbers: Vec<u32> = (0..1000).collect();
 /// numbers.push(1000);
 /// assert_eq!(numbers.iter().sum::<u32>(), 500_500);
-/// assert!(HEAP.pool().size() - HEAP.pool().avail() >= 4004);
+/// assert!(HEAP.size() - HEAP.avail() >= 4004);
 /// ```
 #[macro_export]
 macro_rules! static_heap {
     (order: $order:expr, size: $size:expr $(,)?) => {{
-        static MEMORY: $crate::HeapMemory<{ $size }> = $crate::HeapMemory::new();
-        // SAFETY: nothing else can name the memory, and the pool has as many bytes.
+        static __GENPOOL_MEMORY: $crate::HeapMemory<{ $crate::StaticHeap::memory_for($order, $size) }> =
+            $crate::HeapMemory::new();
+        // SAFETY: nothing else can name the memory, nor the pool, and the memory is long enough.
         unsafe {
             $crate::StaticHeap::new(
-                &MEMORY,
+                &__GENPOOL_MEMORY,
                 $crate::static_pool!(order: $order, start: 0, size: $size),
             )
         }
@@ -68,11 +69,17 @@ macro_rules! static_heap {
 ///
 /// Blocks are aligned as they ask to be. A block grows in place if the granules after it are free, and always shrinks
 /// in place. Where there is no room, or none can be proved in time, allocation fails as `GlobalAlloc` has it: with a null
-/// pointer. A block that is freed twice is noticed as long as nobody else has its granules, and nothing is changed.
+/// pointer, also if another thread is in the middle of a change and the proof takes longer than a few tries. A block that is
+/// freed twice is noticed as long as nobody else has its granules, and nothing is changed.
 ///
 /// First fit takes the lowest place. So blocks that live long settle at the bottom, and long blocks are found at the
 /// top. Costs as [`StaticPool::alloc`] and [`StaticPool::free`].
+///
+/// # Invariants
+///
+/// The memory, from its first multiple of a granule on, is at least as long as the pool. Only this heap uses either.
 pub struct StaticHeap {
+    /// Its addresses are offsets into the memory, from its first multiple of a granule on.
     pool: StaticPool,
     memory: NonNull<u8>,
 }
@@ -97,12 +104,23 @@ impl Algorithm for Aligned {
 }
 
 impl StaticHeap {
+    /// Returns how long the memory of a heap must be, whose pool has `size` bytes. It is more than `size` if a granule is
+    /// longer than 64 bytes, because the memory may begin anywhere in one.
+    #[must_use]
+    pub const fn memory_for(order: u32, size: usize) -> usize {
+        let unit = align_of::<HeapMemory<0>>();
+        match 1_usize.checked_shl(order) {
+            Some(granule) if granule > unit => size.saturating_add(granule - unit),
+            _ => size,
+        }
+    }
+
     /// Creates a heap. The pool's addresses are offsets into the memory.
     ///
     /// # Safety
     ///
-    /// The pool starts at 0 and is no longer than the memory. Nothing else uses the memory, and nobody frees what the
-    /// heap allocated from the pool.
+    /// The pool starts at 0, nothing else uses the memory or the pool's bookkeeping, and the memory is as long as
+    /// [`memory_for`](Self::memory_for) says.
     #[must_use]
     pub const unsafe fn new<const SIZE: usize>(
         memory: &'static HeapMemory<SIZE>,
@@ -114,15 +132,34 @@ impl StaticHeap {
         Self { pool, memory }
     }
 
-    /// Returns the pool, for its figures. Its addresses are offsets into the heap's memory.
+    /// Returns the size of a granule in bytes.
     #[must_use]
-    pub fn pool(&self) -> &StaticPool {
-        &self.pool
+    pub fn granule(&self) -> usize {
+        self.pool.granule()
+    }
+
+    /// Returns the size of the heap in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.pool.size()
+    }
+
+    /// Returns the number of free bytes. Linear in the granules, as many at a time as a word has bits.
+    #[must_use]
+    pub fn avail(&self) -> usize {
+        self.pool.avail()
+    }
+
+    /// Returns where the memory's first granule is, a multiple of a granule.
+    fn base(&self) -> NonNull<u8> {
+        let skipped = self.memory.addr().get().wrapping_neg() & (self.pool.granule() - 1);
+        // SAFETY: by the invariant the memory is longer.
+        unsafe { self.memory.add(skipped) }
     }
 
     /// Returns the offset of a block that the heap allocated.
     fn offset_of(&self, block: *mut u8) -> usize {
-        block.addr().wrapping_sub(self.memory.addr().get())
+        block.addr().wrapping_sub(self.base().addr().get())
     }
 
     /// Changes the size of a block in place. Returns false if there is no room.
@@ -146,17 +183,18 @@ impl StaticHeap {
 unsafe impl GlobalAlloc for StaticHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let align = layout.align();
-        let base = self.memory.addr().get();
-        let found = if align <= self.pool.granule() && base.is_multiple_of(align) {
+        let base = self.base();
+        // The base is a multiple of a granule, so each granule is as aligned as that.
+        let found = if align <= self.pool.granule() {
             self.pool.alloc_with(layout.size(), &FirstFit)
         } else {
-            let phase = base.wrapping_neg() & (align - 1);
+            let phase = base.addr().get().wrapping_neg() & (align - 1);
             self.pool
                 .alloc_with(layout.size(), &Aligned { align, phase })
         };
         match found {
-            // SAFETY: by the contract of `new` the offset lies inside the memory.
-            Ok(block) => unsafe { self.memory.add(block.into_raw().addr) }.as_ptr(),
+            // SAFETY: by the invariant the offset lies inside the memory.
+            Ok(block) => unsafe { base.add(block.into_raw().addr) }.as_ptr(),
             Err(_) => ptr::null_mut(),
         }
     }

@@ -47,17 +47,18 @@ impl<const WORDS: usize, const CELLS: usize, const TAGS: usize> StaticBooks<WORD
     /// [`StaticPool::sizes`] returns, or [`StaticPool::new`] refuses it.
     #[must_use]
     pub const fn new(granules: usize) -> Self {
+        // Zeroes but for the last word, and for the last cell of each level.
         let mut words = [const { AtomicWord::new(0) }; WORDS];
-        let mut at = 0;
-        while at < WORDS {
-            words[at] = AtomicWord::new(Bitmap::fresh_word(granules, at));
-            at += 1;
+        if let Some(last) = WORDS.checked_sub(1) {
+            words[last] = AtomicWord::new(Bitmap::fresh_word(granules, last));
         }
         let mut cells = [const { AtomicUsize::new(0) }; CELLS];
-        at = 0;
-        while at < CELLS {
-            cells[at] = AtomicUsize::new(Bitmap::fresh_cell(granules, at));
-            at += 1;
+        let mut level = 0;
+        while let Some((last, cell)) = Bitmap::fresh_cell(granules, level) {
+            if last < CELLS {
+                cells[last] = AtomicUsize::new(cell);
+            }
+            level += 1;
         }
         Self {
             activity: Activity::new(),
@@ -79,8 +80,11 @@ impl<const WORDS: usize, const CELLS: usize, const TAGS: usize> StaticBooks<WORD
 /// - `tracked`: whether the pool keeps boundary tags, for frees by address alone and with the wrong size. Two words for
 ///   each granule. False if it is left out.
 ///
-/// A granule takes 1.2 bits on 64-bit machines, 1.4 on 32-bit machines, and the pool some 1.3 KiB besides, of which most
-/// keeps cores apart.
+/// A granule takes 1.2 bits on 64-bit machines and 1.4 on 32-bit machines, and the pool some 1.5 KiB besides on x86-64, of
+/// which most keeps cores apart, and 0.4 KiB on Cortex-M. This is initialised data: it is in the program's file.
+///
+/// Each place in the source makes one pool. If it is evaluated several times, as in a function or an array, the values that
+/// come of it are the same pool.
 ///
 /// ```
 /// use genpool::{StaticPool, static_pool};
@@ -113,17 +117,17 @@ macro_rules! static_pool {
         $(, tracked: $tracked:expr)?
         $(,)?
     ) => {{
-        const TRACKED: bool = [$($tracked,)? false][0];
-        const PHYS: ::core::option::Option<u64> =
+        const __GENPOOL_TRACKED: bool = [$($tracked,)? false][0];
+        const __GENPOOL_PHYS: ::core::option::Option<u64> =
             [$(::core::option::Option::Some($phys),)? ::core::option::Option::None][0];
         // Evaluated when the program is compiled, wherever the pool is made.
-        const SIZES: [usize; 4] = {
-            $crate::StaticPool::check($order, $start, $size, PHYS, TRACKED);
-            $crate::StaticPool::sizes($order, $size, TRACKED)
+        const __GENPOOL_SIZES: [usize; 4] = {
+            $crate::StaticPool::check($order, $start, $size, __GENPOOL_PHYS, __GENPOOL_TRACKED);
+            $crate::StaticPool::sizes($order, $size, __GENPOOL_TRACKED)
         };
-        static BOOKS: $crate::StaticBooks<{ SIZES[1] }, { SIZES[2] }, { SIZES[3] }> =
-            $crate::StaticBooks::new(SIZES[0]);
-        match $crate::StaticPool::new(&BOOKS, $order, $start, PHYS) {
+        static __GENPOOL_BOOKS: $crate::StaticBooks<{ __GENPOOL_SIZES[1] }, { __GENPOOL_SIZES[2] }, { __GENPOOL_SIZES[3] }> =
+            $crate::StaticBooks::new(__GENPOOL_SIZES[0]);
+        match $crate::StaticPool::new(&__GENPOOL_BOOKS, $order, $start, __GENPOOL_PHYS) {
             ::core::result::Result::Ok(pool) => pool,
             ::core::result::Result::Err(_) => ::core::panic!("the values were checked"),
         }
@@ -132,7 +136,8 @@ macro_rules! static_pool {
 
 /// A pool of one chunk that needs no heap and can be a `static`: see [`static_pool!`](crate::static_pool).
 ///
-/// It does what a [`Pool`](crate::Pool) does with a chunk, at the same cost and by the same code. Any number of threads,
+/// It does what a [`Pool`](crate::Pool) does with a chunk, by the same code, and at the same cost with the feature `alloc`.
+/// Without it code is small rather than fast, and best fit reads every word. Any number of threads,
 /// cores and interrupt handlers allocate and free at once, by any [`Algorithm`], also with
 /// [`Constraints`](crate::Constraints). Refusals are proofs, and frees by address are checked. Its chunk stays for
 /// good, it has no caches and no observers, and its default algorithm is first fit.
@@ -140,7 +145,7 @@ macro_rules! static_pool {
 ///
 /// Allocations of a pool that is a `static` are `'static`.
 ///
-/// All calls are [signal-safe](crate#signal-safety), and interrupt handlers may make them. In a handler, as in a signal
+/// All calls are [signal-safe](crate#signal-safety) if the algorithm is, and interrupt handlers may make them. In a handler, as in a signal
 /// handler, [`Contended`](AllocError::Contended) is a refusal.
 ///
 /// ```
@@ -198,7 +203,7 @@ impl StaticPool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// Two pools over the same bookkeeping hand out a granule once between them.
+    /// Two pools over the same bookkeeping are one: a granule, by its number, is handed out once between them.
     ///
     /// # Errors
     ///

@@ -8,9 +8,10 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genpool::{
-    AddRefused, AllocError, BestFit, BuildError, Constrained, Constraints, FirstFit, FreeError,
-    Impossible, NextFit, ResizeError, SpreadFit, StaticAllocation, StaticBooks, StaticHeap,
-    StaticPool, ThreadStart, static_heap, static_pool,
+    AddRefused, Algorithm, AllocError, BestFit, BuildError, ChunkView, Constrained, Constraints,
+    FirstFit, FreeError, Granule, HeapMemory, Impossible, NextFit, Pool, Request, ResizeError,
+    SpreadFit, StaticAllocation, StaticBooks, StaticHeap, StaticPool, ThreadStart, static_heap,
+    static_pool,
 };
 
 #[test]
@@ -57,6 +58,60 @@ fn all_algorithms_serve() {
     assert_eq!(POOL.avail(), POOL.size() - 5 * 16);
     drop((held, high));
     assert_eq!(POOL.avail(), POOL.size());
+}
+
+#[test]
+fn chunks_have_numbers_of_their_own() {
+    struct Noted(AtomicUsize);
+    impl Algorithm for Noted {
+        fn propose(&self, chunk: &ChunkView<'_>, _: &Request) -> Option<Granule> {
+            self.0.store(chunk.id(), Ordering::Relaxed);
+            Some(Granule(0))
+        }
+    }
+    static ONE: StaticPool = static_pool!(order: 0, start: 0, size: 1);
+    static OTHER: StaticPool = static_pool!(order: 0, start: 0, size: 1);
+    let pool = Pool::new(0).unwrap();
+    pool.add(0, 1).unwrap();
+    let noted = Noted(AtomicUsize::new(0));
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        drop(ONE.alloc_with(1, &noted).unwrap());
+        ids.push(noted.0.load(Ordering::Relaxed));
+    }
+    drop(OTHER.alloc_with(1, &noted).unwrap());
+    ids.push(noted.0.load(Ordering::Relaxed));
+    drop(pool.alloc_with(1, &noted).unwrap());
+    ids.push(noted.0.load(Ordering::Relaxed));
+    assert_eq!(ids[0], ids[1]);
+    assert!(
+        ids[1] != ids[2] && ids[2] != ids[3] && ids[1] != ids[3],
+        "{ids:x?}"
+    );
+}
+
+#[test]
+fn names_of_the_program_mean_what_they_say() {
+    const PHYS: u64 = 0x8000;
+    const SIZES: usize = 0x100;
+    const TRACKED: bool = true;
+    static BOOKS: StaticPool =
+        static_pool!(order: 4, start: 0, size: SIZES, phys: PHYS, tracked: TRACKED);
+    assert_eq!(BOOKS.alloc(1).unwrap().phys(), Some(0x8000));
+    assert!(BOOKS.is_tracked() && BOOKS.size() == 0x100);
+    const MEMORY: usize = 1 << 10;
+    static HEAP: StaticHeap = static_heap!(order: 4, size: MEMORY);
+    assert_eq!((HEAP.size(), HEAP.granule()), (MEMORY, 16));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it takes long")]
+fn a_pool_may_have_millions_of_granules() {
+    static POOL: StaticPool = static_pool!(order: 12, start: 0, size: 20_000_001 << 12);
+    let all = POOL.alloc(POOL.size()).unwrap();
+    assert!(matches!(POOL.alloc(1), Err(AllocError::Exhausted { .. })));
+    drop(all);
+    assert_eq!(POOL.alloc_with(4096, &BestFit).unwrap().addr(), 0);
 }
 
 #[test]
@@ -287,7 +342,40 @@ fn a_heap_aligns_its_blocks_and_hands_out_no_byte_twice() {
         // SAFETY: the block is of this heap and layout.
         unsafe { HEAP.dealloc(block, layout) };
     }
-    assert_eq!(HEAP.pool().avail(), HEAP.pool().size());
+    assert_eq!(HEAP.avail(), HEAP.size());
+}
+
+#[test]
+fn blocks_are_aligned_wherever_the_memory_is() {
+    /// At 64, 192 or another such remainder.
+    #[repr(C, align(8192))]
+    struct Apart<const SIZE: usize>([u8; 64], HeapMemory<SIZE>);
+    macro_rules! orders {
+        ($($order:literal),+) => {$({
+            const SIZE: usize = 1 << 15 | 4 << $order;
+            static APART: Apart<{ StaticHeap::memory_for($order, SIZE) }> = Apart([0; 64], HeapMemory::new());
+            let pool = static_pool!(order: $order, start: 0, size: SIZE);
+            // SAFETY: nothing else uses the memory, which is as long as it must be.
+            let heap = unsafe { StaticHeap::new(&APART.1, pool) };
+            for align in (0..14).map(|shift| 1 << shift) {
+                let layout = layout(1 << $order, align);
+                // SAFETY: the layout has a size.
+                let blocks: Vec<_> = std::iter::repeat_with(|| unsafe { heap.alloc(layout) })
+                    .take_while(|block| !block.is_null())
+                    .collect();
+                assert!(!blocks.is_empty(), "{layout:?}");
+                for block in blocks {
+                    assert!(block.addr().is_multiple_of(align), "{layout:?}");
+                    // SAFETY: the block is as long.
+                    unsafe { block.write_bytes(1, layout.size()) };
+                    // SAFETY: the block is of this heap and layout.
+                    unsafe { heap.dealloc(block, layout) };
+                }
+                assert_eq!(heap.avail(), SIZE);
+            }
+        })+};
+    }
+    orders!(4, 6, 7, 10, 12);
 }
 
 #[test]
@@ -297,7 +385,7 @@ fn a_heap_refuses_with_null_and_changes_nothing() {
         // SAFETY: the layout has a size.
         assert!(unsafe { HEAP.alloc(refused) }.is_null(), "{refused:?}");
     }
-    assert_eq!(HEAP.pool().avail(), 256);
+    assert_eq!(HEAP.avail(), 256);
     let whole = layout(256, 1);
     // SAFETY: the layout has a size.
     let block = unsafe { HEAP.alloc(whole) };
@@ -306,7 +394,7 @@ fn a_heap_refuses_with_null_and_changes_nothing() {
     assert!(unsafe { HEAP.realloc(block, whole, 257) }.is_null());
     // SAFETY: it was not moved.
     unsafe { HEAP.dealloc(block, whole) };
-    assert_eq!(HEAP.pool().avail(), 256);
+    assert_eq!(HEAP.avail(), 256);
 }
 
 #[test]
@@ -334,5 +422,5 @@ fn blocks_grow_and_shrink_in_place_where_they_can() {
         // SAFETY: both are of this heap and layout.
         unsafe { HEAP.dealloc(block, first) };
     }
-    assert_eq!(HEAP.pool().avail(), HEAP.pool().size());
+    assert_eq!(HEAP.avail(), HEAP.size());
 }

@@ -57,7 +57,7 @@
 //! #[global_allocator]
 //! static HEAP: StaticHeap = static_heap!(order: 4, size: 64 << 10);
 //!
-//! let text = format!("{} bytes are free", HEAP.pool().avail());
+//! let text = format!("{} bytes are free", HEAP.avail());
 //! assert!(text.ends_with("free"));
 //! ```
 //!

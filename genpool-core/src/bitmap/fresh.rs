@@ -55,10 +55,11 @@ impl Bitmap {
         padding(len, WordIndex(at))
     }
 
-    /// Returns word `at` of the summaries of a bitmap of `len` free granules.
+    /// Returns where the last word of a level of the summaries of a bitmap of `len` free granules is, and the word. All
+    /// other words are zero. None if there is no such level.
     #[cfg(not(genpool_loom))]
-    pub(crate) const fn fresh_cell(len: usize, at: usize) -> usize {
-        Hints::fresh_node(Self::words_for(len), at)
+    pub(crate) const fn fresh_cell(len: usize, level: usize) -> Option<(usize, usize)> {
+        Hints::last_node(Self::words_for(len), level)
     }
 
     /// Creates a bitmap of `len` free granules, at least one.

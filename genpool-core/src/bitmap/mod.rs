@@ -176,6 +176,11 @@ pub(crate) struct Bitmap {
 }
 
 impl Bitmap {
+    /// Returns the address of the bits, which no other bitmap has.
+    pub(crate) fn address(&self) -> usize {
+        self.bits.words().as_ptr().addr()
+    }
+
     /// Returns the number of granules.
     #[inline]
     pub(crate) fn len(&self) -> usize {

@@ -70,6 +70,9 @@ pub(crate) enum ClaimError {
 #[cfg(feature = "alloc")]
 type Callback = Box<dyn FnMut() + Send>;
 
+/// The number of a chunk that was listed nowhere.
+const LASTING: u64 = u64::MAX;
+
 /// One address range of a pool.
 ///
 /// The fields that are read to find a chunk by its address come first, so that they seldom span two cache lines.
@@ -137,7 +140,7 @@ impl Chunk {
             order: order as u8,
             #[cfg(feature = "alloc")]
             busy: Atomic::new(0),
-            number: 0,
+            number: LASTING,
             permanent: true,
             #[cfg(feature = "alloc")]
             state: Atomic::new(State::Alive),
@@ -280,6 +283,15 @@ impl Chunk {
     #[cfg(feature = "alloc")]
     pub(crate) fn next_leaving(&self) -> &AtomicPtr<Chunk> {
         &self.next_leaving
+    }
+
+    /// Returns a number that no other chunk of the process has or had, for users' algorithms. Chunks of static pools have
+    /// no generation of their own: the address of their bits tells them apart.
+    pub(crate) fn id(&self) -> usize {
+        if self.number == LASTING {
+            return self.bitmap.address() | !(usize::MAX >> 1);
+        }
+        self.generation()
     }
 
     pub(crate) fn is_permanent(&self) -> bool {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::bitmap::MAX_GRANULES;
 use crate::units::{Granule, WORD_BITS};
 
 #[test]

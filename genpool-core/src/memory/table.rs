@@ -111,7 +111,7 @@ impl<T, const N: usize> TableMemory<T, N> {
 }
 
 #[cfg(not(genpool_loom))]
-impl<T> Table<T> {
+impl<T: Sync> Table<T> {
     /// Creates a table that borrows its items.
     pub(crate) const fn borrowed<const N: usize>(memory: &'static TableMemory<T, N>) -> Self {
         let memory = core::ptr::from_ref(memory);

@@ -83,7 +83,7 @@ pub(crate) trait Free: PoolState {
         closed
     }
 
-    /// Frees a range as [`free`](Shared::free) does, without an observer.
+    /// Frees a range as `Shared::free` does, without an observer.
     fn free_unobserved<R>(
         &self,
         addr: usize,

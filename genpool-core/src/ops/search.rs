@@ -44,7 +44,7 @@ pub(crate) enum Proof<T> {
 /// The slow path, for every kind of pool.
 pub(crate) trait Search: Refuse {
     /// Allocates by `algorithm` where the fast path found nothing, or returns why there is no room. `own_guards`: see
-    /// [`alloc_default`](Self::alloc_default).
+    /// `Shared::alloc_default`.
     #[cold]
     #[inline(never)]
     fn alloc_slowly<A: Algorithm + ?Sized>(

@@ -95,7 +95,7 @@ impl<'c> ChunkView<'c> {
     #[must_use]
     #[inline]
     pub fn id(&self) -> usize {
-        self.plain.chunk.generation()
+        self.plain.chunk.id()
     }
 
     /// Returns the address of the chunk's first byte.

@@ -21,6 +21,7 @@ impl<T> Atomic<T> {
 
 impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Atomic<T> {
     const fn pack(value: T) -> usize {
+        #[repr(C)]
         union Word<T: Copy> {
             bits: usize,
             value: T,

@@ -34,7 +34,7 @@ pub enum Fault {
         /// Who has written to it.
         holder: usize,
     },
-    /// A request for one granule was refused though there must be one.
+    /// A request was refused for a reason that is none.
     RefusedFalsely(AllocError),
     /// A free of what a user held was refused.
     RefusedFree(FreeError),
@@ -56,7 +56,7 @@ impl fmt::Display for Fault {
             Self::Lost { addr, holder } => {
                 write!(f, "{addr:#x} was given to {holder} while it was held")
             }
-            Self::RefusedFalsely(error) => write!(f, "refused though there is room: {error}"),
+            Self::RefusedFalsely(error) => write!(f, "refused for no reason: {error}"),
             Self::RefusedFree(error) => write!(f, "a right free was refused: {error}"),
         }
     }
@@ -125,24 +125,31 @@ impl<'s, T: Target> User<'s, T> {
 pub struct Share<'p, T> {
     target: &'p T,
     holders: &'p [AtomicUsize],
+    refused: AtomicUsize,
     contended: AtomicUsize,
 }
 
 impl<'p, T: Target> Share<'p, T> {
     /// Creates a share of a pool of which nothing is taken. There are as many holders as granules, all of them 0.
     pub const fn new(target: &'p T, holders: &'p [AtomicUsize]) -> Self {
-        let contended = AtomicUsize::new(0);
         Self {
             target,
             holders,
-            contended,
+            refused: AtomicUsize::new(0),
+            contended: AtomicUsize::new(0),
         }
     }
 
-    /// Returns how many granules a pool must have for so many users, so that a granule is always free.
+    /// Returns how many granules a pool must have for so many users, so that requests are often refused: about as many as
+    /// they would like to hold.
     #[must_use]
     pub const fn granules_for(users: usize) -> usize {
-        users * (HELD + 1) * LONGEST
+        users * HELD * 2
+    }
+
+    /// Returns how many requests were answered with `Exhausted`.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Returns how many requests were answered with `Contended`.
@@ -158,7 +165,10 @@ impl<'p, T: Target> Share<'p, T> {
                 self.contended.fetch_add(1, Ordering::Relaxed);
                 return Ok(None);
             }
-            Err(AllocError::Exhausted { .. }) if n > 1 => return Ok(None),
+            Err(AllocError::Exhausted { .. }) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return Ok(None);
+            }
             Err(error) => return Err(Fault::RefusedFalsely(error)),
         };
         for (addr, holder) in self.granules(range) {

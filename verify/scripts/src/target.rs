@@ -1,8 +1,8 @@
 //! What scripts need of a pool.
 
-use genpool::{
-    Algorithm, AllocError, FreeError, Pool, PoolView, RawRange, ResizeError, StaticPool,
-};
+use genpool::{Algorithm, AllocError, FreeError, RawRange, ResizeError, StaticPool};
+#[cfg(feature = "alloc")]
+use genpool::{Pool, PoolView};
 
 /// A pool of one chunk.
 pub trait Target {
@@ -80,6 +80,7 @@ macro_rules! target {
 }
 
 target!(StaticPool, StaticPool, |pool| (pool.start(), pool.size()));
+#[cfg(feature = "alloc")]
 target!(Pool, PoolView, |pool| {
     let chunk = pool.chunks().next();
     chunk.map_or((0, 0), |chunk| (chunk.start(), chunk.size()))

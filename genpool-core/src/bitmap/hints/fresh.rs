@@ -27,18 +27,23 @@ impl Hints {
         Level::lowest(0, words).end()
     }
 
-    /// Returns node `at` of fresh hints for `words` words: anything may be free. Slots that stand for no word never
-    /// serve. A node past the last is zero, as the cells that are reserved are.
-    pub(in crate::bitmap) const fn fresh_node(words: usize, at: usize) -> usize {
-        let mut level = Some(Level::lowest(0, words));
-        while let Some(this) = level {
-            if at < this.start + this.nodes() {
-                let before = (at - this.start) * NODE_HINTS;
-                return HintNode::open(this.slots - before).0;
-            }
-            level = this.above();
+    /// Returns where the last node of a level of fresh hints for `words` words is, and the node. Anything may be free, but
+    /// slots that stand for no word never serve. All other nodes are zero. None if there is no such level.
+    pub(in crate::bitmap) const fn last_node(words: usize, level: usize) -> Option<(usize, usize)> {
+        let mut this = Level::lowest(0, words);
+        let mut below = 0;
+        while below < level {
+            this = match this.above() {
+                Some(above) => above,
+                None => return None,
+            };
+            below += 1;
         }
-        0
+        let Some(before) = this.nodes().checked_sub(1) else {
+            return None;
+        };
+        let node = HintNode::open(this.slots - before * NODE_HINTS);
+        Some((this.start + before, node.0))
     }
 
     /// Creates hints that say "anything may be free", for `words` words, at least one. Reserves so many zeroed cells.
@@ -53,13 +58,9 @@ impl Hints {
             words,
             above: None,
         };
-        // All others are zero.
-        for last in Level::lowest(0, words)
-            .upwards()
-            .map(|level| level.start + level.nodes() - 1)
-        {
+        for (last, node) in (0..).map_while(|level| Self::last_node(words, level)) {
             // Relaxed: no other thread has seen the hints yet.
-            hints.nodes[last].store(Self::fresh_node(words, last), Ordering::Relaxed);
+            hints.nodes[last].store(node, Ordering::Relaxed);
         }
         Ok(hints)
     }

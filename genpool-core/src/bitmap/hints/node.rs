@@ -1,4 +1,4 @@
-//! Nodes of hints, and what a search needs of a hint. Lines of nodes are in `line.rs`.
+//! Nodes of hints, and what a search needs of a hint. Lines of nodes are in `vectors.rs` and `words.rs`.
 
 use core::ops::Range;
 

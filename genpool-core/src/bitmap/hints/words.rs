@@ -6,7 +6,7 @@ use crate::sync::{AtomicUsize, Ordering};
 /// The top bit of every byte.
 const ALL_TOPS: usize = usize::MAX / 0xff * 0x80;
 
-/// A factor that gathers the lowest bits of all bytes in the top byte of the product, the first byte's lowest. No two
+/// A factor that gathers the lowest bits of all bytes at the top of the product, the first byte's lowest. No two
 /// terms of the product meet, so none carries.
 const GATHER: usize = {
     let (mut factor, mut byte) = (0, 0);

@@ -1,10 +1,13 @@
-//! Static pools on a Cortex-M4: the scripts against the oracle, and a pool that the program and an interrupt handler
-//! share. The heap of the program is a static pool too.
+//! Static pools on a Cortex-M4: a pool that the program and an interrupt handler share, and, with the feature `alloc`, the
+//! scripts against the oracle (`scripts.rs`). Without it the program has no heap.
 //!
 //! The program prints by semihosting and ends the machine with status 0 if all went well.
 
 #![no_std]
 #![no_main]
+
+#[cfg(feature = "alloc")]
+mod scripts;
 
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,14 +15,11 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::{entry, exception};
 use cortex_m_semihosting::{debug, hprintln};
-use genpool::{Pool, StaticHeap, StaticPool, static_heap, static_pool};
-use genpool_scripts::{Share, Target, User, play};
-
-#[global_allocator]
-static HEAP: StaticHeap = static_heap!(order: 4, size: 1 << 20);
-
-/// Steps of a script.
-const STEPS: usize = 20_000;
+use genpool::{
+    AllocError, BestFit, Constrained, Constraints, FirstFit, NextFit, SpreadFit, StaticPool,
+    ThreadStart, static_pool,
+};
+use genpool_scripts::{Share, User};
 
 /// Rounds of the program while the handler interrupts it, and of the handler each time.
 const ROUNDS: usize = 100_000;
@@ -27,10 +27,6 @@ const HANDLER_ROUNDS: usize = 3;
 
 /// Cycles between two interrupts. A prime number, so that they come at all places.
 const PERIOD: u32 = 10_007;
-
-static WORD: StaticPool = static_pool!(order: 2, start: 0x2000_0000, size: 32 << 2);
-static WORDS: StaticPool = static_pool!(order: 6, start: 0x6000_0000, size: 1000 << 6);
-static TRACKED: StaticPool = static_pool!(order: 5, start: 0x1000, size: 300 << 5, tracked: true);
 
 /// The users of the shared pool.
 const PROGRAM: usize = 0;
@@ -56,6 +52,8 @@ fn end(status: debug::ExitStatus) -> ! {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
+    // A handler that fails too would be the last word.
+    cortex_m::interrupt::disable();
     hprintln!("FAILED: {}", info.message());
     end(debug::EXIT_FAILURE)
 }
@@ -78,28 +76,44 @@ fn SysTick() {
     }
 }
 
-fn script(name: &str, target: &dyn Target, seed: u64) {
-    match play(target, seed, STEPS) {
-        Ok(tally) => hprintln!("row|{}|{}", name, tally),
-        Err(difference) => panic!("{name}: {difference}"),
-    }
+/// Asks each algorithm, and for what the pool must refuse.
+fn algorithms() {
+    static POOL: StaticPool =
+        static_pool!(order: 6, start: 0x6000_0000, size: 5000 << 6, tracked: true);
+    let low = POOL.alloc(64).expect("free");
+    let next = NextFit::new();
+    let constraints = Constraints::new().lowest(0x6000_8000).align(0x1000);
+    let constrained = Constrained::new(FirstFit, constraints.expect("valid"));
+    let held = [
+        POOL.alloc_with(6400, &BestFit),
+        POOL.alloc_with(64, &SpreadFit),
+        POOL.alloc_with(64, &ThreadStart),
+        POOL.alloc_with(64, &next),
+        POOL.alloc_with(64, &constrained),
+    ];
+    let held = held.map(|found| found.expect("there is room"));
+    assert_eq!((low.addr(), held[0].addr()), (0x6000_0000, 0x6000_0040));
+    assert_eq!(held[4].addr(), 0x6000_8000);
+    assert!(matches!(
+        POOL.alloc(5000 << 6),
+        Err(AllocError::Exhausted { .. })
+    ));
+    assert!(matches!(
+        POOL.alloc(5001 << 6),
+        Err(AllocError::Impossible(_))
+    ));
+    assert!(POOL.free_addr(0x6000_0080).is_err(), "interior");
+    assert_eq!(POOL.free_addr(held[0].addr()), Ok(6400));
+    drop((low, held));
+    assert_eq!(POOL.avail(), POOL.size());
+    hprintln!("row|static pool, every algorithm|as expected");
 }
 
 #[entry]
 fn main() -> ! {
-    script("static pool of one word", &WORD, 1);
-    script("static pool of several words", &WORDS, 2);
-    script("static pool with boundary tags", &TRACKED, 3);
-    let pool = Pool::new(6).expect("the order is valid");
-    pool.add(0x6000_0000, 1000 << 6)
-        .expect("the chunk is valid");
-    script("pool on a heap that is a static pool", &pool, 4);
-    drop(pool);
-    assert_eq!(
-        HEAP.pool().avail(),
-        HEAP.pool().size(),
-        "the heap has everything back"
-    );
+    algorithms();
+    #[cfg(feature = "alloc")]
+    scripts::play_all();
 
     let mut core = cortex_m::Peripherals::take().expect("taken once");
     core.SYST.set_clock_source(SystClkSource::Core);
@@ -120,12 +134,14 @@ fn main() -> ! {
     core.SYST.disable_interrupt();
     assert_eq!(SHARED.avail(), SHARED.size(), "everything is back");
     hprintln!(
-        "row|program and interrupt handler|{} and {} allocations, {} interrupts, {} contended",
+        "row|program and interrupt handler|{} and {} allocations, {} interrupts, {} refused, {} contended",
         allocated,
         BY_HANDLER.load(Ordering::Relaxed),
         INTERRUPTS.load(Ordering::Relaxed),
+        SHARE.refused(),
         SHARE.contended()
     );
+    assert!(SHARE.refused() > 100, "the pool was full at times");
     assert!(INTERRUPTS.load(Ordering::Relaxed) > 100, "the handler ran");
     hprintln!("ok");
     end(debug::EXIT_SUCCESS)

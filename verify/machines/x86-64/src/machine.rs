@@ -39,6 +39,8 @@ pub(crate) fn print_line(line: fmt::Arguments<'_>) {
 /// Prints a last line and ends the machine, unless another core is about to. qemu's status is 33 if all is well,
 /// otherwise 35: twice the value, and one.
 pub(crate) fn end(is_well: bool, line: fmt::Arguments<'_>) -> ! {
+    // A handler that fails too would halt this core before it has ended the machine.
+    x86_64::instructions::interrupts::disable();
     static ENDED: AtomicBool = AtomicBool::new(false);
     if !ENDED.swap(true, Ordering::Relaxed) {
         print_line(line);

@@ -150,8 +150,7 @@ fn scripts() {
         .expect("the chunk is valid");
     script("pool on a heap that is a static pool", &pool, 3);
     drop(pool);
-    let heap = HEAP.pool();
-    assert_eq!(heap.avail(), heap.size(), "the heap has everything back");
+    assert_eq!(HEAP.avail(), HEAP.size(), "the heap has everything back");
 }
 
 fn script(name: &str, target: &dyn Target, seed: u64) {
@@ -171,11 +170,13 @@ fn finish() -> ! {
         "handlers ran on every core: {interrupts:?}"
     );
     print_line(format_args!(
-        "row|{CORES} cores and their interrupt handlers|{} and {} allocations, {} interrupts, {} contended",
+        "row|{CORES} cores and their interrupt handlers|{} and {} allocations, {} interrupts, {} refused, {} contended",
         ALLOCATED.load(Ordering::Relaxed),
         BY_HANDLERS.load(Ordering::Relaxed),
         interrupts.iter().sum::<usize>(),
+        SHARE.refused(),
         SHARE.contended()
     ));
+    assert!(SHARE.refused() > 100, "the pool was full at times");
     end(true, format_args!("ok"))
 }
