@@ -9,7 +9,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Programs and models for the workspace itself. The fuzz targets are a workspace of their own.
-NOT_PUBLISHED = {"benches", "loom-tests", "linearizability", "qemu-tests"}
+NOT_PUBLISHED = {"benches", "loom-tests", "linearizability", "qemu-tests", "genpool-scripts"}
 
 
 def complaints(packages):

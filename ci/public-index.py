@@ -13,10 +13,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "doc"
 # The modules of each library that users call.
 MODULES = {
-    "genpool": {"guide"} | {
-        f"guide::{page}" for page in ["caches", "choosing", "driver", "genalloc", "reference", "service", "tour"]
+    "genpool": {"guide", "platform"} | {
+        f"guide::{page}"
+        for page in ["bare", "caches", "choosing", "driver", "genalloc", "reference", "service", "tour"]
     },
-    "genpool_core": set(),
+    "genpool_core": {"platform"},
     "genpool_algos": set(),
     "genpool_dma": {"source"},
     "genpool_devm": set(),
@@ -47,8 +48,8 @@ def modules(folder, of=""):
 
 
 def items(crate):
-    """The items that a crate lists, by their names."""
-    pages = (re.fullmatch(r"(?:\w+/)*\w+\.(\w+)\.html", link) for link in Links(DOCS / crate / "all.html").found)
+    """The items at the root of a crate, by their names. The modules are compared as such."""
+    pages = (re.fullmatch(r"\w+\.(\w+)\.html", link) for link in Links(DOCS / crate / "all.html").found)
     return {page[1] for page in pages if page}
 
 

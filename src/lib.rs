@@ -82,10 +82,12 @@ pub mod guide;
 pub use genpool_algos::{
     BestFit, FirstFitAlign, FixedAddress, FixedOffset, NextFit, OrderAlign, SpreadFit, ThreadStart,
 };
+#[doc(inline)]
+pub use genpool_core::platform;
 pub use genpool_core::{
     AddRefused, Algorithm, AlgorithmName, AllocError, BuildError, ChunkView, Claim, Claimed,
     Constrained, ConstraintError, Constraints, FirstFit, FreeError, Granule, Impossible, RawRange,
-    Request, ResizeError, Run, StaticAllocation, StaticPool, Unsuitable, platform,
+    Request, ResizeError, Run, StaticAllocation, StaticPool, Unsuitable,
 };
 #[cfg(not(genpool_loom))]
 pub use genpool_core::{HeapMemory, StaticBooks, StaticHeap, static_heap, static_pool};

@@ -10,10 +10,10 @@ use crate::sync::Arc;
 
 use crate::chunk::Extent;
 use crate::chunk::{Chunk, Owner, granules_for};
+use crate::chunk_ops::{Free, PoolState};
 use crate::error::ResizeError;
 #[cfg(feature = "observe")]
 use crate::observe::{Event, Notifier};
-use crate::ops::{Free, PoolState};
 use crate::raw_range::RawRange;
 use crate::shared::Shared;
 

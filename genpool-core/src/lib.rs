@@ -49,13 +49,14 @@
 )]
 
 // What the dependencies are for:
-// - `arc-swap`: the owner of the current chunk list (see `chunks/mod.rs`).
+// - `arc-swap`, with `std`: the owner of the current chunk list (see `chunks/owner.rs`).
 // - `atomic`: atomics of small states that are not words (see `sync/mod.rs`).
 // - `bytemuck`: a proof that zeroed memory is a valid table, and its fallible allocation.
 // - `crossbeam-utils`: padding around what threads write often, and a backoff after lost claims.
 // - `thiserror`: the texts of the errors (see `error/mod.rs`), when the crate is compiled.
-// - `wide`: comparing sixteen hints at once, with the vectors that every machine of a kind has (SSE2, NEON) and byte by
-//   byte elsewhere. So the core needs neither intrinsics nor `unsafe` for it.
+// - `wide`: comparing sixteen hints at once, with the vectors that every machine of a kind has (SSE2, NEON). So the core
+//   needs neither intrinsics nor `unsafe` for it. Elsewhere words are compared (`bitmap/hints/words.rs`).
+// - `portable-atomic`: atomics where there is no compare-and-swap, as a feature (see `sync/portable.rs`).
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 #[cfg(feature = "std")]
@@ -67,6 +68,7 @@ pub mod sync;
 mod activity;
 mod bitmap;
 mod chunk;
+mod chunk_ops;
 #[cfg(feature = "alloc")]
 mod chunks;
 mod counters;
@@ -85,6 +87,7 @@ mod drain;
 mod error;
 #[cfg(feature = "observe")]
 mod observe;
+#[cfg(feature = "alloc")]
 mod ops;
 #[cfg(feature = "alloc")]
 mod pool;

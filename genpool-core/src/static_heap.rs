@@ -5,9 +5,12 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
-use crate::ops::Free;
+use crate::chunk_ops::Free;
+use crate::error::AllocError;
 use crate::placement::{Algorithm, ChunkView, FirstFit, Request};
+use crate::raw_range::RawRange;
 use crate::static_pool::StaticPool;
+use crate::sync::platform::pause;
 use crate::units::Granule;
 
 /// The memory of a [`StaticHeap`], aligned to 64 bytes. It is not initialised, so it takes no place in the program's file.
@@ -15,6 +18,17 @@ use crate::units::Granule;
 /// # Invariants
 ///
 /// Only one heap has its address.
+///
+/// ```
+/// use genpool::{HeapMemory, StaticHeap, static_pool};
+///
+/// // #[unsafe(link_section = ".dtcm")]
+/// static MEMORY: HeapMemory<{ StaticHeap::memory_for(4, 0x8000) }> = HeapMemory::new();
+/// // SAFETY: nothing else uses the memory, or the pool, which is as long.
+/// static HEAP: StaticHeap =
+///     unsafe { StaticHeap::new(&MEMORY, static_pool!(order: 4, start: 0, size: 0x8000)) };
+/// assert_eq!(HEAP.avail(), 0x8000);
+/// ```
 #[repr(C, align(64))]
 pub struct HeapMemory<const SIZE: usize>(UnsafeCell<[MaybeUninit<u8>; SIZE]>);
 
@@ -22,7 +36,12 @@ pub struct HeapMemory<const SIZE: usize>(UnsafeCell<[MaybeUninit<u8>; SIZE]>);
 unsafe impl<const SIZE: usize> Sync for HeapMemory<SIZE> {}
 
 impl<const SIZE: usize> HeapMemory<SIZE> {
-    /// Creates the memory.
+    /// Creates the memory: see the type.
+    ///
+    /// ```
+    /// static MEMORY: genpool::HeapMemory<4096> = genpool::HeapMemory::new();
+    /// assert!(core::ptr::from_ref(&MEMORY).addr().is_multiple_of(64));
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self(UnsafeCell::new([MaybeUninit::uninit(); SIZE]))
@@ -64,16 +83,34 @@ macro_rules! static_heap {
     }};
 }
 
-/// A global allocator over a static array, by a [`StaticPool`]: see [`static_heap!`](crate::static_heap). It serves before
+/// A global allocator over memory that the program has, by a [`StaticPool`]: see [`static_heap!`](crate::static_heap). It serves before
 /// any heap exists, and in interrupt handlers.
 ///
 /// Blocks are aligned as they ask to be. A block grows in place if the granules after it are free, and always shrinks
 /// in place. Where there is no room, or none can be proved in time, allocation fails as `GlobalAlloc` has it: with a null
-/// pointer, also if another thread is in the middle of a change and the proof takes longer than a few tries. A block that is
+/// pointer. A block that is
 /// freed twice is noticed as long as nobody else has its granules, and nothing is changed.
 ///
 /// First fit takes the lowest place. So blocks that live long settle at the bottom, and long blocks are found at the
 /// top. Costs as [`StaticPool::alloc`] and [`StaticPool::free`].
+///
+/// Several threads that allocate at once may keep each other from proving that there is no room. The heap then tries a
+/// hundred times before it gives up, with pauses in between.
+///
+/// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use genpool::{StaticHeap, static_heap};
+///
+/// static HEAP: StaticHeap = static_heap!(order: 6, size: 1 << 16);
+///
+/// let page = Layout::from_size_align(4096, 4096)?;
+/// // SAFETY: the layout has a size.
+/// let block = unsafe { HEAP.alloc(page) };
+/// assert!(!block.is_null() && block.addr() % 4096 == 0);
+/// // SAFETY: the block is of this heap and layout.
+/// unsafe { HEAP.dealloc(block, page) };
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Invariants
 ///
@@ -88,6 +125,9 @@ pub struct StaticHeap {
 unsafe impl Send for StaticHeap {}
 // SAFETY: as above.
 unsafe impl Sync for StaticHeap {}
+
+/// How often an alloc asks the pool that cannot prove that there is no room (2026-12).
+const TRIES: usize = 100;
 
 /// The lowest place that is aligned in memory, where the pool's addresses are offsets into it.
 struct Aligned {
@@ -106,6 +146,13 @@ impl Algorithm for Aligned {
 impl StaticHeap {
     /// Returns how long the memory of a heap must be, whose pool has `size` bytes. It is more than `size` if a granule is
     /// longer than 64 bytes, because the memory may begin anywhere in one.
+    ///
+    /// ```
+    /// use genpool::StaticHeap;
+    ///
+    /// assert_eq!(StaticHeap::memory_for(6, 0x1_0000), 0x1_0000);
+    /// assert_eq!(StaticHeap::memory_for(12, 0x1_0000), 0x1_0000 + 4096 - 64);
+    /// ```
     #[must_use]
     pub const fn memory_for(order: u32, size: usize) -> usize {
         let unit = align_of::<HeapMemory<0>>();
@@ -115,7 +162,16 @@ impl StaticHeap {
         }
     }
 
-    /// Creates a heap. The pool's addresses are offsets into the memory.
+    /// Creates a heap: see [`HeapMemory`]. The pool's addresses are offsets into the memory.
+    ///
+    /// ```
+    /// use genpool::{HeapMemory, StaticHeap, static_pool};
+    ///
+    /// static MEMORY: HeapMemory<4096> = HeapMemory::new();
+    /// // SAFETY: nothing else uses the memory, or the pool, which is as long.
+    /// let heap = unsafe { StaticHeap::new(&MEMORY, static_pool!(order: 4, start: 0, size: 4096)) };
+    /// assert_eq!(heap.size(), 4096);
+    /// ```
     ///
     /// # Safety
     ///
@@ -129,7 +185,43 @@ impl StaticHeap {
         let memory = memory.0.get().cast::<u8>();
         // SAFETY: it came from a reference.
         let memory = unsafe { NonNull::new_unchecked(memory) };
+        // SAFETY: the memory lasts, and the rest is the caller's.
+        unsafe { Self::from_raw(memory, pool) }
+    }
+
+    /// Creates a heap as [`new`](Self::new) does, over memory that the program got at run time: from a firmware's map, say,
+    /// or after the end of its own.
+    ///
+    /// ```
+    /// use core::ptr::NonNull;
+    /// use genpool::{StaticHeap, static_pool};
+    ///
+    /// let memory = Box::leak(Box::new([0_u64; 512])); // the firmware's
+    /// // SAFETY: nothing else uses the memory from now on, or the pool, which is as long.
+    /// let heap = unsafe {
+    ///     StaticHeap::from_raw(NonNull::from(memory).cast(), static_pool!(order: 3, start: 0, size: 4096))
+    /// };
+    /// assert_eq!(heap.avail(), 4096);
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// The memory can be written for good and nothing else uses it. From its first multiple of a granule on it is at least
+    /// as long as the pool, which starts at 0 and whose bookkeeping nothing else uses.
+    #[must_use]
+    pub const unsafe fn from_raw(memory: NonNull<u8>, pool: StaticPool) -> Self {
         Self { pool, memory }
+    }
+
+    /// Allocates by an algorithm. Tries again while other threads keep the pool from proving that there is no room.
+    fn take(&self, size: usize, algorithm: &impl Algorithm) -> Result<RawRange, AllocError> {
+        for _ in 1..TRIES {
+            match self.pool.alloc_with(size, algorithm) {
+                Err(AllocError::Contended { .. }) => pause(),
+                answer => return Ok(answer?.into_raw()),
+            }
+        }
+        Ok(self.pool.alloc_with(size, algorithm)?.into_raw())
     }
 
     /// Returns the size of a granule in bytes.
@@ -165,7 +257,7 @@ impl StaticHeap {
     /// Changes the size of a block in place. Returns false if there is no room.
     fn resize(&self, block: *mut u8, layout: Layout, size: usize) -> bool {
         let offset = self.offset_of(block);
-        let range = crate::RawRange {
+        let range = RawRange {
             addr: offset,
             size: layout.size(),
         };
@@ -186,15 +278,14 @@ unsafe impl GlobalAlloc for StaticHeap {
         let base = self.base();
         // The base is a multiple of a granule, so each granule is as aligned as that.
         let found = if align <= self.pool.granule() {
-            self.pool.alloc_with(layout.size(), &FirstFit)
+            self.take(layout.size(), &FirstFit)
         } else {
             let phase = base.addr().get().wrapping_neg() & (align - 1);
-            self.pool
-                .alloc_with(layout.size(), &Aligned { align, phase })
+            self.take(layout.size(), &Aligned { align, phase })
         };
         match found {
             // SAFETY: by the invariant the offset lies inside the memory.
-            Ok(block) => unsafe { base.add(block.into_raw().addr) }.as_ptr(),
+            Ok(block) => unsafe { base.add(block.addr) }.as_ptr(),
             Err(_) => ptr::null_mut(),
         }
     }
@@ -220,7 +311,7 @@ unsafe impl GlobalAlloc for StaticHeap {
         if moved.is_null() {
             return moved;
         }
-        // SAFETY: both blocks are as long, and the new one overlaps no other.
+        // SAFETY: both blocks have at least so many bytes, and the new one overlaps no other.
         unsafe { ptr::copy_nonoverlapping(block, moved, layout.size().min(size)) };
         // SAFETY: the caller hands the old block over.
         unsafe { self.dealloc(block, layout) };

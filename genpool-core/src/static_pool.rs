@@ -14,9 +14,9 @@ use core::mem::ManuallyDrop;
 use crate::activity::Activity;
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Extent, granules_for};
+use crate::chunk_ops::{Free, PoolState, Search};
 use crate::counters::Counters;
 use crate::error::{AllocError, FreeError, ResizeError};
-use crate::ops::{Free, PoolState, Search};
 use crate::placement::{Algorithm, ChunkView, Claim, FirstFit, Request};
 use crate::raw_range::RawRange;
 use crate::units::Granule;
@@ -29,7 +29,16 @@ use crate::{
     sync::AtomicUsize,
 };
 
-/// The bookkeeping of a [`StaticPool`]. [`static_pool!`](crate::static_pool) makes it, with the right sizes.
+/// The bookkeeping of a [`StaticPool`]. [`static_pool!`](crate::static_pool) makes it, with the right sizes;
+/// [`StaticPool::new`] shows how to place it in a section.
+///
+/// ```
+/// use genpool::{StaticBooks, StaticPool};
+///
+/// const SIZES: [usize; 4] = StaticPool::sizes(6, 0x1000, false);
+/// static BOOKS: StaticBooks<{ SIZES[1] }, { SIZES[2] }, { SIZES[3] }> = StaticBooks::new(SIZES[0]);
+/// assert!(StaticPool::new(&BOOKS, 6, 0x3000_0000, None).is_ok());
+/// ```
 #[cfg(not(genpool_loom))]
 #[derive(Debug)]
 pub struct StaticBooks<const WORDS: usize, const CELLS: usize, const TAGS: usize> {
@@ -45,6 +54,14 @@ pub struct StaticBooks<const WORDS: usize, const CELLS: usize, const TAGS: usize
 impl<const WORDS: usize, const CELLS: usize, const TAGS: usize> StaticBooks<WORDS, CELLS, TAGS> {
     /// Creates the bookkeeping of a pool of so many granules, all of them free. The sizes must be those that
     /// [`StaticPool::sizes`] returns, or [`StaticPool::new`] refuses it.
+    ///
+    /// ```
+    /// use genpool::{BuildError, StaticBooks, StaticPool};
+    ///
+    /// static TOO_SHORT: StaticBooks<1, 1, 0> = StaticBooks::new(1000);
+    /// let refused = StaticPool::new(&TOO_SHORT, 6, 0, None).unwrap_err();
+    /// assert_eq!(refused, BuildError::Books { granules: 1000 });
+    /// ```
     #[must_use]
     pub const fn new(granules: usize) -> Self {
         // Zeroes but for the last word, and for the last cell of each level.
@@ -75,7 +92,8 @@ impl<const WORDS: usize, const CELLS: usize, const TAGS: usize> StaticBooks<WORD
 /// valid pool, the program does not compile.
 ///
 /// - `order`: a granule is `1 << order` bytes.
-/// - `start`, `size`: the range of addresses, multiples of a granule. Nothing is read or written there.
+/// - `start`, `size`: the range of addresses, multiples of a granule. Nothing is read or written there, and nothing checks
+///   that the linker places nothing there.
 /// - `phys`: the physical address of the first byte, if it has one.
 /// - `tracked`: whether the pool keeps boundary tags, for frees by address alone and with the wrong size. Two words for
 ///   each granule. False if it is left out.
@@ -90,11 +108,11 @@ impl<const WORDS: usize, const CELLS: usize, const TAGS: usize> StaticBooks<WORD
 /// use genpool::{StaticPool, static_pool};
 ///
 /// /// The buffers of the network device, in its own memory.
-/// static BUFFERS: StaticPool = static_pool!(order: 6, start: 0x2000_0000, size: 0x1_0000);
+/// static BUFFERS: StaticPool = static_pool!(order: 6, start: 0x3000_0000, size: 0x1_0000);
 /// static TRACKED: StaticPool = static_pool!(order: 4, start: 0, size: 0x1000, phys: 1 << 40, tracked: true);
 ///
 /// let buffer = BUFFERS.alloc(1500)?;
-/// assert_eq!((buffer.addr(), buffer.size()), (0x2000_0000, 1536));
+/// assert_eq!((buffer.addr(), buffer.size()), (0x3000_0000, 1536));
 /// let held = TRACKED.alloc(100)?;
 /// assert_eq!(held.phys(), Some(1 << 40));
 /// TRACKED.free_addr(held.into_raw().addr)?;
@@ -105,7 +123,7 @@ impl<const WORDS: usize, const CELLS: usize, const TAGS: usize> StaticBooks<WORD
 ///
 /// ```compile_fail,E0080
 /// # use genpool::{StaticPool, static_pool};
-/// static ODD: StaticPool = static_pool!(order: 6, start: 0x2000_0000, size: 0x1_0001);
+/// static ODD: StaticPool = static_pool!(order: 6, start: 0x3000_0000, size: 0x1_0001);
 /// ```
 #[macro_export]
 macro_rules! static_pool {
@@ -195,13 +213,15 @@ impl StaticPool {
     /// const SIZES: [usize; 4] = StaticPool::sizes(6, 0x1_0000, false);
     /// // #[unsafe(link_section = ".dtcm")]
     /// static BOOKS: StaticBooks<{ SIZES[1] }, { SIZES[2] }, { SIZES[3] }> = StaticBooks::new(SIZES[0]);
-    /// static POOL: StaticPool = match StaticPool::new(&BOOKS, 6, 0x2000_0000, None) {
+    /// static POOL: StaticPool = match StaticPool::new(&BOOKS, 6, 0x3000_0000, None) {
     ///     Ok(pool) => pool,
     ///     Err(_) => panic!("the values are valid"),
     /// };
-    /// assert_eq!(POOL.alloc(64)?.addr(), 0x2000_0000);
+    /// assert_eq!(POOL.alloc(64)?.addr(), 0x3000_0000);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// The start may be known at run time only, as that of a symbol of the linker. The number of granules is a constant.
     ///
     /// Two pools over the same bookkeeping are one: a granule, by its number, is handed out once between them.
     ///
@@ -258,14 +278,25 @@ impl StaticPool {
     /// Returns the number of granules of a pool of `size` bytes, and the sizes of its bookkeeping: the parameters of
     /// [`StaticBooks`].
     ///
+    /// ```
+    /// use genpool::StaticPool;
+    ///
+    /// let [granules, words, _cells, tags] = StaticPool::sizes(6, 0x1000, false);
+    /// assert_eq!((granules, words, tags), (64, 64 / usize::BITS as usize, 0));
+    /// ```
+    ///
     /// # Panics
     ///
-    /// If `order` is not below the number of bits of an address, or `size` is less than a granule.
+    /// If `order` is not below the number of bits of an address, or `size` is not a multiple of a granule, at least one.
     #[must_use]
     pub const fn sizes(order: u32, size: usize, tracked: bool) -> [usize; 4] {
         assert!(order < usize::BITS, "order: a granule is 1 << order bytes");
         let granules = size >> order;
         assert!(granules > 0, "size: a pool has at least one granule");
+        assert!(
+            granules << order == size,
+            "size: not a multiple of a granule"
+        );
         let tags = if tracked { granules } else { 0 };
         [
             granules,
@@ -303,6 +334,7 @@ impl StaticPool {
 #[cfg(genpool_loom)]
 impl StaticPool {
     /// Creates a pool for a model, whose atomics are made at run time. Its bookkeeping is on the heap and stays.
+    #[doc(hidden)]
     #[must_use]
     pub fn for_model(order: u32, start: usize, size: usize) -> Self {
         use alloc::boxed::Box;
@@ -358,7 +390,9 @@ impl StaticPool {
     ///
     /// # Errors
     ///
-    /// As [`Pool::alloc`](crate::Pool).
+    /// [`Exhausted`](AllocError::Exhausted) if there is no fit, [`Impossible`](AllocError::Impossible) if there would be
+    /// none even in an empty pool, [`Contended`](AllocError::Contended) if neither could be proved, and
+    /// [`ZeroSize`](AllocError::ZeroSize).
     #[inline]
     pub fn alloc(&self, size: usize) -> Result<StaticAllocation<'_>, AllocError> {
         self.alloc_with(size, &FirstFit)
@@ -368,7 +402,8 @@ impl StaticPool {
     ///
     /// # Errors
     ///
-    /// As [`Pool::alloc`](crate::Pool).
+    /// As [`alloc`](Self::alloc), and those of the algorithm: [`Taken`](AllocError::Taken),
+    /// [`Unsuitable`](AllocError::Unsuitable), [`BadProposal`](AllocError::BadProposal).
     #[inline]
     pub fn alloc_with<A: Algorithm + ?Sized>(
         &self,
@@ -417,6 +452,17 @@ impl StaticPool {
     /// Gives back `size` bytes at `addr`, without a [`StaticAllocation`]. The whole range is checked before anything
     /// changes, and of two frees of one allocation that race, one succeeds.
     ///
+    /// ```
+    /// use genpool::{FreeError, StaticPool, static_pool};
+    ///
+    /// static POOL: StaticPool = static_pool!(order: 5, start: 0x1000, size: 0x1000);
+    /// let range = POOL.alloc(100)?.into_raw(); // two numbers, for a device's descriptor
+    /// POOL.free(range.addr, range.size)?;
+    /// let twice = POOL.free(range.addr, range.size);
+    /// assert_eq!(twice, Err(FreeError::NotAllocated { addr: 0x1000 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`FreeError`] if the range is not allocated as a whole. Then nothing was freed.
@@ -425,6 +471,15 @@ impl StaticPool {
     }
 
     /// Gives back the allocation at `addr`, whatever its size, in a pool with boundary tags. Returns its size in bytes.
+    ///
+    /// ```
+    /// use genpool::{StaticPool, static_pool};
+    ///
+    /// static POOL: StaticPool = static_pool!(order: 5, start: 0x1000, size: 0x1000, tracked: true);
+    /// let range = POOL.alloc(100)?.into_raw();
+    /// assert_eq!(POOL.free_addr(range.addr), Ok(128));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -435,6 +490,18 @@ impl StaticPool {
     }
 
     /// Turns a range into an allocation again that [`into_raw`](StaticAllocation::into_raw) turned into plain numbers.
+    ///
+    /// ```
+    /// use genpool::{StaticPool, static_pool};
+    ///
+    /// static POOL: StaticPool = static_pool!(order: 5, start: 0x1000, size: 0x1000);
+    /// let range = POOL.alloc(100)?.into_raw(); // on its way through a device
+    /// let held = POOL.adopt(range)?; // in the device's interrupt handler
+    /// assert_eq!(held.addr(), range.addr);
+    /// drop(held);
+    /// assert_eq!(POOL.avail(), POOL.size());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -511,7 +578,21 @@ impl fmt::Debug for StaticPool {
 }
 
 /// A range of a [`StaticPool`], which is given back when this value is dropped. What was written to the memory before
-/// happens before the next owner's use of it. As [`Allocation`](crate::Allocation) otherwise.
+/// happens before the next owner's use of it. It may be sent to another core, or kept in a `static`. It is four words.
+///
+/// ```
+/// use genpool::{StaticAllocation, StaticPool, static_pool};
+///
+/// static POOL: StaticPool = static_pool!(order: 5, start: 0x1000, size: 0x1000);
+///
+/// struct Ring {
+///     descriptors: StaticAllocation<'static>,
+/// }
+///
+/// let ring = Ring { descriptors: POOL.alloc(256)? };
+/// assert_eq!((ring.descriptors.addr(), ring.descriptors.size()), (0x1000, 256));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "the range is given back when this is dropped"]
 pub struct StaticAllocation<'p> {
     pool: &'p StaticPool,
@@ -539,6 +620,17 @@ impl StaticAllocation<'_> {
     }
 
     /// Grows or shrinks the allocation in place to hold `size` bytes.
+    ///
+    /// ```
+    /// use genpool::{ResizeError, StaticPool, static_pool};
+    ///
+    /// static POOL: StaticPool = static_pool!(order: 5, start: 0x1000, size: 0x1000);
+    /// let mut held = POOL.alloc(32)?;
+    /// held.resize(1000)?;
+    /// assert_eq!(held.size(), 1024);
+    /// assert_eq!(held.resize(0x1001), Err(ResizeError::PastChunk));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -15,13 +15,14 @@
 //! # A pool that is a static
 //!
 //! [`static_pool!`](crate::static_pool) computes the sizes of the bookkeeping when the program is compiled, and puts it
-//! into a `static` of its own. The pool is ready before the first instruction. Its one chunk stays for good.
+//! into a `static` of its own. The pool is ready as soon as initialised data is in place and atomics work on it (on Arm,
+//! memory that is cached). Its one chunk stays for good. Nothing checks that the linker leaves its addresses alone.
 //!
 //! ```
 //! use genpool::{AllocError, StaticAllocation, StaticPool, static_pool};
 //!
 //! /// On-chip memory, in blocks of 32 bytes. The allocator never touches it.
-//! static SRAM: StaticPool = static_pool!(order: 5, start: 0x2000_0000, size: 0x8000);
+//! static SRAM: StaticPool = static_pool!(order: 5, start: 0x3000_0000, size: 0x8000);
 //!
 //! struct Frame {
 //!     memory: StaticAllocation<'static>,
@@ -38,28 +39,55 @@
 //! # Ok::<(), AllocError>(())
 //! ```
 //!
-//! If the bookkeeping must be in a certain section, make it yourself: see [`StaticPool::new`].
+//! If the bookkeeping must be in a certain section, or the start is known at run time only, see [`StaticPool::new`].
+//!
+//! [`SpreadFit`](crate::SpreadFit) is first fit on such a pool, and there are no caches.
 //!
 //! # Interrupt handlers
 //!
 //! A handler may allocate and free, whatever it interrupted, as a signal handler may. Nothing is locked and no interrupt is
-//! masked. In a handler [`Contended`](crate::AllocError::Contended) is a refusal: the interrupted code may be in the middle
+//! masked, where the processor has compare-and-swap. In a handler [`Contended`](crate::AllocError::Contended) is a refusal: the interrupted code may be in the middle
 //! of the step that keeps the proof from succeeding, and it cannot go on before the handler returns. So a handler tries
-//! once, or a fixed number of times. What it takes as granted may be given back anywhere.
+//! once, or a fixed number of times.
+//!
+//! What a device holds goes through it as numbers, and the handler makes an allocation of them again:
+//!
+//! ```
+//! use std::sync::atomic::{AtomicUsize, Ordering}; // `core` without the standard library
+//!
+//! use genpool::{RawRange, StaticPool, static_pool};
+//!
+//! static BUFFERS: StaticPool = static_pool!(order: 6, start: 0x3000_0000, size: 0x1_0000);
+//! /// The address in the device's only descriptor.
+//! static DESCRIPTOR: AtomicUsize = AtomicUsize::new(0);
+//!
+//! fn submit() -> Result<(), genpool::AllocError> {
+//!     let RawRange { addr, .. } = BUFFERS.alloc(512)?.into_raw();
+//!     // Barriers and cache maintenance are the driver's.
+//!     DESCRIPTOR.store(addr, Ordering::Release);
+//!     Ok(())
+//! }
+//!
+//! fn interrupt() {
+//!     let addr = DESCRIPTOR.swap(0, Ordering::Acquire);
+//!     match BUFFERS.adopt(RawRange { addr, size: 512 }) {
+//!         Ok(done) => drop(done), // or to whoever waits for it
+//!         Err(error) => println!("the device names what it does not have: {error}"),
+//!     }
+//! }
+//!
+//! submit()?;
+//! interrupt();
+//! assert_eq!(BUFFERS.avail(), BUFFERS.size());
+//! # Ok::<(), genpool::AllocError>(())
+//! ```
 //!
 //! # A heap before there is one
 //!
-//! [`static_heap!`](crate::static_heap) is a global allocator over an array of the program's own:
-//!
-//! ```
-//! use genpool::{StaticHeap, static_heap};
-//!
-//! #[global_allocator]
-//! static HEAP: StaticHeap = static_heap!(order: 4, size: 64 << 10);
-//!
-//! let text = format!("{} bytes are free", HEAP.avail());
-//! assert!(text.ends_with("free"));
-//! ```
+//! [`static_heap!`](crate::static_heap) makes a global allocator over an array of the program's own. It serves before the
+//! program's first line, and its page has an example. A kernel may hand over to another allocator later: blocks know by
+//! their address where they came from. [`StaticHeap::from_raw`](crate::StaticHeap::from_raw) takes memory that is known at run
+//! time only.
 //!
 //! # Cores
 //!
@@ -70,8 +98,7 @@
 //!
 //! ```
 //! fn core_number() -> usize {
-//!     // MPIDR on Arm, the local APIC on x86, mhartid on RISC-V.
-//!     # 0
+//!     0 // a variable of each core: behind GS on x86, TPIDR on Arm, tp on RISC-V
 //! }
 //!
 //! genpool::platform::set_thread_index(core_number);
@@ -84,7 +111,13 @@
 //! feature of that crate (`unsafe-assume-single-core`). The feature `critical-section` says that they are sections of the
 //! crate `critical-section`, which the program's platform crate provides (`cortex-m` with `critical-section-single-core`).
 //! There is nothing lock-free about such a program; but an interrupt handler and the code that it interrupts may share a
-//! pool all the same.
+//! pool all the same. Only handlers that no section keeps out, as those of faults and of NMI, must not call it.
+//!
+//! ```toml
+//! [dependencies] # of a program for a Cortex-M0
+//! genpool = { version = "0.1", default-features = false, features = ["critical-section"] }
+//! cortex-m = { version = "0.7", features = ["critical-section-single-core"] }
+//! ```
 //!
 //! [`StaticPool`]: crate::StaticPool
 //! [`StaticHeap`]: crate::StaticHeap

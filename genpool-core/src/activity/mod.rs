@@ -197,7 +197,7 @@ struct Changes {
 }
 
 impl Reading {
-    /// Returns true if nothing was in flight but what the prober itself announced (see `ops/search.rs`).
+    /// Returns true if nothing was in flight but what the prober itself announced (see `chunk_ops/search.rs`).
     pub(crate) fn is_quiet(self, own_guards: usize) -> bool {
         self.changes.in_flight == own_guards
     }

@@ -61,11 +61,11 @@ use self::magazine::Magazine;
 use self::slots::CacheSlot;
 use crate::allocation::{Allocation, Origin, OriginKind, Parts};
 use crate::chunk::{Chunk, State, granules_for};
+use crate::chunk_ops::{PoolState, Refuse};
 use crate::chunks::DefaultVersion;
 use crate::error::AllocError;
 #[cfg(feature = "observe")]
 use crate::observe::{Event, Notifier};
-use crate::ops::{PoolState, Refuse};
 use crate::pool::PoolView;
 use crate::shared::Shared;
 use crate::sync::{Fault, seeded};

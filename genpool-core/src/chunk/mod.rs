@@ -36,7 +36,7 @@ use crate::error::FreeError;
 #[cfg(feature = "alloc")]
 use crate::memory::{AtomicOptionBox, Box, Node};
 #[cfg(feature = "observe")]
-use crate::observe::{Account, Event, Notifier};
+use crate::observe::{Account, Notifier};
 #[cfg(feature = "observe")]
 use crate::sync::Arc;
 #[cfg(feature = "alloc")]
@@ -289,7 +289,8 @@ impl Chunk {
     /// no generation of their own: the address of their bits tells them apart.
     pub(crate) fn id(&self) -> usize {
         if self.number == LASTING {
-            return self.bitmap.address() | !(usize::MAX >> 1);
+            // The address is even.
+            return self.bitmap.address() >> 1 | !(usize::MAX >> 1);
         }
         self.generation()
     }

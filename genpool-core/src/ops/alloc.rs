@@ -35,10 +35,10 @@ use core::ptr;
 
 use alloc::vec::Vec;
 
-use super::search::Search;
 use crate::allocation::{Allocation, Origin, Parts};
 use crate::bitmap::{Attempt, Look};
 use crate::chunk::{Chunk, State};
+use crate::chunk_ops::Search;
 use crate::chunks::DefaultAlgorithm;
 use crate::error::AllocError;
 use crate::placement::{Algorithm, ChunkView, Claim, FirstFit, Request};

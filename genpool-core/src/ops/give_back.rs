@@ -3,9 +3,9 @@
 //! A chunk that is not permanent is looked up under a pin and is used only inside the call. So a range that was freed
 //! by address while an allocation held it leaves nothing dangling (see `chunks/mod.rs`).
 
-use super::free::Free;
 use crate::allocation::{Allocation, Origin, OriginKind};
 use crate::chunk::{Chunk, Extent};
+use crate::chunk_ops::Free;
 use crate::error::FreeError;
 use crate::raw_range::RawRange;
 use crate::shared::Shared;

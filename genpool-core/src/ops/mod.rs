@@ -1,18 +1,8 @@
-//! The operations of a pool: allocating, giving back, resizing.
+//! The operations of a [`Pool`](crate::Pool): those of `chunk_ops`, and what they need of its list of chunks; the fast
+//! path of an allocation.
 
-#[cfg(feature = "alloc")]
 mod alloc;
-mod free;
-#[cfg(feature = "alloc")]
 mod give_back;
 #[cfg(feature = "observe")]
 mod observed;
-mod refusal;
-mod search;
 mod state;
-
-pub(crate) use self::free::Free;
-#[cfg(feature = "alloc")]
-pub(crate) use self::refusal::Refuse;
-pub(crate) use self::search::Search;
-pub(crate) use self::state::PoolState;

@@ -6,9 +6,9 @@ use std::panic::{catch_unwind, resume_unwind};
 use crate::sync::Arc;
 use alloc::vec::Vec;
 
-use super::free::Free;
 use crate::allocation::{Allocation, Origin, OriginKind, Parts};
 use crate::chunk::{Chunk, ChunkSpec, Extent, granules_for};
+use crate::chunk_ops::Free;
 use crate::chunks::DefaultAlgorithm;
 use crate::error::{AddRefused, AllocError, FreeError, RemoveError};
 use crate::observe::{Event, Notifier};

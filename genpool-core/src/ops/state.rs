@@ -1,68 +1,80 @@
-//! What the operations need of a pool.
+//! What the operations on chunks need of a [`Pool`](crate::Pool): pinned lists, and allocations that are taken apart.
 
 use crate::activity::Activity;
-use crate::chunk::{Chunk, Extent};
+use crate::allocation::{Origin, Parts};
+use crate::chunk::{Chunk, Extent, State};
+use crate::chunk_ops::PoolState;
+use crate::chunks::Pin;
 use crate::counters::Counters;
-use crate::sync::{Fault, model_fence, seeded};
+use crate::shared::Shared;
 use crate::units::Granule;
 
-/// A pool, whether its chunks are in a list that changes or there is one for good. The operations are written once, for
-/// every kind.
-pub(crate) trait PoolState {
-    /// Keeps a list of chunks, and the chunks, in place.
-    type Pin<'p>
-    where
-        Self: 'p;
+impl PoolState for Shared {
+    type Pin<'p> = Pin<'p>;
+    type Found<'p> = Parts<'p>;
 
-    /// An allocation, in the form in which it passes through few instructions.
-    type Found<'p>
-    where
-        Self: 'p;
+    #[inline(always)]
+    fn order(&self) -> u32 {
+        self.order
+    }
 
-    /// Whether there is one chunk for good. Then no code is needed for what several chunks say together.
-    const HAS_ONE_CHUNK: bool = false;
+    #[inline(always)]
+    fn activity(&self) -> &Activity {
+        &self.activity
+    }
 
-    fn order(&self) -> u32;
+    #[inline(always)]
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
 
-    fn activity(&self) -> &Activity;
+    #[inline(always)]
+    fn newest(&self) -> Option<&Chunk> {
+        self.chunk_set.newest()
+    }
 
-    fn counters(&self) -> &Counters;
+    fn pin(&self) -> Pin<'_> {
+        self.chunk_set.pin()
+    }
 
-    /// Returns the chunk that is tried first, if it can be reached without a pin.
-    fn newest(&self) -> Option<&Chunk>;
+    fn is_current(&self, pin: &Pin<'_>) -> bool {
+        self.chunk_set.is_current(pin)
+    }
 
-    /// Pins the current list: it is not dropped before the pin is.
-    fn pin(&self) -> Self::Pin<'_>;
+    fn chunks<'a, 'p: 'a>(pin: &'a Pin<'p>) -> impl Iterator<Item = &'a Chunk> {
+        pin.chunks().map(|chunk| &**chunk)
+    }
 
-    /// Returns true if the pinned list has not been replaced.
-    fn is_current(&self, pin: &Self::Pin<'_>) -> bool;
-
-    /// Returns the chunks of the pinned list that are not drained, newest first.
-    fn chunks<'a, 'p: 'a>(pin: &'a Self::Pin<'p>) -> impl Iterator<Item = &'a Chunk>
-    where
-        Self: 'p;
-
-    /// Returns the allocation of a run that was claimed in a chunk of the pinned list.
     fn found<'p>(
         &'p self,
-        pin: &Self::Pin<'p>,
+        pin: &Pin<'p>,
         chunk: &Chunk,
         granule: Granule,
         extent: Extent,
-    ) -> Self::Found<'p>;
-
-    /// Calls `with` on the chunk that contains `addr`, if there is one. The chunk may not outlive the call, so only
-    /// what `with` returns may leave it.
-    fn in_chunk<R>(&self, addr: usize, with: impl FnOnce(&Chunk) -> R) -> Option<R>;
-
-    /// Notifies the probers, and returns `answer`, which was read from bitmaps or from the chunk list. The answer may
-    /// reveal a change whose author has not notified the probers yet.
-    fn reveal<T>(&self, answer: T) -> T {
-        if !seeded(Fault::UnnotifiedAnswer) {
-            // "Bits read, now the probers" takes `SeqCst` loads, as everywhere in the protocol.
-            model_fence();
-            self.activity().notify();
+    ) -> Parts<'p> {
+        // SAFETY: the chunk is a chunk of the pinned list.
+        let permanent = unsafe { pin.permanent(chunk) };
+        let listed = || Origin::by_generation(chunk.generation());
+        Parts {
+            extent,
+            addr: chunk.addr_of(granule),
+            origin: permanent.map_or_else(listed, Origin::permanent),
+            shared: self,
         }
-        answer
+    }
+
+    #[inline]
+    fn in_chunk<R>(&self, addr: usize, with: impl FnOnce(&Chunk) -> R) -> Option<R> {
+        if let Some(chunk) = self.chunk_set.newest()
+            && chunk.contains(addr)
+            && chunk.state() != State::Drained
+        {
+            return Some(with(chunk));
+        }
+        if let Some(chunk) = self.chunk_set.address_index.find(addr) {
+            return Some(with(chunk));
+        }
+        let pin = self.chunk_set.pin();
+        pin.find(addr).map(|chunk| with(chunk))
     }
 }

@@ -7,13 +7,13 @@ use alloc::vec::Vec;
 
 use super::Pool;
 use crate::chunk::{Chunk, ChunkSpec, check_spec};
+use crate::chunk_ops::PoolState;
 use crate::chunks::{Change, ChunkList};
 use crate::drain::Drain;
 use crate::error::{AddError, AddManyError, AddRefused, RemoveError};
 use crate::memory::{probe_spare, reserve};
 #[cfg(feature = "observe")]
 use crate::observe::Event;
-use crate::ops::PoolState;
 use crate::shared::Shared;
 use crate::sync::{Ordering, unlike_others};
 use crate::unwind::FirstPanic;

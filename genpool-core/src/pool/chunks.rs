@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::bitmap::Look;
 use crate::chunk::{Chunk, Owner, State, text_of};
-use crate::ops::PoolState;
+use crate::chunk_ops::PoolState;
 use crate::shared::Shared;
 use crate::units::{Granule, Run};
 

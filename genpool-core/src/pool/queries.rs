@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use super::{Chunks, PoolView};
 use crate::chunk::{Chunk, State};
+use crate::chunk_ops::PoolState;
 use crate::error::NotTracked;
-use crate::ops::PoolState;
 use crate::shared::Shared;
 use crate::stats::{Fragmentation, Held, Stats, held_in};
 

@@ -7,7 +7,7 @@
 //! ```
 //! use genpool::platform;
 //!
-//! /// Returns the number of this core. A real one reads MPIDR on Arm, the local APIC on x86, mhartid on RISC-V.
+//! /// Returns the number of this core, from 0 up. A real one reads a variable of the core, as in GS on x86.
 //! fn core_index() -> usize {
 //!     0
 //! }
@@ -30,7 +30,7 @@ static PAUSE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// Sets how a thread, or a core, learns its number, from 0 up. Small numbers that threads do not share are best. The
 /// function is called by most operations, in interrupt handlers too, and must not panic. Constant time. May be called at
-/// any time, from any thread; the last call counts.
+/// any time, from any thread; the last call counts. With the feature `std` it has no effect.
 pub fn set_thread_index(function: fn() -> usize) {
     THREAD_INDEX.store(function as *mut (), Ordering::Relaxed);
 }
@@ -41,7 +41,8 @@ pub fn set_pause(function: fn()) {
     PAUSE.store(function as *mut (), Ordering::Relaxed);
 }
 
-/// Returns the number of this thread or core, or 0 if the platform has not said how it is found.
+/// For the workspace's crates. Returns the number of this thread or core, or 0 if the platform has not said how it is found.
+#[doc(hidden)]
 #[must_use]
 pub fn thread_index() -> usize {
     let function = THREAD_INDEX.load(Ordering::Relaxed);
@@ -54,7 +55,8 @@ pub fn thread_index() -> usize {
     function() & (usize::MAX >> 1)
 }
 
-/// Pauses a moment.
+/// Pauses a moment. For the workspace's crates.
+#[doc(hidden)]
 pub fn pause() {
     let function = PAUSE.load(Ordering::Relaxed);
     if function.is_null() {

@@ -39,8 +39,9 @@ static SHARE: Share<'static, StaticPool> = Share::new(&SHARED, &HOLDERS);
 
 static INTERRUPTS: AtomicUsize = AtomicUsize::new(0);
 static BY_HANDLER: AtomicUsize = AtomicUsize::new(0);
-/// Asks the handler to give back what it holds, and whether it has.
+/// Asks the handler to give back what it holds.
 static ENDS: AtomicBool = AtomicBool::new(false);
+/// Whether it has.
 static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// Ends the machine.

@@ -49,8 +49,9 @@ static DONE: AtomicUsize = AtomicUsize::new(0);
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 static BY_HANDLERS: AtomicUsize = AtomicUsize::new(0);
 static INTERRUPTS: [AtomicUsize; CORES] = [const { AtomicUsize::new(0) }; CORES];
-/// Asks the handlers to give back what they hold, and which have.
-static ENDS: AtomicBool = AtomicBool::new(false);
+/// Asks the handler of a core to give back what it holds.
+static ENDS: [AtomicBool; CORES] = [const { AtomicBool::new(false) }; CORES];
+/// Whether it has.
 static ENDED: [AtomicBool; CORES] = [const { AtomicBool::new(false) }; CORES];
 
 /// Something for each core.
@@ -89,7 +90,7 @@ extern "C" fn timer() {
         .unwrap_or_else(|fault| panic!("{fault}"));
     BY_HANDLERS.fetch_add(allocated, Ordering::Relaxed);
     machine::end_of_interrupt();
-    if ENDS.load(Ordering::Relaxed) {
+    if ENDS[core].load(Ordering::Relaxed) {
         user.give_back_all()
             .unwrap_or_else(|fault| panic!("{fault}"));
         ENDED[core].store(true, Ordering::Relaxed);
@@ -122,7 +123,7 @@ extern "C" fn begin(core: usize) -> ! {
     ALLOCATED.fetch_add(allocated, Ordering::Relaxed);
     user.give_back_all()
         .unwrap_or_else(|fault| panic!("{fault}"));
-    ENDS.store(true, Ordering::Relaxed);
+    ENDS[core].store(true, Ordering::Relaxed);
     while !ENDED[core].load(Ordering::Relaxed) {
         core::hint::spin_loop();
     }
