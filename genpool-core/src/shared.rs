@@ -82,7 +82,7 @@ impl Shared {
         }
     }
 
-    /// Calls `with` as [`in_chunk`](Self::in_chunk) does, but only if the chunk is of this generation.
+    /// Calls `with` as `PoolState::in_chunk` does, but only if the chunk is of this generation.
     pub(crate) fn in_generation<R>(
         &self,
         addr: usize,

@@ -83,7 +83,7 @@ macro_rules! static_heap {
     }};
 }
 
-/// A global allocator over memory that the program has, by a [`StaticPool`]: see [`static_heap!`](crate::static_heap). It serves before
+/// A global allocator over memory that the program has, by a [`StaticPool`]: see [`static_heap!`](crate::static_heap!). It serves before
 /// any heap exists, and in interrupt handlers.
 ///
 /// Blocks are aligned as they ask to be. A block grows in place if the granules after it are free, and always shrinks

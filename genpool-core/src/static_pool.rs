@@ -29,7 +29,7 @@ use crate::{
     sync::AtomicUsize,
 };
 
-/// The bookkeeping of a [`StaticPool`]. [`static_pool!`](crate::static_pool) makes it, with the right sizes;
+/// The bookkeeping of a [`StaticPool`]. [`static_pool!`](crate::static_pool!) makes it, with the right sizes;
 /// [`StaticPool::new`] shows how to place it in a section.
 ///
 /// ```
@@ -152,7 +152,7 @@ macro_rules! static_pool {
     }};
 }
 
-/// A pool of one chunk that needs no heap and can be a `static`: see [`static_pool!`](crate::static_pool).
+/// A pool of one chunk that needs no heap and can be a `static`: see [`static_pool!`](crate::static_pool!).
 ///
 /// It does what a [`Pool`](crate::Pool) does with a chunk, by the same code, and at the same cost with the feature `alloc`.
 /// Without it code is small rather than fast, and best fit reads every word. Any number of threads,
@@ -204,7 +204,7 @@ const _: () = {
 #[cfg(not(genpool_loom))]
 impl StaticPool {
     /// Creates a pool over bookkeeping that nothing else uses, with the chunk at `start`, and at `phys` as far as devices
-    /// see it. A granule is `1 << order` bytes. For [`static_pool!`](crate::static_pool), and for programs that place the bookkeeping themselves, say in
+    /// see it. A granule is `1 << order` bytes. For [`static_pool!`](crate::static_pool!), and for programs that place the bookkeeping themselves, say in
     /// another section.
     ///
     /// ```
@@ -306,7 +306,7 @@ impl StaticPool {
         ]
     }
 
-    /// Checks the values of [`static_pool!`](crate::static_pool).
+    /// Checks the values of [`static_pool!`](crate::static_pool!).
     ///
     /// # Panics
     ///

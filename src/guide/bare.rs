@@ -14,7 +14,7 @@
 //!
 //! # A pool that is a static
 //!
-//! [`static_pool!`](crate::static_pool) computes the sizes of the bookkeeping when the program is compiled, and puts it
+//! [`static_pool!`](crate::static_pool!) computes the sizes of the bookkeeping when the program is compiled, and puts it
 //! into a `static` of its own. The pool is ready as soon as initialised data is in place and atomics work on it (on Arm,
 //! memory that is cached). Its one chunk stays for good. Nothing checks that the linker leaves its addresses alone.
 //!
@@ -84,7 +84,7 @@
 //!
 //! # A heap before there is one
 //!
-//! [`static_heap!`](crate::static_heap) makes a global allocator over an array of the program's own. It serves before the
+//! [`static_heap!`](crate::static_heap!) makes a global allocator over an array of the program's own. It serves before the
 //! program's first line, and its page has an example. A kernel may hand over to another allocator later: blocks know by
 //! their address where they came from. [`StaticHeap::from_raw`](crate::StaticHeap::from_raw) takes memory that is known at run
 //! time only.

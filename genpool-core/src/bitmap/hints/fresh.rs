@@ -11,7 +11,7 @@ use crate::sync::AtomicUsize;
 use crate::sync::Ordering;
 
 impl Hints {
-    /// Creates hints for `words` words in borrowed nodes, which are as [`fresh_node`](Self::fresh_node) says, and cells.
+    /// Creates hints for `words` words in borrowed nodes, which are as [`last_node`](Self::last_node) says, and cells.
     #[cfg(not(genpool_loom))]
     pub(in crate::bitmap) const fn of(words: usize, nodes: Table<AtomicUsize>) -> Self {
         let above = None;
