@@ -13,7 +13,8 @@ use crate::static_pool::StaticPool;
 use crate::sync::platform::pause;
 use crate::units::Granule;
 
-/// The memory of a [`StaticHeap`], aligned to 64 bytes. It is not initialised, so it takes no place in the program's file.
+/// The memory of a [`StaticHeap`], aligned to 64 bytes. It is not initialised, so it takes no place in the program's
+/// file.
 ///
 /// # Invariants
 ///
@@ -54,8 +55,8 @@ impl<const SIZE: usize> Default for HeapMemory<SIZE> {
     }
 }
 
-/// Creates a [`StaticHeap`] of `size` bytes, with its memory and its bookkeeping in `static`s of their own. A granule is
-/// `1 << order` bytes; `size` is a multiple of it. Every block takes whole granules.
+/// Creates a [`StaticHeap`] of `size` bytes, with its memory and its bookkeeping in `static`s of their own. A granule
+/// is `1 << order` bytes; `size` is a multiple of it. Every block takes whole granules.
 ///
 /// ```
 /// use genpool::{StaticHeap, static_heap};
@@ -83,13 +84,13 @@ macro_rules! static_heap {
     }};
 }
 
-/// A global allocator over memory that the program has, by a [`StaticPool`]: see [`static_heap!`](crate::static_heap!). It serves before
-/// any heap exists, and in interrupt handlers.
+/// A global allocator over memory that the program has, by a [`StaticPool`]: see [`static_heap!`](crate::static_heap!).
+/// It serves before any heap exists, and in interrupt handlers.
 ///
 /// Blocks are aligned as they ask to be. A block grows in place if the granules after it are free, and always shrinks
-/// in place. Where there is no room, or none can be proved in time, allocation fails as `GlobalAlloc` has it: with a null
-/// pointer. A block that is
-/// freed twice is noticed as long as nobody else has its granules, and nothing is changed.
+/// in place. Where there is no room, or none can be proved in time, allocation fails as `GlobalAlloc` has it: with a
+/// null pointer. A block that is freed twice is noticed as long as nobody else has its granules, and nothing is
+/// changed.
 ///
 /// First fit takes the lowest place. So blocks that live long settle at the bottom, and long blocks are found at the
 /// top. Costs as [`StaticPool::alloc`] and [`StaticPool::free`].
@@ -144,8 +145,8 @@ impl Algorithm for Aligned {
 }
 
 impl StaticHeap {
-    /// Returns how long the memory of a heap must be, whose pool has `size` bytes. It is more than `size` if a granule is
-    /// longer than 64 bytes, because the memory may begin anywhere in one.
+    /// Returns how long the memory of a heap must be, whose pool has `size` bytes. It is more than `size` if a granule
+    /// is longer than 64 bytes, because the memory may begin anywhere in one.
     ///
     /// ```
     /// use genpool::StaticHeap;
@@ -189,8 +190,8 @@ impl StaticHeap {
         unsafe { Self::from_raw(memory, pool) }
     }
 
-    /// Creates a heap as [`new`](Self::new) does, over memory that the program got at run time: from a firmware's map, say,
-    /// or after the end of its own.
+    /// Creates a heap as [`new`](Self::new) does, over memory that the program got at run time: from a firmware's map,
+    /// say, or after the end of its own.
     ///
     /// ```
     /// use core::ptr::NonNull;
@@ -206,8 +207,8 @@ impl StaticHeap {
     ///
     /// # Safety
     ///
-    /// The memory can be written for good and nothing else uses it. From its first multiple of a granule on it is at least
-    /// as long as the pool, which starts at 0 and whose bookkeeping nothing else uses.
+    /// The memory can be written for good and nothing else uses it. From its first multiple of a granule on it is at
+    /// least as long as the pool, which starts at 0 and whose bookkeeping nothing else uses.
     #[must_use]
     pub const unsafe fn from_raw(memory: NonNull<u8>, pool: StaticPool) -> Self {
         Self { pool, memory }

@@ -98,11 +98,11 @@ impl<const WORDS: usize, const CELLS: usize, const TAGS: usize> StaticBooks<WORD
 /// - `tracked`: whether the pool keeps boundary tags, for frees by address alone and with the wrong size. Two words for
 ///   each granule. False if it is left out.
 ///
-/// A granule takes 1.2 bits on 64-bit machines and 1.4 on 32-bit machines, and the pool some 1.5 KiB besides on x86-64, of
-/// which most keeps cores apart, and 0.4 KiB on Cortex-M. This is initialised data: it is in the program's file.
+/// A granule takes 1.2 bits on 64-bit machines and 1.4 on 32-bit machines, and the pool some 1.5 KiB besides on x86-64,
+/// of which most keeps cores apart, and 0.4 KiB on Cortex-M. This is initialised data: it is in the program's file.
 ///
-/// Each place in the source makes one pool. If it is evaluated several times, as in a function or an array, the values that
-/// come of it are the same pool.
+/// Each place in the source makes one pool. If it is evaluated several times, as in a function or an array, the values
+/// that come of it are the same pool.
 ///
 /// ```
 /// use genpool::{StaticPool, static_pool};
@@ -154,17 +154,17 @@ macro_rules! static_pool {
 
 /// A pool of one chunk that needs no heap and can be a `static`: see [`static_pool!`](crate::static_pool!).
 ///
-/// It does what a [`Pool`](crate::Pool) does with a chunk, by the same code, and at the same cost with the feature `alloc`.
-/// Without it code is small rather than fast, and best fit reads every word. Any number of threads,
-/// cores and interrupt handlers allocate and free at once, by any [`Algorithm`], also with
-/// [`Constraints`](crate::Constraints). Refusals are proofs, and frees by address are checked. Its chunk stays for
-/// good, it has no caches and no observers, and its default algorithm is first fit.
-/// [`SpreadFit`](https://docs.rs/genpool/latest/genpool/struct.SpreadFit.html) is first fit here.
+/// It does what a [`Pool`](crate::Pool) does with a chunk, by the same code, and at the same cost with the feature
+/// `alloc`. Without it code is small rather than fast, and best fit reads every word. Any number of threads, cores and
+/// interrupt handlers allocate and free at once, by any [`Algorithm`], also with [`Constraints`](crate::Constraints).
+/// Refusals are proofs, and frees by address are checked. Its chunk stays for good, it has no caches and no observers,
+/// and its default algorithm is first fit. [`SpreadFit`](https://docs.rs/genpool/latest/genpool/struct.SpreadFit.html)
+/// is first fit here.
 ///
 /// Allocations of a pool that is a `static` are `'static`.
 ///
-/// All calls are [signal-safe](crate#signal-safety) if the algorithm is, and interrupt handlers may make them. In a handler, as in a signal
-/// handler, [`Contended`](AllocError::Contended) is a refusal.
+/// All calls are [signal-safe](crate#signal-safety) if the algorithm is, and interrupt handlers may make them. In a
+/// handler, as in a signal handler, [`Contended`](AllocError::Contended) is a refusal.
 ///
 /// ```
 /// use genpool::{AllocError, Constrained, Constraints, BestFit, StaticAllocation, StaticPool, static_pool};
@@ -203,9 +203,9 @@ const _: () = {
 
 #[cfg(not(genpool_loom))]
 impl StaticPool {
-    /// Creates a pool over bookkeeping that nothing else uses, with the chunk at `start`, and at `phys` as far as devices
-    /// see it. A granule is `1 << order` bytes. For [`static_pool!`](crate::static_pool!), and for programs that place the bookkeeping themselves, say in
-    /// another section.
+    /// Creates a pool over bookkeeping that nothing else uses, with the chunk at `start`, and at `phys` as far as
+    /// devices see it. A granule is `1 << order` bytes. For [`static_pool!`](crate::static_pool!), and for programs
+    /// that place the bookkeeping themselves, say in another section.
     ///
     /// ```
     /// use genpool::{StaticBooks, StaticPool};
@@ -221,14 +221,15 @@ impl StaticPool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// The start may be known at run time only, as that of a symbol of the linker. The number of granules is a constant.
+    /// The start may be known at run time only, as that of a symbol of the linker. The number of granules is a
+    /// constant.
     ///
     /// Two pools over the same bookkeeping are one: a granule, by its number, is handed out once between them.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Order`], or [`BuildError::Chunk`] with the rule that the chunk breaks. [`BuildError::Books`] if the
-    /// bookkeeping has the wrong sizes.
+    /// [`BuildError::Order`], or [`BuildError::Chunk`] with the rule that the chunk breaks. [`BuildError::Books`] if
+    /// the bookkeeping has the wrong sizes.
     pub const fn new<const WORDS: usize, const CELLS: usize, const TAGS: usize>(
         books: &'static StaticBooks<WORDS, CELLS, TAGS>,
         order: u32,
@@ -287,7 +288,8 @@ impl StaticPool {
     ///
     /// # Panics
     ///
-    /// If `order` is not below the number of bits of an address, or `size` is not a multiple of a granule, at least one.
+    /// If `order` is not below the number of bits of an address, or `size` is not a multiple of a granule, at least
+    /// one.
     #[must_use]
     pub const fn sizes(order: u32, size: usize, tracked: bool) -> [usize; 4] {
         assert!(order < usize::BITS, "order: a granule is 1 << order bytes");
@@ -386,12 +388,13 @@ impl StaticPool {
         self.chunk.boundary_tags().is_some()
     }
 
-    /// Allocates `size` bytes, rounded up to whole granules, by first fit. Dropping the allocation gives the range back.
+    /// Allocates `size` bytes, rounded up to whole granules, by first fit. Dropping the allocation gives the range
+    /// back.
     ///
     /// # Errors
     ///
-    /// [`Exhausted`](AllocError::Exhausted) if there is no fit, [`Impossible`](AllocError::Impossible) if there would be
-    /// none even in an empty pool, [`Contended`](AllocError::Contended) if neither could be proved, and
+    /// [`Exhausted`](AllocError::Exhausted) if there is no fit, [`Impossible`](AllocError::Impossible) if there would
+    /// be none even in an empty pool, [`Contended`](AllocError::Contended) if neither could be proved, and
     /// [`ZeroSize`](AllocError::ZeroSize).
     #[inline]
     pub fn alloc(&self, size: usize) -> Result<StaticAllocation<'_>, AllocError> {
