@@ -217,8 +217,8 @@ pub(crate) trait Search: Refuse {
         Err(self.never_claimed(chunk, algorithm, request, look, own_guards))
     }
 
-    /// Asks the algorithm for a place. A function of its own, because the code of a search is long, and it makes the view
-    /// itself, because a view without constraints takes little of that.
+    /// Asks the algorithm for a place. Kept out of line, because the code of a search is long and is needed twice. It makes
+    /// the view itself: the compiler then sees that the view has no constraints.
     #[inline(never)]
     fn ask<A: Algorithm + ?Sized>(
         &self,

@@ -51,8 +51,8 @@ pub(crate) trait PoolState {
         extent: Extent,
     ) -> Self::Found<'p>;
 
-    /// Calls `with` on the chunk that contains `addr`, if there is one. The chunk may not outlive the call, so only
-    /// what `with` returns may leave it.
+    /// Calls `with` on the chunk that contains `addr`, if there is one. The chunk must not be used after
+    /// the call.
     fn in_chunk<R>(&self, addr: usize, with: impl FnOnce(&Chunk) -> R) -> Option<R>;
 
     /// Notifies the probers, and returns `answer`, which was read from bitmaps or from the chunk list. The answer may

@@ -1,10 +1,10 @@
 //! The chunk list: immutable versions, replaced as a whole (RCU) and read without waiting.
 //!
 //! `arc_swap` owns the current [`ChunkList`], or, without the feature `std`, the hazard cell that readers pin
-//! (`owner.rs`). A change (adding a chunk, removing one, setting the default algorithm)
-//! reads the current list, builds the next one, and swaps it in if no other change came first: read, copy, update. So
-//! all changes are lock-free. The two lists share most of what they consist of (`tree.rs`), so the cost of a change
-//! hardly depends on the number of chunks. An iterator holds a reference count on its list for as long as it likes.
+//! (`owner.rs`). A change (adding a chunk, removing one, setting the default algorithm) reads the current list, builds the
+//! next one, and swaps it in if no other change came first: read, copy, update. So all changes are lock-free. The two
+//! lists share most of what they consist of (`tree.rs`), so the cost of a change hardly depends on the number of
+//! chunks. An iterator holds a reference count on its list for as long as it likes.
 //!
 //! A replaced list holds owners and algorithms, whose destructors are user code. It is dropped at the end of the call
 //! ([`Change`]), when all of the call's own work is complete.

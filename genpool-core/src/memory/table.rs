@@ -77,7 +77,7 @@ pub(crate) struct Table<T> {
     items: NonNull<[T]>,
 }
 
-// SAFETY: the table owns its items, as a `Box<[T]>` does.
+// SAFETY: the table owns its items, as a `Box<[T]>` does, or borrows items that are `Sync`.
 unsafe impl<T: Send> Send for Table<T> {}
 // SAFETY: a shared table hands out shared references only.
 unsafe impl<T: Sync> Sync for Table<T> {}

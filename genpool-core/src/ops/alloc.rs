@@ -4,7 +4,7 @@
 //!
 //! 1. The fast path, here: one attempt in each permanent chunk that may have room, which takes no pin. The newest chunk
 //!    comes first, the others from the free summary.
-//! 2. The slow path, in `search.rs`: all chunks of a pinned list, by their hints.
+//! 2. The slow path, in `chunk_ops/search.rs`: all chunks of a pinned list, by their hints.
 //! 3. The proof, at the end of the slow path: every bit of all chunks, by the algorithm and then without its rules,
 //!    between two readings of a prober (see `activity/mod.rs`).
 //!

@@ -12,9 +12,9 @@
 //! None of these changes a constant: words and tables have the sizes that users get. `--cfg genpool_small` makes them
 //! so small that a few granules cross the borders of words, lines and levels. This keeps models short.
 //!
-//! Small states that are not words (a chunk's state; the kind of the default algorithm with its version) are in an
-//! `atomic::Atomic`. That crate is built without its lock-based fallback, and constant assertions prove that both are
-//! lock-free.
+//! Small states that are not words, such as a chunk's, are in an `atomic::Atomic`. That crate is built without its
+//! lock-based fallback, and constant assertions prove that they are lock-free. In models, and with `portable-atomic`, each
+//! has a word instead (`packed.rs`), which is as lock-free as words are.
 //!
 //! # Orderings
 //!
@@ -99,7 +99,7 @@ macro_rules! arc_dyn {
 #[cfg(feature = "alloc")]
 pub(crate) use arc_dyn;
 
-/// Returns an array of atomics with the value 0, each in cache lines of its own if it is padded.
+/// Returns an array whose items are all made by the same expression, in constants too, except in models.
 macro_rules! zeroed_array {
     ($item:expr) => {{
         #[cfg(not(genpool_loom))]
