@@ -357,11 +357,12 @@ fn blocks_are_aligned_wherever_the_memory_is() {
             let pool = static_pool!(order: $order, start: 0, size: SIZE);
             // SAFETY: nothing else uses the memory, which is as long as it must be.
             let heap = unsafe { StaticHeap::new(&APART.1, pool) };
-            for align in (0..14).map(|shift| 1 << shift) {
+            for align in [0, 4, 6, 7, 8, 12, 13].map(|shift| 1 << shift) {
                 let layout = layout(1 << $order, align);
                 // SAFETY: the layout has a size.
                 let blocks: Vec<_> = std::iter::repeat_with(|| unsafe { heap.alloc(layout) })
                     .take_while(|block| !block.is_null())
+                    .take(if cfg!(miri) { 3 } else { usize::MAX })
                     .collect();
                 assert!(!blocks.is_empty(), "{layout:?}");
                 for block in blocks {
@@ -375,7 +376,10 @@ fn blocks_are_aligned_wherever_the_memory_is() {
             }
         })+};
     }
-    orders!(4, 6, 7, 10, 12);
+    orders!(4, 7, 12);
+    if !cfg!(miri) {
+        orders!(6, 10);
+    }
 }
 
 #[test]
