@@ -59,7 +59,6 @@ build() { # tree, where the programs go
     mkdir -p "$to"
     (
         cd "$tree/verify/machines"
-        cargo build --locked --release --target "$ARM" -p machine-cortex-m
         cargo build --locked --release --target "$ARM" -p machine-cortex-m --no-default-features
         cp "$out/$ARM/release/machine-cortex-m" "$to/machine-heapless"
         cargo build --locked --release --target "$ARM" -p machine-cortex-m

@@ -2,7 +2,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicUsize, Ordering, const_fn, zeroed_array};
+use crate::sync::{AtomicUsize, Ordering, array_of, const_fn};
 
 /// The counters of a pool. They are written only on failure, so sharing a cache line does no harm. They are `Relaxed`,
 /// because nothing is concluded from them.
@@ -28,7 +28,7 @@ impl Counters {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                counts: CachePadded::new(zeroed_array!(AtomicUsize::new(0))),
+                counts: CachePadded::new(array_of!(AtomicUsize::new(0))),
             }
         }
     }

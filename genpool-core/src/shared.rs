@@ -73,12 +73,21 @@ impl Shared {
 
     /// Returns true if every place is equally good to the default algorithm of this tag, or of a later one.
     pub(crate) fn any_place(&self, tag: DefaultVersion) -> bool {
+        self.with_default(tag, |algorithm| algorithm.any_place())
+    }
+
+    /// Calls `ask` on the default algorithm of this tag, or of a later one.
+    pub(crate) fn with_default<R>(
+        &self,
+        tag: DefaultVersion,
+        ask: impl FnOnce(&dyn Algorithm) -> R,
+    ) -> R {
         if tag.is(DefaultAlgorithm::FirstFit) {
-            FirstFit.any_place()
+            ask(&FirstFit)
         } else if tag.is(DefaultAlgorithm::BuiltWith) {
-            self.built_with.any_place()
+            ask(&*self.built_with)
         } else {
-            self.chunk_set.pin().algorithm().any_place()
+            ask(self.chunk_set.pin().algorithm())
         }
     }
 

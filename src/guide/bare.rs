@@ -71,7 +71,7 @@
 //! fn interrupt() {
 //!     let addr = DESCRIPTOR.swap(0, Ordering::Acquire);
 //!     match BUFFERS.adopt(RawRange { addr, size: 512 }) {
-//!         Ok(done) => drop(done), // or to whoever waits for it
+//!         Ok(done) => drop(done), // or pass it on to the code that waits for it
 //!         Err(error) => println!("the device names what it does not have: {error}"),
 //!     }
 //! }

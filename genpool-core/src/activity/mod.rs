@@ -100,7 +100,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::sync::{
-    AtomicUsize, Fault, Ordering, const_fn, model_fence, seeded, thread_index, zeroed_array,
+    AtomicUsize, Fault, Ordering, array_of, const_fn, model_fence, seeded, thread_index,
 };
 
 /// Operations that cross words write to a stripe, so that threads seldom share one. With more than eight, threads
@@ -207,7 +207,7 @@ impl Activity {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                stripes: zeroed_array!(CachePadded::new(AtomicUsize::new(0))),
+                stripes: array_of!(CachePadded::new(AtomicUsize::new(0))),
                 listeners: CachePadded::new(AtomicUsize::new(0)),
                 refusals: CachePadded::new(AtomicUsize::new(0)),
             }

@@ -1,6 +1,7 @@
 //! Giving ranges back to their chunk, by address or by who holds them; adopting and resizing them. For every kind of
 //! pool.
 
+use super::SMALL_CODE;
 use super::state::PoolState;
 use crate::bitmap::Released;
 use crate::chunk::{BoundaryTags, Extent, Ownership};
@@ -20,6 +21,9 @@ pub(crate) trait Free: PoolState {
             return self.give_back_tracked(chunk, start, extent);
         }
         let n = extent.len();
+        if SMALL_CODE {
+            return self.give_back_across(chunk, start, n);
+        }
         let bitmap = chunk.bitmap();
         let Some(released) = bitmap.release_in_word(start, n) else {
             return self.give_back_across(chunk, start, n);
@@ -34,15 +38,6 @@ pub(crate) trait Free: PoolState {
             return true;
         }
         self.complete_release(chunk, released)
-    }
-
-    /// Does the same without a path of its own for the simplest case.
-    fn give_back_slowly(&self, chunk: &Chunk, addr: usize, extent: Extent) -> bool {
-        let start = chunk.granule_of(addr);
-        if extent.ownership().is_some() {
-            return self.give_back_tracked(chunk, start, extent);
-        }
-        self.give_back_across(chunk, start, extent.len())
     }
 
     #[inline(never)]

@@ -11,3 +11,6 @@ pub(crate) use self::free::Free;
 pub(crate) use self::refusal::Refuse;
 pub(crate) use self::search::Search;
 pub(crate) use self::state::PoolState;
+
+/// True if small code matters more than speed. A fast path repeats the first steps of the slow one, and doubles the code.
+pub(crate) const SMALL_CODE: bool = cfg!(not(feature = "alloc"));

@@ -2,10 +2,10 @@
 
 use super::refusal::{Feasibility, Refuse};
 use super::state::PoolState;
-use crate::bitmap::{AnyStart, Look};
+use crate::bitmap::{AnyStart, Attempt, Look};
 use crate::chunk::{Chunk, ClaimError, Extent, State};
 use crate::error::AllocError;
-use crate::placement::{Algorithm, ChunkView, Request};
+use crate::placement::{Algorithm, ChunkView, Claim, Request};
 use crate::sync::{Backoff, Fault, seeded};
 use crate::units::Granule;
 
@@ -41,8 +41,31 @@ pub(crate) enum Proof<T> {
     NoProber,
 }
 
-/// The slow path, for every kind of pool.
+/// An attempt in one chunk, and the slow path, for every kind of pool.
 pub(crate) trait Search: Refuse {
+    /// Makes one attempt in a chunk, on the fast path: the algorithm may find and claim in one step.
+    #[inline(always)]
+    fn attempt<A: Algorithm + ?Sized>(
+        &self,
+        chunk: &Chunk,
+        algorithm: &A,
+        request: Request,
+    ) -> Attempt {
+        let n = request.granules();
+        if n > chunk.bitmap().len() {
+            return Attempt::Nowhere;
+        }
+        let view = ChunkView::new(chunk, Look::Hinted, self.activity());
+        match algorithm.claim(&view, &request) {
+            Claim::Found(claimed) if claimed.granules() == n => Attempt::Found(claimed.keep()),
+            Claim::Nowhere => Attempt::Nowhere,
+            Claim::Found(_) | Claim::Missed => {
+                self.counters().lost_claim();
+                Attempt::Missed
+            }
+        }
+    }
+
     /// Allocates by `algorithm` where the fast path found nothing, or returns why there is no room. `own_guards`: see
     /// `Shared::alloc_default`.
     #[cold]

@@ -36,12 +36,12 @@ use core::ptr;
 use alloc::vec::Vec;
 
 use crate::allocation::{Allocation, Origin, Parts};
-use crate::bitmap::{Attempt, Look};
+use crate::bitmap::Attempt;
 use crate::chunk::{Chunk, State};
 use crate::chunk_ops::Search;
 use crate::chunks::DefaultAlgorithm;
 use crate::error::AllocError;
-use crate::placement::{Algorithm, ChunkView, Claim, FirstFit, Request};
+use crate::placement::{Algorithm, FirstFit, Request};
 use crate::shared::Shared;
 use crate::units::Granule;
 
@@ -258,28 +258,5 @@ impl Shared {
             }
         };
         self.chunk_set.free_summary.find(n, visit).flatten()
-    }
-
-    /// Makes one attempt in a chunk.
-    #[inline(always)]
-    fn attempt<A: Algorithm + ?Sized>(
-        &self,
-        chunk: &Chunk,
-        algorithm: &A,
-        request: Request,
-    ) -> Attempt {
-        let n = request.granules();
-        if n > chunk.bitmap().len() {
-            return Attempt::Nowhere;
-        }
-        let view = ChunkView::new(chunk, Look::Hinted, &self.activity);
-        match algorithm.claim(&view, &request) {
-            Claim::Found(claimed) if claimed.granules() == n => Attempt::Found(claimed.keep()),
-            Claim::Nowhere => Attempt::Nowhere,
-            Claim::Found(_) | Claim::Missed => {
-                self.counters.lost_claim();
-                Attempt::Missed
-            }
-        }
     }
 }

@@ -9,10 +9,9 @@ use alloc::vec::Vec;
 use crate::allocation::{Allocation, Origin, OriginKind, Parts};
 use crate::chunk::{Chunk, ChunkSpec, Extent, granules_for};
 use crate::chunk_ops::Free;
-use crate::chunks::DefaultAlgorithm;
 use crate::error::{AddRefused, AllocError, FreeError, RemoveError};
 use crate::observe::{Event, Notifier};
-use crate::placement::{Algorithm, AlgorithmName, FirstFit};
+use crate::placement::{Algorithm, AlgorithmName};
 use crate::shared::Shared;
 
 impl Shared {
@@ -207,14 +206,7 @@ impl Shared {
 
     /// Returns the name of the current default algorithm.
     fn default_name(&self) -> Option<AlgorithmName> {
-        let tag = self.chunk_set.tag();
-        if tag.is(DefaultAlgorithm::FirstFit) {
-            FirstFit.name()
-        } else if tag.is(DefaultAlgorithm::BuiltWith) {
-            self.built_with.name()
-        } else {
-            self.chunk_set.pin().algorithm().name()
-        }
+        self.with_default(self.chunk_set.tag(), |algorithm| algorithm.name())
     }
 
     #[cold]

@@ -100,7 +100,7 @@ macro_rules! arc_dyn {
 pub(crate) use arc_dyn;
 
 /// Returns an array whose items are all made by the same expression, in constants too, except in models.
-macro_rules! zeroed_array {
+macro_rules! array_of {
     ($item:expr) => {{
         #[cfg(not(genpool_loom))]
         let array = [const { $item }; _];
@@ -109,7 +109,7 @@ macro_rules! zeroed_array {
         array
     }};
 }
-pub(crate) use zeroed_array;
+pub(crate) use array_of;
 
 /// A fault that a model can seed: a step of a protocol that a control of `loom-tests` leaves out on purpose.
 pub trait Seed: Copy + fmt::Debug + PartialEq + 'static {}

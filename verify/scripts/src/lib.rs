@@ -12,13 +12,11 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
-mod random;
 #[cfg(feature = "alloc")]
 mod script;
 mod share;
 mod target;
 
-pub use random::Random;
 #[cfg(feature = "alloc")]
 pub use script::{Difference, Tally, play};
 pub use share::{Fault, Share, User};

@@ -5,13 +5,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use fastrand::Rng;
 use genpool::{
     Algorithm, AllocError, BestFit, Constrained, Constraints, FirstFit, FirstFitAlign, FixedOffset,
     OrderAlign, RawRange, ResizeError,
 };
 use genpool_plain::{Fit, Limits, Oracle};
 
-use crate::random::Random;
 use crate::target::Target;
 
 /// What a script did.
@@ -63,7 +63,7 @@ impl fmt::Display for Difference {
 struct Script<'t> {
     target: &'t dyn Target,
     oracle: Oracle,
-    random: Random,
+    random: Rng,
     held: Vec<RawRange>,
     tally: Tally,
 }
@@ -80,7 +80,7 @@ pub fn play(target: &dyn Target, seed: u64, steps: usize) -> Result<Tally, Diffe
     let mut script = Script {
         target,
         oracle,
-        random: Random::new(seed),
+        random: Rng::with_seed(seed),
         held: Vec::new(),
         tally: Tally::default(),
     };
@@ -109,7 +109,7 @@ fn same<T: PartialEq + fmt::Debug>(what: &str, pool: T, oracle: T) -> Result<(),
 
 impl Script<'_> {
     fn step(&mut self) -> Result<(), String> {
-        match self.random.below(16) {
+        match self.random.usize(..16) {
             0..=7 => self.alloc()?,
             8..=12 => {
                 if let Some(range) = self.take() {
@@ -133,23 +133,23 @@ impl Script<'_> {
     /// Returns a size in bytes: mostly short, sometimes over several words, seldom more than the pool has.
     fn size(&mut self) -> usize {
         let (_, all) = self.target.range();
-        let granules = match self.random.below(32) {
-            0..=19 => 1 + self.random.below(4),
-            20..=27 => 1 + self.random.below(40),
-            28..=30 => 1 + self.random.below(200),
+        let granules = match self.random.usize(..32) {
+            0..=19 => 1 + self.random.usize(..4),
+            20..=27 => 1 + self.random.usize(..40),
+            28..=30 => 1 + self.random.usize(..200),
             _ => 1 + all / self.granule(),
         };
         let size = granules * self.granule();
-        size - self.random.below(self.granule())
+        size - self.random.usize(..self.granule())
     }
 
     fn alloc(&mut self) -> Result<(), String> {
         let size = self.size();
         let (_, all) = self.target.range();
         let granule = self.granule();
-        let align = granule << self.random.below(6);
-        let offset = self.random.below(all / granule) * granule;
-        let (algorithm, expected): (&dyn Algorithm, _) = match self.random.below(8) {
+        let align = granule << self.random.usize(..6);
+        let offset = self.random.usize(..all / granule) * granule;
+        let (algorithm, expected): (&dyn Algorithm, _) = match self.random.usize(..8) {
             0..=2 => (&FirstFit, self.oracle.alloc(size, Fit::FirstFit)),
             3 => {
                 let aligned = FirstFitAlign::new(align).map_err(|error| format!("{error}"))?;
@@ -223,7 +223,7 @@ impl Script<'_> {
 
     fn take(&mut self) -> Option<RawRange> {
         let count = self.held.len();
-        (count > 0).then(|| self.held.swap_remove(self.random.below(count)))
+        (count > 0).then(|| self.held.swap_remove(self.random.usize(..count)))
     }
 
     fn free(&mut self, addr: usize, size: usize) -> Result<(), String> {

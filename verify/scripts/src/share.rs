@@ -3,9 +3,9 @@
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use fastrand::Rng;
 use genpool::{AllocError, FirstFit, FreeError, RawRange};
 
-use crate::random::Random;
 use crate::target::Target;
 
 /// Ranges that a user holds at most. Each of one granule or a few.
@@ -31,7 +31,7 @@ pub enum Fault {
     Lost {
         /// The address of the granule.
         addr: usize,
-        /// Who has written to it.
+        /// The user that it was given to.
         holder: usize,
     },
     /// A request was refused for a reason that is none.
@@ -66,7 +66,7 @@ impl fmt::Display for Fault {
 pub struct User<'s, T> {
     share: &'s Share<'s, T>,
     number: usize,
-    random: Random,
+    random: Rng,
     held: [Option<RawRange>; HELD],
 }
 
@@ -76,7 +76,7 @@ impl<'s, T: Target> User<'s, T> {
         Self {
             share,
             number,
-            random: Random::new(number as u64),
+            random: Rng::with_seed(number as u64),
             held: [None; HELD],
         }
     }
@@ -87,15 +87,15 @@ impl<'s, T: Target> User<'s, T> {
     ///
     /// The fault that shows.
     pub fn round(&mut self) -> Result<bool, Fault> {
-        let place = &mut self.held[self.random.below(HELD)];
+        let place = &mut self.held[self.random.usize(..HELD)];
         if let Some(range) = place.take() {
             self.share.give_back(self.number, range)?;
         }
-        let is_short = self.random.one_in(2);
+        let is_short = self.random.bool();
         let n = if is_short {
             1
         } else {
-            1 + self.random.below(LONGEST)
+            1 + self.random.usize(..LONGEST)
         };
         *place = self.share.take(self.number, n)?;
         Ok(place.is_some())

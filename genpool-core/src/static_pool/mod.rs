@@ -7,150 +7,33 @@
 //! Zeroed memory is a fresh bitmap but for the padding of the last word and for the hints of words that are not there.
 //! These are computed too, so a pool is ready before the program's first instruction.
 
+mod allocation;
+#[cfg(not(genpool_loom))]
+mod books;
+
 use core::fmt;
 use core::iter;
 use core::mem::ManuallyDrop;
 
+pub use self::allocation::StaticAllocation;
+#[cfg(not(genpool_loom))]
+pub use self::books::StaticBooks;
 use crate::activity::Activity;
-use crate::bitmap::Look;
-use crate::chunk::{Chunk, Extent, granules_for};
-use crate::chunk_ops::{Free, PoolState, Search};
+use crate::bitmap::Attempt;
+use crate::chunk::{Chunk, Extent};
+use crate::chunk_ops::{Free, PoolState, SMALL_CODE, Search};
 use crate::counters::Counters;
-use crate::error::{AllocError, FreeError, ResizeError};
-use crate::placement::{Algorithm, ChunkView, Claim, FirstFit, Request};
+use crate::error::{AllocError, FreeError};
+use crate::placement::{Algorithm, FirstFit, Request};
 use crate::raw_range::RawRange;
 use crate::units::Granule;
 #[cfg(not(genpool_loom))]
 use crate::{
-    bitmap::{AtomicWord, Bitmap},
-    chunk::{BoundaryTag, BoundaryTags, check_phys, check_range},
+    bitmap::Bitmap,
+    chunk::{BoundaryTags, check_phys, check_range},
     error::{AddRefused, BuildError},
-    memory::{Table, TableMemory},
-    sync::AtomicUsize,
+    memory::Table,
 };
-
-/// The bookkeeping of a [`StaticPool`]. [`static_pool!`](crate::static_pool!) makes it, with the right sizes;
-/// [`StaticPool::new`] shows how to place it in a section.
-///
-/// ```
-/// use genpool::{StaticBooks, StaticPool};
-///
-/// const SIZES: [usize; 4] = StaticPool::sizes(6, 0x1000, false);
-/// static BOOKS: StaticBooks<{ SIZES[1] }, { SIZES[2] }, { SIZES[3] }> = StaticBooks::new(SIZES[0]);
-/// assert!(StaticPool::new(&BOOKS, 6, 0x3000_0000, None).is_ok());
-/// ```
-#[cfg(not(genpool_loom))]
-#[derive(Debug)]
-pub struct StaticBooks<const WORDS: usize, const CELLS: usize, const TAGS: usize> {
-    activity: Activity,
-    counters: Counters,
-    words: TableMemory<AtomicWord, WORDS>,
-    cells: TableMemory<AtomicUsize, CELLS>,
-    tags: TableMemory<BoundaryTag, TAGS>,
-    granules: usize,
-}
-
-#[cfg(not(genpool_loom))]
-impl<const WORDS: usize, const CELLS: usize, const TAGS: usize> StaticBooks<WORDS, CELLS, TAGS> {
-    /// Creates the bookkeeping of a pool of so many granules, all of them free. The sizes must be those that
-    /// [`StaticPool::sizes`] returns, or [`StaticPool::new`] refuses it.
-    ///
-    /// ```
-    /// use genpool::{BuildError, StaticBooks, StaticPool};
-    ///
-    /// static TOO_SHORT: StaticBooks<1, 1, 0> = StaticBooks::new(1000);
-    /// let refused = StaticPool::new(&TOO_SHORT, 6, 0, None).unwrap_err();
-    /// assert_eq!(refused, BuildError::Books { granules: 1000 });
-    /// ```
-    #[must_use]
-    pub const fn new(granules: usize) -> Self {
-        // Zeroes but for the last word, and for the last cell of each level.
-        let mut words = [const { AtomicWord::new(0) }; WORDS];
-        if let Some(last) = WORDS.checked_sub(1) {
-            words[last] = AtomicWord::new(Bitmap::fresh_word(granules, last));
-        }
-        let mut cells = [const { AtomicUsize::new(0) }; CELLS];
-        let mut level = 0;
-        while let Some((last, cell)) = Bitmap::fresh_cell(granules, level) {
-            if last < CELLS {
-                cells[last] = AtomicUsize::new(cell);
-            }
-            level += 1;
-        }
-        Self {
-            activity: Activity::new(),
-            counters: Counters::new(),
-            words: TableMemory::new(words),
-            cells: TableMemory::new(cells),
-            tags: TableMemory::new([const { BoundaryTag::fresh() }; TAGS]),
-            granules,
-        }
-    }
-}
-
-/// Creates a [`StaticPool`] and, in a `static` of its own, its bookkeeping. The values are constants. If they make no
-/// valid pool, the program does not compile.
-///
-/// - `order`: a granule is `1 << order` bytes.
-/// - `start`, `size`: the range of addresses, multiples of a granule. Nothing is read or written there, and nothing checks
-///   that the linker places nothing there.
-/// - `phys`: the physical address of the first byte, if it has one.
-/// - `tracked`: whether the pool keeps boundary tags, for frees by address alone and with the wrong size. Two words for
-///   each granule. False if it is left out.
-///
-/// A granule takes 1.2 bits on 64-bit machines and 1.4 on 32-bit machines, and the pool some 1.5 KiB besides on x86-64,
-/// of which most keeps cores apart, and 0.4 KiB on Cortex-M. This is initialised data: it is in the program's file.
-///
-/// Each place in the source makes one pool. If it is evaluated several times, as in a function or an array, the values
-/// that come of it are the same pool.
-///
-/// ```
-/// use genpool::{StaticPool, static_pool};
-///
-/// /// The buffers of the network device, in its own memory.
-/// static BUFFERS: StaticPool = static_pool!(order: 6, start: 0x3000_0000, size: 0x1_0000);
-/// static TRACKED: StaticPool = static_pool!(order: 4, start: 0, size: 0x1000, phys: 1 << 40, tracked: true);
-///
-/// let buffer = BUFFERS.alloc(1500)?;
-/// assert_eq!((buffer.addr(), buffer.size()), (0x3000_0000, 1536));
-/// let held = TRACKED.alloc(100)?;
-/// assert_eq!(held.phys(), Some(1 << 40));
-/// TRACKED.free_addr(held.into_raw().addr)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// A size that is no multiple of the granule:
-///
-/// ```compile_fail,E0080
-/// # use genpool::{StaticPool, static_pool};
-/// static ODD: StaticPool = static_pool!(order: 6, start: 0x3000_0000, size: 0x1_0001);
-/// ```
-#[macro_export]
-macro_rules! static_pool {
-    (
-        order: $order:expr,
-        start: $start:expr,
-        size: $size:expr
-        $(, phys: $phys:expr)?
-        $(, tracked: $tracked:expr)?
-        $(,)?
-    ) => {{
-        const __GENPOOL_TRACKED: bool = [$($tracked,)? false][0];
-        const __GENPOOL_PHYS: ::core::option::Option<u64> =
-            [$(::core::option::Option::Some($phys),)? ::core::option::Option::None][0];
-        // Evaluated when the program is compiled, wherever the pool is made.
-        const __GENPOOL_SIZES: [usize; 4] = {
-            $crate::StaticPool::check($order, $start, $size, __GENPOOL_PHYS, __GENPOOL_TRACKED);
-            $crate::StaticPool::sizes($order, $size, __GENPOOL_TRACKED)
-        };
-        static __GENPOOL_BOOKS: $crate::StaticBooks<{ __GENPOOL_SIZES[1] }, { __GENPOOL_SIZES[2] }, { __GENPOOL_SIZES[3] }> =
-            $crate::StaticBooks::new(__GENPOOL_SIZES[0]);
-        match $crate::StaticPool::new(&__GENPOOL_BOOKS, $order, $start, __GENPOOL_PHYS) {
-            ::core::result::Result::Ok(pool) => pool,
-            ::core::result::Result::Err(_) => ::core::panic!("the values were checked"),
-        }
-    }};
-}
 
 /// A pool of one chunk that needs no heap and can be a `static`: see [`static_pool!`](crate::static_pool!).
 ///
@@ -190,10 +73,6 @@ pub struct StaticPool {
     activity: &'static Activity,
     counters: &'static Counters,
 }
-
-/// Whether the pool takes little code rather than little time. The fast path of an allocation does what the slow path
-/// does as well, by twice the code.
-const SMALL_CODE: bool = cfg!(not(feature = "alloc"));
 
 const _: () = {
     const fn shared<T: Send + Sync>() {}
@@ -430,26 +309,12 @@ impl StaticPool {
         if !SMALL_CODE
             && let Some(request) = Request::new(size, self.order())
             && !self.activity.is_refused(request.granules())
-            && request.granules() <= self.chunk.bitmap().len()
             && algorithm.check(&request).is_ok()
-            && let Some(granule) = self.attempt(&request, algorithm)
+            && let Attempt::Found(granule) = self.attempt(&self.chunk, algorithm, request)
         {
             return Ok((granule, self.chunk.open(granule, request.granules())));
         }
         self.alloc_slowly(size, algorithm, 0)
-    }
-
-    fn attempt<A: Algorithm + ?Sized>(&self, request: &Request, algorithm: &A) -> Option<Granule> {
-        let n = request.granules();
-        let view = ChunkView::new(&self.chunk, Look::Hinted, self.activity);
-        match algorithm.claim(&view, request) {
-            Claim::Found(claimed) if claimed.granules() == n => Some(claimed.keep()),
-            Claim::Nowhere => None,
-            Claim::Found(_) | Claim::Missed => {
-                self.counters.lost_claim();
-                None
-            }
-        }
     }
 
     /// Gives back `size` bytes at `addr`, without a [`StaticAllocation`]. The whole range is checked before anything
@@ -577,108 +442,5 @@ impl fmt::Debug for StaticPool {
             .field("size", &format_args!("{:#x}", self.size()))
             .field("granule", &self.granule())
             .finish_non_exhaustive()
-    }
-}
-
-/// A range of a [`StaticPool`], which is given back when this value is dropped. What was written to the memory before
-/// happens before the next owner's use of it. It may be sent to another core, or kept in a `static`. It is four words.
-///
-/// ```
-/// use genpool::{StaticAllocation, StaticPool, static_pool};
-///
-/// static POOL: StaticPool = static_pool!(order: 5, start: 0x1000, size: 0x1000);
-///
-/// struct Ring {
-///     descriptors: StaticAllocation<'static>,
-/// }
-///
-/// let ring = Ring { descriptors: POOL.alloc(256)? };
-/// assert_eq!((ring.descriptors.addr(), ring.descriptors.size()), (0x1000, 256));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[must_use = "the range is given back when this is dropped"]
-pub struct StaticAllocation<'p> {
-    pool: &'p StaticPool,
-    addr: usize,
-    extent: Extent,
-}
-
-impl StaticAllocation<'_> {
-    /// Returns the address of the first byte.
-    #[must_use]
-    pub fn addr(&self) -> usize {
-        self.addr
-    }
-
-    /// Returns the size in bytes, a multiple of the granule.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.extent.len() << self.pool.order()
-    }
-
-    /// Returns the physical address of the first byte, if the pool has one.
-    #[must_use]
-    pub fn phys(&self) -> Option<u64> {
-        self.pool.chunk.phys_of(self.addr)
-    }
-
-    /// Grows or shrinks the allocation in place to hold `size` bytes.
-    ///
-    /// ```
-    /// use genpool::{ResizeError, StaticPool, static_pool};
-    ///
-    /// static POOL: StaticPool = static_pool!(order: 5, start: 0x1000, size: 0x1000);
-    /// let mut held = POOL.alloc(32)?;
-    /// held.resize(1000)?;
-    /// assert_eq!(held.size(), 1024);
-    /// assert_eq!(held.resize(0x1001), Err(ResizeError::PastChunk));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`ResizeError`]; the size is unchanged.
-    pub fn resize(&mut self, size: usize) -> Result<(), ResizeError> {
-        if size == 0 {
-            return Err(ResizeError::ZeroSize);
-        }
-        let (pool, wanted) = (self.pool, granules_for(size, self.pool.order()));
-        if wanted != self.extent.len() {
-            self.extent = Free::resize(pool, &pool.chunk, self.addr, self.extent, wanted)?;
-        }
-        Ok(())
-    }
-
-    /// Turns the allocation into plain numbers without giving the range back. [`StaticPool::free`] gives it back, and
-    /// [`StaticPool::adopt`] makes an allocation of it again.
-    pub fn into_raw(self) -> RawRange {
-        let this = ManuallyDrop::new(self);
-        let (addr, size) = (this.addr, this.size());
-        RawRange { addr, size }
-    }
-}
-
-impl Drop for StaticAllocation<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let pool = self.pool;
-        let given_back = if SMALL_CODE {
-            pool.give_back_slowly(&pool.chunk, self.addr, self.extent)
-        } else {
-            pool.give_back_to(&pool.chunk, self.addr, self.extent)
-        };
-        if !given_back {
-            // Only a free by address can have released this range before.
-            pool.counters.refused_free();
-        }
-    }
-}
-
-impl fmt::Debug for StaticAllocation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StaticAllocation")
-            .field("addr", &format_args!("{:#x}", self.addr))
-            .field("size", &format_args!("{:#x}", self.size()))
-            .finish()
     }
 }
